@@ -1,0 +1,128 @@
+// The contract between the storage engine and what stands on it (the key-value replica now, vector shards later).
+// Guarantees: reads and writes of an engine are synchronous within one turn, so a read-modify-write is atomic; blocks that are
+// not resident are loaded first by `prepare` (see StorageEngine). Must not: know what a value means.
+
+/** Position on the ring: the two high 32-bit words of murmur3 x86 128 over tenant and key. Order: hi, then lo, unsigned. */
+export interface Token {
+  readonly hi: number;
+  readonly lo: number;
+}
+
+/** Names one row. `tenant` is the Directory's number for the tenant: never reused, so a tenant created again sees nothing old. */
+export interface RowKey {
+  readonly token: Token;
+  readonly tenant: number;
+  readonly key: string;
+}
+
+/** Where immutable pieces of tables live. Names are never reused (DESIGN 4), so a late write of an old owner harms nothing. */
+export interface BlobStore {
+  put(name: string, bytes: Uint8Array): Promise<void>;
+  /** Exactly `lengthBytes` bytes from `offset`, or undefined where the blob is missing or shorter. */
+  get(name: string, offset: number, lengthBytes: number): Promise<Uint8Array | undefined>;
+  size(name: string): Promise<number | undefined>;
+  delete(name: string): Promise<void>;
+}
+
+/** A blob store that can answer in the same turn (SQLite rows): saves the `prepare` round trip. */
+export interface SyncBlobStore extends BlobStore {
+  putSync(name: string, bytes: Uint8Array): void;
+  getSync(name: string, offset: number, lengthBytes: number): Uint8Array | undefined;
+  deleteSync(name: string): void;
+}
+
+/** The part of a Durable Object's SQLite that the engine uses; a Node stand-in (node:sqlite) serves unit tests. */
+export interface SqlStorage {
+  /** Rows of one statement; BLOBs come back as ArrayBuffer. */
+  exec<Row>(query: string, ...bindings: (string | number | null | ArrayBuffer | Uint8Array)[]): Iterable<Row>;
+  /** All of `run` commits, or nothing. */
+  transactionSync<T>(run: () => T): T;
+}
+
+/** Pure compute kernels: WASM in production, their TypeScript twins in tests and in the simulator. */
+export interface Kernels {
+  crc32c(bytes: Uint8Array, seed?: number): number;
+}
+
+/** What was counted since the engine started (counters) or is true now (gauges), for /metrics and /v1/status. */
+export interface EngineStats {
+  readonly memtableBytes: number;
+  readonly memtableRows: number;
+  readonly logBytes: number;
+  readonly tableCount: number;
+  readonly tableBytes: number;
+  readonly tableRows: number;
+  readonly recordSegmentCount: number;
+  readonly recordSegmentBytes: number;
+  readonly blockCacheBytes: number;
+  readonly rowCacheBytes: number;
+  readonly blockCacheHitsTotal: number;
+  readonly blockCacheMissesTotal: number;
+  readonly rowCacheHitsTotal: number;
+  readonly rowCacheMissesTotal: number;
+  readonly bloomSkipsTotal: number;
+  readonly commitsTotal: number;
+  readonly commitBytesTotal: number;
+  readonly flushesTotal: number;
+  readonly compactionsTotal: number;
+  readonly compactionBytesReadTotal: number;
+  readonly compactionBytesWrittenTotal: number;
+  readonly corruptBlocksTotal: number;
+}
+
+/** Thrown by a synchronous read whose block must be loaded first; `prepare` of the same keys loads it. */
+export class NotResident extends Error {
+  override readonly name = "NotResident";
+}
+
+/** Thrown when a stored block fails its CRC32C: the value is unknown here, ask another replica; never a wrong value. */
+export class CorruptBlock extends Error {
+  override readonly name = "CorruptBlock";
+}
+
+/**
+ * One LSM store. All mutations of a turn are buffered and made durable by one `commit()` before anyone hears of them.
+ * Rows: newest write wins, the engine never merges values (the replica read the old one before it wrote the new).
+ * Records: the idempotency log, write id (16 bytes) → opaque answer, kept at least `recordRetentionMs`, then dropped by segment.
+ */
+export interface StorageEngine {
+  /** Makes blocks that `get`/`findRecord` of these will need resident. Undefined = nothing to wait for (the usual case). */
+  prepare(rows: readonly RowKey[]): Promise<void> | undefined;
+  /** The newest value of a row. A view that stays valid; callers must not write into it. */
+  get(row: RowKey): Uint8Array | undefined;
+  /** The engine copies `value`. */
+  put(row: RowKey, value: Uint8Array): void;
+  findRecord(tenant: number, writeId: Uint8Array): Uint8Array | undefined;
+  addRecord(tenant: number, writeId: Uint8Array, answer: Uint8Array): void;
+  /** Writes what this turn put and added as log rows. Throws = nothing of it may be acknowledged, the object must restart. */
+  commit(): void;
+  /** True when `runMaintenance` has work (flush, compaction, erasure, orphan sweep, record expiry). */
+  readonly maintenanceDue: boolean;
+  /** One bounded slice of that work (≤ ~5 ms of CPU); resolves true when more remains. */
+  runMaintenance(): Promise<boolean>;
+  /** From now on nothing of the tenant is seen; rows, records and blobs are rewritten away by maintenance. Durable on return. */
+  eraseTenant(tenant: number): void;
+  /** Tenants whose erasure has not finished. */
+  erasuresPending(): readonly number[];
+  /** Rows of one tenant in (token, key) order after `after`, for export and listing. Async: may read many blocks. */
+  scan(options: ScanOptions): Promise<ScanPage>;
+  stats(): EngineStats;
+}
+
+export interface ScanOptions {
+  /** Only this tenant; undefined = all. */
+  readonly tenant?: number;
+  /** Exclusive start; undefined = from the beginning of the token range. */
+  readonly after?: RowKey;
+  /** Inclusive range of token.hi, for streaming and repair of hash ranges. */
+  readonly fromTokenHi?: number;
+  readonly toTokenHi?: number;
+  readonly limitRows: number;
+  readonly limitBytes: number;
+}
+
+export interface ScanPage {
+  readonly rows: readonly { readonly row: RowKey; readonly value: Uint8Array }[];
+  /** True when the range is exhausted. */
+  readonly done: boolean;
+}
