@@ -1,0 +1,38 @@
+// The RPC surfaces of the object classes, as their callers see them. One place, so that gateway, cluster and objects agree.
+// Methods take and return plain data or bytes: a stub cannot travel between processes (DESIGN 1).
+import type { Caller, DirectoryView, TenantView } from "../src/access/types.ts";
+
+/** `Coordinator`: one per zone process. Name: the zone's, `z1` on a single node. */
+export interface CoordinatorRpc {
+  /** A request frame of wire/session.ts in, the answer frame out (every request answered, errors included). */
+  call(caller: Caller, frame: Uint8Array): Promise<Uint8Array>;
+  /** WebSocket upgrade of a session; the gateway authenticated it and sets the header `jade-caller` to the JSON of Caller. */
+  fetch(request: Request): Promise<Response>;
+  /** Counters and gauges: Prometheus sample lines' names with labels → value, e.g. `jade_kv_hints_stored_total{node="n1"}`. */
+  metrics(): Promise<Record<string, number>>;
+  /** Adds what a gateway isolate counted since its last report. */
+  reportGatewayMetrics(delta: Record<string, number>): Promise<void>;
+}
+
+/** `KeyValueReplica`: one per storage node. Name: the node id (`n1`). */
+export interface KeyValueReplicaRpc {
+  /** A replica frame of replication/frames.ts. */
+  call(frame: Uint8Array): Promise<Uint8Array>;
+  /** Durably forgets a tenant; true when nothing of it is left (rows, hints, records, blobs). Call again until true. */
+  eraseTenant(tenant: number): Promise<boolean>;
+  /** Writes and reads back a probe in its SQLite and its blob store; throws with what fails. */
+  probe(): Promise<void>;
+  metrics(): Promise<Record<string, number>>;
+}
+
+/** `Directory`: one per deployment. Name: `system`. */
+export interface DirectoryRpc {
+  view(): Promise<DirectoryView>;
+  /** Called by a replica whose storage is new: a fresh incarnation that no dot was ever stamped with. */
+  registerIncarnation(nodeId: string): Promise<{ nodeNumber: number; incarnation: number }>;
+}
+
+/** `Tenant`: one per tenant number. Name: `t<number>`. */
+export interface TenantRpc {
+  view(): Promise<TenantView>;
+}

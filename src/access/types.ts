@@ -1,0 +1,59 @@
+// Who calls and what a tenant is, as every layer sees it. Pure types. Secrets never appear here, only their hashes.
+import type { Consistency } from "../wire/session.ts";
+
+export type Scope = "read-only" | "read-write" | "admin";
+
+/** What happens to concurrent versions of a key when they are read. */
+export type ConflictPolicy = "siblings" | "lastWriteWins" | "jsonMerge";
+
+/** Settings of a tenant that the data path needs. */
+export interface TenantSettings {
+  readonly replicationFactor: number;
+  readonly defaultConsistency: Consistency;
+  readonly conflictPolicy: ConflictPolicy;
+}
+
+/** Travels with every call from the gateway to the Coordinator. `tenant` is the Directory's number, never reused. */
+export interface Caller extends TenantSettings {
+  readonly tenant: number;
+  readonly canWrite: boolean;
+}
+
+/** The state of a storage node of the ring (DESIGN 4). Replica sets are derived from it: writes include `bootstrapping`, reads do not. */
+export type NodeState = "active" | "bootstrapping" | "draining" | "removed" | "failed";
+
+export interface StorageNode {
+  /** `n1`, `n2`, …; the number is what dots carry. */
+  readonly id: string;
+  readonly number: number;
+  readonly incarnation: number;
+  readonly zone: string;
+  readonly weight: number;
+  readonly state: NodeState;
+}
+
+/** What the gateway and the Coordinator need of the Directory; replaced whole when `revision` grows. */
+export interface DirectoryView {
+  readonly revision: number;
+  readonly nodes: readonly StorageNode[];
+}
+
+/** What the gateway authenticates from: one tenant's settings and the hashes of its keys. */
+export interface TenantView extends TenantSettings {
+  readonly tenantId: string;
+  readonly tenant: number;
+  readonly revision: number;
+  readonly state: "active" | "deleting";
+  readonly keys: readonly ApiKeyRecord[];
+}
+
+export interface ApiKeyRecord {
+  readonly keyId: string;
+  readonly name: string;
+  readonly scope: Scope;
+  /** Hex SHA-256 of the whole key text. */
+  readonly hash: string;
+  readonly createdAtMs: number;
+  readonly expiresAtMs: number | null;
+  readonly revokedAtMs: number | null;
+}

@@ -1,0 +1,62 @@
+// Every error code a client can meet, in one table: HTTP status, category, whether a retry may help, and what to do.
+// docs/errors.md is generated from it; the gateway, the session and the SDK share it. Must not: hold internal causes.
+
+export type ErrorCategory =
+  | "request" // the request is wrong: change it
+  | "access" // the key does not allow it
+  | "state" // it conflicts with what is stored
+  | "capacity" // too much, too fast
+  | "availability" // part of the system is away; retry
+  | "internal"; // our fault
+
+export interface ErrorInfo {
+  readonly status: number;
+  readonly category: ErrorCategory;
+  /** A retry of the same request (same Idempotency-Key for a write) may succeed. */
+  readonly retryable: boolean;
+  /** What it means and what to do, for docs/errors.md and the SDK. */
+  readonly help: string;
+}
+
+export const ERROR_CODES = {
+  invalidRequest: { status: 400, category: "request", retryable: false, help: "A field is missing, has the wrong type, is unknown, or breaks a limit. `details.issues` names each field, its value and the limit. Correct the request." },
+  malformedJson: { status: 400, category: "request", retryable: false, help: "The body is not complete, valid UTF-8 JSON. Check for truncation and encoding." },
+  malformedClock: { status: 400, category: "request", retryable: false, help: "`vectorClock` is not one that an earlier read or write of this key returned. Read the key again and send back the clock unchanged." },
+  unauthenticated: { status: 401, category: "access", retryable: false, help: "No API key was sent, or it is unknown, expired or revoked. Send `Authorization: Bearer <key>` with a live key." },
+  forbidden: { status: 403, category: "access", retryable: false, help: "The API key is valid but its scope does not allow this. Use a key with the scope named in `details.requiredScope`." },
+  notFound: { status: 404, category: "state", retryable: false, help: "There is nothing here. For a key-value read `details.vectorClock` is the context to write with, if the key was deleted." },
+  methodNotAllowed: { status: 405, category: "request", retryable: false, help: "The path exists, the method does not. `details.allow` lists the methods." },
+  alreadyExists: { status: 409, category: "state", retryable: false, help: "A resource of this name exists. Choose another name, or use the one that exists." },
+  tooManySiblings: { status: 409, category: "state", retryable: false, help: "The key holds too many concurrent versions. Read it, merge them, and write with the `vectorClock` in `details`." },
+  conflict: { status: 409, category: "state", retryable: false, help: "The request conflicts with the present state named in the message." },
+  payloadTooLarge: { status: 413, category: "request", retryable: false, help: "The value or the body is over the limit that the message names. Split it." },
+  unsupportedMediaType: { status: 415, category: "request", retryable: false, help: "Send `Content-Type: application/json`." },
+  idempotencyKeyReused: { status: 422, category: "state", retryable: false, help: "This Idempotency-Key was used before with another request. Use a new key for a new write." },
+  upgradeRequired: { status: 426, category: "request", retryable: false, help: "This path speaks WebSocket only. Send an Upgrade request." },
+  rateLimited: { status: 429, category: "capacity", retryable: true, help: "Too many requests. Wait for the seconds in `Retry-After`." },
+  overloaded: { status: 503, category: "capacity", retryable: true, help: "The server is at its bound. Nothing was done. Wait for the seconds in `Retry-After` and retry." },
+  quorumUnavailable: { status: 503, category: "availability", retryable: true, help: "Too few replicas answered in time for this consistency level, and nothing was written. Retry, or read at a lower level." },
+  unknownOutcome: { status: 503, category: "availability", retryable: true, help: "Too few replicas acknowledged the write in time: it may or may not have been applied. Retry with `Idempotency-Key: <details.writeId>`; it will apply once." },
+  unavailable: { status: 503, category: "availability", retryable: true, help: "A part of the system that this request needs is away. Nothing was done. Retry." },
+  dataCorrupt: { status: 500, category: "internal", retryable: true, help: "A stored block failed its checksum and no intact replica answered. No wrong value is ever returned. Tell the operator." },
+  internal: { status: 500, category: "internal", retryable: true, help: "Our fault. The request id in the answer finds it in the logs. Writes are safe to retry with their write id." },
+} as const satisfies Record<string, ErrorInfo>;
+
+export type ErrorCode = keyof typeof ERROR_CODES;
+
+export function isErrorCode(code: string): code is ErrorCode {
+  return Object.hasOwn(ERROR_CODES, code);
+}
+
+/** An error meant for the client. Everything else that is thrown is answered as `internal`, logged whole. */
+export class PublicError extends Error {
+  override readonly name = "PublicError";
+  readonly code: ErrorCode;
+  readonly details: Readonly<Record<string, unknown>> | undefined;
+
+  constructor(code: ErrorCode, message: string, details?: Readonly<Record<string, unknown>>) {
+    super(message);
+    this.code = code;
+    this.details = details;
+  }
+}
