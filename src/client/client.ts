@@ -1,0 +1,83 @@
+// JadeClient: one object for one server and one API key.
+// Guarantees: nothing is connected before the first call; `close()` ends every call and connection.
+import { isJadeError, JadeError } from "./errors.ts";
+import { HttpClient } from "./http.ts";
+import { KeyValue } from "./key-value.ts";
+import { HttpKeyValue } from "./key-value-http.ts";
+import { SessionKeyValue } from "./key-value-session.ts";
+import { type ClientOptions, resolveOptions } from "./options.ts";
+import { Session } from "./session.ts";
+import { Tenants } from "./tenants.ts";
+import type { CallOptions } from "./types.ts";
+
+/** The time one request may take that finds out why a session does not open. */
+const DIAGNOSE_TIMEOUT_MS = 2000;
+
+/**
+ * A JadeDB client.
+ * @example
+ * const client = new JadeClient({ url: "http://127.0.0.1:8787", apiKey, transport: "session" });
+ * await client.kv.put("user/1", { name: "Ada" });
+ * const { value, vectorClock } = await client.kv.get("user/1");
+ */
+export class JadeClient {
+  /** Keys and JSON values. */
+  readonly kv: KeyValue;
+  /** Tenants and their API keys (always over HTTP). */
+  readonly tenants: Tenants;
+  readonly #http: HttpClient;
+  readonly #session: Session | undefined;
+
+  /** @throws TypeError that names the wrong option. */
+  constructor(options: ClientOptions) {
+    const resolved = resolveOptions(options);
+    const http = new HttpClient(resolved);
+    this.#http = http;
+    this.tenants = new Tenants(http);
+    if (resolved.transport === "session") {
+      this.#session = new Session(resolved, () => whySessionFails(http));
+      this.kv = new KeyValue(new SessionKeyValue(resolved, this.#session), http);
+    } else {
+      this.kv = new KeyValue(new HttpKeyValue(http), http);
+    }
+  }
+
+  /** True when the server's process answers. */
+  async health(options: CallOptions = {}): Promise<boolean> {
+    await this.#http.call({ ...options, method: "GET", path: "/v1/health" });
+    return true;
+  }
+
+  /** Whether the server can serve; `details` names what fails. Throws only when it cannot be asked. */
+  async ready(options: CallOptions = {}): Promise<{ ready: boolean; details: unknown }> {
+    try {
+      const answer = await this.#http.call({ ...options, method: "GET", path: "/v1/ready", attempts: 1 });
+      return { ready: true, details: answer.data };
+    } catch (error) {
+      if (isJadeError(error) && error.status === 503)
+        return { ready: false, details: { message: error.message, ...error.details } };
+      throw error;
+    }
+  }
+
+  /** Version, nodes, storage: what the server says about itself. */
+  async status(options: CallOptions = {}): Promise<unknown> {
+    return (await this.#http.call({ ...options, method: "GET", path: "/v1/status" })).data;
+  }
+
+  /** Ends every call with `clientClosed`. The client cannot be used again. */
+  close(): void {
+    this.#session?.close();
+    this.#http.close();
+  }
+}
+
+/** A WebSocket does not show the status it was refused with: the same path over HTTP does. 426 = the key is fine. */
+async function whySessionFails(http: HttpClient): Promise<JadeError | undefined> {
+  try {
+    await http.call({ method: "GET", path: "/v1/session", attempts: 1, timeoutMs: DIAGNOSE_TIMEOUT_MS });
+  } catch (error) {
+    if (error instanceof JadeError && !error.retryable && error.code !== "upgradeRequired") return error;
+  }
+  return undefined;
+}

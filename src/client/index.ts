@@ -1,0 +1,31 @@
+// The SDK's entry: everything a program that uses JadeDB may import. No runtime dependencies.
+export { JadeClient } from "./client.ts";
+export {
+  type ClientErrorCode,
+  isAccessDenied,
+  isConflict,
+  isJadeError,
+  isNotFound,
+  isUnavailable,
+  isUnknownOutcome,
+  JadeError,
+  type JadeErrorCode,
+} from "./errors.ts";
+export type { KeyValue } from "./key-value.ts";
+export type { ExportedEntry } from "./key-value-export.ts";
+export type { ClientOptions, FetchLike, SessionOptions, Transport, WebSocketLike } from "./options.ts";
+export type { RetryPolicy } from "./retry.ts";
+export type {
+  CreatedKey,
+  CreatedTenant,
+  KeyInfo,
+  KeyInput,
+  MutationOptions,
+  TenantChanges,
+  TenantInfo,
+  TenantInput,
+  TenantKeys,
+  Tenants,
+} from "./tenants.ts";
+export type * from "./types.ts";
+export { writeIdFrom } from "./write-id.ts";

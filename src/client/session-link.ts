@@ -1,0 +1,140 @@
+// One WebSocket of a session: opening with a time limit, frames in and out, keep-alive.
+// Guarantees: `onDown` is called exactly once, after it nothing else; a silent peer is noticed within two ping intervals.
+// Must not: know calls or retries.
+import { ByteWriter } from "../wire/bytes.ts";
+import { writeRequest } from "../wire/session.ts";
+import { JadeError } from "./errors.ts";
+import type { ResolvedOptions, WebSocketConstructor, WebSocketLike } from "./options.ts";
+
+const SUBPROTOCOL = "jade.v1";
+const BEARER_SUBPROTOCOL_PREFIX = "jade.bearer.";
+/** Calls are numbered from 1. */
+export const PING_ID = 0;
+
+export interface LinkEvents {
+  onOpen(): void;
+  /** The bytes are only valid during the call. */
+  onFrame(frame: Uint8Array): void;
+  onDown(error: JadeError): void;
+}
+
+function base64Url(text: string): string {
+  const binary = Array.from(new TextEncoder().encode(text), (byte) => String.fromCharCode(byte)).join("");
+  return btoa(binary).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+}
+
+/** Node's own WebSocket takes headers; elsewhere the key travels as a subprotocol, which no log of URLs shows. */
+function openSocket(options: ResolvedOptions): WebSocketLike {
+  const Socket = options.WebSocket as WebSocketConstructor;
+  const url = `${options.url.replace(/^http/, "ws")}/v1/session`;
+  const versions = (globalThis as { process?: { versions?: Record<string, string> } }).process?.versions;
+  const isNodesOwn =
+    versions?.undici !== undefined && (Socket as unknown) === (globalThis as { WebSocket?: unknown }).WebSocket;
+  if (isNodesOwn) {
+    const headers = options.apiKey === undefined ? {} : { authorization: `Bearer ${options.apiKey}` };
+    return new Socket(url, { headers } as never);
+  }
+  const protocols = [SUBPROTOCOL];
+  if (options.apiKey !== undefined) protocols.push(BEARER_SUBPROTOCOL_PREFIX + base64Url(options.apiKey));
+  return new Socket(url, protocols as never);
+}
+
+function pingFrame(): Uint8Array {
+  const writer = new ByteWriter(16);
+  writeRequest(writer, { id: PING_ID, op: "ping", key: "" });
+  return writer.take();
+}
+
+export class SessionLink {
+  readonly #options: ResolvedOptions;
+  readonly #events: LinkEvents;
+  readonly #socket: WebSocketLike;
+  #state: "opening" | "open" | "down" = "opening";
+  #cancelTimer: () => void;
+  #heardSincePing = true;
+
+  /** Throws when the WebSocket's constructor refuses. */
+  constructor(options: ResolvedOptions, events: LinkEvents) {
+    this.#options = options;
+    this.#events = events;
+    this.#socket = openSocket(options);
+    this.#socket.binaryType = "arraybuffer"; // the default, blob, can only be read asynchronously
+    this.#cancelTimer = options.runtime.after(options.attemptTimeoutMs, () =>
+      this.#down(new JadeError("timedOut", `the session did not open within ${options.attemptTimeoutMs} ms`)),
+    );
+    this.#socket.addEventListener("open", () => this.#opened());
+    this.#socket.addEventListener("message", (event) => this.#received(event.data));
+    this.#socket.addEventListener("close", (event) => {
+      const why = event.reason ? `: ${event.reason}` : "";
+      this.#down(new JadeError("networkFailure", `the session was closed (${event.code ?? "no code"}${why})`));
+    });
+    this.#socket.addEventListener("error", () => {
+      const what = this.#state === "opening" ? `could not open a session with ${options.url}` : "the session broke";
+      this.#down(new JadeError("networkFailure", what));
+    });
+  }
+
+  get isOpen(): boolean {
+    return this.#state === "open";
+  }
+
+  send(frame: Uint8Array): void {
+    if (this.#state !== "open") return;
+    try {
+      this.#socket.send(frame);
+    } catch (cause) {
+      this.#down(new JadeError("networkFailure", "the session could not send", { cause }));
+    }
+  }
+
+  /** Ends it; `onDown` gets `error`. */
+  close(error: JadeError): void {
+    this.#down(error);
+  }
+
+  #opened(): void {
+    if (this.#state !== "opening") return;
+    this.#state = "open";
+    this.#cancelTimer();
+    this.#schedulePing();
+    this.#events.onOpen();
+  }
+
+  #received(data: unknown): void {
+    if (this.#state !== "open") return;
+    this.#heardSincePing = true;
+    if (!(data instanceof ArrayBuffer)) {
+      this.#down(new JadeError("badAnswer", "the session received a text message; is this a JadeDB server?"));
+      return;
+    }
+    try {
+      this.#events.onFrame(new Uint8Array(data));
+    } catch (cause) {
+      this.#down(new JadeError("badAnswer", `the session received a malformed message: ${String(cause)}`, { cause }));
+    }
+  }
+
+  #schedulePing(): void {
+    this.#cancelTimer = this.#options.runtime.after(this.#options.session.pingIntervalMs, () => {
+      if (!this.#heardSincePing) {
+        this.#down(new JadeError("networkFailure", "the session fell silent"));
+        return;
+      }
+      this.#heardSincePing = false;
+      this.send(pingFrame());
+      if (this.#state === "open") this.#schedulePing();
+    });
+  }
+
+  #down(error: JadeError): void {
+    if (this.#state === "down") return;
+    this.#state = "down";
+    this.#cancelTimer();
+    try {
+      this.#socket.close(1000);
+    } catch {
+      // Some implementations refuse to close a socket that is still opening: it is abandoned.
+    }
+    this.#events.onDown(error);
+  }
+}

@@ -1,0 +1,143 @@
+// `client.tenants`: tenants and their API keys. Needs the root key, or a tenant's admin key for that tenant.
+// Guarantees: creations are repeated safely: their write id is kept over retries.
+import type { HttpClient, HttpRequest } from "./http.ts";
+import { eachItem } from "./pages.ts";
+import type { CallOptions, ConflictPolicy, Consistency, ListOptions, Page, Scope } from "./types.ts";
+
+export interface TenantInput {
+  readonly tenantId: string;
+  readonly replicationFactor?: number | undefined;
+  readonly defaultConsistency?: Consistency | undefined;
+  readonly conflictPolicy?: ConflictPolicy | undefined;
+}
+
+export type TenantChanges = Omit<TenantInput, "tenantId">;
+
+export interface TenantInfo {
+  readonly tenantId: string;
+  readonly replicationFactor: number;
+  readonly defaultConsistency: Consistency;
+  readonly conflictPolicy: ConflictPolicy;
+}
+
+export interface CreatedTenant extends TenantInfo {
+  /** The tenant's first key, of scope admin. Shown once. */
+  readonly apiKey: string;
+}
+
+export interface KeyInput {
+  readonly name?: string | undefined;
+  readonly scope?: Scope | undefined;
+  /** Seconds until it expires. Default: never. */
+  readonly expiresInSeconds?: number | undefined;
+}
+
+export interface KeyInfo {
+  readonly keyId: string;
+  readonly name: string;
+  readonly scope: Scope;
+  readonly createdAt: string;
+  readonly expiresAt: string | null;
+  readonly revokedAt: string | null;
+}
+
+export interface CreatedKey extends KeyInfo {
+  /** Shown once. */
+  readonly apiKey: string;
+}
+
+/** A mutation's options: see WriteOptions. */
+export interface MutationOptions extends CallOptions {
+  readonly writeId?: string | undefined;
+}
+
+async function dataOf<T>(http: HttpClient, request: HttpRequest): Promise<T> {
+  return (await http.call(request)).data as T;
+}
+
+async function pageOf<T>(http: HttpClient, path: string, options: ListOptions): Promise<Page<T>> {
+  const { limit, cursor, signal, timeoutMs } = options;
+  const data = await dataOf<{ readonly items?: readonly T[]; readonly cursor?: string | null }>(http, {
+    method: "GET",
+    path,
+    query: { limit, cursor },
+    signal,
+    timeoutMs,
+  });
+  return { items: data.items ?? [], cursor: data.cursor ?? null };
+}
+
+const tenantPath = (tenantId: string) => `/v1/tenants/${encodeURIComponent(tenantId)}`;
+
+/** `client.tenants.keys` */
+export class TenantKeys {
+  readonly #http: HttpClient;
+
+  constructor(http: HttpClient) {
+    this.#http = http;
+  }
+
+  create(tenantId: string, input: KeyInput = {}, options: MutationOptions = {}): Promise<CreatedKey> {
+    const path = `${tenantPath(tenantId)}/keys`;
+    return dataOf(this.#http, { ...options, method: "POST", path, body: JSON.stringify(input) });
+  }
+
+  page(tenantId: string, options: ListOptions = {}): Promise<Page<KeyInfo>> {
+    return pageOf(this.#http, `${tenantPath(tenantId)}/keys`, options);
+  }
+
+  /** All keys, fetched page by page. */
+  list(tenantId: string, options: ListOptions = {}): AsyncGenerator<KeyInfo, void, undefined> {
+    return eachItem(options.cursor, (cursor) => this.page(tenantId, { ...options, cursor }));
+  }
+
+  async revoke(tenantId: string, keyId: string, options: MutationOptions = {}): Promise<void> {
+    await this.#http.call({
+      ...options,
+      method: "DELETE",
+      path: `${tenantPath(tenantId)}/keys/${encodeURIComponent(keyId)}`,
+    });
+  }
+}
+
+/** `client.tenants` */
+export class Tenants {
+  readonly keys: TenantKeys;
+  readonly #http: HttpClient;
+
+  constructor(http: HttpClient) {
+    this.#http = http;
+    this.keys = new TenantKeys(http);
+  }
+
+  create(input: TenantInput, options: MutationOptions = {}): Promise<CreatedTenant> {
+    return dataOf(this.#http, { ...options, method: "POST", path: "/v1/tenants", body: JSON.stringify(input) });
+  }
+
+  get(tenantId: string, options: CallOptions = {}): Promise<TenantInfo> {
+    return dataOf(this.#http, { ...options, method: "GET", path: tenantPath(tenantId) });
+  }
+
+  page(options: ListOptions = {}): Promise<Page<TenantInfo>> {
+    return pageOf(this.#http, "/v1/tenants", options);
+  }
+
+  /** All tenants, fetched page by page. */
+  list(options: ListOptions = {}): AsyncGenerator<TenantInfo, void, undefined> {
+    return eachItem(options.cursor, (cursor) => this.page({ ...options, cursor }));
+  }
+
+  update(tenantId: string, changes: TenantChanges, options: MutationOptions = {}): Promise<TenantInfo> {
+    return dataOf(this.#http, {
+      ...options,
+      method: "PATCH",
+      path: tenantPath(tenantId),
+      body: JSON.stringify(changes),
+    });
+  }
+
+  /** Deletes the tenant with all its data. */
+  async delete(tenantId: string, options: MutationOptions = {}): Promise<void> {
+    await this.#http.call({ ...options, method: "DELETE", path: tenantPath(tenantId) });
+  }
+}
