@@ -93,7 +93,7 @@ describe("session", () => {
     server.sockets[0]!.drop();
     await runtime.advance(1000);
     await Promise.all([put, get]);
-    const [first, second, read] = server.messages.flat();
+    const [first, , second, read] = server.messages.flat();
     expect(first).toMatchObject({ isRetry: false });
     expect(second).toMatchObject({ isRetry: true, writeId: first!.writeId });
     expect(read).toMatchObject({ op: "get", isRetry: false });
