@@ -1,0 +1,130 @@
+// The settings a Worker runs by: one zod schema for their types, their defaults and their bounds.
+// Guarantees: `parseSettings` gives a fully resolved object or throws one error that lists every wrong field; missing = default.
+// Must not: import Node or `cloudflare:workers` (gateway, objects, server and tests all read it), nor hold secrets or paths.
+
+import { z } from "zod";
+
+const MIB = 1024 * 1024;
+
+const whole = (min: number, max: number) => z.int().min(min).max(max);
+
+export const logLevels = ["debug", "info", "warn", "error", "off"] as const;
+export const consistencies = ["one", "quorum", "all"] as const;
+export const blobStores = ["sqlite", "disk", "r2"] as const;
+
+const storage = z
+  .strictObject({
+    zones: whole(1, 16)
+      .default(3)
+      .describe("Zones. On a single machine they are virtual: replication runs, but protects nothing."),
+    nodes: whole(1, 256).default(3).describe("Storage nodes of the ring at first start, spread evenly over the zones."),
+    memtableMiB: whole(1, 512)
+      .default(16)
+      .describe("Newest rows of one storage node held in memory before a flush to a table."),
+    rowCacheMiB: whole(0, 4096).default(16).describe("Recently read rows held in memory, for each storage node."),
+    blockCacheMiB: whole(1, 4096).default(32).describe("Blocks of tables held in memory, for each storage node."),
+    blobStore: z
+      .enum(blobStores)
+      .default("sqlite")
+      .describe("Where tables are kept: `sqlite` rows, files on `disk`, or `r2` (Cloudflare only)."),
+  })
+  .check((context) => {
+    const { zones, nodes } = context.value;
+    if (nodes >= zones) return;
+    context.issues.push({
+      code: "custom",
+      path: ["nodes"],
+      input: nodes,
+      message: `${nodes} storage nodes cannot fill ${zones} zones: use at least one node a zone`,
+    });
+  });
+
+const log = z.strictObject({
+  level: z.enum(logLevels).default("info").describe("Least severe log line that is written."),
+  requests: z.boolean().default(true).describe("One structured line for each HTTP request, at level `info`."),
+});
+
+const limits = z.strictObject({
+  maxKeyBytes: whole(1, 1024).default(1024).describe("Longest key, in bytes of UTF-8."),
+  maxValueBytes: whole(1, MIB).default(MIB).describe("Largest value, in bytes of its JSON text."),
+  maxBatchBytes: whole(1024, 32 * MIB)
+    .default(32 * MIB)
+    .describe("Largest body of a batch request."),
+  maxBatchOperations: whole(1, 10_000).default(1000).describe("Most operations in one batch request."),
+});
+
+const keyValue = z
+  .strictObject({
+    defaultConsistency: z.enum(consistencies).default("quorum").describe("Used when neither request nor tenant says."),
+    hintTtlSeconds: whole(60, 30 * 86_400)
+      .default(3 * 3600)
+      .describe("How long a write for an unreachable replica is kept for it. Less than half of tombstoneGraceSeconds."),
+    tombstoneGraceSeconds: whole(600, 365 * 86_400)
+      .default(10 * 86_400)
+      .describe("How long the mark of a deletion is kept at least."),
+    idempotencyRetentionHours: whole(24, 24 * 30)
+      .default(24)
+      .describe("How long a repeated Idempotency-Key still gets the first answer."),
+    replicaTimeoutMs: whole(10, 60_000).default(1000).describe("Deadline of one call to one replica."),
+  })
+  .check((context) => {
+    const { hintTtlSeconds, tombstoneGraceSeconds } = context.value;
+    if (hintTtlSeconds * 2 < tombstoneGraceSeconds) return;
+    context.issues.push({
+      code: "custom",
+      path: ["hintTtlSeconds"],
+      input: hintTtlSeconds,
+      message: `${hintTtlSeconds} is not less than half of tombstoneGraceSeconds (${tombstoneGraceSeconds}): a late hint could bring back deleted data`,
+    });
+  });
+
+const auth = z.strictObject({
+  staleTenantViewMinutes: whole(1, 24 * 60)
+    .default(15)
+    .describe("How long known API keys are still accepted while the tenant's owner cannot be reached."),
+});
+
+/** The parts of {@link settingsSchema} by name, so that the configuration file can extend them with what only the server reads. */
+export const settingsParts = { storage, log, limits, keyValue, auth };
+
+/** What `JADE_CONFIG` holds as JSON. Every field may be missing; unknown fields are errors. */
+export const settingsSchema = z.strictObject({
+  storage: storage.prefault({}),
+  log: log.prefault({}),
+  limits: limits.prefault({}),
+  keyValue: keyValue.prefault({}),
+  auth: auth.prefault({}),
+});
+
+/** Fully resolved settings: no field is missing. */
+export type Settings = z.output<typeof settingsSchema>;
+
+/** Settings as someone may write them: every field optional. */
+export type SettingsInput = z.input<typeof settingsSchema>;
+
+/** Thrown by {@link parseSettings}; the message names each wrong field with its value's problem. */
+export class InvalidSettings extends Error {
+  override readonly name = "InvalidSettings";
+}
+
+/** Everything at its default. */
+export const defaultSettings: Settings = settingsSchema.parse({});
+
+/**
+ * Resolves the text of the binding `JADE_CONFIG`.
+ * @param json undefined or empty = all defaults.
+ * @throws InvalidSettings when it is not JSON or breaks the schema.
+ */
+export function parseSettings(json: string | undefined): Settings {
+  if (json === undefined || json === "") return defaultSettings;
+  let raw: unknown;
+  try {
+    raw = JSON.parse(json);
+  } catch (cause) {
+    throw new InvalidSettings("JADE_CONFIG is not JSON", { cause });
+  }
+  const result = settingsSchema.safeParse(raw);
+  if (result.success) return result.data;
+  const list = result.error.issues.map((issue) => `${issue.path.join(".") || "(top)"}: ${issue.message}`);
+  throw new InvalidSettings(`JADE_CONFIG: ${list.join("; ")}`);
+}

@@ -1,0 +1,11 @@
+// Non-script modules of the Worker: how `.wasm` and `.sql` imports are typed (esbuild, wrangler and vitest all load them so).
+
+declare module "*.wasm" {
+  const module: WebAssembly.Module;
+  export default module;
+}
+
+declare module "*.sql" {
+  const text: string;
+  export default text;
+}

@@ -1,0 +1,78 @@
+// The test projects: `unit` and `simulation` in Node, `objects` inside workerd, `e2e` against the real server built in dist/.
+// Run one with: npx vitest run --project unit [file]
+
+import { readFileSync } from "node:fs";
+import { cloudflareTest } from "@cloudflare/vitest-plugin";
+import { defineConfig } from "vitest/config";
+
+/** Node gets `.wasm` and `.sql` imports as the Worker does: a compiled WebAssembly.Module, a text. */
+const workerModules = {
+  name: "jade:worker-modules",
+  enforce: "pre" as const,
+  load(id: string) {
+    if (id.endsWith(".wasm")) {
+      const base64 = readFileSync(id).toString("base64");
+      return `export default new WebAssembly.Module(Buffer.from("${base64}", "base64"));`;
+    }
+    if (id.endsWith(".sql")) return `export default ${JSON.stringify(readFileSync(id, "utf8"))};`;
+    return undefined;
+  },
+};
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        plugins: [workerModules],
+        test: {
+          name: "unit",
+          environment: "node",
+          include: ["src/**/*.test.ts", "test/unit/**/*.test.ts", "scripts/**/*.test.mjs"],
+          testTimeout: 20_000,
+        },
+      },
+      {
+        plugins: [workerModules],
+        test: {
+          name: "simulation",
+          environment: "node",
+          include: ["test/simulation/**/*.test.ts"],
+          testTimeout: 300_000,
+        },
+      },
+      {
+        plugins: [
+          cloudflareTest({
+            wrangler: { configPath: "./wrangler.toml" },
+            miniflare: {
+              bindings: {
+                JADE_MODE: "test",
+                // SHA-256 of "jdb.root.test"
+                JADE_ROOT_KEY_HASH: "45295b3fee2dd2e0eacf099132df6fc1d984876a49901a6c83afa5533cbf696e",
+                JADE_CONFIG: "{}",
+              },
+            },
+          }),
+        ],
+        test: { name: "objects", include: ["test/objects/**/*.test.ts"], testTimeout: 30_000 },
+      },
+      {
+        test: {
+          name: "e2e",
+          environment: "node",
+          include: ["test/e2e/**/*.test.ts"],
+          globalSetup: ["./test/e2e/build.setup.ts"],
+          fileParallelism: false,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+        },
+      },
+    ],
+    coverage: {
+      provider: "istanbul",
+      reporter: ["text-summary", "html", "json-summary"],
+      include: ["src/**/*.ts", "objects/**/*.ts"],
+      exclude: ["**/*.test.ts", "**/*.bench.ts"],
+    },
+  },
+});
