@@ -1,0 +1,45 @@
+// Prints results for people.
+
+import Table from "cli-table3";
+
+/** Three significant digits, thousands grouped. */
+export function round(value) {
+  if (!Number.isFinite(value)) return "-";
+  return Number(value.toPrecision(3)).toLocaleString("en", { maximumSignificantDigits: 3 });
+}
+
+export function printTable(rows) {
+  const table = new Table({
+    head: [
+      "id",
+      "what",
+      "per second",
+      "baseline",
+      "ratio",
+      "target",
+      "ok",
+      "p50 ms",
+      "p99 ms",
+      "errors",
+      "server cores",
+    ],
+    colAligns: ["left", "left", "right", "right", "right", "right", "left", "right", "right", "right", "right"],
+    style: { head: [], border: [], compact: true },
+  });
+  for (const row of rows) {
+    table.push([
+      row.id,
+      row.title,
+      round(row.value),
+      round(row.baseline),
+      `${row.ratio.toFixed(2)} x`,
+      row.target === null ? "" : `${row.target} x`,
+      row.ok ? "ok" : "MISSED",
+      row.p50Ms.toFixed(2),
+      row.p99Ms.toFixed(2),
+      row.errors,
+      row.serverCpu.toFixed(2),
+    ]);
+  }
+  console.log(table.toString());
+}

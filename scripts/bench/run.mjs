@@ -1,0 +1,44 @@
+// `npm run bench -- <suite> [options]`: runs one benchmark suite.
+// Options: --json (ends with one line of JSON), --seconds N (each measured phase), --only a,b (ids), and what the suite adds.
+
+import { parseArgs } from "node:util";
+
+if (!process.features.typescript) {
+  console.error(`this needs Node 24 (here: ${process.version}); run it as: npm run bench -- kv`);
+  process.exit(2);
+}
+
+const SUITES = { kv: "./kv.mjs" };
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    json: { type: "boolean", default: false },
+    seconds: { type: "string", default: "5" },
+    only: { type: "string" },
+    keys: { type: "string", default: "mixed" },
+    "old-keys": { type: "string", default: "100000" },
+    "cpu-profile": { type: "string" },
+  },
+});
+const [suite = ""] = positionals;
+if (!Object.hasOwn(SUITES, suite)) {
+  console.error(
+    `which suite? npm run bench -- ${Object.keys(SUITES).join(" | ")} [--json] [--seconds N] [--only id,id]`,
+  );
+  process.exit(2);
+}
+const seconds = Number(values.seconds);
+if (!(seconds > 0)) {
+  console.error(`--seconds must be a number above 0, got ${values.seconds}`);
+  process.exit(2);
+}
+const { run } = await import(SUITES[suite]);
+process.exitCode = await run({
+  ...values,
+  seconds,
+  only: values.only?.split(","),
+  putKeys: values.keys,
+  oldCount: Number(values["old-keys"]),
+  cpuProfile: values["cpu-profile"],
+});

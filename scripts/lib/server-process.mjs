@@ -1,0 +1,156 @@
+// Starts real servers for benchmarks, the demo and end-to-end tests, each in a process group of its own with its own directory.
+// Guarantees: a started server answers /v1/ready; `kill9` ends every process of it at once; `stop` leaves nothing running.
+// Must not: touch a process it did not start.
+
+import { spawn } from "node:child_process";
+import { createWriteStream, existsSync, readdirSync, readFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { root } from "./root.mjs";
+
+const READY_TIMEOUT_MS = 60_000;
+const STOP_TIMEOUT_MS = 10_000;
+
+/** A port that was free a moment ago. */
+export function freePort() {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const { port } = server.address();
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+export function temporaryDirectory(name) {
+  return mkdtemp(join(tmpdir(), `jade-${name}-`));
+}
+
+/** utime + stime in milliseconds of all processes of a group (Linux; 0 elsewhere). */
+export function groupCpuMs(groupId) {
+  if (!existsSync("/proc/self/stat")) return 0;
+  let ticks = 0;
+  for (const name of readdirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      const fields = readFileSync(`/proc/${name}/stat`, "utf8").split(") ").pop().split(" ");
+      if (Number(fields[2]) === groupId) ticks += Number(fields[11]) + Number(fields[12]);
+    } catch {
+      // The process ended between the listing and the read.
+    }
+  }
+  return ticks * 10;
+}
+
+function groupIsAlive(groupId) {
+  try {
+    process.kill(-groupId, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Starts a command as the leader of a new process group; its output goes to `logPath`. */
+export function startGroup({ command, args, env, logPath }) {
+  const log = createWriteStream(logPath, { flags: "a" });
+  const child = spawn(command, args, {
+    cwd: root,
+    env: { ...process.env, ...env },
+    detached: true,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  child.stdout.pipe(log, { end: false });
+  child.stderr.pipe(log, { end: false });
+  const exited = new Promise((resolve) => child.once("exit", resolve));
+  const groupId = child.pid;
+  const endGroup = (signal) => {
+    if (groupIsAlive(groupId)) process.kill(-groupId, signal);
+  };
+  const onExit = () => endGroup("SIGKILL");
+  process.on("exit", onExit);
+  return {
+    child,
+    groupId,
+    get isRunning() {
+      return child.exitCode === null && child.signalCode === null;
+    },
+    async kill9() {
+      endGroup("SIGKILL");
+      await exited;
+      while (groupIsAlive(groupId)) await sleep(5);
+      process.off("exit", onExit);
+    },
+    async stop() {
+      endGroup("SIGTERM");
+      const timer = setTimeout(() => endGroup("SIGKILL"), STOP_TIMEOUT_MS);
+      await exited;
+      endGroup("SIGKILL");
+      clearTimeout(timer);
+      process.off("exit", onExit);
+    },
+  };
+}
+
+/** Polls until `url` answers 200. Throws with the log's end when the process dies or time is up. */
+export async function waitUntilReady({ url, group, logPath }) {
+  const end = Date.now() + READY_TIMEOUT_MS;
+  for (;;) {
+    try {
+      const response = await fetch(url, { signal: AbortSignal.timeout(2000) });
+      await response.arrayBuffer();
+      if (response.ok) return;
+    } catch {
+      // Not listening yet.
+    }
+    if (!group.isRunning || Date.now() > end) {
+      const log = existsSync(logPath) ? readFileSync(logPath, "utf8").slice(-3000) : "";
+      throw new Error(
+        `${url} ${group.isRunning ? "is not ready in time" : "will never be ready: the server ended"}; its log:\n${log}`,
+      );
+    }
+    await sleep(50);
+  }
+}
+
+/**
+ * `jade-db serve` from dist/. Give `dataDir`, `port` and `rootKey` of an earlier one to start that one again.
+ * Gives {url, port, rootKey, dataDir, groupId, stop, kill9, dispose}; dispose also deletes a directory made here.
+ */
+export async function startServer({ dataDir, port, rootKey, args = [], env = {} } = {}) {
+  const cli = join(root, "dist/cli.js");
+  if (!existsSync(cli)) throw new Error("dist/cli.js does not exist; run: npm run build");
+  const ownsDirectory = dataDir === undefined;
+  const directory = dataDir ?? (await temporaryDirectory("data"));
+  const chosenPort = port ?? (await freePort());
+  const key = rootKey ?? `jade_root_${crypto.randomUUID().replaceAll("-", "")}`;
+  const logPath = `${directory}.log`;
+  const group = startGroup({
+    command: process.execPath,
+    args: [cli, "serve", "--port", String(chosenPort), ...args],
+    env: { JADE_ROOT_KEY: key, JADE_DATA_DIR: directory, ...env },
+    logPath,
+  });
+  const url = `http://127.0.0.1:${chosenPort}`;
+  await waitUntilReady({ url: `${url}/v1/ready`, group, logPath });
+  return {
+    url,
+    port: chosenPort,
+    rootKey: key,
+    dataDir: directory,
+    logPath,
+    groupId: group.groupId,
+    stop: group.stop,
+    kill9: group.kill9,
+    async dispose() {
+      await group.stop();
+      if (!ownsDirectory) return;
+      await rm(directory, { recursive: true, force: true });
+      await rm(logPath, { force: true });
+    },
+  };
+}
