@@ -68,7 +68,8 @@ function writeDots(writer: ByteWriter, dots: readonly Dot[]): void {
 
 function readDots(reader: ByteReader): Dot[] {
   const count = reader.varint();
-  if (count > MAX_CLOCK_ENTRIES) throw new MalformedClock(`a clock has ${count} entries, the limit is ${MAX_CLOCK_ENTRIES}`);
+  if (count > MAX_CLOCK_ENTRIES)
+    throw new MalformedClock(`a clock has ${count} entries, the limit is ${MAX_CLOCK_ENTRIES}`);
   const dots: Dot[] = [];
   for (let i = 0; i < count; i++) dots.push({ actor: reader.varint(), counter: reader.varint() });
   return dots;

@@ -4,7 +4,7 @@
 //
 // Request frame:  request*   request  = u32 id, u8 op, u8 flags, [write id 16], [body hash 8], key, [clock], [value]
 // Answer frame:   answer*    answer   = u32 id, u8 kind, …
-import { ByteReader, ByteWriter, MalformedBytes } from "./bytes.ts";
+import { ByteReader, type ByteWriter, MalformedBytes } from "./bytes.ts";
 import { type Clock, readClock, writeClock } from "./clock.ts";
 
 export type Consistency = "one" | "quorum" | "all";
@@ -48,10 +48,22 @@ export interface Sibling {
 
 export type SessionAnswer =
   | { readonly id: number; readonly kind: "written"; readonly clock: Clock }
-  | { readonly id: number; readonly kind: "value"; readonly clock: Clock; readonly value: Uint8Array; readonly siblings?: readonly Sibling[] | undefined }
+  | {
+      readonly id: number;
+      readonly kind: "value";
+      readonly clock: Clock;
+      readonly value: Uint8Array;
+      readonly siblings?: readonly Sibling[] | undefined;
+    }
   | { readonly id: number; readonly kind: "notFound"; readonly clock: Clock }
   | { readonly id: number; readonly kind: "pong" }
-  | { readonly id: number; readonly kind: "error"; readonly code: string; readonly message: string; readonly details?: Readonly<Record<string, unknown>> | undefined };
+  | {
+      readonly id: number;
+      readonly kind: "error";
+      readonly code: string;
+      readonly message: string;
+      readonly details?: Readonly<Record<string, unknown>> | undefined;
+    };
 
 const KIND = { written: 1, value: 2, notFound: 3, pong: 4, error: 5, conflict: 6 } as const;
 

@@ -1,0 +1,96 @@
+// The consistent-hash ring: which storage nodes hold a token, in order of preference, and who may count in a quorum.
+// Guarantees: replicas stand in distinct zones while there are enough zones; the same nodes give the same ring everywhere;
+// bootstrapping nodes get writes but never count and are never read (DESIGN 3, 4). Must not: know how a node is reached.
+import type { StorageNode } from "../access/types.ts";
+import type { Token } from "../storage/types.ts";
+import { tokenOf } from "./token.ts";
+
+/** Ring positions of a node of weight 1. */
+export const POSITIONS_PER_WEIGHT = 64;
+
+/** `write` = counts towards W; `read` = asked by reads, counts towards R; `pending` = gets writes, never counts. Ordered by preference. */
+export interface ReplicaSets {
+  readonly write: readonly string[];
+  readonly read: readonly string[];
+  readonly pending: readonly string[];
+}
+
+interface Position {
+  readonly hi: number;
+  readonly node: StorageNode;
+}
+
+const MAY_READ = new Set(["active", "draining", "failed"]);
+
+export class Ring {
+  readonly nodes: readonly StorageNode[];
+  readonly #positions: readonly Position[];
+  readonly #setsByFactor = new Map<number, (ReplicaSets | undefined)[]>();
+
+  constructor(nodes: readonly StorageNode[]) {
+    this.nodes = nodes.filter((node) => node.state !== "removed");
+    const positions: Position[] = [];
+    for (const node of this.nodes) {
+      const count = Math.max(1, Math.round(node.weight * POSITIONS_PER_WEIGHT));
+      for (let i = 0; i < count; i++) positions.push({ hi: tokenOf(node.number, `ring/${i}`).hi, node });
+    }
+    this.#positions = positions.sort((a, b) => a.hi - b.hi || a.node.number - b.node.number);
+  }
+
+  /** First position at or after the token, wrapping. */
+  #indexOf(token: Token): number {
+    let low = 0;
+    let high = this.#positions.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#positions[middle]!.hi < token.hi) low = middle + 1;
+      else high = middle;
+    }
+    return low === this.#positions.length ? 0 : low;
+  }
+
+  replicas(token: Token, replicationFactor: number): ReplicaSets {
+    let sets = this.#setsByFactor.get(replicationFactor);
+    if (!sets) {
+      sets = new Array<ReplicaSets | undefined>(this.#positions.length);
+      this.#setsByFactor.set(replicationFactor, sets);
+    }
+    const index = this.#indexOf(token);
+    const known = sets[index];
+    if (known) return known;
+    const made = this.#walk(index, replicationFactor);
+    sets[index] = made;
+    return made;
+  }
+
+  #walk(start: number, replicationFactor: number): ReplicaSets {
+    const counted = this.#choose(start, replicationFactor, (node) => MAY_READ.has(node.state));
+    const future = this.#choose(
+      start,
+      replicationFactor,
+      (node) => node.state !== "draining" && node.state !== "failed",
+    );
+    const ids = counted.map((node) => node.id);
+    const pending = future.filter((node) => !counted.includes(node)).map((node) => node.id);
+    return { write: ids, read: ids, pending };
+  }
+
+  /** Nodes in ring order, one per zone first, then any where there are fewer zones than replicas. */
+  #choose(start: number, count: number, allowed: (node: StorageNode) => boolean): StorageNode[] {
+    const chosen: StorageNode[] = [];
+    const spare: StorageNode[] = [];
+    const zones = new Set<string>();
+    for (let i = 0; i < this.#positions.length && chosen.length < count; i++) {
+      const { node } = this.#positions[(start + i) % this.#positions.length]!;
+      if (!allowed(node) || chosen.includes(node) || spare.includes(node)) continue;
+      if (zones.has(node.zone)) {
+        spare.push(node);
+      } else {
+        zones.add(node.zone);
+        chosen.push(node);
+      }
+    }
+    while (chosen.length < count && spare.length > 0) chosen.push(spare.shift()!);
+    return chosen;
+  }
+}

@@ -1,0 +1,298 @@
+// The frames between a coordinator (or a hinting replica) and a replica: many operations in one message, answers in order.
+// Guarantees: both directions round-trip; malformed input throws MalformedBytes. Must not: act on anything.
+//
+// Request: op*                    op = u8 kind, tenant, token hi u32, lo u32, key, …
+// Answer:  actor, counter, result*    (the replica's own actor and highest counter, then one result per op, in order)
+
+import type { RowKey } from "../storage/types.ts";
+import { ByteReader, type ByteWriter, MalformedBytes } from "../wire/bytes.ts";
+import { type Clock, readClock, writeClock } from "../wire/clock.ts";
+import { BODY_HASH_BYTES, WRITE_ID_BYTES } from "../wire/session.ts";
+
+const KIND = { stamp: 1, merge: 2, get: 3, recall: 4, vote: 5, hint: 6, settled: 7 } as const;
+
+const DELETE = 1;
+const HAS_CLOCK = 2;
+const RESTAMP = 4;
+const SUPERSEDE_ALL = 8;
+
+/** Apply a client's write here first: it gets a dot. */
+export interface StampOp {
+  readonly kind: "stamp";
+  readonly row: RowKey;
+  readonly writeId: Uint8Array;
+  readonly value: Uint8Array | undefined;
+  readonly clock: Clock | undefined;
+  /** The write may have been stamped before: look the record up, and mark the version. */
+  readonly restamp: boolean;
+  /** Last-write-wins tenants: the write supersedes what is held, whatever its clock says. */
+  readonly supersedeAll: boolean;
+}
+
+/** Join this state into the one held. The value of the last version may be handed over apart, to save a copy. */
+export interface MergeOp {
+  readonly kind: "merge";
+  readonly row: RowKey;
+  readonly state: Uint8Array;
+  readonly tail?: Uint8Array | undefined;
+}
+
+export interface GetOp {
+  readonly kind: "get";
+  readonly row: RowKey;
+}
+
+/** Is this write remembered here? */
+export interface RecallOp {
+  readonly kind: "recall";
+  readonly row: RowKey;
+  readonly writeId: Uint8Array;
+}
+
+/** First body of a write id wins here; the answer is the hash that holds. `row` names the write id's own place on the ring. */
+export interface VoteOp {
+  readonly kind: "vote";
+  readonly row: RowKey;
+  readonly writeId: Uint8Array;
+  readonly bodyHash: Uint8Array;
+}
+
+/** Keep this state for a node that could not be reached. */
+export interface HintOp {
+  readonly kind: "hint";
+  readonly row: RowKey;
+  readonly target: string;
+  readonly state: Uint8Array;
+  readonly tail?: Uint8Array | undefined;
+}
+
+/** Stamps of this replica (with this actor) that a majority holds. No row. */
+export interface SettledOp {
+  readonly kind: "settled";
+  readonly actor: number;
+  readonly counters: readonly number[];
+}
+
+export type ReplicaOp = StampOp | MergeOp | GetOp | RecallOp | VoteOp | HintOp | SettledOp;
+
+export type RefusalCode =
+  | "tooManySiblings"
+  | "stateTooLarge"
+  | "tenantErased"
+  | "hintsFull"
+  | "corrupt"
+  | "clockAhead"
+  | "overloaded";
+const REFUSALS: readonly RefusalCode[] = [
+  "tooManySiblings",
+  "stateTooLarge",
+  "tenantErased",
+  "hintsFull",
+  "corrupt",
+  "clockAhead",
+  "overloaded",
+];
+
+export type ReplicaResult =
+  /** `prefix` + the value sent (when `wantsValue`) is the state to ship. `repeated`: the write was applied before; this is its first answer. */
+  | {
+      readonly kind: "stamped";
+      readonly counter: number;
+      readonly unsettledCount: number;
+      readonly repeated: boolean;
+      readonly answer: Clock;
+      readonly prefix: Uint8Array;
+      readonly wantsValue: boolean;
+    }
+  | { readonly kind: "done" }
+  | { readonly kind: "state"; readonly state: Uint8Array | undefined }
+  | { readonly kind: "recalled"; readonly answer: Clock | undefined }
+  | { readonly kind: "voted"; readonly bodyHash: Uint8Array }
+  | { readonly kind: "refused"; readonly code: RefusalCode; readonly clock: Clock };
+
+const RESULT = { stamped: 1, done: 2, state: 3, absent: 4, recalled: 5, unknown: 6, voted: 7, refused: 8 } as const;
+
+function writeRow(writer: ByteWriter, row: RowKey): void {
+  writer.varint(row.tenant);
+  writer.u32(row.token.hi);
+  writer.u32(row.token.lo);
+  writer.string(row.key);
+}
+
+function readRow(reader: ByteReader): RowKey {
+  const tenant = reader.varint();
+  const token = { hi: reader.u32(), lo: reader.u32() };
+  return { tenant, token, key: reader.string() };
+}
+
+function writeStateBytes(writer: ByteWriter, state: Uint8Array, tail: Uint8Array | undefined): void {
+  writer.varint(state.length + (tail?.length ?? 0));
+  writer.raw(state);
+  if (tail) writer.raw(tail);
+}
+
+export function writeOp(writer: ByteWriter, op: ReplicaOp): void {
+  writer.u8(KIND[op.kind]);
+  switch (op.kind) {
+    case "stamp": {
+      writeRow(writer, op.row);
+      writer.u8(
+        (op.value ? 0 : DELETE) |
+          (op.clock ? HAS_CLOCK : 0) |
+          (op.restamp ? RESTAMP : 0) |
+          (op.supersedeAll ? SUPERSEDE_ALL : 0),
+      );
+      writer.raw(op.writeId);
+      if (op.clock) writeClock(writer, op.clock);
+      if (op.value) writer.bytes(op.value);
+      return;
+    }
+    case "merge":
+      writeRow(writer, op.row);
+      return writeStateBytes(writer, op.state, op.tail);
+    case "get":
+      return writeRow(writer, op.row);
+    case "recall":
+      writeRow(writer, op.row);
+      return writer.raw(op.writeId);
+    case "vote":
+      writeRow(writer, op.row);
+      writer.raw(op.writeId);
+      return writer.raw(op.bodyHash);
+    case "hint":
+      writeRow(writer, op.row);
+      writer.string(op.target);
+      return writeStateBytes(writer, op.state, op.tail);
+    case "settled":
+      writer.varint(op.actor);
+      writer.varint(op.counters.length);
+      for (const counter of op.counters) writer.varint(counter);
+  }
+}
+
+function readStamp(reader: ByteReader): StampOp {
+  const row = readRow(reader);
+  const flags = reader.u8();
+  return {
+    kind: "stamp",
+    row,
+    writeId: reader.raw(WRITE_ID_BYTES),
+    clock: flags & HAS_CLOCK ? readClock(reader) : undefined,
+    value: flags & DELETE ? undefined : reader.bytes(),
+    restamp: (flags & RESTAMP) !== 0,
+    supersedeAll: (flags & SUPERSEDE_ALL) !== 0,
+  };
+}
+
+function readSettled(reader: ByteReader): SettledOp {
+  const actor = reader.varint();
+  const counters: number[] = [];
+  for (let i = reader.varint(); i > 0; i--) counters.push(reader.varint());
+  return { kind: "settled", actor, counters };
+}
+
+export function readOp(reader: ByteReader): ReplicaOp {
+  const kind = reader.u8();
+  switch (kind) {
+    case KIND.stamp:
+      return readStamp(reader);
+    case KIND.merge:
+      return { kind: "merge", row: readRow(reader), state: reader.bytes() };
+    case KIND.get:
+      return { kind: "get", row: readRow(reader) };
+    case KIND.recall:
+      return { kind: "recall", row: readRow(reader), writeId: reader.raw(WRITE_ID_BYTES) };
+    case KIND.vote:
+      return {
+        kind: "vote",
+        row: readRow(reader),
+        writeId: reader.raw(WRITE_ID_BYTES),
+        bodyHash: reader.raw(BODY_HASH_BYTES),
+      };
+    case KIND.hint:
+      return { kind: "hint", row: readRow(reader), target: reader.string(), state: reader.bytes() };
+    case KIND.settled:
+      return readSettled(reader);
+    default:
+      throw new MalformedBytes(`unknown replica operation ${kind}`);
+  }
+}
+
+export function readOps(frame: Uint8Array): ReplicaOp[] {
+  const reader = new ByteReader(frame);
+  const ops: ReplicaOp[] = [];
+  while (!reader.done) ops.push(readOp(reader));
+  return ops;
+}
+
+export function writeResult(writer: ByteWriter, result: ReplicaResult): void {
+  switch (result.kind) {
+    case "stamped":
+      writer.u8(RESULT.stamped);
+      writer.varint(result.counter);
+      writer.varint(result.unsettledCount);
+      writer.u8((result.repeated ? 1 : 0) | (result.wantsValue ? 2 : 0));
+      writeClock(writer, result.answer);
+      return writer.bytes(result.prefix);
+    case "done":
+      return writer.u8(RESULT.done);
+    case "state":
+      writer.u8(result.state ? RESULT.state : RESULT.absent);
+      if (result.state) writer.bytes(result.state);
+      return;
+    case "recalled":
+      writer.u8(result.answer ? RESULT.recalled : RESULT.unknown);
+      if (result.answer) writeClock(writer, result.answer);
+      return;
+    case "voted":
+      writer.u8(RESULT.voted);
+      return writer.raw(result.bodyHash);
+    case "refused":
+      writer.u8(RESULT.refused);
+      writer.u8(REFUSALS.indexOf(result.code));
+      writeClock(writer, result.clock);
+  }
+}
+
+function readStamped(reader: ByteReader): ReplicaResult {
+  const counter = reader.varint();
+  const unsettledCount = reader.varint();
+  const flags = reader.u8();
+  const answer = readClock(reader);
+  return {
+    kind: "stamped",
+    counter,
+    unsettledCount,
+    repeated: (flags & 1) !== 0,
+    wantsValue: (flags & 2) !== 0,
+    answer,
+    prefix: reader.bytes(),
+  };
+}
+
+export function readResult(reader: ByteReader): ReplicaResult {
+  const kind = reader.u8();
+  switch (kind) {
+    case RESULT.stamped:
+      return readStamped(reader);
+    case RESULT.done:
+      return { kind: "done" };
+    case RESULT.state:
+      return { kind: "state", state: reader.bytes() };
+    case RESULT.absent:
+      return { kind: "state", state: undefined };
+    case RESULT.recalled:
+      return { kind: "recalled", answer: readClock(reader) };
+    case RESULT.unknown:
+      return { kind: "recalled", answer: undefined };
+    case RESULT.voted:
+      return { kind: "voted", bodyHash: reader.raw(BODY_HASH_BYTES) };
+    case RESULT.refused: {
+      const code = REFUSALS[reader.u8()];
+      if (!code) throw new MalformedBytes("unknown refusal");
+      return { kind: "refused", code, clock: readClock(reader) };
+    }
+    default:
+      throw new MalformedBytes(`unknown replica result ${kind}`);
+  }
+}

@@ -1,0 +1,34 @@
+// Every bound of replication, with its unit and reason.
+
+/** Longest a replica call may take before the coordinator counts the replica as unreachable. Ms; a setting may lower or raise it. */
+export const DEFAULT_REPLICA_TIMEOUT_MS = 1500;
+/** Whole budget of one client request inside the coordinator. Ms. */
+export const REQUEST_DEADLINE_MS = 8000;
+/** Failures in a row after which a replica is not asked for a while. */
+export const BREAKER_FAILURES = 3;
+/** How long it is not asked. Ms. */
+export const BREAKER_OPEN_MS = 1000;
+/** Bytes queued towards one replica before new requests are refused as overloaded. */
+export const MAX_LINK_QUEUE_BYTES = 64 * 1024 * 1024;
+/** Frames on their way to one replica at once: enough to hide the round trip, few enough to gather. */
+export const MAX_FRAMES_IN_FLIGHT = 4;
+/** A frame is cut here: an RPC message in workerd may hold 32 MiB. Bytes. */
+export const MAX_FRAME_BYTES = 8 * 1024 * 1024;
+/** Requests a coordinator works on at once before it answers `overloaded`. */
+export const MAX_REQUESTS_IN_FLIGHT = 65_536;
+/** Hints kept for one target. Beyond either bound the range is marked dirty instead (repair will find it). */
+export const MAX_HINT_BYTES_PER_TARGET = 64 * 1024 * 1024;
+export const MAX_HINTS_PER_TARGET = 200_000;
+/** DESIGN 4: hints live shorter than half the tombstone grace period. Seconds. */
+export const DEFAULT_HINT_TTL_SECONDS = 3 * 3600;
+/** Default tombstone grace period. Seconds. */
+export const DEFAULT_TOMBSTONE_GRACE_SECONDS = 10 * 24 * 3600;
+/** Bytes of hints sent to a target in one frame. */
+export const HINT_DELIVERY_BYTES = 1024 * 1024;
+/** Pause before hints are offered again to a target that did not take them. Ms, doubled up to the maximum. */
+export const HINT_RETRY_MIN_MS = 500;
+export const HINT_RETRY_MAX_MS = 30_000;
+
+if (DEFAULT_HINT_TTL_SECONDS >= DEFAULT_TOMBSTONE_GRACE_SECONDS / 2) {
+  throw new Error("hints must expire before half the tombstone grace period");
+}

@@ -1,0 +1,169 @@
+// The way to one replica: gathers the operations of a turn into one frame, bounds what is queued and under way, times out, and
+// trips a breaker. Guarantees: each operation's callback runs exactly once, with the result or with undefined (not known to have
+// been applied, and not known not to have been). A late answer changes nothing. Must not: retry; that is the caller's decision.
+import { Breaker } from "../cluster/breaker.ts";
+import { ByteReader, ByteWriter } from "../wire/bytes.ts";
+import { type ReplicaOp, type ReplicaResult, readResult, writeOp } from "./frames.ts";
+import {
+  BREAKER_FAILURES,
+  BREAKER_OPEN_MS,
+  MAX_FRAME_BYTES,
+  MAX_FRAMES_IN_FLIGHT,
+  MAX_LINK_QUEUE_BYTES,
+} from "./limits.ts";
+import { readAnswerHeader } from "./replica.ts";
+
+/** What the replication core needs of the world; the object gives the real one, the simulator its own. */
+export interface Environment {
+  /** Sends a frame to a storage node; rejects when the outcome is unknown. */
+  call(nodeId: string, frame: Uint8Array): Promise<Uint8Array>;
+  now(): number;
+  /** Runs once, after what is being handled now: lets the calls of a turn gather. */
+  schedule(run: () => void): void;
+  setTimer(delayMs: number, run: () => void): unknown;
+  clearTimer(timer: unknown): void;
+  readonly replicaTimeoutMs: number;
+}
+
+export type OpDone = (result: ReplicaResult | undefined) => void;
+
+interface Batch {
+  readonly writer: ByteWriter;
+  readonly done: OpDone[];
+}
+
+export interface LinkCounts {
+  frames: number;
+  operations: number;
+  failures: number;
+  timeouts: number;
+}
+
+const MAX_SETTLED_PER_FRAME = 4096;
+const IGNORE: OpDone = () => {};
+
+export class ReplicaLink {
+  readonly nodeId: string;
+  readonly counts: LinkCounts = { frames: 0, operations: 0, failures: 0, timeouts: 0 };
+  readonly #environment: Environment;
+  readonly #breaker = new Breaker({ failures: BREAKER_FAILURES, openMs: BREAKER_OPEN_MS });
+  #batches: Batch[] = [];
+  #queuedBytes = 0;
+  #framesInFlight = 0;
+  #scheduled = false;
+  #settled = new Map<number, number[]>();
+  /** The replica's actor and highest counter, as of its last answer. */
+  actor = 0;
+  counter = 0;
+
+  constructor(nodeId: string, environment: Environment) {
+    this.nodeId = nodeId;
+    this.#environment = environment;
+  }
+
+  get isOpen(): boolean {
+    return this.#breaker.isOpen(this.#environment.now());
+  }
+
+  get isFull(): boolean {
+    return this.#queuedBytes >= MAX_LINK_QUEUE_BYTES;
+  }
+
+  send(op: ReplicaOp, done: OpDone): void {
+    let batch = this.#batches.at(-1);
+    if (!batch || batch.writer.length >= MAX_FRAME_BYTES) {
+      batch = { writer: new ByteWriter(4096), done: [] };
+      this.#batches.push(batch);
+    }
+    const before = batch.writer.length;
+    writeOp(batch.writer, op);
+    this.#queuedBytes += batch.writer.length - before;
+    batch.done.push(done);
+    this.#scheduleFlush();
+  }
+
+  /** Rides along with the next frame; lost knowledge costs a few bytes later, nothing else. */
+  noteSettled(actor: number, counter: number): void {
+    const counters = this.#settled.get(actor);
+    if (!counters) this.#settled.set(actor, [counter]);
+    else if (counters.length < MAX_SETTLED_PER_FRAME) counters.push(counter);
+  }
+
+  #scheduleFlush(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    this.#environment.schedule(() => {
+      this.#scheduled = false;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    while (this.#batches.length > 0 && this.#framesInFlight < MAX_FRAMES_IN_FLIGHT) {
+      const batch = this.#batches.shift()!;
+      this.#queuedBytes -= batch.writer.length;
+      if (this.isOpen) this.#fail(batch.done);
+      else this.#dispatch(batch);
+    }
+  }
+
+  #dispatch(batch: Batch): void {
+    for (const [actor, counters] of this.#settled) {
+      writeOp(batch.writer, { kind: "settled", actor, counters });
+      batch.done.push(IGNORE);
+    }
+    if (this.#settled.size > 0) this.#settled = new Map();
+    this.#framesInFlight++;
+    this.counts.frames++;
+    this.counts.operations += batch.done.length;
+    let open = true;
+    const close = (): boolean => {
+      if (!open) return false;
+      open = false;
+      this.#framesInFlight--;
+      this.#environment.clearTimer(timer);
+      if (this.#batches.length > 0) this.#scheduleFlush();
+      return true;
+    };
+    const timer = this.#environment.setTimer(this.#environment.replicaTimeoutMs, () => {
+      if (!close()) return;
+      this.counts.timeouts++;
+      this.#failed(batch.done);
+    });
+    this.#environment.call(this.nodeId, batch.writer.take()).then(
+      (answer) => {
+        if (close()) this.#answered(batch.done, answer);
+      },
+      () => {
+        if (close()) this.#failed(batch.done);
+      },
+    );
+  }
+
+  #answered(done: readonly OpDone[], answer: Uint8Array): void {
+    const results: ReplicaResult[] = [];
+    try {
+      const reader = new ByteReader(answer);
+      const header = readAnswerHeader(reader);
+      for (let i = 0; i < done.length; i++) results.push(readResult(reader));
+      this.counter = header.actor === this.actor ? Math.max(header.counter, this.counter) : header.counter;
+      this.actor = header.actor;
+    } catch {
+      // A frame that cannot be read says nothing about what was applied: the same as no answer.
+      this.#failed(done);
+      return;
+    }
+    this.#breaker.succeeded();
+    for (let i = 0; i < done.length; i++) done[i]!(results[i]);
+  }
+
+  #failed(done: readonly OpDone[]): void {
+    this.counts.failures++;
+    this.#breaker.failed(this.#environment.now());
+    this.#fail(done);
+  }
+
+  #fail(done: readonly OpDone[]): void {
+    for (const callback of done) callback(undefined);
+  }
+}

@@ -1,0 +1,142 @@
+// One client read: asks R replicas (another one where one fails), joins what they hold, repairs those that were behind, answers.
+// Guarantees: at `quorum` and `all` the joined state is on R replicas before it is shown, so a later quorum read never shows an
+// older one (ADR 0013); at `one` the repair goes on behind the answer. Must not: hold state beyond the call.
+import type { Caller } from "../access/types.ts";
+import type { ReplicaSets } from "../cluster/ring.ts";
+import { decodeState, encodeState, sameBytes } from "../kv/key-state.ts";
+import { mergeStates } from "../kv/merge.ts";
+import { resolveState } from "../kv/resolve.ts";
+import type { RowKey } from "../storage/types.ts";
+import { EMPTY_CLOCK } from "../wire/clock.ts";
+import type { SessionAnswer, SessionRequest } from "../wire/session.ts";
+import type { ReplicaLink } from "./link.ts";
+
+export interface ReadContext {
+  link(nodeId: string): ReplicaLink;
+  readonly counts: { readRepairs: number; corruptReads: number };
+}
+
+export interface ReadOptions {
+  readonly caller: Caller;
+  readonly request: SessionRequest;
+  readonly row: RowKey;
+  readonly sets: ReplicaSets;
+  /** R. */
+  readonly needed: number;
+  readonly done: (answer: SessionAnswer) => void;
+}
+
+interface Reply {
+  readonly nodeId: string;
+  readonly state: Uint8Array | undefined;
+}
+
+export class ReadCall {
+  readonly #context: ReadContext;
+  readonly #options: ReadOptions;
+  readonly #waiting: string[];
+  readonly #replies: Reply[] = [];
+  #open = 0;
+  #corrupt = 0;
+  #finished = false;
+
+  constructor(context: ReadContext, options: ReadOptions) {
+    this.#context = context;
+    this.#options = options;
+    const open = (id: string): number => (context.link(id).isOpen ? 1 : 0);
+    this.#waiting = options.sets.read.some((id) => open(id))
+      ? [...options.sets.read].sort((a, b) => open(a) - open(b))
+      : [...options.sets.read];
+  }
+
+  start(): void {
+    for (let i = 0; i < this.#options.needed; i++) this.#askNext();
+  }
+
+  #askNext(): void {
+    const nodeId = this.#waiting.shift();
+    if (nodeId === undefined) {
+      if (this.#open + this.#replies.length < this.#options.needed) this.#unavailable();
+      return;
+    }
+    this.#open++;
+    this.#context.link(nodeId).send({ kind: "get", row: this.#options.row }, (result) => {
+      this.#open--;
+      if (result?.kind === "state") {
+        this.#replies.push({ nodeId, state: result.state });
+        if (this.#replies.length === this.#options.needed) this.#complete();
+        return;
+      }
+      if (result?.kind === "refused" && result.code === "tenantErased")
+        return this.#finish({ ...this.#error, code: "unauthenticated", message: "the tenant was deleted" });
+      if (result?.kind === "refused" && result.code === "corrupt") {
+        this.#corrupt++;
+        this.#context.counts.corruptReads++;
+      }
+      this.#askNext();
+    });
+  }
+
+  get #error(): { id: number; kind: "error" } {
+    return { id: this.#options.request.id, kind: "error" };
+  }
+
+  #unavailable(): void {
+    const { needed } = this.#options;
+    const answered = this.#replies.length;
+    const details = { needed, answered };
+    if (this.#corrupt > 0) {
+      const message = `${this.#corrupt} replicas hold this key in a block that failed its checksum, and too few intact ones answered`;
+      return this.#finish({ ...this.#error, code: "dataCorrupt", message, details });
+    }
+    this.#finish({
+      ...this.#error,
+      code: "quorumUnavailable",
+      message: `${answered} replicas answered in time, ${needed} are needed`,
+      details,
+    });
+  }
+
+  #complete(): void {
+    const first = this.#replies[0]!.state;
+    const agree = this.#replies.every((reply) => sameState(reply.state, first));
+    if (agree) return this.#answer(first);
+    let merged = { clock: EMPTY_CLOCK, unsettled: [], versions: [] } as ReturnType<typeof decodeState>;
+    for (const reply of this.#replies) if (reply.state) merged = mergeStates(merged, decodeState(reply.state));
+    this.#repair(encodeState(merged));
+  }
+
+  #repair(merged: Uint8Array): void {
+    const stale = this.#replies.filter((reply) => !sameState(reply.state, merged));
+    const mustWait = this.#options.needed > 1;
+    let open = stale.length;
+    for (const { nodeId } of stale) {
+      this.#context.counts.readRepairs++;
+      this.#context.link(nodeId).send({ kind: "merge", row: this.#options.row, state: merged }, (result) => {
+        if (!mustWait) return;
+        if (result?.kind !== "done") return this.#unavailable();
+        if (--open === 0) this.#answer(merged);
+      });
+    }
+    if (!mustWait || open === 0) this.#answer(merged);
+  }
+
+  #answer(state: Uint8Array | undefined): void {
+    const { id } = this.#options.request;
+    if (!state) return this.#finish({ id, kind: "notFound", clock: EMPTY_CLOCK });
+    const resolved = resolveState(decodeState(state), this.#options.caller.conflictPolicy);
+    if (resolved.kind === "notFound") this.#finish({ id, kind: "notFound", clock: resolved.clock });
+    else this.#finish({ id, kind: "value", clock: resolved.clock, value: resolved.value, siblings: resolved.siblings });
+  }
+
+  #finish(answer: SessionAnswer): void {
+    if (this.#finished) return;
+    this.#finished = true;
+    this.#options.done(answer);
+  }
+}
+
+function sameState(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
+  if (a === b) return true;
+  return a !== undefined && b !== undefined && sameBytes(a, b);
+}

@@ -1,0 +1,299 @@
+// One storage node's replica: the pure core of the `KeyValueReplica` object. It stamps, merges, reads, remembers, votes.
+// Guarantees: a frame is applied in one turn and committed once before anything of it is answered; a dot is never used twice
+// (counters come from a durably reserved block, a rebuilt node from a new incarnation); a remembered write is not applied again.
+// Must not: know how it is reached, what time it is (clock injected), or what a value means.
+
+import { vectorAt } from "../kv/clock.ts";
+import {
+  decodeState,
+  EMPTY_STATE,
+  encodeState,
+  type KeyState,
+  sameBytes,
+  type Version,
+  writeState,
+} from "../kv/key-state.ts";
+import { MAX_SETTLED_REMEMBERED, MAX_STATE_BYTES, MAX_TIME_LEAD_MS } from "../kv/limits.ts";
+import { mergeStates } from "../kv/merge.ts";
+import { answerClock, stampWrite } from "../kv/stamp.ts";
+import { CorruptBlock, type RowKey, type StorageEngine } from "../storage/types.ts";
+import { type ByteReader, ByteWriter } from "../wire/bytes.ts";
+import { type Clock, EMPTY_CLOCK } from "../wire/clock.ts";
+import {
+  type HintOp,
+  type RefusalCode,
+  type ReplicaOp,
+  type ReplicaResult,
+  readOps,
+  type StampOp,
+  type VoteOp,
+  writeResult,
+} from "./frames.ts";
+import { HybridClock } from "./hybrid-clock.ts";
+import { decodeAnswer, decodeVote, encodeAnswer, encodeVote, voteIdOf } from "./records.ts";
+
+/** Where the replica's own durable facts live (SQLite in the object). Called inside the turn that commits them. */
+export interface ReplicaFacts {
+  /** No stamp may use a counter above this before it was raised. */
+  reservedCounter(): number;
+  reserveCounter(upTo: number): void;
+  isErased(tenant: number): boolean;
+}
+
+/** Hints kept here for others. `add` is part of the turn's commit; false = full, the range is marked dirty instead. */
+export interface HintStore {
+  add(target: string, row: RowKey, state: Uint8Array): boolean;
+}
+
+export interface ReplicaOptions {
+  readonly engine: StorageEngine;
+  readonly facts: ReplicaFacts;
+  readonly hints: HintStore;
+  readonly actor: number;
+  readonly now: () => number;
+  readonly counterBlock: number;
+}
+
+export interface ReplicaCounts {
+  stamps: number;
+  merges: number;
+  reads: number;
+  repeatedWrites: number;
+  refusals: number;
+  hintsStored: number;
+  hintsRefused: number;
+}
+
+const refused = (code: RefusalCode, clock: Clock = EMPTY_CLOCK): ReplicaResult => ({ kind: "refused", code, clock });
+const DONE: ReplicaResult = { kind: "done" };
+
+export class Replica {
+  readonly counts: ReplicaCounts = {
+    stamps: 0,
+    merges: 0,
+    reads: 0,
+    repeatedWrites: 0,
+    refusals: 0,
+    hintsStored: 0,
+    hintsRefused: 0,
+  };
+  readonly #options: ReplicaOptions;
+  readonly #hybrid: HybridClock;
+  /** Stamps known to have reached a majority, by actor; insertion order is age. */
+  readonly #settled = new Map<number, Set<number>>();
+  readonly #state = new ByteWriter(8192);
+  readonly #out = new ByteWriter(8192);
+  #counter: number;
+
+  constructor(options: ReplicaOptions) {
+    this.#options = options;
+    this.#hybrid = new HybridClock(options.now);
+    this.#counter = options.facts.reservedCounter();
+  }
+
+  get actor(): number {
+    return this.#options.actor;
+  }
+
+  /** Applies a request frame and returns the answer frame. The caller answers only once the commit is durable (output gate). */
+  handle(frame: Uint8Array): Uint8Array | Promise<Uint8Array> {
+    const ops = readOps(frame);
+    const wait = this.#options.engine.prepare(rowsOf(ops));
+    return wait ? wait.then(() => this.#apply(ops)) : this.#apply(ops);
+  }
+
+  #apply(ops: readonly ReplicaOp[]): Uint8Array {
+    const out = this.#out;
+    out.reset();
+    out.varint(this.#options.actor);
+    const results = ops.map((op) => this.#applyOne(op));
+    this.#options.engine.commit();
+    out.varint(this.#counter);
+    for (const result of results) writeResult(out, result);
+    return out.take();
+  }
+
+  #applyOne(op: ReplicaOp): ReplicaResult {
+    if (op.kind === "settled") return this.#rememberSettled(op.actor, op.counters);
+    if (this.#options.facts.isErased(op.row.tenant)) return refused("tenantErased");
+    try {
+      const result = this.#dispatch(op);
+      if (result.kind === "refused") this.counts.refusals++;
+      return result;
+    } catch (error) {
+      if (error instanceof CorruptBlock) return refused("corrupt");
+      throw error;
+    }
+  }
+
+  #dispatch(op: Exclude<ReplicaOp, { kind: "settled" }>): ReplicaResult {
+    switch (op.kind) {
+      case "stamp":
+        return this.#stamp(op);
+      case "merge":
+        return this.#merge(op.row, op.state);
+      case "get":
+        this.counts.reads++;
+        return { kind: "state", state: this.#options.engine.get(op.row) };
+      case "recall":
+        return { kind: "recalled", answer: this.#recall(op.row.tenant, op.writeId) };
+      case "vote":
+        return this.#vote(op);
+      case "hint":
+        return this.#hint(op);
+    }
+  }
+
+  #held(row: RowKey): KeyState {
+    const bytes = this.#options.engine.get(row);
+    return bytes ? decodeState(bytes) : EMPTY_STATE;
+  }
+
+  #recall(tenant: number, writeId: Uint8Array): Clock | undefined {
+    const record = this.#options.engine.findRecord(tenant, writeId);
+    return record ? decodeAnswer(record) : undefined;
+  }
+
+  #remember(tenant: number, writeId: Uint8Array, answer: Clock): void {
+    this.#options.engine.addRecord(tenant, writeId, encodeAnswer(answer));
+  }
+
+  #stamp(op: StampOp): ReplicaResult {
+    const held = this.#held(op.row);
+    if (op.restamp) {
+      const first = this.#recall(op.row.tenant, op.writeId);
+      if (first) return this.#repeat(held, first);
+    }
+    const timeLimit = this.#hybrid.physical(MAX_TIME_LEAD_MS);
+    if (op.clock && op.clock.time > timeLimit) return refused("clockAhead", held.clock);
+    const time = this.#hybrid.next(Math.max(held.clock.time, op.clock?.time ?? 0));
+    const actor = this.#options.actor;
+    // A counter that the key's context already covers would be born dead; only a forged or mangled clock gets there.
+    const floor = Math.max(vectorAt(held.clock, actor), op.clock ? vectorAt(op.clock, actor) : 0);
+    if (op.clock && vectorAt(op.clock, actor) > this.#counter) return refused("clockAhead", held.clock);
+    const dot = { actor, counter: this.#nextCounter(floor) };
+    const write = {
+      writeId: op.writeId,
+      value: op.value,
+      clock: op.supersedeAll ? undefined : op.clock,
+      restamped: op.restamp,
+    };
+    const result = stampWrite(held, write, {
+      dot,
+      time,
+      isSettled: (d) => this.#settled.get(d.actor)?.has(d.counter) ?? false,
+    });
+    if (result.kind === "tooManySiblings") return refused("tooManySiblings", held.clock);
+    const { state, answer } = result;
+    this.#state.reset();
+    const prefixLength = writeState(this.#state, state);
+    const bytes = this.#state.view();
+    if (bytes.length > MAX_STATE_BYTES && state.versions.length > 1) return refused("stateTooLarge", held.clock);
+    this.#options.engine.put(op.row, bytes);
+    this.#remember(op.row.tenant, op.writeId, answer);
+    this.counts.stamps++;
+    return {
+      kind: "stamped",
+      counter: dot.counter,
+      unsettledCount: state.unsettled.length,
+      repeated: false,
+      answer,
+      prefix: bytes.slice(0, prefixLength),
+      wantsValue: op.value !== undefined,
+    };
+  }
+
+  /** The write was applied before: its first answer, and the present state so that the coordinator can bring it to the others. */
+  #repeat(held: KeyState, first: Clock): ReplicaResult {
+    this.counts.repeatedWrites++;
+    return {
+      kind: "stamped",
+      counter: 0,
+      unsettledCount: held.unsettled.length,
+      repeated: true,
+      answer: first,
+      prefix: encodeState(held),
+      wantsValue: false,
+    };
+  }
+
+  #nextCounter(floor: number): number {
+    const { facts, counterBlock } = this.#options;
+    this.#counter = Math.max(this.#counter, floor) + 1;
+    if (this.#counter > facts.reservedCounter()) facts.reserveCounter(this.#counter + counterBlock);
+    return this.#counter;
+  }
+
+  #merge(row: RowKey, incomingBytes: Uint8Array): ReplicaResult {
+    this.counts.merges++;
+    const { engine } = this.#options;
+    const heldBytes = engine.get(row);
+    if (heldBytes && sameBytes(heldBytes, incomingBytes)) return DONE;
+    const held = heldBytes ? decodeState(heldBytes) : EMPTY_STATE;
+    const incoming = decodeState(incomingBytes);
+    this.#hybrid.observe(incoming.clock.time, MAX_TIME_LEAD_MS);
+    const merged = mergeStates(held, incoming, (version) => this.#isSuperseded(row.tenant, version));
+    this.#rememberNew(row.tenant, held, merged);
+    const bytes = encodeState(merged);
+    if (!heldBytes || !sameBytes(bytes, heldBytes)) engine.put(row, bytes);
+    return DONE;
+  }
+
+  /** A version that is remembered here but no longer alive here was superseded here, under another dot. */
+  #isSuperseded(tenant: number, version: Version): boolean {
+    return this.#recall(tenant, version.writeId) !== undefined;
+  }
+
+  /** Records travel with states: of versions that are new here, and of unsettled writes that came along (spec KV-9). */
+  #rememberNew(tenant: number, held: KeyState, merged: KeyState): void {
+    for (const version of merged.versions) {
+      if (held.versions.some((old) => sameBytes(old.writeId, version.writeId))) continue;
+      this.#remember(tenant, version.writeId, answerClock(merged, version));
+    }
+    for (const entry of merged.unsettled) {
+      if (held.unsettled.some((old) => sameBytes(old.writeId, entry.writeId))) continue;
+      if (this.#recall(tenant, entry.writeId)) continue;
+      this.#remember(tenant, entry.writeId, { vector: [], dots: [entry.dot], time: 0 });
+    }
+  }
+
+  #vote(op: VoteOp): ReplicaResult {
+    const id = voteIdOf(op.writeId);
+    const record = this.#options.engine.findRecord(op.row.tenant, id);
+    const first = record && decodeVote(record);
+    if (first) return { kind: "voted", bodyHash: first };
+    this.#options.engine.addRecord(op.row.tenant, id, encodeVote(op.bodyHash));
+    return { kind: "voted", bodyHash: op.bodyHash };
+  }
+
+  #hint(op: HintOp): ReplicaResult {
+    if (!this.#options.hints.add(op.target, op.row, op.state)) {
+      this.counts.hintsRefused++;
+      return refused("hintsFull");
+    }
+    this.counts.hintsStored++;
+    return DONE;
+  }
+
+  #rememberSettled(actor: number, counters: readonly number[]): ReplicaResult {
+    const known = this.#settled.get(actor) ?? new Set<number>();
+    this.#settled.set(actor, known);
+    for (const counter of counters) known.add(counter);
+    for (const oldest of known) {
+      if (known.size <= MAX_SETTLED_REMEMBERED) break;
+      known.delete(oldest);
+    }
+    return DONE;
+  }
+}
+
+function rowsOf(ops: readonly ReplicaOp[]): RowKey[] {
+  const rows: RowKey[] = [];
+  for (const op of ops) if (op.kind === "stamp" || op.kind === "merge" || op.kind === "get") rows.push(op.row);
+  return rows;
+}
+
+/** The header of an answer frame, then its results. */
+export function readAnswerHeader(reader: ByteReader): { actor: number; counter: number } {
+  return { actor: reader.varint(), counter: reader.varint() };
+}
