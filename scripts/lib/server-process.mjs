@@ -55,6 +55,34 @@ function groupIsAlive(groupId) {
   }
 }
 
+/** A process and all below it, parents first (Linux; elsewhere only itself). */
+function processTree(rootId) {
+  if (!existsSync("/proc/self/stat")) return [rootId];
+  const childrenOf = new Map();
+  for (const name of readdirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      const parent = Number(readFileSync(`/proc/${name}/stat`, "utf8").split(") ").pop().split(" ")[1]);
+      childrenOf.set(parent, [...(childrenOf.get(parent) ?? []), Number(name)]);
+    } catch {
+      // The process ended between the listing and the read.
+    }
+  }
+  const tree = [rootId];
+  for (const id of tree) tree.push(...(childrenOf.get(id) ?? []));
+  return tree;
+}
+
+function signalAll(ids, signal) {
+  for (const id of ids) {
+    try {
+      process.kill(id, signal);
+    } catch {
+      // It ended by itself.
+    }
+  }
+}
+
 /** Starts a command as the leader of a new process group; its output goes to `logPath`. */
 export function startGroup({ command, args, env, logPath }) {
   const log = createWriteStream(logPath, { flags: "a" });
@@ -79,7 +107,9 @@ export function startGroup({ command, args, env, logPath }) {
     get isRunning() {
       return child.exitCode === null && child.signalCode === null;
     },
+    /** Also reaches children that made a group of their own. The signals are sent before this returns its promise. */
     async kill9() {
+      signalAll(processTree(groupId), "SIGKILL");
       endGroup("SIGKILL");
       await exited;
       while (groupIsAlive(groupId)) await sleep(5);
