@@ -1,0 +1,55 @@
+// The configuration file's schema (jade.yaml): the Worker's settings plus what only the server reads.
+// Guarantees: the one source of validation, defaults, `--check` and docs/configuration.md. Unknown fields are errors.
+// Must not: read files or the environment (that is load-config.ts).
+
+import { z } from "zod";
+import { type Settings, settingsParts } from "../cluster/settings.ts";
+
+const server = z.strictObject({
+  host: z
+    .string()
+    .min(1)
+    .max(255)
+    .default("127.0.0.1")
+    .describe("Address to listen on. Anything but loopback needs `--insecure-public-http`: put TLS in front."),
+  port: z.int().min(0).max(65_535).default(8787).describe("Port to listen on; 0 takes a free one and prints it."),
+  publicUrl: z
+    .url({ protocol: /^https?$/ })
+    .optional()
+    .describe("How clients reach the server, when a proxy stands in front. Only printed."),
+});
+
+const storage = settingsParts.storage.safeExtend({
+  dataDir: z
+    .string()
+    .min(1)
+    .max(4096)
+    .default("./data")
+    .describe("Where everything is kept. Relative to the directory the server is started in."),
+  blobStore: z
+    .enum(["sqlite", "disk", "r2"])
+    .default("sqlite")
+    .describe("Where tables are kept: `sqlite` rows, files on `disk`, or `r2` (Cloudflare only: `serve` refuses it)."),
+});
+
+/** What jade.yaml may hold. */
+export const configSchema = z.strictObject({
+  server: server.prefault({}).describe("Where the server listens."),
+  storage: storage.prefault({}).describe("What is kept, and where."),
+  log: settingsParts.log.prefault({}).describe("What is logged, as JSON lines on stdout."),
+  limits: settingsParts.limits
+    .prefault({})
+    .describe("Bounds of requests. They can be lowered, not raised above the product's limits."),
+  keyValue: settingsParts.keyValue.prefault({}).describe("The key-value store."),
+  auth: settingsParts.auth.prefault({}).describe("Authentication."),
+});
+
+/** The whole configuration, resolved: no optional field is missing but `publicUrl`. */
+export type Config = z.output<typeof configSchema>;
+
+/** The part that the Worker is given as `JADE_CONFIG`: no paths, no addresses. */
+export function workerSettings(config: Config): Settings {
+  const { dataDir: _, ...storageSettings } = config.storage;
+  const { log, limits, keyValue, auth } = config;
+  return { storage: storageSettings, log, limits, keyValue, auth };
+}

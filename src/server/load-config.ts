@@ -1,0 +1,142 @@
+// Brings the configuration together: flags over environment over file over defaults, validated once.
+// Guarantees: either a whole Config or an OperatorError that lists every wrong field with its value, its limit and its source.
+// Must not: touch the data directory, or keep the root key (root-key.ts reads that).
+
+import { existsSync, readFileSync } from "node:fs";
+import { load as loadYaml } from "js-yaml";
+import { type ConfigProblem, problemsOf } from "./config-problems.ts";
+import { type Config, configSchema } from "./config-schema.ts";
+import { exitCodes, OperatorError, systemCode } from "./problem.ts";
+
+/** What the command line may override, as text: the schema judges it. */
+export interface ConfigFlags {
+  readonly config?: string | undefined;
+  readonly host?: string | undefined;
+  readonly port?: string | undefined;
+  readonly dataDir?: string | undefined;
+  readonly logLevel?: string | undefined;
+  readonly insecurePublicHttp?: boolean | undefined;
+}
+
+export interface LoadedConfig {
+  readonly config: Config;
+  /** The file that was read, undefined when there was none. */
+  readonly file: string | undefined;
+}
+
+interface Override {
+  readonly path: readonly [section: string, field: string];
+  readonly text: string | undefined;
+  readonly source: string;
+}
+
+const DEFAULT_FILE = "jade.yaml";
+const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|::1|\[::1\])$/i;
+
+function overrides(flags: ConfigFlags, env: NodeJS.ProcessEnv): readonly Override[] {
+  return [
+    { path: ["server", "port"], text: env["JADE_PORT"], source: "JADE_PORT" },
+    { path: ["storage", "dataDir"], text: env["JADE_DATA_DIR"], source: "JADE_DATA_DIR" },
+    { path: ["log", "level"], text: env["JADE_LOG_LEVEL"], source: "JADE_LOG_LEVEL" },
+    { path: ["server", "host"], text: flags.host, source: "--host" },
+    { path: ["server", "port"], text: flags.port, source: "--port" },
+    { path: ["storage", "dataDir"], text: flags.dataDir, source: "--data-dir" },
+    { path: ["log", "level"], text: flags.logLevel, source: "--log-level" },
+  ];
+}
+
+function readFileText(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (cause) {
+    const why = systemCode(cause) === "ENOENT" ? "it does not exist" : String(cause);
+    throw new OperatorError(`the configuration file ${path} cannot be read: ${why}`, {
+      exitCode: exitCodes.invalidConfiguration,
+      cause,
+    });
+  }
+}
+
+/** The file's content as an object of sections; an empty file is an empty object. */
+function readConfigFile(path: string): Record<string, unknown> {
+  let content: unknown;
+  try {
+    const text = readFileText(path);
+    content = text.trim() === "" ? undefined : loadYaml(text, { filename: path });
+  } catch (cause) {
+    if (cause instanceof OperatorError) throw cause;
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new OperatorError(`${path} is not valid YAML: ${why}`, { exitCode: exitCodes.invalidConfiguration, cause });
+  }
+  if (content === undefined || content === null) return {};
+  if (typeof content === "object" && !Array.isArray(content)) return { ...content };
+  throw new OperatorError(`${path} must hold sections (server:, storage:, …) at its top`, {
+    exitCode: exitCodes.invalidConfiguration,
+  });
+}
+
+/** Puts the overrides into the file's content; gives the source of each path that was overridden. */
+function applyOverrides(raw: Record<string, unknown>, list: readonly Override[]): ReadonlyMap<string, string> {
+  const sources = new Map<string, string>();
+  for (const { path, text, source } of list) {
+    if (text === undefined || text === "") continue;
+    const [section, field] = path;
+    const given = raw[section];
+    if (given !== undefined && given !== null && (typeof given !== "object" || Array.isArray(given))) continue;
+    raw[section] = { ...given, [field]: field === "port" && /^\d+$/.test(text) ? Number(text) : text };
+    sources.set(path.join("."), source);
+  }
+  return sources;
+}
+
+/** Rules that hold for `serve`, not for the schema. */
+function serveProblems(config: Config, flags: ConfigFlags): readonly ConfigProblem[] {
+  const problems: ConfigProblem[] = [];
+  const { host } = config.server;
+  if (!LOOPBACK.test(host) && flags.insecurePublicHttp !== true) {
+    const message =
+      "is not loopback, and the server speaks plain HTTP: keys would travel readable. Listen on 127.0.0.1 with a TLS proxy in front, or pass --insecure-public-http";
+    problems.push({ field: "server.host", value: JSON.stringify(host), message });
+  }
+  if (config.storage.blobStore === "r2") {
+    problems.push({
+      field: "storage.blobStore",
+      value: '"r2"',
+      message: "exists on Cloudflare only: use sqlite or disk",
+    });
+  }
+  return problems;
+}
+
+function invalid(
+  problems: readonly ConfigProblem[],
+  file: string | undefined,
+  sources: ReadonlyMap<string, string>,
+): OperatorError {
+  const lines = problems.map(({ field, value, message }) => {
+    const source = sources.get(field);
+    const from = source === undefined ? "" : ` (from ${source})`;
+    return `  ${field}${from}${value === undefined ? "" : ` = ${value}`}: ${message}`;
+  });
+  const where = file === undefined ? "" : ` in ${file}`;
+  const count = problems.length === 1 ? "1 problem" : `${problems.length} problems`;
+  return new OperatorError(`the configuration${where} has ${count}:\n${lines.join("\n")}\nSee docs/configuration.md`, {
+    exitCode: exitCodes.invalidConfiguration,
+  });
+}
+
+/** @throws OperatorError with exit code 2 when the file is missing or anything in the configuration is wrong. */
+export function loadConfig(flags: ConfigFlags, env: NodeJS.ProcessEnv): LoadedConfig {
+  const named = flags.config ?? (env["JADE_CONFIG_FILE"] || undefined);
+  const file = named ?? (existsSync(DEFAULT_FILE) ? DEFAULT_FILE : undefined);
+  const raw = file === undefined ? {} : readConfigFile(file);
+  for (const [section, content] of Object.entries(raw)) {
+    if (content === null) delete raw[section];
+  }
+  const sources = applyOverrides(raw, overrides(flags, env));
+  const result = configSchema.safeParse(raw);
+  if (!result.success) throw invalid(problemsOf(configSchema, raw, result.error.issues), file, sources);
+  const problems = serveProblems(result.data, flags);
+  if (problems.length > 0) throw invalid(problems, file, sources);
+  return { config: result.data, file };
+}

@@ -1,0 +1,19 @@
+// The Durable Object classes of the Worker, as the self-hosted server binds them.
+// Guarantees: `uniqueKey` names a class's directory on disk and never changes. A test keeps wrangler.toml equal to this table.
+
+export interface ObjectClass {
+  readonly className: string;
+  /** The name in the Worker's `env`. */
+  readonly binding: string;
+  /** Directory of its SQLite files under <data>/objects. Changing it would orphan stored data. */
+  readonly uniqueKey: string;
+  /** True = stays in memory for ever. Only for classes with few objects: a sleeping tenant must not cost 300 KB. */
+  readonly resident: boolean;
+}
+
+export const objectClasses: readonly ObjectClass[] = [
+  { className: "Directory", binding: "DIRECTORY", uniqueKey: "jade-directory", resident: true },
+  { className: "Tenant", binding: "TENANT", uniqueKey: "jade-tenant", resident: false },
+  { className: "Coordinator", binding: "COORDINATOR", uniqueKey: "jade-coordinator", resident: true },
+  { className: "KeyValueReplica", binding: "KEY_VALUE_REPLICA", uniqueKey: "jade-key-value-replica", resident: true },
+];

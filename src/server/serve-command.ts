@@ -1,0 +1,47 @@
+// The command line of `jade-db serve`. The CLI's entry calls `registerServe`; everything else is in serve.ts.
+
+import type { Command } from "commander";
+import { type ConfigFlags, loadConfig } from "./load-config.ts";
+import { exitCodes, OperatorError } from "./problem.ts";
+import { serve } from "./serve.ts";
+
+interface ServeFlags extends ConfigFlags {
+  readonly check?: boolean;
+}
+
+/** Adds `serve` to the program. It sets `process.exitCode`; it never throws for what the operator can mend. */
+export function registerServe(program: Command): void {
+  program
+    .command("serve")
+    .description("run one self-hosted instance: workerd with its data on this machine's disk")
+    .option("--config <file>", "configuration file (default: jade.yaml when there is one; JADE_CONFIG_FILE)")
+    .option("--port <number>", "port to listen on (default: 8787; JADE_PORT)")
+    .option("--host <address>", "address to listen on (default: 127.0.0.1)")
+    .option("--data-dir <directory>", "where everything is kept (default: ./data; JADE_DATA_DIR)")
+    .option("--log-level <level>", "debug, info, warn, error or off (default: info; JADE_LOG_LEVEL)")
+    .option("--insecure-public-http", "allow plain HTTP on an address that is not loopback")
+    .option("--check", "only check the configuration: exit with 0 when it is good, 2 when it is not")
+    .action(runServe);
+}
+
+async function runServe(flags: ServeFlags): Promise<void> {
+  try {
+    const loaded = loadConfig(flags, process.env);
+    if (flags.check === true) {
+      console.log(`configuration is good (${loaded.file ?? "no file: defaults, environment and flags"})`);
+      return;
+    }
+    process.exitCode = await serve({
+      ...loaded,
+      rootKeyFromEnvironment: process.env["JADE_ROOT_KEY"],
+      print: (line) => console.log(line),
+      report: (line) => console.error(`jade-db: ${line}`),
+    });
+  } catch (error) {
+    if (!(error instanceof OperatorError)) throw error;
+    console.error(`jade-db: ${error.message}`);
+    process.exitCode = error.exitCode;
+  }
+  // What workerd's pipes or a late timer still hold must not keep a stopped server alive.
+  process.exit(process.exitCode ?? exitCodes.ok);
+}

@@ -1,0 +1,97 @@
+// `jade-db serve`: one self-hosted instance. Brings lock, root key, Worker and workerd together, then watches.
+// Guarantees: nothing is started before configuration, data directory, lock and port are good; the lock is released at the end.
+
+import { join } from "node:path";
+import { workerSettings } from "./config-schema.ts";
+import { prepareDataDir } from "./data-dir.ts";
+import { InstanceLock } from "./instance-lock.ts";
+import type { LoadedConfig } from "./load-config.ts";
+import { packageRoot } from "./package-root.ts";
+import { assertPortFree, joinAddress, localUrl } from "./port.ts";
+import { type RootKey, resolveRootKey } from "./root-key.ts";
+import { Supervisor, type SupervisorEvents } from "./supervisor.ts";
+import { copyWorker, writeConfigFile } from "./worker-files.ts";
+import { workerdBinary } from "./workerd-binary.ts";
+import { workerdConfig } from "./workerd-config.ts";
+
+const CONFIG_FILE = "workerd.capnp";
+
+export interface ServeOptions extends LoadedConfig {
+  readonly rootKeyFromEnvironment: string | undefined;
+  /** Where the banner goes, one line a call. */
+  readonly print: (line: string) => void;
+  /** Where restarts and stops are told. */
+  readonly report: (line: string) => void;
+}
+
+/** Runs until SIGTERM or SIGINT; gives the exit code. @throws OperatorError when it cannot start. */
+export async function serve(options: ServeOptions): Promise<number> {
+  const { config } = options;
+  const { host, port } = config.server;
+  const dir = prepareDataDir(config.storage.dataDir);
+  const lock = await InstanceLock.acquire(dir.path);
+  try {
+    await assertPortFree(host, port);
+    const binary = workerdBinary();
+    const modules = copyWorker(join(packageRoot(), "dist/worker"), dir.run);
+    const rootKey = resolveRootKey(dir.path, options.rootKeyFromEnvironment);
+    printRootKey(rootKey, options);
+    const supervisor = new Supervisor({
+      url: (bound) => localUrl(host, bound),
+      events: reporter(options.report, lock),
+      prepare: (bound) => {
+        const text = workerdConfig({
+          address: joinAddress(host, bound ?? port),
+          objectsDir: dir.objects,
+          blobsDir: dir.blobs,
+          modules,
+          settings: workerSettings(config),
+          rootKeyHash: rootKey.hash,
+        });
+        writeConfigFile(join(dir.run, CONFIG_FILE), text);
+        return { binary, cwd: dir.run, configFile: CONFIG_FILE };
+      },
+    });
+    return await untilSignalled(supervisor, (bound) => printReady(options, dir.path, bound));
+  } finally {
+    lock.release();
+  }
+}
+
+async function untilSignalled(supervisor: Supervisor, ready: (port: number) => void): Promise<number> {
+  const stop = () => supervisor.stop();
+  process.on("SIGTERM", stop).on("SIGINT", stop).on("SIGHUP", stop);
+  try {
+    ready(await supervisor.start());
+    return await supervisor.run();
+  } finally {
+    process.off("SIGTERM", stop).off("SIGINT", stop).off("SIGHUP", stop);
+  }
+}
+
+function reporter(report: (line: string) => void, lock: InstanceLock): SupervisorEvents {
+  return {
+    started: (pid) => lock.noteWorkerd(pid),
+    died: ({ code, signal }, delayMs) =>
+      report(`workerd ended (${signal ?? `exit code ${code}`}): restarting in ${delayMs} ms`),
+    back: (downMs) => report(`workerd answers again after ${Math.round(downMs)} ms`),
+    killing: () => report("workerd does not stop: killing it (what was acknowledged is on disk)"),
+  };
+}
+
+function printRootKey({ made, warning }: RootKey, { print, report }: ServeOptions): void {
+  if (warning !== undefined) report(warning);
+  if (made === undefined) return;
+  print(`root key   ${made}`);
+  print("           shown this once: keep it. Only its SHA-256 is stored.");
+}
+
+function printReady({ config, file, print }: ServeOptions, dataDir: string, port: number): void {
+  const { host, publicUrl } = config.server;
+  print(`JadeDB     ${publicUrl ?? localUrl(host, port)}`);
+  if (publicUrl !== undefined) print(`listening  ${localUrl(host, port)}`);
+  print(`data       ${dataDir}`);
+  if (file !== undefined) print(`config     ${file}`);
+  const { zones, nodes } = config.storage;
+  print(`ready      one instance, ${nodes} storage nodes in ${zones} virtual zones. Stop with Ctrl-C`);
+}

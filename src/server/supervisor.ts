@@ -1,0 +1,127 @@
+// Keeps one workerd running until it is told to stop.
+// Guarantees: a death is answered by a restart within MAX_RESTART_MS; a stop is SIGTERM first, SIGKILL after STOP_TIMEOUT_MS or
+// at the second request; after `stop` nothing is started. Must not: know what workerd serves.
+
+import { setTimeout as sleep } from "node:timers/promises";
+import { GOOD_RUN_MS, restartDelayMs } from "./backoff.ts";
+import { exitCodes, OperatorError } from "./problem.ts";
+import { explainStartFailure } from "./workerd-binary.ts";
+import { type WorkerdExit, WorkerdProcess, type WorkerdStart } from "./workerd-process.ts";
+
+export const START_TIMEOUT_MS = 30_000;
+export const STOP_TIMEOUT_MS = 10_000;
+
+export interface SupervisorEvents {
+  /** A workerd process exists; its number must be known to a later start. */
+  started(pid: number): void;
+  /** It died unasked and will be started again after `delayMs`. */
+  died(exit: WorkerdExit, delayMs: number): void;
+  /** It answers again, `downMs` after it died. */
+  back(downMs: number): void;
+  /** It did not stop in time, or was asked twice. */
+  killing(): void;
+}
+
+export interface SupervisorOptions {
+  /** Written anew before each start: a port learnt at the first one must be kept by the next. */
+  readonly prepare: (port: number | undefined) => WorkerdStart;
+  readonly url: (port: number) => string;
+  readonly events: SupervisorEvents;
+}
+
+export class Supervisor {
+  readonly #options: SupervisorOptions;
+  #current: WorkerdProcess | undefined;
+  #port: number | undefined;
+  #stopping = false;
+  #stopRequests = 0;
+  readonly #stopRequested: Promise<void>;
+  #announceStop: () => void = () => undefined;
+
+  constructor(options: SupervisorOptions) {
+    this.#options = options;
+    this.#stopRequested = new Promise((resolve) => {
+      this.#announceStop = resolve;
+    });
+  }
+
+  #spawn(): WorkerdProcess {
+    const child = new WorkerdProcess(this.#options.prepare(this.#port));
+    this.#current = child;
+    if (child.pid !== undefined) this.#options.events.started(child.pid);
+    return child;
+  }
+
+  async #ready(child: WorkerdProcess): Promise<boolean> {
+    const port = await Promise.race([
+      child.listening,
+      child.exited.then(() => undefined),
+      sleep(START_TIMEOUT_MS, undefined, { ref: false }),
+    ]);
+    if (port === undefined) return false;
+    this.#port = port;
+    return child.healthy(this.#options.url(port), START_TIMEOUT_MS);
+  }
+
+  /** The first start: gives the port once `/v1/health` answers. @throws OperatorError when it does not come up. */
+  async start(): Promise<number> {
+    const child = this.#spawn();
+    const ready = await this.#ready(child);
+    if (this.#stopping) return this.#port ?? 0;
+    if (ready && this.#port !== undefined) return this.#port;
+    this.#stopping = true;
+    const ended = child.ended;
+    child.signal("SIGKILL");
+    const { code, signal } = await child.exited;
+    const why = explainStartFailure(child.stderrTail);
+    if (why !== undefined) throw new OperatorError(why);
+    throw new OperatorError(
+      ended
+        ? `workerd ended at its start (${signal ?? `exit code ${code}`}); its messages are above`
+        : `workerd did not answer /v1/health within ${START_TIMEOUT_MS / 1000} s`,
+    );
+  }
+
+  /** Restarts until stopped; resolves with the exit code of `serve` when the last workerd has ended. */
+  async run(): Promise<number> {
+    let deaths = 0;
+    let startedAt = performance.now();
+    while (this.#current !== undefined) {
+      const exit = await this.#current.exited;
+      if (this.#stopping) break;
+      const diedAt = performance.now();
+      deaths = diedAt - startedAt >= GOOD_RUN_MS ? 1 : deaths + 1;
+      const delayMs = restartDelayMs(deaths);
+      this.#options.events.died(exit, delayMs);
+      await Promise.race([sleep(delayMs), this.#stopRequested]);
+      if (this.#stopping) break;
+      startedAt = performance.now();
+      const child = this.#spawn();
+      void this.#ready(child).then((ready) => {
+        if (ready && !this.#stopping) this.#options.events.back(performance.now() - diedAt);
+      });
+    }
+    return exitCodes.ok;
+  }
+
+  /** The first call asks politely, the second does not. Safe to call from a signal handler. */
+  stop(): void {
+    this.#stopping = true;
+    this.#stopRequests += 1;
+    this.#announceStop();
+    const child = this.#current;
+    if (child === undefined || child.ended) return;
+    if (this.#stopRequests === 1) {
+      child.signal("SIGTERM");
+      setTimeout(() => this.#kill(child), STOP_TIMEOUT_MS).unref();
+    } else {
+      this.#kill(child);
+    }
+  }
+
+  #kill(child: WorkerdProcess): void {
+    if (child.ended) return;
+    this.#options.events.killing();
+    child.signal("SIGKILL");
+  }
+}

@@ -1,0 +1,88 @@
+// Writes workerd's configuration (Cap'n Proto text) for a single self-hosted instance.
+// Guarantees: pure text from its inputs; every string is escaped; object storage on local disk under stable names.
+// Must not: hold a secret in clear (only the root key's hash), or open anything but the one HTTP socket.
+
+import type { Settings } from "../cluster/settings.ts";
+import { type ObjectClass, objectClasses } from "./object-classes.ts";
+
+export const COMPATIBILITY_DATE = "2026-11-01";
+
+export interface WorkerModule {
+  /** As other modules import it, without `./`. The file lies beside the configuration under the same name. */
+  readonly name: string;
+  readonly kind: "esModule" | "wasm" | "text";
+}
+
+export interface WorkerdConfigOptions {
+  /** `host:port`, port 0 for a free one. */
+  readonly address: string;
+  /** Absolute. Holds one directory for each object class. */
+  readonly objectsDir: string;
+  /** Absolute. Where the blob store `disk` keeps its files. */
+  readonly blobsDir: string;
+  /** The first one is the entry. */
+  readonly modules: readonly WorkerModule[];
+  readonly settings: Settings;
+  /** Hex SHA-256. */
+  readonly rootKeyHash: string;
+}
+
+/** A Cap'n Proto text literal. JSON's escapes for control characters (`\u001f`) are not Cap'n Proto's: hex is. */
+export function capnpText(text: string): string {
+  const escaped = text.replace(/[\\"]/g, "\\$&").replace(/\p{Cc}/gu, (character) => {
+    return [...new TextEncoder().encode(character)].map((byte) => `\\x${byte.toString(16).padStart(2, "0")}`).join("");
+  });
+  return `"${escaped}"`;
+}
+
+function textBinding(name: string, value: string): string {
+  return `(name = ${capnpText(name)}, text = ${capnpText(value)})`;
+}
+
+function objectBinding({ binding, className }: ObjectClass): string {
+  return `(name = ${capnpText(binding)}, durableObjectNamespace = ${capnpText(className)})`;
+}
+
+function objectNamespace({ className, uniqueKey, resident }: ObjectClass): string {
+  const names = `className = ${capnpText(className)}, uniqueKey = ${capnpText(uniqueKey)}`;
+  return `(${names}, enableSql = true, preventEviction = ${resident})`;
+}
+
+function list(items: readonly string[]): string {
+  return `[\n    ${items.join(",\n    ")}\n  ]`;
+}
+
+/** The text of the file `workerd serve` reads; its constant is named `config`. */
+export function workerdConfig(options: WorkerdConfigOptions): string {
+  const { address, objectsDir, blobsDir, modules, settings, rootKeyHash } = options;
+  const onDisk = settings.storage.blobStore === "disk";
+  const bindings = [
+    textBinding("JADE_MODE", "single"),
+    textBinding("JADE_CONFIG", JSON.stringify(settings)),
+    textBinding("JADE_ROOT_KEY_HASH", rootKeyHash),
+    ...objectClasses.map(objectBinding),
+    ...(onDisk ? ['(name = "BLOB_DISK", service = "blobs")'] : []),
+  ];
+  const services = [
+    '(name = "jade", worker = .jade)',
+    `(name = "objects", disk = (path = ${capnpText(objectsDir)}, writable = true))`,
+    ...(onDisk ? [`(name = "blobs", disk = (path = ${capnpText(blobsDir)}, writable = true))`] : []),
+  ];
+  const embeds = modules.map(({ name, kind }) => `(name = ${capnpText(name)}, ${kind} = embed ${capnpText(name)})`);
+  return `# Written by jade-db at each start: changes here are lost.
+using Workerd = import "/workerd/workerd.capnp";
+
+const config :Workerd.Config = (
+  services = ${list(services)},
+  sockets = [(name = "http", address = ${capnpText(address)}, http = (), service = "jade")]
+);
+
+const jade :Workerd.Worker = (
+  modules = ${list(embeds)},
+  compatibilityDate = ${capnpText(COMPATIBILITY_DATE)},
+  bindings = ${list(bindings)},
+  durableObjectNamespaces = ${list(objectClasses.map(objectNamespace))},
+  durableObjectStorage = (localDisk = "objects")
+);
+`;
+}

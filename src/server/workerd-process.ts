@@ -1,0 +1,136 @@
+// One run of workerd: started, its port learnt, its health awaited, ended.
+// Guarantees: the child never sees the environment's secrets; it is in its own process group, so that Ctrl-C reaches only us.
+
+import { type ChildProcess, spawn } from "node:child_process";
+import type { Readable } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
+import { dyingWithParent } from "./workerd-binary.ts";
+
+/** Kept of stderr to explain a failed start. */
+const STDERR_TAIL_CHARACTERS = 8192;
+const HEALTH_POLL_MS = 25;
+const HEALTH_CALL_TIMEOUT_MS = 2000;
+
+export interface WorkerdExit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+export interface WorkerdStart {
+  readonly binary: string;
+  /** Directory that holds `configFile`; workerd runs there. */
+  readonly cwd: string;
+  readonly configFile: string;
+}
+
+/** What the child may see: enough to run and to log in the operator's time zone, no keys. */
+function childEnvironment(cwd: string): NodeJS.ProcessEnv {
+  const { PATH, HOME, TZ, LANG, LC_ALL, TMPDIR } = process.env;
+  const kept = Object.entries({ PATH, HOME, TZ, LANG, LC_ALL, TMPDIR }).filter(([, value]) => value !== undefined);
+  // workerd warns when PWD is not where it runs.
+  return { ...Object.fromEntries(kept), PWD: cwd };
+}
+
+export class WorkerdProcess {
+  readonly #child: ChildProcess;
+  /** Resolves once, also when the process could not be started at all. */
+  readonly exited: Promise<WorkerdExit>;
+  /** The port of the socket `http`; never resolves when the process ends first. */
+  readonly listening: Promise<number>;
+  #stderrTail = "";
+  #ended = false;
+
+  constructor(start: WorkerdStart) {
+    const [command, ...args] = dyingWithParent([start.binary, "serve", "--control-fd=3", start.configFile, "config"]);
+    this.#child = spawn(command!, args, {
+      cwd: start.cwd,
+      env: childEnvironment(start.cwd),
+      stdio: ["ignore", "inherit", "pipe", "pipe"],
+      detached: true,
+    });
+    this.exited = new Promise((resolve) => {
+      this.#child.once("error", (error) => {
+        this.#keepStderr(String(error));
+        this.#ended = true;
+        resolve({ code: 127, signal: null });
+      });
+      this.#child.once("close", (code, signal) => {
+        this.#ended = true;
+        resolve({ code, signal });
+      });
+    });
+    this.#child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+      this.#keepStderr(text);
+      process.stderr.write(text);
+    });
+    this.listening = listenEvent(this.#child.stdio[3] as Readable);
+  }
+
+  #keepStderr(text: string): void {
+    this.#stderrTail = (this.#stderrTail + text).slice(-STDERR_TAIL_CHARACTERS);
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  get stderrTail(): string {
+    return this.#stderrTail;
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  signal(name: NodeJS.Signals): void {
+    if (!this.#ended) this.#child.kill(name);
+  }
+
+  /** True when `/v1/health` answered 200 in time, false when the process ended or the time is over. */
+  async healthy(url: string, timeoutMs: number): Promise<boolean> {
+    const deadline = performance.now() + timeoutMs;
+    while (!this.#ended && performance.now() < deadline) {
+      if (await answersHealth(url)) return true;
+      await sleep(HEALTH_POLL_MS);
+    }
+    return false;
+  }
+}
+
+async function answersHealth(url: string): Promise<boolean> {
+  try {
+    const response = await fetch(`${url}/v1/health`, { signal: AbortSignal.timeout(HEALTH_CALL_TIMEOUT_MS) });
+    await response.arrayBuffer();
+    return response.status === 200;
+  } catch {
+    // Not listening yet, or not answering yet: the caller asks again until its deadline.
+    return false;
+  }
+}
+
+/** workerd writes one JSON line for each socket it listens on. */
+function listenEvent(control: Readable): Promise<number> {
+  return new Promise((resolve) => {
+    let text = "";
+    control.setEncoding("utf8").on("data", (part: string) => {
+      text += part;
+      for (const line of text.split("\n").slice(0, -1)) {
+        const port = portOf(line);
+        if (port !== undefined) resolve(port);
+      }
+      text = text.slice(text.lastIndexOf("\n") + 1);
+    });
+  });
+}
+
+function portOf(line: string): number | undefined {
+  try {
+    const event = JSON.parse(line) as { readonly event?: unknown; readonly socket?: unknown; readonly port?: unknown };
+    return event.event === "listen" && event.socket === "http" && typeof event.port === "number"
+      ? event.port
+      : undefined;
+  } catch {
+    // Not an event of ours.
+    return undefined;
+  }
+}
