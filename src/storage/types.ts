@@ -15,6 +15,13 @@ export interface RowKey {
   readonly key: string;
 }
 
+/** Names one record: the idempotency answer of a write. */
+export interface RecordKey {
+  readonly tenant: number;
+  /** 16 bytes. */
+  readonly writeId: Uint8Array;
+}
+
 /** Where immutable pieces of tables live. Names are never reused (DESIGN 4), so a late write of an old owner harms nothing. */
 export interface BlobStore {
   put(name: string, bytes: Uint8Array): Promise<void>;
@@ -34,14 +41,56 @@ export interface SyncBlobStore extends BlobStore {
 /** The part of a Durable Object's SQLite that the engine uses; a Node stand-in (node:sqlite) serves unit tests. */
 export interface SqlStorage {
   /** Rows of one statement; BLOBs come back as ArrayBuffer. */
-  exec<Row>(query: string, ...bindings: (string | number | null | ArrayBuffer | Uint8Array)[]): Iterable<Row>;
+  exec<Row>(query: string, ...bindings: readonly (string | number | null | ArrayBuffer | Uint8Array)[]): Iterable<Row>;
   /** All of `run` commits, or nothing. */
   transactionSync<T>(run: () => T): T;
 }
 
 /** Pure compute kernels: WASM in production, their TypeScript twins in tests and in the simulator. */
 export interface Kernels {
+  /** CRC-32C (Castagnoli); `seed` is the CRC of what came before. */
   crc32c(bytes: Uint8Array, seed?: number): number;
+  /** Bloom filter bytes for tokens given as (hi, lo) pairs; see bloom.ts for the probe. */
+  bloomBuild(tokens: Uint32Array, filterBytes: number, hashCount: number): Uint8Array;
+  /** One step of a merge of sorted blocks; see {@link MergeRequest}. */
+  mergeBlocks(request: MergeRequest): MergeResult;
+}
+
+/** One sorted input of a merge: a whole block (block.ts) and the next row of it. */
+export interface MergeInput {
+  readonly bytes: Uint8Array;
+  readonly nextRow: number;
+  /** No block follows this one. */
+  readonly last: boolean;
+}
+
+/**
+ * A step takes rows in order from inputs given newest first; of equal rows the newest wins and all are consumed. It stops before
+ * the row that would pass `limitBytes`, when an input that is not `last` runs empty, or before a flagged row.
+ */
+export interface MergeRequest {
+  readonly inputs: readonly MergeInput[];
+  readonly limitBytes: number;
+  /** Take the first row even if it is above the limit. */
+  readonly force: boolean;
+  /** Ascending; rows of these tenants are dropped. */
+  readonly dropTenants: Uint32Array;
+  /** Stop before a winning row with FLAG_PURGEABLE. */
+  readonly stopAtFlagged: boolean;
+  /** What to do with the first row: `keep` and `drop` answer a `flagged` stop. */
+  readonly firstRow: "check" | "keep" | "drop";
+}
+
+export interface MergeResult {
+  /** Merged rows back to back; valid until the next call of the kernel. */
+  readonly rows: Uint8Array;
+  /** Where each row begins in `rows`; valid until the next call. */
+  readonly offsets: Uint32Array;
+  /** The next row of each input. */
+  readonly nextRows: readonly number[];
+  readonly stop: "limit" | "input" | "flagged" | "done";
+  /** Input that holds the flagged row, -1 otherwise. */
+  readonly flaggedInput: number;
 }
 
 /** What was counted since the engine started (counters) or is true now (gauges), for /metrics and /v1/status. */
@@ -75,6 +124,20 @@ export class NotResident extends Error {
   override readonly name = "NotResident";
 }
 
+/** Thrown when the commit log is torn or corrupt: this store may have lost acknowledged writes; rebuild it from replicas. */
+export class CorruptLog extends Error {
+  override readonly name = "CorruptLog";
+}
+
+/** Rows whose stored copy is unreadable: [from, to) in row order, `to` undefined = to the table's last token (inclusive). */
+export interface CorruptRange {
+  readonly blob: string;
+  readonly kind: "row" | "record";
+  readonly from: RowKey | undefined;
+  readonly to: RowKey | undefined;
+  readonly lastToken: Token;
+}
+
 /** Thrown when a stored block fails its CRC32C: the value is unknown here, ask another replica; never a wrong value. */
 export class CorruptBlock extends Error {
   override readonly name = "CorruptBlock";
@@ -87,15 +150,17 @@ export class CorruptBlock extends Error {
  */
 export interface StorageEngine {
   /** Makes blocks that `get`/`findRecord` of these will need resident. Undefined = nothing to wait for (the usual case). */
-  prepare(rows: readonly RowKey[]): Promise<void> | undefined;
+  prepare(rows: readonly RowKey[], records?: readonly RecordKey[]): Promise<void> | undefined;
   /** The newest value of a row. A view that stays valid; callers must not write into it. */
   get(row: RowKey): Uint8Array | undefined;
-  /** The engine copies `value`. */
-  put(row: RowKey, value: Uint8Array): void;
+  /** The engine copies `value`. `purgeable` marks a row that the `shouldDrop` hook is asked about when tables merge. */
+  put(row: RowKey, value: Uint8Array, purgeable?: boolean): void;
   findRecord(tenant: number, writeId: Uint8Array): Uint8Array | undefined;
   addRecord(tenant: number, writeId: Uint8Array, answer: Uint8Array): void;
   /** Writes what this turn put and added as log rows. Throws = nothing of it may be acknowledged, the object must restart. */
   commit(): void;
+  /** True when several frozen memtables wait for their flush: refuse or delay writes until maintenance has caught up. */
+  readonly overloaded: boolean;
   /** True when `runMaintenance` has work (flush, compaction, erasure, orphan sweep, record expiry). */
   readonly maintenanceDue: boolean;
   /** One bounded slice of that work (≤ ~5 ms of CPU); resolves true when more remains. */

@@ -1,0 +1,157 @@
+// The commit log: what a turn wrote, as rows of at most 1 MiB, each under a CRC32C that also covers its place.
+// Guarantees: replay yields exactly what was appended, in order, or throws CorruptLog; a gap, a torn group, a flipped bit or a
+// row in another's place is never skipped. Must not: know entries.
+
+import type { Region } from "./arena.ts";
+import { LOG_TRIM_SLICE_BYTES, MAX_LOG_ROW_BYTES } from "./limits.ts";
+import { drain } from "./schema.ts";
+import { CorruptLog, type Kernels, type SqlStorage } from "./types.ts";
+
+interface LogRow {
+  readonly seq: number;
+  readonly part: number;
+  readonly parts: number;
+  readonly atMs: number;
+  readonly crc: number;
+  readonly bytes: ArrayBuffer;
+}
+
+/** A group of rows written together: entries never straddle groups. */
+export interface LogGroup {
+  readonly lastSeq: number;
+  readonly atMs: number;
+  readonly bytes: Uint8Array;
+}
+
+const HEADER_BYTES = 24;
+
+export class CommitLog {
+  readonly #sql: SqlStorage;
+  readonly #kernels: Kernels;
+  readonly #header = new Uint8Array(HEADER_BYTES);
+  readonly #headerView = new DataView(this.#header.buffer);
+  #nextSeq = 1;
+  /** First seq that may still be stored; rows below `trimBelow` are garbage. */
+  #firstSeq = 1;
+  #trimThrough = 0;
+  /** Bytes of rows not yet trimmed, by estimate of what was appended and trimmed. */
+  bytes = 0;
+
+  constructor(sql: SqlStorage, kernels: Kernels) {
+    this.#sql = sql;
+    this.#kernels = kernels;
+  }
+
+  get lastSeq(): number {
+    return this.#nextSeq - 1;
+  }
+
+  /** Writes the regions of a turn. Returns the bytes written. */
+  append(regions: readonly Region[], atMs: number): number {
+    let written = 0;
+    for (const { buffer, start, end } of regions) {
+      const parts = Math.ceil((end - start) / MAX_LOG_ROW_BYTES);
+      for (let part = 0; part < parts; part++) {
+        const from = start + part * MAX_LOG_ROW_BYTES;
+        this.#insert(buffer.u8.subarray(from, Math.min(end, from + MAX_LOG_ROW_BYTES)), part, parts, atMs);
+      }
+      written += end - start;
+    }
+    this.bytes += written;
+    return written;
+  }
+
+  #insert(bytes: Uint8Array, part: number, parts: number, atMs: number): void {
+    const seq = this.#nextSeq++;
+    const crc = this.#crc({ seq, part, parts, atMs }, bytes);
+    drain(
+      this.#sql.exec(
+        "INSERT INTO storage_log (seq, part, parts, atMs, crc, bytes) VALUES (?, ?, ?, ?, ?, ?)",
+        seq,
+        part,
+        parts,
+        atMs,
+        crc,
+        bytes,
+      ),
+    );
+  }
+
+  #crc(row: Pick<LogRow, "seq" | "part" | "parts" | "atMs">, bytes: Uint8Array): number {
+    this.#headerView.setFloat64(0, row.seq, true);
+    this.#headerView.setUint32(8, row.part, true);
+    this.#headerView.setUint32(12, row.parts, true);
+    this.#headerView.setFloat64(16, row.atMs, true);
+    return this.#kernels.crc32c(bytes, this.#kernels.crc32c(this.#header));
+  }
+
+  /** Calls `take` with every group after `logThrough`, oldest first. Throws CorruptLog. */
+  replay(logThrough: number, take: (group: LogGroup) => void): void {
+    let expected = logThrough + 1;
+    let parts: Uint8Array[] = [];
+    this.#firstSeq = expected;
+    for (const row of this.#sql.exec<LogRow>(
+      "SELECT seq, part, parts, atMs, crc, bytes FROM storage_log WHERE seq > ? ORDER BY seq",
+      logThrough,
+    )) {
+      const bytes = new Uint8Array(row.bytes);
+      if (row.seq !== expected) throw new CorruptLog(`commit log row ${expected} is missing, found ${row.seq}`);
+      if (this.#crc(row, bytes) !== row.crc) throw new CorruptLog(`commit log row ${row.seq} fails its CRC32C`);
+      if (row.part !== parts.length)
+        throw new CorruptLog(`commit log row ${row.seq} is part ${row.part}, not ${parts.length}`);
+      expected++;
+      this.bytes += bytes.length;
+      parts.push(bytes);
+      if (parts.length < row.parts) continue;
+      take({ lastSeq: row.seq, atMs: row.atMs, bytes: parts.length === 1 ? bytes : concat(parts) });
+      parts = [];
+    }
+    if (parts.length > 0) throw new CorruptLog(`the commit log ends within the group of row ${expected - 1}`);
+    this.#nextSeq = expected;
+    this.#findGarbage(logThrough);
+  }
+
+  #findGarbage(logThrough: number): void {
+    const rows = this.#sql.exec<{ seq: number | null }>("SELECT min(seq) AS seq FROM storage_log");
+    for (const { seq } of rows) if (seq !== null) this.#firstSeq = seq;
+    this.#trimThrough = logThrough;
+  }
+
+  /** Rows up to `seq` are covered by tables: garbage from now on. */
+  cover(seq: number): void {
+    this.#trimThrough = seq;
+  }
+
+  get trimDue(): boolean {
+    return this.#firstSeq <= this.#trimThrough;
+  }
+
+  /** Deletes a bounded number of covered rows. */
+  trim(): void {
+    let freed = 0;
+    let through = this.#firstSeq - 1;
+    const rows = this.#sql.exec<{ seq: number; size: number }>(
+      "SELECT seq, length(bytes) AS size FROM storage_log WHERE seq <= ? ORDER BY seq LIMIT 512",
+      this.#trimThrough,
+    );
+    for (const { seq, size } of rows) {
+      if (freed > 0 && freed + size > LOG_TRIM_SLICE_BYTES) break;
+      freed += size;
+      through = seq;
+    }
+    if (freed === 0) through = this.#trimThrough;
+    else drain(this.#sql.exec("DELETE FROM storage_log WHERE seq <= ?", through));
+    this.#firstSeq = through + 1;
+    this.bytes = Math.max(0, this.bytes - freed);
+  }
+}
+
+function concat(parts: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}

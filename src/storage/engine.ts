@@ -1,0 +1,348 @@
+// The storage engine: one LSM store over a commit log in SQL and tables in a blob store.
+// Guarantees: what commit() wrote is found after any crash; reads of a turn see its writes; a corrupt block is an error, never a
+// value. Must not: know what values mean, read a clock or randomness of its own, or wait inside get/put.
+
+import { CommitLog } from "./commit-log.ts";
+import { type Counters, createCounters } from "./counters.ts";
+import {
+  assertLimits,
+  type EngineLimits,
+  MAX_KEY_BYTES,
+  MAX_READ_ROUNDS,
+  MAX_RECORD_ANSWER_BYTES,
+  MAX_TENANT,
+  MAX_VALUE_BYTES,
+} from "./limits.ts";
+import { freezeActive, Maintenance } from "./maintenance.ts";
+import { Manifest } from "./manifest.ts";
+import { Memtable } from "./memtable.ts";
+import { recordHi, recordLo, WRITE_ID_BYTES } from "./record-index.ts";
+import { RowCache } from "./row-cache.ts";
+import { createProbe, FLAG_PURGEABLE, type Probe, writeKey } from "./row-format.ts";
+import { RunSet } from "./run-set.ts";
+import { scanPage } from "./scan.ts";
+import { applyStorageSchema } from "./schema.ts";
+import type { EngineState, ShouldDrop } from "./state.ts";
+import { asSync, type MissingSection, Table, TableReader } from "./table.ts";
+import {
+  type BlobStore,
+  CorruptBlock,
+  type CorruptRange,
+  type EngineStats,
+  type Kernels,
+  type RecordKey,
+  type RowKey,
+  type ScanOptions,
+  type ScanPage,
+  type SqlStorage,
+  type StorageEngine,
+  type SyncBlobStore,
+} from "./types.ts";
+
+export interface EngineOptions {
+  readonly sql: SqlStorage;
+  readonly blobs: BlobStore | SyncBlobStore;
+  readonly kernels: Kernels;
+  /** Milliseconds since the epoch. */
+  readonly clock: () => number;
+  readonly random: (byteCount: number) => Uint8Array;
+  readonly limits: EngineLimits;
+  /** First part of blob names: unique per object within the blob store; [A-Za-z0-9._-]. */
+  readonly objectName: string;
+  /** Asked about purgeable rows; see {@link StorageEngine.put}. */
+  readonly shouldDrop?: ShouldDrop;
+  readonly onCorrupt?: (range: CorruptRange) => void;
+  /** Resolves when all writes so far are durable. Only needed where nothing like the output gate holds blob writes back. */
+  readonly durable?: () => Promise<void>;
+}
+
+/** Opens the store: applies the schema, reads the manifest, replays the log. Throws CorruptLog. */
+export function openEngine(options: EngineOptions): StorageEngine {
+  assertLimits(options.limits);
+  applyStorageSchema(options.sql);
+  return new LsmEngine(options);
+}
+
+function createState(options: EngineOptions): EngineState {
+  const { sql, blobs, kernels, limits, clock } = options;
+  const counters: Counters = createCounters();
+  const manifest = new Manifest(options);
+  const reader = new TableReader({ blobs, kernels, limits, clock, counters, onCorrupt: options.onCorrupt });
+  const tables = manifest.tables().map((info) => new Table(info));
+  const erased = manifest.erased();
+  return {
+    limits,
+    kernels,
+    clock,
+    blobs,
+    sync: asSync(blobs),
+    durable: options.durable,
+    shouldDrop: options.shouldDrop,
+    counters,
+    log: new CommitLog(sql, kernels),
+    manifest,
+    reader,
+    rows: new RunSet(
+      reader,
+      tables.filter((table) => table.info.kind === "row"),
+    ),
+    records: new RunSet(
+      reader,
+      tables.filter((table) => table.info.kind === "record"),
+    ),
+    rowCache: new RowCache(limits.rowCacheBytes, clock),
+    erased: {
+      all: new Set(erased.keys()),
+      pending: new Set([...erased].filter(([, done]) => !done).map(([tenant]) => tenant)),
+    },
+    active: new Memtable(),
+    frozen: [],
+    freezeRequested: false,
+  };
+}
+
+class LsmEngine implements StorageEngine {
+  readonly #state: EngineState;
+  readonly #maintenance: Maintenance;
+  readonly #probe: Probe = createProbe(MAX_KEY_BYTES * 3);
+
+  constructor(options: EngineOptions) {
+    this.#state = createState(options);
+    this.#recover();
+    this.#maintenance = new Maintenance(this.#state);
+  }
+
+  #recover(): void {
+    const state = this.#state;
+    const isErased = (tenant: number): boolean => state.erased.all.has(tenant);
+    state.log.replay(state.manifest.logThrough, ({ bytes, lastSeq, atMs }) => {
+      const { active } = state;
+      active.replay(bytes, isErased);
+      active.arena.takeRegions();
+      this.#committed(lastSeq, atMs);
+    });
+  }
+
+  /** The active memtable is durable up to `lastSeq`; freezes it when full. */
+  #committed(lastSeq: number, atMs: number): void {
+    const { active, limits } = this.#state;
+    active.lastSeq = lastSeq;
+    active.minMs = Math.min(active.minMs, atMs);
+    active.maxMs = Math.max(active.maxMs, atMs);
+    if (active.arena.bytes >= limits.memtableBytes || this.#state.freezeRequested) freezeActive(this.#state);
+  }
+
+  prepare(rows: readonly RowKey[], records: readonly RecordKey[] = []): Promise<void> | undefined {
+    if (this.#state.sync !== undefined) return undefined;
+    const missing = this.#missing(rows, records);
+    return missing.length === 0 ? undefined : this.#load(missing, rows, records);
+  }
+
+  async #load(first: MissingSection[], rows: readonly RowKey[], records: readonly RecordKey[]): Promise<void> {
+    let missing = first;
+    for (let round = 0; missing.length > 0; round++) {
+      if (round === MAX_READ_ROUNDS) throw new Error(`tables changed ${MAX_READ_ROUNDS} times under one prepare`);
+      await Promise.all(missing.map((section) => this.#state.reader.load(section)));
+      missing = this.#missing(rows, records);
+    }
+  }
+
+  #missing(rows: readonly RowKey[], records: readonly RecordKey[]): MissingSection[] {
+    const missing: MissingSection[] = [];
+    for (const row of rows) {
+      if (this.#inMemory(row) === undefined && this.#state.rows.runs.length > 0) {
+        this.#state.rows.find(this.#aim(row), missing);
+      }
+    }
+    for (const { tenant, writeId } of records) {
+      if (this.#state.records.runs.length > 0) this.#state.records.find(this.#aimRecord(tenant, writeId), missing);
+    }
+    return missing;
+  }
+
+  #inMemory({ tenant, key }: RowKey): Uint8Array | undefined {
+    const { active, frozen, rowCache, rows } = this.#state;
+    const newest = active.get(tenant, key);
+    if (newest !== undefined) return newest;
+    for (let i = frozen.length - 1; i >= 0; i--) {
+      const value = frozen[i]!.get(tenant, key);
+      if (value !== undefined) return value;
+    }
+    return rows.runs.length === 0 ? undefined : rowCache.get(tenant, key);
+  }
+
+  get(row: RowKey): Uint8Array | undefined {
+    const { erased, rows, rowCache } = this.#state;
+    if (erased.all.size !== 0 && erased.all.has(row.tenant)) return undefined;
+    const resident = this.#inMemory(row);
+    if (resident !== undefined || rows.runs.length === 0) return resident;
+    const found = rows.find(this.#aim(row));
+    return found === undefined ? undefined : rowCache.add(row.tenant, row.key, found);
+  }
+
+  #aim({ token, tenant, key }: RowKey): Probe {
+    const probe = this.#probe;
+    probe.hi = token.hi;
+    probe.lo = token.lo;
+    probe.tenant = tenant;
+    probe.keyBytes = writeKey(probe.key, 0, key);
+    return probe;
+  }
+
+  #aimRecord(tenant: number, writeId: Uint8Array): Probe {
+    const probe = this.#probe;
+    probe.hi = recordHi(writeId);
+    probe.lo = recordLo(writeId);
+    probe.tenant = tenant;
+    probe.key.set(writeId);
+    probe.keyBytes = WRITE_ID_BYTES;
+    return probe;
+  }
+
+  put(row: RowKey, value: Uint8Array, purgeable = false): void {
+    const { erased, active, rowCache, rows } = this.#state;
+    assertRow(row, value);
+    // A late hint or repair must not bring an erased tenant back; its number is never used again.
+    if (erased.all.size !== 0 && erased.all.has(row.tenant)) return;
+    active.put(row, value, purgeable ? FLAG_PURGEABLE : 0);
+    if (rows.runs.length !== 0) rowCache.remove(row.tenant, row.key);
+  }
+
+  findRecord(tenant: number, writeId: Uint8Array): Uint8Array | undefined {
+    const { erased, active, frozen, records } = this.#state;
+    assertWriteId(tenant, writeId);
+    if (erased.all.size !== 0 && erased.all.has(tenant)) return undefined;
+    const newest = active.records.find(tenant, writeId);
+    if (newest !== undefined) return newest;
+    for (let i = frozen.length - 1; i >= 0; i--) {
+      const answer = frozen[i]!.records.find(tenant, writeId);
+      if (answer !== undefined) return answer;
+    }
+    return records.runs.length === 0 ? undefined : records.find(this.#aimRecord(tenant, writeId))?.slice();
+  }
+
+  addRecord(tenant: number, writeId: Uint8Array, answer: Uint8Array): void {
+    const { erased, active } = this.#state;
+    assertWriteId(tenant, writeId);
+    if (answer.length > MAX_RECORD_ANSWER_BYTES) {
+      throw new RangeError(`a record's answer of ${answer.length} bytes is over ${MAX_RECORD_ANSWER_BYTES}`);
+    }
+    if (erased.all.size !== 0 && erased.all.has(tenant)) return;
+    active.records.add(tenant, writeId, answer);
+  }
+
+  commit(): void {
+    const { active, log, counters, clock } = this.#state;
+    if (!active.arena.dirty) return;
+    const atMs = clock();
+    counters.commitBytes += log.append(active.arena.takeRegions(), atMs);
+    counters.commits++;
+    this.#committed(log.lastSeq, atMs);
+  }
+
+  get overloaded(): boolean {
+    return this.#state.frozen.length >= this.#state.limits.maxFrozenMemtables;
+  }
+
+  get maintenanceDue(): boolean {
+    return this.#maintenance.due;
+  }
+
+  runMaintenance(): Promise<boolean> {
+    return this.#maintenance.run();
+  }
+
+  eraseTenant(tenant: number): void {
+    const { erased, manifest, active, frozen, rowCache } = this.#state;
+    assertTenant(tenant);
+    if (erased.all.has(tenant)) return;
+    manifest.setErased(tenant, false);
+    erased.all.add(tenant);
+    erased.pending.add(tenant);
+    active.erase(tenant);
+    for (const memtable of frozen) memtable.erase(tenant);
+    rowCache.removeTenant(tenant);
+    this.#maintenance.erase();
+  }
+
+  erasuresPending(): readonly number[] {
+    return [...this.#state.erased.pending];
+  }
+
+  async scan(options: ScanOptions): Promise<ScanPage> {
+    const start = this.#scanStart(options);
+    for (let round = 0; ; round++) {
+      const { runs } = this.#state.rows;
+      try {
+        return await scanPage(this.#state, options, start);
+      } catch (error) {
+        // A compaction may have replaced and deleted tables while the page waited: begin it again with the tables of now.
+        const replaced = error instanceof CorruptBlock && this.#state.rows.runs !== runs;
+        if (!replaced || round === MAX_READ_ROUNDS) throw error;
+      }
+    }
+  }
+
+  #scanStart({ after, fromTokenHi = 0 }: ScanOptions): { from: Probe; inclusive: boolean } {
+    const from = createProbe(after === undefined ? 0 : after.key.length * 3);
+    if (after === undefined || after.token.hi < fromTokenHi) {
+      from.hi = fromTokenHi;
+      return { from, inclusive: true };
+    }
+    from.hi = after.token.hi;
+    from.lo = after.token.lo;
+    from.tenant = after.tenant;
+    from.keyBytes = writeKey(from.key, 0, after.key);
+    return { from, inclusive: false };
+  }
+
+  stats(): EngineStats {
+    const { active, frozen, log, rows, records, reader, rowCache, counters } = this.#state;
+    const memtables = [active, ...frozen];
+    return {
+      memtableBytes: memtables.reduce((sum, memtable) => sum + memtable.arena.bytes, 0),
+      memtableRows: memtables.reduce((sum, memtable) => sum + memtable.rowCount, 0),
+      logBytes: log.bytes,
+      tableCount: rows.tableCount,
+      tableBytes: rows.sizeBytes,
+      tableRows: rows.rowCount,
+      recordSegmentCount: records.tableCount,
+      recordSegmentBytes: records.sizeBytes,
+      blockCacheBytes: reader.blockCache.bytes,
+      rowCacheBytes: rowCache.bytes,
+      blockCacheHitsTotal: counters.blockCacheHits,
+      blockCacheMissesTotal: counters.blockCacheMisses,
+      rowCacheHitsTotal: rowCache.hits,
+      rowCacheMissesTotal: rowCache.misses,
+      bloomSkipsTotal: counters.bloomSkips,
+      commitsTotal: counters.commits,
+      commitBytesTotal: counters.commitBytes,
+      flushesTotal: counters.flushes,
+      compactionsTotal: counters.compactions,
+      compactionBytesReadTotal: counters.compactionBytesRead,
+      compactionBytesWrittenTotal: counters.compactionBytesWritten,
+      corruptBlocksTotal: counters.corruptBlocks,
+    };
+  }
+}
+
+function assertTenant(tenant: number): void {
+  if (!(Number.isInteger(tenant) && tenant >= 0 && tenant <= MAX_TENANT)) {
+    throw new RangeError(`tenant number ${tenant} is not an unsigned 32-bit integer`);
+  }
+}
+
+function assertWriteId(tenant: number, writeId: Uint8Array): void {
+  assertTenant(tenant);
+  if (writeId.length !== WRITE_ID_BYTES)
+    throw new RangeError(`a write id has ${WRITE_ID_BYTES} bytes, not ${writeId.length}`);
+}
+
+function assertRow({ tenant, key }: RowKey, value: Uint8Array): void {
+  assertTenant(tenant);
+  if (key.length > MAX_KEY_BYTES || !key.isWellFormed()) {
+    throw new RangeError(`a key of ${key.length} UTF-16 units is over ${MAX_KEY_BYTES} bytes or not well-formed`);
+  }
+  if (value.length > MAX_VALUE_BYTES)
+    throw new RangeError(`a value of ${value.length} bytes is over ${MAX_VALUE_BYTES}`);
+}

@@ -1,0 +1,86 @@
+// Writes the oldest frozen memtable as tables, in slices. A yield ends a slice.
+// Guarantees: reads see the memtable until the one transaction that adds the tables and covers the log rows.
+// Must not: touch newer memtables.
+
+import { BucketOrder } from "./bucket-order.ts";
+import type { Memtable } from "./memtable.ts";
+import { rowBytes, rowTenant } from "./row-format.ts";
+import { Run, type RunSet } from "./run-set.ts";
+import type { EngineState } from "./state.ts";
+import { Table } from "./table.ts";
+import { TableWriter, type TableWriterOptions } from "./table-writer.ts";
+
+/** Rows filed into buckets per slice (~50 ns each). */
+const FILED_ROWS_PER_SLICE = 20_000;
+
+/** A job of maintenance: each `next` is one slice. */
+export type Job = AsyncGenerator<void, void, void>;
+
+export async function* flushJob(state: EngineState, memtable: Memtable): Job {
+  const { minMs, maxMs, lastSeq: runOrder } = memtable;
+  const rows = new TableWriter(state, { kind: "row", runOrder, minMs, maxMs } satisfies TableWriterOptions);
+  const records = new TableWriter(state, { kind: "record", runOrder, minMs, maxMs });
+  try {
+    let order = memtable.ordered(FILED_ROWS_PER_SLICE);
+    for (; order === undefined; order = memtable.ordered(FILED_ROWS_PER_SLICE)) yield;
+    yield* writeOrdered(state, memtable, { order, writer: rows, positionOf: memtable.positionOf });
+    const recordOrder = yield* orderRecords(memtable);
+    yield* writeOrdered(state, memtable, { order: recordOrder, writer: records, positionOf: (position) => position });
+  } catch (error) {
+    rows.abandon();
+    records.abandon();
+    throw error;
+  }
+  state.manifest.apply({ added: [...rows.tables(), ...records.tables()], removed: [], logThrough: memtable.lastSeq });
+  state.log.cover(memtable.lastSeq);
+  addRun(state.rows, rows);
+  addRun(state.records, records);
+  state.frozen.splice(state.frozen.indexOf(memtable), 1);
+  state.counters.flushes++;
+}
+
+function addRun(runs: RunSet, writer: TableWriter): void {
+  const tables = writer.tables().map((info) => new Table(info));
+  if (tables.length > 0) runs.replace([], new Run(tables));
+}
+
+interface OrderedRows {
+  readonly order: BucketOrder;
+  readonly writer: TableWriter;
+  readonly positionOf: (item: number) => number;
+}
+
+async function* writeOrdered(state: EngineState, memtable: Memtable, options: OrderedRows): Job {
+  const { order, writer, positionOf } = options;
+  const { arena } = memtable;
+  let sliceBytes = 0;
+  for (let bucket = 0; bucket < order.bucketCount; bucket++) {
+    for (const position of order.sorted(bucket, positionOf)) {
+      const buffer = arena.bufferAt(position);
+      const offset = arena.offsetAt(position);
+      if (state.erased.all.has(rowTenant(buffer, offset))) continue;
+      writer.builder.appendRow(buffer, offset);
+      sliceBytes += rowBytes(buffer, offset);
+      if (writer.full) {
+        await writer.writeTable();
+        sliceBytes = state.limits.sliceBytes;
+      }
+      if (sliceBytes >= state.limits.sliceBytes) {
+        sliceBytes = 0;
+        yield;
+      }
+    }
+  }
+  if ((await writer.writeTable()) > 0) yield;
+}
+
+async function* orderRecords(memtable: Memtable): AsyncGenerator<void, BucketOrder, void> {
+  const { records, arena } = memtable;
+  const order = new BucketOrder(arena, Math.max(1, records.count));
+  for (let slot = 0; slot < records.slotCount; slot++) {
+    const position = records.positionAt(slot);
+    if (position >= 0) order.add(position, position);
+    if (slot % (FILED_ROWS_PER_SLICE * 2) === FILED_ROWS_PER_SLICE * 2 - 1) yield;
+  }
+  return order;
+}

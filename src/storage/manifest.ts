@@ -1,0 +1,160 @@
+// The durable truth about blobs: which are tables, which are being written, which are dead; and about erased tenants.
+// Guarantees: a name is used for one blob ever; intent row → blob write → table row; a blob is deleted only after its dead row.
+// Must not: touch blobs itself.
+
+import { drain } from "./schema.ts";
+import type { TableInfo } from "./table.ts";
+import type { SqlStorage } from "./types.ts";
+
+interface TableRow extends Omit<TableInfo, "firstKey"> {
+  readonly firstKey: ArrayBuffer | null;
+}
+
+export interface ManifestOptions {
+  readonly sql: SqlStorage;
+  /** First part of every blob name: the object. */
+  readonly objectName: string;
+  readonly random: (byteCount: number) => Uint8Array;
+}
+
+/** Tables to add and to remove in one step. */
+export interface ManifestChange {
+  readonly added: readonly TableInfo[];
+  readonly removed: readonly TableInfo[];
+  /** Log rows up to this are covered by the added tables. */
+  readonly logThrough?: number;
+}
+
+export class Manifest {
+  readonly #sql: SqlStorage;
+  readonly #objectName: string;
+  readonly #random: (byteCount: number) => Uint8Array;
+  #term = 0;
+  #sequence = 0;
+  logThrough: number;
+  /** Names to delete from the blob store. */
+  readonly dead: Set<string>;
+
+  constructor({ sql, objectName, random }: ManifestOptions) {
+    if (!/^[A-Za-z0-9._-]{1,128}$/.test(objectName))
+      throw new RangeError(`object name ${objectName} is not a safe blob prefix`);
+    this.#sql = sql;
+    this.#objectName = objectName;
+    this.#random = random;
+    this.logThrough = this.#number("logThrough");
+    this.#sweepIntents();
+    this.dead = new Set([...sql.exec<{ name: string }>("SELECT name FROM storage_dead")].map((row) => row.name));
+  }
+
+  #number(name: string): number {
+    for (const row of this.#sql.exec<{ value: number }>("SELECT value FROM storage_numbers WHERE name = ?", name)) {
+      return row.value;
+    }
+    return 0;
+  }
+
+  #setNumber(name: string, value: number): void {
+    drain(this.#sql.exec("INSERT OR REPLACE INTO storage_numbers (name, value) VALUES (?, ?)", name, value));
+  }
+
+  /** A start has no writer yet, so every intent is an orphan of the one before. */
+  #sweepIntents(): void {
+    const orphans = [...this.#sql.exec<{ name: string }>("SELECT name FROM storage_intents")].map((row) => row.name);
+    if (orphans.length > 0) this.#sql.transactionSync(() => this.#bury(orphans));
+  }
+
+  #bury(names: readonly string[]): void {
+    for (const name of names) {
+      drain(this.#sql.exec("INSERT OR IGNORE INTO storage_dead (name) VALUES (?)", name));
+      drain(this.#sql.exec("DELETE FROM storage_intents WHERE name = ?", name));
+    }
+  }
+
+  tables(): TableInfo[] {
+    const rows = this.#sql.exec<TableRow>(
+      `SELECT kind, name, runOrder, position, sizeBytes, rowCount, metaOffset, metaBytes, metaCrc, firstHi, firstLo,
+        firstTenant, firstKey, lastHi, lastLo, minMs, maxMs FROM storage_tables`,
+    );
+    return [...rows].map((row) => ({ ...row, firstKey: new Uint8Array(row.firstKey ?? new ArrayBuffer(0)) }));
+  }
+
+  /** A name never used before, with its intent row. The intent must be durable before the blob is written. */
+  beginBlob(): string {
+    if (this.#term === 0) {
+      this.#term = this.#number("term") + 1;
+      this.#setNumber("term", this.#term);
+    }
+    this.#sequence++;
+    const nonce = Array.from(this.#random(16), (byte) => byte.toString(16).padStart(2, "0")).join("");
+    const name = `${this.#objectName}/${this.#term}-${this.#sequence}-${nonce}`;
+    drain(this.#sql.exec("INSERT INTO storage_intents (name) VALUES (?)", name));
+    return name;
+  }
+
+  /** Blobs begun but not to be used: their job failed. */
+  abandon(names: readonly string[]): void {
+    if (names.length === 0) return;
+    this.#sql.transactionSync(() => this.#bury(names));
+    for (const name of names) this.dead.add(name);
+  }
+
+  /** Makes added blobs tables and removed tables dead, in one transaction. */
+  apply({ added, removed, logThrough }: ManifestChange): void {
+    this.#sql.transactionSync(() => {
+      for (const info of removed) {
+        drain(this.#sql.exec("DELETE FROM storage_tables WHERE name = ?", info.name));
+        drain(this.#sql.exec("INSERT INTO storage_dead (name) VALUES (?)", info.name));
+      }
+      for (const info of added) {
+        this.#insertTable(info);
+        drain(this.#sql.exec("DELETE FROM storage_intents WHERE name = ?", info.name));
+      }
+      if (logThrough !== undefined) this.#setNumber("logThrough", logThrough);
+    });
+    if (logThrough !== undefined) this.logThrough = logThrough;
+    for (const info of removed) this.dead.add(info.name);
+  }
+
+  #insertTable(info: TableInfo): void {
+    drain(
+      this.#sql.exec(
+        `INSERT INTO storage_tables (kind, name, runOrder, position, sizeBytes, rowCount, metaOffset, metaBytes, metaCrc,
+          firstHi, firstLo, firstTenant, firstKey, lastHi, lastLo, minMs, maxMs)
+          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+        info.kind,
+        info.name,
+        info.runOrder,
+        info.position,
+        info.sizeBytes,
+        info.rowCount,
+        info.metaOffset,
+        info.metaBytes,
+        info.metaCrc,
+        info.firstHi,
+        info.firstLo,
+        info.firstTenant,
+        info.firstKey,
+        info.lastHi,
+        info.lastLo,
+        info.minMs,
+        info.maxMs,
+      ),
+    );
+  }
+
+  /** The blob store holds this blob no more. */
+  blobDeleted(name: string): void {
+    drain(this.#sql.exec("DELETE FROM storage_dead WHERE name = ?", name));
+    this.dead.delete(name);
+  }
+
+  /** Erased tenants: number → whether nothing of them is stored any more. */
+  erased(): Map<number, boolean> {
+    const rows = this.#sql.exec<{ tenant: number; done: number }>("SELECT tenant, done FROM storage_erased");
+    return new Map([...rows].map((row) => [row.tenant, row.done !== 0]));
+  }
+
+  setErased(tenant: number, done: boolean): void {
+    drain(this.#sql.exec("INSERT OR REPLACE INTO storage_erased (tenant, done) VALUES (?, ?)", tenant, done ? 1 : 0));
+  }
+}

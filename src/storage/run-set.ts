@@ -1,0 +1,103 @@
+// The sorted runs of one kind (rows or records), newest first. A run is one or more tables with disjoint, ascending ranges.
+// Guarantee: find returns the newest version. Must not: do SQL; the manifest is the truth, this is its image in memory.
+
+import type { Probe } from "./row-format.ts";
+import type { MissingSection, Table, TableReader } from "./table.ts";
+import { compareKeyToProbe } from "./table-meta.ts";
+
+export class Run {
+  readonly order: number;
+  /** By position, ascending ranges. */
+  readonly tables: readonly Table[];
+  readonly sizeBytes: number;
+  readonly rowCount: number;
+  readonly minMs: number;
+  readonly maxMs: number;
+  /** Not merged any more since a block of it is unreadable (until the range was repaired or the engine opens again). */
+  quarantined = false;
+
+  constructor(tables: readonly Table[]) {
+    const first = tables[0];
+    if (first === undefined) throw new Error("a run has at least one table");
+    this.order = first.info.runOrder;
+    this.tables = tables;
+    this.sizeBytes = tables.reduce((sum, table) => sum + table.info.sizeBytes, 0);
+    this.rowCount = tables.reduce((sum, table) => sum + table.info.rowCount, 0);
+    this.minMs = Math.min(...tables.map((table) => table.info.minMs));
+    this.maxMs = Math.max(...tables.map((table) => table.info.maxMs));
+  }
+
+  /** The only table that can hold the probed row: the last one that does not begin after it. -1 when none. */
+  tableFor(probe: Probe): number {
+    let low = 0;
+    let high = this.tables.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (beginsAfter(this.tables[middle]!, probe)) high = middle;
+      else low = middle + 1;
+    }
+    return low - 1;
+  }
+}
+
+function beginsAfter({ info }: Table, probe: Probe): boolean {
+  if (info.firstHi !== probe.hi) return info.firstHi > probe.hi;
+  if (info.firstLo !== probe.lo) return info.firstLo > probe.lo;
+  if (info.firstTenant !== probe.tenant) return info.firstTenant > probe.tenant;
+  return compareKeyToProbe(info.firstKey, probe) > 0;
+}
+
+function endsBefore({ info }: Table, probe: Probe): boolean {
+  return info.lastHi < probe.hi || (info.lastHi === probe.hi && info.lastLo < probe.lo);
+}
+
+export class RunSet {
+  readonly #reader: TableReader;
+  /** Newest first. */
+  runs: readonly Run[] = [];
+  sizeBytes = 0;
+  rowCount = 0;
+  tableCount = 0;
+
+  constructor(reader: TableReader, tables: readonly Table[]) {
+    this.#reader = reader;
+    const byOrder = new Map<number, Table[]>();
+    for (const table of tables) {
+      const run = byOrder.get(table.info.runOrder);
+      if (run === undefined) byOrder.set(table.info.runOrder, [table]);
+      else run.push(table);
+    }
+    this.#set([...byOrder.values()].map((run) => new Run(run.sort((a, b) => a.info.position - b.info.position))));
+  }
+
+  #set(runs: Run[]): void {
+    this.runs = runs.sort((a, b) => b.order - a.order);
+    this.sizeBytes = runs.reduce((sum, run) => sum + run.sizeBytes, 0);
+    this.rowCount = runs.reduce((sum, run) => sum + run.rowCount, 0);
+    this.tableCount = runs.reduce((sum, run) => sum + run.tables.length, 0);
+  }
+
+  /** Swaps `removed` for `added` (undefined: nothing is left of them) and forgets the removed tables. */
+  replace(removed: readonly Run[], added: Run | undefined): void {
+    const kept = this.runs.filter((run) => !removed.includes(run));
+    this.#set(added === undefined ? kept : [...kept, added]);
+    for (const run of removed) for (const table of run.tables) this.#reader.retire(table);
+  }
+
+  /** See {@link TableReader.find}. */
+  find(probe: Probe, missing?: MissingSection[]): Uint8Array | undefined {
+    const runs = this.runs;
+    for (let i = 0; i < runs.length; i++) {
+      const run = runs[i]!;
+      const index = run.tableFor(probe);
+      if (index < 0) continue;
+      const table = run.tables[index]!;
+      if (endsBefore(table, probe)) continue;
+      const before = missing?.length;
+      const value = this.#reader.find(table, probe, missing);
+      if (value !== undefined) return value;
+      if (missing !== undefined && missing.length !== before) return undefined;
+    }
+    return undefined;
+  }
+}

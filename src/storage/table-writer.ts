@@ -1,0 +1,61 @@
+// Writes the tables of one job (flush or merge): intent row, blob, and at the end the manifest rows, all or nothing.
+// Guarantees: until `tables()` is applied nothing refers to the blobs; `abandon` hands them to the sweep.
+// Must not: decide which rows go in.
+
+import type { EngineState } from "./state.ts";
+import type { TableInfo } from "./table.ts";
+import { TableBuilder } from "./table-builder.ts";
+
+export interface TableWriterOptions {
+  readonly kind: "row" | "record";
+  readonly runOrder: number;
+  readonly minMs: number;
+  readonly maxMs: number;
+}
+
+export class TableWriter {
+  readonly #state: EngineState;
+  readonly #options: TableWriterOptions;
+  readonly builder: TableBuilder;
+  readonly #tables: TableInfo[] = [];
+  readonly #begun: string[] = [];
+
+  constructor(state: EngineState, options: TableWriterOptions) {
+    this.#state = state;
+    this.#options = options;
+    const { blockBytes, bloomBitsPerRow } = state.limits;
+    this.builder = new TableBuilder({ kernels: state.kernels, blockBytes, bloomBitsPerRow });
+  }
+
+  /** True when the table under construction has its target size. */
+  get full(): boolean {
+    return this.builder.dataBytes >= this.#state.limits.tableBytes;
+  }
+
+  /** Writes the table under construction, if it has rows. Returns its bytes. */
+  async writeTable(): Promise<number> {
+    if (this.builder.rowCount === 0) return 0;
+    const { bytes, ...built } = this.builder.finish();
+    const name = this.#state.manifest.beginBlob();
+    this.#begun.push(name);
+    if (this.#state.sync !== undefined) {
+      this.#state.sync.putSync(name, bytes);
+    } else {
+      await this.#state.durable?.();
+      await this.#state.blobs.put(name, bytes);
+    }
+    const position = this.#tables.length;
+    this.#tables.push({ ...built, ...this.#options, name, position, sizeBytes: bytes.length });
+    return bytes.length;
+  }
+
+  /** The tables written, for the manifest. */
+  tables(): readonly TableInfo[] {
+    return this.#tables;
+  }
+
+  /** The job failed: its blobs are dead. */
+  abandon(): void {
+    this.#state.manifest.abandon(this.#begun);
+  }
+}

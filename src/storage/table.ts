@@ -1,0 +1,299 @@
+// One immutable table and how its blocks are read: cache, CRC check, one retry, report.
+// Guarantees: a block is handed out only after its CRC32C matched; otherwise CorruptBlock, counted and reported once per block.
+// Must not: cache what merges and scans read (they would push out what readers use).
+
+import { MalformedBytes } from "../wire/bytes.ts";
+import { Block } from "./block.ts";
+import { bloomMayHold } from "./bloom.ts";
+import { ClockCache } from "./clock-cache.ts";
+import type { Counters } from "./counters.ts";
+import { type EngineLimits, PREPARED_PIN_MS } from "./limits.ts";
+import { decodeKey, type Probe, rowValue } from "./row-format.ts";
+import { TableMeta } from "./table-meta.ts";
+import {
+  type BlobStore,
+  CorruptBlock,
+  type CorruptRange,
+  type Kernels,
+  NotResident,
+  type SyncBlobStore,
+} from "./types.ts";
+
+/** Stands for the meta section where a block number is asked for. */
+export const META_SECTION = -1;
+
+/** A manifest row. */
+export interface TableInfo {
+  readonly kind: "row" | "record";
+  readonly name: string;
+  /** Age of the run: the highest log row in it. Newer runs are higher. */
+  readonly runOrder: number;
+  readonly position: number;
+  readonly sizeBytes: number;
+  readonly rowCount: number;
+  readonly metaOffset: number;
+  readonly metaBytes: number;
+  readonly metaCrc: number;
+  readonly firstHi: number;
+  readonly firstLo: number;
+  readonly firstTenant: number;
+  readonly firstKey: Uint8Array;
+  readonly lastHi: number;
+  readonly lastLo: number;
+  readonly minMs: number;
+  readonly maxMs: number;
+}
+
+export class Table {
+  readonly info: TableInfo;
+  meta: TableMeta | undefined;
+  readonly blocks: (Block | undefined)[] = [];
+  /** Sections found corrupt and not read again since. */
+  readonly corrupt = new Set<number>();
+  /** Sections reported, so that one bad block counts once. */
+  readonly reported = new Set<number>();
+  readonly loading = new Map<number, Promise<void>>();
+  /** Set when no manifest row names it any more. */
+  retired = false;
+
+  constructor(info: TableInfo) {
+    this.info = info;
+  }
+}
+
+/** A section a read needs and that is not in memory. */
+export interface MissingSection {
+  readonly table: Table;
+  readonly section: number;
+}
+
+export interface TableReaderOptions {
+  readonly blobs: BlobStore | SyncBlobStore;
+  readonly kernels: Kernels;
+  readonly limits: EngineLimits;
+  readonly clock: () => number;
+  readonly counters: Counters;
+  readonly onCorrupt: ((range: CorruptRange) => void) | undefined;
+}
+
+/** The store as a synchronous one, if it is. */
+export function asSync(blobs: BlobStore | SyncBlobStore): SyncBlobStore | undefined {
+  return "getSync" in blobs ? blobs : undefined;
+}
+
+export class TableReader {
+  readonly #options: TableReaderOptions;
+  readonly #sync: SyncBlobStore | undefined;
+  readonly blockCache: ClockCache<Block>;
+  readonly metaCache: ClockCache<TableMeta>;
+
+  constructor(options: TableReaderOptions) {
+    this.#options = options;
+    this.#sync = asSync(options.blobs);
+    this.blockCache = new ClockCache(options.limits.blockCacheBytes, options.clock);
+    this.metaCache = new ClockCache(options.limits.tableMetaCacheBytes, options.clock);
+  }
+
+  /**
+   * Value of the probed row in this table, or undefined. With an asynchronous store a missing section is pushed to `missing`
+   * (and undefined returned), or NotResident thrown where no list is given.
+   */
+  find(table: Table, probe: Probe, missing?: MissingSection[]): Uint8Array | undefined {
+    const meta = table.meta ?? this.#meta(table, missing);
+    if (meta === undefined) return undefined;
+    meta.touched = true;
+    if (!bloomMayHold(meta.filter, meta.hashCount, probe.hi, probe.lo)) {
+      this.#options.counters.bloomSkips++;
+      return undefined;
+    }
+    const index = meta.blockFor(probe);
+    if (index < 0) return undefined;
+    const block = this.#block(table, index, missing);
+    if (block === undefined) return undefined;
+    const offset = block.find(probe);
+    return offset < 0 ? undefined : rowValue(block, offset);
+  }
+
+  #meta(table: Table, missing: MissingSection[] | undefined): TableMeta | undefined {
+    if (this.#sync === undefined) {
+      this.#notResident(table, META_SECTION, missing);
+      return undefined;
+    }
+    const meta = this.#readMetaSync(this.#sync, table);
+    table.meta = meta;
+    this.metaCache.add(meta);
+    return meta;
+  }
+
+  #block(table: Table, index: number, missing: MissingSection[] | undefined): Block | undefined {
+    const { counters } = this.#options;
+    const cached = table.blocks[index];
+    if (cached !== undefined) {
+      counters.blockCacheHits++;
+      cached.touched = true;
+      if (missing === undefined) cached.pinnedUntilMs = 0;
+      return cached;
+    }
+    counters.blockCacheMisses++;
+    if (this.#sync === undefined) {
+      this.#notResident(table, index, missing);
+      return undefined;
+    }
+    const block = this.readBlockSync(table, index);
+    if (block.sizeBytes <= this.blockCache.maxEntryBytes) this.#keep(table, index, block);
+    return block;
+  }
+
+  #notResident(table: Table, section: number, missing: MissingSection[] | undefined): void {
+    if (table.corrupt.has(section)) {
+      // `prepare` has nothing more to load; the read that follows throws, and the next `prepare` tries the blob again.
+      if (missing !== undefined) return;
+      table.corrupt.delete(section);
+      throw this.#corruptError(table, section);
+    }
+    if (missing === undefined) throw new NotResident(`section ${section} of ${table.info.name} is not in memory`);
+    missing.push({ table, section });
+  }
+
+  #keep(table: Table, index: number, block: Block): void {
+    if (table.retired || table.blocks[index] !== undefined) return;
+    table.blocks[index] = block;
+    this.blockCache.add(block);
+  }
+
+  /** Loads a section into the cache, pinned for the read that waits for it; one load at a time per section. */
+  load({ table, section }: MissingSection): Promise<void> {
+    const running = table.loading.get(section);
+    if (running !== undefined) return running;
+    const loading = this.#load(table, section).finally(() => table.loading.delete(section));
+    table.loading.set(section, loading);
+    return loading;
+  }
+
+  async #load(table: Table, section: number): Promise<void> {
+    try {
+      const pinnedUntilMs = this.#options.clock() + PREPARED_PIN_MS;
+      if (section === META_SECTION) {
+        const meta = await this.readMeta(table);
+        if (table.meta !== undefined) return;
+        meta.pinnedUntilMs = pinnedUntilMs;
+        table.meta = meta;
+        this.metaCache.add(meta);
+        return;
+      }
+      const block = await this.readBlock(table, section);
+      block.pinnedUntilMs = pinnedUntilMs;
+      this.#keep(table, section, block);
+    } catch (error) {
+      if (!(error instanceof CorruptBlock)) throw error;
+      // A blob of a retired table may be gone already: the caller looks the row up again in the tables of now.
+      if (!table.retired) table.corrupt.add(section);
+    }
+  }
+
+  /** The meta section without caching it (a cached one is used). Throws CorruptBlock. */
+  async readMeta(table: Table): Promise<TableMeta> {
+    if (table.meta !== undefined) return table.meta;
+    if (this.#sync !== undefined) return this.#readMetaSync(this.#sync, table);
+    const { name, metaOffset, metaBytes } = table.info;
+    for (let attempt = 0; attempt < 2; attempt++) {
+      const meta = this.#verifyMeta(table, await this.#options.blobs.get(name, metaOffset, metaBytes));
+      if (meta !== undefined) return meta;
+    }
+    throw this.#reportCorrupt(table, META_SECTION);
+  }
+
+  #readMetaSync(sync: SyncBlobStore, table: Table): TableMeta {
+    const { name, metaOffset, metaBytes } = table.info;
+    for (let attempt = 0; attempt < 2; attempt++) {
+      const meta = this.#verifyMeta(table, sync.getSync(name, metaOffset, metaBytes));
+      if (meta !== undefined) return meta;
+    }
+    throw this.#reportCorrupt(table, META_SECTION);
+  }
+
+  #verifyMeta(table: Table, bytes: Uint8Array | undefined): TableMeta | undefined {
+    if (bytes === undefined || this.#options.kernels.crc32c(bytes) !== table.info.metaCrc) return undefined;
+    try {
+      return new TableMeta(bytes, () => {
+        table.meta = undefined;
+      });
+    } catch (error) {
+      if (error instanceof MalformedBytes) return undefined;
+      throw error;
+    }
+  }
+
+  /** One block, from the cache or read without caching it; `meta` of the table must be at hand. Throws CorruptBlock. */
+  async readBlock(table: Table, index: number): Promise<Block> {
+    if (this.#sync !== undefined) return this.readBlockSync(table, index);
+    const cached = table.blocks[index];
+    if (cached !== undefined) return cached;
+    const meta = await this.readMeta(table);
+    for (let attempt = 0; attempt < 2; attempt++) {
+      const bytes = await this.#options.blobs.get(table.info.name, meta.offsets[index]!, meta.lengths[index]!);
+      const block = this.#verifyBlock(table, meta, index, bytes);
+      if (block !== undefined) return block;
+    }
+    throw this.#reportCorrupt(table, index, meta);
+  }
+
+  readBlockSync(table: Table, index: number): Block {
+    const cached = table.blocks[index];
+    if (cached !== undefined) return cached;
+    const sync = this.#sync!;
+    const meta = table.meta ?? this.#readMetaSync(sync, table);
+    for (let attempt = 0; attempt < 2; attempt++) {
+      const bytes = sync.getSync(table.info.name, meta.offsets[index]!, meta.lengths[index]!);
+      const block = this.#verifyBlock(table, meta, index, bytes);
+      if (block !== undefined) return block;
+    }
+    throw this.#reportCorrupt(table, index, meta);
+  }
+
+  #verifyBlock(table: Table, meta: TableMeta, index: number, bytes: Uint8Array | undefined): Block | undefined {
+    if (bytes === undefined || this.#options.kernels.crc32c(bytes) !== meta.crcs[index]) return undefined;
+    return new Block(bytes, () => {
+      table.blocks[index] = undefined;
+    });
+  }
+
+  #reportCorrupt(table: Table, section: number, meta?: TableMeta): CorruptBlock {
+    if (!table.reported.has(section) && !table.retired) {
+      table.reported.add(section);
+      this.#options.counters.corruptBlocks++;
+      this.#options.onCorrupt?.(corruptRange(table, section, meta));
+    }
+    return this.#corruptError(table, section);
+  }
+
+  #corruptError(table: Table, section: number): CorruptBlock {
+    const what = section === META_SECTION ? "the index" : `block ${section}`;
+    return new CorruptBlock(`${what} of ${table.info.name} is missing or fails its CRC32C`);
+  }
+
+  /** Forgets what is cached of a table that the manifest no longer names. */
+  retire(table: Table): void {
+    table.retired = true;
+    if (table.meta !== undefined) this.metaCache.remove(table.meta);
+    table.meta = undefined;
+    for (const block of table.blocks) if (block !== undefined) this.blockCache.remove(block);
+    table.blocks.length = 0;
+  }
+}
+
+function corruptRange(table: Table, section: number, meta: TableMeta | undefined): CorruptRange {
+  const { name, kind, lastHi, lastLo } = table.info;
+  const lastToken = { hi: lastHi, lo: lastLo };
+  const toRowKey = (first: { hi: number; lo: number; tenant: number; key: Uint8Array }) => ({
+    token: { hi: first.hi, lo: first.lo },
+    tenant: first.tenant,
+    key: kind === "row" ? decodeKey(first.key) : "",
+  });
+  if (meta === undefined || section === META_SECTION) {
+    const { firstHi: hi, firstLo: lo, firstTenant: tenant, firstKey: key } = table.info;
+    return { blob: name, kind, from: toRowKey({ hi, lo, tenant, key }), to: undefined, lastToken };
+  }
+  const next = section + 1 < meta.blockCount ? toRowKey(meta.firstOf(section + 1)) : undefined;
+  return { blob: name, kind, from: toRowKey(meta.firstOf(section)), to: next, lastToken };
+}
