@@ -1,0 +1,28 @@
+// What a coordinator reports to /metrics. Names and help texts: src/telemetry.
+import type { QuorumCoordinator } from "../src/replication/quorum-coordinator.ts";
+
+export function coordinatorMetrics(core: QuorumCoordinator, sessionCount: number): Record<string, number> {
+  const { counts } = core;
+  const samples: Record<string, number> = {
+    jade_kv_puts_total: counts.puts,
+    jade_kv_gets_total: counts.gets,
+    jade_kv_deletes_total: counts.deletes,
+    jade_kv_errors_total: counts.errors,
+    jade_kv_read_repairs_total: counts.readRepairs,
+    jade_kv_corrupt_reads_total: counts.corruptReads,
+    jade_kv_hints_requested_total: counts.hintsRequested,
+    jade_kv_hints_lost_total: counts.hintsLost,
+    jade_kv_unknown_outcomes_total: counts.unknownOutcomes,
+    jade_kv_requests_in_flight: core.inFlight,
+    jade_sessions_open: sessionCount,
+  };
+  for (const link of core.links()) {
+    const label = `{node="${link.nodeId}"}`;
+    samples[`jade_replica_frames_total${label}`] = link.counts.frames;
+    samples[`jade_replica_operations_total${label}`] = link.counts.operations;
+    samples[`jade_replica_failures_total${label}`] = link.counts.failures;
+    samples[`jade_replica_timeouts_total${label}`] = link.counts.timeouts;
+    samples[`jade_replica_breaker_open${label}`] = link.isOpen ? 1 : 0;
+  }
+  return samples;
+}

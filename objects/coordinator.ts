@@ -1,0 +1,147 @@
+// The quorum coordinator of a zone process: where all requests and sessions of the process meet, so that their replica calls go out
+// together (DESIGN 1). A thin shell of timers, stubs and sockets around replication/quorum-coordinator.ts. Stores nothing.
+import { DurableObject } from "cloudflare:workers";
+import type { Caller } from "../src/access/types.ts";
+import { parseSettings } from "../src/cluster/settings.ts";
+import type { Environment } from "../src/replication/link.ts";
+import { QuorumCoordinator } from "../src/replication/quorum-coordinator.ts";
+import { SampleSums } from "../src/telemetry/sample-sums.ts";
+import { ByteWriter } from "../src/wire/bytes.ts";
+import { readRequests, type SessionAnswer, type SessionRequest, writeAnswer } from "../src/wire/session.ts";
+import { coordinatorMetrics } from "./coordinator-metrics.ts";
+import type { Env } from "./env.ts";
+import type { CoordinatorRpc, KeyValueReplicaRpc } from "./rpc.ts";
+import { Session } from "./session.ts";
+
+/** How old the Directory's view may grow while requests come. Ms. */
+const VIEW_REFRESH_MS = 2000;
+/** First view: how long requests wait for the Directory before they are told that it is away. Ms. */
+const FIRST_VIEW_TIMEOUT_MS = 5000;
+
+export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
+  readonly #core: QuorumCoordinator;
+  readonly #replicas = new Map<string, KeyValueReplicaRpc>();
+  readonly #gateways = new SampleSums();
+  readonly #sessions = new Set<Session>();
+  #viewAtMs = 0;
+  #refreshing: Promise<void> | undefined;
+  #turn: (() => void)[] = [];
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    const settings = parseSettings(env.JADE_CONFIG ?? "{}");
+    const environment: Environment = {
+      call: (nodeId, frame) => this.#callReplica(nodeId, frame),
+      now: Date.now,
+      schedule: (run) => this.#schedule(run),
+      setTimer: (delayMs, run) => setTimeout(run, delayMs),
+      clearTimer: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout>),
+      replicaTimeoutMs: settings.keyValue.replicaTimeoutMs,
+    };
+    this.#core = new QuorumCoordinator(environment);
+  }
+
+  async call(caller: Caller, frame: Uint8Array): Promise<Uint8Array> {
+    await this.#ready();
+    const requests = readRequests(frame);
+    const writer = new ByteWriter(512);
+    let open = requests.length;
+    if (open === 0) return writer.take();
+    return new Promise((resolve) => {
+      const done = (answer: SessionAnswer): void => {
+        writeAnswer(writer, answer);
+        if (--open === 0) resolve(writer.take());
+      };
+      for (const request of requests) this.#core.submit(caller, request, done);
+    });
+  }
+
+  override async fetch(request: Request): Promise<Response> {
+    const header = request.headers.get("jade-caller");
+    if (!header || request.headers.get("upgrade")?.toLowerCase() !== "websocket")
+      return new Response(null, { status: 426 });
+    await this.#ready();
+    const caller: Caller = JSON.parse(header);
+    const { 0: client, 1: server } = new WebSocketPair();
+    const session = new Session(server, (sent: SessionRequest, done) => this.#submit(caller, sent, done));
+    this.#sessions.add(session);
+    session.closed.then(() => this.#sessions.delete(session));
+    const protocol = request.headers.get("sec-websocket-protocol")?.split(",")[0]?.trim();
+    return new Response(null, {
+      status: 101,
+      webSocket: client,
+      ...(protocol ? { headers: { "sec-websocket-protocol": protocol } } : {}),
+    });
+  }
+
+  #submit(caller: Caller, request: SessionRequest, done: (answer: SessionAnswer) => void): void {
+    if (Date.now() - this.#viewAtMs > VIEW_REFRESH_MS) this.#refreshBehind();
+    this.#core.submit(caller, request, done);
+  }
+
+  async metrics(): Promise<Record<string, number>> {
+    return { ...this.#gateways.samples(), ...coordinatorMetrics(this.#core, this.#sessions.size) };
+  }
+
+  async reportGatewayMetrics(delta: Record<string, number>): Promise<void> {
+    this.#gateways.add(delta);
+  }
+
+  async #ready(): Promise<void> {
+    if (this.#core.revision < 0) await this.#refresh();
+    else if (Date.now() - this.#viewAtMs > VIEW_REFRESH_MS) this.#refreshBehind();
+  }
+
+  #refreshBehind(): void {
+    this.#viewAtMs = Date.now();
+    // The old view keeps serving while the Directory is away (DESIGN 3); the next request tries again.
+    this.ctx.waitUntil(this.#refresh().catch(() => undefined));
+  }
+
+  #refresh(): Promise<void> {
+    this.#refreshing ??= this.#fetchView().finally(() => {
+      this.#refreshing = undefined;
+    });
+    return this.#refreshing;
+  }
+
+  async #fetchView(): Promise<void> {
+    const directory = this.env.DIRECTORY.get(this.env.DIRECTORY.idFromName("system"));
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new Error("the Directory did not answer in time")), FIRST_VIEW_TIMEOUT_MS);
+    });
+    try {
+      this.#core.useView(await Promise.race([directory.view(), late]));
+      this.#viewAtMs = Date.now();
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** One timer for all that is scheduled within a turn: the calls of a turn go out together. */
+  #schedule(run: () => void): void {
+    this.#turn.push(run);
+    if (this.#turn.length > 1) return;
+    setTimeout(() => {
+      const due = this.#turn;
+      this.#turn = [];
+      for (const each of due) each();
+    }, 0);
+  }
+
+  async #callReplica(nodeId: string, frame: Uint8Array): Promise<Uint8Array> {
+    let stub = this.#replicas.get(nodeId);
+    if (!stub) {
+      stub = this.env.KEY_VALUE_REPLICA.get(this.env.KEY_VALUE_REPLICA.idFromName(nodeId));
+      this.#replicas.set(nodeId, stub);
+    }
+    try {
+      return await stub.call(frame);
+    } catch (error) {
+      // A stub whose object was reset stays broken: the next call gets a new one.
+      this.#replicas.delete(nodeId);
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,25 @@
+// The bindings every object and the gateway see. wrangler.toml and src/server/workerd-config.ts provide them.
+import type { CoordinatorRpc, DirectoryRpc, KeyValueReplicaRpc, TenantRpc } from "./rpc.ts";
+
+/** A stub offers the methods of its class; typed here by the surface, so that callers never import the class. */
+export interface Namespace<Rpc> {
+  idFromName(name: string): DurableObjectId;
+  get(id: DurableObjectId, options?: DurableObjectNamespaceGetDurableObjectOptions): Rpc;
+}
+
+export interface Env {
+  readonly DIRECTORY: Namespace<DirectoryRpc>;
+  readonly TENANT: Namespace<TenantRpc>;
+  readonly COORDINATOR: Namespace<CoordinatorRpc>;
+  readonly KEY_VALUE_REPLICA: Namespace<KeyValueReplicaRpc>;
+  /** Present when the blob store is R2. */
+  readonly BLOBS?: R2Bucket;
+  /** Present when the blob store is a directory served by workerd. */
+  readonly BLOB_DISK?: Fetcher;
+  /** Hex SHA-256 of the root key; or the key itself under wrangler. */
+  readonly JADE_ROOT_KEY_HASH?: string;
+  readonly JADE_ROOT_KEY?: string;
+  /** JSON of src/cluster/settings.ts. */
+  readonly JADE_CONFIG?: string;
+  readonly JADE_MODE?: string;
+}

@@ -1,0 +1,215 @@
+// One storage node of the key-value ring: a thin shell of SQLite, blobs, timers and RPC around replication/replica.ts.
+// Guarantees: what `call` answers is durable (group commit of the turn behind the output gate); a node whose storage is new asks
+// the Directory for an incarnation that never stamped a dot. Must not: decide anything about versions.
+import { DurableObject } from "cloudflare:workers";
+import kernelModule from "../dist/wasm/storage.wasm";
+import { REPLICA_MIGRATIONS } from "../migrations/replica.ts";
+import { parseSettings, type Settings } from "../src/cluster/settings.ts";
+import { COUNTER_BLOCK } from "../src/kv/limits.ts";
+import { HintDelivery } from "../src/replication/hint-delivery.ts";
+import { HintLog } from "../src/replication/hint-log.ts";
+import { Replica, type ReplicaFacts } from "../src/replication/replica.ts";
+import { openEngine } from "../src/storage/engine.ts";
+import { createKernels } from "../src/storage/kernels.ts";
+import { SqliteBlobStore } from "../src/storage/sqlite-blob-store.ts";
+import type { StorageEngine } from "../src/storage/types.ts";
+import { MalformedBytes } from "../src/wire/bytes.ts";
+import { actorOf } from "../src/wire/clock.ts";
+import { blobStoreOf } from "./blob-store.ts";
+import type { Env } from "./env.ts";
+import { applyMigrations } from "./migrate.ts";
+import { replicaMetrics } from "./replica-metrics.ts";
+import type { KeyValueReplicaRpc } from "./rpc.ts";
+
+/** An alarm is the safety net for work that an eviction interrupted; timers do it while the object lives. Ms. */
+const ALARM_DELAY_MS = 15_000;
+const MIB = 1024 * 1024;
+
+interface FactsRow extends Record<string, SqlStorageValue> {
+  node_number: number;
+  incarnation: number;
+  reserved_counter: number;
+}
+
+interface Parts {
+  readonly engine: StorageEngine;
+  readonly replica: Replica;
+  readonly hints: HintLog;
+  readonly delivery: HintDelivery;
+}
+
+export class KeyValueReplica extends DurableObject<Env> implements KeyValueReplicaRpc {
+  readonly #settings: Settings;
+  readonly #nodeId: string;
+  #parts: Parts | undefined;
+  #maintaining = false;
+  #hintTimer: ReturnType<typeof setTimeout> | undefined;
+  #alarmAtMs = 0;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    this.#settings = parseSettings(env.JADE_CONFIG ?? "{}");
+    this.#nodeId = ctx.id.name ?? "";
+    ctx.blockConcurrencyWhile(async () => {
+      this.#parts = await this.#open();
+      this.#afterTurn();
+    });
+  }
+
+  get #opened(): Parts {
+    if (!this.#parts) throw new Error("the replica is not open");
+    return this.#parts;
+  }
+
+  async #open(): Promise<Parts> {
+    const { storage } = this.ctx;
+    applyMigrations(storage, "replica", REPLICA_MIGRATIONS);
+    const facts = await this.#facts();
+    const { storage: sizes, keyValue } = this.#settings;
+    const engine = await openEngine({
+      sql: {
+        exec: (query, ...bindings) => storage.sql.exec(query, ...bindings) as never,
+        transactionSync: (run) => storage.transactionSync(run),
+      },
+      blobs: blobStoreOf(this.env, this.#settings, () => new SqliteBlobStore(storage.sql)),
+      kernels: createKernels(kernelModule),
+      clock: Date.now,
+      random: (length) => crypto.getRandomValues(new Uint8Array(length)),
+      limits: {
+        memtableBytes: sizes.memtableMiB * MIB,
+        rowCacheBytes: sizes.rowCacheMiB * MIB,
+        blockCacheBytes: sizes.blockCacheMiB * MIB,
+        recordRetentionMs: keyValue.idempotencyRetentionHours * 3_600_000,
+      },
+    });
+    const hints = new HintLog({ sql: storage.sql, now: Date.now, ttlMs: keyValue.hintTtlSeconds * 1000 });
+    const actor = actorOf(facts.row.node_number, facts.row.incarnation);
+    const replica = new Replica({
+      engine,
+      facts: facts.facts,
+      hints,
+      actor,
+      now: Date.now,
+      counterBlock: COUNTER_BLOCK,
+    });
+    const delivery = new HintDelivery({
+      log: hints,
+      call: (nodeId, frame) => this.#callPeer(nodeId, frame),
+      now: Date.now,
+    });
+    return { engine, replica, hints, delivery };
+  }
+
+  /** The node's identity and counter reservation; a new storage gets a new incarnation. */
+  async #facts(): Promise<{ row: FactsRow; facts: ReplicaFacts }> {
+    const { sql } = this.ctx.storage;
+    let [row] = sql.exec<FactsRow>("SELECT node_number, incarnation, reserved_counter FROM replica_facts");
+    if (!row) {
+      const directory = this.env.DIRECTORY.get(this.env.DIRECTORY.idFromName("system"));
+      const { nodeNumber, incarnation } = await directory.registerIncarnation(this.#nodeId);
+      row = { node_number: nodeNumber, incarnation, reserved_counter: 0 };
+      sql.exec("INSERT INTO replica_facts VALUES (1, ?, ?, 0)", nodeNumber, incarnation);
+      await this.ctx.storage.sync();
+    }
+    let reserved = row.reserved_counter;
+    const erased = new Set(
+      [...sql.exec<{ tenant: number }>("SELECT tenant FROM erased_tenants")].map((entry) => entry.tenant),
+    );
+    this.#erased = erased;
+    const facts: ReplicaFacts = {
+      reservedCounter: () => reserved,
+      reserveCounter: (upTo) => {
+        reserved = upTo;
+        sql.exec("UPDATE replica_facts SET reserved_counter = ?", upTo);
+      },
+      isErased: (tenant) => erased.has(tenant),
+    };
+    return { row, facts };
+  }
+
+  #erased = new Set<number>();
+
+  async call(frame: Uint8Array): Promise<Uint8Array> {
+    try {
+      const answer = this.#opened.replica.handle(frame);
+      return answer instanceof Uint8Array ? answer : await answer;
+    } catch (error) {
+      // What is in memory may now be ahead of the disk: only a fresh start from the disk is safe.
+      if (!(error instanceof MalformedBytes)) this.ctx.abort(`replica ${this.#nodeId}: ${String(error)}`);
+      throw error;
+    } finally {
+      this.#afterTurn();
+    }
+  }
+
+  async eraseTenant(tenant: number): Promise<boolean> {
+    const { engine, hints } = this.#opened;
+    if (!this.#erased.has(tenant)) {
+      this.ctx.storage.sql.exec("INSERT OR IGNORE INTO erased_tenants VALUES (?)", tenant);
+      this.#erased.add(tenant);
+      engine.eraseTenant(tenant);
+    }
+    hints.eraseTenant(tenant);
+    this.#afterTurn();
+    return !engine.erasuresPending().includes(tenant);
+  }
+
+  async probe(): Promise<void> {
+    this.ctx.storage.sql.exec("SELECT 1");
+    await this.#opened.engine.probe();
+  }
+
+  async metrics(): Promise<Record<string, number>> {
+    const { engine, replica, hints, delivery } = this.#opened;
+    return replicaMetrics({
+      nodeId: this.#nodeId,
+      databaseBytes: this.ctx.storage.sql.databaseSize,
+      engine,
+      replica,
+      hints,
+      delivery,
+    });
+  }
+
+  override async alarm(): Promise<void> {
+    this.#alarmAtMs = 0;
+    await this.#maintain();
+    await this.#opened.delivery.run();
+    this.#afterTurn();
+  }
+
+  #callPeer(nodeId: string, frame: Uint8Array): Promise<Uint8Array> {
+    return this.env.KEY_VALUE_REPLICA.get(this.env.KEY_VALUE_REPLICA.idFromName(nodeId)).call(frame);
+  }
+
+  /** Starts what the turn left to do: maintenance slices, hint delivery, and the alarm that would resume them. */
+  #afterTurn(): void {
+    const parts = this.#parts;
+    if (!parts) return;
+    if (parts.engine.maintenanceDue && !this.#maintaining) this.ctx.waitUntil(this.#maintain());
+    const hintsAtMs = parts.delivery.nextAtMs();
+    if (hintsAtMs !== undefined && this.#hintTimer === undefined) {
+      this.#hintTimer = setTimeout(() => this.#deliverHints(), Math.max(0, hintsAtMs - Date.now()));
+    }
+    if (this.#alarmAtMs === 0 && (hintsAtMs !== undefined || parts.engine.maintenanceDue)) {
+      this.#alarmAtMs = Date.now() + ALARM_DELAY_MS;
+      this.ctx.waitUntil(this.ctx.storage.setAlarm(this.#alarmAtMs));
+    }
+  }
+
+  #deliverHints(): void {
+    this.#hintTimer = undefined;
+    this.ctx.waitUntil(this.#opened.delivery.run().finally(() => this.#afterTurn()));
+  }
+
+  /** Slices with a pause between them, so that reads and writes go on. */
+  async #maintain(): Promise<void> {
+    if (this.#maintaining) return;
+    this.#maintaining = true;
+    try {
+      while (await this.#opened.engine.runMaintenance()) await new Promise((resolve) => setTimeout(resolve, 0));
+    } finally {
+      this.#maintaining = false;
+    }
+  }
+}

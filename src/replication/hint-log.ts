@@ -1,0 +1,158 @@
+// Hints: states kept here for replicas that could not be reached, in the object's SQLite, in the commit of the turn that made them.
+// Guarantees: bounded per target by rows and bytes; older than their lifetime they are dropped and their range is marked dirty, so
+// that repair knows what is missing; delivered in order. Must not: count towards a quorum (the coordinator sees to that).
+import type { RowKey, SqlStorage } from "../storage/types.ts";
+import { ByteWriter } from "../wire/bytes.ts";
+import { writeOp } from "./frames.ts";
+import { HINT_DELIVERY_BYTES, MAX_HINT_BYTES_PER_TARGET, MAX_HINTS_PER_TARGET } from "./limits.ts";
+
+/** Rows stay below the platform's 2 MB cap. */
+const PIECE_BYTES = 1024 * 1024;
+/** Dirty ranges are kept as the top 8 bits of the token. */
+const RANGE_SHIFT = 24;
+
+interface Totals {
+  count: number;
+  bytes: number;
+}
+
+export interface HintBatch {
+  readonly frame: Uint8Array;
+  readonly hintCount: number;
+  readonly lastId: number;
+}
+
+export class HintLog {
+  readonly #sql: SqlStorage;
+  readonly #now: () => number;
+  readonly #ttlMs: number;
+  readonly #totals = new Map<string, Totals>();
+  readonly #scratch = new ByteWriter(4096);
+  #nextId = 1;
+  expiredCount = 0;
+  overflowCount = 0;
+
+  constructor(options: { sql: SqlStorage; now: () => number; ttlMs: number }) {
+    this.#sql = options.sql;
+    this.#now = options.now;
+    this.#ttlMs = options.ttlMs;
+    this.#load();
+  }
+
+  #load(): void {
+    const totals = this.#sql.exec<{ target: string; count: number; bytes: number; last: number }>(
+      "SELECT target, COUNT(DISTINCT id) AS count, SUM(LENGTH(piece)) AS bytes, MAX(id) AS last FROM hints GROUP BY target",
+    );
+    for (const { target, count, bytes, last } of totals) {
+      this.#totals.set(target, { count, bytes });
+      this.#nextId = Math.max(this.#nextId, last + 1);
+    }
+  }
+
+  /** Targets that hints wait for. */
+  targets(): string[] {
+    return [...this.#totals].filter(([, totals]) => totals.count > 0).map(([target]) => target);
+  }
+
+  pendingCount(target?: string): number {
+    if (target !== undefined) return this.#totals.get(target)?.count ?? 0;
+    let sum = 0;
+    for (const { count } of this.#totals.values()) sum += count;
+    return sum;
+  }
+
+  add(target: string, row: RowKey, state: Uint8Array): boolean {
+    this.#scratch.reset();
+    writeOp(this.#scratch, { kind: "merge", row, state });
+    const bytes = this.#scratch.take();
+    const totals = this.#totals.get(target) ?? { count: 0, bytes: 0 };
+    if (totals.count >= MAX_HINTS_PER_TARGET || totals.bytes + bytes.length > MAX_HINT_BYTES_PER_TARGET) {
+      this.overflowCount++;
+      this.#markDirty(target, row.token.hi);
+      return false;
+    }
+    const id = this.#nextId++;
+    for (let part = 0; part * PIECE_BYTES < bytes.length; part++) {
+      const piece = bytes.slice(part * PIECE_BYTES, (part + 1) * PIECE_BYTES);
+      this.#sql.exec(
+        "INSERT INTO hints (id, part, target, tenant, token_hi, created_ms, piece) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        id,
+        part,
+        target,
+        row.tenant,
+        row.token.hi,
+        this.#now(),
+        piece,
+      );
+    }
+    this.#totals.set(target, { count: totals.count + 1, bytes: totals.bytes + bytes.length });
+    return true;
+  }
+
+  /** The oldest hints of a target as one replica frame, at least one. */
+  next(target: string): HintBatch | undefined {
+    const writer = new ByteWriter(64 * 1024);
+    let lastId = 0;
+    let hintCount = 0;
+    const rows = this.#sql.exec<{ id: number; piece: ArrayBuffer }>(
+      "SELECT id, piece FROM hints WHERE target = ? ORDER BY id, part LIMIT 4096",
+      target,
+    );
+    for (const { id, piece } of rows) {
+      if (id !== lastId) {
+        if (writer.length >= HINT_DELIVERY_BYTES) break;
+        hintCount++;
+        lastId = id;
+      }
+      writer.raw(new Uint8Array(piece));
+    }
+    return hintCount === 0 ? undefined : { frame: writer.take(), hintCount, lastId };
+  }
+
+  /** Drops the hints of a target up to and including `lastId`, once it has acknowledged them. */
+  drop(target: string, lastId: number): void {
+    this.#sql.exec("DELETE FROM hints WHERE target = ? AND id <= ?", target, lastId);
+    this.#recount(target);
+  }
+
+  /** Drops what has outlived its time and marks the ranges dirty. Returns how many. */
+  expire(): number {
+    const before = this.#now() - this.#ttlMs;
+    const due = [
+      ...this.#sql.exec<{ id: number; target: string; token_hi: number }>(
+        "SELECT DISTINCT id, target, token_hi FROM hints WHERE created_ms < ?",
+        before,
+      ),
+    ];
+    if (due.length === 0) return 0;
+    for (const { target, token_hi } of due) this.#markDirty(target, token_hi);
+    this.#sql.exec("DELETE FROM hints WHERE created_ms < ?", before);
+    for (const target of new Set(due.map((hint) => hint.target))) this.#recount(target);
+    this.expiredCount += due.length;
+    return due.length;
+  }
+
+  eraseTenant(tenant: number): void {
+    this.#sql.exec("DELETE FROM hints WHERE tenant = ?", tenant);
+    for (const target of this.#totals.keys()) this.#recount(target);
+  }
+
+  /** Ranges (top byte of the token) that a target may miss writes in: repair must look there. */
+  dirtyRanges(): { target: string; range: number }[] {
+    return [
+      ...this.#sql.exec<{ target: string; range: number }>("SELECT target, range FROM dirty_ranges ORDER BY 1, 2"),
+    ];
+  }
+
+  #markDirty(target: string, tokenHi: number): void {
+    this.#sql.exec("INSERT OR IGNORE INTO dirty_ranges (target, range) VALUES (?, ?)", target, tokenHi >>> RANGE_SHIFT);
+  }
+
+  #recount(target: string): void {
+    const [row] = this.#sql.exec<{ count: number; bytes: number | null }>(
+      "SELECT COUNT(DISTINCT id) AS count, SUM(LENGTH(piece)) AS bytes FROM hints WHERE target = ?",
+      target,
+    );
+    this.#totals.set(target, { count: row?.count ?? 0, bytes: row?.bytes ?? 0 });
+  }
+}
