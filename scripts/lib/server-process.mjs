@@ -157,7 +157,7 @@ export async function startServer({ dataDir, port, rootKey, args = [], env = {} 
   const ownsDirectory = dataDir === undefined;
   const directory = dataDir ?? (await temporaryDirectory("data"));
   const chosenPort = port ?? (await freePort());
-  const key = rootKey ?? `jade_root_${crypto.randomUUID().replaceAll("-", "")}`;
+  const key = rootKey ?? `jdb.root.${crypto.randomUUID().replaceAll("-", "")}`;
   const logPath = `${directory}.log`;
   const group = startGroup({
     command: process.execPath,

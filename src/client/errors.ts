@@ -96,20 +96,32 @@ export function isJadeError(error: unknown): error is JadeError {
   return error instanceof JadeError;
 }
 
-const hasCode = (error: unknown, ...codes: JadeErrorCode[]): error is JadeError =>
-  error instanceof JadeError && codes.includes(error.code);
+/** A JadeError with one of these codes. (Narrower than JadeError, so that the other branch of a test keeps its type.) */
+export type JadeErrorOf<Code extends JadeErrorCode> = JadeError & { readonly code: Code };
+
+function hasCode<Code extends JadeErrorCode>(error: unknown, ...codes: Code[]): error is JadeErrorOf<Code> {
+  return error instanceof JadeError && (codes as JadeErrorCode[]).includes(error.code);
+}
 
 /** A tenant, key or route that does not exist. (`kv.get` of a missing key does not throw.) */
-export const isNotFound = (error: unknown): error is JadeError => hasCode(error, "notFound");
+export const isNotFound = (error: unknown): error is JadeErrorOf<"notFound"> => hasCode(error, "notFound");
+
 /** The state at the server forbids it: exists already, too many siblings, another body under one write id. */
-export const isConflict = (error: unknown): error is JadeError =>
+export const isConflict = (
+  error: unknown,
+): error is JadeErrorOf<"conflict" | "alreadyExists" | "tooManySiblings" | "idempotencyKeyReused"> =>
   hasCode(error, "conflict", "alreadyExists", "tooManySiblings", "idempotencyKeyReused");
+
 /** The API key is missing, unknown, expired, revoked or of too small a scope. */
-export const isAccessDenied = (error: unknown): error is JadeError => hasCode(error, "unauthenticated", "forbidden");
+export const isAccessDenied = (error: unknown): error is JadeErrorOf<"unauthenticated" | "forbidden"> =>
+  hasCode(error, "unauthenticated", "forbidden");
+
 /** A write may or may not have been applied: repeat it with `error.writeId`. */
-export const isUnknownOutcome = (error: unknown): error is JadeError => hasCode(error, "unknownOutcome");
+export const isUnknownOutcome = (error: unknown): error is JadeErrorOf<"unknownOutcome"> =>
+  hasCode(error, "unknownOutcome");
+
 /** The server, or enough of it, could not be reached in time. */
-export const isUnavailable = (error: unknown): error is JadeError =>
+export const isUnavailable = (error: unknown): error is JadeError & { readonly category: "availability" } =>
   error instanceof JadeError && error.category === "availability";
 
 /** Answers that promise that nothing was done; after any other failure a write may have been applied. */

@@ -10,6 +10,7 @@ export {
   isUnknownOutcome,
   JadeError,
   type JadeErrorCode,
+  type JadeErrorOf,
 } from "./errors.ts";
 export type { KeyValue } from "./key-value.ts";
 export type { ExportedEntry } from "./key-value-export.ts";

@@ -1,0 +1,45 @@
+// The entry of `jade-db`: the commands, and how failures end.
+// Must not: hold logic of a command.
+import { Command, CommanderError } from "commander";
+import { registerServe } from "../server/serve-command.ts";
+import { addGlobalOptions } from "./context.ts";
+import { EXIT, explain } from "./exit-codes.ts";
+import { addKeyValueCommands } from "./kv-commands.ts";
+import { addStatusCommands } from "./status-commands.ts";
+import { addTenantCommands } from "./tenant-commands.ts";
+import { addTransferCommands } from "./transfer/commands.ts";
+
+const VERSION = "0.1.0";
+
+function buildProgram(): Command {
+  const program = new Command("jade-db")
+    .description("JadeDB: run it, and work with what is in it")
+    .version(VERSION)
+    .configureHelp({ sortSubcommands: false })
+    .showHelpAfterError("(add --help for all options)")
+    .exitOverride();
+  addGlobalOptions(program);
+  registerServe(program);
+  addStatusCommands(program);
+  addTenantCommands(program);
+  addKeyValueCommands(program);
+  addTransferCommands(program);
+  return program;
+}
+
+async function main(): Promise<void> {
+  try {
+    await buildProgram().parseAsync(process.argv);
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      // Commander has printed what is wrong, or the help that was asked for.
+      process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+      return;
+    }
+    const { text, exitCode } = explain(error);
+    console.error(text);
+    process.exitCode = exitCode;
+  }
+}
+
+await main();

@@ -1,0 +1,157 @@
+// `jade-db kv …`: single keys and batches of a tenant.
+// Guarantees: values are passed on and printed (`--raw`) as the exact JSON text.
+import { readFileSync } from "node:fs";
+import { type Command, Option } from "commander";
+import type { BatchOperation, BatchResult, ClockMap, Consistency, GetResult } from "../client/index.ts";
+import { withContext } from "./context.ts";
+import { CommandFailure, EXIT, UsageError } from "./exit-codes.ts";
+
+interface ReadFlags {
+  readonly consistency?: Consistency;
+  readonly raw?: boolean;
+}
+
+interface WriteFlags {
+  readonly consistency?: Consistency;
+  readonly clock?: string;
+  readonly writeId?: string;
+  readonly string?: boolean;
+  readonly file?: string;
+}
+
+const tenant = { key: "tenant" } as const;
+const consistencyOption = () =>
+  new Option("--consistency <level>", "how many replicas must answer").choices(["one", "quorum", "all"]);
+
+function readInput(path: string): string {
+  try {
+    return readFileSync(path === "-" ? 0 : path, "utf8");
+  } catch (error) {
+    throw new UsageError(`cannot read ${path}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+/** The value's JSON text from the argument, `--file`, or stdin. */
+function valueText(value: string | undefined, flags: WriteFlags): string {
+  if (value !== undefined && flags.file !== undefined)
+    throw new UsageError("give the value either as an argument or by --file");
+  const text = value ?? readInput(flags.file ?? "-");
+  if (flags.string) return JSON.stringify(text);
+  const json = text.trim();
+  try {
+    JSON.parse(json);
+  } catch {
+    throw new UsageError("the value is not JSON; quote it, or say --string for plain text");
+  }
+  return json;
+}
+
+function parsedClock(text: string | undefined): ClockMap | undefined {
+  if (text === undefined) return undefined;
+  try {
+    return JSON.parse(text) as ClockMap;
+  } catch {
+    throw new UsageError("--clock is not JSON; pass the vectorClock that an earlier read or write printed");
+  }
+}
+
+function writeOptions({ consistency, clock, writeId }: WriteFlags) {
+  return { consistency, clock: parsedClock(clock), writeId };
+}
+
+function shown(result: GetResult<unknown>): object {
+  const { key, value, vectorClock, conflict, siblings } = result;
+  return conflict ? { key, value, vectorClock, conflict, siblings } : { key, value, vectorClock };
+}
+
+/** `{"op": "put", "key": …, "value": …}` a line. */
+function batchOperations(text: string): BatchOperation[] {
+  const lines = text.split("\n").filter((line) => line.trim() !== "");
+  return lines.map((line, index) => {
+    try {
+      return JSON.parse(line) as BatchOperation;
+    } catch {
+      throw new UsageError(`line ${index + 1} is not JSON`);
+    }
+  });
+}
+
+function batchRow(outcome: BatchResult): object {
+  if (!outcome.ok)
+    return { op: outcome.op, key: outcome.key, ok: false, error: outcome.error.code, message: outcome.error.message };
+  const value = outcome.op === "get" && outcome.result.found ? { value: outcome.result.value } : {};
+  const found = outcome.op === "get" ? { found: outcome.result.found } : {};
+  return {
+    op: outcome.op,
+    key: outcome.result.key,
+    ok: true,
+    ...found,
+    ...value,
+    vectorClock: outcome.result.vectorClock,
+  };
+}
+
+function addReadCommands(kv: Command): void {
+  kv.command("get <key>")
+    .description("print a key's value and context; exits with 3 when there is none")
+    .addOption(consistencyOption())
+    .option("--raw", "print only the value, as the exact JSON text that was stored")
+    .action((key: string, { consistency, raw }: ReadFlags, command: Command) =>
+      withContext(command, tenant, async ({ client, print }) => {
+        const result = raw ? await client.kv.getRaw(key, { consistency }) : await client.kv.get(key, { consistency });
+        if (!result.found) {
+          const context = JSON.stringify(result.vectorClock);
+          throw new CommandFailure(
+            `notFound: there is no key ${JSON.stringify(key)} (vectorClock ${context})`,
+            EXIT.notFound,
+          );
+        }
+        if (raw) process.stdout.write(`${String(result.value)}\n`);
+        else print(shown(result));
+      }),
+    );
+}
+
+function addWriteCommands(kv: Command): void {
+  kv.command("put <key> [value]")
+    .description("store a JSON value: the argument, --file, or stdin")
+    .addOption(consistencyOption())
+    .option("--clock <json>", "the vectorClock this write builds on")
+    .option("--write-id <hex>", "32 hex digits: the same write sent again applies once")
+    .option("--string", "the value is plain text, not JSON")
+    .option("--file <path>", "read the value from a file")
+    .action((key: string, value: string | undefined, flags: WriteFlags, command: Command) =>
+      withContext(command, tenant, async ({ client, print }) => {
+        print(await client.kv.putRaw(key, valueText(value, flags), writeOptions(flags)));
+      }),
+    );
+  kv.command("delete <key>")
+    .description("delete a key")
+    .addOption(consistencyOption())
+    .option("--clock <json>", "the vectorClock this delete builds on")
+    .option("--write-id <hex>", "32 hex digits: the same delete sent again applies once")
+    .action((key: string, flags: WriteFlags, command: Command) =>
+      withContext(command, tenant, async ({ client, print }) =>
+        print(await client.kv.delete(key, writeOptions(flags))),
+      ),
+    );
+  kv.command("batch [file]")
+    .description(
+      'run operations, one JSON a line: {"op": "put"|"get"|"delete", "key": …, "value": …}; from a file or stdin',
+    )
+    .addOption(consistencyOption())
+    .action((file: string | undefined, { consistency }: ReadFlags, command: Command) =>
+      withContext(command, tenant, async ({ client, print }) => {
+        const outcomes = await client.kv.batch(batchOperations(readInput(file ?? "-")), { consistency });
+        print(outcomes.map(batchRow));
+        const failed = outcomes.filter((outcome) => !outcome.ok).length;
+        if (failed > 0) throw new CommandFailure(`${failed} of ${outcomes.length} operations failed`);
+      }),
+    );
+}
+
+export function addKeyValueCommands(program: Command): void {
+  const kv = program.command("kv").description("keys and JSON values of a tenant");
+  addReadCommands(kv);
+  addWriteCommands(kv);
+}
