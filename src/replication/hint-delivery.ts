@@ -3,9 +3,17 @@
 // a target that does not answer is offered hints ever more rarely. Must not: reorder hints of a target.
 import { ByteReader } from "../wire/bytes.ts";
 import { readResult } from "./frames.ts";
-import type { HintLog } from "./hint-log.ts";
+import type { HintBatch } from "./hint-log.ts";
 import { HINT_RETRY_MAX_MS, HINT_RETRY_MIN_MS } from "./limits.ts";
 import { readAnswerHeader } from "./replica.ts";
+
+/** What delivery needs of the hints kept here ({@link HintLog} in the object). */
+export interface HintSource {
+  targets(): string[];
+  next(target: string): HintBatch | undefined;
+  drop(target: string, lastId: number): void;
+  expire(): number;
+}
 
 interface Attempt {
   notBeforeMs: number;
@@ -13,7 +21,7 @@ interface Attempt {
 }
 
 export class HintDelivery {
-  readonly #log: HintLog;
+  readonly #log: HintSource;
   readonly #call: (nodeId: string, frame: Uint8Array) => Promise<Uint8Array>;
   readonly #now: () => number;
   readonly #attempts = new Map<string, Attempt>();
@@ -21,7 +29,7 @@ export class HintDelivery {
   deliveredCount = 0;
 
   constructor(options: {
-    log: HintLog;
+    log: HintSource;
     call: (nodeId: string, frame: Uint8Array) => Promise<Uint8Array>;
     now: () => number;
   }) {
