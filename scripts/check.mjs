@@ -3,9 +3,14 @@
 // Exit: 0 = all gates pass, 1 = one fails, 2 = no such gate.
 
 import { bannedGlobals } from "./checks/banned-globals.ts";
+import { dependencies } from "./checks/dependencies.ts";
 import { commandGate } from "./checks/gate.ts";
+import { generatedDocs } from "./checks/generated-docs.ts";
 import { layering } from "./checks/layering.ts";
+import { licences } from "./checks/licences.ts";
+import { secrets } from "./checks/secrets.ts";
 import { sizes } from "./checks/sizes.ts";
+import { specRules } from "./checks/spec-rules.ts";
 
 const gates = [
   commandGate("types: worker", "tsc", ["-p", "tsconfig.json"]),
@@ -14,6 +19,11 @@ const gates = [
   layering,
   bannedGlobals,
   sizes,
+  specRules,
+  licences,
+  dependencies,
+  secrets,
+  generatedDocs,
 ];
 
 const argv = process.argv.slice(2);

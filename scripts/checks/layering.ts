@@ -5,7 +5,18 @@ import { type Gate, readSources, type SourceFile } from "./gate.ts";
 import { type Import, importsOf } from "./imports.ts";
 
 /** Folders with decisions only: no platform, no I/O, no packages but zod. */
-const DOMAINS = ["wire", "storage", "kv", "config", "vector", "embedding", "replication", "access", "cluster"] as const;
+const DOMAINS = [
+  "wire",
+  "storage",
+  "kv",
+  "config",
+  "vector",
+  "embedding",
+  "replication",
+  "access",
+  "cluster",
+  "telemetry",
+] as const;
 
 /** Importer → what it may import besides itself. `x?` = types only. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
@@ -16,8 +27,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   vector: ["wire", "wasm", "storage", "access?"],
   embedding: ["wire", "wasm"],
   access: ["wire"],
-  cluster: ["wire", "access", "objects?"],
+  cluster: ["wire", "access", "storage?", "objects?"],
   replication: ["wire", "kv", "config", "vector", "storage", "cluster", "access"],
+  telemetry: ["wire"],
   objects: [...DOMAINS, "wasm", "migrations"],
   gateway: [...DOMAINS, "objects"],
   client: ["wire", "kv?", "config?", "vector?", "access?", "gateway?"],

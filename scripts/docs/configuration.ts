@@ -1,0 +1,71 @@
+// Writes docs/configuration.md from the configuration's schema.
+
+import { z } from "zod";
+import { configSchema } from "../../src/server/config-schema.ts";
+
+export const CONFIGURATION_PAGE = "docs/configuration.md";
+
+interface FieldSchema {
+  readonly type?: string;
+  readonly description?: string;
+  readonly default?: unknown;
+  readonly enum?: readonly unknown[];
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly minLength?: number;
+  readonly maxLength?: number;
+  readonly format?: string;
+  readonly properties?: Readonly<Record<string, FieldSchema>>;
+}
+
+const INTRO = `# Configuration
+
+<!-- Made from src/server/config-schema.ts by \`npm run docs\`. Changes here are lost. -->
+
+\`npm start\` (= \`jade-db serve\`) needs no configuration. What is set is taken in this order, first wins:
+
+1. flags: \`--port\`, \`--host\`, \`--data-dir\`, \`--log-level\`, \`--config <file>\`, \`--insecure-public-http\`;
+2. environment: \`JADE_PORT\`, \`JADE_DATA_DIR\`, \`JADE_LOG_LEVEL\`, \`JADE_CONFIG_FILE\`, \`JADE_ROOT_KEY\`;
+3. the file: \`--config\`, else \`JADE_CONFIG_FILE\`, else \`jade.yaml\` in the directory the server is started in, when there is one;
+4. the defaults below.
+
+\`jade-db serve --check\` reads all of it, starts nothing, and exits with 0 when it is good or with 2 after listing every wrong
+field, its value and its limit. Unknown fields are errors. Start from one of \`templates/development.yaml\`,
+\`templates/staging.yaml\`, \`templates/production.yaml\`.
+
+**The root key** is never part of the file. It is taken from \`JADE_ROOT_KEY\`, or made at the first start and printed once; the data
+directory holds only its SHA-256 (\`root-key.sha256\`). A lost key: stop the server, delete that file, start again for a new one.
+\`JADE_ROOT_KEY\` wins over the stored one for as long as it is set, and is not stored.
+
+**On Cloudflare** and under \`npm run dev\` the same settings, without \`server\` and \`storage.dataDir\`, are the JSON text of the
+variable \`JADE_CONFIG\`; the root key's SHA-256 is the secret \`JADE_ROOT_KEY_HASH\`. There \`storage.blobStore\` may be \`r2\`.
+
+**Memory** of one instance is roughly \`nodes × (2 × memtableMiB + rowCacheMiB + blockCacheMiB)\` plus 150 MiB.
+`;
+
+function bounds(field: FieldSchema): string {
+  if (field.enum !== undefined) return field.enum.map((value) => `\`${String(value)}\``).join(", ");
+  if (field.type === "boolean") return "`true`, `false`";
+  if (field.minimum !== undefined && field.maximum !== undefined) {
+    return `${field.minimum.toLocaleString("en-US")} – ${field.maximum.toLocaleString("en-US")}`;
+  }
+  if (field.format === "uri") return "an http or https URL";
+  return field.maxLength === undefined ? "text" : `text, at most ${field.maxLength} characters`;
+}
+
+function row(section: string, name: string, field: FieldSchema): string {
+  const value = field.default === undefined ? "none" : `\`${String(field.default)}\``;
+  return `| \`${section}.${name}\` | ${value} | ${bounds(field)} | ${field.description ?? ""} |`;
+}
+
+export function configurationPage(): string {
+  const schema = z.toJSONSchema(configSchema, { io: "input" }) as FieldSchema;
+  const parts = [INTRO];
+  for (const [section, { properties = {}, description = "" }] of Object.entries(schema.properties ?? {})) {
+    const rows = Object.entries(properties).map(([name, field]) => row(section, name, field));
+    parts.push(
+      `## ${section}\n\n${description}\n\n| field | default | values | meaning |\n|---|---|---|---|\n${rows.join("\n")}\n`,
+    );
+  }
+  return parts.join("\n");
+}
