@@ -1,0 +1,36 @@
+// The tables of Directory and Tenant, as numbered steps. Guarantee: append-only; a step once released never changes.
+// Must not: hold logic. Applied by objects/migrate.ts when an object starts.
+
+/** Write id → answer, written in the commit of what it answers. `record_id` is a hash of the write id. */
+const WRITE_RECORDS = `CREATE TABLE write_records (record_id TEXT PRIMARY KEY, body_hash TEXT NOT NULL,
+  answer TEXT NOT NULL, at_ms REAL NOT NULL) WITHOUT ROWID`;
+const WRITE_RECORDS_BY_TIME = "CREATE INDEX write_records_by_time ON write_records (at_ms)";
+
+export const DIRECTORY_MIGRATIONS: readonly string[] = [
+  [
+    "CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
+    `CREATE TABLE nodes (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, zone TEXT NOT NULL,
+        weight REAL NOT NULL, state TEXT NOT NULL, incarnation INTEGER NOT NULL)`,
+    // AUTOINCREMENT: a number is never given twice, not even after its row is gone.
+    `CREATE TABLE tenants (number INTEGER PRIMARY KEY AUTOINCREMENT, tenant_id TEXT NOT NULL, state TEXT NOT NULL,
+        created_at_ms REAL NOT NULL, start TEXT NOT NULL, initialized INTEGER NOT NULL,
+        failures INTEGER NOT NULL, next_attempt_ms REAL)`,
+    "CREATE UNIQUE INDEX tenants_active ON tenants (tenant_id) WHERE state = 'active'",
+    "CREATE INDEX tenants_due ON tenants (next_attempt_ms) WHERE next_attempt_ms IS NOT NULL",
+    WRITE_RECORDS,
+    WRITE_RECORDS_BY_TIME,
+  ].join(";"),
+];
+
+export const TENANT_MIGRATIONS: readonly string[] = [
+  [
+    `CREATE TABLE tenant (one INTEGER PRIMARY KEY CHECK (one = 1), tenant INTEGER NOT NULL, tenant_id TEXT NOT NULL,
+        display_name TEXT NOT NULL, state TEXT NOT NULL, replication_factor INTEGER NOT NULL,
+        default_consistency TEXT NOT NULL, conflict_policy TEXT NOT NULL, revision INTEGER NOT NULL,
+        created_at_ms REAL NOT NULL, sealing_secret BLOB NOT NULL)`,
+    `CREATE TABLE api_keys (key_id TEXT PRIMARY KEY, name TEXT NOT NULL, scope TEXT NOT NULL, hash TEXT NOT NULL,
+        created_at_ms REAL NOT NULL, expires_at_ms REAL, revoked_at_ms REAL) WITHOUT ROWID`,
+    WRITE_RECORDS,
+    WRITE_RECORDS_BY_TIME,
+  ].join(";"),
+];

@@ -1,0 +1,197 @@
+// The Directory's tables: tenants with numbers never given twice, storage nodes with their incarnations, the deployment's secret.
+// Guarantees: synchronous; every method is one step of a turn. Must not: call other objects or read a clock.
+import { DIRECTORY_MIGRATIONS } from "../migrations/tenancy.ts";
+import { firstNodes } from "../src/access/ring-start.ts";
+import { retryDelayMs } from "../src/access/schedule.ts";
+import type { ApiKeyRecord, NodeState, StorageNode } from "../src/access/types.ts";
+import { INCARNATIONS_PER_NODE } from "../src/wire/clock.ts";
+import { applyMigrations } from "./migrate.ts";
+import { failure, type NewTenant, type RpcResult, type TenantRow } from "./tenancy-rpc.ts";
+
+/** What a Tenant object is started with, kept until it was. */
+export interface TenantPlan extends NewTenant {
+  readonly firstKey: ApiKeyRecord;
+}
+
+/** A tenant that waits for the reconciler. */
+export interface DueTenant {
+  readonly tenant: number;
+  readonly state: "active" | "deleting";
+  readonly failures: number;
+  readonly plan: TenantPlan;
+  readonly createdAtMs: number;
+}
+
+type NodeRow = { number: number; id: string; zone: string; weight: number; state: string; incarnation: number };
+type TenantRowSql = {
+  number: number;
+  tenant_id: string;
+  state: string;
+  created_at_ms: number;
+  start: string;
+  failures: number;
+};
+
+const SECRET_BYTES = 32;
+
+export class DirectoryStore {
+  readonly #sql: SqlStorage;
+
+  constructor(
+    storage: DurableObjectStorage,
+    first: { nodes: number; zones: number; random: (bytes: number) => Uint8Array },
+  ) {
+    applyMigrations(storage, "directory", DIRECTORY_MIGRATIONS);
+    this.#sql = storage.sql;
+    storage.transactionSync(() => {
+      if (this.#fact("secret") !== undefined) return;
+      this.#sql.exec("INSERT INTO facts VALUES ('secret', ?)", first.random(SECRET_BYTES));
+      this.#sql.exec("INSERT INTO facts VALUES ('revision', 1)");
+      for (const node of firstNodes(first.nodes, first.zones)) {
+        const { number, id, zone, weight, state, incarnation } = node;
+        this.#sql.exec("INSERT INTO nodes VALUES (?, ?, ?, ?, ?, ?)", number, id, zone, weight, state, incarnation);
+      }
+    });
+  }
+
+  #fact(name: string): SqlStorageValue | undefined {
+    return this.#sql.exec<{ value: SqlStorageValue }>("SELECT value FROM facts WHERE name = ?", name).toArray()[0]
+      ?.value;
+  }
+
+  get secret(): Uint8Array {
+    return new Uint8Array(this.#fact("secret") as ArrayBuffer);
+  }
+
+  get revision(): number {
+    return Number(this.#fact("revision"));
+  }
+
+  nodes(): StorageNode[] {
+    const rows = this.#sql.exec<NodeRow>(
+      "SELECT number, id, zone, weight, state, incarnation FROM nodes ORDER BY number",
+    );
+    return rows.toArray().map((row) => ({ ...row, state: row.state as NodeState }));
+  }
+
+  /** Raises the node's incarnation; what was stamped under the earlier ones stays distinct. */
+  nextIncarnation(nodeId: string): { nodeNumber: number; incarnation: number } {
+    const [row] = this.#sql
+      .exec<{ number: number; incarnation: number }>(
+        "UPDATE nodes SET incarnation = incarnation + 1 WHERE id = ? RETURNING number, incarnation",
+        nodeId,
+      )
+      .toArray();
+    if (!row) throw new Error(`there is no storage node "${nodeId}"`);
+    if (row.incarnation >= INCARNATIONS_PER_NODE) {
+      throw new Error(
+        `node ${nodeId} has used its ${INCARNATIONS_PER_NODE - 1} incarnations: replace it by a new node`,
+      );
+    }
+    this.#sql.exec("UPDATE facts SET value = value + 1 WHERE name = 'revision'");
+    return { nodeNumber: row.number, incarnation: row.incarnation };
+  }
+
+  activeTenant(tenantId: string): number | null {
+    const query = "SELECT number FROM tenants WHERE tenant_id = ? AND state = 'active'";
+    return this.#sql.exec<{ number: number }>(query, tenantId).toArray()[0]?.number ?? null;
+  }
+
+  addTenant(plan: TenantPlan, nowMs: number): RpcResult<{ tenant: number; createdAtMs: number }> {
+    if (this.activeTenant(plan.tenantId) !== null) {
+      return failure("alreadyExists", `a tenant "${plan.tenantId}" exists`, { tenantId: plan.tenantId });
+    }
+    const [row] = this.#sql
+      .exec<{ number: number }>(
+        `INSERT INTO tenants (tenant_id, state, created_at_ms, start, initialized, failures, next_attempt_ms)
+         VALUES (?, 'active', ?, ?, 0, 0, ?) RETURNING number`,
+        plan.tenantId,
+        nowMs,
+        JSON.stringify(plan),
+        nowMs + retryDelayMs(1),
+      )
+      .toArray();
+    return { ok: true, value: { tenant: row!.number, createdAtMs: nowMs } };
+  }
+
+  markDeleting(tenantId: string, nowMs: number): RpcResult<{ tenant: number }> {
+    const [row] = this.#sql
+      .exec<{ number: number }>(
+        `UPDATE tenants SET state = 'deleting', failures = 0, next_attempt_ms = ?
+         WHERE tenant_id = ? AND state = 'active' RETURNING number`,
+        nowMs,
+        tenantId,
+      )
+      .toArray();
+    if (!row) return failure("notFound", `there is no tenant "${tenantId}"`);
+    return { ok: true, value: { tenant: row.number } };
+  }
+
+  isInitialized(tenant: number): boolean {
+    return this.#sql.exec("SELECT 1 FROM tenants WHERE number = ? AND initialized = 1", tenant).toArray().length > 0;
+  }
+
+  markInitialized(tenant: number): void {
+    // A tenant that is being deleted meanwhile keeps its appointment with the reconciler.
+    this.#sql.exec(
+      `UPDATE tenants SET initialized = 1, failures = 0,
+         next_attempt_ms = CASE state WHEN 'active' THEN NULL ELSE next_attempt_ms END WHERE number = ?`,
+      tenant,
+    );
+  }
+
+  postpone(tenant: number, failures: number, atMs: number): void {
+    this.#sql.exec("UPDATE tenants SET failures = ?, next_attempt_ms = ? WHERE number = ?", failures, atMs, tenant);
+  }
+
+  forget(tenant: number): void {
+    this.#sql.exec("DELETE FROM tenants WHERE number = ? AND state = 'deleting'", tenant);
+  }
+
+  #dueOf(row: TenantRowSql): DueTenant {
+    return {
+      tenant: row.number,
+      state: row.state as DueTenant["state"],
+      failures: row.failures,
+      plan: JSON.parse(row.start) as TenantPlan,
+      createdAtMs: row.created_at_ms,
+    };
+  }
+
+  tenant(number: number): DueTenant | undefined {
+    const rows = this.#sql.exec<TenantRowSql>("SELECT * FROM tenants WHERE number = ?", number).toArray();
+    return rows[0] && this.#dueOf(rows[0]);
+  }
+
+  dueTenants(nowMs: number, limit: number): DueTenant[] {
+    const query = "SELECT * FROM tenants WHERE next_attempt_ms <= ? ORDER BY next_attempt_ms LIMIT ?";
+    return this.#sql
+      .exec<TenantRowSql>(query, nowMs, limit)
+      .toArray()
+      .map((row) => this.#dueOf(row));
+  }
+
+  nextDueAtMs(): number | null {
+    const query = "SELECT MIN(next_attempt_ms) AS at FROM tenants WHERE next_attempt_ms IS NOT NULL";
+    return this.#sql.exec<{ at: number | null }>(query).toArray()[0]?.at ?? null;
+  }
+
+  list(after: string, limit: number): TenantRow[] {
+    const query =
+      "SELECT number, tenant_id, created_at_ms FROM tenants WHERE state = 'active' AND tenant_id > ? ORDER BY tenant_id LIMIT ?";
+    return this.#sql
+      .exec<TenantRowSql>(query, after, limit)
+      .toArray()
+      .map((row) => ({ tenantId: row.tenant_id, tenant: row.number, createdAtMs: row.created_at_ms }));
+  }
+
+  counts(): Record<"active" | "deleting", number> {
+    const counts = { active: 0, deleting: 0 };
+    for (const row of this.#sql.exec<{ state: string; count: number }>(
+      "SELECT state, COUNT(*) AS count FROM tenants GROUP BY state",
+    )) {
+      counts[row.state as keyof typeof counts] = row.count;
+    }
+    return counts;
+  }
+}

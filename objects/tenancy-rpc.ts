@@ -1,0 +1,102 @@
+// The RPC surfaces of Directory and Tenant beyond what the data path needs (objects/rpc.ts): administration.
+// An error that the client must see travels as a value: a thrown one loses its code between objects.
+import type { ApiKeyRecord, Scope, TenantSettings, TenantView } from "../src/access/types.ts";
+import { type ErrorCode, PublicError } from "../src/wire/error-codes.ts";
+import type { DirectoryRpc, TenantRpc } from "./rpc.ts";
+
+export interface RpcFailure {
+  readonly ok: false;
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly details?: Readonly<Record<string, unknown>>;
+}
+export type RpcResult<T> = { readonly ok: true; readonly value: T } | RpcFailure;
+
+/** Names a mutation: the same id with the same body gets the first answer again, with another body it is refused. */
+export interface Mutation {
+  /** 16 bytes. */
+  readonly writeId: Uint8Array;
+  /** Hex. */
+  readonly bodyHash: string;
+}
+
+export interface TenantInfo extends TenantSettings {
+  readonly tenantId: string;
+  readonly displayName: string;
+  readonly createdAtMs: number;
+}
+
+export interface NewTenant extends TenantSettings {
+  readonly tenantId: string;
+  readonly displayName: string;
+}
+
+export interface CreatedTenant extends TenantInfo {
+  readonly keyId: string;
+  readonly apiKey: string;
+}
+
+export interface TenantRow {
+  readonly tenantId: string;
+  readonly tenant: number;
+  readonly createdAtMs: number;
+}
+
+export interface DirectoryAdminRpc extends DirectoryRpc {
+  /** The number of the active tenant of this name. */
+  lookupTenant(tenantId: string): Promise<number | null>;
+  createTenant(input: NewTenant, mutation: Mutation): Promise<RpcResult<CreatedTenant>>;
+  deleteTenant(
+    tenantId: string,
+    mutation: Mutation,
+  ): Promise<RpcResult<{ readonly tenantId: string; readonly erasure: "running" }>>;
+  /** Active ones after the name `after`, by name. */
+  listTenants(page: { readonly after: string; readonly limit: number }): Promise<readonly TenantRow[]>;
+  metrics(): Promise<Record<string, number>>;
+}
+
+/** What the Directory hands to a Tenant object; the same again after a crash in between. */
+export interface TenantStart extends TenantInfo {
+  readonly tenant: number;
+  readonly sealingSecret: Uint8Array;
+  readonly firstKey: ApiKeyRecord;
+}
+
+export interface NewKey {
+  readonly name: string;
+  readonly scope: Scope;
+  readonly expiresAtMs: number | null;
+}
+
+export type KeyInfo = Omit<ApiKeyRecord, "hash">;
+
+export interface CreatedKey extends KeyInfo {
+  readonly apiKey: string;
+}
+
+export type TenantChanges = Partial<Omit<NewTenant, "tenantId">>;
+
+export interface TenantAdminRpc extends TenantRpc {
+  /** `unchanged` when the revision is still `revision`; null when there is no such tenant (any more). */
+  viewSince(revision: number | null): Promise<TenantView | "unchanged" | null>;
+  initialize(start: TenantStart): Promise<void>;
+  describe(): Promise<TenantInfo | null>;
+  update(changes: TenantChanges, mutation: Mutation): Promise<RpcResult<TenantInfo>>;
+  createKey(input: NewKey, mutation: Mutation): Promise<RpcResult<CreatedKey>>;
+  revokeKey(keyId: string, mutation: Mutation): Promise<RpcResult<KeyInfo>>;
+  listKeys(page: { readonly after: string; readonly limit: number }): Promise<readonly KeyInfo[]>;
+  /** From now on no key is admitted. Idempotent. */
+  beginErasure(): Promise<void>;
+  /** Forgets everything. Idempotent. */
+  erase(): Promise<void>;
+}
+
+export function failure(code: ErrorCode, message: string, details?: Readonly<Record<string, unknown>>): RpcFailure {
+  return details === undefined ? { ok: false, code, message } : { ok: false, code, message, details };
+}
+
+/** The value, or the failure as an error for the client. */
+export function unwrap<T>(result: RpcResult<T>): T {
+  if (result.ok) return result.value;
+  throw new PublicError(result.code, result.message, result.details);
+}

@@ -1,0 +1,206 @@
+// A tenant's tables: its settings and its API keys (hashes only).
+// Guarantees: synchronous; the revision grows with every change that a gateway must see. Must not: read a clock or do I/O.
+import { TENANT_MIGRATIONS } from "../migrations/tenancy.ts";
+import { DEAD_KEY_RETENTION_MS, MAX_KEYS_PER_TENANT } from "../src/access/limits.ts";
+import type { ApiKeyRecord, ConflictPolicy, Scope, TenantView } from "../src/access/types.ts";
+import type { Consistency } from "../src/wire/session.ts";
+import { applyMigrations } from "./migrate.ts";
+import {
+  failure,
+  type KeyInfo,
+  type RpcResult,
+  type TenantChanges,
+  type TenantInfo,
+  type TenantStart,
+} from "./tenancy-rpc.ts";
+
+type TenantRow = {
+  tenant: number;
+  tenant_id: string;
+  display_name: string;
+  state: string;
+  replication_factor: number;
+  default_consistency: string;
+  conflict_policy: string;
+  revision: number;
+  created_at_ms: number;
+  sealing_secret: ArrayBuffer;
+};
+type KeyRow = {
+  key_id: string;
+  name: string;
+  scope: string;
+  hash: string;
+  created_at_ms: number;
+  expires_at_ms: number | null;
+  revoked_at_ms: number | null;
+};
+
+const recordOf = (row: KeyRow): ApiKeyRecord => ({
+  keyId: row.key_id,
+  name: row.name,
+  scope: row.scope as Scope,
+  hash: row.hash,
+  createdAtMs: row.created_at_ms,
+  expiresAtMs: row.expires_at_ms,
+  revokedAtMs: row.revoked_at_ms,
+});
+
+/** A key as it may be shown. */
+export function keyInfoOf({ hash: _, ...info }: ApiKeyRecord): KeyInfo {
+  return info;
+}
+
+export class TenantStore {
+  readonly #storage: DurableObjectStorage;
+  readonly #sql: SqlStorage;
+
+  constructor(storage: DurableObjectStorage) {
+    this.#storage = storage;
+    this.#sql = storage.sql;
+    if (this.exists) applyMigrations(storage, "tenant", TENANT_MIGRATIONS);
+  }
+
+  /** False before the first start and after the erasure: an object that someone merely asked leaves nothing on disk. */
+  get exists(): boolean {
+    return this.#sql.exec("SELECT 1 FROM sqlite_master WHERE name = 'tenant'").toArray().length > 0;
+  }
+
+  initialize(start: TenantStart): void {
+    applyMigrations(this.#storage, "tenant", TENANT_MIGRATIONS);
+    this.#storage.transactionSync(() => {
+      if (this.row()) return;
+      this.#sql.exec(
+        "INSERT INTO tenant VALUES (1, ?, ?, ?, 'active', ?, ?, ?, 1, ?, ?)",
+        start.tenant,
+        start.tenantId,
+        start.displayName,
+        start.replicationFactor,
+        start.defaultConsistency,
+        start.conflictPolicy,
+        start.createdAtMs,
+        start.sealingSecret,
+      );
+      this.#insertKey(start.firstKey);
+    });
+  }
+
+  row(): TenantRow | undefined {
+    return this.exists ? this.#sql.exec<TenantRow>("SELECT * FROM tenant").toArray()[0] : undefined;
+  }
+
+  #keys(): ApiKeyRecord[] {
+    return this.#sql.exec<KeyRow>("SELECT * FROM api_keys ORDER BY key_id").toArray().map(recordOf);
+  }
+
+  view(): TenantView | null {
+    const row = this.row();
+    if (!row) return null;
+    const isActive = row.state === "active";
+    return {
+      tenantId: row.tenant_id,
+      tenant: row.tenant,
+      revision: row.revision,
+      state: isActive ? "active" : "deleting",
+      replicationFactor: row.replication_factor,
+      defaultConsistency: row.default_consistency as Consistency,
+      conflictPolicy: row.conflict_policy as ConflictPolicy,
+      keys: isActive ? this.#keys().filter((key) => key.revokedAtMs === null) : [],
+    };
+  }
+
+  info(): TenantInfo | null {
+    const row = this.row();
+    if (row?.state !== "active") return null;
+    return {
+      tenantId: row.tenant_id,
+      displayName: row.display_name,
+      createdAtMs: row.created_at_ms,
+      replicationFactor: row.replication_factor,
+      defaultConsistency: row.default_consistency as Consistency,
+      conflictPolicy: row.conflict_policy as ConflictPolicy,
+    };
+  }
+
+  #bump(): void {
+    this.#sql.exec("UPDATE tenant SET revision = revision + 1");
+  }
+
+  update(changes: TenantChanges): RpcResult<TenantInfo> {
+    const held = this.info();
+    if (!held) return failure("notFound", "there is no such tenant");
+    if (changes.replicationFactor !== undefined && changes.replicationFactor !== held.replicationFactor) {
+      const message = `replicationFactor is ${held.replicationFactor} and cannot be changed to ${changes.replicationFactor}: this release fixes it at creation`;
+      return failure("conflict", message, { replicationFactor: held.replicationFactor });
+    }
+    const next = { ...held, ...changes };
+    this.#sql.exec(
+      "UPDATE tenant SET display_name = ?, default_consistency = ?, conflict_policy = ?",
+      next.displayName,
+      next.defaultConsistency,
+      next.conflictPolicy,
+    );
+    this.#bump();
+    return { ok: true, value: next };
+  }
+
+  #insertKey(key: ApiKeyRecord): void {
+    const { keyId, name, scope, hash, createdAtMs, expiresAtMs, revokedAtMs } = key;
+    this.#sql.exec(
+      "INSERT INTO api_keys VALUES (?, ?, ?, ?, ?, ?, ?)",
+      ...[keyId, name, scope, hash, createdAtMs, expiresAtMs, revokedAtMs],
+    );
+  }
+
+  addKey(key: ApiKeyRecord): RpcResult<KeyInfo> {
+    if (!this.info()) return failure("notFound", "there is no such tenant");
+    const count = this.#sql.exec<{ count: number }>("SELECT COUNT(*) AS count FROM api_keys").one().count;
+    if (count >= MAX_KEYS_PER_TENANT) {
+      const message = `the tenant has ${count} keys, the limit is ${MAX_KEYS_PER_TENANT}; revoked ones count for 30 days`;
+      return failure("conflict", message, { limit: MAX_KEYS_PER_TENANT });
+    }
+    this.#insertKey(key);
+    this.#bump();
+    return { ok: true, value: keyInfoOf(key) };
+  }
+
+  revokeKey(keyId: string, nowMs: number): RpcResult<KeyInfo> {
+    const [row] = this.#sql
+      .exec<KeyRow>(
+        "UPDATE api_keys SET revoked_at_ms = COALESCE(revoked_at_ms, ?) WHERE key_id = ? RETURNING *",
+        nowMs,
+        keyId,
+      )
+      .toArray();
+    if (!row || !this.info()) return failure("notFound", `there is no key "${keyId}"`);
+    this.#bump();
+    return { ok: true, value: keyInfoOf(recordOf(row)) };
+  }
+
+  listKeys(after: string, limit: number): KeyInfo[] {
+    if (!this.info()) return [];
+    const query = "SELECT * FROM api_keys WHERE key_id > ? ORDER BY key_id LIMIT ?";
+    return this.#sql
+      .exec<KeyRow>(query, after, limit)
+      .toArray()
+      .map((row) => keyInfoOf(recordOf(row)));
+  }
+
+  beginErasure(): void {
+    if (!this.exists) return;
+    this.#sql.exec("UPDATE tenant SET state = 'deleting', revision = revision + 1 WHERE state = 'active'");
+    this.#sql.exec("DELETE FROM api_keys");
+  }
+
+  #deadAtMs = "MIN(COALESCE(revoked_at_ms, expires_at_ms), COALESCE(expires_at_ms, revoked_at_ms))";
+
+  /** When the oldest dead key's row may go; null when none is dead or will be. */
+  nextKeyPurgeAtMs(): number | null {
+    const [row] = this.#sql.exec<{ at: number | null }>(`SELECT MIN(${this.#deadAtMs}) AS at FROM api_keys`).toArray();
+    return row?.at === null || row === undefined ? null : row.at + DEAD_KEY_RETENTION_MS;
+  }
+
+  purgeKeys(nowMs: number): void {
+    this.#sql.exec(`DELETE FROM api_keys WHERE ${this.#deadAtMs} <= ?`, nowMs - DEAD_KEY_RETENTION_MS);
+  }
+}

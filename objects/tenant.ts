@@ -1,0 +1,124 @@
+// One tenant: its settings and its API keys. A thin shell around tenant-store.ts.
+// Guarantees: after `beginErasure` no view admits a key; a mutation and its answer by write id are one commit.
+// Must not: hold a key's text; a repeated creation derives it again from the sealing secret and the write id.
+import { DurableObject } from "cloudflare:workers";
+import { deriveApiKey, recordIdOf } from "../src/access/api-key.ts";
+import { nextAlarmAt } from "../src/access/schedule.ts";
+import type { ApiKeyRecord, TenantView } from "../src/access/types.ts";
+import { parseSettings } from "../src/cluster/settings.ts";
+import type { Env } from "./env.ts";
+import {
+  type CreatedKey,
+  failure,
+  type KeyInfo,
+  type Mutation,
+  type NewKey,
+  type RpcResult,
+  type TenantAdminRpc,
+  type TenantChanges,
+  type TenantInfo,
+  type TenantStart,
+} from "./tenancy-rpc.ts";
+import { keyInfoOf, TenantStore } from "./tenant-store.ts";
+import { TurnQueue } from "./turn-queue.ts";
+import { WriteRecords } from "./write-records.ts";
+
+/** Longest page. */
+const MAX_PAGE_ITEMS = 1001;
+
+export class Tenant extends DurableObject<Env> implements TenantAdminRpc {
+  readonly #store: TenantStore;
+  readonly #records: WriteRecords;
+  readonly #turns: TurnQueue;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    this.#store = new TenantStore(ctx.storage);
+    const { idempotencyRetentionHours } = parseSettings(env.JADE_CONFIG).keyValue;
+    this.#records = new WriteRecords(ctx.storage.sql, idempotencyRetentionHours * 3_600_000);
+    this.#turns = new TurnQueue((run) => ctx.storage.transactionSync(run));
+  }
+
+  async view(): Promise<TenantView> {
+    const view = this.#store.view();
+    if (!view) throw new Error("there is no such tenant");
+    return view;
+  }
+
+  async viewSince(revision: number | null): Promise<TenantView | "unchanged" | null> {
+    if (revision !== null && this.#store.row()?.revision === revision) return "unchanged";
+    return this.#store.view();
+  }
+
+  async initialize(start: TenantStart): Promise<void> {
+    this.#store.initialize(start);
+  }
+
+  async describe(): Promise<TenantInfo | null> {
+    return this.#store.info();
+  }
+
+  update(changes: TenantChanges, mutation: Mutation): Promise<RpcResult<TenantInfo>> {
+    return this.#mutate(mutation, () => this.#store.update(changes));
+  }
+
+  async createKey(input: NewKey, mutation: Mutation): Promise<RpcResult<CreatedKey>> {
+    const row = this.#store.row();
+    if (!row) return failure("notFound", "there is no such tenant");
+    const key = await deriveApiKey(new Uint8Array(row.sealing_secret), row.tenant_id, mutation.writeId);
+    const result = await this.#mutate<KeyInfo>(mutation, (nowMs) => {
+      const { name, scope, expiresAtMs } = input;
+      if (expiresAtMs !== null && expiresAtMs <= nowMs) return failure("invalidRequest", "expiresAt is in the past");
+      const { keyId, hash } = key;
+      const record: ApiKeyRecord = { keyId, name, scope, hash, createdAtMs: nowMs, expiresAtMs, revokedAtMs: null };
+      const added = this.#store.addKey(record);
+      return added.ok ? { ok: true, value: keyInfoOf(record) } : added;
+    });
+    return result.ok ? { ok: true, value: { ...result.value, apiKey: key.text } } : result;
+  }
+
+  revokeKey(keyId: string, mutation: Mutation): Promise<RpcResult<KeyInfo>> {
+    return this.#mutate(mutation, (nowMs) => this.#store.revokeKey(keyId, nowMs));
+  }
+
+  async listKeys({ after, limit }: { after: string; limit: number }): Promise<readonly KeyInfo[]> {
+    return this.#store.listKeys(after, Math.min(limit, MAX_PAGE_ITEMS));
+  }
+
+  async beginErasure(): Promise<void> {
+    this.#store.beginErasure();
+  }
+
+  async erase(): Promise<void> {
+    await this.ctx.storage.deleteAlarm();
+    await this.ctx.storage.deleteAll();
+  }
+
+  override async alarm(): Promise<void> {
+    if (!this.#store.exists) return;
+    const nowMs = Date.now();
+    await this.#turns.run(() => {
+      this.#records.purge(nowMs);
+      this.#store.purgeKeys(nowMs);
+    });
+    await this.#schedule();
+  }
+
+  async #mutate<T>(mutation: Mutation, mutate: (nowMs: number) => RpcResult<T>): Promise<RpcResult<T>> {
+    if (!this.#store.info()) return failure("notFound", "there is no such tenant");
+    const recordId = await recordIdOf(mutation.writeId);
+    const result = await this.#turns.run(() => {
+      const nowMs = Date.now();
+      return this.#records.once({ recordId, mutation, nowMs, mutate: () => mutate(nowMs) });
+    });
+    await this.#schedule();
+    return result;
+  }
+
+  async #schedule(): Promise<void> {
+    if (!this.#store.exists) return;
+    const at = nextAlarmAt([this.#records.nextPurgeAtMs(), this.#store.nextKeyPurgeAtMs()]);
+    const held = await this.ctx.storage.getAlarm();
+    if (at !== null && (held === null || at < held)) await this.ctx.storage.setAlarm(at);
+  }
+}

@@ -1,0 +1,35 @@
+// Every bound of access control, with its unit and reason.
+
+/** Names in URLs and key texts; also the length of a DNS label. */
+export const TENANT_ID_PATTERN = /^[a-z0-9][a-z0-9_-]{0,62}$/;
+export const KEY_ID_PATTERN = /^[0-9a-f]{16}$/;
+/** Bytes of an API key's secret: 256 bits cannot be guessed, so a plain SHA-256 at rest is enough. */
+export const SECRET_BYTES = 32;
+/** A tenant's keys travel as one view to every gateway. Live and revoked ones. */
+export const MAX_KEYS_PER_TENANT = 1000;
+export const MAX_KEY_NAME_CHARACTERS = 100;
+export const MAX_DISPLAY_NAME_CHARACTERS = 200;
+/** Ten years: longer is "never" by mistake. Seconds. */
+export const MAX_KEY_LIFETIME_SECONDS = 10 * 366 * 86_400;
+/** A revoked or expired key is listed this long, then its row goes. Ms. */
+export const DEAD_KEY_RETENTION_MS = 30 * 86_400_000;
+/** DESIGN 7: lists. */
+export const DEFAULT_PAGE_ITEMS = 100;
+export const MAX_PAGE_ITEMS = 1000;
+/** A gateway asks again for a tenant's view after this: the time within which a revocation holds everywhere. Ms. */
+export const TENANT_VIEW_TTL_MS = 2000;
+/** Authenticated keys a gateway isolate remembers. */
+export const MAX_VERIFIED_KEYS = 10_000;
+/** Tenant views a gateway isolate remembers. */
+export const MAX_TENANT_VIEWS = 2000;
+/** Refused tokens a gateway isolate remembers, for {@link TENANT_VIEW_TTL_MS}. */
+export const MAX_REFUSED_TOKENS = 10_000;
+/** Longest credential looked at. Characters. */
+export const MAX_TOKEN_CHARACTERS = 512;
+/** Look-ups a second that unknown credentials may cause, per isolate: beyond it `rateLimited`, whoever asks. */
+export const UNKNOWN_TOKENS_PER_SECOND = 200;
+export const UNKNOWN_TOKENS_BURST = 1000;
+export const DEFAULT_REPLICATION_FACTOR = 3;
+
+if (DEFAULT_PAGE_ITEMS > MAX_PAGE_ITEMS) throw new Error("the default page must fit the largest");
+if (UNKNOWN_TOKENS_BURST < UNKNOWN_TOKENS_PER_SECOND) throw new Error("a burst must hold at least a second's rate");
