@@ -1,0 +1,25 @@
+// Types of server-process.mjs for the end-to-end tests.
+
+export interface RunningServer {
+  readonly url: string;
+  readonly port: number;
+  readonly rootKey: string;
+  readonly dataDir: string;
+  readonly logPath: string;
+  readonly groupId: number;
+  stop(): Promise<void>;
+  kill9(): Promise<void>;
+  dispose(): Promise<void>;
+}
+
+export interface StartOptions {
+  readonly dataDir?: string;
+  readonly port?: number;
+  readonly rootKey?: string;
+  readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export function startServer(options?: StartOptions): Promise<RunningServer>;
+export function temporaryDirectory(name: string): Promise<string>;
+export function freePort(): Promise<number>;

@@ -1,0 +1,120 @@
+// `jade-db` as a user runs it: real processes against a real server, exit codes and outputs.
+import { spawn, spawnSync } from "node:child_process";
+import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type RunningServer, startServer, temporaryDirectory } from "../../scripts/lib/server-process.mjs";
+
+const CLI = join(import.meta.dirname, "../../dist/cli.js");
+let server: RunningServer;
+let directory: string;
+let environment: Record<string, string>;
+
+function jadeDb(args: readonly string[], input = "") {
+  const env = { ...process.env, ...environment };
+  const { stdout, stderr, status } = spawnSync(process.execPath, [CLI, ...args], { encoding: "utf8", env, input });
+  return { stdout, stderr, status };
+}
+
+const json = (args: readonly string[]) => JSON.parse(jadeDb([...args, "--output", "json"]).stdout);
+
+beforeAll(async () => {
+  server = await startServer();
+  directory = await temporaryDirectory("cli");
+  environment = { JADE_URL: server.url, JADE_ROOT_KEY: server.rootKey };
+  environment = { ...environment, JADE_API_KEY: json(["tenant", "create", "cli"]).apiKey };
+});
+
+afterAll(() => server?.dispose());
+
+describe("jade-db", () => {
+  it("manages tenants and keys", () => {
+    expect(json(["tenant", "create", "t1", "--replication-factor", "1"])).toMatchObject({
+      tenantId: "t1",
+      replicationFactor: 1,
+    });
+    expect(jadeDb(["tenant", "list"]).stdout).toContain("t1");
+    expect(jadeDb(["tenant", "get", "t1", "-o", "yaml"]).stdout).toContain("tenantId: t1");
+    const key = json(["tenant", "key", "create", "t1", "--scope", "read-only", "--name", "reader"]);
+    expect(json(["tenant", "key", "list", "t1"]).map((entry: { keyId: string }) => entry.keyId)).toContain(key.keyId);
+    expect(jadeDb(["tenant", "key", "revoke", "t1", key.keyId]).status).toBe(0);
+    expect(jadeDb(["tenant", "delete", "t1"]).status).toBe(0);
+    expect(jadeDb(["tenant", "get", "t1"]).status).toBe(3);
+  });
+
+  it("puts, gets and deletes, with exact texts and exit codes", () => {
+    expect(jadeDb(["kv", "put", "a", '{"n":1.0,"big":9007199254740993}']).status).toBe(0);
+    expect(jadeDb(["kv", "get", "a", "--raw"]).stdout).toBe('{"n":1.0,"big":9007199254740993}\n');
+    expect(jadeDb(["kv", "put", "b"], "[1,2]").status).toBe(0);
+    expect(json(["kv", "get", "b"])).toMatchObject({ key: "b", value: [1, 2] });
+    expect(jadeDb(["kv", "put", "c", "plain text", "--string"]).status).toBe(0);
+    expect(jadeDb(["kv", "get", "c", "--raw"]).stdout).toBe('"plain text"\n');
+    expect(jadeDb(["kv", "delete", "a"]).status).toBe(0);
+    const gone = jadeDb(["kv", "get", "a"]);
+    expect([gone.status, gone.stderr.split("\n")[0]]).toEqual([3, expect.stringContaining("notFound")]);
+    expect(jadeDb(["kv", "put", "a", "not json"]).status).toBe(2);
+    expect(jadeDb(["kv", "get"]).status).toBe(2);
+    expect(jadeDb(["kv", "get", "a", "--api-key", "wrong"]).status).toBe(4);
+    expect(jadeDb(["kv", "get", "a", "--url", "http://127.0.0.1:1", "--timeout", "1"]).status).toBe(6);
+  });
+
+  it("runs a batch from stdin", () => {
+    const operations = ['{"op":"put","key":"x","value":1}', '{"op":"get","key":"nothing"}'].join("\n");
+    const { stdout, status } = jadeDb(["kv", "batch", "-o", "json"], operations);
+    expect(status).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject([
+      { op: "put", ok: true },
+      { op: "get", found: false },
+    ]);
+  });
+
+  it("imports, exports and verifies byte by byte", () => {
+    const file = join(directory, "in.jsonl");
+    const lines = Array.from({ length: 2000 }, (_, index) => `{"key":"imp/${index}","value":{"n":${index}.0,"s":"ü"}}`);
+    writeFileSync(file, `${lines.join("\n")}\n`);
+    const imported = jadeDb(["import", file, "--verify", "-o", "json"]);
+    expect(imported.stderr).toContain("imported 2,000 keys");
+    expect(JSON.parse(imported.stdout)).toMatchObject({ lines: 2000, verified: 2000 });
+    expect(existsSync(`${file}.jade-import`)).toBe(false);
+    const out = join(directory, "out.jsonl");
+    expect(jadeDb(["export", out, "--verify", "--page-size", "300"]).status).toBe(0);
+    const exported = readFileSync(out, "utf8")
+      .split("\n")
+      .filter((line) => line.includes('"imp/'));
+    expect(exported.sort()).toEqual(lines.sort());
+  });
+
+  it("resumes an import that was killed, applying each line once", async () => {
+    const file = join(directory, "big.jsonl");
+    const text = Array.from(
+      { length: 60_000 },
+      (_, index) => `{"key":"res/${index}","value":"${"v".repeat(300)}${index}"}`,
+    );
+    writeFileSync(file, `${text.join("\n")}\n`);
+    const child = spawn(process.execPath, [CLI, "import", file, "--concurrency", "64"], {
+      env: { ...process.env, ...environment },
+    });
+    const done = () =>
+      existsSync(`${file}.jade-import`) ? JSON.parse(readFileSync(`${file}.jade-import`, "utf8")).doneLines : 0;
+    while (child.exitCode === null && done() === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+    child.kill("SIGKILL");
+    const { stderr, stdout, status } = jadeDb(["import", file, "--verify", "-o", "json"]);
+    expect(status).toBe(0);
+    expect(stderr).toMatch(/going on after line \d+/);
+    expect(JSON.parse(stdout)).toMatchObject({ lines: 60_000, verified: 60_000 });
+  });
+
+  it("names the line of a malformed file and refuses a changed one", () => {
+    const file = join(directory, "bad.jsonl");
+    writeFileSync(file, '{"key":"ok","value":1}\n{"key":"no value"}\n');
+    const bad = jadeDb(["import", file]);
+    expect([bad.status, bad.stderr]).toEqual([2, expect.stringContaining('line 2: has no "value"')]);
+    appendFileSync(file, '{"key":"z","value":1}\n');
+    expect(jadeDb(["import", file]).stderr).toContain("changed since its import stopped");
+  });
+
+  it("tells status and readiness", () => {
+    expect(jadeDb(["ready"]).status).toBe(0);
+    expect(json(["status"])).toBeTypeOf("object");
+  });
+});
