@@ -1,36 +1,26 @@
-// The tables of the storage engine, as numbered steps. Guarantee: append-only; a step once released never changes.
-// Must not: hold logic. Applied by src/storage/schema.ts when an object starts.
+// Tables of the storage engine and its SQLite blob store. Append only: an object applies the entries it has not applied yet.
+// Must not: hold logic.
 
-/** One step; `statements` run in one transaction together with the bump of the version. */
-export interface Migration {
-  readonly version: number;
-  readonly statements: readonly string[];
-}
-
-export const STORAGE_MIGRATIONS: readonly Migration[] = [
-  {
-    version: 1,
-    statements: [
-      // Single numbers: logThrough (highest log row covered by tables), term (starts that named blobs).
-      "CREATE TABLE storage_numbers (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID",
-      // The commit log. A group larger than a row is split in `parts` rows with consecutive seq.
-      `CREATE TABLE storage_log (seq INTEGER PRIMARY KEY, part INTEGER NOT NULL, parts INTEGER NOT NULL,
-        atMs REAL NOT NULL, crc INTEGER NOT NULL, bytes BLOB NOT NULL)`,
-      // The manifest: which blobs are tables. A run is the tables of one runOrder (and kind) by position.
-      `CREATE TABLE storage_tables (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL UNIQUE,
-        runOrder INTEGER NOT NULL, position INTEGER NOT NULL, sizeBytes INTEGER NOT NULL, rowCount INTEGER NOT NULL,
-        metaOffset INTEGER NOT NULL, metaBytes INTEGER NOT NULL, metaCrc INTEGER NOT NULL,
-        firstHi INTEGER NOT NULL, firstLo INTEGER NOT NULL, firstTenant INTEGER NOT NULL, firstKey BLOB,
-        lastHi INTEGER NOT NULL, lastLo INTEGER NOT NULL, minMs REAL NOT NULL, maxMs REAL NOT NULL)`,
-      // Names that a blob write has begun for and no manifest row names yet.
-      "CREATE TABLE storage_intents (name TEXT PRIMARY KEY) WITHOUT ROWID",
-      // Names that no manifest row names any more; deleted from the blob store, then from here.
-      "CREATE TABLE storage_dead (name TEXT PRIMARY KEY) WITHOUT ROWID",
-      // Tenants erased for ever (numbers are never reused); done = nothing of them is stored any more.
-      "CREATE TABLE storage_erased (tenant INTEGER PRIMARY KEY, done INTEGER NOT NULL)",
-      // The SQLite blob store: pieces of a blob under id * 2^20 + piece.
-      "CREATE TABLE storage_blobs (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, sizeBytes INTEGER NOT NULL)",
-      "CREATE TABLE storage_pieces (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL)",
-    ],
-  },
+/** Entry i is version i + 1; an entry may hold several statements. Apply before `openEngine`. */
+export const STORAGE_MIGRATIONS: readonly string[] = [
+  // storage_numbers: logThrough (highest log row covered by tables), term (starts that named blobs).
+  // storage_log: the commit log; a group larger than a row is split in `parts` rows with consecutive seq.
+  // storage_tables: the manifest: which blobs are tables; a run is the tables of one runOrder (and kind) by position.
+  // storage_intents: names that a blob write has begun for and no manifest row names yet.
+  // storage_dead: names that no manifest row names any more; deleted from the blob store, then from here.
+  // storage_erased: tenants erased for ever (numbers are never reused); done = nothing of them is stored any more.
+  // storage_blobs, storage_pieces: the SQLite blob store; a piece's id is blob id * 2^20 + piece.
+  `CREATE TABLE storage_numbers (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
+   CREATE TABLE storage_log (seq INTEGER PRIMARY KEY, part INTEGER NOT NULL, parts INTEGER NOT NULL,
+     atMs REAL NOT NULL, crc INTEGER NOT NULL, bytes BLOB NOT NULL);
+   CREATE TABLE storage_tables (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL UNIQUE,
+     runOrder INTEGER NOT NULL, position INTEGER NOT NULL, sizeBytes INTEGER NOT NULL, rowCount INTEGER NOT NULL,
+     metaOffset INTEGER NOT NULL, metaBytes INTEGER NOT NULL, metaCrc INTEGER NOT NULL,
+     firstHi INTEGER NOT NULL, firstLo INTEGER NOT NULL, firstTenant INTEGER NOT NULL, firstKey BLOB,
+     lastHi INTEGER NOT NULL, lastLo INTEGER NOT NULL, minMs REAL NOT NULL, maxMs REAL NOT NULL);
+   CREATE TABLE storage_intents (name TEXT PRIMARY KEY) WITHOUT ROWID;
+   CREATE TABLE storage_dead (name TEXT PRIMARY KEY) WITHOUT ROWID;
+   CREATE TABLE storage_erased (tenant INTEGER PRIMARY KEY, done INTEGER NOT NULL);
+   CREATE TABLE storage_blobs (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, sizeBytes INTEGER NOT NULL);
+   CREATE TABLE storage_pieces (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL);`,
 ];

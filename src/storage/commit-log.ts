@@ -3,8 +3,8 @@
 // row in another's place is never skipped. Must not: know entries.
 
 import type { Region } from "./arena.ts";
+import { drain } from "./drain.ts";
 import { LOG_TRIM_SLICE_BYTES, MAX_LOG_ROW_BYTES } from "./limits.ts";
-import { drain } from "./schema.ts";
 import { CorruptLog, type Kernels, type SqlStorage } from "./types.ts";
 
 interface LogRow {

@@ -12,6 +12,7 @@ import {
   MAX_RECORD_ANSWER_BYTES,
   MAX_TENANT,
   MAX_VALUE_BYTES,
+  SERVER_LIMITS,
 } from "./limits.ts";
 import { freezeActive, Maintenance } from "./maintenance.ts";
 import { Manifest } from "./manifest.ts";
@@ -21,7 +22,6 @@ import { RowCache } from "./row-cache.ts";
 import { createProbe, FLAG_PURGEABLE, type Probe, writeKey } from "./row-format.ts";
 import { RunSet } from "./run-set.ts";
 import { scanPage } from "./scan.ts";
-import { applyStorageSchema } from "./schema.ts";
 import type { EngineState, ShouldDrop } from "./state.ts";
 import { asSync, type MissingSection, Table, TableReader } from "./table.ts";
 import {
@@ -46,7 +46,8 @@ export interface EngineOptions {
   /** Milliseconds since the epoch. */
   readonly clock: () => number;
   readonly random: (byteCount: number) => Uint8Array;
-  readonly limits: EngineLimits;
+  /** Bounds that differ from {@link SERVER_LIMITS}. */
+  readonly limits?: Partial<EngineLimits>;
   /** First part of blob names: unique per object within the blob store; [A-Za-z0-9._-]. */
   readonly objectName: string;
   /** Asked about purgeable rows; see {@link StorageEngine.put}. */
@@ -56,15 +57,15 @@ export interface EngineOptions {
   readonly durable?: () => Promise<void>;
 }
 
-/** Opens the store: applies the schema, reads the manifest, replays the log. Throws CorruptLog. */
+/** Opens the store: reads the manifest, replays the log. The tables of migrations/storage.ts must exist. Throws CorruptLog. */
 export function openEngine(options: EngineOptions): StorageEngine {
-  assertLimits(options.limits);
-  applyStorageSchema(options.sql);
   return new LsmEngine(options);
 }
 
 function createState(options: EngineOptions): EngineState {
-  const { sql, blobs, kernels, limits, clock } = options;
+  const { sql, blobs, kernels, clock } = options;
+  const limits: EngineLimits = { ...SERVER_LIMITS, ...options.limits };
+  assertLimits(limits);
   const counters: Counters = createCounters();
   const manifest = new Manifest(options);
   const reader = new TableReader({ blobs, kernels, limits, clock, counters, onCorrupt: options.onCorrupt });

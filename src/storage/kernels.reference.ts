@@ -115,7 +115,9 @@ function mergeBlocks(request: MergeRequest): MergeResult {
     consume(cursors, best);
   }
   const rows = new Uint8Array(length);
-  taken.forEach((row, index) => rows.set(row, offsets[index]));
+  taken.forEach((row, index) => {
+    rows.set(row, offsets[index]);
+  });
   return {
     rows,
     offsets: Uint32Array.from(offsets),

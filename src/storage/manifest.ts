@@ -2,7 +2,7 @@
 // Guarantees: a name is used for one blob ever; intent row → blob write → table row; a blob is deleted only after its dead row.
 // Must not: touch blobs itself.
 
-import { drain } from "./schema.ts";
+import { drain } from "./drain.ts";
 import type { TableInfo } from "./table.ts";
 import type { SqlStorage } from "./types.ts";
 

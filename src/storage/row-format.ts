@@ -111,7 +111,7 @@ function compareBytes(
   bStart: number,
   bLength: number,
 ): number {
-  const shared = aLength < bLength ? aLength : bLength;
+  const shared = Math.min(aLength, bLength);
   for (let i = 0; i < shared; i++) {
     const difference = a[aStart + i]! - b[bStart + i]!;
     if (difference !== 0) return difference;

@@ -1,13 +1,16 @@
 // Blobs as rows of the object's own SQLite: durable with the turn's commit, readable in the same turn.
-// Guarantees: a blob appears with its last piece in the same transaction; a block read touches one or two rows.
+// Guarantees: a block read touches one or two rows; a put cut short by an error reads as missing or short, never as other bytes.
 // Must not: hold a row above 32 KiB (the platform's cap is 2 MB; larger pieces make small reads dear).
 
+import { drain } from "./drain.ts";
 import { SQLITE_PIECE_BYTES } from "./limits.ts";
-import { drain } from "./schema.ts";
 import type { SqlStorage, SyncBlobStore } from "./types.ts";
 
 /** Pieces a blob may have: their ids are blob id × 2^20 + piece. */
 const MAX_PIECES = 2 ** 20;
+
+/** A Durable Object's `ctx.storage.sql` or the engine's SQL. */
+export type BlobSql = Pick<SqlStorage, "exec">;
 
 interface BlobRow {
   readonly id: number;
@@ -15,32 +18,30 @@ interface BlobRow {
 }
 
 export class SqliteBlobStore implements SyncBlobStore {
-  readonly #sql: SqlStorage;
+  readonly #sql: BlobSql;
   /** Blob rows looked up before; a blob never changes. */
   readonly #known = new Map<string, BlobRow>();
 
-  /** The storage schema (schema.ts) must have been applied. */
-  constructor(sql: SqlStorage) {
+  /** The tables of migrations/storage.ts must exist. */
+  constructor(sql: BlobSql) {
     this.#sql = sql;
   }
 
   putSync(name: string, bytes: Uint8Array): void {
     if (bytes.length > MAX_PIECES * SQLITE_PIECE_BYTES)
       throw new RangeError(`a blob of ${bytes.length} bytes is too large`);
-    this.#sql.transactionSync(() => {
-      drain(this.#sql.exec("INSERT INTO storage_blobs (name, sizeBytes) VALUES (?, ?)", name, bytes.length));
-      const { id } = this.#row(name)!;
-      for (let piece = 0; piece * SQLITE_PIECE_BYTES < bytes.length; piece++) {
-        const start = piece * SQLITE_PIECE_BYTES;
-        drain(
-          this.#sql.exec(
-            "INSERT INTO storage_pieces (id, bytes) VALUES (?, ?)",
-            id * MAX_PIECES + piece,
-            bytes.subarray(start, Math.min(bytes.length, start + SQLITE_PIECE_BYTES)),
-          ),
-        );
-      }
-    });
+    drain(this.#sql.exec("INSERT INTO storage_blobs (name, sizeBytes) VALUES (?, ?)", name, bytes.length));
+    const { id } = this.#row(name)!;
+    for (let piece = 0; piece * SQLITE_PIECE_BYTES < bytes.length; piece++) {
+      const start = piece * SQLITE_PIECE_BYTES;
+      drain(
+        this.#sql.exec(
+          "INSERT INTO storage_pieces (id, bytes) VALUES (?, ?)",
+          id * MAX_PIECES + piece,
+          bytes.subarray(start, Math.min(bytes.length, start + SQLITE_PIECE_BYTES)),
+        ),
+      );
+    }
   }
 
   #row(name: string): BlobRow | undefined {
@@ -85,11 +86,9 @@ export class SqliteBlobStore implements SyncBlobStore {
     const blob = this.#row(name);
     this.#known.delete(name);
     if (blob === undefined) return;
-    this.#sql.transactionSync(() => {
-      const base = blob.id * MAX_PIECES;
-      drain(this.#sql.exec("DELETE FROM storage_pieces WHERE id >= ? AND id < ?", base, base + MAX_PIECES));
-      drain(this.#sql.exec("DELETE FROM storage_blobs WHERE id = ?", blob.id));
-    });
+    const base = blob.id * MAX_PIECES;
+    drain(this.#sql.exec("DELETE FROM storage_pieces WHERE id >= ? AND id < ?", base, base + MAX_PIECES));
+    drain(this.#sql.exec("DELETE FROM storage_blobs WHERE id = ?", blob.id));
   }
 
   async put(name: string, bytes: Uint8Array): Promise<void> {

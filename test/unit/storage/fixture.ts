@@ -4,7 +4,6 @@
 import { type EngineOptions, openEngine } from "../../../src/storage/engine.ts";
 import { referenceKernels } from "../../../src/storage/kernels.reference.ts";
 import { type EngineLimits, SERVER_LIMITS } from "../../../src/storage/limits.ts";
-import { applyStorageSchema } from "../../../src/storage/schema.ts";
 import { SqliteBlobStore } from "../../../src/storage/sqlite-blob-store.ts";
 import type { RowKey, StorageEngine } from "../../../src/storage/types.ts";
 import { NodeSql } from "./node-sql.ts";
@@ -67,7 +66,6 @@ export class Fixture {
 
   constructor(overrides: Partial<EngineOptions> = {}) {
     this.overrides = overrides;
-    applyStorageSchema(this.sql);
     this.engine = this.open();
   }
 

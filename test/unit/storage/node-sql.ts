@@ -3,6 +3,7 @@
 // code must not import node:sqlite.
 
 import { DatabaseSync, type StatementSync } from "node:sqlite";
+import { STORAGE_MIGRATIONS } from "../../../migrations/storage.ts";
 import type { SqlStorage } from "../../../src/storage/types.ts";
 
 type Binding = string | number | null | ArrayBuffer | Uint8Array;
@@ -12,6 +13,10 @@ export class NodeSql implements SqlStorage {
   readonly #statements = new Map<string, StatementSync>();
   #inTurn = false;
   #savepoints = 0;
+
+  constructor() {
+    for (const statements of STORAGE_MIGRATIONS) this.database.exec(statements);
+  }
 
   exec<Row>(query: string, ...bindings: readonly Binding[]): Iterable<Row> {
     if (!this.#inTurn) {
@@ -25,10 +30,11 @@ export class NodeSql implements SqlStorage {
     }
     const values = bindings.map((value) => (value instanceof ArrayBuffer ? new Uint8Array(value) : value));
     return statement.all(...values).map((row) => {
-      for (const [name, value] of Object.entries(row)) {
-        if (value instanceof Uint8Array) row[name] = value.slice().buffer as unknown as Uint8Array;
-      }
-      return row as Row;
+      const entries = Object.entries(row).map(([name, value]) => [
+        name,
+        value instanceof Uint8Array ? value.slice().buffer : value,
+      ]);
+      return Object.fromEntries(entries) as Row;
     });
   }
 
