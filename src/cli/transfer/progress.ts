@@ -42,7 +42,8 @@ export class Progress {
   #show(lines: number, bytes: number): void {
     const seconds = Math.max(0.001, (performance.now() - this.#startMs) / 1000);
     const rate = Math.round((lines - (this.#firstLines ?? 0)) / seconds);
-    let text = `${this.#verb} ${lines.toLocaleString("en")} keys, ${(bytes / 1e6).toFixed(1)} MB, ${rate.toLocaleString("en")} keys/s`;
+    const size = bytes > 0 ? `, ${(bytes / 1e6).toFixed(1)} MB` : "";
+    let text = `${this.#verb} ${lines.toLocaleString("en")} keys${size}, ${rate.toLocaleString("en")} keys/s`;
     if (this.#totalBytes) {
       const share = Math.min(1, bytes / this.#totalBytes);
       const full = Math.round(share * BAR_CELLS);
