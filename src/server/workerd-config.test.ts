@@ -1,0 +1,70 @@
+// The configuration workerd is given: escaped, stable, without secrets; wrangler.toml binds the same classes.
+
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { defaultSettings } from "../cluster/settings.ts";
+import { objectClasses } from "./object-classes.ts";
+import { COMPATIBILITY_DATE, capnpText, workerdConfig } from "./workerd-config.ts";
+
+const base = {
+  address: "127.0.0.1:8787",
+  objectsDir: '/tmp/with "quotes"/objects',
+  blobsDir: "/tmp/blobs",
+  modules: [
+    { name: "worker.js", kind: "esModule" },
+    { name: "kernels.wasm", kind: "wasm" },
+  ],
+  settings: defaultSettings,
+  rootKeyHash: "ab".repeat(32),
+} as const;
+
+describe("workerdConfig", () => {
+  it("escapes text as Cap'n Proto does", () => {
+    expect(capnpText('a"b\\c')).toBe('"a\\"b\\\\c"');
+    expect(capnpText("line\nnext\u0085é")).toBe('"line\\x0anext\\xc2\\x85é"');
+  });
+
+  it("embeds the modules, entry first, and keeps every class in SQLite under its unique key", () => {
+    const text = workerdConfig(base);
+    expect(text.indexOf('esModule = embed "worker.js"')).toBeLessThan(text.indexOf('wasm = embed "kernels.wasm"'));
+    for (const { className, uniqueKey } of objectClasses) {
+      expect(text).toContain(`className = "${className}", uniqueKey = "${uniqueKey}", enableSql = true`);
+    }
+    expect(text).toContain('path = "/tmp/with \\"quotes\\"/objects"');
+  });
+
+  it("offers the blob directory only when the blob store is disk", () => {
+    expect(workerdConfig(base)).not.toContain("BLOB_DISK");
+    const storage = { ...defaultSettings.storage, blobStore: "disk" } as const;
+    expect(workerdConfig({ ...base, settings: { ...defaultSettings, storage } })).toContain("BLOB_DISK");
+  });
+
+  it("never changes the unique keys: they name directories with data", () => {
+    expect(objectClasses.map(({ className, uniqueKey }) => [className, uniqueKey])).toEqual([
+      ["Directory", "jade-directory"],
+      ["Tenant", "jade-tenant"],
+      ["Coordinator", "jade-coordinator"],
+      ["KeyValueReplica", "jade-key-value-replica"],
+    ]);
+  });
+});
+
+describe("wrangler.toml", () => {
+  const text = readFileSync("wrangler.toml", "utf8");
+
+  it("binds the same classes under the same names", () => {
+    const bound = [...text.matchAll(/name = "(\w+)"\nclass_name = "(\w+)"/g)].map(([, binding, className]) => [
+      binding,
+      className,
+    ]);
+    expect(bound).toEqual(objectClasses.map(({ binding, className }) => [binding, className]));
+    const migrated = [...text.matchAll(/new_sqlite_classes = \[([^\]]*)\]/g)].flatMap(([, list = ""]) =>
+      [...list.matchAll(/"(\w+)"/g)].map(([, className]) => className),
+    );
+    expect(migrated.sort()).toEqual(objectClasses.map(({ className }) => className).sort());
+  });
+
+  it("has the same compatibility date", () => {
+    expect(text).toContain(`compatibility_date = "${COMPATIBILITY_DATE}"`);
+  });
+});
