@@ -53,7 +53,9 @@ export function layerOf(path: string): string | undefined {
 }
 
 export function isTest(path: string): boolean {
-  return path.startsWith("test/") || /\.(test|fuzz\.test|bench|reference)\.ts$/.test(path);
+  return (
+    path.startsWith("test/") || path.includes("/testing/") || /\.(test|fuzz\.test|bench|reference)\.ts$/.test(path)
+  );
 }
 
 function judge(layer: string, item: Import): string | undefined {
