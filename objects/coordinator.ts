@@ -7,10 +7,12 @@ import type { Environment } from "../src/replication/link.ts";
 import { QuorumCoordinator } from "../src/replication/quorum-coordinator.ts";
 import { SampleSums } from "../src/telemetry/sample-sums.ts";
 import { ByteWriter } from "../src/wire/bytes.ts";
+import { PublicError } from "../src/wire/error-codes.ts";
 import { readRequests, type SessionAnswer, type SessionRequest, writeAnswer } from "../src/wire/session.ts";
 import { coordinatorMetrics } from "./coordinator-metrics.ts";
 import type { Env } from "./env.ts";
-import type { CoordinatorRpc, KeyValueReplicaRpc } from "./rpc.ts";
+import { exportPage } from "./export.ts";
+import type { CoordinatorRpc, ExportFailure, ExportPage, KeyValueReplicaRpc } from "./rpc.ts";
 import { Session } from "./session.ts";
 
 /** How old the Directory's view may grow while requests come. Ms. */
@@ -35,7 +37,7 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
       now: Date.now,
       schedule: (run) => this.#schedule(run),
       setTimer: (delayMs, run) => setTimeout(run, delayMs),
-      clearTimer: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout>),
+      clearTimer: (timer) => clearTimeout(timer as number),
       replicaTimeoutMs: settings.keyValue.replicaTimeoutMs,
     };
     this.#core = new QuorumCoordinator(environment);
@@ -65,13 +67,25 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
     const { 0: client, 1: server } = new WebSocketPair();
     const session = new Session(server, (sent: SessionRequest, done) => this.#submit(caller, sent, done));
     this.#sessions.add(session);
-    session.closed.then(() => this.#sessions.delete(session));
+    void session.closed.then(() => this.#sessions.delete(session));
     const protocol = request.headers.get("sec-websocket-protocol")?.split(",")[0]?.trim();
     return new Response(null, {
       status: 101,
       webSocket: client,
       ...(protocol ? { headers: { "sec-websocket-protocol": protocol } } : {}),
     });
+  }
+
+  async exportPage(caller: Caller, cursor: Uint8Array | null, limitRows: number): Promise<ExportPage | ExportFailure> {
+    await this.#ready();
+    try {
+      return await exportPage(caller, this.#core.nodeIds(), cursor, (nodeId, after) =>
+        this.#replica(nodeId).scan(caller.tenant, after, limitRows),
+      );
+    } catch (error) {
+      if (error instanceof PublicError) return { code: error.code, message: error.message };
+      throw error;
+    }
   }
 
   #submit(caller: Caller, request: SessionRequest, done: (answer: SessionAnswer) => void): void {
@@ -107,7 +121,7 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
 
   async #fetchView(): Promise<void> {
     const directory = this.env.DIRECTORY.get(this.env.DIRECTORY.idFromName("system"));
-    let timer: ReturnType<typeof setTimeout> | undefined;
+    let timer = 0;
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => reject(new Error("the Directory did not answer in time")), FIRST_VIEW_TIMEOUT_MS);
     });
@@ -130,14 +144,18 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
     }, 0);
   }
 
-  async #callReplica(nodeId: string, frame: Uint8Array): Promise<Uint8Array> {
+  #replica(nodeId: string): KeyValueReplicaRpc {
     let stub = this.#replicas.get(nodeId);
     if (!stub) {
       stub = this.env.KEY_VALUE_REPLICA.get(this.env.KEY_VALUE_REPLICA.idFromName(nodeId));
       this.#replicas.set(nodeId, stub);
     }
+    return stub;
+  }
+
+  async #callReplica(nodeId: string, frame: Uint8Array): Promise<Uint8Array> {
     try {
-      return await stub.call(frame);
+      return await this.#replica(nodeId).call(frame);
     } catch (error) {
       // A stub whose object was reset stays broken: the next call gets a new one.
       this.#replicas.delete(nodeId);

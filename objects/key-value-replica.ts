@@ -4,19 +4,24 @@
 import { DurableObject } from "cloudflare:workers";
 import kernelModule from "../dist/wasm/storage.wasm";
 import { REPLICA_MIGRATIONS } from "../migrations/replica.ts";
+import { STORAGE_MIGRATIONS } from "../migrations/storage.ts";
 import { parseSettings, type Settings } from "../src/cluster/settings.ts";
+import { sameBytes } from "../src/kv/key-state.ts";
 import { COUNTER_BLOCK } from "../src/kv/limits.ts";
 import { HintDelivery } from "../src/replication/hint-delivery.ts";
 import { HintLog } from "../src/replication/hint-log.ts";
 import { Replica, type ReplicaFacts } from "../src/replication/replica.ts";
+import { writeScanPage } from "../src/replication/scan-frames.ts";
 import { openEngine } from "../src/storage/engine.ts";
 import { createKernels } from "../src/storage/kernels.ts";
+import { SERVER_LIMITS } from "../src/storage/limits.ts";
 import { SqliteBlobStore } from "../src/storage/sqlite-blob-store.ts";
-import type { StorageEngine } from "../src/storage/types.ts";
+import type { SqlStorage as EngineSql, StorageEngine } from "../src/storage/types.ts";
 import { MalformedBytes } from "../src/wire/bytes.ts";
 import { actorOf } from "../src/wire/clock.ts";
 import { blobStoreOf } from "./blob-store.ts";
 import type { Env } from "./env.ts";
+import { readCursor } from "./export.ts";
 import { applyMigrations } from "./migrate.ts";
 import { replicaMetrics } from "./replica-metrics.ts";
 import type { KeyValueReplicaRpc } from "./rpc.ts";
@@ -24,6 +29,9 @@ import type { KeyValueReplicaRpc } from "./rpc.ts";
 /** An alarm is the safety net for work that an eviction interrupted; timers do it while the object lives. Ms. */
 const ALARM_DELAY_MS = 15_000;
 const MIB = 1024 * 1024;
+/** A scan page stays far below what one RPC message may hold. */
+const SCAN_PAGE_BYTES = 4 * MIB;
+const PROBE_BYTES = new TextEncoder().encode("jade-db probe");
 
 interface FactsRow extends Record<string, SqlStorageValue> {
   node_number: number;
@@ -36,6 +44,15 @@ interface Parts {
   readonly replica: Replica;
   readonly hints: HintLog;
   readonly delivery: HintDelivery;
+}
+
+/** The object's storage as the engine sees it. */
+function sqlOf(storage: DurableObjectStorage): EngineSql {
+  return {
+    exec: <Row>(query: string, ...bindings: unknown[]) =>
+      storage.sql.exec(query, ...bindings) as unknown as Iterable<Row>,
+    transactionSync: (run) => storage.transactionSync(run),
+  };
 }
 
 export class KeyValueReplica extends DurableObject<Env> implements KeyValueReplicaRpc {
@@ -63,26 +80,28 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
 
   async #open(): Promise<Parts> {
     const { storage } = this.ctx;
+    applyMigrations(storage, "storage", STORAGE_MIGRATIONS);
     applyMigrations(storage, "replica", REPLICA_MIGRATIONS);
     const facts = await this.#facts();
     const { storage: sizes, keyValue } = this.#settings;
-    const engine = await openEngine({
-      sql: {
-        exec: (query, ...bindings) => storage.sql.exec(query, ...bindings) as never,
-        transactionSync: (run) => storage.transactionSync(run),
-      },
-      blobs: blobStoreOf(this.env, this.#settings, () => new SqliteBlobStore(storage.sql)),
+    const sql = sqlOf(storage);
+    const engine = openEngine({
+      sql,
+      blobs: blobStoreOf(this.env, this.#settings, () => new SqliteBlobStore(sql)),
       kernels: createKernels(kernelModule),
       clock: Date.now,
       random: (length) => crypto.getRandomValues(new Uint8Array(length)),
+      objectName: this.#nodeId,
       limits: {
+        ...SERVER_LIMITS,
         memtableBytes: sizes.memtableMiB * MIB,
-        rowCacheBytes: sizes.rowCacheMiB * MIB,
+        rowCacheBytes: Math.max(1, sizes.rowCacheMiB * MIB),
         blockCacheBytes: sizes.blockCacheMiB * MIB,
         recordRetentionMs: keyValue.idempotencyRetentionHours * 3_600_000,
       },
+      durable: () => storage.sync(),
     });
-    const hints = new HintLog({ sql: storage.sql, now: Date.now, ttlMs: keyValue.hintTtlSeconds * 1000 });
+    const hints = new HintLog({ sql, now: Date.now, ttlMs: keyValue.hintTtlSeconds * 1000 });
     const actor = actorOf(facts.row.node_number, facts.row.incarnation);
     const replica = new Replica({
       engine,
@@ -142,6 +161,17 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     }
   }
 
+  async scan(tenant: number, after: Uint8Array | null, limitRows: number): Promise<Uint8Array> {
+    const { engine } = this.#opened;
+    const page = await engine.scan({
+      tenant,
+      limitRows,
+      limitBytes: SCAN_PAGE_BYTES,
+      ...(after ? { after: readCursor(after) } : {}),
+    });
+    return writeScanPage(page);
+  }
+
   async eraseTenant(tenant: number): Promise<boolean> {
     const { engine, hints } = this.#opened;
     if (!this.#erased.has(tenant)) {
@@ -156,7 +186,13 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
 
   async probe(): Promise<void> {
     this.ctx.storage.sql.exec("SELECT 1");
-    await this.#opened.engine.probe();
+    const blobs = blobStoreOf(this.env, this.#settings, () => new SqliteBlobStore(sqlOf(this.ctx.storage)));
+    const name = `probe-${this.#nodeId}-${crypto.randomUUID()}`;
+    await blobs.put(name, PROBE_BYTES);
+    const read = await blobs.get(name, 0, PROBE_BYTES.length);
+    await blobs.delete(name);
+    if (!read || !sameBytes(read, PROBE_BYTES))
+      throw new Error(`the blob store did not return what was written to ${name}`);
   }
 
   async metrics(): Promise<Record<string, number>> {

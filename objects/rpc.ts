@@ -1,6 +1,21 @@
 // The RPC surfaces of the object classes, as their callers see them. One place, so that gateway, cluster and objects agree.
 // Methods take and return plain data or bytes: a stub cannot travel between processes (DESIGN 1).
+
 import type { Caller, DirectoryView, TenantView } from "../src/access/types.ts";
+import type { ErrorCode } from "../src/wire/error-codes.ts";
+
+export interface ExportPage {
+  /** `answer` = one answer of wire/session.ts, kind `value`. */
+  readonly rows: readonly { readonly key: string; readonly answer: Uint8Array }[];
+  /** Null = that was the last page. */
+  readonly cursor: Uint8Array | null;
+}
+
+/** An error that the client must see travels as a value: a thrown one loses its code between objects. */
+export interface ExportFailure {
+  readonly code: ErrorCode;
+  readonly message: string;
+}
 
 /** `Coordinator`: one per zone process. Name: the zone's, `z1` on a single node. */
 export interface CoordinatorRpc {
@@ -8,6 +23,8 @@ export interface CoordinatorRpc {
   call(caller: Caller, frame: Uint8Array): Promise<Uint8Array>;
   /** WebSocket upgrade of a session; the gateway authenticated it and sets the header `jade-caller` to the JSON of Caller. */
   fetch(request: Request): Promise<Response>;
+  /** One page of all of the tenant's keys, from `cursor` on. `error` in place of rows: a public error. */
+  exportPage(caller: Caller, cursor: Uint8Array | null, limitRows: number): Promise<ExportPage | ExportFailure>;
   /** Counters and gauges: Prometheus sample lines' names with labels → value, e.g. `jade_kv_hints_stored_total{node="n1"}`. */
   metrics(): Promise<Record<string, number>>;
   /** Adds what a gateway isolate counted since its last report. */
@@ -18,6 +35,8 @@ export interface CoordinatorRpc {
 export interface KeyValueReplicaRpc {
   /** A replica frame of replication/frames.ts. */
   call(frame: Uint8Array): Promise<Uint8Array>;
+  /** A page of one tenant's rows after a position (objects/export.ts), as a frame of replication/scan-frames.ts. */
+  scan(tenant: number, after: Uint8Array | null, limitRows: number): Promise<Uint8Array>;
   /** Durably forgets a tenant; true when nothing of it is left (rows, hints, records, blobs). Call again until true. */
   eraseTenant(tenant: number): Promise<boolean>;
   /** Writes and reads back a probe in its SQLite and its blob store; throws with what fails. */

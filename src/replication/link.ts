@@ -40,7 +40,7 @@ export interface LinkCounts {
 }
 
 const MAX_SETTLED_PER_FRAME = 4096;
-const IGNORE: OpDone = () => {};
+const IGNORE: OpDone = () => undefined;
 
 export class ReplicaLink {
   readonly nodeId: string;

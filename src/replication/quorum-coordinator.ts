@@ -80,6 +80,11 @@ export class QuorumCoordinator {
     this.#ring = new Ring(view.nodes);
   }
 
+  /** Every storage node of the ring. */
+  nodeIds(): string[] {
+    return this.#ring.nodes.map((node) => node.id);
+  }
+
   links(): IterableIterator<ReplicaLink> {
     return this.#links.values();
   }
