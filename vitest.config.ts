@@ -27,6 +27,7 @@ export default defineConfig({
         test: {
           name: "unit",
           environment: "node",
+          globalSetup: ["./test/wasm.setup.ts"],
           include: ["src/**/*.test.ts", "test/unit/**/*.test.ts", "scripts/**/*.test.ts"],
           testTimeout: 20_000,
         },
@@ -36,6 +37,7 @@ export default defineConfig({
         test: {
           name: "simulation",
           environment: "node",
+          globalSetup: ["./test/wasm.setup.ts"],
           include: ["test/simulation/**/*.test.ts"],
           testTimeout: 300_000,
         },
@@ -54,7 +56,12 @@ export default defineConfig({
             },
           }),
         ],
-        test: { name: "objects", include: ["test/objects/**/*.test.ts"], testTimeout: 30_000 },
+        test: {
+          name: "objects",
+          globalSetup: ["./test/wasm.setup.ts"],
+          include: ["test/objects/**/*.test.ts"],
+          testTimeout: 30_000,
+        },
       },
       {
         test: {

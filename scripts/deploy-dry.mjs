@@ -2,7 +2,7 @@
 // Guarantees: fails when the compressed bundle is over Cloudflare's limit for free accounts (3 MB gzip). Sends nothing.
 
 import { spawnSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { root } from "./lib/root.mjs";
@@ -11,9 +11,6 @@ const LIMIT_BYTES = 3 * 1024 * 1024;
 const OUT = join(root, "dist/deploy");
 
 rmSync(OUT, { recursive: true, force: true });
-const wasm = join(root, "scripts/build-wasm.mjs");
-if (existsSync(wasm)) await (await import(wasm)).buildWasm();
-
 const { status } = spawnSync(
   process.execPath,
   [join(root, "node_modules/wrangler/bin/wrangler.js"), "deploy", "--dry-run", `--outdir=${OUT}`],

@@ -35,9 +35,6 @@ const dataDir = resolve(takeFlag(argv, "--data-dir") ?? (process.env.JADE_DATA_D
 const level = takeFlag(argv, "--log-level") ?? process.env.JADE_LOG_LEVEL;
 mkdirSync(dataDir, { recursive: true, mode: 0o700 });
 
-const wasm = join(root, "scripts/build-wasm.mjs");
-if (existsSync(wasm)) await (await import(wasm)).buildWasm();
-
 const hash = rootKeyHash(dataDir);
 console.log(`data       ${dataDir}`);
 const { JADE_ROOT_KEY: _, ...environment } = process.env;
