@@ -7,6 +7,7 @@ import { JadeClient } from "../../src/client/index.ts";
 import { buildAll } from "../build.mjs";
 import { startServer } from "../lib/server-process.mjs";
 import { BATCH_SIZE, ITEMS, RAW_PHASE, REDIS_ITEMS, VALUE_BYTES } from "./kv-items.mjs";
+import { profiled, startInspectedServer } from "./lib/cpu-profile.mjs";
 import { seededRandom, valueText } from "./lib/keys.mjs";
 import { settle, startLoader } from "./lib/loader.mjs";
 import { startRawServer } from "./lib/raw-server.mjs";
@@ -79,7 +80,11 @@ async function measureItem(bench, item) {
   const { port, groupId } = bench.server;
   if (item.op === "get")
     await bench.loader.preload({ port, apiKey, prefix: "new-", count: NEW_KEYS, valueBytes: VALUE_BYTES });
-  const result = await bench.loader.phase({ ...phaseOf(bench, item, ++bench.seed), port, apiKey }, groupId);
+  const phase = { ...phaseOf(bench, item, ++bench.seed), port, apiKey };
+  const { cpuProfile: directory } = bench.options;
+  const run = () => bench.loader.phase(phase, groupId);
+  const { inspectorPort } = bench.server;
+  const result = directory ? await profiled({ inspectorPort, directory, name: item.id, note }, run) : await run();
   note(
     `${item.id} ${round(result.perSecond)}/s, server ${result.serverCpu.toFixed(2)} cores, client ${result.clientCpu.toFixed(2)}`,
   );
@@ -179,7 +184,8 @@ export async function run(options) {
   note(
     "load: one process, bare sockets (HTTP/1.1 keep-alive without pipelining; session frames), but for items sdk-* and redis-*",
   );
-  const server = await startServer({ env: { JADE_LOG_LEVEL: "warn" } });
+  const start = options.cpuProfile ? startInspectedServer : startServer;
+  const server = await start({ env: { JADE_LOG_LEVEL: "warn" } });
   const raw = await startRawServer({ preload: LIVE_KEYS, valueBytes: VALUE_BYTES });
   const loader = startLoader();
   const bench = { options, server, raw, loader, seed: 0, apiKeys: {} };

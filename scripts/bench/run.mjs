@@ -40,4 +40,5 @@ process.exitCode = await run({
   only: values.only?.split(","),
   putKeys: values.keys,
   oldCount: Number(values["old-keys"]),
+  cpuProfile: values["cpu-profile"],
 });
