@@ -17,10 +17,21 @@ interface Model {
   readonly rows: Map<string, string>;
   readonly records: Map<string, string>;
   readonly erased: Set<number>;
+  /** Newest values of rows that a merge may drop. */
+  readonly purgeable: Map<string, string>;
+}
+
+function emptyModel(): Model {
+  return { rows: new Map(), records: new Map(), erased: new Set(), purgeable: new Map() };
 }
 
 function clone(model: Model): Model {
-  return { rows: new Map(model.rows), records: new Map(model.records), erased: new Set(model.erased) };
+  return {
+    rows: new Map(model.rows),
+    records: new Map(model.records),
+    erased: new Set(model.erased),
+    purgeable: new Map(model.purgeable),
+  };
 }
 
 export interface FuzzOptions {
@@ -37,7 +48,7 @@ export class FuzzRun {
   readonly #blobs = new MemoryBlobStore();
   #alive = { value: true };
   #engine!: StorageEngine;
-  #live: Model = { rows: new Map(), records: new Map(), erased: new Set() };
+  #live: Model = emptyModel();
   #committed: Model = clone(this.#live);
   #durable: Model = clone(this.#live);
   #tenants = [1, 2, 3];
@@ -166,7 +177,11 @@ export class FuzzRun {
       this.#engine.addRecord(tenant, writeId(id), bytesOf(value.slice(0, 30)));
       this.#live.records.set(`${tenant}/${id}`, value.slice(0, 30));
     }
-    if (this.#pick(4) === 0) this.#engine.put(rowKey(tenant, `purge-${this.#pick(20)}`), bytesOf(`T${tenant}!`), true);
+    if (this.#pick(4) > 0) return;
+    const key = `purge-${this.#pick(20)}`;
+    const value = `T${tenant}!${++this.#counter}`;
+    this.#engine.put(rowKey(tenant, key), bytesOf(value), true);
+    this.#live.purgeable.set(`${tenant}/${key}`, value);
   }
 
   #commit(): void {
@@ -193,19 +208,25 @@ export class FuzzRun {
     const tenant = this.#tenants[slot]!;
     this.#tenants[slot] = this.#nextTenant++;
     this.#engine.eraseTenant(tenant);
+    this.#forget(tenant);
+    this.#engine.put(rowKey(tenant, "late"), bytesOf("late write of an erased tenant"));
+  }
+
+  #forget(tenant: number): void {
     for (const model of [this.#live, this.#committed]) {
       model.erased.add(tenant);
-      for (const key of [...model.rows.keys()]) if (key.startsWith(`${tenant}/`)) model.rows.delete(key);
-      for (const key of [...model.records.keys()]) if (key.startsWith(`${tenant}/`)) model.records.delete(key);
+      for (const map of [model.rows, model.records, model.purgeable]) {
+        for (const key of [...map.keys()]) if (key.startsWith(`${tenant}/`)) map.delete(key);
+      }
     }
-    this.#engine.put(rowKey(tenant, "late"), bytesOf("late write of an erased tenant"));
   }
 
   async #checkSome(): Promise<void> {
     for (let i = 0; i < 10; i++) {
-      const tenant = 1 + this.#pick(this.#nextTenant);
-      const key = `key-${this.#pick(60)}`;
-      await this.#checkRow(tenant, key);
+      const tenant = i % 2 === 0 ? this.#tenants[this.#pick(3)]! : 1 + this.#pick(this.#nextTenant);
+      // A few rows are read much more often than others, so that caches have something to get wrong.
+      await this.#checkRow(tenant, `key-${this.#pick(i % 2 === 0 ? 4 : 60)}`);
+      await this.#checkPurged(tenant, `purge-${this.#pick(20)}`);
       await this.#checkRecord(tenant, this.#pick(200));
     }
   }
@@ -215,6 +236,16 @@ export class FuzzRun {
     const wait = this.#engine.prepare([row]);
     if (wait !== undefined) await wait;
     expectSame(textOf(this.#engine.get(row)), this.#live.rows.get(`${tenant}/${key}`), `row ${tenant}/${key}`);
+  }
+
+  /** A dropped row may be gone, but an older version must not come back. */
+  async #checkPurged(tenant: number, key: string): Promise<void> {
+    const row = rowKey(tenant, key);
+    const wait = this.#engine.prepare([row]);
+    if (wait !== undefined) await wait;
+    const found = textOf(this.#engine.get(row));
+    if (found !== undefined)
+      expectSame(found, this.#live.purgeable.get(`${tenant}/${key}`), `purgeable ${tenant}/${key}`);
   }
 
   async #checkRecord(tenant: number, id: number): Promise<void> {
@@ -266,10 +297,22 @@ export class FuzzRun {
     this.#endTurn();
     for (let id = 0; id < 200; id++) for (const tenant of this.#tenants) await this.#checkRecord(tenant, id);
     await this.#checkScan();
-    while (this.#engine.maintenanceDue) await this.#maintain();
+    await this.#eraseInDirtyTurn();
     this.#endTurn();
     this.#checkErased();
     this.#checkBlobs();
+  }
+
+  /** The hardest moment for an erasure: writes of the tenant are not committed yet and maintenance runs in between. */
+  async #eraseInDirtyTurn(): Promise<void> {
+    this.#write();
+    this.#engine.put(rowKey(this.#tenants[0]!, "last"), bytesOf(`T${this.#tenants[0]}!`));
+    this.#live.rows.set(`${this.#tenants[0]}/last`, `T${this.#tenants[0]}!`);
+    this.#engine.eraseTenant(this.#tenants[0]!);
+    this.#forget(this.#tenants[0]!);
+    for (let slice = 0; slice < 40; slice++) await this.#maintain();
+    this.#commit();
+    while (this.#engine.maintenanceDue) await this.#maintain();
   }
 
   /** Nothing of an erased tenant is left in blobs or log. */
