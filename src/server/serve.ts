@@ -62,7 +62,8 @@ async function untilSignalled(supervisor: Supervisor, ready: (port: number) => v
   const stop = () => supervisor.stop();
   process.on("SIGTERM", stop).on("SIGINT", stop).on("SIGHUP", stop);
   try {
-    ready(await supervisor.start());
+    const port = await supervisor.start();
+    if (port !== undefined) ready(port);
     return await supervisor.run();
   } finally {
     process.off("SIGTERM", stop).off("SIGINT", stop).off("SIGHUP", stop);

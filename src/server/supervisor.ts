@@ -63,11 +63,14 @@ export class Supervisor {
     return child.healthy(this.#options.url(port), START_TIMEOUT_MS);
   }
 
-  /** The first start: gives the port once `/v1/health` answers. @throws OperatorError when it does not come up. */
-  async start(): Promise<number> {
+  /**
+   * The first start: gives the port once `/v1/health` answers, undefined when `stop` came first.
+   * @throws OperatorError when it does not come up.
+   */
+  async start(): Promise<number | undefined> {
     const child = this.#spawn();
     const ready = await this.#ready(child);
-    if (this.#stopping) return this.#port ?? 0;
+    if (this.#stopping) return undefined;
     if (ready && this.#port !== undefined) return this.#port;
     this.#stopping = true;
     const ended = child.ended;

@@ -1,0 +1,82 @@
+// The supervisor against programs that stand in for workerd: they listen, die, refuse to start, or do not stop.
+
+import { chmodSync, mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { Supervisor } from "./supervisor.ts";
+
+const LISTENS = `
+const fs = require("node:fs");
+const server = require("node:http").createServer((request, response) => response.end("ok"));
+server.listen(0, "127.0.0.1", () => fs.writeSync(3, JSON.stringify({ event: "listen", socket: "http", port: server.address().port }) + "\\n"));
+`;
+
+function supervise(script: string) {
+  const cwd = mkdtempSync(join(tmpdir(), "jade-supervisor-"));
+  const binary = join(cwd, "workerd");
+  writeFileSync(binary, `#!${process.execPath}\n${script}`);
+  chmodSync(binary, 0o755);
+  const seen: string[] = [];
+  const pids: number[] = [];
+  const supervisor = new Supervisor({
+    prepare: (port) => {
+      seen.push(`prepare ${port === undefined ? "first" : "again"}`);
+      return { binary, cwd, configFile: "none" };
+    },
+    url: (port) => `http://127.0.0.1:${port}`,
+    events: {
+      started: (pid) => pids.push(pid),
+      died: ({ signal }, delayMs) => seen.push(`died ${signal} ${delayMs}`),
+      back: () => seen.push("back"),
+      killing: () => seen.push("killing"),
+    },
+  });
+  return { supervisor, seen, pids };
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 10));
+}
+
+describe("Supervisor", () => {
+  it("learns the port, restarts what dies, and stops with 0", async () => {
+    const { supervisor, seen, pids } = supervise(LISTENS);
+    expect(await supervisor.start()).toBeGreaterThan(0);
+    const ended = supervisor.run();
+    process.kill(pids[0]!, "SIGKILL");
+    await until(() => seen.includes("back"));
+    supervisor.stop();
+    expect(await ended).toBe(0);
+    expect(seen).toEqual(["prepare first", "died SIGKILL 20", "prepare again", "back"]);
+  });
+
+  it("explains a start that fails for an old glibc", async () => {
+    const { supervisor } = supervise(`console.error("libc.so.6: version 'GLIBC_2.35' not found"); process.exit(1);`);
+    await expect(supervisor.start()).rejects.toThrow("glibc 2.35 or newer");
+  });
+
+  it("tells how a start ended that has no known reason", async () => {
+    const { supervisor } = supervise("process.exit(3);");
+    await expect(supervisor.start()).rejects.toThrow("workerd ended at its start (exit code 3)");
+  });
+
+  it("can be stopped while it starts", async () => {
+    const { supervisor, pids } = supervise("setInterval(() => undefined, 1000);");
+    const started = supervisor.start();
+    await until(() => pids.length === 1);
+    supervisor.stop();
+    expect(await started).toBeUndefined();
+    expect(await supervisor.run()).toBe(0);
+  });
+
+  it("kills at the second request what ignores the first", async () => {
+    const { supervisor, seen } = supervise(`process.on("SIGTERM", () => undefined);${LISTENS}`);
+    await supervisor.start();
+    const ended = supervisor.run();
+    supervisor.stop();
+    supervisor.stop();
+    expect(await ended).toBe(0);
+    expect(seen).toEqual(["prepare first", "killing"]);
+  });
+});
