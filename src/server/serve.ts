@@ -15,6 +15,8 @@ import { workerdBinary } from "./workerd-binary.ts";
 import { workerdConfig } from "./workerd-config.ts";
 
 const CONFIG_FILE = "workerd.capnp";
+const DISK_WARNING =
+  "storage.blobStore is disk: workerd does not fsync those files, so a power cut may lose tables. Use sqlite unless the file system makes renames durable";
 
 export interface ServeOptions extends LoadedConfig {
   readonly rootKeyFromEnvironment: string | undefined;
@@ -36,6 +38,7 @@ export async function serve(options: ServeOptions): Promise<number> {
     const modules = copyWorker(join(packageRoot(), "dist/worker"), dir.run);
     const rootKey = resolveRootKey(dir.path, options.rootKeyFromEnvironment);
     printRootKey(rootKey, options);
+    if (config.storage.blobStore === "disk") options.report(DISK_WARNING);
     const supervisor = new Supervisor({
       url: (bound) => localUrl(host, bound),
       events: reporter(options.report, lock),
