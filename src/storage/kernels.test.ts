@@ -66,7 +66,10 @@ describe("kernels", () => {
       stopAtFlagged: false,
       firstRow: "check",
     };
-    expect(copy(wasm.mergeBlocks(request))).toEqual(copy(referenceKernels.mergeBlocks(request)));
+    const { rows, ...rest } = wasm.mergeBlocks(request);
+    const { rows: expectedRows, ...expectedRest } = referenceKernels.mergeBlocks(request);
+    expect(Buffer.compare(rows, expectedRows)).toBe(0);
+    expect(rest).toEqual(expectedRest);
   });
 });
 
