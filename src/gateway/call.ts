@@ -1,0 +1,55 @@
+// One request on its way through the gateway: ids, trace, route, caller.
+// Guarantees: request id and trace id are always set and safe to print. Must not: hold the token.
+import type { Principal } from "./authenticator.ts";
+import type { Services } from "./services.ts";
+
+export interface Call {
+  readonly services: Services;
+  readonly request: Request;
+  readonly url: URL;
+  /** As routed: without `/api`. */
+  readonly path: string;
+  readonly startedMs: number;
+  readonly requestId: string;
+  readonly traceId: string;
+  readonly traceparent: string;
+  readonly waitUntil: (work: Promise<unknown>) => void;
+  /** The pattern, for logs and metrics. */
+  route: string;
+  principal: Principal | undefined;
+  errorCode: string | undefined;
+}
+
+const REQUEST_ID = /^[A-Za-z0-9._:-]{1,128}$/;
+const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(?:-.*)?$/;
+const API_PREFIX = "/api/v1";
+export const UNMATCHED = "unmatched";
+
+/** `/api/v1/x` is `/v1/x`. */
+export function routedPath(pathname: string): string {
+  const isMirrored = pathname.startsWith(API_PREFIX) && (pathname.length === API_PREFIX.length || pathname[7] === "/");
+  return isMirrored ? pathname.slice(4) : pathname;
+}
+
+export function beginCall(services: Services, request: Request, context: ExecutionContext): Call {
+  const { random } = services;
+  const url = new URL(request.url);
+  const given = request.headers.get("x-request-id");
+  const trace = TRACEPARENT.exec(request.headers.get("traceparent") ?? "");
+  const traceId = trace?.[1] ?? random.hex(16);
+  const requestId = given !== null && REQUEST_ID.test(given) ? given : traceId;
+  return {
+    services,
+    request,
+    url,
+    path: routedPath(url.pathname),
+    startedMs: services.now(),
+    requestId,
+    traceId,
+    traceparent: `00-${traceId}-${random.hex(8)}-${trace?.[2] ?? "00"}`,
+    waitUntil: (work) => context.waitUntil(work),
+    route: UNMATCHED,
+    principal: undefined,
+    errorCode: undefined,
+  };
+}

@@ -1,0 +1,78 @@
+// The HTTP front of the Worker: authenticate, validate, route, answer. No business logic.
+// Guarantees: every request ends in an answer of the envelope, is counted by route pattern and, if asked for, logged in one
+// line without path, query, key or value. Must not: keep anything of one request for another but caches and counters.
+import type { Env } from "../../objects/env.ts";
+import { apiHeaders, errorAnswer } from "./answers.ts";
+import { beginCall, type Call } from "./call.ts";
+import { type Application, createApplication } from "./openapi.ts";
+import type { Route } from "./route.ts";
+import { allowedMethods, allRoutes, unroutedError } from "./routes.ts";
+import { createServices, type ServiceOverrides, type Services } from "./services.ts";
+
+const HOT_PATH = "/v1/key-value";
+const KNOWN_METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
+
+export interface Gateway {
+  readonly routes: readonly Route[];
+  readonly application: Application;
+  readonly services: Services;
+  handle(request: Request, context: ExecutionContext): Promise<Response>;
+}
+
+export function createGateway(env: Env, overrides?: ServiceOverrides): Gateway {
+  const services = createServices(env, overrides);
+  const routes = allRoutes(services);
+  const application = createApplication(
+    routes,
+    (call, json) => new Response(json, { headers: apiHeaders(call, { "cache-control": "no-cache" }) }),
+  );
+  const hot = new Map(
+    routes.filter(({ path }) => path === HOT_PATH).map((route) => [route.method.toUpperCase(), route]),
+  );
+  const dispatch = async (call: Call): Promise<Response> => {
+    const { method } = call.request;
+    if (method === "OPTIONS") return options(call, routes);
+    // The router costs as much as a read does; the busiest path is known by heart.
+    const direct = call.path === HOT_PATH ? hot.get(method === "HEAD" ? "GET" : method) : undefined;
+    if (!direct) return application.fetch(routable(call.request), { call });
+    call.route = HOT_PATH;
+    return direct.run(call, {});
+  };
+  const handle = async (request: Request, context: ExecutionContext): Promise<Response> => {
+    const call = beginCall(services, request, context);
+    let response: Response;
+    try {
+      response = await dispatch(call);
+    } catch (error) {
+      response = errorAnswer(call, error);
+    }
+    finish(call, response.status);
+    return request.method === "HEAD" && response.body ? new Response(null, response) : response;
+  };
+  return { routes, application, services, handle };
+}
+
+/** HEAD is a GET without its body. */
+function routable(request: Request): Request {
+  return request.method === "HEAD" ? new Request(request, { method: "GET" }) : request;
+}
+
+function options(call: Call, routes: readonly Route[]): Response {
+  const allow = allowedMethods(routes, call.path);
+  if (allow.length === 0) throw unroutedError(routes, "OPTIONS", call.path);
+  return new Response(null, { status: 204, headers: apiHeaders(call, { allow: allow.join(", ") }) });
+}
+
+function finish(call: Call, status: number): void {
+  const { services, request, route, errorCode } = call;
+  const method = KNOWN_METHODS.has(request.method) ? request.method : "OTHER";
+  const seconds = Math.max(0, services.now() - call.startedMs) / 1000;
+  services.meter.record({ route, method, status, code: errorCode, seconds });
+  if (services.settings.log.requests && services.log.isOn("info")) {
+    const { principal, requestId, traceId } = call;
+    const caller = principal?.kind === "tenant" ? principal.tenantId : principal?.kind;
+    const ms = Math.round(seconds * 1e6) / 1000;
+    services.log.info("request", { method, route, status, code: errorCode, ms, caller, requestId, traceId });
+  }
+  services.background.wake(call.waitUntil);
+}

@@ -1,0 +1,35 @@
+// Every bound of the gateway, with its unit and reason. What an operator may change is in cluster/settings.ts instead.
+
+/** A put's body beside the value: a key in escapes (6 KiB), a clock of 1024 entries, white space. Bytes. */
+export const BODY_OVERHEAD_BYTES = 256 * 1024;
+/** Bodies of administration routes. Bytes. */
+export const MAX_ADMIN_BODY_BYTES = 64 * 1024;
+/** Echoed in an error. Characters. */
+export const MAX_ECHO_CHARACTERS = 100;
+/** Problems listed in one answer. */
+export const MAX_ISSUES = 20;
+/** The Coordinator's own budget is 8 s (replication/limits.ts); this only bounds a Coordinator that is gone. Ms. */
+export const COORDINATOR_DEADLINE_MS = 10_000;
+/** A call to Directory or Tenant on behalf of a client. Ms. */
+export const ADMIN_DEADLINE_MS = 10_000;
+/** A tenant's view while a request waits for it; then the old view is used. Ms. */
+export const VIEW_DEADLINE_MS = 2000;
+/** From this age on a view is fetched again behind a request, so that requests seldom wait. Ms. */
+export const VIEW_REFRESH_MS = 1000;
+/** Pause after a failed fetch of a view that is still usable. Ms. */
+export const VIEW_RETRY_MS = 1000;
+/** Each part that readiness asks. Ms. */
+export const READY_DEADLINE_MS = 2000;
+/** Readiness, status and metrics are computed at most this often, so that asking cannot load the system. Ms. */
+export const PROBE_CACHE_MS = 1000;
+/** A gateway isolate hands its counters over this often while there are requests; far below the promised 30 s. Ms. */
+export const METRICS_REPORT_MS = 2000;
+/** Request log lines wait at most this long to be written together. Ms. */
+export const LOG_FLUSH_MS = 200;
+/** Lines written at once. */
+export const MAX_LOG_LINES = 64;
+export const MAX_IDEMPOTENCY_KEY_CHARACTERS = 255;
+/** Tenants described at once for a list. */
+export const DESCRIBE_AT_ONCE = 50;
+/** Bytes of randomness fetched at once: 256 write ids. */
+export const RANDOM_POOL_BYTES = 4096;

@@ -1,0 +1,110 @@
+// Every route of the gateway, once: the dispatcher, the OpenAPI document and the bad-input tests all read this list.
+import { PublicError } from "../wire/error-codes.ts";
+import { healthRoutes } from "./health.ts";
+import { deleteKeyValue, getKeyValue, putKeyValue } from "./key-value.ts";
+import { batchKeyValue } from "./key-value-batch.ts";
+import { metricsRoute } from "./metrics.ts";
+import type { Route } from "./route.ts";
+import { batchShape, keyValueSchemas, valueShape, writtenShape } from "./schemas-key-value.ts";
+import type { Services } from "./services.ts";
+import { sessionRoute } from "./session.ts";
+import { listStorageNodes } from "./storage-nodes.ts";
+import { createKey, listKeys, revokeKey } from "./tenant-keys.ts";
+import { changeTenant, createTenant, deleteTenant, getTenant, listTenants } from "./tenants.ts";
+
+const KEY_VALUE_PATH = "/v1/key-value";
+const BODY_ERRORS = ["malformedJson", "malformedClock", "payloadTooLarge", "unsupportedMediaType"] as const;
+const WRITE_ERRORS = [
+  "unknownOutcome",
+  "quorumUnavailable",
+  "overloaded",
+  "idempotencyKeyReused",
+  "tooManySiblings",
+] as const;
+
+function keyValueRoutes(services: Services): readonly Route[] {
+  const schemas = keyValueSchemas(services.settings.limits);
+  return [
+    {
+      method: "post",
+      path: KEY_VALUE_PATH,
+      summary: "Store a value",
+      access: "data",
+      body: schemas.put,
+      data: writtenShape,
+      errors: [...BODY_ERRORS, ...WRITE_ERRORS],
+      run: (call) => putKeyValue(call, schemas),
+    },
+    {
+      method: "get",
+      path: KEY_VALUE_PATH,
+      summary: "Read a value",
+      access: "data",
+      query: schemas.get,
+      data: valueShape,
+      errors: ["notFound", "quorumUnavailable", "dataCorrupt", "overloaded"],
+      run: (call) => getKeyValue(call, schemas),
+    },
+    {
+      method: "delete",
+      path: KEY_VALUE_PATH,
+      summary: "Delete a value; a body with the same fields is accepted too",
+      access: "data",
+      query: schemas.delete,
+      data: writtenShape,
+      errors: [...BODY_ERRORS, ...WRITE_ERRORS],
+      run: (call) => deleteKeyValue(call, schemas),
+    },
+    {
+      method: "post",
+      path: `${KEY_VALUE_PATH}/batch`,
+      summary: "Many independent operations; each has its own result",
+      access: "data",
+      body: schemas.batch,
+      data: batchShape,
+      errors: [...BODY_ERRORS, ...WRITE_ERRORS],
+      run: (call) => batchKeyValue(call, schemas),
+    },
+  ];
+}
+
+export function allRoutes(services: Services): readonly Route[] {
+  return [
+    ...keyValueRoutes(services),
+    createTenant,
+    listTenants,
+    getTenant,
+    changeTenant,
+    deleteTenant,
+    createKey,
+    listKeys,
+    revokeKey,
+    listStorageNodes,
+    ...healthRoutes(services),
+    metricsRoute(services),
+    sessionRoute,
+  ];
+}
+
+/** Matches a path against the patterns, whatever the method. */
+export function allowedMethods(routes: readonly Route[], path: string): readonly string[] {
+  const methods = new Set<string>();
+  for (const route of routes) {
+    if (!patternOf(route.path).test(path)) continue;
+    methods.add(route.method.toUpperCase());
+    if (route.method === "get") methods.add("HEAD");
+  }
+  if (methods.size > 0) methods.add("OPTIONS");
+  return [...methods].sort();
+}
+
+function patternOf(path: string): RegExp {
+  return new RegExp(`^${path.replace(/\{[a-z]+\}/g, "[^/]+")}$`);
+}
+
+/** `methodNotAllowed` for a known path, `notFound` for another. */
+export function unroutedError(routes: readonly Route[], method: string, path: string): PublicError {
+  const allow = allowedMethods(routes, path);
+  if (allow.length === 0) return new PublicError("notFound", "there is no such path");
+  return new PublicError("methodNotAllowed", `${method} is not possible here; allowed: ${allow.join(", ")}`, { allow });
+}

@@ -1,0 +1,37 @@
+// The way from the gateway to each object. One place, so that a cluster can route differently without the handlers knowing.
+import type { Env } from "../../objects/env.ts";
+import type { CoordinatorRpc, KeyValueReplicaRpc } from "../../objects/rpc.ts";
+import type { DirectoryAdminRpc, TenantAdminRpc } from "../../objects/tenancy-rpc.ts";
+
+/** A node's Coordinator by its zone; a single node has one. */
+const COORDINATOR_NAME = "z1";
+
+export class Stubs {
+  readonly #env: Env;
+  /** Ids are plain values and may be kept; stubs belong to the request that made them. */
+  #coordinatorId: DurableObjectId | undefined;
+
+  constructor(env: Env) {
+    this.#env = env;
+  }
+
+  coordinator(): CoordinatorRpc {
+    this.#coordinatorId ??= this.#env.COORDINATOR.idFromName(COORDINATOR_NAME);
+    return this.#env.COORDINATOR.get(this.#coordinatorId);
+  }
+
+  directory(): DirectoryAdminRpc {
+    const namespace = this.#env.DIRECTORY;
+    return namespace.get(namespace.idFromName("system")) as DirectoryAdminRpc;
+  }
+
+  tenant(tenant: number): TenantAdminRpc {
+    const namespace = this.#env.TENANT;
+    return namespace.get(namespace.idFromName(`t${tenant}`)) as TenantAdminRpc;
+  }
+
+  replica(nodeId: string): KeyValueReplicaRpc {
+    const namespace = this.#env.KEY_VALUE_REPLICA;
+    return namespace.get(namespace.idFromName(nodeId));
+  }
+}

@@ -1,0 +1,92 @@
+// Routes of a tenant's API keys: /v1/tenants/{id}/keys.
+import { type KeyInfo, unwrap } from "../../objects/tenancy-rpc.ts";
+import { success } from "./answers.ts";
+import { afterCursor, pageOf, pageQuery } from "./cursor.ts";
+import { reading, writing } from "./errors.ts";
+import { invalidRequest } from "./issues.ts";
+import { defineRoute, writeIdHeader } from "./route.ts";
+import { createdKeyShape, keyParams, keyShape, newKeyBody, pageShape, tenantParams } from "./schemas.ts";
+import { tenantNumber } from "./tenants.ts";
+
+function isoOrNull(atMs: number | null): string | null {
+  return atMs === null ? null : new Date(atMs).toISOString();
+}
+
+function shownKey({ keyId, name, scope, createdAtMs, expiresAtMs, revokedAtMs }: KeyInfo): Record<string, unknown> {
+  const createdAt = new Date(createdAtMs).toISOString();
+  return { keyId, name, scope, createdAt, expiresAt: isoOrNull(expiresAtMs), revokedAt: isoOrNull(revokedAtMs) };
+}
+
+function expiryOf(
+  body: { readonly expiresInSeconds?: number | undefined; readonly expiresAt?: string | undefined },
+  nowMs: number,
+): number | null {
+  if (body.expiresInSeconds !== undefined) return nowMs + body.expiresInSeconds * 1000;
+  if (body.expiresAt === undefined) return null;
+  const atMs = Date.parse(body.expiresAt);
+  if (atMs > nowMs) return atMs;
+  throw invalidRequest([{ path: "expiresAt", message: "is in the past", value: body.expiresAt }]);
+}
+
+export const createKey = defineRoute({
+  method: "post",
+  path: "/v1/tenants/{id}/keys",
+  summary: "Create an API key, which is shown once",
+  access: "ownTenant",
+  params: tenantParams,
+  body: newKeyBody,
+  data: createdKeyShape,
+  successStatus: 201,
+  errors: ["notFound", "conflict", "idempotencyKeyReused", "unknownOutcome", "malformedJson", "unsupportedMediaType"],
+  async handle(call, { params, body, mutation }) {
+    const { stubs, now, authenticator } = call.services;
+    const tenant = await tenantNumber(call, params.id);
+    const input = { name: body.name, scope: body.scope, expiresAtMs: expiryOf(body, now()) };
+    const headers = writeIdHeader(mutation);
+    const work = stubs.tenant(tenant).createKey(input, mutation);
+    const created = unwrap(await writing(work, "Tenant", headers["jade-write-id"]!));
+    authenticator.forget(params.id);
+    const data = { ...shownKey(created), apiKey: created.apiKey };
+    return success(call, { status: 201, message: "created", data, headers });
+  },
+});
+
+export const listKeys = defineRoute({
+  method: "get",
+  path: "/v1/tenants/{id}/keys",
+  summary: "List a tenant's API keys, without their secrets",
+  access: "ownTenant",
+  params: tenantParams,
+  query: pageQuery,
+  data: pageShape(keyShape),
+  errors: ["notFound"],
+  async handle(call, { params, query }) {
+    const tenant = await tenantNumber(call, params.id);
+    const after = afterCursor(query.cursor);
+    const rows = await reading(
+      call.services.stubs.tenant(tenant).listKeys({ after, limit: query.limit + 1 }),
+      "Tenant",
+    );
+    const data = pageOf(rows, query.limit, { name: (row) => row.keyId, item: shownKey });
+    return success(call, { message: "listed", data });
+  },
+});
+
+export const revokeKey = defineRoute({
+  method: "delete",
+  path: "/v1/tenants/{id}/keys/{key}",
+  summary: "Revoke an API key; refused everywhere within two seconds",
+  access: "ownTenant",
+  params: keyParams,
+  data: keyShape,
+  errors: ["notFound", "idempotencyKeyReused", "unknownOutcome"],
+  async handle(call, { params, mutation }) {
+    const { stubs, authenticator } = call.services;
+    const tenant = await tenantNumber(call, params.id);
+    const headers = writeIdHeader(mutation);
+    const work = stubs.tenant(tenant).revokeKey(params.key, mutation);
+    const revoked = unwrap(await writing(work, "Tenant", headers["jade-write-id"]!));
+    authenticator.forget(params.id);
+    return success(call, { message: "revoked", data: shownKey(revoked), headers });
+  },
+});

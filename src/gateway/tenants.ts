@@ -1,0 +1,153 @@
+// Routes of tenants: /v1/tenants and /v1/tenants/{id}.
+import { z } from "@hono/zod-openapi";
+import { type CreatedTenant, type TenantInfo, unwrap } from "../../objects/tenancy-rpc.ts";
+import { DEFAULT_REPLICATION_FACTOR } from "../access/limits.ts";
+import { maxReplicationFactor } from "../access/ring-start.ts";
+import { PublicError } from "../wire/error-codes.ts";
+import { success } from "./answers.ts";
+import type { Call } from "./call.ts";
+import { afterCursor, pageOf, pageQuery } from "./cursor.ts";
+import { reading, writing } from "./errors.ts";
+import { DESCRIBE_AT_ONCE } from "./limits.ts";
+import { defineRoute, writeIdHeader } from "./route.ts";
+import {
+  createdTenantShape,
+  newTenantBody,
+  pageShape,
+  tenantChangesBody,
+  tenantParams,
+  tenantShape,
+} from "./schemas.ts";
+
+/** Dates as ISO 8601. */
+export function shownTenant(info: TenantInfo): Record<string, unknown> {
+  const { tenantId, replicationFactor, defaultConsistency, conflictPolicy, displayName, createdAtMs } = info;
+  const createdAt = new Date(createdAtMs).toISOString();
+  return { tenantId, replicationFactor, defaultConsistency, conflictPolicy, displayName, createdAt };
+}
+
+function shownCreation(created: CreatedTenant): Record<string, unknown> {
+  return { ...shownTenant(created), keyId: created.keyId, apiKey: created.apiKey };
+}
+
+/** The number of the tenant of this name, or `notFound`. */
+export async function tenantNumber(call: Call, tenantId: string): Promise<number> {
+  const { principal, services } = call;
+  if (principal?.kind === "tenant" && principal.tenantId === tenantId) return principal.caller.tenant;
+  const tenant = await reading(services.stubs.directory().lookupTenant(tenantId), "Directory");
+  if (tenant === null) throw new PublicError("notFound", `there is no tenant "${tenantId}"`);
+  return tenant;
+}
+
+async function defaultReplicationFactor(call: Call): Promise<number> {
+  const { nodes } = await reading(call.services.stubs.directory().view(), "Directory");
+  return Math.min(DEFAULT_REPLICATION_FACTOR, maxReplicationFactor(nodes));
+}
+
+export const createTenant = defineRoute({
+  method: "post",
+  path: "/v1/tenants",
+  summary: "Create a tenant and its first API key, which is shown once",
+  access: "root",
+  body: newTenantBody,
+  data: createdTenantShape,
+  successStatus: 201,
+  errors: ["alreadyExists", "idempotencyKeyReused", "unknownOutcome", "malformedJson", "unsupportedMediaType"],
+  async handle(call, { body, mutation }) {
+    const { services } = call;
+    const input = {
+      tenantId: body.tenantId,
+      replicationFactor: body.replicationFactor ?? (await defaultReplicationFactor(call)),
+      defaultConsistency: body.defaultConsistency ?? services.settings.keyValue.defaultConsistency,
+      conflictPolicy: body.conflictPolicy ?? "siblings",
+      displayName: body.displayName ?? "",
+    } as const;
+    const headers = writeIdHeader(mutation);
+    const work = services.stubs.directory().createTenant(input, mutation);
+    const created = unwrap(await writing(work, "Directory", headers["jade-write-id"]!));
+    services.authenticator.forget(body.tenantId);
+    return success(call, { status: 201, message: "created", data: shownCreation(created), headers });
+  },
+});
+
+export const listTenants = defineRoute({
+  method: "get",
+  path: "/v1/tenants",
+  summary: "List tenants by name",
+  access: "root",
+  query: pageQuery,
+  data: pageShape(tenantShape),
+  errors: [],
+  async handle(call, { query }) {
+    const { stubs } = call.services;
+    const after = afterCursor(query.cursor);
+    const rows = await reading(stubs.directory().listTenants({ after, limit: query.limit + 1 }), "Directory");
+    const page = pageOf(rows, query.limit, { name: (row) => row.tenantId, item: (row) => row.tenant });
+    const items: Record<string, unknown>[] = [];
+    for (let start = 0; start < page.items.length; start += DESCRIBE_AT_ONCE) {
+      const group = page.items.slice(start, start + DESCRIBE_AT_ONCE);
+      const infos = await Promise.all(group.map((tenant) => reading(stubs.tenant(tenant).describe(), "Tenant")));
+      // A tenant deleted or not yet started since the names were read has no description.
+      for (const info of infos) if (info) items.push(shownTenant(info));
+    }
+    return success(call, { message: "listed", data: { items, cursor: page.cursor } });
+  },
+});
+
+export const getTenant = defineRoute({
+  method: "get",
+  path: "/v1/tenants/{id}",
+  summary: "Show a tenant",
+  access: "ownTenant",
+  params: tenantParams,
+  data: tenantShape,
+  errors: ["notFound"],
+  async handle(call, { params }) {
+    const tenant = await tenantNumber(call, params.id);
+    const info = await reading(call.services.stubs.tenant(tenant).describe(), "Tenant");
+    if (!info) throw new PublicError("notFound", `there is no tenant "${params.id}"`);
+    return success(call, { message: "found", data: shownTenant(info) });
+  },
+});
+
+export const changeTenant = defineRoute({
+  method: "patch",
+  path: "/v1/tenants/{id}",
+  summary: "Change a tenant's settings",
+  access: "ownTenant",
+  params: tenantParams,
+  body: tenantChangesBody,
+  data: tenantShape,
+  errors: ["notFound", "conflict", "idempotencyKeyReused", "unknownOutcome", "malformedJson", "unsupportedMediaType"],
+  async handle(call, { params, body, mutation }) {
+    const { services } = call;
+    if (call.principal?.kind !== "root" && body.replicationFactor !== undefined) {
+      throw new PublicError("forbidden", "replicationFactor is set by the root key", { requiredScope: "root" });
+    }
+    const tenant = await tenantNumber(call, params.id);
+    const changes = Object.fromEntries(Object.entries(body).filter(([, value]) => value !== undefined));
+    const headers = writeIdHeader(mutation);
+    const work = services.stubs.tenant(tenant).update(changes, mutation);
+    const info = unwrap(await writing(work, "Tenant", headers["jade-write-id"]!));
+    services.authenticator.forget(params.id);
+    return success(call, { message: "changed", data: shownTenant(info), headers });
+  },
+});
+
+export const deleteTenant = defineRoute({
+  method: "delete",
+  path: "/v1/tenants/{id}",
+  summary: "Delete a tenant with all its data; erasure goes on behind the answer",
+  access: "root",
+  params: tenantParams,
+  data: z.object({ tenantId: z.string(), erasure: z.enum(["running", "done"]) }),
+  errors: ["notFound", "idempotencyKeyReused", "unknownOutcome"],
+  async handle(call, { params, mutation }) {
+    const { services } = call;
+    const headers = writeIdHeader(mutation);
+    const work = services.stubs.directory().deleteTenant(params.id, mutation);
+    const data = unwrap(await writing(work, "Directory", headers["jade-write-id"]!));
+    services.authenticator.forget(params.id);
+    return success(call, { message: "deleted", data, headers });
+  },
+});

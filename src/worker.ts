@@ -1,0 +1,6 @@
+// The Worker's entry: the gateway and every object class. Nothing else.
+export { Coordinator } from "../objects/coordinator.ts";
+export { Directory } from "../objects/directory.ts";
+export { KeyValueReplica } from "../objects/key-value-replica.ts";
+export { Tenant } from "../objects/tenant.ts";
+export { default } from "./gateway/entry.ts";
