@@ -1,5 +1,5 @@
-// Times of the engine's hot calls in Node, SQLite excluded: `npx vitest bench` is not used, run: npx node --experimental-strip-types
-// src/storage/engine.bench.ts. Must not: be part of the checks.
+// Times of the engine's hot calls in Node, SQLite excluded. Run: npx node src/storage/engine.bench.ts (after the WASM build).
+// Must not: be part of the checks.
 
 import { readFileSync } from "node:fs";
 import { openEngine } from "./engine.ts";
@@ -11,7 +11,10 @@ import type { RowKey, SqlStorage } from "./types.ts";
 const sql: SqlStorage = { exec: () => [], transactionSync: (run) => run() };
 const kernels = createKernels(new WebAssembly.Module(readFileSync("dist/wasm/storage.wasm")));
 let seed = 1;
-const random = () => (seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0);
+const random = () => {
+  seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
+  return Math.imul(seed ^ (seed >>> 15), 0x2c1b3c6d) >>> 8;
+};
 const engine = openEngine({
   sql,
   blobs: new MemoryBlobStore(),
@@ -23,7 +26,7 @@ const engine = openEngine({
 
 const ROWS = 200_000;
 const keys: RowKey[] = Array.from({ length: ROWS }, (_, i) => ({
-  token: { hi: random(), lo: random() },
+  token: { hi: (random() << 8) >>> 0, lo: random() },
   tenant: i & 7,
   key: `user:profile:${i}`,
 }));

@@ -31,11 +31,11 @@ import {
   type EngineStats,
   type Kernels,
   type RecordKey,
+  type RepairableEngine,
   type RowKey,
   type ScanOptions,
   type ScanPage,
   type SqlStorage,
-  type StorageEngine,
   type SyncBlobStore,
 } from "./types.ts";
 
@@ -50,7 +50,7 @@ export interface EngineOptions {
   readonly limits?: Partial<EngineLimits>;
   /** First part of blob names: unique per object within the blob store; [A-Za-z0-9._-]. */
   readonly objectName: string;
-  /** Asked about purgeable rows; see {@link StorageEngine.put}. */
+  /** Asked about purgeable rows; see StorageEngine.put. */
   readonly shouldDrop?: ShouldDrop;
   readonly onCorrupt?: (range: CorruptRange) => void;
   /** Resolves when all writes so far are durable. Only needed where nothing like the output gate holds blob writes back. */
@@ -58,7 +58,7 @@ export interface EngineOptions {
 }
 
 /** Opens the store: reads the manifest, replays the log. The tables of migrations/storage.ts must exist. Throws CorruptLog. */
-export function openEngine(options: EngineOptions): StorageEngine {
+export function openEngine(options: EngineOptions): RepairableEngine {
   return new LsmEngine(options);
 }
 
@@ -102,7 +102,7 @@ function createState(options: EngineOptions): EngineState {
   };
 }
 
-class LsmEngine implements StorageEngine {
+class LsmEngine implements RepairableEngine {
   readonly #state: EngineState;
   readonly #maintenance: Maintenance;
   readonly #probe: Probe = createProbe(MAX_KEY_BYTES * 3);
@@ -268,6 +268,17 @@ class LsmEngine implements StorageEngine {
 
   erasuresPending(): readonly number[] {
     return [...this.#state.erased.pending];
+  }
+
+  discardCorrupt({ blob, section, kind }: CorruptRange): void {
+    const { runs } = kind === "row" ? this.#state.rows : this.#state.records;
+    for (const run of runs) {
+      const table = run.tables.find(({ info }) => info.name === blob);
+      if (table === undefined) continue;
+      table.discarded.add(section);
+      run.quarantined = false;
+      this.#maintenance.reconsider();
+    }
   }
 
   async scan(options: ScanOptions): Promise<ScanPage> {

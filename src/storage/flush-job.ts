@@ -62,6 +62,7 @@ async function* writeOrdered(state: EngineState, memtable: Memtable, options: Or
       writer.builder.appendRow(buffer, offset);
       sliceBytes += rowBytes(buffer, offset);
       if (writer.full) {
+        yield;
         await writer.writeTable();
         sliceBytes = state.limits.sliceBytes;
       }

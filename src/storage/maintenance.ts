@@ -51,6 +51,14 @@ export class Maintenance {
     this.#stalledRows = undefined;
   }
 
+  /** A run became readable again: everything is to be looked at anew. */
+  reconsider(): void {
+    this.#idleRows = undefined;
+    this.#idleRecords = undefined;
+    this.#stalledRows = undefined;
+    this.#stalledRecords = undefined;
+  }
+
   get due(): boolean {
     const { frozen, log, manifest, rows, records } = this.#state;
     return (
@@ -184,6 +192,8 @@ export class Maintenance {
     const { reader, erased } = this.#state;
     try {
       for (const table of run.tables) {
+        // What cannot be read and was given up may hold anything: rewriting leaves it out.
+        if (table.discarded.size > 0) return true;
         const meta = await reader.readMeta(table);
         for (const tenant of erased.pending) if (meta.holdsTenant(tenant)) return true;
       }

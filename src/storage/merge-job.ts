@@ -35,14 +35,17 @@ class MergeSource {
   async refill(): Promise<number> {
     if (this.block !== undefined && this.nextRow < this.block.rowCount) return 0;
     if (this.#stream.ended) return 0;
+    let next: Block | undefined;
     try {
-      this.block = await this.#stream.next();
+      next = await this.#stream.next();
     } catch (error) {
       if (error instanceof CorruptBlock) this.run.quarantined = true;
       throw error;
     }
+    if (next === undefined) return 0;
+    this.block = next;
     this.nextRow = 0;
-    return this.block.sizeBytes;
+    return next.sizeBytes;
   }
 
   get last(): boolean {
@@ -107,6 +110,7 @@ class Merge {
       if (sources.length === 0) break;
       this.#step(sources);
       if (this.#writer.full) {
+        yield;
         counters.compactionBytesWritten += await this.#writer.writeTable();
         this.#sliceBytes = limits.sliceBytes;
       }

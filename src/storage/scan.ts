@@ -87,8 +87,8 @@ class RunSource implements Source {
     let nextRow = 0;
     if (!this.#sought) await this.#stream.seek(this.#from);
     for (;;) {
-      if (this.#stream.ended) return false;
       const block = await this.#stream.next();
+      if (block === undefined) return false;
       nextRow = this.#sought ? 0 : block.lowerBound(this.#from);
       this.#sought = true;
       if (nextRow >= block.rowCount) continue;

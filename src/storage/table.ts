@@ -52,6 +52,8 @@ export class Table {
   readonly corrupt = new Set<number>();
   /** Sections reported, so that one bad block counts once. */
   readonly reported = new Set<number>();
+  /** Sections given up by the owner: their rows read as absent. */
+  readonly discarded = new Set<number>();
   readonly loading = new Map<number, Promise<void>>();
   /** Set when no manifest row names it any more. */
   retired = false;
@@ -99,6 +101,7 @@ export class TableReader {
    * (and undefined returned), or NotResident thrown where no list is given.
    */
   find(table: Table, probe: Probe, missing?: MissingSection[]): Uint8Array | undefined {
+    if (table.discarded.size > 0 && table.discarded.has(META_SECTION)) return undefined;
     const meta = table.meta ?? this.#meta(table, missing);
     if (meta === undefined) return undefined;
     meta.touched = true;
@@ -107,7 +110,7 @@ export class TableReader {
       return undefined;
     }
     const index = meta.blockFor(probe);
-    if (index < 0) return undefined;
+    if (index < 0 || table.discarded.has(index)) return undefined;
     const block = this.#block(table, index, missing);
     if (block === undefined) return undefined;
     const offset = block.find(probe);
@@ -292,8 +295,8 @@ function corruptRange(table: Table, section: number, meta: TableMeta | undefined
   });
   if (meta === undefined || section === META_SECTION) {
     const { firstHi: hi, firstLo: lo, firstTenant: tenant, firstKey: key } = table.info;
-    return { blob: name, kind, from: toRowKey({ hi, lo, tenant, key }), to: undefined, lastToken };
+    return { blob: name, section, kind, from: toRowKey({ hi, lo, tenant, key }), to: undefined, lastToken };
   }
   const next = section + 1 < meta.blockCount ? toRowKey(meta.firstOf(section + 1)) : undefined;
-  return { blob: name, kind, from: toRowKey(meta.firstOf(section)), to: next, lastToken };
+  return { blob: name, section, kind, from: toRowKey(meta.firstOf(section)), to: next, lastToken };
 }

@@ -132,6 +132,8 @@ export class CorruptLog extends Error {
 /** Rows whose stored copy is unreadable: [from, to) in row order, `to` undefined = to the table's last token (inclusive). */
 export interface CorruptRange {
   readonly blob: string;
+  /** Block number in the blob, -1 = its index (then the whole blob is unreadable). */
+  readonly section: number;
   readonly kind: "row" | "record";
   readonly from: RowKey | undefined;
   readonly to: RowKey | undefined;
@@ -172,6 +174,15 @@ export interface StorageEngine {
   /** Rows of one tenant in (token, key) order after `after`, for export and listing. Async: may read many blocks. */
   scan(options: ScanOptions): Promise<ScanPage>;
   stats(): EngineStats;
+}
+
+/** An engine whose unreadable blocks can be given up once their rows have been restored from elsewhere. */
+export interface RepairableEngine extends StorageEngine {
+  /**
+   * The rows of `range` have been put again from other replicas: reads of rows that were not put find nothing from now on instead
+   * of throwing, and maintenance may rewrite the run. Not durable: after a restart an unreadable block is reported again.
+   */
+  discardCorrupt(range: CorruptRange): void;
 }
 
 export interface ScanOptions {

@@ -5,7 +5,7 @@ import { type EngineOptions, openEngine } from "../../../src/storage/engine.ts";
 import { referenceKernels } from "../../../src/storage/kernels.reference.ts";
 import { type EngineLimits, SERVER_LIMITS } from "../../../src/storage/limits.ts";
 import { SqliteBlobStore } from "../../../src/storage/sqlite-blob-store.ts";
-import type { RowKey, StorageEngine } from "../../../src/storage/types.ts";
+import type { RepairableEngine, RowKey } from "../../../src/storage/types.ts";
 import { NodeSql } from "./node-sql.ts";
 
 /** Limits small enough that a few hundred rows pass through every stage. */
@@ -62,14 +62,14 @@ export class Fixture {
   readonly sql = new NodeSql();
   readonly overrides: Partial<EngineOptions>;
   nowMs = 1_000_000;
-  engine: StorageEngine;
+  engine: RepairableEngine;
 
   constructor(overrides: Partial<EngineOptions> = {}) {
     this.overrides = overrides;
     this.engine = this.open();
   }
 
-  open(): StorageEngine {
+  open(): RepairableEngine {
     const random = seededRandom(this.sql.database.prepare("SELECT 1").all().length + this.nowMs);
     this.engine = openEngine({
       sql: this.sql,
@@ -85,13 +85,13 @@ export class Fixture {
   }
 
   /** The turn ends, the process starts again. */
-  restart(): StorageEngine {
+  restart(): RepairableEngine {
     this.sql.endTurn();
     return this.open();
   }
 
   /** The process dies in the turn and starts again. */
-  crash(): StorageEngine {
+  crash(): RepairableEngine {
     this.sql.crash();
     return this.open();
   }
