@@ -86,6 +86,24 @@ describe("dying", () => {
     await server.waitFor(() => /answers again after \d+ ms/.test(server.stderr));
   });
 
+  it("keeps what was acknowledged before kill -9", async () => {
+    const key = `jdb.root.${"x".repeat(43)}`;
+    const server = await ServeProcess.ready(dir, { env: { JADE_ROOT_KEY: key } });
+    const call = async (path: string, token: string, body?: unknown) => {
+      const response = await fetch(`${server.url}/v1/${path}`, {
+        method: body === undefined ? "GET" : "POST",
+        headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      });
+      return ((await response.json()) as { readonly data: Readonly<Record<string, unknown>> }).data;
+    };
+    const token = String((await call("tenants", key, { tenantId: "acme" }))["apiKey"]);
+    await call("key-value", token, { key: "a", value: { n: 1 }, consistency: "all" });
+    process.kill(workerdPid(dir), "SIGKILL");
+    await server.waitFor(() => /answers again/.test(server.stderr));
+    expect(await call("key-value?key=a", token)).toMatchObject({ key: "a", value: { n: 1 } });
+  });
+
   it("a supervisor killed by -9 takes workerd along, and the next start takes over", async () => {
     const first = await ServeProcess.ready(dir);
     const workerd = workerdPid(dir);
