@@ -1,6 +1,6 @@
 // JadeClient: one object for one server and one API key.
 // Guarantees: nothing is connected before the first call; `close()` ends every call and connection.
-import { isJadeError, JadeError } from "./errors.ts";
+import { isAccessDenied, isJadeError, type JadeError } from "./errors.ts";
 import { HttpClient } from "./http.ts";
 import { KeyValue } from "./key-value.ts";
 import { HttpKeyValue } from "./key-value-http.ts";
@@ -72,12 +72,15 @@ export class JadeClient {
   }
 }
 
-/** A WebSocket does not show the status it was refused with: the same path over HTTP does. 426 = the key is fine. */
+/**
+ * A WebSocket does not show the status it was refused with. A read without a key does: the API key is judged first, so that
+ * anything but a refusal of it says nothing about the session.
+ */
 async function whySessionFails(http: HttpClient): Promise<JadeError | undefined> {
   try {
-    await http.call({ method: "GET", path: "/v1/session", attempts: 1, timeoutMs: DIAGNOSE_TIMEOUT_MS });
+    await http.call({ method: "GET", path: "/v1/key-value", attempts: 1, timeoutMs: DIAGNOSE_TIMEOUT_MS });
   } catch (error) {
-    if (error instanceof JadeError && !error.retryable && error.code !== "upgradeRequired") return error;
+    if (isAccessDenied(error)) return error;
   }
   return undefined;
 }

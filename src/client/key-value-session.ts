@@ -1,11 +1,12 @@
 // Key-value calls over the session.
 // Guarantees: the same results and errors as over HTTP.
 import { clockFromMap, MalformedClock } from "../wire/clock.ts";
+import { bodyHashOf } from "./body-hash.ts";
 import { JadeError } from "./errors.ts";
 import type { KeyValueTransport, PlainOperation, ReadCall, WriteCall } from "./key-value.ts";
 import type { ResolvedOptions } from "./options.ts";
 import type { Session } from "./session.ts";
-import { SessionCall } from "./session-call.ts";
+import { SessionCall, type SessionCallInput } from "./session-call.ts";
 import type { BatchOptions, BatchResult, ClockMap, GetResult, WriteResult } from "./types.ts";
 import { fromHex, WriteIdSource, writeIdFrom } from "./write-id.ts";
 
@@ -33,20 +34,33 @@ export class SessionKeyValue implements KeyValueTransport {
   }
 
   write(call: WriteCall): Promise<WriteResult> {
+    try {
+      const value = call.json === undefined ? undefined : encoder.encode(call.json);
+      const clock = parsedClock(call.clock);
+      if (call.writeId === undefined || call.mayHaveBeenSent === false) return this.#send(call, { value, clock });
+      // The user's own id, perhaps used before: the server asks a majority, and refuses it with another body.
+      const { op, key } = call;
+      return bodyHashOf({ op, key, value, clock }).then((bodyHash) => this.#send(call, { value, clock, bodyHash }));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  #send(call: WriteCall, body: Pick<SessionCallInput, "value" | "clock" | "bodyHash">): Promise<WriteResult> {
     return new Promise((resolve, reject) => {
-      const { op, key, writeId, signal } = call;
       this.#session.submit(
         new SessionCall({
-          op,
-          key,
+          op: call.op,
+          key: call.key,
           consistency: call.consistency ?? this.#options.consistency,
-          writeId: writeId === undefined ? this.#writeIds.next() : fromHex(writeId),
-          isRetry: writeId !== undefined && call.mayHaveBeenSent !== false,
-          clock: parsedClock(call.clock),
-          value: call.json === undefined ? undefined : encoder.encode(call.json),
+          writeId: call.writeId === undefined ? this.#writeIds.next() : fromHex(call.writeId),
+          isRetry: body.bodyHash !== undefined,
+          bodyHash: body.bodyHash,
+          clock: body.clock,
+          value: body.value,
           isRaw: false,
           deadlineMs: this.#deadlineMs(call.timeoutMs),
-          signal,
+          signal: call.signal,
           resolve,
           reject,
         }),

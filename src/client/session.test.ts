@@ -8,7 +8,7 @@ import type { ClientOptions } from "./options.ts";
 function setUp(options: Partial<ClientOptions> = {}) {
   const server = fakeServer();
   const runtime = new FakeRuntime();
-  const { fetch, calls } = fakeFetch([[426, failure("upgradeRequired")]]);
+  const { fetch, calls } = fakeFetch([[400, failure("invalidRequest")]]);
   const { WebSocket } = server;
   const client = new JadeClient({
     url: "http://db:1/",

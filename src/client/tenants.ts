@@ -9,6 +9,7 @@ export interface TenantInput {
   readonly replicationFactor?: number | undefined;
   readonly defaultConsistency?: Consistency | undefined;
   readonly conflictPolicy?: ConflictPolicy | undefined;
+  readonly displayName?: string | undefined;
 }
 
 export type TenantChanges = Omit<TenantInput, "tenantId">;
@@ -18,9 +19,13 @@ export interface TenantInfo {
   readonly replicationFactor: number;
   readonly defaultConsistency: Consistency;
   readonly conflictPolicy: ConflictPolicy;
+  readonly displayName: string;
+  /** ISO 8601. */
+  readonly createdAt: string;
 }
 
 export interface CreatedTenant extends TenantInfo {
+  readonly keyId: string;
   /** The tenant's first key, of scope admin. Shown once. */
   readonly apiKey: string;
 }
@@ -136,7 +141,7 @@ export class Tenants {
     });
   }
 
-  /** Deletes the tenant with all its data. */
+  /** Deletes the tenant: its keys stop working at once, its data is erased behind the answer. */
   async delete(tenantId: string, options: MutationOptions = {}): Promise<void> {
     await this.#http.call({ ...options, method: "DELETE", path: tenantPath(tenantId) });
   }
