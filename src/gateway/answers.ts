@@ -1,6 +1,7 @@
 // The envelope of every answer (DESIGN 7), and the headers that go with it.
 // Guarantees: an unknown error is answered as `internal` without its text, and logged whole; values are spliced in as raw bytes.
 // Must not: parse or re-encode a value.
+import { hexOf } from "../access/api-key.ts";
 import { ERROR_CODES, type ErrorCode, type PublicError } from "../wire/error-codes.ts";
 import type { Call } from "./call.ts";
 import { publicErrorOf } from "./errors.ts";
@@ -22,6 +23,7 @@ export function apiHeaders(call: Call, extra?: Extra, contentType = "application
     "x-request-id": call.requestId,
     traceparent: call.traceparent,
   };
+  if (call.writeId) headers["jade-write-id"] = hexOf(call.writeId);
   if (call.url.protocol === "https:") headers["strict-transport-security"] = "max-age=31536000";
   return extra ? Object.assign(headers, extra) : headers;
 }
@@ -34,17 +36,16 @@ export interface Success {
   readonly message: string;
   readonly data: unknown;
   readonly status?: number;
-  readonly headers?: Extra;
 }
 
-export function success(call: Call, { message, data, status = 200, headers }: Success): Response {
-  return successText(call, { message, data: JSON.stringify(data), status, ...(headers ? { headers } : {}) });
+export function success(call: Call, { message, data, status = 200 }: Success): Response {
+  return successText(call, { message, data: JSON.stringify(data), status });
 }
 
 /** `data` is JSON text already. */
 export function successText(call: Call, answer: Omit<Success, "data"> & { readonly data: string }): Response {
   const body = `{"status":"success","message":"${answer.message}","data":${answer.data},"timestamp":"${timestampOf(call)}"}`;
-  return new Response(body, { status: answer.status ?? 200, headers: apiHeaders(call, answer.headers) });
+  return new Response(body, { status: answer.status ?? 200, headers: apiHeaders(call) });
 }
 
 /** `pieces` = text and raw bytes in turns that make up `data`. */

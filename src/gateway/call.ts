@@ -18,6 +18,8 @@ export interface Call {
   route: string;
   principal: Principal | undefined;
   errorCode: string | undefined;
+  /** Of a mutation, once it is known; every answer from then on carries it, errors too. */
+  writeId: Uint8Array | undefined;
 }
 
 const REQUEST_ID = /^[A-Za-z0-9._:-]{1,128}$/;
@@ -51,5 +53,6 @@ export function beginCall(services: Services, request: Request, context: Executi
     route: UNMATCHED,
     principal: undefined,
     errorCode: undefined,
+    writeId: undefined,
   };
 }

@@ -1,6 +1,7 @@
 // A frame to the Coordinator and its answers back.
 // Guarantees: every request of the frame gets an answer or the whole call throws; a write whose answer is lost is `unknownOutcome`.
 import { withDeadline } from "../../objects/with-deadline.ts";
+import { hexOf } from "../access/api-key.ts";
 import type { Caller } from "../access/types.ts";
 import { ByteWriter } from "../wire/bytes.ts";
 import { clockToMap } from "../wire/clock.ts";
@@ -8,7 +9,6 @@ import { isErrorCode, PublicError } from "../wire/error-codes.ts";
 import { readAnswers, type SessionAnswer, type SessionRequest, writeRequest } from "../wire/session.ts";
 import type { Call } from "./call.ts";
 import { COORDINATOR_DEADLINE_MS } from "./limits.ts";
-import { writeIdText } from "./write-identity.ts";
 
 const FRAME_OVERHEAD_BYTES = 256;
 
@@ -34,7 +34,7 @@ export async function callCoordinator(
   } catch (error) {
     const { requestId, traceId, route } = call;
     call.services.log.warn("coordinator call failed", { requestId, traceId, route }, error);
-    throw lostAnswer(requests);
+    throw lostAnswer(call, requests);
   }
   const answers: SessionAnswer[] = new Array(requests.length);
   for (const answer of readAnswers(frame)) answers[answer.id] = answer;
@@ -43,11 +43,13 @@ export async function callCoordinator(
   return answers;
 }
 
-function lostAnswer(requests: readonly SessionRequest[]): PublicError {
-  const write = requests.find((request) => request.writeId);
-  if (!write?.writeId) return new PublicError("unavailable", "the coordinator did not answer");
+/** The id to repeat with is the call's: a batch's items derive theirs from it. */
+function lostAnswer(call: Call, requests: readonly SessionRequest[]): PublicError {
+  if (!call.writeId || requests.every(({ op }) => op === "get")) {
+    return new PublicError("unavailable", "the coordinator did not answer");
+  }
   const message = "the coordinator did not answer: the write may or may not have been applied";
-  return new PublicError("unknownOutcome", message, { writeId: writeIdText(write.writeId) });
+  return new PublicError("unknownOutcome", message, { writeId: hexOf(call.writeId) });
 }
 
 /** A refused or failed request as the error its client gets. */
@@ -62,6 +64,6 @@ export function answerError(
   }
   const code = isErrorCode(answer.code) ? answer.code : "internal";
   const details =
-    writeId && code === "unknownOutcome" ? { ...answer.details, writeId: writeIdText(writeId) } : answer.details;
+    writeId && code === "unknownOutcome" ? { ...answer.details, writeId: hexOf(writeId) } : answer.details;
   return new PublicError(code, answer.message, details);
 }

@@ -15,7 +15,7 @@ import { answerError, callCoordinator } from "./coordinator-call.ts";
 import { invalidRequest, parseWith } from "./issues.ts";
 import { checkedValue, optionalClock, requireFailure, valuePieces } from "./key-value.ts";
 import type { KeyValueSchemas } from "./schemas-key-value.ts";
-import { bodyHashOf, itemIdsOf, type WriteIdentity, writeIdentityOf, writeIdText } from "./write-identity.ts";
+import { bodyHashOf, itemIdsOf, type WriteIdentity, writeIdentityOf } from "./write-identity.ts";
 
 type Operation = Omit<SessionRequest, "id" | "op"> & { readonly op: "put" | "get" | "delete" };
 
@@ -111,8 +111,7 @@ function batchAnswer(
     pieces.push(...resultPieces(request, answers[index]!, batchId), "}");
   }
   pieces.push(`]},"timestamp":"${timestampOf(call)}"}`);
-  const extra = batchId ? { "jade-write-id": writeIdText(batchId) } : undefined;
-  return new Response(joinPieces(pieces), { headers: apiHeaders(call, extra) });
+  return new Response(joinPieces(pieces), { headers: apiHeaders(call) });
 }
 
 function resultPieces(request: SessionRequest, answer: SessionAnswer, batchId: Uint8Array | undefined) {

@@ -15,7 +15,7 @@ import { invalidRequest, parseWith } from "./issues.ts";
 import { BODY_OVERHEAD_BYTES, MAX_ADMIN_BODY_BYTES } from "./limits.ts";
 import { parseQuery } from "./query.ts";
 import type { KeyValueSchemas } from "./schemas-key-value.ts";
-import { bodyHashOf, type WriteIdentity, writeIdentityOf, writeIdText } from "./write-identity.ts";
+import { bodyHashOf, type WriteIdentity, writeIdentityOf } from "./write-identity.ts";
 
 export function checkedValue(value: Uint8Array, limits: Settings["limits"], path: string): Uint8Array {
   if (value.length <= limits.maxValueBytes) return value;
@@ -90,7 +90,6 @@ async function write(
   return successText(call, {
     message: operation.op === "put" ? "stored" : "deleted",
     data: `{"key":${JSON.stringify(operation.key)},"vectorClock":${JSON.stringify(clockToMap(answer.clock))}}`,
-    headers: { "jade-write-id": writeIdText(writeId) },
   });
 }
 

@@ -3,7 +3,7 @@
 import type { RouteConfig } from "@hono/zod-openapi";
 import { z } from "@hono/zod-openapi";
 import type { Mutation } from "../../objects/tenancy-rpc.ts";
-import { hexOf, sha256Hex } from "../access/api-key.ts";
+import { sha256Hex } from "../access/api-key.ts";
 import { ERROR_CODES, type ErrorCode } from "../wire/error-codes.ts";
 import { type Access, authenticate, bearerToken, requireAccess } from "./access.ts";
 import { readJsonBody } from "./body.ts";
@@ -85,10 +85,6 @@ async function mutationOf(call: Call, json: unknown): Promise<Mutation> {
   const { writeId } = await writeIdentityOf(call, scope);
   const text = `${call.request.method}\0${call.path}\0${json === undefined ? "" : JSON.stringify(json)}`;
   return { writeId, bodyHash: await sha256Hex(text) };
-}
-
-export function writeIdHeader(mutation: Mutation): Record<string, string> {
-  return { "jade-write-id": hexOf(mutation.writeId) };
 }
 
 const errorShape = z

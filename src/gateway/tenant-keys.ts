@@ -1,10 +1,11 @@
 // Routes of a tenant's API keys: /v1/tenants/{id}/keys.
 import { type KeyInfo, unwrap } from "../../objects/tenancy-rpc.ts";
+import { hexOf } from "../access/api-key.ts";
 import { success } from "./answers.ts";
 import { afterCursor, pageOf, pageQuery } from "./cursor.ts";
 import { reading, writing } from "./errors.ts";
 import { invalidRequest } from "./issues.ts";
-import { defineRoute, writeIdHeader } from "./route.ts";
+import { defineRoute } from "./route.ts";
 import { createdKeyShape, keyParams, keyShape, newKeyBody, pageShape, tenantParams } from "./schemas.ts";
 import { tenantNumber } from "./tenants.ts";
 
@@ -42,12 +43,11 @@ export const createKey = defineRoute({
     const { stubs, now, authenticator } = call.services;
     const tenant = await tenantNumber(call, params.id);
     const input = { name: body.name, scope: body.scope, expiresAtMs: expiryOf(body, now()) };
-    const headers = writeIdHeader(mutation);
     const work = stubs.tenant(tenant).createKey(input, mutation);
-    const created = unwrap(await writing(work, "Tenant", headers["jade-write-id"]!));
+    const created = unwrap(await writing(work, "Tenant", hexOf(mutation.writeId)));
     authenticator.forget(params.id);
     const data = { ...shownKey(created), apiKey: created.apiKey };
-    return success(call, { status: 201, message: "created", data, headers });
+    return success(call, { status: 201, message: "created", data });
   },
 });
 
@@ -83,10 +83,9 @@ export const revokeKey = defineRoute({
   async handle(call, { params, mutation }) {
     const { stubs, authenticator } = call.services;
     const tenant = await tenantNumber(call, params.id);
-    const headers = writeIdHeader(mutation);
     const work = stubs.tenant(tenant).revokeKey(params.key, mutation);
-    const revoked = unwrap(await writing(work, "Tenant", headers["jade-write-id"]!));
+    const revoked = unwrap(await writing(work, "Tenant", hexOf(mutation.writeId)));
     authenticator.forget(params.id);
-    return success(call, { message: "revoked", data: shownKey(revoked), headers });
+    return success(call, { message: "revoked", data: shownKey(revoked) });
   },
 });

@@ -1,6 +1,7 @@
 // Routes of tenants: /v1/tenants and /v1/tenants/{id}.
 import { z } from "@hono/zod-openapi";
 import { type CreatedTenant, type TenantInfo, unwrap } from "../../objects/tenancy-rpc.ts";
+import { hexOf } from "../access/api-key.ts";
 import { DEFAULT_REPLICATION_FACTOR } from "../access/limits.ts";
 import { maxReplicationFactor } from "../access/ring-start.ts";
 import { PublicError } from "../wire/error-codes.ts";
@@ -9,7 +10,7 @@ import type { Call } from "./call.ts";
 import { afterCursor, pageOf, pageQuery } from "./cursor.ts";
 import { reading, writing } from "./errors.ts";
 import { DESCRIBE_AT_ONCE } from "./limits.ts";
-import { defineRoute, writeIdHeader } from "./route.ts";
+import { defineRoute } from "./route.ts";
 import {
   createdTenantShape,
   newTenantBody,
@@ -62,11 +63,10 @@ export const createTenant = defineRoute({
       conflictPolicy: body.conflictPolicy ?? "siblings",
       displayName: body.displayName ?? "",
     } as const;
-    const headers = writeIdHeader(mutation);
     const work = services.stubs.directory().createTenant(input, mutation);
-    const created = unwrap(await writing(work, "Directory", headers["jade-write-id"]!));
+    const created = unwrap(await writing(work, "Directory", hexOf(mutation.writeId)));
     services.authenticator.forget(body.tenantId);
-    return success(call, { status: 201, message: "created", data: shownCreation(created), headers });
+    return success(call, { status: 201, message: "created", data: shownCreation(created) });
   },
 });
 
@@ -126,11 +126,10 @@ export const changeTenant = defineRoute({
     }
     const tenant = await tenantNumber(call, params.id);
     const changes = Object.fromEntries(Object.entries(body).filter(([, value]) => value !== undefined));
-    const headers = writeIdHeader(mutation);
     const work = services.stubs.tenant(tenant).update(changes, mutation);
-    const info = unwrap(await writing(work, "Tenant", headers["jade-write-id"]!));
+    const info = unwrap(await writing(work, "Tenant", hexOf(mutation.writeId)));
     services.authenticator.forget(params.id);
-    return success(call, { message: "changed", data: shownTenant(info), headers });
+    return success(call, { message: "changed", data: shownTenant(info) });
   },
 });
 
@@ -144,10 +143,9 @@ export const deleteTenant = defineRoute({
   errors: ["notFound", "idempotencyKeyReused", "unknownOutcome"],
   async handle(call, { params, mutation }) {
     const { services } = call;
-    const headers = writeIdHeader(mutation);
     const work = services.stubs.directory().deleteTenant(params.id, mutation);
-    const data = unwrap(await writing(work, "Directory", headers["jade-write-id"]!));
+    const data = unwrap(await writing(work, "Directory", hexOf(mutation.writeId)));
     services.authenticator.forget(params.id);
-    return success(call, { message: "deleted", data, headers });
+    return success(call, { message: "deleted", data });
   },
 });

@@ -1,7 +1,7 @@
 // Write ids (DESIGN 3): from the client's Idempotency-Key, or made here.
 // Guarantees: the same key of the same tenant gives the same id; ids of a batch's items are distinct and follow from the batch's.
 // Must not: trust a header for more than it says: only an SDK's random 32-hex id may claim to be a first attempt.
-import { hexOf, sha256 } from "../access/api-key.ts";
+import { sha256 } from "../access/api-key.ts";
 import { ByteWriter } from "../wire/bytes.ts";
 import { type Clock, writeClock } from "../wire/clock.ts";
 import { BODY_HASH_BYTES, WRITE_ID_BYTES } from "../wire/session.ts";
@@ -48,16 +48,21 @@ function fromHex(hex: string): Uint8Array {
   return bytes;
 }
 
-/** `scope` = the tenant's id, or `` for the root. */
-export function writeIdentityOf(call: Call, scope: string): WriteIdentity | Promise<WriteIdentity> {
+/** `scope` = the tenant's id, or `` for the root. Also names the write in the call's answer. */
+export async function writeIdentityOf(call: Call, scope: string): Promise<WriteIdentity> {
+  const identity = await identityOf(call, scope);
+  call.writeId = identity.writeId;
+  return identity;
+}
+
+function identityOf(call: Call, scope: string): WriteIdentity | Promise<WriteIdentity> {
   const key = idempotencyKey(call.request);
   const attempt = attemptOf(call.request);
   if (key === undefined) {
     return { writeId: call.services.random.bytes(WRITE_ID_BYTES), isRetry: false, isVoted: false };
   }
   if (!HEX_ID.test(key)) return hashedIdentity(scope, key);
-  const isSdk = attempt > 0;
-  return { writeId: fromHex(key), isRetry: attempt !== 1, isVoted: !isSdk };
+  return { writeId: fromHex(key), isRetry: attempt !== 1, isVoted: attempt === 0 };
 }
 
 async function hashedIdentity(scope: string, key: string): Promise<WriteIdentity> {
@@ -99,8 +104,4 @@ export async function bodyHashOf(operations: readonly HashedOperation[]): Promis
     if (clock) writeClock(writer, clock);
   }
   return (await sha256(writer.view())).subarray(0, BODY_HASH_BYTES);
-}
-
-export function writeIdText(writeId: Uint8Array): string {
-  return hexOf(writeId);
 }

@@ -12,7 +12,66 @@ const counter = (help: string): MetricInfo => ({ kind: "counter", help });
 const gauge = (help: string): MetricInfo => ({ kind: "gauge", help });
 const histogram = (help: string): MetricInfo => ({ kind: "histogram", help });
 
+/** src/cluster and src/replication, counted by the Coordinator. */
+const COORDINATOR: Readonly<Record<string, MetricInfo>> = {
+  jade_kv_puts_total: counter("Puts coordinated."),
+  jade_kv_gets_total: counter("Gets coordinated."),
+  jade_kv_deletes_total: counter("Deletes coordinated."),
+  jade_kv_errors_total: counter("Operations answered with an error."),
+  jade_kv_read_repairs_total: counter("Stale replicas repaired behind a read."),
+  jade_kv_corrupt_reads_total: counter("Reads that met a corrupt block on a replica."),
+  jade_kv_hints_requested_total: counter("Hints asked for because a replica was unreachable."),
+  jade_kv_hints_lost_total: counter("Hints that no replica could keep."),
+  jade_kv_unknown_outcomes_total: counter("Writes whose outcome could not be told."),
+  jade_kv_requests_in_flight: gauge("Operations under way."),
+  jade_sessions_open: gauge("WebSocket sessions open."),
+  jade_replica_frames_total: counter("Frames sent to a storage node."),
+  jade_replica_operations_total: counter("Operations sent to a storage node."),
+  jade_replica_failures_total: counter("Frames to a storage node that failed."),
+  jade_replica_timeouts_total: counter("Frames to a storage node that got no answer in time."),
+  jade_replica_breaker_open: gauge("1 while a storage node is not asked because it failed."),
+};
+
+/** Counted by each storage node. */
+const REPLICA: Readonly<Record<string, MetricInfo>> = {
+  jade_kv_stamps_total: counter("Writes given a version by this node."),
+  jade_kv_merges_total: counter("States of other nodes merged."),
+  jade_kv_replica_reads_total: counter("Reads answered by this node."),
+  jade_kv_repeated_writes_total: counter("Writes recognised as repeated by their write id."),
+  jade_kv_refusals_total: counter("Writes refused by this node."),
+  jade_kv_hints_stored_total: counter("Hints kept for unreachable nodes."),
+  jade_kv_hints_refused_total: counter("Hints refused because the bound was reached."),
+  jade_kv_hints_delivered_total: counter("Hints handed over to their node."),
+  jade_kv_hints_expired_total: counter("Hints dropped because they grew too old."),
+  jade_kv_hints_pending: gauge("Hints waiting for their node."),
+  jade_storage_database_bytes: gauge("Size of the node's SQLite."),
+  jade_storage_memtable_bytes: gauge("Newest rows in memory."),
+  jade_storage_memtable_rows: gauge("Newest rows in memory."),
+  jade_storage_log_bytes: gauge("Commit log not yet covered by tables."),
+  jade_storage_table_count: gauge("Tables (SSTables)."),
+  jade_storage_table_bytes: gauge("Bytes of the tables."),
+  jade_storage_table_rows: gauge("Rows of the tables, superseded ones included."),
+  jade_storage_record_segment_count: gauge("Segments of idempotency records."),
+  jade_storage_record_segment_bytes: gauge("Bytes of idempotency records."),
+  jade_storage_block_cache_bytes: gauge("Table blocks in memory."),
+  jade_storage_row_cache_bytes: gauge("Recently read rows in memory."),
+  jade_storage_block_cache_hits_total: counter("Blocks found in memory."),
+  jade_storage_block_cache_misses_total: counter("Blocks read from the blob store."),
+  jade_storage_row_cache_hits_total: counter("Rows found in the row cache."),
+  jade_storage_row_cache_misses_total: counter("Rows not in the row cache."),
+  jade_storage_bloom_skips_total: counter("Tables not read because their bloom filter said no."),
+  jade_storage_commits_total: counter("Group commits."),
+  jade_storage_commit_bytes_total: counter("Bytes committed to the log."),
+  jade_storage_flushes_total: counter("Memtables written as tables."),
+  jade_storage_compactions_total: counter("Merges of tables finished."),
+  jade_storage_compaction_bytes_read_total: counter("Bytes read by merges."),
+  jade_storage_compaction_bytes_written_total: counter("Bytes written by merges."),
+  jade_storage_corrupt_blocks_total: counter("Blocks whose checksum did not match."),
+};
+
 export const METRICS: Readonly<Record<string, MetricInfo>> = {
+  ...COORDINATOR,
+  ...REPLICA,
   jade_http_requests_total: counter("HTTP requests answered, by route pattern, method and status."),
   jade_http_errors_total: counter("HTTP requests answered with an error, by route pattern and error code."),
   jade_http_request_duration_seconds: histogram("Time from the request's arrival to its answer, by route pattern."),
