@@ -3,6 +3,7 @@
 // Must not: touch newer memtables.
 
 import { BucketOrder } from "./bucket-order.ts";
+import { ROW_COST_BYTES } from "./limits.ts";
 import type { Memtable } from "./memtable.ts";
 import { rowBytes, rowTenant } from "./row-format.ts";
 import { Run, type RunSet } from "./run-set.ts";
@@ -60,7 +61,7 @@ async function* writeOrdered(state: EngineState, memtable: Memtable, options: Or
       const offset = arena.offsetAt(position);
       if (state.erased.all.has(rowTenant(buffer, offset))) continue;
       writer.builder.appendRow(buffer, offset);
-      sliceBytes += rowBytes(buffer, offset);
+      sliceBytes += rowBytes(buffer, offset) + ROW_COST_BYTES;
       if (writer.full) {
         yield;
         await writer.writeTable();

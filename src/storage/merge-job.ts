@@ -6,6 +6,7 @@
 import type { Block } from "./block.ts";
 import { BlockStream } from "./block-stream.ts";
 import type { Job } from "./flush-job.ts";
+import { ROW_COST_BYTES } from "./limits.ts";
 import { decodeKey, rowHi, rowKeyBytes, rowLo, rowTenant, rowValue } from "./row-format.ts";
 import { Run, type RunSet } from "./run-set.ts";
 import type { EngineState } from "./state.ts";
@@ -134,6 +135,7 @@ class Merge {
       firstRow: this.#firstRow,
     });
     builder.appendMerged(result);
+    this.#sliceBytes += result.offsets.length * ROW_COST_BYTES;
     if (result.stop === "limit") builder.cutBlock();
     // An answer given to a flagged row is used by the first row the kernel passes; before that it stands.
     if (result.offsets.length > 0 || result.stop === "flagged" || moved(sources, result)) this.#firstRow = "check";
