@@ -2,6 +2,7 @@
 // Guarantees: request id and trace id are always set and safe to print. Must not: hold the token.
 import type { Principal } from "./authenticator.ts";
 import type { Services } from "./services.ts";
+import { type WriteIdentity, writeIdentityFrom } from "./write-identity.ts";
 
 export interface Call {
   readonly services: Services;
@@ -55,4 +56,16 @@ export function beginCall(services: Services, request: Request, context: Executi
     errorCode: undefined,
     writeId: undefined,
   };
+}
+
+/** The write id of a mutation; from here on every answer to it names the id. `scope` = the tenant's id, or `` for the root. */
+export async function identifyWrite(call: Call, scope: string): Promise<WriteIdentity> {
+  const { random } = call.services;
+  const identity = await writeIdentityFrom({
+    request: call.request,
+    scope,
+    randomBytes: (count) => random.bytes(count),
+  });
+  call.writeId = identity.writeId;
+  return identity;
 }

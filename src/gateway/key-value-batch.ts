@@ -10,19 +10,19 @@ import { authenticate, requireScope } from "./access.ts";
 import { apiHeaders, joinPieces, timestampOf } from "./answers.ts";
 import type { TenantPrincipal } from "./authenticator.ts";
 import { acceptAliases, parseJsonObject, readBytes, requireJsonType } from "./body.ts";
-import type { Call } from "./call.ts";
+import { type Call, identifyWrite } from "./call.ts";
 import { answerError, callCoordinator } from "./coordinator-call.ts";
 import { invalidRequest, parseWith } from "./issues.ts";
 import { checkedValue, optionalClock, requireFailure, valuePieces } from "./key-value.ts";
 import type { KeyValueSchemas } from "./schemas-key-value.ts";
-import { bodyHashOf, itemIdsOf, type WriteIdentity, writeIdentityOf } from "./write-identity.ts";
+import { bodyHashOf, itemIdsOf, type WriteIdentity } from "./write-identity.ts";
 
 type Operation = Omit<SessionRequest, "id" | "op"> & { readonly op: "put" | "get" | "delete" };
 
 export async function batchKeyValue(call: Call, schemas: KeyValueSchemas): Promise<Response> {
   const { limits } = call.services.settings;
   const principal = requireScope(await authenticate(call), "read-only");
-  const identity = await writeIdentityOf(call, principal.tenantId);
+  const identity = await identifyWrite(call, principal.tenantId);
   requireJsonType(call.request);
   const bytes = await readBytes(call.request, limits.maxBatchBytes, "batch");
   const operations = readOperations(bytes, schemas, limits);

@@ -9,13 +9,13 @@ import { authenticate, requireScope } from "./access.ts";
 import { successPieces, successText } from "./answers.ts";
 import type { TenantPrincipal } from "./authenticator.ts";
 import { acceptAliases, parseJsonObject, readBytes, requireJsonType } from "./body.ts";
-import type { Call } from "./call.ts";
+import { type Call, identifyWrite } from "./call.ts";
 import { answerError, callCoordinator } from "./coordinator-call.ts";
 import { invalidRequest, parseWith } from "./issues.ts";
 import { BODY_OVERHEAD_BYTES, MAX_ADMIN_BODY_BYTES } from "./limits.ts";
 import { parseQuery } from "./query.ts";
 import type { KeyValueSchemas } from "./schemas-key-value.ts";
-import { bodyHashOf, type WriteIdentity, writeIdentityOf } from "./write-identity.ts";
+import { bodyHashOf, type WriteIdentity } from "./write-identity.ts";
 
 export function checkedValue(value: Uint8Array, limits: Settings["limits"], path: string): Uint8Array {
   if (value.length <= limits.maxValueBytes) return value;
@@ -34,7 +34,7 @@ async function tenantOf(call: Call, scope: "read-only" | "read-write"): Promise<
 export async function putKeyValue(call: Call, schemas: KeyValueSchemas): Promise<Response> {
   const { limits } = call.services.settings;
   const principal = await tenantOf(call, "read-write");
-  const identity = await writeIdentityOf(call, principal.tenantId);
+  const identity = await identifyWrite(call, principal.tenantId);
   requireJsonType(call.request);
   const bytes = await readBytes(call.request, limits.maxValueBytes + BODY_OVERHEAD_BYTES);
   const json = parseJsonObject(bytes);
@@ -49,7 +49,7 @@ export async function putKeyValue(call: Call, schemas: KeyValueSchemas): Promise
 
 export async function deleteKeyValue(call: Call, schemas: KeyValueSchemas): Promise<Response> {
   const principal = await tenantOf(call, "read-write");
-  const identity = await writeIdentityOf(call, principal.tenantId);
+  const identity = await identifyWrite(call, principal.tenantId);
   const body = parseWith(schemas.delete, await deleteFields(call));
   const request = { op: "delete", key: body.key, clock: optionalClock(body.vectorClock) } as const;
   return write(call, principal, { ...request, consistency: body.consistency }, identity);

@@ -7,11 +7,10 @@ import { sha256Hex } from "../access/api-key.ts";
 import { ERROR_CODES, type ErrorCode } from "../wire/error-codes.ts";
 import { type Access, authenticate, bearerToken, requireAccess } from "./access.ts";
 import { readJsonBody } from "./body.ts";
-import type { Call } from "./call.ts";
+import { type Call, identifyWrite } from "./call.ts";
 import { parseWith } from "./issues.ts";
 import { MAX_ADMIN_BODY_BYTES } from "./limits.ts";
 import { parseQuery } from "./query.ts";
-import { writeIdentityOf } from "./write-identity.ts";
 
 export type Method = "get" | "post" | "put" | "patch" | "delete";
 
@@ -82,7 +81,7 @@ async function readInput<P extends z.ZodObject, Q extends z.ZodType, B extends z
 /** The body is hashed as parsed: spacing does not make another request, the order of fields does. */
 async function mutationOf(call: Call, json: unknown): Promise<Mutation> {
   const scope = call.principal?.kind === "tenant" ? call.principal.tenantId : "";
-  const { writeId } = await writeIdentityOf(call, scope);
+  const { writeId } = await identifyWrite(call, scope);
   const text = `${call.request.method}\0${call.path}\0${json === undefined ? "" : JSON.stringify(json)}`;
   return { writeId, bodyHash: await sha256Hex(text) };
 }

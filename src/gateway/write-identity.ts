@@ -5,7 +5,6 @@ import { sha256 } from "../access/api-key.ts";
 import { ByteWriter } from "../wire/bytes.ts";
 import { type Clock, writeClock } from "../wire/clock.ts";
 import { BODY_HASH_BYTES, WRITE_ID_BYTES } from "../wire/session.ts";
-import type { Call } from "./call.ts";
 import { invalidRequest } from "./issues.ts";
 import { MAX_IDEMPOTENCY_KEY_CHARACTERS } from "./limits.ts";
 
@@ -48,19 +47,22 @@ function fromHex(hex: string): Uint8Array {
   return bytes;
 }
 
-/** `scope` = the tenant's id, or `` for the root. Also names the write in the call's answer. */
-export async function writeIdentityOf(call: Call, scope: string): Promise<WriteIdentity> {
-  const identity = await identityOf(call, scope);
-  call.writeId = identity.writeId;
-  return identity;
+export interface IdentitySource {
+  readonly request: Request;
+  /** The tenant's id, or `` for the root. */
+  readonly scope: string;
+  readonly randomBytes: (count: number) => Uint8Array;
 }
 
-function identityOf(call: Call, scope: string): WriteIdentity | Promise<WriteIdentity> {
-  const key = idempotencyKey(call.request);
-  const attempt = attemptOf(call.request);
-  if (key === undefined) {
-    return { writeId: call.services.random.bytes(WRITE_ID_BYTES), isRetry: false, isVoted: false };
-  }
+/** Throws `invalidRequest` for malformed headers. */
+export function writeIdentityFrom({
+  request,
+  scope,
+  randomBytes,
+}: IdentitySource): WriteIdentity | Promise<WriteIdentity> {
+  const key = idempotencyKey(request);
+  const attempt = attemptOf(request);
+  if (key === undefined) return { writeId: randomBytes(WRITE_ID_BYTES), isRetry: false, isVoted: false };
   if (!HEX_ID.test(key)) return hashedIdentity(scope, key);
   return { writeId: fromHex(key), isRetry: attempt !== 1, isVoted: attempt === 0 };
 }
