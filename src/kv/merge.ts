@@ -3,7 +3,7 @@
 // `isSuperseded` question is for: a replica that remembers a write which is no longer alive there says so (spec KV-7).
 // A version lives only if every one of its stamps lives: superseding one dot supersedes the write.
 import type { Dot } from "../wire/clock.ts";
-import { addDots, covers, joinClocks, sameDot, unionDots } from "./clock.ts";
+import { addDots, covers, includes, joinClocks, sameDot, unionDots } from "./clock.ts";
 import { byTimeThenId, compareBytes, type KeyState, sameBytes, type Unsettled, type Version } from "./key-state.ts";
 import { MAX_UNSETTLED } from "./limits.ts";
 
@@ -11,7 +11,7 @@ import { MAX_UNSETTLED } from "./limits.ts";
 export type IsSuperseded = (version: Version) => boolean;
 const NEVER: IsSuperseded = () => false;
 
-function find(versions: readonly Version[], writeId: Uint8Array): Version | undefined {
+export function findVersion(versions: readonly Version[], writeId: Uint8Array): Version | undefined {
   for (const version of versions) if (sameBytes(version.writeId, writeId)) return version;
   return undefined;
 }
@@ -52,13 +52,13 @@ export function mergeStates(local: KeyState, incoming: KeyState, isSuperseded: I
   let clock = joinClocks(local.clock, incoming.clock);
   const versions: Version[] = [];
   for (const mine of local.versions) {
-    const theirs = find(incoming.versions, mine.writeId);
+    const theirs = findVersion(incoming.versions, mine.writeId);
     const version = theirs ? join(mine, theirs) : mine;
     if (!version.dots.some((dot) => isDeadIn(local, mine, dot) || isDeadIn(incoming, theirs, dot)))
       versions.push(version);
   }
   for (const theirs of incoming.versions) {
-    if (find(local.versions, theirs.writeId)) continue;
+    if (findVersion(local.versions, theirs.writeId)) continue;
     if (theirs.dots.some((dot) => covers(local.clock, dot))) {
       clock = addDots(clock, theirs.dots);
     } else if (isSuperseded(theirs)) {
@@ -69,4 +69,17 @@ export function mergeStates(local: KeyState, incoming: KeyState, isSuperseded: I
   }
   versions.sort(byTimeThenId);
   return { clock, unsettled: mergeUnsettled(local.unsettled, incoming.unsettled), versions };
+}
+
+/**
+ * The usual case of a shipped write, decided without building anything: true only when merging gives exactly `incoming`
+ * (merge.test.ts holds it to that). The caller still asks `isSuperseded` of the one new version.
+ */
+export function replacesAll(local: KeyState, incoming: KeyState): boolean {
+  const [version] = incoming.versions;
+  if (incoming.versions.length !== 1 || version === undefined || local.unsettled.length > 0) return false;
+  if (incoming.clock.time < local.clock.time || !includes(incoming.clock, local.clock)) return false;
+  if (findVersion(local.versions, version.writeId)) return false;
+  for (const dot of version.dots) if (covers(local.clock, dot)) return false;
+  return true;
 }

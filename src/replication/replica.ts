@@ -14,7 +14,7 @@ import {
   writeState,
 } from "../kv/key-state.ts";
 import { MAX_SETTLED_REMEMBERED, MAX_STATE_BYTES, MAX_TIME_LEAD_MS } from "../kv/limits.ts";
-import { mergeStates } from "../kv/merge.ts";
+import { findVersion, mergeStates, replacesAll } from "../kv/merge.ts";
 import { answerClock, stampWrite } from "../kv/stamp.ts";
 import { CorruptBlock, type RowKey, type StorageEngine } from "../storage/types.ts";
 import { type ByteReader, ByteWriter } from "../wire/bytes.ts";
@@ -232,6 +232,11 @@ export class Replica {
     const held = heldBytes ? decodeState(heldBytes) : EMPTY_STATE;
     const incoming = decodeState(incomingBytes);
     this.#hybrid.observe(incoming.clock.time, MAX_TIME_LEAD_MS);
+    if (replacesAll(held, incoming) && !this.#isSuperseded(row.tenant, incoming.versions[0]!)) {
+      engine.put(row, incomingBytes);
+      this.#rememberNew(row.tenant, held, incoming);
+      return DONE;
+    }
     const merged = mergeStates(held, incoming, (version) => this.#isSuperseded(row.tenant, version));
     this.#rememberNew(row.tenant, held, merged);
     const bytes = encodeState(merged);
@@ -247,7 +252,7 @@ export class Replica {
   /** Records travel with states: of versions that are new here, and of unsettled writes that came along (spec KV-9). */
   #rememberNew(tenant: number, held: KeyState, merged: KeyState): void {
     for (const version of merged.versions) {
-      if (held.versions.some((old) => sameBytes(old.writeId, version.writeId))) continue;
+      if (findVersion(held.versions, version.writeId)) continue;
       this.#remember(tenant, version.writeId, answerClock(merged, version));
     }
     for (const entry of merged.unsettled) {
