@@ -36,7 +36,7 @@ export class Manifest {
   readonly dead: Set<string>;
 
   constructor({ sql, objectName, random }: ManifestOptions) {
-    if (!/^[A-Za-z0-9._-]{1,128}$/.test(objectName))
+    if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/.test(objectName))
       throw new RangeError(`object name ${objectName} is not a safe blob prefix`);
     this.#sql = sql;
     this.#objectName = objectName;
