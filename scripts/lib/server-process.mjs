@@ -30,20 +30,46 @@ export function temporaryDirectory(name) {
   return mkdtemp(join(tmpdir(), `jade-${name}-`));
 }
 
-/** utime + stime in milliseconds of all processes of a group (Linux; 0 elsewhere). */
-export function groupCpuMs(groupId) {
-  if (!existsSync("/proc/self/stat")) return 0;
-  let ticks = 0;
+/** The fields of /proc/<id>/stat behind the name (state, parent, group, …); undefined when there is no such process, or no /proc. */
+function statFields(id) {
+  try {
+    return readFileSync(`/proc/${id}/stat`, "utf8").split(") ").pop().split(" ");
+  } catch {
+    return undefined; // it ended between the listing and the read
+  }
+}
+
+/** A process and all below it, parents first (Linux; elsewhere only itself). A supervisor's children may have groups of their own. */
+function processTree(rootId) {
+  if (!existsSync("/proc/self/stat")) return [rootId];
+  const childrenOf = new Map();
   for (const name of readdirSync("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    try {
-      const fields = readFileSync(`/proc/${name}/stat`, "utf8").split(") ").pop().split(" ");
-      if (Number(fields[2]) === groupId) ticks += Number(fields[11]) + Number(fields[12]);
-    } catch {
-      // The process ended between the listing and the read.
-    }
+    const fields = /^\d+$/.test(name) ? statFields(name) : undefined;
+    if (fields) childrenOf.set(Number(fields[1]), [...(childrenOf.get(Number(fields[1])) ?? []), Number(name)]);
+  }
+  const tree = [rootId];
+  for (const id of tree) tree.push(...(childrenOf.get(id) ?? []));
+  return tree;
+}
+
+/** utime + stime in milliseconds of a process and all below it (0 without /proc). */
+export function treeCpuMs(rootId) {
+  let ticks = 0;
+  for (const id of processTree(rootId)) {
+    const fields = statFields(id);
+    if (fields) ticks += Number(fields[11]) + Number(fields[12]);
   }
   return ticks * 10;
+}
+
+function isRunning(id) {
+  if (existsSync("/proc/self/stat")) return !["Z", "X", undefined].includes(statFields(id)?.[0]);
+  try {
+    process.kill(id, 0);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function groupIsAlive(groupId) {
@@ -53,24 +79,6 @@ function groupIsAlive(groupId) {
   } catch {
     return false;
   }
-}
-
-/** A process and all below it, parents first (Linux; elsewhere only itself). */
-function processTree(rootId) {
-  if (!existsSync("/proc/self/stat")) return [rootId];
-  const childrenOf = new Map();
-  for (const name of readdirSync("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    try {
-      const parent = Number(readFileSync(`/proc/${name}/stat`, "utf8").split(") ").pop().split(" ")[1]);
-      childrenOf.set(parent, [...(childrenOf.get(parent) ?? []), Number(name)]);
-    } catch {
-      // The process ended between the listing and the read.
-    }
-  }
-  const tree = [rootId];
-  for (const id of tree) tree.push(...(childrenOf.get(id) ?? []));
-  return tree;
 }
 
 function signalAll(ids, signal) {
@@ -99,7 +107,7 @@ export function startGroup({ command, args, env, logPath }) {
   const endGroup = (signal) => {
     if (groupIsAlive(groupId)) process.kill(-groupId, signal);
   };
-  const onExit = () => endGroup("SIGKILL");
+  const onExit = () => signalAll(processTree(groupId), "SIGKILL");
   process.on("exit", onExit);
   return {
     child,
@@ -109,18 +117,20 @@ export function startGroup({ command, args, env, logPath }) {
     },
     /** Also reaches children that made a group of their own. The signals are sent before this returns its promise. */
     async kill9() {
-      signalAll(processTree(groupId), "SIGKILL");
+      const tree = processTree(groupId);
+      signalAll(tree, "SIGKILL");
       endGroup("SIGKILL");
       await exited;
-      while (groupIsAlive(groupId)) await sleep(5);
+      while (tree.some(isRunning)) await sleep(2);
       process.off("exit", onExit);
     },
     async stop() {
-      endGroup("SIGTERM");
-      const timer = setTimeout(() => endGroup("SIGKILL"), STOP_TIMEOUT_MS);
+      const tree = processTree(groupId);
+      signalAll([groupId], "SIGTERM"); // once: a second one means "at once" to the supervisor
+      const timer = setTimeout(() => signalAll(processTree(groupId), "SIGKILL"), STOP_TIMEOUT_MS);
       await exited;
-      endGroup("SIGKILL");
       clearTimeout(timer);
+      signalAll(tree.filter(isRunning), "SIGKILL");
       process.off("exit", onExit);
     },
   };

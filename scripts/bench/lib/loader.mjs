@@ -3,7 +3,7 @@
 import { fork } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { groupCpuMs } from "../../lib/server-process.mjs";
+import { treeCpuMs } from "../../lib/server-process.mjs";
 
 /** Below this share of a core a server counts as idle. */
 const IDLE_SHARE = 0.05;
@@ -29,12 +29,12 @@ export function startLoader() {
     });
   return {
     preload: (preload) => ask({ preload }),
-    /** Runs a phase; adds `serverCpu`, in cores, of the server's process group. */
+    /** Runs a phase; adds `serverCpu`, in cores, of the server's processes. */
     async phase(phase, groupId) {
       const beganMs = performance.now();
-      const began = groupCpuMs(groupId);
+      const began = treeCpuMs(groupId);
       const result = await ask({ phase });
-      return { ...result, serverCpu: (groupCpuMs(groupId) - began) / (performance.now() - beganMs) };
+      return { ...result, serverCpu: (treeCpuMs(groupId) - began) / (performance.now() - beganMs) };
     },
     dispose: () => child.kill(),
   };
@@ -44,9 +44,9 @@ export function startLoader() {
 export async function settle(groupId) {
   const beganMs = performance.now();
   while (performance.now() - beganMs < SETTLE_LIMIT_MS) {
-    const before = groupCpuMs(groupId);
+    const before = treeCpuMs(groupId);
     await sleep(400);
-    if ((groupCpuMs(groupId) - before) / 400 < IDLE_SHARE) break;
+    if ((treeCpuMs(groupId) - before) / 400 < IDLE_SHARE) break;
   }
   return performance.now() - beganMs;
 }
