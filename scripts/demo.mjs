@@ -101,17 +101,18 @@ async function plainRun({ documents }) {
   try {
     const { admin, tenantId, apiKey } = await makeTenant(server);
     const client = sessionOf(server, apiKey);
+    const acknowledged = new Map();
     const written = await importDocuments({
       client,
       tenantId,
       documents,
-      acknowledged: new Map(),
+      acknowledged,
       isRepeat: false,
       width: WIDTH,
     });
     noteImport("import", written);
     report("import", "documents written at quorum", written.fresh, written.seconds);
-    const verified = await verifyDocuments({ client, documents, width: WIDTH });
+    const verified = await verifyDocuments({ client, documents, acknowledged, width: WIDTH });
     noteVerified("read back", verified);
     report("read back", "documents read at quorum and compared", verified.read, verified.seconds);
     client.close();
@@ -156,7 +157,7 @@ async function checkAcknowledged({ server, state, number }) {
   const client = sessionOf(server, state.apiKey);
   const documents = state.documents.filter(({ key }) => state.acknowledged.has(key));
   const step = `restart ${number}`;
-  const verified = await verifyDocuments({ client, documents, width: WIDTH });
+  const verified = await verifyDocuments({ client, documents, acknowledged: state.acknowledged, width: WIDTH });
   noteVerified(step, verified);
   report(
     step,
@@ -191,7 +192,7 @@ async function crashRun({ documents }) {
     report("resume", "writes repeated under their write ids", resumed.sent, resumed.seconds);
     report("resume", "answered exactly as the first time", resumed.repeated - resumed.changed.length);
     if (resumed.repeated - resumed.changed.length !== before) problem(`resume: ${before} had been acknowledged before`);
-    const verified = await verifyDocuments({ client, documents, width: WIDTH });
+    const verified = await verifyDocuments({ client, ...state, width: WIDTH });
     noteVerified("read back", verified);
     report(
       "read back",
