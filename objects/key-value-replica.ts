@@ -29,6 +29,9 @@ import type { KeyValueReplicaRpc } from "./rpc.ts";
 /** An alarm is the safety net for work that an eviction interrupted; timers do it while the object lives. Ms. */
 const ALARM_DELAY_MS = 15_000;
 const MIB = 1024 * 1024;
+/** Pause after maintenance failed. Ms. */
+const MAINTENANCE_RETRY_MS = 2000;
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 /** A scan page stays far below what one RPC message may hold. */
 const SCAN_PAGE_BYTES = 4 * MIB;
 const PROBE_BYTES = new TextEncoder().encode("jade-db probe");
@@ -243,7 +246,19 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     if (this.#maintaining) return;
     this.#maintaining = true;
     try {
-      while (await this.#opened.engine.runMaintenance()) await new Promise((resolve) => setTimeout(resolve, 0));
+      while (await this.#opened.engine.runMaintenance()) await pause(0);
+    } catch (error) {
+      // The blob store is away or full: what is committed is safe in the log; the next turn or the alarm tries again.
+      console.error(
+        JSON.stringify({
+          level: "error",
+          event: "maintenanceFailed",
+          part: "replica",
+          node: this.#nodeId,
+          error: String(error),
+        }),
+      );
+      await pause(MAINTENANCE_RETRY_MS);
     } finally {
       this.#maintaining = false;
     }

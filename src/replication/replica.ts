@@ -31,6 +31,7 @@ import {
 } from "./frames.ts";
 import { HybridClock } from "./hybrid-clock.ts";
 import { decodeAnswer, decodeVote, encodeAnswer, encodeVote, voteIdOf } from "./records.ts";
+import { whenResident } from "./residency.ts";
 
 /** Where the replica's own durable facts live (SQLite in the object). Called inside the turn that commits them. */
 export interface ReplicaFacts {
@@ -52,6 +53,8 @@ export interface ReplicaOptions {
   readonly actor: number;
   readonly now: () => number;
   readonly counterBlock: number;
+  /** True when the engine's blobs are not readable within a turn (R2, disk). */
+  readonly mayWait?: boolean;
 }
 
 export interface ReplicaCounts {
@@ -98,8 +101,7 @@ export class Replica {
   /** Applies a request frame and returns the answer frame. The caller answers only once the commit is durable (output gate). */
   handle(frame: Uint8Array): Uint8Array | Promise<Uint8Array> {
     const ops = readOps(frame);
-    const wait = this.#options.engine.prepare(rowsOf(ops));
-    return wait ? wait.then(() => this.#apply(ops)) : this.#apply(ops);
+    return this.#options.mayWait ? whenResident(this.#options.engine, ops, () => this.#apply(ops)) : this.#apply(ops);
   }
 
   #apply(ops: readonly ReplicaOp[]): Uint8Array {
@@ -159,6 +161,7 @@ export class Replica {
   }
 
   #stamp(op: StampOp): ReplicaResult {
+    if (this.#options.engine.overloaded) return refused("overloaded");
     const held = this.#held(op.row);
     if (op.restamp) {
       const first = this.#recall(op.row.tenant, op.writeId);
@@ -290,12 +293,6 @@ export class Replica {
     }
     return DONE;
   }
-}
-
-function rowsOf(ops: readonly ReplicaOp[]): RowKey[] {
-  const rows: RowKey[] = [];
-  for (const op of ops) if (op.kind === "stamp" || op.kind === "merge" || op.kind === "get") rows.push(op.row);
-  return rows;
 }
 
 /** The header of an answer frame, then its results. */

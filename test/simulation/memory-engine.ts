@@ -1,17 +1,48 @@
 // A StorageEngine that is a Map: the simulator's disk. What was not committed is gone after a crash.
-import type { EngineStats, RowKey, ScanPage, StorageEngine } from "../../src/storage/types.ts";
+
 import { hex } from "../../src/replication/hex.ts";
+import type { EngineStats, RowKey, ScanPage, StorageEngine } from "../../src/storage/types.ts";
+
+export interface MemoryEngineOptions {
+  readonly onPut?: (row: RowKey, before: Uint8Array | undefined, after: Uint8Array) => void;
+  /** A planted mistake: nothing is remembered. */
+  readonly forgetsRecords?: boolean;
+}
+
+interface Stored {
+  readonly row: RowKey;
+  readonly value: Uint8Array;
+}
 
 export class MemoryEngine implements StorageEngine {
-  readonly #rows = new Map<string, Uint8Array>();
+  readonly #rows = new Map<string, Stored>();
   readonly #records = new Map<string, Uint8Array>();
   #undo: (() => void)[] = [];
+  readonly #options: MemoryEngineOptions;
   readonly maintenanceDue = false;
+  readonly overloaded = false;
+  /** The next commit throws: the process dies before it. */
+  failsCommit = false;
 
-  #set(map: Map<string, Uint8Array>, key: string, value: Uint8Array): void {
+  constructor(options: MemoryEngineOptions = {}) {
+    this.#options = options;
+  }
+
+  /** Everything held, for streaming to a rebuilt node. */
+  copyTo(other: MemoryEngine, putRow: (row: RowKey, value: Uint8Array) => void): void {
+    for (const { row, value } of this.#rows.values()) putRow(row, value);
+    for (const [key, value] of this.#records) if (!other.#records.has(key)) other.#records.set(key, value);
+  }
+
+  rows(): RowKey[] {
+    return [...this.#rows.values()].map(({ row }) => row);
+  }
+  readonly overloaded = false;
+
+  #set<T>(map: Map<string, T>, key: string, value: T): void {
     const before = map.get(key);
     this.#undo.push(() => (before ? map.set(key, before) : map.delete(key)));
-    map.set(key, value.slice());
+    map.set(key, value);
   }
 
   /** Loses what the turn wrote, as a crash before its commit does. */
@@ -25,11 +56,12 @@ export class MemoryEngine implements StorageEngine {
   }
 
   get(row: RowKey): Uint8Array | undefined {
-    return this.#rows.get(`${row.tenant}/${row.key}`);
+    return this.#rows.get(`${row.tenant}/${row.key}`)?.value;
   }
 
   put(row: RowKey, value: Uint8Array): void {
-    this.#set(this.#rows, `${row.tenant}/${row.key}`, value);
+    this.#options.onPut?.(row, this.get(row), value);
+    this.#set(this.#rows, `${row.tenant}/${row.key}`, { row, value: value.slice() });
   }
 
   findRecord(tenant: number, writeId: Uint8Array): Uint8Array | undefined {
@@ -37,10 +69,12 @@ export class MemoryEngine implements StorageEngine {
   }
 
   addRecord(tenant: number, writeId: Uint8Array, answer: Uint8Array): void {
-    this.#set(this.#records, `${tenant}/${hex(writeId)}`, answer);
+    if (this.#options.forgetsRecords) return;
+    this.#set(this.#records, `${tenant}/${hex(writeId)}`, answer.slice());
   }
 
   commit(): void {
+    if (this.failsCommit) throw new Error("died before the commit");
     this.#undo = [];
   }
 
