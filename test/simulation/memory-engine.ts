@@ -37,7 +37,6 @@ export class MemoryEngine implements StorageEngine {
   rows(): RowKey[] {
     return [...this.#rows.values()].map(({ row }) => row);
   }
-  readonly overloaded = false;
 
   #set<T>(map: Map<string, T>, key: string, value: T): void {
     const before = map.get(key);

@@ -1,7 +1,8 @@
 // Hints in memory: the simulator's stand-in for the SQL table of hint-log.ts.
+
+import { writeOp } from "../../src/replication/frames.ts";
 import type { HintSource } from "../../src/replication/hint-delivery.ts";
 import type { HintBatch } from "../../src/replication/hint-log.ts";
-import { writeOp } from "../../src/replication/frames.ts";
 import type { HintStore } from "../../src/replication/replica.ts";
 import type { RowKey } from "../../src/storage/types.ts";
 import { ByteWriter } from "../../src/wire/bytes.ts";
@@ -9,6 +10,14 @@ import { ByteWriter } from "../../src/wire/bytes.ts";
 export class MemoryHintLog implements HintStore, HintSource {
   #hints: { id: number; target: string; bytes: Uint8Array }[] = [];
   #nextId = 1;
+
+  /** As it was, for a crash before the commit. */
+  copy(): MemoryHintLog {
+    const copy = new MemoryHintLog();
+    copy.#hints = [...this.#hints];
+    copy.#nextId = this.#nextId;
+    return copy;
+  }
 
   add(target: string, row: RowKey, state: Uint8Array): boolean {
     const writer = new ByteWriter(256);

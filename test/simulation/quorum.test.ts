@@ -4,9 +4,16 @@ import type { Caller } from "../../src/access/types.ts";
 import type { SessionAnswer } from "../../src/wire/session.ts";
 import { World } from "./world.ts";
 
-const CALLER: Caller = { tenant: 7, canWrite: true, replicationFactor: 3, defaultConsistency: "quorum", conflictPolicy: "siblings" };
+const CALLER: Caller = {
+  tenant: 7,
+  canWrite: true,
+  replicationFactor: 3,
+  defaultConsistency: "quorum",
+  conflictPolicy: "siblings",
+};
 const text = (value: string): Uint8Array => new TextEncoder().encode(value);
-const shown = (answer: SessionAnswer): string => (answer.kind === "value" ? new TextDecoder().decode(answer.value) : answer.kind);
+const shown = (answer: SessionAnswer): string =>
+  answer.kind === "value" ? new TextDecoder().decode(answer.value) : answer.kind;
 const id = (n: number): Uint8Array => new Uint8Array(16).fill(n);
 
 function errorOf(answer: SessionAnswer): Extract<SessionAnswer, { kind: "error" }> {
@@ -15,7 +22,8 @@ function errorOf(answer: SessionAnswer): Extract<SessionAnswer, { kind: "error" 
 }
 
 function clockOf(answer: SessionAnswer) {
-  if (answer.kind !== "written" && answer.kind !== "value" && answer.kind !== "notFound") throw new Error(`no clock in ${JSON.stringify(answer)}`);
+  if (answer.kind !== "written" && answer.kind !== "value" && answer.kind !== "notFound")
+    throw new Error(`no clock in ${JSON.stringify(answer)}`);
   return answer.clock;
 }
 
@@ -30,7 +38,12 @@ describe("writing and reading", () => {
   it("[RP-1] a quorum write is read back byte for byte", async () => {
     const world = new World(1);
     const coordinator = world.coordinator();
-    await world.ask(coordinator, CALLER, { op: "put", key: "k", writeId: id(1), value: text('{"b":1.0,"a":9007199254740993}') });
+    await world.ask(coordinator, CALLER, {
+      op: "put",
+      key: "k",
+      writeId: id(1),
+      value: text('{"b":1.0,"a":9007199254740993}'),
+    });
     expect(shown(await world.ask(coordinator, CALLER, { op: "get", key: "k" }))).toBe('{"b":1.0,"a":9007199254740993}');
   });
 
@@ -42,7 +55,15 @@ describe("writing and reading", () => {
     world.node(away).crash();
     const written = await world.ask(coordinator, CALLER, { op: "put", key: "k", writeId: id(1), value: text("1") });
     expect(written.kind).toBe("written");
-    const all = errorOf(await world.ask(coordinator, CALLER, { op: "put", key: "k", writeId: id(2), value: text("2"), consistency: "all" }));
+    const all = errorOf(
+      await world.ask(coordinator, CALLER, {
+        op: "put",
+        key: "k",
+        writeId: id(2),
+        value: text("2"),
+        consistency: "all",
+      }),
+    );
     expect(all.code).toBe("unknownOutcome");
     expect(all.details).toMatchObject({ writeId: "02".repeat(16), needed: 3, mayHaveBeenApplied: true });
     world.node(away).start();
@@ -59,7 +80,12 @@ describe("writing and reading", () => {
     world.node("n2").crash();
     const codes: string[] = [];
     for (let i = 1; i <= 6; i++) {
-      const answer = await world.ask(coordinator, CALLER, { op: "put", key: "k", writeId: id(i), value: text(String(i)) });
+      const answer = await world.ask(coordinator, CALLER, {
+        op: "put",
+        key: "k",
+        writeId: id(i),
+        value: text(String(i)),
+      });
       codes.push(errorOf(answer).code);
     }
     expect(codes[0]).toBe("unknownOutcome");
@@ -117,33 +143,58 @@ describe("causality", () => {
   it("[KV-2] a write answered beside a sibling does not cover it: writing on with that clock keeps the sibling", async () => {
     const world = new World(7);
     const coordinator = world.coordinator();
-    const clock = clockOf(await world.ask(coordinator, CALLER, { op: "put", key: "k", writeId: id(1), value: text("0") }));
+    const clock = clockOf(
+      await world.ask(coordinator, CALLER, { op: "put", key: "k", writeId: id(1), value: text("0") }),
+    );
     await world.ask(coordinator, CALLER, { op: "put", key: "k", writeId: id(2), value: text('"a"'), clock });
-    const mine = await world.ask(coordinator, CALLER, { op: "put", key: "k", writeId: id(3), value: text('"b"'), clock });
-    await world.ask(coordinator, CALLER, { op: "put", key: "k", writeId: id(4), value: text('"c"'), clock: clockOf(mine) });
+    const mine = await world.ask(coordinator, CALLER, {
+      op: "put",
+      key: "k",
+      writeId: id(3),
+      value: text('"b"'),
+      clock,
+    });
+    await world.ask(coordinator, CALLER, {
+      op: "put",
+      key: "k",
+      writeId: id(4),
+      value: text('"c"'),
+      clock: clockOf(mine),
+    });
     const read = await world.ask(coordinator, CALLER, { op: "get", key: "k" });
-    expect(read.kind === "value" && read.siblings?.map((sibling) => new TextDecoder().decode(sibling.value))).toEqual(['"a"', '"c"']);
+    expect(read.kind === "value" && read.siblings?.map((sibling) => new TextDecoder().decode(sibling.value))).toEqual([
+      '"a"',
+      '"c"',
+    ]);
   });
 
   it("[KV-3] a delete leaves a context; a concurrent write beside it stays readable with the tombstone as a sibling", async () => {
     const world = new World(8);
     const coordinator = world.coordinator();
-    const clock = clockOf(await world.ask(coordinator, CALLER, { op: "put", key: "k", writeId: id(1), value: text("0") }));
+    const clock = clockOf(
+      await world.ask(coordinator, CALLER, { op: "put", key: "k", writeId: id(1), value: text("0") }),
+    );
     await world.ask(coordinator, CALLER, { op: "delete", key: "k", writeId: id(2), clock });
     const gone = await world.ask(coordinator, CALLER, { op: "get", key: "k" });
     expect(gone.kind).toBe("notFound");
     expect(clockOf(gone).vector.length).toBe(1);
     await world.ask(coordinator, CALLER, { op: "put", key: "k", writeId: id(3), value: text("1"), clock });
     const read = await world.ask(coordinator, CALLER, { op: "get", key: "k" });
-    expect(read.kind === "value" && read.siblings?.map((sibling) => sibling.value === undefined)).toEqual([true, false]);
+    expect(read.kind === "value" && read.siblings?.map((sibling) => sibling.value === undefined)).toEqual([
+      true,
+      false,
+    ]);
   });
 
   it("[KV-4] the 33rd sibling is refused and the answer carries the context that resolves them", async () => {
     const world = new World(9);
     const coordinator = world.coordinator();
     const empty = { vector: [], dots: [], time: 0 };
-    for (let i = 1; i <= 32; i++) await world.ask(coordinator, CALLER, { op: "put", key: "k", writeId: id(i), value: text("0"), clock: empty });
-    const refused = errorOf(await world.ask(coordinator, CALLER, { op: "put", key: "k", writeId: id(33), value: text("0"), clock: empty }));
+    for (let i = 1; i <= 32; i++)
+      await world.ask(coordinator, CALLER, { op: "put", key: "k", writeId: id(i), value: text("0"), clock: empty });
+    const refused = errorOf(
+      await world.ask(coordinator, CALLER, { op: "put", key: "k", writeId: id(33), value: text("0"), clock: empty }),
+    );
     expect(refused.code).toBe("tooManySiblings");
     expect(Object.keys(refused.details?.vectorClock as object).length).toBeGreaterThan(0);
   });
@@ -152,9 +203,18 @@ describe("causality", () => {
     const world = new World(10);
     const coordinator = world.coordinator();
     await world.ask(coordinator, CALLER, { op: "put", key: "k", writeId: id(1), value: text("0") });
-    for (const dot of [{ actor: 4097, counter: 2 ** 50 }, { actor: 99 * 4096 + 1, counter: 1 }]) {
+    for (const dot of [
+      { actor: 4097, counter: 2 ** 50 },
+      { actor: 99 * 4096 + 1, counter: 1 },
+    ]) {
       const forged = { vector: [dot], dots: [], time: 0 };
-      const answer = await world.ask(coordinator, CALLER, { op: "put", key: "k", writeId: id(2), value: text("1"), clock: forged });
+      const answer = await world.ask(coordinator, CALLER, {
+        op: "put",
+        key: "k",
+        writeId: id(2),
+        value: text("1"),
+        clock: forged,
+      });
       expect(errorOf(answer).code).toBe("malformedClock");
     }
   });
@@ -195,10 +255,22 @@ describe("exactly once", () => {
   it("[RP-8] an idempotency key with another body is refused; with the same body it is answered alike", async () => {
     const world = new World(13);
     const coordinator = world.coordinator();
-    const put = { op: "put" as const, key: "k", writeId: id(1), bodyHash: new Uint8Array(8).fill(1), value: text("1"), isRetry: true };
+    const put = {
+      op: "put" as const,
+      key: "k",
+      writeId: id(1),
+      bodyHash: new Uint8Array(8).fill(1),
+      value: text("1"),
+      isRetry: true,
+    };
     const first = await world.ask(coordinator, CALLER, put);
     expect(await world.ask(coordinator, CALLER, put)).toMatchObject({ kind: "written", clock: clockOf(first) });
-    const other = await world.ask(coordinator, CALLER, { ...put, key: "k2", bodyHash: new Uint8Array(8).fill(2), value: text("2") });
+    const other = await world.ask(coordinator, CALLER, {
+      ...put,
+      key: "k2",
+      bodyHash: new Uint8Array(8).fill(2),
+      value: text("2"),
+    });
     expect(errorOf(other).code).toBe("idempotencyKeyReused");
     expect((await world.ask(coordinator, CALLER, { op: "get", key: "k2" })).kind).toBe("notFound");
   });

@@ -1,10 +1,11 @@
 // A deterministic world for the replication protocol: virtual time, seeded network, crashes. It runs the shipped classes
 // (QuorumCoordinator, Replica, HintDelivery); only the disk, the wires and the clock are the simulator's.
-import type { Caller, StorageNode } from "../../src/access/types.ts";
+import type { Caller, DirectoryView, StorageNode } from "../../src/access/types.ts";
 import { HintDelivery } from "../../src/replication/hint-delivery.ts";
 import type { Environment } from "../../src/replication/link.ts";
 import { QuorumCoordinator } from "../../src/replication/quorum-coordinator.ts";
 import { Replica } from "../../src/replication/replica.ts";
+import type { RowKey } from "../../src/storage/types.ts";
 import { actorOf } from "../../src/wire/clock.ts";
 import type { SessionAnswer, SessionRequest } from "../../src/wire/session.ts";
 import { MemoryEngine } from "./memory-engine.ts";
@@ -17,6 +18,11 @@ export interface Faults {
   readonly repeat: number;
   readonly minDelayMs: number;
   readonly maxDelayMs: number;
+  /** Chance that a frame is delayed by up to this much more. */
+  readonly straggle?: number;
+  readonly straggleMs?: number;
+  /** Chance that the node dies between a frame's work and its commit. */
+  readonly dieBeforeCommit?: number;
 }
 
 export const CALM: Faults = { lose: 0, repeat: 0, minDelayMs: 1, maxDelayMs: 1 };
@@ -25,17 +31,38 @@ interface Event {
   readonly atMs: number;
   readonly order: number;
   readonly run: () => void;
+  cancelled: boolean;
+}
+
+/** Mistakes planted by tests, outside the shipped classes: what travels is changed on its way, or what a start reads is. */
+export interface Sabotage {
+  readonly request?: (frame: Uint8Array, nodeId: string) => Uint8Array;
+  readonly answer?: (answer: Uint8Array, frame: Uint8Array, nodeId: string) => Uint8Array;
+  /** The answer given in place of a node that a frame did not reach. */
+  readonly unreached?: (frame: Uint8Array, nodeId: string) => Uint8Array | undefined;
+  /** What a restarted node reads as its reserved counter. */
+  readonly reservedAtStart?: (reserved: number) => number;
+  readonly incarnationOnRebuild?: (incarnation: number) => number;
+  readonly forgetsRecords?: boolean;
+}
+
+/** Sees every frame that a replica is about to apply and every row it writes. */
+export interface Observer {
+  frame(nodeId: string, frame: Uint8Array): void;
+  put(nodeId: string, row: RowKey, before: Uint8Array | undefined, after: Uint8Array): void;
 }
 
 const COUNTER_BLOCK = 16;
 const HINT_TICK_MS = 200;
-const REPLICA_TIMEOUT_MS = 100;
+export const REPLICA_TIMEOUT_MS = 100;
+/** As the object does: a target that does not answer must not hold up the hints of others. */
+const PEER_TIMEOUT_MS = 100;
 
 /** One storage node: what survives a crash (disk, hints, facts) and what does not (the Replica). */
 export class SimulatedNode {
   readonly world: World;
-  readonly info: StorageNode;
-  engine = new MemoryEngine();
+  info: StorageNode;
+  engine: MemoryEngine;
   hints: MemoryHintLog;
   incarnation = 1;
   reserved = 0;
@@ -48,9 +75,21 @@ export class SimulatedNode {
   constructor(world: World, info: StorageNode) {
     this.world = world;
     this.info = info;
+    this.engine = this.#disk();
     this.hints = new MemoryHintLog();
     this.replica = this.#boot();
     this.delivery = this.#bootDelivery();
+  }
+
+  #disk(): MemoryEngine {
+    return new MemoryEngine({
+      onPut: (row, before, after) => this.world.observer?.put(this.info.id, row, before, after),
+      forgetsRecords: this.world.sabotage.forgetsRecords ?? false,
+    });
+  }
+
+  get actor(): number {
+    return actorOf(this.info.number, this.incarnation);
   }
 
   #boot(): Replica {
@@ -71,7 +110,17 @@ export class SimulatedNode {
   }
 
   #bootDelivery(): HintDelivery {
-    const call = (nodeId: string, frame: Uint8Array): Promise<Uint8Array> => this.world.call(nodeId, frame);
+    const { world } = this;
+    const call = (nodeId: string, frame: Uint8Array): Promise<Uint8Array> =>
+      new Promise((resolve, reject) => {
+        const timer = world.after(PEER_TIMEOUT_MS, () => reject(new Error(`${nodeId} is late`)));
+        world
+          .call(nodeId, frame)
+          .then(resolve, reject)
+          .finally(() => {
+            timer.cancelled = true;
+          });
+      });
     return new HintDelivery({ log: this.hints, call, now: () => this.world.nowMs });
   }
 
@@ -82,17 +131,36 @@ export class SimulatedNode {
 
   start(): void {
     this.isUp = true;
+    this.reserved = this.world.sabotage.reservedAtStart?.(this.reserved) ?? this.reserved;
     this.replica = this.#boot();
     this.delivery = this.#bootDelivery();
   }
 
-  /** The disk is lost: an empty node with a new incarnation. */
-  rebuild(): void {
-    this.engine = new MemoryEngine();
+  /** The disk is lost; the node stays down. It will start as an empty one with a new incarnation. */
+  loseDisk(): void {
+    this.isUp = false;
+    this.engine = this.#disk();
     this.hints = new MemoryHintLog();
-    this.incarnation++;
+    this.incarnation = this.world.sabotage.incarnationOnRebuild?.(this.incarnation) ?? this.incarnation + 1;
     this.reserved = 0;
-    this.start();
+  }
+
+  /** Applies a frame; with `dies`, the process is gone after the work and before its commit. */
+  handle(frame: Uint8Array, dies = false): Uint8Array | undefined {
+    const { reserved } = this;
+    const hints = this.hints.copy();
+    this.engine.failsCommit = dies;
+    try {
+      return this.replica.handle(frame) as Uint8Array;
+    } catch (error) {
+      if (!dies) throw error;
+      this.reserved = reserved;
+      this.hints = hints;
+      this.crash();
+      return undefined;
+    } finally {
+      this.engine.failsCommit = false;
+    }
   }
 }
 
@@ -104,11 +172,16 @@ export class World {
   /** Node ids that calls do not reach. */
   readonly cut = new Set<string>();
   nowMs = 1_800_000_000_000;
+  readonly sabotage: Sabotage;
+  observer: Observer | undefined;
+  #revision = 1;
+  readonly #coordinators: QuorumCoordinator[] = [];
   #events: Event[] = [];
   #order = 0;
   #nextId = 1;
 
-  constructor(seed: number, nodeCount = 3) {
+  constructor(seed: number, nodeCount = 3, sabotage: Sabotage = {}) {
+    this.sabotage = sabotage;
     this.random = new Random(seed);
     for (let i = 1; i <= nodeCount; i++) {
       const info: StorageNode = { id: `n${i}`, number: i, incarnation: 1, zone: `z${i}`, weight: 1, state: "active" };
@@ -124,7 +197,7 @@ export class World {
   }
 
   after(delayMs: number, run: () => void): Event {
-    const event = { atMs: this.nowMs + delayMs, order: this.#order++, run };
+    const event = { atMs: this.nowMs + delayMs, order: this.#order++, run, cancelled: false };
     let at = this.#events.length;
     while (at > 0 && this.#events[at - 1]!.atMs > event.atMs) at--;
     this.#events.splice(at, 0, event);
@@ -141,6 +214,7 @@ export class World {
     const endMs = this.nowMs + forMs;
     for (let event = this.#events[0]; event && event.atMs <= endMs; event = this.#events[0]) {
       this.#events.shift();
+      if (event.cancelled) continue;
       this.nowMs = event.atMs;
       event.run();
       for (let i = 0; i < 12; i++) await null;
@@ -149,53 +223,93 @@ export class World {
   }
 
   #delay(): number {
-    return this.random.between(this.faults.minDelayMs, this.faults.maxDelayMs);
+    const { minDelayMs, maxDelayMs, straggle = 0, straggleMs = 0 } = this.faults;
+    const late = this.random.chance(straggle) ? this.random.between(0, straggleMs) : 0;
+    return late + this.random.between(minDelayMs, maxDelayMs);
   }
 
   /** A frame to a node and its answer back, through the faulty network. Lost = never settles; the caller's timer decides. */
   call(nodeId: string, frame: Uint8Array): Promise<Uint8Array> {
     return new Promise((resolve, reject) => {
       const copies = this.random.chance(this.faults.repeat) ? 2 : 1;
+      const sent = this.sabotage.request?.(frame, nodeId) ?? frame;
       for (let i = 0; i < copies; i++) {
-        if (this.cut.has(nodeId) || this.random.chance(this.faults.lose)) continue;
-        this.after(this.#delay(), () => this.#arrive(nodeId, frame, resolve, reject));
+        if (this.cut.has(nodeId) || this.random.chance(this.faults.lose)) {
+          const made = this.sabotage.unreached?.(frame, nodeId);
+          if (made) resolve(made);
+          continue;
+        }
+        this.after(this.#delay(), () => this.#arrive(nodeId, sent, resolve, reject));
       }
     });
   }
 
-  #arrive(nodeId: string, frame: Uint8Array, resolve: (answer: Uint8Array) => void, reject: (error: Error) => void): void {
+  #arrive(
+    nodeId: string,
+    frame: Uint8Array,
+    resolve: (answer: Uint8Array) => void,
+    reject: (error: Error) => void,
+  ): void {
     const node = this.node(nodeId);
     if (!node.isUp) {
-      this.after(1, () => reject(new Error(`${nodeId} is down`)));
+      const made = this.sabotage.unreached?.(frame, nodeId);
+      this.after(1, () => (made ? resolve(made) : reject(new Error(`${nodeId} is down`))));
       return;
     }
     if (node.isStalled) {
       this.after(20, () => this.#arrive(nodeId, frame, resolve, reject));
       return;
     }
-    const answer = node.replica.handle(frame.slice()) as Uint8Array;
+    this.observer?.frame(nodeId, frame);
+    const plain = node.handle(frame.slice(), this.random.chance(this.faults.dieBeforeCommit ?? 0));
+    if (!plain) {
+      this.trace.push(`${this.nowMs} ${nodeId} died before its commit`);
+      this.after(1, () => reject(new Error(`${nodeId} died`)));
+      return;
+    }
+    const answer = this.sabotage.answer?.(plain, frame, nodeId) ?? plain;
     if (this.cut.has(nodeId) || this.random.chance(this.faults.lose)) return;
     this.after(this.#delay(), () => resolve(answer));
   }
 
-  coordinator(): QuorumCoordinator {
+  /** `isAlive` turning false = the coordinator's process is gone: nothing of it goes on. */
+  coordinator(isAlive: () => boolean = () => true): QuorumCoordinator {
+    const never = new Promise<never>(() => undefined);
     const environment: Environment = {
-      call: (nodeId, frame) => this.call(nodeId, frame),
+      call: (nodeId, frame) => (isAlive() ? this.call(nodeId, frame) : never),
       now: () => this.nowMs,
-      schedule: (run) => void this.after(0, run),
-      setTimer: (delayMs, run) => this.after(delayMs, run),
+      schedule: (run) => void this.after(0, () => isAlive() && run()),
+      setTimer: (delayMs, run) => this.after(delayMs, () => isAlive() && run()),
       clearTimer: (timer) => {
-        this.#events = this.#events.filter((event) => event !== timer);
+        (timer as Event).cancelled = true;
       },
       replicaTimeoutMs: REPLICA_TIMEOUT_MS,
     };
     const coordinator = new QuorumCoordinator(environment);
-    coordinator.useView({ revision: 1, nodes: [...this.nodes.values()].map((node) => ({ ...node.info, incarnation: node.incarnation })) });
+    coordinator.useView(this.#view());
+    this.#coordinators.push(coordinator);
     return coordinator;
   }
 
+  #view(): DirectoryView {
+    const nodes = [...this.nodes.values()].map((node) => ({ ...node.info, incarnation: node.incarnation }));
+    return { revision: this.#revision, nodes };
+  }
+
+  /** Changes a node's state on the ring, for every coordinator at once. */
+  setState(nodeId: string, state: StorageNode["state"]): void {
+    const node = this.node(nodeId);
+    node.info = { ...node.info, state };
+    this.#revision++;
+    for (const coordinator of this.#coordinators) coordinator.useView(this.#view());
+  }
+
   /** Submits and returns a cell that holds the answer once there is one. */
-  submit(coordinator: QuorumCoordinator, caller: Caller, request: Omit<SessionRequest, "id">): { answer?: SessionAnswer } {
+  submit(
+    coordinator: QuorumCoordinator,
+    caller: Caller,
+    request: Omit<SessionRequest, "id">,
+  ): { answer?: SessionAnswer } {
     const cell: { answer?: SessionAnswer } = {};
     coordinator.submit(caller, { id: this.#nextId++, ...request }, (answer) => {
       cell.answer = answer;
@@ -204,7 +318,11 @@ export class World {
   }
 
   /** Submits and runs the world until it is answered. */
-  async ask(coordinator: QuorumCoordinator, caller: Caller, request: Omit<SessionRequest, "id">): Promise<SessionAnswer> {
+  async ask(
+    coordinator: QuorumCoordinator,
+    caller: Caller,
+    request: Omit<SessionRequest, "id">,
+  ): Promise<SessionAnswer> {
     const cell = this.submit(coordinator, caller, request);
     for (let i = 0; i < 5000 && !cell.answer; i++) await this.run(2);
     if (!cell.answer) throw new Error("no answer within 10 s of virtual time");
