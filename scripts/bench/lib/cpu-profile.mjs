@@ -51,13 +51,24 @@ async function connectInspector(port) {
   return { send, close: () => socket.close() };
 }
 
+/** `name file:line`; a native function (SQL's `exec`, say) with the function that called it. */
+function describeNode(node, parents) {
+  const { functionName, url, lineNumber } = node.callFrame;
+  const name = functionName || "(anonymous)";
+  if (url !== "") return `${name} ${url.split("/").pop()}:${lineNumber + 1}`;
+  const parent = parents.get(node.id);
+  return parent === undefined || parent.callFrame.functionName === "(root)"
+    ? name
+    : `${name} <- ${describeNode(parent, parents)}`;
+}
+
 /** Share of samples by function, greatest first: [[name, share]]. */
 export function topFunctions(profile) {
   const nodes = new Map(profile.nodes.map((node) => [node.id, node]));
+  const parents = new Map(profile.nodes.flatMap((node) => (node.children ?? []).map((child) => [child, node])));
   const counts = new Map();
   for (const id of profile.samples) {
-    const { functionName, url, lineNumber } = nodes.get(id).callFrame;
-    const name = `${functionName || "(anonymous)"} ${url.split("/").pop()}:${lineNumber + 1}`;
+    const name = describeNode(nodes.get(id), parents);
     counts.set(name, (counts.get(name) ?? 0) + 1);
   }
   const sorted = [...counts].sort((a, b) => b[1] - a[1]);
