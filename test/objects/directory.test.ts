@@ -73,7 +73,7 @@ describe("the Directory", () => {
     expect(given.map(({ incarnation }) => incarnation)).toEqual([1, 2, 3, 4, 5, 6]);
     expect((await stub.view()).revision).toBe(before + 6);
     await runInDurableObject(stub, (instance) =>
-      expect(instance.registerIncarnation("n9")).rejects.toThrow('no storage node "n9"'),
+      expect((instance as unknown as Directory).registerIncarnation("n9")).rejects.toThrow('no storage node "n9"'),
     );
   });
 
