@@ -40,7 +40,10 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
       clearTimer: (timer) => clearTimeout(timer as number),
       replicaTimeoutMs: settings.keyValue.replicaTimeoutMs,
     };
-    this.#core = new QuorumCoordinator(environment);
+    const zone = ctx.id.name;
+    // A single instance has one coordinator, so that it may stamp where it likes: one replica for the whole turn saves commits.
+    const isSole = env.JADE_MODE === "single";
+    this.#core = new QuorumCoordinator(environment, { readZone: zone, stampZone: isSole ? zone : undefined });
   }
 
   async call(caller: Caller, frame: Uint8Array): Promise<Uint8Array> {

@@ -20,6 +20,17 @@ interface Position {
   readonly node: StorageNode;
 }
 
+/** Whose replicas to prefer. The sets stay the same; only their order changes. */
+export interface Preference {
+  /** Reads ask this zone's replicas first. */
+  readonly readZone?: string | undefined;
+  /**
+   * Writes are stamped in this zone where it holds a replica. Only for the sole coordinator of a deployment: where there are
+   * several, all must stamp a key at the same replica, or writes without a context that follow each other become siblings.
+   */
+  readonly stampZone?: string | undefined;
+}
+
 const MAY_READ = new Set(["active", "draining", "failed"]);
 
 export class Ring {
@@ -27,7 +38,10 @@ export class Ring {
   readonly #positions: readonly Position[];
   readonly #setsByFactor = new Map<number, (ReplicaSets | undefined)[]>();
 
-  constructor(nodes: readonly StorageNode[]) {
+  readonly #preference: Preference;
+
+  constructor(nodes: readonly StorageNode[], preference: Preference = {}) {
+    this.#preference = preference;
     this.nodes = nodes.filter((node) => node.state !== "removed");
     const positions: Position[] = [];
     for (const node of this.nodes) {
@@ -70,9 +84,9 @@ export class Ring {
       replicationFactor,
       (node) => node.state !== "draining" && node.state !== "failed",
     );
-    const ids = counted.map((node) => node.id);
     const pending = future.filter((node) => !counted.includes(node)).map((node) => node.id);
-    return { write: ids, read: ids, pending };
+    const { readZone, stampZone } = this.#preference;
+    return { write: zoneFirst(counted, stampZone), read: zoneFirst(counted, readZone), pending };
   }
 
   /** Nodes in ring order, one per zone first, then any where there are fewer zones than replicas. */
@@ -93,4 +107,10 @@ export class Ring {
     while (chosen.length < count && spare.length > 0) chosen.push(spare.shift()!);
     return chosen;
   }
+}
+
+function zoneFirst(nodes: readonly StorageNode[], zone: string | undefined): string[] {
+  const near = nodes.filter((node) => node.zone === zone);
+  const far = nodes.filter((node) => node.zone !== zone);
+  return [...near, ...far].map((node) => node.id);
 }

@@ -18,11 +18,11 @@ const storage = z
       .default(3)
       .describe("Zones. On a single machine they are virtual: replication runs, but protects nothing."),
     nodes: whole(1, 256).default(3).describe("Storage nodes of the ring at first start, spread evenly over the zones."),
-    memtableMiB: whole(1, 512)
-      .default(16)
+    memtableMiB: whole(1, 256)
+      .default(32)
       .describe("Newest rows of one storage node held in memory before a flush to a table."),
     rowCacheMiB: whole(0, 4096).default(16).describe("Recently read rows held in memory, for each storage node."),
-    blockCacheMiB: whole(1, 4096).default(32).describe("Blocks of tables held in memory, for each storage node."),
+    blockCacheMiB: whole(1, 4096).default(64).describe("Blocks of tables held in memory, for each storage node."),
     blobStore: z
       .enum(blobStores)
       .default("sqlite")
@@ -41,7 +41,10 @@ const storage = z
 
 const log = z.strictObject({
   level: z.enum(logLevels).default("info").describe("Least severe log line that is written."),
-  requests: z.boolean().default(true).describe("One structured line for each HTTP request, at level `info`."),
+  requests: z
+    .boolean()
+    .default(false)
+    .describe("One structured line for each HTTP request, at level `info`. `/metrics` counts them either way."),
 });
 
 const limits = z.strictObject({

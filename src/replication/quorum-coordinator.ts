@@ -2,7 +2,7 @@
 // per replica. The pure core of the `Coordinator` object; the simulator runs the same class.
 // Guarantees: every request is answered exactly once; what is under way is bounded. Must not: store anything.
 import type { Caller, DirectoryView } from "../access/types.ts";
-import { type ReplicaSets, Ring } from "../cluster/ring.ts";
+import { type Preference, type ReplicaSets, Ring } from "../cluster/ring.ts";
 import { tokenOf } from "../cluster/token.ts";
 import {
   MAX_CLIENT_COUNTER,
@@ -56,13 +56,15 @@ export class QuorumCoordinator {
     unknownOutcomes: 0,
   };
   readonly #environment: Environment;
+  readonly #preference: Preference;
   readonly #links = new Map<string, ReplicaLink>();
   #ring = new Ring([]);
   #revision = -1;
   #inFlight = 0;
 
-  constructor(environment: Environment) {
+  constructor(environment: Environment, preference: Preference = {}) {
     this.#environment = environment;
+    this.#preference = preference;
   }
 
   get revision(): number {
@@ -77,7 +79,7 @@ export class QuorumCoordinator {
   useView(view: DirectoryView): void {
     if (view.revision <= this.#revision) return;
     this.#revision = view.revision;
-    this.#ring = new Ring(view.nodes);
+    this.#ring = new Ring(view.nodes, this.#preference);
   }
 
   /** Every storage node of the ring. */

@@ -109,7 +109,7 @@ describe("the Worker's settings", () => {
 
   it("are defaults when nothing is given, and an error that names the field when wrong", () => {
     expect(parseSettings(undefined)).toEqual(defaultSettings);
-    expect(parseSettings('{"log":{"level":"warn"}}').log).toEqual({ level: "warn", requests: true });
+    expect(parseSettings('{"log":{"level":"warn"}}').log).toEqual({ level: "warn", requests: false });
     expect(() => parseSettings("{")).toThrow(InvalidSettings);
     expect(() => parseSettings('{"storage":{"zones":0}}')).toThrow(/storage\.zones/);
   });

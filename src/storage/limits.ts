@@ -71,7 +71,7 @@ export interface EngineLimits {
 /** Self-hosted: memory is cheap, one object per storage node. */
 export const SERVER_LIMITS: EngineLimits = {
   memtableBytes: 16 * 1024 * 1024,
-  maxFrozenMemtables: 4,
+  maxFrozenMemtables: 3,
   rowCacheBytes: 32 * 1024 * 1024,
   blockCacheBytes: 64 * 1024 * 1024,
   tableMetaCacheBytes: 64 * 1024 * 1024,
