@@ -1,0 +1,66 @@
+// Runs the examples of README.md and docs/key-value.md as they stand, against a real server.
+// An example is a fenced block marked `quickstart`: ```sh quickstart (all in one shell, in their order) or ```js quickstart.
+import { spawnSync } from "node:child_process";
+import { readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { type RunningServer, startServer, temporaryDirectory } from "../../scripts/lib/server-process.mjs";
+
+const ROOT = join(import.meta.dirname, "../..");
+const EXAMPLE = /^```(sh|js) quickstart\n([\s\S]*?)^```$/gm;
+
+let server: RunningServer;
+let directory: string;
+
+/** One shell script of all examples; a script of the SDK is saved where `./dist` is found, as a reader would. */
+function scriptOf(pages: readonly string[]): string {
+  const steps = ["set -euo pipefail"];
+  for (const page of pages) {
+    for (const [, kind = "", text = ""] of readFileSync(join(ROOT, page), "utf8").matchAll(EXAMPLE)) {
+      if (kind === "sh") {
+        steps.push(text);
+        continue;
+      }
+      const file = join(directory, `example-${steps.length}.mjs`);
+      writeFileSync(file, text);
+      steps.push(`node ${file}`);
+    }
+  }
+  return steps.join("\n");
+}
+
+function run(pages: readonly string[]): string {
+  const { stdout, stderr, status } = spawnSync("bash", ["-c", scriptOf(pages)], {
+    cwd: ROOT,
+    encoding: "utf8",
+    env: { ...process.env, JADE_URL: server.url, JADE_ROOT_KEY: server.rootKey, JADE_API_KEY: "" },
+  });
+  expect({ status, stderr: status === 0 ? "" : stderr }, stdout).toEqual({ status: 0, stderr: "" });
+  return stdout;
+}
+
+beforeAll(async () => {
+  server = await startServer();
+  directory = await temporaryDirectory("readme");
+  symlinkSync(join(ROOT, "dist"), join(directory, "dist"));
+});
+
+afterAll(async () => {
+  await server?.dispose();
+  if (directory) await rm(directory, { recursive: true, force: true });
+});
+
+it("the examples of README and key-value guide run as printed and give what they say", () => {
+  const output = run(["README.md", "docs/key-value.md"]);
+  expect(output).toContain('"value":{"name": "Ada", "score": 1.0}');
+  expect(output).toContain('\n{"text": "hello"}\n');
+  expect(output).toContain("[ 'tea', 'milk' ]");
+  expect(output).toContain('"conflict":true,"siblings":[{"value":["tea"],"vectorClock":');
+  expect(output).not.toContain('"status":"error","code"');
+  const orders = [...output.matchAll(/"key":"order\/4711","vectorClock":(\{[^}]*\})/g)].map(([, clock]) => clock);
+  expect(orders).toHaveLength(2);
+  expect(orders[0]).toBe(orders[1]);
+  // The one failure shown: a deleted key in the batch.
+  expect(output.match(/"code":"(\w+)"/g)).toEqual(['"code":"notFound"']);
+});
