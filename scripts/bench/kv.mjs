@@ -172,7 +172,8 @@ async function measureRedis(bench, rows) {
 }
 
 export async function run(options) {
-  const items = options.only ? ITEMS.filter((item) => options.only.some((id) => item.id.startsWith(id))) : ITEMS;
+  const isWanted = (item, id) => (ITEMS.some((each) => each.id === id) ? item.id === id : item.id.startsWith(id));
+  const items = ITEMS.filter((item) => !options.only || options.only.some((id) => isWanted(item, id)));
   if (items.length === 0) {
     console.error(`--only knows: ${ITEMS.map((item) => item.id).join(", ")}`);
     return 2;
