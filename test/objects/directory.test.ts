@@ -119,7 +119,7 @@ describe("the Directory", () => {
     await replace(stub, { TENANT: namespaceOf(object), KEY_VALUE_REPLICA: namespaceOf(replica) });
     await stub.createTenant(tenant("acme"), mutation());
     expect(await stub.deleteTenant("acme", mutation())).toMatchObject({ ok: true });
-    expect(events).toEqual(["refuse"]);
+    expect(events[0]).toBe("refuse");
     const failures: number[] = [];
     for (round = 0; round < answers.length; round++) {
       await ring(stub);
