@@ -6,27 +6,40 @@ import { resolveState } from "../src/kv/resolve.ts";
 import { joinPages, readScanPage } from "../src/replication/scan-frames.ts";
 import { majority } from "../src/replication/write-call.ts";
 import type { RowKey } from "../src/storage/types.ts";
-import { ByteReader, ByteWriter } from "../src/wire/bytes.ts";
+import { ByteReader, ByteWriter, MalformedBytes } from "../src/wire/bytes.ts";
 import { PublicError } from "../src/wire/error-codes.ts";
 import { writeAnswer } from "../src/wire/session.ts";
 import type { ExportPage } from "./rpc.ts";
 
 type Scan = (nodeId: string, after: Uint8Array | null) => Promise<Uint8Array>;
 
-export function writeCursor(row: RowKey): Uint8Array {
+/** A position without the tenant's number: clients see cursors, and numbers would let tenants count each other. */
+export function writeCursor({ token, key }: RowKey): Uint8Array {
   const writer = new ByteWriter(64);
-  writer.varint(row.tenant);
-  writer.u32(row.token.hi);
-  writer.u32(row.token.lo);
-  writer.string(row.key);
+  writer.u32(token.hi);
+  writer.u32(token.lo);
+  writer.string(key);
   return writer.take();
 }
 
-export function readCursor(bytes: Uint8Array): RowKey {
+/** Throws MalformedBytes. */
+export function readCursor(tenant: number, bytes: Uint8Array): RowKey {
   const reader = new ByteReader(bytes);
-  const tenant = reader.varint();
   const token = { hi: reader.u32(), lo: reader.u32() };
-  return { tenant, token, key: reader.string() };
+  const key = reader.string();
+  if (!reader.done) throw new MalformedBytes("bytes after the cursor");
+  return { tenant, token, key };
+}
+
+function checkCursor(tenant: number, cursor: Uint8Array): void {
+  try {
+    readCursor(tenant, cursor);
+  } catch (error) {
+    if (!(error instanceof MalformedBytes)) throw error;
+    throw new PublicError("invalidRequest", "cursor is not one that an earlier page returned", {
+      issues: [{ path: "cursor", message: "is not one that an earlier page returned" }],
+    });
+  }
 }
 
 export async function exportPage(
@@ -35,6 +48,7 @@ export async function exportPage(
   after: Uint8Array | null,
   scan: Scan,
 ): Promise<ExportPage> {
+  if (after) checkCursor(caller.tenant, after);
   const settled = await Promise.allSettled(nodeIds.map((nodeId) => scan(nodeId, after)));
   const frames = settled.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
   const away = nodeIds.length - frames.length;

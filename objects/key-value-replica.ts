@@ -170,7 +170,7 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
       tenant,
       limitRows,
       limitBytes: SCAN_PAGE_BYTES,
-      ...(after ? { after: readCursor(after) } : {}),
+      ...(after ? { after: readCursor(tenant, after) } : {}),
     });
     return writeScanPage(page);
   }

@@ -12,6 +12,12 @@ export interface ExportedEntry {
   readonly vectorClock: ClockMap;
 }
 
+interface ExportLine {
+  readonly key: string;
+  readonly valueText?: string;
+  readonly vectorClock?: ClockMap;
+}
+
 /** The last line is `{"cursor": …}`; without it the page is not whole. */
 export function readExportPage(text: string): Page<ExportedEntry> {
   const lines = text.split("\n").filter((line) => line !== "");
@@ -19,8 +25,9 @@ export function readExportPage(text: string): Page<ExportedEntry> {
   const end = last === undefined ? undefined : (JSON.parse(last) as { cursor?: string | null });
   if (end?.cursor === undefined) throw new JadeError("badAnswer", "the export was cut off before its last line");
   const items = lines.map((line): ExportedEntry => {
-    const { key, vectorClock } = JSON.parse(line) as { key: string; vectorClock?: ClockMap };
-    const json = memberText(line, "value");
+    const { key, valueText, vectorClock } = JSON.parse(line) as ExportLine;
+    // A value whose text holds line breaks comes as a string: a line break would end the line.
+    const json = valueText ?? memberText(line, "value");
     if (json === undefined) throw new JadeError("badAnswer", `the export has no value for ${JSON.stringify(key)}`);
     return { key, json, vectorClock: vectorClock ?? {} };
   });

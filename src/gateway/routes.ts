@@ -3,6 +3,7 @@ import { PublicError } from "../wire/error-codes.ts";
 import { healthRoutes } from "./health.ts";
 import { deleteKeyValue, getKeyValue, putKeyValue } from "./key-value.ts";
 import { batchKeyValue } from "./key-value-batch.ts";
+import { exportKeyValue, exportQuery } from "./key-value-export.ts";
 import { metricsRoute } from "./metrics.ts";
 import type { Route } from "./route.ts";
 import { batchShape, keyValueSchemas, valueShape, writtenShape } from "./schemas-key-value.ts";
@@ -64,6 +65,15 @@ function keyValueRoutes(services: Services): readonly Route[] {
       data: batchShape,
       errors: [...BODY_ERRORS, ...WRITE_ERRORS],
       run: (call) => batchKeyValue(call, schemas),
+    },
+    {
+      method: "get",
+      path: `${KEY_VALUE_PATH}/export`,
+      summary: "All keys and values, page by page, as newline-delimited JSON; the last line of a page holds the cursor",
+      access: "data",
+      query: exportQuery,
+      errors: ["quorumUnavailable", "overloaded"],
+      run: (call) => exportKeyValue(call),
     },
   ];
 }
