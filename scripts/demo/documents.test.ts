@@ -1,6 +1,6 @@
 // The demo's input: keys are unique, texts exact.
 // @ts-nocheck: what it tests is plain JavaScript.
-import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { expect, it } from "vitest";
@@ -26,4 +26,5 @@ it("reads nested package files, stores copies once and tells different texts of 
     expect.stringMatching(/^a@1\.0\.0#[0-9a-f]{8}$/),
     "file:d/esm/package.json",
   ]);
+  rmSync(directory, { recursive: true });
 });

@@ -1,6 +1,6 @@
 // `jade-db` as a user runs it: real processes against a real server, exit codes and outputs.
 import { spawn, spawnSync } from "node:child_process";
-import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type RunningServer, startServer, temporaryDirectory } from "../../scripts/lib/server-process.mjs";
@@ -25,7 +25,10 @@ beforeAll(async () => {
   environment = { ...environment, JADE_API_KEY: json(["tenant", "create", "cli"]).apiKey };
 });
 
-afterAll(() => server?.dispose());
+afterAll(async () => {
+  await server?.dispose();
+  rmSync(directory, { recursive: true, force: true });
+});
 
 describe("jade-db", () => {
   it("manages tenants and keys", () => {

@@ -1,4 +1,5 @@
 // The SDK against a real server, both transports by the same tests.
+import { rmSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { WebSocket as WsWebSocket } from "ws";
 import { type RunningServer, startServer, temporaryDirectory } from "../../scripts/lib/server-process.mjs";
@@ -146,6 +147,8 @@ describe("session", () => {
     expect(read.every((result, index) => result.value === index && !result.conflict)).toBe(true);
     client.close();
     await second.dispose();
+    rmSync(dataDir, { recursive: true, force: true });
+    rmSync(second.logPath, { force: true });
   });
 });
 

@@ -1,8 +1,8 @@
 // Import and export against a client in memory: order, resuming, malformed files, whole pages.
-import { appendFileSync, existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { JadeClient, Page, WriteOptions } from "../../client/index.ts";
 import type { ExportedEntry } from "../../client/key-value-export.ts";
 import { exportFile } from "./export.ts";
@@ -14,6 +14,7 @@ let directory: string;
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), "jade-transfer-"));
 });
+afterEach(() => rmSync(directory, { recursive: true }));
 
 /** A store that applies each write id once and can fail at the n-th put. */
 function fakeClient(failAt = Number.POSITIVE_INFINITY) {
