@@ -9,7 +9,7 @@ import { ByteReader, type ByteWriter, MalformedBytes } from "../wire/bytes.ts";
 import { type Clock, readClock, writeClock } from "../wire/clock.ts";
 import { BODY_HASH_BYTES, WRITE_ID_BYTES } from "../wire/session.ts";
 
-const KIND = { stamp: 1, merge: 2, get: 3, recall: 4, vote: 5, hint: 6, settled: 7 } as const;
+const KIND = { stamp: 1, merge: 2, get: 3, recall: 4, vote: 5, hint: 6, settled: 7, repair: 8 } as const;
 
 const DELETE = 1;
 const HAS_CLOCK = 2;
@@ -35,6 +35,13 @@ export interface MergeOp {
   readonly row: RowKey;
   readonly state: Uint8Array;
   readonly tail?: Uint8Array | undefined;
+}
+
+/** As merge; answered with the state that came of it where that is another one than was sent. */
+export interface RepairOp {
+  readonly kind: "repair";
+  readonly row: RowKey;
+  readonly state: Uint8Array;
 }
 
 export interface GetOp {
@@ -73,7 +80,7 @@ export interface SettledOp {
   readonly counters: readonly number[];
 }
 
-export type ReplicaOp = StampOp | MergeOp | GetOp | RecallOp | VoteOp | HintOp | SettledOp;
+export type ReplicaOp = StampOp | MergeOp | RepairOp | GetOp | RecallOp | VoteOp | HintOp | SettledOp;
 
 export type RefusalCode =
   | "tooManySiblings"
@@ -150,6 +157,9 @@ export function writeOp(writer: ByteWriter, op: ReplicaOp): void {
     case "merge":
       writeRow(writer, op.row);
       return writeStateBytes(writer, op.state, op.tail);
+    case "repair":
+      writeRow(writer, op.row);
+      return writer.bytes(op.state);
     case "get":
       return writeRow(writer, op.row);
     case "recall":
@@ -198,6 +208,8 @@ export function readOp(reader: ByteReader): ReplicaOp {
       return readStamp(reader);
     case KIND.merge:
       return { kind: "merge", row: readRow(reader), state: reader.bytes() };
+    case KIND.repair:
+      return { kind: "repair", row: readRow(reader), state: reader.bytes() };
     case KIND.get:
       return { kind: "get", row: readRow(reader) };
     case KIND.recall:

@@ -1,9 +1,9 @@
 // One client read: asks R replicas (another one where one fails), joins what they hold, repairs those that were behind, answers.
 // Guarantees: at `quorum` and `all` the joined state is on R replicas before it is shown, so a later quorum read never shows an
-// older one (ADR 0013); at `one` the repair goes on behind the answer. Must not: hold state beyond the call.
+// older one (ADR 0013); what one of them remembers as superseded is not shown. Must not: hold state beyond the call.
 import type { Caller } from "../access/types.ts";
 import type { ReplicaSets } from "../cluster/ring.ts";
-import { decodeState, encodeState, sameBytes } from "../kv/key-state.ts";
+import { decodeState, EMPTY_STATE, encodeState, sameBytes } from "../kv/key-state.ts";
 import { mergeStates } from "../kv/merge.ts";
 import { resolveState } from "../kv/resolve.ts";
 import type { RowKey } from "../storage/types.ts";
@@ -28,8 +28,11 @@ export interface ReadOptions {
 
 interface Reply {
   readonly nodeId: string;
-  readonly state: Uint8Array | undefined;
+  state: Uint8Array | undefined;
 }
+
+/** Two are enough when nobody writes meanwhile: one to hear of superseded versions, one to bring the news to all. */
+const MAX_REPAIR_ROUNDS = 4;
 
 export class ReadCall {
   readonly #context: ReadContext;
@@ -99,26 +102,37 @@ export class ReadCall {
 
   #complete(): void {
     const first = this.#replies[0]!.state;
-    const agree = this.#replies.every((reply) => sameState(reply.state, first));
-    if (agree) return this.#answer(first);
-    let merged = { clock: EMPTY_CLOCK, unsettled: [], versions: [] } as ReturnType<typeof decodeState>;
-    for (const reply of this.#replies) if (reply.state) merged = mergeStates(merged, decodeState(reply.state));
-    this.#repair(encodeState(merged));
+    if (this.#replies.every((reply) => sameState(reply.state, first))) this.#answer(first);
+    else this.#repair(MAX_REPAIR_ROUNDS);
   }
 
-  #repair(merged: Uint8Array): void {
+  /**
+   * Brings the joined state to every replica that answered. One that remembers a version as superseded (spec KV-7) says so by
+   * answering with another state than it was sent: then these are joined and brought to all again.
+   */
+  #repair(roundsLeft: number): void {
+    let joined = EMPTY_STATE;
+    for (const reply of this.#replies) if (reply.state) joined = mergeStates(joined, decodeState(reply.state));
+    const merged = encodeState(joined);
     const stale = this.#replies.filter((reply) => !sameState(reply.state, merged));
-    const mustWait = this.#options.needed > 1;
     let open = stale.length;
-    for (const { nodeId } of stale) {
+    let isSettled = true;
+    for (const reply of stale) {
       this.#context.counts.readRepairs++;
-      this.#context.link(nodeId).send({ kind: "merge", row: this.#options.row, state: merged }, (result) => {
-        if (!mustWait) return;
-        if (result?.kind !== "done") return this.#unavailable();
-        if (--open === 0) this.#answer(merged);
+      const op = { kind: "repair" as const, row: this.#options.row, state: merged };
+      this.#context.link(reply.nodeId).send(op, (result) => {
+        if (result?.kind !== "done" && result?.kind !== "state") return this.#unavailable();
+        reply.state = merged;
+        if (result.kind === "state") {
+          isSettled = false;
+          reply.state = result.state;
+        }
+        if (--open > 0) return;
+        // Under a storm of writes the last joined state is shown; every replica that answered holds at least that.
+        if (isSettled || roundsLeft === 1) this.#answer(merged);
+        else this.#repair(roundsLeft - 1);
       });
     }
-    if (!mustWait || open === 0) this.#answer(merged);
   }
 
   #answer(state: Uint8Array | undefined): void {

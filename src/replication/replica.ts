@@ -108,6 +108,8 @@ export class Replica {
     const out = this.#out;
     out.reset();
     out.varint(this.#options.actor);
+    // Knowledge first: a stamp of this frame must not carry what the frame says is settled.
+    for (const op of ops) if (op.kind === "settled") this.#rememberSettled(op.actor, op.counters);
     const results = ops.map((op) => this.#applyOne(op));
     this.#options.engine.commit();
     out.varint(this.#counter);
@@ -116,7 +118,7 @@ export class Replica {
   }
 
   #applyOne(op: ReplicaOp): ReplicaResult {
-    if (op.kind === "settled") return this.#rememberSettled(op.actor, op.counters);
+    if (op.kind === "settled") return DONE;
     if (this.#options.facts.isErased(op.row.tenant)) return refused("tenantErased");
     try {
       const result = this.#dispatch(op);
@@ -133,7 +135,12 @@ export class Replica {
       case "stamp":
         return this.#stamp(op);
       case "merge":
-        return this.#merge(op.row, op.state);
+        this.#merge(op.row, op.state);
+        return DONE;
+      case "repair": {
+        const state = this.#merge(op.row, op.state);
+        return sameBytes(state, op.state) ? DONE : { kind: "state", state };
+      }
       case "get":
         this.counts.reads++;
         return { kind: "state", state: this.#options.engine.get(op.row) };
@@ -163,10 +170,9 @@ export class Replica {
   #stamp(op: StampOp): ReplicaResult {
     if (this.#options.engine.overloaded) return refused("overloaded");
     const held = this.#held(op.row);
-    if (op.restamp) {
-      const first = this.#recall(op.row.tenant, op.writeId);
-      if (first) return this.#repeat(held, first);
-    }
+    // First attempts too: a frame that was delayed or repeated may arrive after the write was stamped here or superseded.
+    const first = this.#recall(op.row.tenant, op.writeId);
+    if (first) return this.#repeat(held, first);
     const timeLimit = this.#hybrid.physical(MAX_TIME_LEAD_MS);
     if (op.clock && op.clock.time > timeLimit) return refused("clockAhead", held.clock);
     const time = this.#hybrid.next(Math.max(held.clock.time, op.clock?.time ?? 0));
@@ -227,24 +233,25 @@ export class Replica {
     return this.#counter;
   }
 
-  #merge(row: RowKey, incomingBytes: Uint8Array): ReplicaResult {
+  /** Returns the state that is held afterwards. */
+  #merge(row: RowKey, incomingBytes: Uint8Array): Uint8Array {
     this.counts.merges++;
     const { engine } = this.#options;
     const heldBytes = engine.get(row);
-    if (heldBytes && sameBytes(heldBytes, incomingBytes)) return DONE;
+    if (heldBytes && sameBytes(heldBytes, incomingBytes)) return heldBytes;
     const held = heldBytes ? decodeState(heldBytes) : EMPTY_STATE;
     const incoming = decodeState(incomingBytes);
     this.#hybrid.observe(incoming.clock.time, MAX_TIME_LEAD_MS);
     if (replacesAll(held, incoming) && !this.#isSuperseded(row.tenant, incoming.versions[0]!)) {
       engine.put(row, incomingBytes);
       this.#rememberNew(row.tenant, held, incoming);
-      return DONE;
+      return incomingBytes;
     }
     const merged = mergeStates(held, incoming, (version) => this.#isSuperseded(row.tenant, version));
     this.#rememberNew(row.tenant, held, merged);
     const bytes = encodeState(merged);
     if (!heldBytes || !sameBytes(bytes, heldBytes)) engine.put(row, bytes);
-    return DONE;
+    return bytes;
   }
 
   /** A version that is remembered here but no longer alive here was superseded here, under another dot. */
@@ -283,7 +290,7 @@ export class Replica {
     return DONE;
   }
 
-  #rememberSettled(actor: number, counters: readonly number[]): ReplicaResult {
+  #rememberSettled(actor: number, counters: readonly number[]): void {
     const known = this.#settled.get(actor) ?? new Set<number>();
     this.#settled.set(actor, known);
     for (const counter of counters) known.add(counter);
@@ -291,7 +298,6 @@ export class Replica {
       if (known.size <= MAX_SETTLED_REMEMBERED) break;
       known.delete(oldest);
     }
-    return DONE;
   }
 }
 

@@ -38,7 +38,7 @@ function isResident(engine: StorageEngine, rows: readonly RowKey[], records: rea
 
 function rowsOf(ops: readonly ReplicaOp[]): RowKey[] {
   const rows: RowKey[] = [];
-  for (const op of ops) if (op.kind === "stamp" || op.kind === "merge" || op.kind === "get") rows.push(op.row);
+  for (const op of ops) if (op.kind === "stamp" || op.kind === "merge" || op.kind === "repair" || op.kind === "get") rows.push(op.row);
   return rows;
 }
 
@@ -48,7 +48,7 @@ function recordsOf(ops: readonly ReplicaOp[]): RecordKey[] {
   for (const op of ops) {
     if (op.kind === "stamp" || op.kind === "recall") records.push({ tenant: op.row.tenant, writeId: op.writeId });
     if (op.kind === "vote") records.push({ tenant: op.row.tenant, writeId: voteIdOf(op.writeId) });
-    if (op.kind !== "merge") continue;
+    if (op.kind !== "merge" && op.kind !== "repair") continue;
     const { versions, unsettled } = decodeState(op.state);
     for (const { writeId } of [...versions, ...unsettled]) records.push({ tenant: op.row.tenant, writeId });
   }

@@ -164,6 +164,8 @@ export class WriteCall {
   #ship(stamper: string, stamped: Stamped): void {
     const { sets, row, request } = this.#options;
     const tail = stamped.wantsValue ? request.value : undefined;
+    // Now, in the turn of the stamp's answer: a node rebuilt meanwhile would answer with another actor.
+    const { actor } = this.#context.link(stamper);
     const answer: Clock = request.clock ? joinClocks(stamped.answer, request.clock) : stamped.answer;
     this.#acknowledged = 1;
     let open = sets.write.length - 1;
@@ -171,7 +173,7 @@ export class WriteCall {
     const progress = (): void => {
       if (!settled && this.#acknowledged >= majority(sets.write.length)) {
         settled = true;
-        this.#settle(stamper, stamped);
+        this.#settle(stamper, actor, stamped);
       }
       if (this.#acknowledged >= this.#options.needed) this.#written(answer);
       else if (this.#acknowledged + open < this.#options.needed) this.#unknown();
@@ -193,9 +195,8 @@ export class WriteCall {
   }
 
   /** A majority holds the stamp: what it carried need not be carried further. */
-  #settle(stamper: string, stamped: Stamped): void {
+  #settle(stamper: string, actor: number, stamped: Stamped): void {
     if (stamped.repeated) return;
-    const { actor } = this.#context.link(stamper);
     const everywhere = stamped.unsettledCount >= SETTLE_ALL_FROM;
     for (const id of everywhere ? this.#options.sets.write : [stamper])
       this.#context.link(id).noteSettled(actor, stamped.counter);
@@ -223,7 +224,9 @@ export class WriteCall {
   }
 
   #unavailable(reachableCount: number): void {
-    const { needed } = this.#options;
+    const { needed, request } = this.#options;
+    // What is true of this attempt is not known of the one before.
+    if (request.isRetry) return this.#unknown();
     this.#fail(
       "quorumUnavailable",
       `${reachableCount} replicas can be reached, ${needed} are needed; nothing was written`,
@@ -247,6 +250,8 @@ export class WriteCall {
   }
 
   #refuse(code: RefusalCode, clock: Clock): void {
+    // Another replica may have stamped the write before this one refused it.
+    if (this.#uncertain.size > 0 && code !== "tenantErased") return this.#unknown();
     const details = { vectorClock: clockToMap(clock) };
     switch (code) {
       case "tooManySiblings":

@@ -18,6 +18,7 @@ export class MemoryEngine implements StorageEngine {
   readonly #rows = new Map<string, Stored>();
   readonly #records = new Map<string, Uint8Array>();
   #undo: (() => void)[] = [];
+  #uncommitted: (() => void)[] = [];
   readonly #options: MemoryEngineOptions;
   readonly maintenanceDue = false;
   readonly overloaded = false;
@@ -48,6 +49,7 @@ export class MemoryEngine implements StorageEngine {
   rollback(): void {
     for (const step of this.#undo.reverse()) step();
     this.#undo = [];
+    this.#uncommitted = [];
   }
 
   prepare(): undefined {
@@ -59,8 +61,10 @@ export class MemoryEngine implements StorageEngine {
   }
 
   put(row: RowKey, value: Uint8Array): void {
-    this.#options.onPut?.(row, this.get(row), value);
-    this.#set(this.#rows, `${row.tenant}/${row.key}`, { row, value: value.slice() });
+    const before = this.get(row);
+    const after = value.slice();
+    this.#uncommitted.push(() => this.#options.onPut?.(row, before, after));
+    this.#set(this.#rows, `${row.tenant}/${row.key}`, { row, value: after });
   }
 
   findRecord(tenant: number, writeId: Uint8Array): Uint8Array | undefined {
@@ -74,6 +78,8 @@ export class MemoryEngine implements StorageEngine {
 
   commit(): void {
     if (this.failsCommit) throw new Error("died before the commit");
+    for (const tell of this.#uncommitted) tell();
+    this.#uncommitted = [];
     this.#undo = [];
   }
 

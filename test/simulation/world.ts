@@ -68,6 +68,8 @@ export class SimulatedNode {
   reserved = 0;
   isUp = true;
   isStalled = false;
+  /** Its disk is gone: only a rebuild may start it. */
+  hasLostDisk = false;
   skewMs = 0;
   replica: Replica;
   delivery: HintDelivery;
@@ -129,8 +131,14 @@ export class SimulatedNode {
     this.engine.rollback();
   }
 
+  /** After a crash; not where the disk was lost with it. */
+  restart(): void {
+    if (!this.isUp && !this.hasLostDisk) this.start();
+  }
+
   start(): void {
     this.isUp = true;
+    this.hasLostDisk = false;
     this.reserved = this.world.sabotage.reservedAtStart?.(this.reserved) ?? this.reserved;
     this.replica = this.#boot();
     this.delivery = this.#bootDelivery();
@@ -139,6 +147,7 @@ export class SimulatedNode {
   /** The disk is lost; the node stays down. It will start as an empty one with a new incarnation. */
   loseDisk(): void {
     this.isUp = false;
+    this.hasLostDisk = true;
     this.engine = this.#disk();
     this.hints = new MemoryHintLog();
     this.incarnation = this.world.sabotage.incarnationOnRebuild?.(this.incarnation) ?? this.incarnation + 1;
@@ -264,6 +273,7 @@ export class World {
     const plain = node.handle(frame.slice(), this.random.chance(this.faults.dieBeforeCommit ?? 0));
     if (!plain) {
       this.trace.push(`${this.nowMs} ${nodeId} died before its commit`);
+      this.after(this.random.between(20, 500), () => node.restart());
       this.after(1, () => reject(new Error(`${nodeId} died`)));
       return;
     }
