@@ -9,7 +9,7 @@ import { explainStartFailure } from "./workerd-binary.ts";
 import { type WorkerdExit, WorkerdProcess, type WorkerdStart } from "./workerd-process.ts";
 
 export const START_TIMEOUT_MS = 30_000;
-export const STOP_TIMEOUT_MS = 10_000;
+export const STOP_TIMEOUT_MS = 3_000;
 
 export interface SupervisorEvents {
   /** A workerd process exists; its number must be known to a later start. */
