@@ -94,10 +94,14 @@ export class WriteCall {
     }
   }
 
-  /** Asks a majority whether the write is remembered; then stamps where it is, or at one that answered no. */
+  /**
+   * Asks a majority whether the write is remembered; then stamps where it is, or at one that answered no. Where several remember
+   * it differently, the latest stamp is the one that was acknowledged: an earlier one was a stray that no majority knew of.
+   */
   #recall(): void {
     const { sets, row } = this.#options;
     const needed = majority(sets.write.length);
+    const aware: { readonly id: string; readonly time: number }[] = [];
     const unaware: string[] = [];
     let open = sets.write.length;
     let decided = false;
@@ -105,29 +109,29 @@ export class WriteCall {
       this.#context.link(id).send({ kind: "recall", row, writeId: this.#writeId }, (result) => {
         open--;
         if (decided) return;
-        if (result?.kind === "recalled" && result.answer) {
-          decided = true;
-          this.#stampAt(id, true);
-          return;
-        }
         if (result?.kind === "refused" && result.code === "tenantErased") {
           decided = true;
           this.#refuse(result.code, result.clock);
           return;
         }
-        if (result?.kind === "recalled") unaware.push(id);
-        if (unaware.length >= needed) {
-          decided = true;
-          this.#stampAt(
-            sets.write.find((node) => unaware.includes(node) && !this.#uncertain.has(node)) ?? unaware[0]!,
-            true,
-          );
-        } else if (unaware.length + open < needed) {
-          decided = true;
-          this.#unknown();
+        if (result?.kind === "recalled") {
+          if (result.answer) aware.push({ id, time: result.answer.time });
+          else unaware.push(id);
         }
+        if (open > 0 && aware.length + unaware.length < needed) return;
+        decided = true;
+        const latest = aware.sort((a, b) => b.time - a.time)[0];
+        if (latest) this.#stampAt(latest.id, true);
+        else if (unaware.length >= needed) this.#stampAt(this.#certain(unaware), true);
+        else this.#unknown();
       });
     }
+  }
+
+  /** In order of preference, one that did not leave us in doubt before. */
+  #certain(nodes: readonly string[]): string {
+    const inOrder = this.#options.sets.write.filter((id) => nodes.includes(id));
+    return inOrder.find((id) => !this.#uncertain.has(id)) ?? inOrder[0]!;
   }
 
   #stampAt(nodeId: string, restamp: boolean): void {
