@@ -50,6 +50,7 @@ function later(a: Dot, b: Dot): boolean {
 /** `local` is the side that answers `isSuperseded`; without the question the order does not matter. */
 export function mergeStates(local: KeyState, incoming: KeyState, isSuperseded: IsSuperseded = NEVER): KeyState {
   let clock = joinClocks(local.clock, incoming.clock);
+  const unsettled = mergeUnsettled(local.unsettled, incoming.unsettled);
   const versions: Version[] = [];
   for (const mine of local.versions) {
     const theirs = findVersion(incoming.versions, mine.writeId);
@@ -68,7 +69,12 @@ export function mergeStates(local: KeyState, incoming: KeyState, isSuperseded: I
     }
   }
   versions.sort(byTimeThenId);
-  return { clock, unsettled: mergeUnsettled(local.unsettled, incoming.unsettled), versions };
+  return { clock, unsettled, versions: unsettled.length === 0 ? versions : withoutSuperseded(versions, unsettled) };
+}
+
+/** An unsettled entry says that its write was superseded under one dot; the write's other dots may still be alive elsewhere (KV-8). */
+function withoutSuperseded(versions: readonly Version[], unsettled: readonly Unsettled[]): readonly Version[] {
+  return versions.filter((version) => !unsettled.some((entry) => sameBytes(entry.writeId, version.writeId)));
 }
 
 /**
