@@ -2,14 +2,14 @@
 // Guarantees: both directions round-trip; malformed input throws MalformedBytes. Must not: act on anything.
 //
 // Request: op*                    op = u8 kind, tenant, token hi u32, lo u32, key, …
-// Answer:  actor, counter, result*    (the replica's own actor and highest counter, then one result per op, in order)
+// Answer:  actor, counter, now, result*    (the replica's own actor, highest counter and time, then one result per op, in order)
 
 import type { RowKey } from "../storage/types.ts";
 import { ByteReader, type ByteWriter, MalformedBytes } from "../wire/bytes.ts";
 import { type Clock, readClock, writeClock } from "../wire/clock.ts";
 import { BODY_HASH_BYTES, WRITE_ID_BYTES } from "../wire/session.ts";
 
-const KIND = { stamp: 1, merge: 2, get: 3, recall: 4, vote: 5, hint: 6, settled: 7, repair: 8 } as const;
+const KIND = { stamp: 1, merge: 2, get: 3, recall: 4, vote: 5, hint: 6, settled: 7, repair: 8, deadline: 9 } as const;
 
 const DELETE = 1;
 const HAS_CLOCK = 2;
@@ -80,7 +80,17 @@ export interface SettledOp {
   readonly counters: readonly number[];
 }
 
-export type ReplicaOp = StampOp | MergeOp | RepairOp | GetOp | RecallOp | VoteOp | HintOp | SettledOp;
+/**
+ * Stamps of this frame are refused once the replica's clock has passed this: the coordinator has given them up by then and may
+ * have had another replica stamp. No row.
+ */
+export interface DeadlineOp {
+  readonly kind: "deadline";
+  /** In the replica's own time. Ms. */
+  readonly atMs: number;
+}
+
+export type ReplicaOp = StampOp | MergeOp | RepairOp | GetOp | RecallOp | VoteOp | HintOp | SettledOp | DeadlineOp;
 
 export type RefusalCode =
   | "tooManySiblings"
@@ -89,7 +99,8 @@ export type RefusalCode =
   | "hintsFull"
   | "corrupt"
   | "clockAhead"
-  | "overloaded";
+  | "overloaded"
+  | "expired";
 const REFUSALS: readonly RefusalCode[] = [
   "tooManySiblings",
   "stateTooLarge",
@@ -98,6 +109,7 @@ const REFUSALS: readonly RefusalCode[] = [
   "corrupt",
   "clockAhead",
   "overloaded",
+  "expired",
 ];
 
 export type ReplicaResult =
@@ -177,6 +189,9 @@ export function writeOp(writer: ByteWriter, op: ReplicaOp): void {
       writer.varint(op.actor);
       writer.varint(op.counters.length);
       for (const counter of op.counters) writer.varint(counter);
+      return;
+    case "deadline":
+      writer.varint(op.atMs);
   }
 }
 
@@ -225,6 +240,8 @@ export function readOp(reader: ByteReader): ReplicaOp {
       return { kind: "hint", row: readRow(reader), target: reader.string(), state: reader.bytes() };
     case KIND.settled:
       return readSettled(reader);
+    case KIND.deadline:
+      return { kind: "deadline", atMs: reader.varint() };
     default:
       throw new MalformedBytes(`unknown replica operation ${kind}`);
   }

@@ -30,6 +30,13 @@ export type OpDone = (result: ReplicaResult | undefined) => void;
 interface Batch {
   readonly writer: ByteWriter;
   readonly done: OpDone[];
+  hasStamp: boolean;
+}
+
+/** What an answer said about the replica's clock, and when (in ours) it came. */
+interface Calibration {
+  readonly replicaMs: number;
+  readonly receivedMs: number;
 }
 
 export interface LinkCounts {
@@ -52,6 +59,7 @@ export class ReplicaLink {
   #framesInFlight = 0;
   #scheduled = false;
   #settled = new Map<number, number[]>();
+  #calibration: Calibration | undefined;
   /** The replica's actor and highest counter, as of its last answer. */
   actor = 0;
   counter = 0;
@@ -72,13 +80,14 @@ export class ReplicaLink {
   send(op: ReplicaOp, done: OpDone): void {
     let batch = this.#batches.at(-1);
     if (!batch || batch.writer.length >= MAX_FRAME_BYTES) {
-      batch = { writer: new ByteWriter(4096), done: [] };
+      batch = { writer: new ByteWriter(4096), done: [], hasStamp: false };
       this.#batches.push(batch);
     }
     const before = batch.writer.length;
     writeOp(batch.writer, op);
     this.#queuedBytes += batch.writer.length - before;
     batch.done.push(done);
+    if (op.kind === "stamp") batch.hasStamp = true;
     this.#scheduleFlush();
   }
 
@@ -113,6 +122,10 @@ export class ReplicaLink {
       batch.done.push(IGNORE);
     }
     if (this.#settled.size > 0) this.#settled = new Map();
+    if (batch.hasStamp && this.#calibration) {
+      writeOp(batch.writer, { kind: "deadline", atMs: this.#deadlineMs(this.#calibration) });
+      batch.done.push(IGNORE);
+    }
     this.#framesInFlight++;
     this.counts.frames++;
     this.counts.operations += batch.done.length;
@@ -140,6 +153,15 @@ export class ReplicaLink {
     );
   }
 
+  /**
+   * When the frame dispatched now is given up here, in the replica's time. At `receivedMs` its clock showed at least `replicaMs`,
+   * so a stamp within the deadline is a stamp before the timeout, however far the two clocks are apart.
+   */
+  #deadlineMs({ replicaMs, receivedMs }: Calibration): number {
+    const { now, replicaTimeoutMs } = this.#environment;
+    return Math.max(0, Math.floor(replicaMs + now() - receivedMs + replicaTimeoutMs));
+  }
+
   #answered(done: readonly OpDone[], answer: Uint8Array): void {
     const results: ReplicaResult[] = [];
     try {
@@ -148,6 +170,7 @@ export class ReplicaLink {
       for (let i = 0; i < done.length; i++) results.push(readResult(reader));
       this.counter = header.actor === this.actor ? Math.max(header.counter, this.counter) : header.counter;
       this.actor = header.actor;
+      this.#calibration = { replicaMs: header.nowMs, receivedMs: this.#environment.now() };
     } catch {
       // A frame that cannot be read says nothing about what was applied: the same as no answer.
       this.#failed(done);

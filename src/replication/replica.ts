@@ -87,6 +87,8 @@ export class Replica {
   readonly #state = new ByteWriter(8192);
   readonly #out = new ByteWriter(8192);
   #counter: number;
+  /** Of the frame being applied. */
+  #deadlineMs = 0;
 
   constructor(options: ReplicaOptions) {
     this.#options = options;
@@ -108,17 +110,22 @@ export class Replica {
     const out = this.#out;
     out.reset();
     out.varint(this.#options.actor);
-    // Knowledge first: a stamp of this frame must not carry what the frame says is settled.
-    for (const op of ops) if (op.kind === "settled") this.#rememberSettled(op.actor, op.counters);
+    // What concerns the whole frame comes first: a stamp must not carry what the same frame says is settled.
+    this.#deadlineMs = Number.POSITIVE_INFINITY;
+    for (const op of ops) {
+      if (op.kind === "settled") this.#rememberSettled(op.actor, op.counters);
+      if (op.kind === "deadline") this.#deadlineMs = op.atMs;
+    }
     const results = ops.map((op) => this.#applyOne(op));
     this.#options.engine.commit();
     out.varint(this.#counter);
+    out.varint(this.#options.now());
     for (const result of results) writeResult(out, result);
     return out.take();
   }
 
   #applyOne(op: ReplicaOp): ReplicaResult {
-    if (op.kind === "settled") return DONE;
+    if (op.kind === "settled" || op.kind === "deadline") return DONE;
     if (this.#options.facts.isErased(op.row.tenant)) return refused("tenantErased");
     try {
       const result = this.#dispatch(op);
@@ -130,7 +137,7 @@ export class Replica {
     }
   }
 
-  #dispatch(op: Exclude<ReplicaOp, { kind: "settled" }>): ReplicaResult {
+  #dispatch(op: Exclude<ReplicaOp, { kind: "settled" | "deadline" }>): ReplicaResult {
     switch (op.kind) {
       case "stamp":
         return this.#stamp(op);
@@ -168,6 +175,7 @@ export class Replica {
   }
 
   #stamp(op: StampOp): ReplicaResult {
+    if (this.#options.now() > this.#deadlineMs) return refused("expired");
     if (this.#options.engine.overloaded) return refused("overloaded");
     const held = this.#held(op.row);
     // First attempts too: a frame that was delayed or repeated may arrive after the write was stamped here or superseded.
@@ -302,6 +310,6 @@ export class Replica {
 }
 
 /** The header of an answer frame, then its results. */
-export function readAnswerHeader(reader: ByteReader): { actor: number; counter: number } {
-  return { actor: reader.varint(), counter: reader.varint() };
+export function readAnswerHeader(reader: ByteReader): { actor: number; counter: number; nowMs: number } {
+  return { actor: reader.varint(), counter: reader.varint(), nowMs: reader.varint() };
 }

@@ -148,7 +148,8 @@ export class WriteCall {
     };
     link.send(op, (result) => {
       if (result?.kind === "stamped") return this.#ship(nodeId, result);
-      if (result?.kind === "refused" && result.code !== "corrupt") return this.#refuse(result.code, result.clock);
+      const isElsewhere = result?.kind === "refused" && (result.code === "corrupt" || result.code === "expired");
+      if (result?.kind === "refused" && !isElsewhere) return this.#refuse(result.code, result.clock);
       this.#stampElsewhere(nodeId, result === undefined);
     });
   }
@@ -277,6 +278,8 @@ export class WriteCall {
       case "overloaded":
       case "hintsFull":
         return this.#fail("overloaded", "the replica is at its bound; nothing was written");
+      case "expired":
+        return this.#unknown();
       case "corrupt":
         return this.#fail("dataCorrupt", "the stored value failed its checksum");
       default:

@@ -68,6 +68,8 @@ class RandomRun {
   readonly #known = new Map<string, Known>();
   readonly #keys: readonly string[];
   readonly counts: Record<string, number> = {};
+  /** Coordinators prefer different stampers, as they do where one is sole in its zone, or where breakers differ. */
+  readonly #spreadStamps: boolean;
   #isQuiet = false;
   #step = 0;
   #rebuilding = false;
@@ -77,13 +79,18 @@ class RandomRun {
     const { world } = this;
     this.history = new History({ actorOf: (nodeId) => world.node(nodeId).actor, now: () => world.nowMs - START_MS });
     world.observer = this.history;
+    this.#spreadStamps = world.random.chance(0.4);
     this.#keys = ["a", "b", "c"].slice(0, world.random.between(1, 3));
+    for (const node of world.nodes.values()) node.skewMs = world.random.between(-MAX_SKEW_MS, MAX_SKEW_MS);
     for (let i = 0; i < 3; i++) this.#places.push(this.#place());
   }
 
   #place(): Place {
     const life = { alive: true };
-    return { core: this.world.coordinator(() => life.alive), life };
+    const { random } = this.world;
+    const zone = (): string | undefined => random.pick([undefined, "z1", "z2", "z3"]);
+    const preference = { readZone: zone(), stampZone: this.#spreadStamps ? zone() : undefined };
+    return { core: this.world.coordinator(() => life.alive, preference), life };
   }
 
   #note(line: string): void {
@@ -220,7 +227,8 @@ class RandomRun {
         world.after(forMs, () => world.cut.delete(name));
         break;
       case 5:
-        node.skewMs = random.between(-MAX_SKEW_MS, MAX_SKEW_MS);
+        // Forward only: a clock that steps back takes back the protection against late stamps.
+        node.skewMs = random.between(node.skewMs, MAX_SKEW_MS);
         this.#note(`${name} has a clock ${node.skewMs} off`);
         break;
       case 6: {

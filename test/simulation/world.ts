@@ -1,6 +1,7 @@
 // A deterministic world for the replication protocol: virtual time, seeded network, crashes. It runs the shipped classes
 // (QuorumCoordinator, Replica, HintDelivery); only the disk, the wires and the clock are the simulator's.
 import type { Caller, DirectoryView, StorageNode } from "../../src/access/types.ts";
+import type { Preference } from "../../src/cluster/ring.ts";
 import { HintDelivery } from "../../src/replication/hint-delivery.ts";
 import type { Environment } from "../../src/replication/link.ts";
 import { QuorumCoordinator } from "../../src/replication/quorum-coordinator.ts";
@@ -283,7 +284,7 @@ export class World {
   }
 
   /** `isAlive` turning false = the coordinator's process is gone: nothing of it goes on. */
-  coordinator(isAlive: () => boolean = () => true): QuorumCoordinator {
+  coordinator(isAlive: () => boolean = () => true, preference: Preference = {}): QuorumCoordinator {
     const never = new Promise<never>(() => undefined);
     const environment: Environment = {
       call: (nodeId, frame) => (isAlive() ? this.call(nodeId, frame) : never),
@@ -295,7 +296,7 @@ export class World {
       },
       replicaTimeoutMs: REPLICA_TIMEOUT_MS,
     };
-    const coordinator = new QuorumCoordinator(environment);
+    const coordinator = new QuorumCoordinator(environment, preference);
     coordinator.useView(this.#view());
     this.#coordinators.push(coordinator);
     return coordinator;
