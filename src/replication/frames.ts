@@ -6,7 +6,7 @@
 
 import type { RowKey } from "../storage/types.ts";
 import { ByteReader, type ByteWriter, MalformedBytes } from "../wire/bytes.ts";
-import { type Clock, readClock, writeClock } from "../wire/clock.ts";
+import { type Clock, type Dot, readClock, writeClock } from "../wire/clock.ts";
 import { BODY_HASH_BYTES, WRITE_ID_BYTES } from "../wire/session.ts";
 
 const KIND = { stamp: 1, merge: 2, get: 3, recall: 4, vote: 5, hint: 6, settled: 7, repair: 8, deadline: 9 } as const;
@@ -125,8 +125,10 @@ export type ReplicaResult =
     }
   | { readonly kind: "done" }
   | { readonly kind: "state"; readonly state: Uint8Array | undefined }
-  | { readonly kind: "recalled"; readonly answer: Clock | undefined }
-  | { readonly kind: "voted"; readonly bodyHash: Uint8Array }
+  /** Not remembered: with the dots of the versions alive here that were stamped by a first attempt. */
+  | { readonly kind: "recalled"; readonly answer: Clock | undefined; readonly alive: readonly Dot[] }
+  /** `isFirst`: the replica had not heard of the write id before. */
+  | { readonly kind: "voted"; readonly bodyHash: Uint8Array; readonly isFirst: boolean }
   | { readonly kind: "refused"; readonly code: RefusalCode; readonly clock: Clock };
 
 const RESULT = { stamped: 1, done: 2, state: 3, absent: 4, recalled: 5, unknown: 6, voted: 7, refused: 8 } as const;
@@ -271,10 +273,11 @@ export function writeResult(writer: ByteWriter, result: ReplicaResult): void {
       return;
     case "recalled":
       writer.u8(result.answer ? RESULT.recalled : RESULT.unknown);
-      if (result.answer) writeClock(writer, result.answer);
+      writeClock(writer, result.answer ?? { vector: [], dots: result.alive, time: 0 });
       return;
     case "voted":
       writer.u8(RESULT.voted);
+      writer.u8(result.isFirst ? 1 : 0);
       return writer.raw(result.bodyHash);
     case "refused":
       writer.u8(RESULT.refused);
@@ -311,11 +314,11 @@ export function readResult(reader: ByteReader): ReplicaResult {
     case RESULT.absent:
       return { kind: "state", state: undefined };
     case RESULT.recalled:
-      return { kind: "recalled", answer: readClock(reader) };
+      return { kind: "recalled", answer: readClock(reader), alive: [] };
     case RESULT.unknown:
-      return { kind: "recalled", answer: undefined };
+      return { kind: "recalled", answer: undefined, alive: readClock(reader).dots };
     case RESULT.voted:
-      return { kind: "voted", bodyHash: reader.raw(BODY_HASH_BYTES) };
+      return { kind: "voted", isFirst: reader.u8() === 1, bodyHash: reader.raw(BODY_HASH_BYTES) };
     case RESULT.refused: {
       const code = REFUSALS[reader.u8()];
       if (!code) throw new MalformedBytes("unknown refusal");

@@ -59,6 +59,7 @@ export class ReplicaLink {
   #framesInFlight = 0;
   #scheduled = false;
   #settled = new Map<number, number[]>();
+  #isProbing = false;
   #calibration: Calibration | undefined;
   /** The replica's actor and highest counter, as of its last answer. */
   actor = 0;
@@ -109,11 +110,29 @@ export class ReplicaLink {
 
   #flush(): void {
     while (this.#batches.length > 0 && this.#framesInFlight < MAX_FRAMES_IN_FLIGHT) {
+      if (this.#batches[0]!.hasStamp && !this.#calibration && !this.isOpen) return this.#probe();
       const batch = this.#batches.shift()!;
       this.#queuedBytes -= batch.writer.length;
       if (this.isOpen) this.#fail(batch.done);
       else this.#dispatch(batch);
     }
+  }
+
+  /** Asks for the replica's clock once, before the first stamp: without a deadline a late stamp could apply at any time. */
+  #probe(): void {
+    if (this.#isProbing) return;
+    this.#isProbing = true;
+    const writer = new ByteWriter(16);
+    writeOp(writer, { kind: "deadline", atMs: 0 });
+    const done: OpDone = (result) => {
+      this.#isProbing = false;
+      if (result) return this.#scheduleFlush();
+      const waiting = this.#batches;
+      this.#batches = [];
+      this.#queuedBytes = 0;
+      for (const batch of waiting) this.#fail(batch.done);
+    };
+    this.#dispatch({ writer, done: [done], hasStamp: false });
   }
 
   #dispatch(batch: Batch): void {

@@ -18,7 +18,7 @@ import { findVersion, mergeStates, replacesAll } from "../kv/merge.ts";
 import { answerClock, stampWrite } from "../kv/stamp.ts";
 import { CorruptBlock, type RowKey, type StorageEngine } from "../storage/types.ts";
 import { type ByteReader, ByteWriter } from "../wire/bytes.ts";
-import { type Clock, EMPTY_CLOCK } from "../wire/clock.ts";
+import { byActorThenCounter, type Clock, EMPTY_CLOCK } from "../wire/clock.ts";
 import {
   type HintOp,
   type RefusalCode,
@@ -152,7 +152,7 @@ export class Replica {
         this.counts.reads++;
         return { kind: "state", state: this.#options.engine.get(op.row) };
       case "recall":
-        return { kind: "recalled", answer: this.#recall(op.row.tenant, op.writeId) };
+        return this.#recalled(op.row, op.writeId);
       case "vote":
         return this.#vote(op);
       case "hint":
@@ -280,13 +280,21 @@ export class Replica {
     }
   }
 
+  #recalled(row: RowKey, writeId: Uint8Array): ReplicaResult {
+    const answer = this.#recall(row.tenant, writeId);
+    if (answer) return { kind: "recalled", answer, alive: [] };
+    const firstStamped = this.#held(row).versions.filter((version) => !version.restamped);
+    const alive = firstStamped.flatMap((version) => version.dots).sort(byActorThenCounter);
+    return { kind: "recalled", answer: undefined, alive };
+  }
+
   #vote(op: VoteOp): ReplicaResult {
     const id = voteIdOf(op.writeId);
     const record = this.#options.engine.findRecord(op.row.tenant, id);
     const first = record && decodeVote(record);
-    if (first) return { kind: "voted", bodyHash: first };
+    if (first) return { kind: "voted", bodyHash: first, isFirst: false };
     this.#options.engine.addRecord(op.row.tenant, id, encodeVote(op.bodyHash));
-    return { kind: "voted", bodyHash: op.bodyHash };
+    return { kind: "voted", bodyHash: op.bodyHash, isFirst: true };
   }
 
   #hint(op: HintOp): ReplicaResult {

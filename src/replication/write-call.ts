@@ -5,11 +5,11 @@
 // Must not: hold state beyond the call.
 import type { Caller } from "../access/types.ts";
 import type { ReplicaSets } from "../cluster/ring.ts";
-import { joinClocks } from "../kv/clock.ts";
+import { addDots, joinClocks, sameDot } from "../kv/clock.ts";
 import { sameBytes } from "../kv/key-state.ts";
 import { MAX_SIBLINGS, MAX_STATE_BYTES, SETTLE_ALL_FROM } from "../kv/limits.ts";
 import type { RowKey } from "../storage/types.ts";
-import { type Clock, clockToMap } from "../wire/clock.ts";
+import { type Clock, clockToMap, type Dot, EMPTY_CLOCK } from "../wire/clock.ts";
 import type { ErrorCode } from "../wire/error-codes.ts";
 import type { SessionAnswer, SessionRequest } from "../wire/session.ts";
 import type { RefusalCode, ReplicaResult } from "./frames.ts";
@@ -39,6 +39,11 @@ export function majority(count: number): number {
   return Math.floor(count / 2) + 1;
 }
 
+function aliveInAll(replies: readonly { readonly alive: readonly Dot[] }[]): Dot[] {
+  const [first, ...others] = replies;
+  return first!.alive.filter((dot) => others.every(({ alive }) => alive.some((held) => sameDot(held, dot))));
+}
+
 export class WriteCall {
   readonly #context: WriteContext;
   readonly #options: WriteOptions;
@@ -60,7 +65,13 @@ export class WriteCall {
     if (reachable.length < needed) return this.#unavailable(reachable.length);
     if (request.bodyHash) this.#vote();
     else if (request.isRetry) this.#recall();
-    else this.#stampAt(reachable[0]!, false);
+    else this.#stampFirst();
+  }
+
+  #stampFirst(): void {
+    const { sets } = this.#options;
+    const reachable = sets.write.find((id) => !this.#context.link(id).isOpen);
+    this.#stampAt(reachable ?? sets.write[0]!);
   }
 
   #vote(): void {
@@ -71,6 +82,7 @@ export class WriteCall {
     const bodyHash = request.bodyHash!;
     let same = 0;
     let other = 0;
+    let fresh = 0;
     let open = voters.length;
     let decided = false;
     for (const id of voters) {
@@ -79,11 +91,14 @@ export class WriteCall {
         if (result?.kind === "voted") {
           if (sameBytes(result.bodyHash, bodyHash)) same++;
           else other++;
+          if (result.isFirst) fresh++;
         }
         if (decided) return;
         if (same >= needed) {
           decided = true;
-          this.#recall();
+          // A stamp follows a majority's vote: where a majority hears of the write for the first time, nobody has stamped it.
+          if (fresh >= needed) this.#stampFirst();
+          else this.#recall();
         } else if (same + open < needed) {
           decided = true;
           if (other > 0)
@@ -102,7 +117,7 @@ export class WriteCall {
     const { sets, row } = this.#options;
     const needed = majority(sets.write.length);
     const aware: { readonly id: string; readonly time: number }[] = [];
-    const unaware: string[] = [];
+    const unaware: { readonly id: string; readonly alive: readonly Dot[] }[] = [];
     let open = sets.write.length;
     let decided = false;
     for (const id of sets.write) {
@@ -116,13 +131,13 @@ export class WriteCall {
         }
         if (result?.kind === "recalled") {
           if (result.answer) aware.push({ id, time: result.answer.time });
-          else unaware.push(id);
+          else unaware.push({ id, alive: result.alive });
         }
         if (open > 0 && aware.length + unaware.length < needed) return;
         decided = true;
         const latest = aware.sort((a, b) => b.time - a.time)[0];
-        if (latest) this.#stampAt(latest.id, true);
-        else if (unaware.length >= needed) this.#stampAt(this.#certain(unaware), true);
+        if (latest) this.#stampAt(latest.id, []);
+        else if (unaware.length >= needed) this.#stampAt(this.#certain(unaware.map(({ id }) => id)), aliveInAll(unaware));
         else this.#unknown();
       });
     }
@@ -134,17 +149,24 @@ export class WriteCall {
     return inOrder.find((id) => !this.#uncertain.has(id)) ?? inOrder[0]!;
   }
 
-  #stampAt(nodeId: string, restamp: boolean): void {
+  /**
+   * `aliveInMajority`: given when the write may have been stamped before (restamp). Such a stamp without a context supersedes only
+   * what a majority held when it was recalled and no retry had stamped: two writes whose answers were lost, retried in the other
+   * order at another replica, would otherwise supersede each other and leave nothing.
+   */
+  #stampAt(nodeId: string, aliveInMajority?: readonly Dot[]): void {
     const { caller, request, row } = this.#options;
     const link = this.#context.link(nodeId);
+    const restamp = aliveInMajority !== undefined;
+    const isBlind = !request.clock || caller.conflictPolicy === "lastWriteWins";
     const op = {
       kind: "stamp" as const,
       row,
       writeId: this.#writeId,
       value: request.value,
-      clock: request.clock,
+      clock: restamp && isBlind ? addDots(request.clock ?? EMPTY_CLOCK, aliveInMajority) : request.clock,
       restamp,
-      supersedeAll: caller.conflictPolicy === "lastWriteWins",
+      supersedeAll: !restamp && caller.conflictPolicy === "lastWriteWins",
     };
     link.send(op, (result) => {
       if (result?.kind === "stamped") return this.#ship(nodeId, result);
@@ -160,9 +182,9 @@ export class WriteCall {
     if (this.#uncertain.has(nodeId)) return this.#unknown();
     this.#uncertain.add(nodeId);
     if (this.#uncertain.size >= sets.write.length) return this.#unknown();
-    if (mayHaveStamped) return this.#recall();
+    if (mayHaveStamped || this.#uncertain.size > 1 || this.#options.request.isRetry) return this.#recall();
     const next = sets.write.find((id) => !this.#uncertain.has(id) && !this.#context.link(id).isOpen);
-    if (next) this.#stampAt(next, this.#options.request.isRetry ?? false);
+    if (next) this.#stampAt(next);
     else this.#unknown();
   }
 
