@@ -78,3 +78,6 @@ export const REDIS_ITEMS = [
 ];
 
 export const RAW_PHASE = { transport: "raw", op: "put", connections: 64, inFlight: 1 };
+
+/** One HTTP request and one RPC to an object that does nothing: what no HTTP item can pass on this machine. */
+export const HOP_PHASE = { transport: "hop", op: "get", connections: 64, inFlight: 1 };

@@ -6,7 +6,7 @@ import { availableParallelism, cpus } from "node:os";
 import { JadeClient } from "../../src/client/index.ts";
 import { buildAll } from "../build.mjs";
 import { startServer } from "../lib/server-process.mjs";
-import { BATCH_SIZE, ITEMS, RAW_PHASE, REDIS_ITEMS, VALUE_BYTES } from "./kv-items.mjs";
+import { BATCH_SIZE, HOP_PHASE, ITEMS, RAW_PHASE, REDIS_ITEMS, VALUE_BYTES } from "./kv-items.mjs";
 import { profiled, startInspectedServer } from "./lib/cpu-profile.mjs";
 import { seededRandom, valueText } from "./lib/keys.mjs";
 import { settle, startLoader } from "./lib/loader.mjs";
@@ -63,15 +63,15 @@ function phaseOf(bench, shape, seed) {
   return { ...shape, keys, valueBytes: VALUE_BYTES, seconds, warmupSeconds: Math.min(WARMUP_SECONDS, seconds) };
 }
 
-async function measureRaw(bench) {
+async function measureRaw(bench, shape = RAW_PHASE) {
   await settle(bench.server.groupId);
-  const phase = phaseOf(bench, RAW_PHASE, ++bench.seed);
+  const phase = phaseOf(bench, shape, ++bench.seed);
   const result = await bench.loader.phase(
     { ...phase, port: bench.raw.port, seconds: Math.max(1, phase.seconds / 2) },
     bench.raw.groupId,
   );
   if (result.errors > 0) throw new Error(`raw failed: ${result.firstError}`);
-  note(`  raw ${round(result.perSecond)}/s`);
+  note(`  ${shape.transport} ${round(result.perSecond)}/s`);
   return result;
 }
 
@@ -132,7 +132,13 @@ async function measureItems(bench, items) {
     count: 1,
     serverCpu: mean("serverCpu"),
   };
-  return [row({ id: "raw", title, op: "put" }, all, all.perSecond, null), ...rows];
+  const hop = await measureRaw(bench, HOP_PHASE);
+  const hopTitle = "bound: HTTP 64 connections, one RPC to an object that does nothing";
+  return [
+    row({ id: "raw", title, op: "put" }, all, all.perSecond, null),
+    row({ id: "hop", title: hopTitle, op: "get" }, { ...hop, count: 1 }, all.perSecond, null),
+    ...rows,
+  ];
 }
 
 /** Redis is only printed: `baseline` is Redis, `ratio` ours to it. */

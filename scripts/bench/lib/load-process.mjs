@@ -1,5 +1,5 @@
 // The load generator: a process of its own that runs one phase a message and answers with what it measured.
-// Phase: {transport: "raw"|"http"|"session"|"sdk"|"redis", op, port, apiKey, connections, inFlight, batchSize?, keys, valueBytes, seconds, warmupSeconds}
+// Phase: {transport: "raw"|"hop"|"http"|"session"|"sdk"|"redis", op, port, apiKey, connections, inFlight, batchSize?, keys, valueBytes, seconds, warmupSeconds}
 
 import { httpLoad, requestBytes } from "./http-load.mjs";
 import { keyChooser, seededRandom, valueText } from "./keys.mjs";
@@ -12,6 +12,7 @@ import { sessionLoad } from "./session-load.mjs";
 function httpRequests(phase, nextKey, value) {
   const { transport, op, port, apiKey, batchSize } = phase;
   const host = `127.0.0.1:${port}`;
+  if (transport === "hop") return () => requestBytes({ method: "GET", path: "/hop", host });
   if (transport === "raw") return () => requestBytes({ method: "PUT", path: `/${nextKey()}`, host, body: value });
   if (op === "get") return () => requestBytes({ method: "GET", path: `/v1/key-value?key=${nextKey()}`, host, apiKey });
   if (op === "put") {
@@ -50,7 +51,7 @@ async function runPhase(phase) {
     return (await redisLoad({ port, connections, inFlight, op, nextKey, value, recorder })).result();
   }
   const timing = recorder();
-  const minBodyBytes = op === "get" ? phase.valueBytes : 0;
+  const minBodyBytes = op === "get" && transport === "http" ? phase.valueBytes : 0;
   await httpLoad({ port, connections, next: httpRequests(phase, nextKey, value), recorder: timing, minBodyBytes });
   return timing.result(op === "batch" ? phase.batchSize : 1);
 }
