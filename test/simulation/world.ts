@@ -3,10 +3,12 @@
 import type { Caller, DirectoryView, StorageNode } from "../../src/access/types.ts";
 import type { Preference } from "../../src/cluster/ring.ts";
 import { HintDelivery } from "../../src/replication/hint-delivery.ts";
+import { type ReplicaOp, readOps, writeOp } from "../../src/replication/frames.ts";
 import type { Environment } from "../../src/replication/link.ts";
 import { QuorumCoordinator } from "../../src/replication/quorum-coordinator.ts";
 import { Replica } from "../../src/replication/replica.ts";
 import type { RowKey } from "../../src/storage/types.ts";
+import { ByteWriter } from "../../src/wire/bytes.ts";
 import { actorOf } from "../../src/wire/clock.ts";
 import type { SessionAnswer, SessionRequest } from "../../src/wire/session.ts";
 import { MemoryEngine } from "./memory-engine.ts";
@@ -179,6 +181,9 @@ export class World {
   readonly nodes = new Map<string, SimulatedNode>();
   readonly trace: string[] = [];
   faults: Faults = CALM;
+  /** Frames that this says yes to wait in the network until `release`. */
+  holds: ((nodeId: string, ops: readonly ReplicaOp[]) => boolean) | undefined;
+  #held: (() => void)[] = [];
   /** Node ids that calls do not reach. */
   readonly cut = new Set<string>();
   nowMs = 1_800_000_000_000;
@@ -249,9 +254,25 @@ export class World {
           if (made) resolve(made);
           continue;
         }
-        this.after(this.#delay(), () => this.#arrive(nodeId, sent, resolve, reject));
+        const arrive = (): void => void this.after(this.#delay(), () => this.#arrive(nodeId, sent, resolve, reject));
+        if (this.holds?.(nodeId, readOps(sent))) this.#held.push(arrive);
+        else arrive();
       }
     });
+  }
+
+  /** Operations that reached a node; whoever sent them never hears of it. */
+  deliver(nodeId: string, ops: readonly ReplicaOp[]): void {
+    const writer = new ByteWriter(256);
+    for (const op of ops) writeOp(writer, op);
+    this.node(nodeId).handle(writer.take());
+  }
+
+  /** The held frames arrive now, in the order they were sent. */
+  release(): void {
+    const held = this.#held;
+    this.#held = [];
+    for (const arrive of held) arrive();
   }
 
   #arrive(
