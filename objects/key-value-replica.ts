@@ -18,13 +18,14 @@ import { SERVER_LIMITS } from "../src/storage/limits.ts";
 import { SqliteBlobStore } from "../src/storage/sqlite-blob-store.ts";
 import type { SqlStorage as EngineSql, StorageEngine } from "../src/storage/types.ts";
 import { MalformedBytes } from "../src/wire/bytes.ts";
-import { actorOf } from "../src/wire/clock.ts";
+import { actorOf, MalformedClock } from "../src/wire/clock.ts";
 import { blobStoreOf } from "./blob-store.ts";
 import type { Env } from "./env.ts";
 import { readCursor } from "./export.ts";
 import { applyMigrations } from "./migrate.ts";
 import { replicaMetrics } from "./replica-metrics.ts";
 import type { KeyValueReplicaRpc } from "./rpc.ts";
+import { withDeadline } from "./with-deadline.ts";
 
 /** An alarm is the safety net for work that an eviction interrupted; timers do it while the object lives. Ms. */
 const ALARM_DELAY_MS = 15_000;
@@ -34,6 +35,8 @@ const MAINTENANCE_RETRY_MS = 2000;
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 /** A scan page stays far below what one RPC message may hold. */
 const SCAN_PAGE_BYTES = 4 * MIB;
+/** Longest a hint's target may take. Ms. */
+const PEER_TIMEOUT_MS = 5000;
 const PROBE_BYTES = new TextEncoder().encode("jade-db probe");
 
 interface FactsRow extends Record<string, SqlStorageValue> {
@@ -113,6 +116,7 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
       actor,
       now: Date.now,
       counterBlock: COUNTER_BLOCK,
+      mayWait: this.#settings.storage.blobStore !== "sqlite",
     });
     const delivery = new HintDelivery({
       log: hints,
@@ -157,7 +161,8 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
       return answer instanceof Uint8Array ? answer : await answer;
     } catch (error) {
       // What is in memory may now be ahead of the disk: only a fresh start from the disk is safe.
-      if (!(error instanceof MalformedBytes)) this.ctx.abort(`replica ${this.#nodeId}: ${String(error)}`);
+      const isRefused = error instanceof MalformedBytes || error instanceof MalformedClock;
+      if (!isRefused) this.ctx.abort(`replica ${this.#nodeId}: ${String(error)}`);
       throw error;
     } finally {
       this.#afterTurn();
@@ -218,7 +223,9 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
   }
 
   #callPeer(nodeId: string, frame: Uint8Array): Promise<Uint8Array> {
-    return this.env.KEY_VALUE_REPLICA.get(this.env.KEY_VALUE_REPLICA.idFromName(nodeId)).call(frame);
+    const peer = this.env.KEY_VALUE_REPLICA.get(this.env.KEY_VALUE_REPLICA.idFromName(nodeId));
+    // One that stalls must not hold up the hints for others; merging what arrives late changes nothing.
+    return withDeadline(peer.call(frame), PEER_TIMEOUT_MS, nodeId);
   }
 
   /** Starts what the turn left to do: maintenance slices, hint delivery, and the alarm that would resume them. */

@@ -8,6 +8,8 @@ import { HINT_DELIVERY_BYTES, MAX_HINT_BYTES_PER_TARGET, MAX_HINTS_PER_TARGET } 
 
 /** Rows stay below the platform's 2 MB cap. */
 const PIECE_BYTES = 1024 * 1024;
+/** Rows read for one frame. More than one hint may have (a state is at most a few MiB), so that a frame always holds a whole one. */
+const MAX_PIECES_PER_FRAME = 4096;
 /** Dirty ranges are kept as the top 8 bits of the token. */
 const RANGE_SHIFT = 24;
 
@@ -94,17 +96,28 @@ export class HintLog {
     const writer = new ByteWriter(64 * 1024);
     let lastId = 0;
     let hintCount = 0;
+    let before = { lastId, length: 0 };
+    let rowCount = 0;
     const rows = this.#sql.exec<{ id: number; piece: ArrayBuffer }>(
-      "SELECT id, piece FROM hints WHERE target = ? ORDER BY id, part LIMIT 4096",
+      "SELECT id, piece FROM hints WHERE target = ? ORDER BY id, part LIMIT ?",
       target,
+      MAX_PIECES_PER_FRAME,
     );
     for (const { id, piece } of rows) {
+      rowCount++;
       if (id !== lastId) {
         if (writer.length >= HINT_DELIVERY_BYTES) break;
+        before = { lastId, length: writer.length };
         hintCount++;
         lastId = id;
       }
       writer.raw(new Uint8Array(piece));
+    }
+    if (rowCount === MAX_PIECES_PER_FRAME) {
+      // The last hint may go on beyond the rows that were read: it waits for the next frame.
+      writer.length = before.length;
+      lastId = before.lastId;
+      hintCount--;
     }
     return hintCount === 0 ? undefined : { frame: writer.take(), hintCount, lastId };
   }

@@ -17,8 +17,8 @@ import { MAX_SETTLED_REMEMBERED, MAX_STATE_BYTES, MAX_TIME_LEAD_MS } from "../kv
 import { findVersion, mergeStates, replacesAll } from "../kv/merge.ts";
 import { answerClock, stampWrite } from "../kv/stamp.ts";
 import { CorruptBlock, type RowKey, type StorageEngine } from "../storage/types.ts";
-import { type ByteReader, ByteWriter } from "../wire/bytes.ts";
-import { byActorThenCounter, type Clock, EMPTY_CLOCK } from "../wire/clock.ts";
+import { type ByteReader, ByteWriter, MalformedBytes } from "../wire/bytes.ts";
+import { byActorThenCounter, type Clock, EMPTY_CLOCK, MalformedClock } from "../wire/clock.ts";
 import {
   type HintOp,
   type RefusalCode,
@@ -132,7 +132,9 @@ export class Replica {
       if (result.kind === "refused") this.counts.refusals++;
       return result;
     } catch (error) {
-      if (error instanceof CorruptBlock) return refused("corrupt");
+      // A held or shipped state that cannot be read. Nothing of the operation has been applied: states are read before writing.
+      const isUnreadable = error instanceof MalformedBytes || error instanceof MalformedClock;
+      if (isUnreadable || error instanceof CorruptBlock) return refused("corrupt");
       throw error;
     }
   }

@@ -66,12 +66,25 @@ function writeDots(writer: ByteWriter, dots: readonly Dot[]): void {
   }
 }
 
-function readDots(reader: ByteReader): Dot[] {
+/** Everything that joins and compares clocks relies on the order; bytes from outside need not have it. */
+function requireOrder(dots: readonly Dot[], isVector: boolean): void {
+  for (let i = 0; i < dots.length; i++) {
+    const dot = dots[i]!;
+    const before = dots[i - 1];
+    const follows = !before || dot.actor > before.actor || (!isVector && byActorThenCounter(dot, before) > 0);
+    if (!follows || dot.counter === 0) {
+      throw new MalformedClock(`the clock entry ${actorName(dot.actor)}:${dot.counter} is out of order or zero`);
+    }
+  }
+}
+
+function readDots(reader: ByteReader, isVector: boolean): Dot[] {
   const count = reader.varint();
   if (count > MAX_CLOCK_ENTRIES)
     throw new MalformedClock(`a clock has ${count} entries, the limit is ${MAX_CLOCK_ENTRIES}`);
   const dots: Dot[] = [];
   for (let i = 0; i < count; i++) dots.push({ actor: reader.varint(), counter: reader.varint() });
+  requireOrder(dots, isVector);
   return dots;
 }
 
@@ -82,7 +95,7 @@ export function writeClock(writer: ByteWriter, clock: Clock): void {
 }
 
 export function readClock(reader: ByteReader): Clock {
-  return { vector: readDots(reader), dots: readDots(reader), time: reader.varint() };
+  return { vector: readDots(reader, true), dots: readDots(reader, false), time: reader.varint() };
 }
 
 export function clockToMap(clock: Clock): ClockMap {

@@ -156,6 +156,14 @@ function readSiblings(reader: ByteReader): Sibling[] {
   return siblings;
 }
 
+function parseDetails(text: string): Record<string, unknown> {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new MalformedBytes("the details of an error are not JSON");
+  }
+}
+
 export function readAnswer(reader: ByteReader): SessionAnswer {
   const id = reader.u32();
   const kind = reader.u8();
@@ -174,7 +182,7 @@ export function readAnswer(reader: ByteReader): SessionAnswer {
       const code = reader.string();
       const message = reader.string();
       const details = reader.string();
-      return { id, kind: "error", code, message, details: details ? JSON.parse(details) : undefined };
+      return { id, kind: "error", code, message, details: details ? parseDetails(details) : undefined };
     }
     default:
       throw new MalformedBytes(`unknown answer kind ${kind}`);
