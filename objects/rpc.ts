@@ -54,4 +54,6 @@ export interface DirectoryRpc {
 /** `Tenant`: one per tenant number. Name: `t<number>`. */
 export interface TenantRpc {
   view(): Promise<TenantView>;
+  /** The view when it is newer than `revision` (null = any); null = there is no such tenant. */
+  viewSince(revision: number | null): Promise<TenantView | "unchanged" | null>;
 }

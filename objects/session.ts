@@ -78,6 +78,11 @@ export class Session {
     if (this.#isOpen) this.#socket.send(frame);
   }
 
+  /** Ends the session from our side. */
+  end(code: number, reason: string): void {
+    this.#close(code, reason);
+  }
+
   #close(code: number, reason: string): void {
     this.#isOpen = false;
     this.#socket.close(code, reason);

@@ -14,7 +14,7 @@ const ATTEMPT = /^[1-9][0-9]{0,3}$/;
 
 export interface WriteIdentity {
   readonly writeId: Uint8Array;
-  /** An attempt with this id may have been sent before. */
+  /** An attempt with this id may have been sent before, without a vote. */
   readonly isRetry: boolean;
   /** The id is the user's own: the first body under it wins, another is refused. */
   readonly isVoted: boolean;
@@ -69,7 +69,8 @@ export function writeIdentityFrom({
 
 async function hashedIdentity(scope: string, key: string): Promise<WriteIdentity> {
   const hash = await sha256(`jade-write-id\0${scope}\0${key}`);
-  return { writeId: hash.subarray(0, WRITE_ID_BYTES), isRetry: true, isVoted: true };
+  // Always voted on, so the vote itself tells a first attempt from a later one.
+  return { writeId: hash.subarray(0, WRITE_ID_BYTES), isRetry: false, isVoted: true };
 }
 
 /**

@@ -125,7 +125,7 @@ export type ReplicaResult =
     }
   | { readonly kind: "done" }
   | { readonly kind: "state"; readonly state: Uint8Array | undefined }
-  /** Not remembered: with the dots of the versions alive here that were stamped by a first attempt. */
+  /** Not remembered: with the dots of the versions alive here that are old and were stamped by a first attempt. */
   | { readonly kind: "recalled"; readonly answer: Clock | undefined; readonly alive: readonly Dot[] }
   /** `isFirst`: the replica had not heard of the write id before. */
   | { readonly kind: "voted"; readonly bodyHash: Uint8Array; readonly isFirst: boolean }

@@ -1,13 +1,15 @@
 // Every bound of replication, with its unit and reason.
 
-/** Longest a replica call may take before the coordinator counts the replica as unreachable. Ms; a setting may lower or raise it. */
-export const DEFAULT_REPLICA_TIMEOUT_MS = 1500;
-/** Whole budget of one client request inside the coordinator. Ms. */
-export const REQUEST_DEADLINE_MS = 8000;
 /** Failures in a row after which a replica is not asked for a while. */
 export const BREAKER_FAILURES = 3;
 /** How long it is not asked. Ms. */
 export const BREAKER_OPEN_MS = 1000;
+/**
+ * A retry's stamp without a context supersedes only versions older than this; younger ones become its siblings. Ms. Whatever was
+ * written after the write's first attempt may have superseded it there, and two writes that supersede each other leave nothing:
+ * so this is more than clocks differ by plus the time in which a client retries.
+ */
+export const RESTAMP_SUPERSEDES_OLDER_MS = 60 * 60 * 1000;
 /** Bytes queued towards one replica before new requests are refused as overloaded. */
 export const MAX_LINK_QUEUE_BYTES = 64 * 1024 * 1024;
 /** Frames on their way to one replica at once: enough to hide the round trip, few enough to gather. */

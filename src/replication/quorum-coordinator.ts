@@ -151,6 +151,9 @@ export class QuorumCoordinator {
     if (request.op === "ping") return undefined;
     if (this.#inFlight >= MAX_REQUESTS_IN_FLIGHT)
       return { code: "overloaded", message: `${this.#inFlight} requests are under way` };
+    for (const link of this.#links.values()) {
+      if (link.isFull) return { code: "overloaded", message: `too many bytes wait for storage node ${link.nodeId}` };
+    }
     if (caller.replicationFactor > this.#ring.nodes.length) {
       return {
         code: "unavailable",

@@ -30,6 +30,7 @@ import {
   writeResult,
 } from "./frames.ts";
 import { HybridClock } from "./hybrid-clock.ts";
+import { RESTAMP_SUPERSEDES_OLDER_MS } from "./limits.ts";
 import { decodeAnswer, decodeVote, encodeAnswer, encodeVote, voteIdOf } from "./records.ts";
 import { whenResident } from "./residency.ts";
 
@@ -285,8 +286,9 @@ export class Replica {
   #recalled(row: RowKey, writeId: Uint8Array): ReplicaResult {
     const answer = this.#recall(row.tenant, writeId);
     if (answer) return { kind: "recalled", answer, alive: [] };
-    const firstStamped = this.#held(row).versions.filter((version) => !version.restamped);
-    const alive = firstStamped.flatMap((version) => version.dots).sort(byActorThenCounter);
+    const before = this.#hybrid.physical(-RESTAMP_SUPERSEDES_OLDER_MS);
+    const old = this.#held(row).versions.filter((version) => !version.restamped && version.time < before);
+    const alive = old.flatMap((version) => version.dots).sort(byActorThenCounter);
     return { kind: "recalled", answer: undefined, alive };
   }
 

@@ -38,7 +38,9 @@ function isResident(engine: StorageEngine, rows: readonly RowKey[], records: rea
 
 function rowsOf(ops: readonly ReplicaOp[]): RowKey[] {
   const rows: RowKey[] = [];
-  for (const op of ops) if (op.kind === "stamp" || op.kind === "recall" || op.kind === "merge" || op.kind === "repair" || op.kind === "get") rows.push(op.row);
+  for (const op of ops)
+    if (op.kind === "stamp" || op.kind === "recall" || op.kind === "merge" || op.kind === "repair" || op.kind === "get")
+      rows.push(op.row);
   return rows;
 }
 

@@ -96,8 +96,9 @@ export class WriteCall {
         if (decided) return;
         if (same >= needed) {
           decided = true;
-          // A stamp follows a majority's vote: where a majority hears of the write for the first time, nobody has stamped it.
-          if (fresh >= needed) this.#stampFirst();
+          // A stamp follows a majority's vote: where a majority hears of the write for the first time, nobody has stamped it. But an
+          // id that the house made (`isRetry`) was first sent without a vote.
+          if (fresh >= needed && !request.isRetry) this.#stampFirst();
           else this.#recall();
         } else if (same + open < needed) {
           decided = true;
@@ -137,7 +138,8 @@ export class WriteCall {
         decided = true;
         const latest = aware.sort((a, b) => b.time - a.time)[0];
         if (latest) this.#stampAt(latest.id, []);
-        else if (unaware.length >= needed) this.#stampAt(this.#certain(unaware.map(({ id }) => id)), aliveInAll(unaware));
+        else if (unaware.length >= needed)
+          this.#stampAt(this.#certain(unaware.map(({ id }) => id)), aliveInAll(unaware));
         else this.#unknown();
       });
     }
@@ -151,8 +153,8 @@ export class WriteCall {
 
   /**
    * `aliveInMajority`: given when the write may have been stamped before (restamp). Such a stamp without a context supersedes only
-   * what a majority held when it was recalled and no retry had stamped: two writes whose answers were lost, retried in the other
-   * order at another replica, would otherwise supersede each other and leave nothing.
+   * what a majority held when it was recalled, old and stamped by no retry: two writes whose answers were lost, retried in the
+   * other order at another replica, would otherwise supersede each other and leave nothing.
    */
   #stampAt(nodeId: string, aliveInMajority?: readonly Dot[]): void {
     const { caller, request, row } = this.#options;
