@@ -105,7 +105,7 @@ export class FakeSocket {
 }
 
 export function clockAt(counter: number): Clock {
-  return { vector: [{ actor: 4097, counter }], dots: [], time: counter };
+  return { vector: counter > 0 ? [{ actor: 4097, counter }] : [], dots: [], time: counter };
 }
 
 export function fakeServer(): FakeServer {
