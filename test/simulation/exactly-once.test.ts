@@ -128,6 +128,7 @@ describe("writes stamped twice", () => {
   it("[RP-37] [KV-8] two writes stamped in one order there and retried in the other order here do not bury each other", async () => {
     const { world, coordinator, read } = await warm("z2");
     await world.ask(coordinator, CALLER, put(9, { consistency: "all" }));
+    await world.run(3_700_000);
     for (const n of [1, 2])
       world.deliver("n2", [stampOf(n)]);
     world.cut.add("n2");
@@ -135,9 +136,20 @@ describe("writes stamped twice", () => {
     for (const n of [2, 1]) expect((await world.ask(here, CALLER, put(n, { isRetry: true }))).kind).toBe("written");
     world.cut.clear();
     await world.run(60_000);
-    const values = await read();
-    expect(values).toContain("2");
-    expect(values).not.toContain("9");
+    expect(await read()).toEqual(["2"]);
+  });
+
+  it("[RP-37] nor where a third write came between: what is young becomes a sibling of the retry, and stays", async () => {
+    const { world, read } = await warm("z2");
+    for (const n of [1, 2]) world.deliver("n2", [stampOf(n)]);
+    world.cut.add("n2");
+    const here = world.coordinator(undefined, { stampZone: "z3" });
+    const again = await world.ask(here, CALLER, put(2, { isRetry: true }));
+    expect((await world.ask(here, CALLER, put(3, { clock: clockOf(again) }))).kind).toBe("written");
+    expect((await world.ask(here, CALLER, put(1, { isRetry: true }))).kind).toBe("written");
+    world.cut.clear();
+    await world.run(60_000);
+    expect(await read()).toEqual(["3"]);
   });
 
   it("[KV-9] an unsettled entry supersedes its write under every dot, where nobody who remembers it is asked", async () => {
@@ -197,7 +209,7 @@ describe("idempotency keys", () => {
       recalls += ops.filter((op) => op.kind === "recall").length;
       return false;
     };
-    const own = put(1, { isRetry: true, bodyHash: new Uint8Array(8).fill(1) });
+    const own = put(1, { bodyHash: new Uint8Array(8).fill(1) });
     expect((await world.ask(coordinator, CALLER, own)).kind).toBe("written");
     expect(recalls).toBe(0);
     await world.ask(coordinator, CALLER, put(2));

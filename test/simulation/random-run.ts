@@ -173,9 +173,11 @@ class RandomRun {
   #attempt(attempt: { client: number; write: WriteInfo; request: Request; number: number }): void {
     const { client, write, request, number } = attempt;
     const { random } = this.world;
+    // Of a client's own id the house does not know which attempt it is: the vote says.
+    const isVoted = request.bodyHash !== undefined;
     const again = (delayMs: number): void => {
       if (number >= MAX_ATTEMPTS) return;
-      this.world.after(delayMs, () => this.#attempt({ ...attempt, request: { ...request, isRetry: true }, number: number + 1 }));
+      this.world.after(delayMs, () => this.#attempt({ ...attempt, request: { ...request, isRetry: !isVoted }, number: number + 1 }));
     };
     if (number > 1) this.#note(`client ${client} retries ${write.id}, attempt ${number}`);
     if (random.chance(0.08)) again(random.between(1, 150));

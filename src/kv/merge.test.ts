@@ -1,0 +1,164 @@
+// Laws of merging, on states that three replicas reach by stamping and shipping.
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { type Reached, reached } from "../../test/unit/replication/arbitraries.ts";
+import { covers, includes } from "./clock.ts";
+import { decodeState, EMPTY_STATE, encodeState, type KeyState, sameBytes, type Unsettled } from "./key-state.ts";
+import { MAX_UNSETTLED } from "./limits.ts";
+import { mergeStates, mergeUnsettled, replacesAll } from "./merge.ts";
+import { stampWrite } from "./stamp.ts";
+
+const RUNS = { numRuns: 400 };
+const bytes = (state: KeyState): string => Buffer.from(encodeState(state)).toString("hex");
+const id = (n: number): Uint8Array => new Uint8Array(16).fill(n);
+
+describe("merging states", () => {
+  it("[KV-10] [RP-28] is commutative, associative and idempotent while no write has two stamps", () => {
+    fc.assert(
+      fc.property(reached, ({ states: [a, b, c] }) => {
+        expect(bytes(mergeStates(a!, b!))).toBe(bytes(mergeStates(b!, a!)));
+        expect(bytes(mergeStates(mergeStates(a!, b!), c!))).toBe(bytes(mergeStates(a!, mergeStates(b!, c!))));
+        expect(bytes(mergeStates(a!, a!))).toBe(bytes(a!));
+        expect(bytes(mergeStates(mergeStates(a!, b!), b!))).toBe(bytes(mergeStates(a!, b!)));
+      }),
+      RUNS,
+    );
+  });
+
+  it("[KV-21] leaves every version covered by the clock, in the order (time, write id)", () => {
+    fc.assert(
+      fc.property(reached, ({ states: [a, b] }) => {
+        const { clock, versions } = mergeStates(a!, b!);
+        for (const version of versions) for (const dot of version.dots) expect(covers(clock, dot)).toBe(true);
+        for (let i = 1; i < versions.length; i++) expect(versions[i]!.time).toBeGreaterThanOrEqual(versions[i - 1]!.time);
+        expect(includes(clock, a!.clock) && includes(clock, b!.clock)).toBe(true);
+      }),
+      RUNS,
+    );
+  });
+
+  it("[KV-1] never loses a version that the other side does not cover", () => {
+    fc.assert(
+      fc.property(reached, ({ states: [a, b] }) => {
+        const merged = mergeStates(a!, b!);
+        for (const version of a!.versions) {
+          const isKnownThere = version.dots.some((dot) => covers(b!.clock, dot));
+          const isAliveThere = b!.versions.some((other) => sameBytes(other.writeId, version.writeId));
+          const isAlive = merged.versions.some((other) => sameBytes(other.writeId, version.writeId));
+          expect(isAlive).toBe(!isKnownThere || isAliveThere);
+        }
+      }),
+      RUNS,
+    );
+  });
+
+  it("[KV-1] after all is merged, exactly the writes that no other write knew of or stood on are alive", () => {
+    const aliveByHand = ({ stamped }: Reached, final: KeyState): void => {
+      for (const write of stamped) {
+        const isAlive = final.versions.some((version) => sameBytes(version.writeId, write.writeId));
+        const isKnown = stamped.some((other) => other !== write && other.knew !== undefined && covers(other.knew, write.dot));
+        if (isKnown) expect(isAlive).toBe(false);
+      }
+    };
+    fc.assert(
+      fc.property(reached, (made) => aliveByHand(made, made.states.reduce((x, y) => mergeStates(x, y)))),
+      RUNS,
+    );
+  });
+
+  it("replacesAll says yes only where merging gives exactly the incoming state", () => {
+    let yes = 0;
+    fc.assert(
+      fc.property(reached, ({ states }) => {
+        for (const a of [EMPTY_STATE, ...states]) {
+          for (const b of states) {
+            if (!replacesAll(a, b)) continue;
+            yes++;
+            expect(bytes(mergeStates(a, b))).toBe(bytes(b));
+          }
+        }
+      }),
+      RUNS,
+    );
+    expect(yes).toBeGreaterThan(50);
+  });
+});
+
+describe("one write under several dots", () => {
+  const stamp = (held: KeyState, n: number, dot: { actor: number; counter: number }): KeyState => {
+    const write = { writeId: id(n), value: id(n), clock: undefined, restamped: false };
+    const result = stampWrite(held, write, { dot, time: n, isSettled: () => false });
+    if (result.kind !== "stamped") throw new Error(result.kind);
+    return result.state;
+  };
+  const first = stamp(EMPTY_STATE, 1, { actor: 4097, counter: 1 });
+  const second = stamp(EMPTY_STATE, 1, { actor: 8193, counter: 1 });
+
+  it("[KV-8] two stamps of one write are one version with both dots", () => {
+    const merged = mergeStates(first, second);
+    expect(merged.versions.map((version) => version.dots.length)).toEqual([2]);
+    expect(bytes(mergeStates(second, first))).toBe(bytes(merged));
+  });
+
+  it("[KV-8] superseding one of its dots supersedes the write", () => {
+    const both = mergeStates(first, second);
+    const after = stamp(first, 2, { actor: 4097, counter: 2 });
+    expect(mergeStates(both, after).versions.map((version) => version.writeId[0])).toEqual([2]);
+  });
+
+  it("[KV-9] an unsettled entry supersedes the write under a dot that its holder never saw", () => {
+    const after = stamp(first, 2, { actor: 4097, counter: 2 });
+    for (const merged of [mergeStates(after, second), mergeStates(second, after)]) {
+      expect(merged.versions.map((version) => version.writeId[0])).toEqual([2]);
+      expect(covers(merged.clock, { actor: 8193, counter: 1 })).toBe(true);
+    }
+  });
+
+  it("[KV-7] a side that remembers a write as gone does not take it back, and covers its dots from then on", () => {
+    const gone = { ...stamp(first, 2, { actor: 4097, counter: 2 }), unsettled: [] };
+    const merged = mergeStates(gone, second, (version) => version.writeId[0] === 1);
+    expect(merged.versions.map((version) => version.writeId[0])).toEqual([2]);
+    expect(covers(merged.clock, { actor: 8193, counter: 1 })).toBe(true);
+    expect(mergeStates(second, merged).versions.map((version) => version.writeId[0])).toEqual([2]);
+  });
+});
+
+describe("unsettled entries", () => {
+  const entry = fc
+    .record({ n: fc.integer({ min: 0, max: 255 }), counter: fc.integer({ min: 1, max: 9 }) })
+    .map(({ n, counter }): Unsettled => ({ writeId: id(n), dot: { actor: 1, counter: 1 }, carrier: { actor: 1, counter } }));
+  const list = fc.array(entry, { maxLength: 90 }).map((entries) => entries.reduce<readonly Unsettled[]>((all, one) => mergeUnsettled(all, [one]), []));
+
+  it("[KV-20] are at most 64, one for each write, the later carrier stays", () => {
+    fc.assert(
+      fc.property(list, list, (a, b) => {
+        const merged = mergeUnsettled(a, b);
+        expect(merged.length).toBeLessThanOrEqual(MAX_UNSETTLED);
+        expect(new Set(merged.map((one) => one.writeId[0])).size).toBe(merged.length);
+        for (const one of merged) {
+          const same = [...a, ...b].filter((other) => sameBytes(other.writeId, one.writeId));
+          expect(one.carrier.counter).toBe(Math.max(...same.map((other) => other.carrier.counter)));
+        }
+      }),
+    );
+  });
+
+  it("[KV-20] merge commutatively, associatively and idempotently", () => {
+    fc.assert(
+      fc.property(list, list, list, (a, b, c) => {
+        expect(mergeUnsettled(a, b)).toEqual(mergeUnsettled(b, a));
+        expect(mergeUnsettled(mergeUnsettled(a, b), c)).toEqual(mergeUnsettled(a, mergeUnsettled(b, c)));
+        expect(mergeUnsettled(a, a)).toEqual(a);
+      }),
+    );
+  });
+});
+
+it("[KV-12] what merging gives can be written and read", () => {
+  fc.assert(
+    fc.property(reached, ({ states: [a, b] }) => {
+      const merged = mergeStates(a!, b!);
+      expect(bytes(decodeState(encodeState(merged)))).toBe(bytes(merged));
+    }),
+  );
+});
