@@ -1,0 +1,240 @@
+// The way to one replica, against a replica that answers, fails, stalls and babbles.
+import { describe, expect, it } from "vitest";
+import { ByteWriter } from "../wire/bytes.ts";
+import { type ReplicaOp, type ReplicaResult, readOps, writeResult } from "./frames.ts";
+import { BREAKER_OPEN_MS, MAX_FRAME_BYTES, MAX_FRAMES_IN_FLIGHT, MAX_LINK_QUEUE_BYTES } from "./limits.ts";
+import { type Environment, ReplicaLink } from "./link.ts";
+
+const ROW = { tenant: 1, token: { hi: 1, lo: 2 }, key: "k" };
+const GET: ReplicaOp = { kind: "get", row: ROW };
+const STAMP: ReplicaOp = { kind: "stamp", row: ROW, writeId: new Uint8Array(16), value: new Uint8Array(1), clock: undefined, restamp: false, supersedeAll: false };
+const TIMEOUT_MS = 100;
+
+interface Sent {
+  readonly ops: readonly ReplicaOp[];
+  readonly frameBytes: number;
+  answer(change?: (frame: Uint8Array) => Uint8Array): void;
+  fail(): void;
+}
+
+/** A hand-driven environment: time, timers, turns and answers happen when the test says so. */
+class Bench implements Environment {
+  readonly replicaTimeoutMs = TIMEOUT_MS;
+  readonly sent: Sent[] = [];
+  nowMs = 0;
+  replicaMs = 5000;
+  #turn: (() => void)[] = [];
+  #timers: { atMs: number; run: () => void }[] = [];
+  readonly link = new ReplicaLink("n1", this);
+  readonly results: (ReplicaResult | undefined)[][] = [];
+
+  readonly now = (): number => this.nowMs;
+
+  schedule(run: () => void): void {
+    this.#turn.push(run);
+  }
+
+  setTimer(delayMs: number, run: () => void): unknown {
+    const timer = { atMs: this.nowMs + delayMs, run };
+    this.#timers.push(timer);
+    return timer;
+  }
+
+  clearTimer(timer: unknown): void {
+    this.#timers = this.#timers.filter((one) => one !== timer);
+  }
+
+  call(_: string, frame: Uint8Array): Promise<Uint8Array> {
+    return new Promise((resolve, reject) => {
+      const ops = readOps(frame);
+      this.sent.push({
+        ops,
+        frameBytes: frame.length,
+        answer: (change = (same) => same) => {
+          const writer = new ByteWriter(64);
+          for (const field of [4097, 10, this.replicaMs]) writer.varint(field);
+          for (const op of ops) writeResult(writer, op.kind === "get" ? { kind: "state", state: undefined } : { kind: "done" });
+          resolve(change(writer.take()));
+        },
+        fail: () => reject(new Error("away")),
+      });
+    });
+  }
+
+  /** Sends and remembers every answer the callback ever gets. */
+  send(op: ReplicaOp): (ReplicaResult | undefined)[] {
+    const got: (ReplicaResult | undefined)[] = [];
+    this.results.push(got);
+    this.link.send(op, (result) => got.push(result));
+    return got;
+  }
+
+  async turn(): Promise<void> {
+    for (let i = 0; i < 4; i++) {
+      const due = this.#turn;
+      this.#turn = [];
+      for (const run of due) run();
+      await Promise.resolve();
+      await Promise.resolve();
+    }
+  }
+
+  async pass(ms: number): Promise<void> {
+    this.nowMs += ms;
+    const due = this.#timers.filter((timer) => timer.atMs <= this.nowMs);
+    this.#timers = this.#timers.filter((timer) => timer.atMs > this.nowMs);
+    for (const timer of due) timer.run();
+    await this.turn();
+  }
+}
+
+describe("gathering", () => {
+  it("[RP-17] the operations of a turn leave in one frame and are answered in order, once each", async () => {
+    const bench = new Bench();
+    const all = [bench.send(GET), bench.send(GET), bench.send(GET)];
+    await bench.turn();
+    expect(bench.sent.length).toBe(1);
+    bench.sent[0]!.answer();
+    await bench.turn();
+    for (const got of all) expect(got).toEqual([{ kind: "state", state: undefined }]);
+    expect(bench.link.counts).toEqual({ frames: 1, operations: 3, failures: 0, timeouts: 0 });
+  });
+
+  it("[RP-17] no more than the bound of frames are under way; the rest gathers meanwhile", async () => {
+    const bench = new Bench();
+    for (let i = 0; i < MAX_FRAMES_IN_FLIGHT + 3; i++) {
+      bench.send(GET);
+      await bench.turn();
+    }
+    expect(bench.sent.length).toBe(MAX_FRAMES_IN_FLIGHT);
+    bench.sent[0]!.answer();
+    await bench.turn();
+    expect(bench.sent.length).toBe(MAX_FRAMES_IN_FLIGHT + 1);
+    expect(bench.sent.at(-1)!.ops.length).toBe(3);
+  });
+
+  it("[RP-17] a frame is cut at its bound, and the queue says when it is full", async () => {
+    const bench = new Bench();
+    const big: ReplicaOp = { kind: "merge", row: ROW, state: new Uint8Array(1024 * 1024) };
+    for (let i = 0; i < 64; i++) bench.send(big);
+    expect(bench.link.isFull).toBe(true);
+    await bench.turn();
+    expect(bench.sent.length).toBe(MAX_FRAMES_IN_FLIGHT);
+    for (const { frameBytes } of bench.sent) expect(frameBytes).toBeLessThanOrEqual(MAX_FRAME_BYTES + 1024 * 1024 + 100);
+    expect(bench.link.isFull).toBe(false);
+    expect(MAX_LINK_QUEUE_BYTES).toBe(64 * 1024 * 1024);
+  });
+});
+
+describe("failures", () => {
+  it("[RP-4] [RP-17] a late answer changes nothing", async () => {
+    const bench = new Bench();
+    const got = bench.send(GET);
+    await bench.turn();
+    await bench.pass(TIMEOUT_MS);
+    expect(got).toEqual([undefined]);
+    bench.sent[0]!.answer();
+    await bench.turn();
+    expect(got).toEqual([undefined]);
+    expect(bench.link.counts.timeouts).toBe(1);
+  });
+
+  it("[RP-17] an answer and then the timer, a failure and then the timer: once each", async () => {
+    for (const how of ["answer", "fail"] as const) {
+      const bench = new Bench();
+      const got = bench.send(GET);
+      await bench.turn();
+      bench.sent[0]![how]();
+      await bench.turn();
+      await bench.pass(TIMEOUT_MS * 2);
+      expect(got.length).toBe(1);
+    }
+  });
+
+  it("[RP-30] an answer that cannot be read, or is too short, is no answer", async () => {
+    for (const change of [() => new Uint8Array(0), (frame: Uint8Array) => frame.subarray(0, -1), () => new Uint8Array([1, 1, 1, 99])]) {
+      const bench = new Bench();
+      const got = [bench.send(GET), bench.send(GET)];
+      await bench.turn();
+      bench.sent[0]!.answer(change);
+      await bench.turn();
+      expect(got).toEqual([[undefined], [undefined]]);
+      expect(bench.link.counts.failures).toBe(1);
+    }
+  });
+
+  it("[RP-18] [RP-30] after three failures nothing is sent for a second, and nothing is retried", async () => {
+    const bench = new Bench();
+    for (let i = 0; i < 3; i++) {
+      bench.send(GET);
+      await bench.turn();
+      bench.sent.at(-1)!.fail();
+      await bench.turn();
+    }
+    expect(bench.link.isOpen).toBe(true);
+    const refused = bench.send(GET);
+    await bench.turn();
+    expect(refused).toEqual([undefined]);
+    expect(bench.sent.length).toBe(3);
+    await bench.pass(BREAKER_OPEN_MS);
+    const tried = bench.send(GET);
+    await bench.turn();
+    bench.sent[3]!.answer();
+    await bench.turn();
+    expect(tried).toEqual([{ kind: "state", state: undefined }]);
+  });
+});
+
+describe("riders", () => {
+  it("[RP-26] settled stamps ride with the next frame, and a callback still gets its own result", async () => {
+    const bench = new Bench();
+    bench.link.noteSettled(4097, 3);
+    bench.link.noteSettled(4097, 4);
+    await bench.turn();
+    expect(bench.sent.length).toBe(0);
+    const got = bench.send(GET);
+    await bench.turn();
+    expect(bench.sent[0]!.ops[1]).toEqual({ kind: "settled", actor: 4097, counters: [3, 4] });
+    bench.sent[0]!.answer();
+    await bench.turn();
+    expect(got).toEqual([{ kind: "state", state: undefined }]);
+    expect([bench.link.actor, bench.link.counter]).toEqual([4097, 10]);
+  });
+
+  it("[RP-36] the first stamp waits for the replica's clock; its deadline is the timeout in that clock", async () => {
+    const bench = new Bench();
+    const got = bench.send(STAMP);
+    await bench.turn();
+    expect(bench.sent.map(({ ops }) => ops.map(({ kind }) => kind))).toEqual([["deadline"]]);
+    bench.nowMs = 30;
+    bench.sent[0]!.answer();
+    await bench.turn();
+    bench.nowMs = 40;
+    bench.sent[1]!.answer();
+    await bench.turn();
+    expect(bench.sent[1]!.ops.map(({ kind }) => kind)).toEqual(["stamp", "deadline"]);
+    expect(bench.sent[1]!.ops[1]).toEqual({ kind: "deadline", atMs: 5000 + TIMEOUT_MS });
+    expect(got).toEqual([{ kind: "done" }]);
+    bench.nowMs = 1040;
+    bench.send(STAMP);
+    await bench.turn();
+    expect(bench.sent[2]!.ops[1]).toEqual({ kind: "deadline", atMs: 5000 + 1000 + TIMEOUT_MS });
+  });
+
+  it("[RP-36] a replica that does not tell its clock is not asked to stamp", async () => {
+    const bench = new Bench();
+    const got = [bench.send(STAMP), bench.send(STAMP)];
+    await bench.turn();
+    await bench.pass(TIMEOUT_MS);
+    expect(got).toEqual([[undefined], [undefined]]);
+    expect(bench.sent.length).toBe(1);
+    const later = bench.send(STAMP);
+    await bench.turn();
+    bench.sent[1]!.answer();
+    await bench.turn();
+    bench.sent[2]!.answer();
+    await bench.turn();
+    expect(later).toEqual([{ kind: "done" }]);
+  });
+});
+
