@@ -1,15 +1,24 @@
 // One client's WebSocket at the Coordinator: request frames in, answer frames out, answers of a turn in one message.
-// Guarantees: bounded requests under way (more are answered `overloaded`); a malformed frame closes the socket with a reason.
+// Guarantees: bounded requests under way (more are answered `overloaded`) and bounded answers that the client has not read (then it
+// is closed: it must acknowledge what it reads); a malformed frame closes the socket with a reason.
 // Must not: know tenants.
 import { ByteWriter } from "../src/wire/bytes.ts";
 import { MalformedClock } from "../src/wire/clock.ts";
-import { readRequests, type SessionAnswer, type SessionRequest, writeAnswer } from "../src/wire/session.ts";
+import {
+  MAX_UNREAD_BYTES,
+  readRequests,
+  type SessionAnswer,
+  type SessionRequest,
+  writeAnswer,
+} from "../src/wire/session.ts";
 
 /** Requests of one session under way. The SDK's default window is 1024. */
 export const MAX_SESSION_REQUESTS = 8192;
 /** Close codes of RFC 6455: 1003 unsupported data, 1007 invalid payload. */
 const CLOSE_UNSUPPORTED = 1003;
 const CLOSE_MALFORMED = 1007;
+const CLOSE_POLICY = 1008;
+const UINT32 = 2 ** 32;
 
 type Submit = (request: SessionRequest, done: (answer: SessionAnswer) => void) => void;
 
@@ -21,6 +30,9 @@ export class Session {
   #flushScheduled = false;
   #inFlight = 0;
   #isOpen = true;
+  /** Both modulo 2^32. */
+  #sentBytes = 0;
+  #readBytes = 0;
 
   constructor(socket: WebSocket, submit: Submit) {
     this.#socket = socket;
@@ -47,7 +59,10 @@ export class Session {
       const reason = error instanceof MalformedClock ? error.message : "malformed frame";
       return this.#close(CLOSE_MALFORMED, reason.slice(0, 120));
     }
-    for (const request of requests) this.#start(request);
+    for (const request of requests) {
+      if (request.op === "ack") this.#readBytes = request.id;
+      else this.#start(request);
+    }
   }
 
   #start(request: SessionRequest): void {
@@ -75,7 +90,12 @@ export class Session {
     this.#flushScheduled = false;
     const frame = this.#writer.take();
     this.#writer.reset();
-    if (this.#isOpen) this.#socket.send(frame);
+    if (!this.#isOpen) return;
+    this.#sentBytes = (this.#sentBytes + frame.length) % UINT32;
+    this.#socket.send(frame);
+    const unreadBytes = (this.#sentBytes - this.#readBytes + UINT32) % UINT32;
+    if (unreadBytes > MAX_UNREAD_BYTES)
+      this.#close(CLOSE_POLICY, `${unreadBytes} bytes of answers are not acknowledged`);
   }
 
   /** Ends the session from our side. */

@@ -2,7 +2,7 @@
 // Guarantees: `onDown` is called exactly once, after it nothing else; a silent peer is noticed within two ping intervals.
 // Must not: know calls or retries.
 import { ByteWriter } from "../wire/bytes.ts";
-import { writeRequest } from "../wire/session.ts";
+import { ACK_EVERY_BYTES, writeRequest } from "../wire/session.ts";
 import { JadeError } from "./errors.ts";
 import type { ResolvedOptions, WebSocketConstructor, WebSocketLike } from "./options.ts";
 
@@ -39,9 +39,9 @@ function openSocket(options: ResolvedOptions): WebSocketLike {
   return new Socket(url, protocols as never);
 }
 
-function pingFrame(): Uint8Array {
+function controlFrame(op: "ping" | "ack", id: number): Uint8Array {
   const writer = new ByteWriter(16);
-  writeRequest(writer, { id: PING_ID, op: "ping", key: "" });
+  writeRequest(writer, { id, op, key: "" });
   return writer.take();
 }
 
@@ -52,6 +52,8 @@ export class SessionLink {
   #state: "opening" | "open" | "down" = "opening";
   #cancelTimer: () => void;
   #heardSincePing = true;
+  #receivedBytes = 0;
+  #acknowledgedBytes = 0;
 
   /** Throws when the WebSocket's constructor refuses. */
   constructor(options: ResolvedOptions, events: LinkEvents) {
@@ -107,11 +109,20 @@ export class SessionLink {
       this.#down(new JadeError("badAnswer", "the session received a text message; is this a JadeDB server?"));
       return;
     }
+    this.#acknowledge(data.byteLength);
     try {
       this.#events.onFrame(new Uint8Array(data));
     } catch (cause) {
       this.#down(new JadeError("badAnswer", `the session received a malformed message: ${String(cause)}`, { cause }));
     }
+  }
+
+  /** The server ends a session that does not say what it has read. */
+  #acknowledge(count: number): void {
+    this.#receivedBytes += count;
+    if (this.#receivedBytes - this.#acknowledgedBytes < ACK_EVERY_BYTES) return;
+    this.#acknowledgedBytes = this.#receivedBytes;
+    this.send(controlFrame("ack", this.#receivedBytes % 2 ** 32));
   }
 
   #schedulePing(): void {
@@ -121,7 +132,7 @@ export class SessionLink {
         return;
       }
       this.#heardSincePing = false;
-      this.send(pingFrame());
+      this.send(controlFrame("ping", PING_ID));
       if (this.#state === "open") this.#schedulePing();
     });
   }

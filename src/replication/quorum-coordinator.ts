@@ -113,7 +113,7 @@ export class QuorumCoordinator {
       done({ id: request.id, kind: "error", code: refusal.code, message: refusal.message, details: refusal.details });
       return;
     }
-    if (request.op === "ping") return done({ id: request.id, kind: "pong" });
+    if (request.op === "ping" || request.op === "ack") return done({ id: request.id, kind: "pong" });
     this.#inFlight++;
     const finish: AnswerDone = (answer) => {
       this.#inFlight--;
@@ -148,7 +148,7 @@ export class QuorumCoordinator {
     caller: Caller,
     request: SessionRequest,
   ): { code: ErrorCode; message: string; details?: Record<string, unknown> } | undefined {
-    if (request.op === "ping") return undefined;
+    if (request.op === "ping" || request.op === "ack") return undefined;
     if (this.#inFlight >= MAX_REQUESTS_IN_FLIGHT)
       return { code: "overloaded", message: `${this.#inFlight} requests are under way` };
     for (const link of this.#links.values()) {

@@ -42,21 +42,27 @@ describe("bytes", () => {
 
   it("any bytes read as any field give a value or MalformedBytes", () => {
     fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 20 }), fc.array(fc.constantFrom("u8", "u32", "f64", "varint", "bytes", "string")), (bytes, kinds) => {
-        const reader = new ByteReader(bytes);
-        try {
-          for (const kind of kinds) reader[kind as "u8"]();
-        } catch (error) {
-          expect(error).toBeInstanceOf(MalformedBytes);
-        }
-        expect(reader.offset).toBeLessThanOrEqual(bytes.length);
-      }),
+      fc.property(
+        fc.uint8Array({ maxLength: 20 }),
+        fc.array(fc.constantFrom("u8", "u32", "f64", "varint", "bytes", "string")),
+        (bytes, kinds) => {
+          const reader = new ByteReader(bytes);
+          try {
+            for (const kind of kinds) reader[kind as "u8"]();
+          } catch (error) {
+            expect(error).toBeInstanceOf(MalformedBytes);
+          }
+          expect(reader.offset).toBeLessThanOrEqual(bytes.length);
+        },
+      ),
       { numRuns: 2000 },
     );
   });
 
   it("a varint is at most 2^53-1, whatever its length", () => {
-    expect(new ByteReader(write([{ kind: "varint", value: Number.MAX_SAFE_INTEGER }])).varint()).toBe(Number.MAX_SAFE_INTEGER);
+    expect(new ByteReader(write([{ kind: "varint", value: Number.MAX_SAFE_INTEGER }])).varint()).toBe(
+      Number.MAX_SAFE_INTEGER,
+    );
     for (const last of [0x10, 0x7f]) {
       const bytes = Uint8Array.from([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, last]);
       expect(() => new ByteReader(bytes).varint()).toThrow(/2\^53-1/);

@@ -3,7 +3,16 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { clock, mutated } from "../../test/unit/replication/arbitraries.ts";
 import { ByteReader, ByteWriter, MalformedBytes } from "./bytes.ts";
-import { actorName, type Clock, clockFromMap, clockToMap, MalformedClock, MAX_CLOCK_ENTRIES, readClock, writeClock } from "./clock.ts";
+import {
+  actorName,
+  type Clock,
+  clockFromMap,
+  clockToMap,
+  MAX_CLOCK_ENTRIES,
+  MalformedClock,
+  readClock,
+  writeClock,
+} from "./clock.ts";
 
 function bytesOf(context: Clock): Uint8Array {
   const writer = new ByteWriter(16);
@@ -13,7 +22,12 @@ function bytesOf(context: Clock): Uint8Array {
 
 describe("a clock as a map", () => {
   it("[KV-18] round-trips, through JSON too", () => {
-    fc.assert(fc.property(clock, (context) => void expect(clockFromMap(JSON.parse(JSON.stringify(clockToMap(context))))).toEqual(context)));
+    fc.assert(
+      fc.property(
+        clock,
+        (context) => void expect(clockFromMap(JSON.parse(JSON.stringify(clockToMap(context))))).toEqual(context),
+      ),
+    );
   });
 
   it("[KV-18] is refused with a sentence that names what is wrong", () => {
@@ -33,7 +47,10 @@ describe("a clock as a map", () => {
       [{ "n1.1": [] }, /"n1\.1" holds undefined/],
       [{ "n1.1": [0, 3, 2] }, /at least 4/],
       [{ "@": -1 }, /"@"/],
-      [Object.fromEntries(Array.from({ length: MAX_CLOCK_ENTRIES + 1 }, (_, i) => [`n${i + 1}.1`, 1])), /1025 entries, the limit is 1024/],
+      [
+        Object.fromEntries(Array.from({ length: MAX_CLOCK_ENTRIES + 1 }, (_, i) => [`n${i + 1}.1`, 1])),
+        /1025 entries, the limit is 1024/,
+      ],
     ];
     for (const [input, message] of cases) {
       expect(() => clockFromMap(input), JSON.stringify(input)?.slice(0, 60)).toThrow(message);
@@ -43,13 +60,16 @@ describe("a clock as a map", () => {
 
   it("[KV-18] anything at all is a clock or MalformedClock", () => {
     fc.assert(
-      fc.property(fc.oneof(fc.anything(), fc.dictionary(fc.constantFrom("n1.1", "n2.1", "@", "x"), fc.anything())), (input) => {
-        try {
-          clockFromMap(input);
-        } catch (error) {
-          expect(error).toBeInstanceOf(MalformedClock);
-        }
-      }),
+      fc.property(
+        fc.oneof(fc.anything(), fc.dictionary(fc.constantFrom("n1.1", "n2.1", "@", "x"), fc.anything())),
+        (input) => {
+          try {
+            clockFromMap(input);
+          } catch (error) {
+            expect(error).toBeInstanceOf(MalformedClock);
+          }
+        },
+      ),
     );
   });
 
@@ -58,7 +78,9 @@ describe("a clock as a map", () => {
 
 describe("a clock as bytes", () => {
   it("[KV-18] round-trips", () => {
-    fc.assert(fc.property(clock, (context) => void expect(readClock(new ByteReader(bytesOf(context)))).toEqual(context)));
+    fc.assert(
+      fc.property(clock, (context) => void expect(readClock(new ByteReader(bytesOf(context)))).toEqual(context)),
+    );
   });
 
   it("[KV-18] out of order, twice, or zero is refused: joining relies on the order", () => {
@@ -72,7 +94,9 @@ describe("a clock as bytes", () => {
       { vector: [], dots: [a, a], time: 0 },
     ];
     for (const context of wrong) expect(() => readClock(new ByteReader(bytesOf(context)))).toThrow(MalformedClock);
-    expect(() => readClock(new ByteReader(bytesOf({ vector: [], dots: [a, { ...a, counter: 9 }, b], time: 0 })))).not.toThrow();
+    expect(() =>
+      readClock(new ByteReader(bytesOf({ vector: [], dots: [a, { ...a, counter: 9 }, b], time: 0 }))),
+    ).not.toThrow();
   });
 
   it("[KV-18] changed bytes give a clock in order, or a named error", () => {
@@ -80,7 +104,8 @@ describe("a clock as bytes", () => {
       fc.property(mutated(clock.map(bytesOf)), (bytes) => {
         try {
           const read = readClock(new ByteReader(bytes));
-          for (let i = 1; i < read.vector.length; i++) expect(read.vector[i]!.actor).toBeGreaterThan(read.vector[i - 1]!.actor);
+          for (let i = 1; i < read.vector.length; i++)
+            expect(read.vector[i]!.actor).toBeGreaterThan(read.vector[i - 1]!.actor);
         } catch (error) {
           expect(error instanceof MalformedBytes || error instanceof MalformedClock, String(error)).toBe(true);
         }

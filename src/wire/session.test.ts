@@ -4,7 +4,15 @@ import { describe, expect, it } from "vitest";
 import { clock, key, mutated, value, writeId } from "../../test/unit/replication/arbitraries.ts";
 import { ByteWriter, MalformedBytes } from "./bytes.ts";
 import { MalformedClock } from "./clock.ts";
-import { CONSISTENCIES, readAnswers, readRequests, type SessionAnswer, type SessionRequest, writeAnswer, writeRequest } from "./session.ts";
+import {
+  CONSISTENCIES,
+  readAnswers,
+  readRequests,
+  type SessionAnswer,
+  type SessionRequest,
+  writeAnswer,
+  writeRequest,
+} from "./session.ts";
 
 const id = fc.integer({ min: 0, max: 2 ** 32 - 1 });
 const common = {
@@ -24,14 +32,25 @@ const request: fc.Arbitrary<SessionRequest> = fc.oneof(
 const sibling = fc.record({ clock, value: fc.option(value, { nil: undefined }) });
 const answer: fc.Arbitrary<SessionAnswer> = fc.oneof(
   fc.record({ id, kind: fc.constantFrom("written" as const, "notFound" as const), clock }),
-  fc.record({ id, kind: fc.constant("value" as const), clock, value, siblings: fc.option(fc.array(sibling, { maxLength: 4 }), { nil: undefined }) }),
+  fc.record({
+    id,
+    kind: fc.constant("value" as const),
+    clock,
+    value,
+    siblings: fc.option(fc.array(sibling, { maxLength: 4 }), { nil: undefined }),
+  }),
   fc.record({ id, kind: fc.constant("pong" as const) }),
   fc.record({
     id,
     kind: fc.constant("error" as const),
     code: fc.string(),
     message: fc.string({ unit: "grapheme" }),
-    details: fc.option(fc.dictionary(fc.string({ minLength: 1 }), fc.oneof(fc.string(), fc.integer(), fc.boolean())).map((all) => ({ ...all })), { nil: undefined }),
+    details: fc.option(
+      fc
+        .dictionary(fc.string({ minLength: 1 }), fc.oneof(fc.string(), fc.integer(), fc.boolean()))
+        .map((all) => ({ ...all })),
+      { nil: undefined },
+    ),
   }),
 );
 
@@ -44,7 +63,8 @@ const requestFrame = fc.array(request, { maxLength: 5 }).map((items) => frameOf(
 const answerFrame = fc.array(answer, { maxLength: 5 }).map((items) => frameOf(items, writeAnswer));
 
 /** JSON keeps no undefined members and no prototypes. */
-const plain = (items: unknown): unknown => JSON.parse(JSON.stringify(items, (_, item) => (item instanceof Uint8Array ? [...item] : item)));
+const plain = (items: unknown): unknown =>
+  JSON.parse(JSON.stringify(items, (_, item) => (item instanceof Uint8Array ? [...item] : item)));
 
 function readsOrRefuses(read: (frame: Uint8Array) => unknown, frame: Uint8Array): void {
   try {
@@ -56,11 +76,21 @@ function readsOrRefuses(read: (frame: Uint8Array) => unknown, frame: Uint8Array)
 
 describe("session frames", () => {
   it("requests round-trip, many in one frame", () => {
-    fc.assert(fc.property(fc.array(request, { maxLength: 5 }), (items) => void expect(plain(readRequests(frameOf(items, writeRequest)))).toEqual(plain(items))));
+    fc.assert(
+      fc.property(
+        fc.array(request, { maxLength: 5 }),
+        (items) => void expect(plain(readRequests(frameOf(items, writeRequest)))).toEqual(plain(items)),
+      ),
+    );
   });
 
   it("answers round-trip, many in one frame", () => {
-    fc.assert(fc.property(fc.array(answer, { maxLength: 5 }), (items) => void expect(plain(readAnswers(frameOf(items, writeAnswer)))).toEqual(plain(items))));
+    fc.assert(
+      fc.property(
+        fc.array(answer, { maxLength: 5 }),
+        (items) => void expect(plain(readAnswers(frameOf(items, writeAnswer)))).toEqual(plain(items)),
+      ),
+    );
   });
 
   it("a ping is six bytes and its pong five", () => {
@@ -71,11 +101,17 @@ describe("session frames", () => {
   });
 
   it("changed request frames are read or refused by name", () => {
-    fc.assert(fc.property(mutated(requestFrame), (frame) => readsOrRefuses(readRequests, frame)), { numRuns: 3000 });
+    fc.assert(
+      fc.property(mutated(requestFrame), (frame) => readsOrRefuses(readRequests, frame)),
+      { numRuns: 3000 },
+    );
   });
 
   it("changed answer frames are read or refused by name", () => {
-    fc.assert(fc.property(mutated(answerFrame), (frame) => readsOrRefuses(readAnswers, frame)), { numRuns: 3000 });
+    fc.assert(
+      fc.property(mutated(answerFrame), (frame) => readsOrRefuses(readAnswers, frame)),
+      { numRuns: 3000 },
+    );
   });
 
   it("unknown operations and kinds, and writes without an id or a value, are refused", () => {
@@ -83,6 +119,8 @@ describe("session frames", () => {
     expect(() => readAnswers(Uint8Array.from([0, 0, 0, 0, 99]))).toThrow(/unknown answer kind 99/);
     const writer = new ByteWriter();
     expect(() => writeRequest(writer, { id: 1, op: "delete", key: "k" })).toThrow(/write id of 16 bytes/);
-    expect(() => writeRequest(writer, { id: 1, op: "put", key: "k", writeId: new Uint8Array(16) })).toThrow(/needs a value/);
+    expect(() => writeRequest(writer, { id: 1, op: "put", key: "k", writeId: new Uint8Array(16) })).toThrow(
+      /needs a value/,
+    );
   });
 });

@@ -10,12 +10,21 @@ import { type Clock, readClock, writeClock } from "./clock.ts";
 export type Consistency = "one" | "quorum" | "all";
 export const CONSISTENCIES: readonly Consistency[] = ["one", "quorum", "all"];
 
+/**
+ * A client tells how much it has read at least this often, as `ack` with the count modulo 2^32 for id. No WebSocket tells its
+ * sender what has been read, so without it one client that does not read would fill the server's memory.
+ */
+export const ACK_EVERY_BYTES = 1024 * 1024;
+/** A session with more bytes of answers unread than this is closed: some answers of the greatest size, many of the usual. */
+export const MAX_UNREAD_BYTES = 64 * 1024 * 1024;
+
 export const WRITE_ID_BYTES = 16;
 export const BODY_HASH_BYTES = 8;
 
-const OP = { put: 1, get: 2, delete: 3, ping: 4 } as const;
+/** `ack` has no answer: its id says how many bytes of answers the client has read. See {@link ACK_EVERY_BYTES}. */
+const OP = { put: 1, get: 2, delete: 3, ping: 4, ack: 5 } as const;
 export type RequestOp = keyof typeof OP;
-const OP_NAMES: readonly (RequestOp | undefined)[] = [undefined, "put", "get", "delete", "ping"];
+const OP_NAMES: readonly (RequestOp | undefined)[] = [undefined, "put", "get", "delete", "ping", "ack"];
 
 const CONSISTENCY_MASK = 0b11;
 const HAS_CLOCK = 1 << 2;
@@ -75,7 +84,7 @@ export function writeRequest(writer: ByteWriter, request: SessionRequest): void 
   if (request.isRetry) flags |= IS_RETRY;
   if (request.bodyHash) flags |= HAS_BODY_HASH;
   writer.u8(flags);
-  if (request.op === "ping") return;
+  if (request.op === "ping" || request.op === "ack") return;
   if (request.op !== "get") {
     if (request.writeId?.length !== WRITE_ID_BYTES) throw new MalformedBytes("a write needs a write id of 16 bytes");
     writer.raw(request.writeId);
@@ -96,7 +105,7 @@ export function readRequest(reader: ByteReader): SessionRequest {
   const op = OP_NAMES[opCode];
   if (!op) throw new MalformedBytes(`unknown operation ${opCode}`);
   const flags = reader.u8();
-  if (op === "ping") return { id, op, key: "" };
+  if (op === "ping" || op === "ack") return { id, op, key: "" };
   const level = flags & CONSISTENCY_MASK;
   const isWrite = op !== "get";
   return {

@@ -4,7 +4,7 @@
 import { randomBytes } from "node:crypto";
 import { connect } from "node:net";
 import { ByteWriter } from "../../../src/wire/bytes.ts";
-import { readAnswers, writeRequest } from "../../../src/wire/session.ts";
+import { ACK_EVERY_BYTES, readAnswers, writeRequest } from "../../../src/wire/session.ts";
 
 const OPCODE = { binary: 2, close: 8, ping: 9, pong: 10 };
 const encoder = new TextEncoder();
@@ -110,6 +110,8 @@ function driveSession({ session, inFlight, op, nextKey, value, recorder, limit }
     let writes = 0;
     let open = 0;
     let sent = 0;
+    let received = 0;
+    let acknowledged = 0;
     const add = (id, nowMs) => {
       let writeId;
       if (op === "put") {
@@ -126,6 +128,11 @@ function driveSession({ session, inFlight, op, nextKey, value, recorder, limit }
     session.onMessage = (payload) => {
       const nowMs = performance.now();
       const goOn = mayGoOn();
+      received += payload.length;
+      if (received - acknowledged >= ACK_EVERY_BYTES) {
+        acknowledged = received;
+        writeRequest(writer, { id: received % 2 ** 32, op: "ack", key: "" });
+      }
       for (const answer of readAnswers(payload)) {
         open--;
         if (answer.kind === (op === "put" ? "written" : "value")) recorder.done(beganMs[answer.id], nowMs);
