@@ -17,7 +17,14 @@ function holders(ring: Ring, factor: number): ReplicaSets[] {
 
 const states: readonly NodeState[] = ["active", "active", "active", "bootstrapping", "draining", "failed", "removed"];
 const nodes = fc
-  .array(fc.record({ zone: fc.constantFrom("z1", "z2", "z3", "z4"), weight: fc.constantFrom(0.01, 0.5, 1, 3), state: fc.constantFrom(...states) }), { minLength: 1, maxLength: 8 })
+  .array(
+    fc.record({
+      zone: fc.constantFrom("z1", "z2", "z3", "z4"),
+      weight: fc.constantFrom(0.01, 0.5, 1, 3),
+      state: fc.constantFrom(...states),
+    }),
+    { minLength: 1, maxLength: 8 },
+  )
   .map((all) => all.map((one, i) => node(i + 1, one)));
 const token = fc.record({ hi: fc.integer({ min: 0, max: 2 ** 32 - 1 }), lo: fc.constant(0) });
 

@@ -33,7 +33,8 @@ function reference(bytes: Uint8Array): string {
       h[lane] = ((rotate(h[lane]!, turn[lane]!) + h[(lane + 1) % 4]!) * 5n + add[lane]!) & MASK;
     }
   }
-  for (let lane = 0; lane < 4; lane++) if (whole + lane * 4 < bytes.length) h[lane]! ^= mix(lane, wordAt(whole + lane * 4));
+  for (let lane = 0; lane < 4; lane++)
+    if (whole + lane * 4 < bytes.length) h[lane]! ^= mix(lane, wordAt(whole + lane * 4));
   const spread = (): void => {
     h[0] = (h[0]! + h[1]! + h[2]! + h[3]!) & MASK;
     for (let lane = 1; lane < 4; lane++) h[lane] = (h[lane]! + h[0]!) & MASK;
@@ -57,17 +58,26 @@ describe("murmur3 x86 128", () => {
   });
 
   it("agrees with the reference on every length", () => {
-    fc.assert(fc.property(fc.uint8Array({ maxLength: 70 }), (bytes) => void expect(digest(bytes)).toBe(reference(bytes))));
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 70 }), (bytes) => void expect(digest(bytes)).toBe(reference(bytes))),
+    );
   });
 });
 
 describe("tokens", () => {
   it("[RP-25] hash tenant and key as UTF-8, and are unsigned", () => {
     fc.assert(
-      fc.property(fc.integer({ min: 0, max: 2 ** 32 - 1 }), fc.string({ unit: "grapheme", maxLength: 3000 }), (tenant, key) => {
-        const words = digest(encode(`${tenant}/${key}`));
-        expect(tokenOf(tenant, key)).toEqual({ hi: Number.parseInt(words.slice(0, 8), 16), lo: Number.parseInt(words.slice(8, 16), 16) });
-      }),
+      fc.property(
+        fc.integer({ min: 0, max: 2 ** 32 - 1 }),
+        fc.string({ unit: "grapheme", maxLength: 3000 }),
+        (tenant, key) => {
+          const words = digest(encode(`${tenant}/${key}`));
+          expect(tokenOf(tenant, key)).toEqual({
+            hi: Number.parseInt(words.slice(0, 8), 16),
+            lo: Number.parseInt(words.slice(8, 16), 16),
+          });
+        },
+      ),
     );
   });
 

@@ -9,7 +9,8 @@ import { addDots, advance, covers, coversAny, includes, joinClocks, sameClock, u
 function covered(context: Clock): string[] {
   const names: string[] = [];
   for (const actor of [4097, 8193, 12289])
-    for (let counter = 1; counter <= 8; counter++) if (covers(context, { actor, counter })) names.push(`${actor}:${counter}`);
+    for (let counter = 1; counter <= 8; counter++)
+      if (covers(context, { actor, counter })) names.push(`${actor}:${counter}`);
   return names;
 }
 
@@ -22,8 +23,11 @@ describe("joining contexts", () => {
 
   it("[KV-11] is associative", () => {
     fc.assert(
-      fc.property(clock, clock, clock, (a, b, c) =>
-        void expect(joinClocks(joinClocks(a, b), c)).toEqual(joinClocks(a, joinClocks(b, c))),
+      fc.property(
+        clock,
+        clock,
+        clock,
+        (a, b, c) => void expect(joinClocks(joinClocks(a, b), c)).toEqual(joinClocks(a, joinClocks(b, c))),
       ),
     );
   });
@@ -89,7 +93,15 @@ describe("comparing contexts", () => {
     const context = advance(addDots(EMPTY_CLOCK, [{ actor: 4097, counter: 3 }]), { actor: 4097, counter: 9 }, 5);
     expect(context).toEqual({ vector: [{ actor: 4097, counter: 9 }], dots: [], time: 5 });
     expect(vectorAt(context, 8193)).toBe(0);
-    const dots = [{ actor: 1, counter: 1 }, { actor: 1, counter: 4 }];
-    expect(unionDots(dots, [{ actor: 1, counter: 4 }, { actor: 2, counter: 1 }])).toEqual([...dots, { actor: 2, counter: 1 }]);
+    const dots = [
+      { actor: 1, counter: 1 },
+      { actor: 1, counter: 4 },
+    ];
+    expect(
+      unionDots(dots, [
+        { actor: 1, counter: 4 },
+        { actor: 2, counter: 1 },
+      ]),
+    ).toEqual([...dots, { actor: 2, counter: 1 }]);
   });
 });

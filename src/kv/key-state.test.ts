@@ -34,7 +34,8 @@ describe("key state bytes", () => {
     fc.assert(
       fc.property(anyState, (state) => {
         const bytes = encodeState(state);
-        for (let length = 0; length < bytes.length; length++) expect(() => decodeState(bytes.subarray(0, length))).toThrow(MalformedBytes);
+        for (let length = 0; length < bytes.length; length++)
+          expect(() => decodeState(bytes.subarray(0, length))).toThrow(MalformedBytes);
         expect(() => decodeState(Uint8Array.from([...bytes, 0]))).toThrow(/after the end/);
       }),
       { numRuns: 50 },

@@ -30,7 +30,8 @@ describe("merging states", () => {
       fc.property(reached, ({ states: [a, b] }) => {
         const { clock, versions } = mergeStates(a!, b!);
         for (const version of versions) for (const dot of version.dots) expect(covers(clock, dot)).toBe(true);
-        for (let i = 1; i < versions.length; i++) expect(versions[i]!.time).toBeGreaterThanOrEqual(versions[i - 1]!.time);
+        for (let i = 1; i < versions.length; i++)
+          expect(versions[i]!.time).toBeGreaterThanOrEqual(versions[i - 1]!.time);
         expect(includes(clock, a!.clock) && includes(clock, b!.clock)).toBe(true);
       }),
       RUNS,
@@ -56,12 +57,19 @@ describe("merging states", () => {
     const aliveByHand = ({ stamped }: Reached, final: KeyState): void => {
       for (const write of stamped) {
         const isAlive = final.versions.some((version) => sameBytes(version.writeId, write.writeId));
-        const isKnown = stamped.some((other) => other !== write && other.knew !== undefined && covers(other.knew, write.dot));
+        const isKnown = stamped.some(
+          (other) => other !== write && other.knew !== undefined && covers(other.knew, write.dot),
+        );
         if (isKnown) expect(isAlive).toBe(false);
       }
     };
     fc.assert(
-      fc.property(reached, (made) => aliveByHand(made, made.states.reduce((x, y) => mergeStates(x, y)))),
+      fc.property(reached, (made) =>
+        aliveByHand(
+          made,
+          made.states.reduce((x, y) => mergeStates(x, y)),
+        ),
+      ),
       RUNS,
     );
   });
@@ -124,10 +132,16 @@ describe("one write under several dots", () => {
 });
 
 describe("unsettled entries", () => {
-  const entry = fc
-    .record({ n: fc.integer({ min: 0, max: 255 }), counter: fc.integer({ min: 1, max: 9 }) })
-    .map(({ n, counter }): Unsettled => ({ writeId: id(n), dot: { actor: 1, counter: 1 }, carrier: { actor: 1, counter } }));
-  const list = fc.array(entry, { maxLength: 90 }).map((entries) => entries.reduce<readonly Unsettled[]>((all, one) => mergeUnsettled(all, [one]), []));
+  const entry = fc.record({ n: fc.integer({ min: 0, max: 255 }), counter: fc.integer({ min: 1, max: 9 }) }).map(
+    ({ n, counter }): Unsettled => ({
+      writeId: id(n),
+      dot: { actor: 1, counter: 1 },
+      carrier: { actor: 1, counter },
+    }),
+  );
+  const list = fc
+    .array(entry, { maxLength: 90 })
+    .map((entries) => entries.reduce<readonly Unsettled[]>((all, one) => mergeUnsettled(all, [one]), []));
 
   it("[KV-20] are at most 64, one for each write, the later carrier stays", () => {
     fc.assert(

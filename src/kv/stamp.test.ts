@@ -78,7 +78,9 @@ describe("stamping", () => {
     );
     if (first.kind !== "stamped") throw new Error(first.kind);
     const { unsettled } = stamp(first.state, undefined).state;
-    expect(unsettled).toEqual([{ writeId: new Uint8Array(16).fill(1), dot: { actor: 4097, counter: 1 }, carrier: DOT }]);
+    expect(unsettled).toEqual([
+      { writeId: new Uint8Array(16).fill(1), dot: { actor: 4097, counter: 1 }, carrier: DOT },
+    ]);
     expect(stamp(first.state, undefined, () => true).state.unsettled).toEqual([]);
   });
 

@@ -1,10 +1,22 @@
 // Frames between coordinators and replicas, and the records that replicas keep.
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { actor, anyState, clock, counter, key, mutated, row, uniqueDots, dot, value, writeId } from "../../test/unit/replication/arbitraries.ts";
-import { byActorThenCounter, MalformedClock } from "../wire/clock.ts";
-import { ByteReader, ByteWriter, MalformedBytes } from "../wire/bytes.ts";
+import {
+  actor,
+  anyState,
+  clock,
+  counter,
+  dot,
+  key,
+  mutated,
+  row,
+  uniqueDots,
+  value,
+  writeId,
+} from "../../test/unit/replication/arbitraries.ts";
 import { encodeState } from "../kv/key-state.ts";
+import { ByteReader, ByteWriter, MalformedBytes } from "../wire/bytes.ts";
+import { byActorThenCounter, MalformedClock } from "../wire/clock.ts";
 import { type ReplicaOp, type ReplicaResult, readOps, readResult, writeOp, writeResult } from "./frames.ts";
 import { decodeAnswer, decodeVote, encodeAnswer, encodeVote, voteIdOf } from "./records.ts";
 import { compareRows, joinPages, readScanPage, writeScanPage } from "./scan-frames.ts";
@@ -47,7 +59,16 @@ const result: fc.Arbitrary<ReplicaResult> = fc.oneof(
   fc.record({ kind: fc.constant("voted" as const), bodyHash, isFirst: fc.boolean() }),
   fc.record({
     kind: fc.constant("refused" as const),
-    code: fc.constantFrom("tooManySiblings" as const, "stateTooLarge" as const, "tenantErased" as const, "hintsFull" as const, "corrupt" as const, "clockAhead" as const, "overloaded" as const, "expired" as const),
+    code: fc.constantFrom(
+      "tooManySiblings" as const,
+      "stateTooLarge" as const,
+      "tenantErased" as const,
+      "hintsFull" as const,
+      "corrupt" as const,
+      "clockAhead" as const,
+      "overloaded" as const,
+      "expired" as const,
+    ),
     clock,
   }),
 );
@@ -77,7 +98,9 @@ function readsOrRefuses(read: (frame: Uint8Array) => unknown): (frame: Uint8Arra
 
 describe("replica frames", () => {
   it("operations round-trip", () => {
-    fc.assert(fc.property(fc.array(op, { maxLength: 6 }), (ops) => void expect(readOps(frameOf(ops, writeOp))).toEqual(ops)));
+    fc.assert(
+      fc.property(fc.array(op, { maxLength: 6 }), (ops) => void expect(readOps(frameOf(ops, writeOp))).toEqual(ops)),
+    );
   });
 
   it("a state handed over in two parts is one state", () => {
@@ -85,14 +108,22 @@ describe("replica frames", () => {
       fc.property(row, bytes, bytes, (at, state, tail) => {
         for (const kind of ["merge", "hint"] as const) {
           const sent = { kind, row: at, target: "n1", state, tail } as ReplicaOp;
-          expect(readOps(frameOf([sent], writeOp))[0]).toMatchObject({ kind, state: Uint8Array.from([...state, ...tail]) });
+          expect(readOps(frameOf([sent], writeOp))[0]).toMatchObject({
+            kind,
+            state: Uint8Array.from([...state, ...tail]),
+          });
         }
       }),
     );
   });
 
   it("results round-trip", () => {
-    fc.assert(fc.property(fc.array(result, { maxLength: 6 }), (results) => void expect(readResults(frameOf(results, writeResult))).toEqual(results)));
+    fc.assert(
+      fc.property(
+        fc.array(result, { maxLength: 6 }),
+        (results) => void expect(readResults(frameOf(results, writeResult))).toEqual(results),
+      ),
+    );
   });
 
   it("[RP-30] changed frames are read or refused by name", () => {
@@ -129,10 +160,20 @@ describe("records", () => {
 
 describe("scan pages", () => {
   const rows = fc
-    .uniqueArray(fc.record({ row: fc.record({ tenant: fc.constant(1), token: fc.record({ hi: fc.nat(3), lo: fc.nat(3) }), key: fc.constantFrom("a", "b", "é", "z") }), value: anyState.map(encodeState) }), {
-      maxLength: 8,
-      selector: ({ row: at }) => JSON.stringify(at),
-    })
+    .uniqueArray(
+      fc.record({
+        row: fc.record({
+          tenant: fc.constant(1),
+          token: fc.record({ hi: fc.nat(3), lo: fc.nat(3) }),
+          key: fc.constantFrom("a", "b", "é", "z"),
+        }),
+        value: anyState.map(encodeState),
+      }),
+      {
+        maxLength: 8,
+        selector: ({ row: at }) => JSON.stringify(at),
+      },
+    )
     .map((all) => all.sort((a, b) => compareRows(a.row, b.row)));
 
   it("round-trip, and changed pages are read or refused by name", () => {
@@ -146,7 +187,9 @@ describe("scan pages", () => {
       fc.property(fc.array(fc.record({ rows, done: fc.boolean() }), { minLength: 1, maxLength: 3 }), (pages) => {
         const { rows: joined, after } = joinPages(pages);
         for (let i = 1; i < joined.length; i++) expect(compareRows(joined[i - 1]!.row, joined[i]!.row)).toBeLessThan(0);
-        const unfinished = pages.filter((page) => !page.done && page.rows.length > 0).map((page) => page.rows.at(-1)!.row);
+        const unfinished = pages
+          .filter((page) => !page.done && page.rows.length > 0)
+          .map((page) => page.rows.at(-1)!.row);
         const end = unfinished.sort(compareRows)[0];
         expect(after).toEqual(end);
         for (const page of pages)

@@ -100,7 +100,9 @@ export type RefusalCode =
   | "corrupt"
   | "clockAhead"
   | "overloaded"
-  | "expired";
+  | "expired"
+  /** The answer frame is full. Nothing was done; the link sends the operation again. */
+  | "deferred";
 const REFUSALS: readonly RefusalCode[] = [
   "tooManySiblings",
   "stateTooLarge",
@@ -110,6 +112,7 @@ const REFUSALS: readonly RefusalCode[] = [
   "clockAhead",
   "overloaded",
   "expired",
+  "deferred",
 ];
 
 export type ReplicaResult =

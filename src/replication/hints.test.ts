@@ -6,7 +6,13 @@ import { ByteWriter } from "../wire/bytes.ts";
 import { type ReplicaResult, readOps, writeResult } from "./frames.ts";
 import { HintDelivery } from "./hint-delivery.ts";
 import { HintLog } from "./hint-log.ts";
-import { HINT_DELIVERY_BYTES, HINT_RETRY_MAX_MS, HINT_RETRY_MIN_MS, MAX_HINT_BYTES_PER_TARGET, MAX_HINTS_PER_TARGET } from "./limits.ts";
+import {
+  HINT_DELIVERY_BYTES,
+  HINT_RETRY_MAX_MS,
+  HINT_RETRY_MIN_MS,
+  MAX_HINT_BYTES_PER_TARGET,
+  MAX_HINTS_PER_TARGET,
+} from "./limits.ts";
 
 const TTL_MS = 10_000;
 const MIB = 1024 * 1024;
@@ -104,7 +110,9 @@ describe("hint log", () => {
 
   it("[RP-19] beyond the bytes of a target a hint is refused and its range marked dirty; other targets go on", () => {
     const bench = new Bench();
-    const accepted = Array.from({ length: 20 }, () => bench.log.add("n1", row("k"), state(1, 4 * MIB))).filter(Boolean).length;
+    const accepted = Array.from({ length: 20 }, () => bench.log.add("n1", row("k"), state(1, 4 * MIB))).filter(
+      Boolean,
+    ).length;
     expect(accepted).toBe(Math.floor(MAX_HINT_BYTES_PER_TARGET / (4 * MIB + 100)));
     expect(bench.log.overflowCount).toBe(20 - accepted);
     expect(bench.log.dirtyRanges()).toEqual([{ target: "n1", range: 0x12 }]);
@@ -180,7 +188,11 @@ describe("hint delivery", () => {
   it("[RP-21] what a target acknowledged, or of an erased tenant, is dropped", async () => {
     const bench = new Bench();
     for (const key of ["a", "gone", "b"]) bench.log.add("n1", row(key), state(1));
-    const { delivery } = deliver(bench, (key) => (key === "gone" ? { kind: "refused", code: "tenantErased", clock: { vector: [], dots: [], time: 0 } } : { kind: "done" }));
+    const { delivery } = deliver(bench, (key) =>
+      key === "gone"
+        ? { kind: "refused", code: "tenantErased", clock: { vector: [], dots: [], time: 0 } }
+        : { kind: "done" },
+    );
     await delivery.run();
     expect(bench.log.targets()).toEqual([]);
     expect(delivery.deliveredCount).toBe(3);
@@ -243,6 +255,9 @@ describe("hint delivery", () => {
       return { kind: "done" };
     });
     await Promise.all([delivery.run(), delivery.run()]);
-    expect(offered).toEqual([["n1", "a"], ["n1", "b"]]);
+    expect(offered).toEqual([
+      ["n1", "a"],
+      ["n1", "b"],
+    ]);
   });
 });

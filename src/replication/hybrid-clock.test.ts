@@ -5,7 +5,10 @@ import { HybridClock, TICKS_PER_MS } from "./hybrid-clock.ts";
 
 describe("hybrid clock", () => {
   it("[RP-14] is above everything it returned or was given, whatever the physical clock does", () => {
-    const event = fc.record({ nowMs: fc.integer({ min: 0, max: 2 ** 41 }), above: fc.integer({ min: 0, max: 2 ** 51 }) });
+    const event = fc.record({
+      nowMs: fc.integer({ min: 0, max: 2 ** 41 }),
+      above: fc.integer({ min: 0, max: 2 ** 51 }),
+    });
     fc.assert(
       fc.property(fc.array(event, { maxLength: 30 }), (events) => {
         let nowMs = 0;

@@ -16,6 +16,11 @@ export const MAX_LINK_QUEUE_BYTES = 64 * 1024 * 1024;
 export const MAX_FRAMES_IN_FLIGHT = 4;
 /** A frame is cut here: an RPC message in workerd may hold 32 MiB. Bytes. */
 export const MAX_FRAME_BYTES = 8 * 1024 * 1024;
+/**
+ * An answer frame that has grown to this takes no further states; the operations behind are deferred to another frame. Bytes: with
+ * one more state of the greatest size it is still below the 32 MiB of an RPC message.
+ */
+export const MAX_ANSWER_BYTES = 12 * 1024 * 1024;
 /** Requests a coordinator works on at once before it answers `overloaded`. */
 export const MAX_REQUESTS_IN_FLIGHT = 65_536;
 /** Hints kept for one target. Beyond either bound the range is marked dirty instead (repair will find it). */

@@ -1,13 +1,22 @@
 // The way to one replica, against a replica that answers, fails, stalls and babbles.
 import { describe, expect, it } from "vitest";
 import { ByteWriter } from "../wire/bytes.ts";
+import { EMPTY_CLOCK } from "../wire/clock.ts";
 import { type ReplicaOp, type ReplicaResult, readOps, writeResult } from "./frames.ts";
 import { BREAKER_OPEN_MS, MAX_FRAME_BYTES, MAX_FRAMES_IN_FLIGHT, MAX_LINK_QUEUE_BYTES } from "./limits.ts";
 import { type Environment, ReplicaLink } from "./link.ts";
 
 const ROW = { tenant: 1, token: { hi: 1, lo: 2 }, key: "k" };
 const GET: ReplicaOp = { kind: "get", row: ROW };
-const STAMP: ReplicaOp = { kind: "stamp", row: ROW, writeId: new Uint8Array(16), value: new Uint8Array(1), clock: undefined, restamp: false, supersedeAll: false };
+const STAMP: ReplicaOp = {
+  kind: "stamp",
+  row: ROW,
+  writeId: new Uint8Array(16),
+  value: new Uint8Array(1),
+  clock: undefined,
+  restamp: false,
+  supersedeAll: false,
+};
 const TIMEOUT_MS = 100;
 
 interface Sent {
@@ -23,6 +32,8 @@ class Bench implements Environment {
   readonly sent: Sent[] = [];
   nowMs = 0;
   replicaMs = 5000;
+  /** So many of the last operations of a frame are deferred. */
+  deferred = 0;
   #turn: (() => void)[] = [];
   #timers: { atMs: number; run: () => void }[] = [];
   readonly link = new ReplicaLink("n1", this);
@@ -53,7 +64,11 @@ class Bench implements Environment {
         answer: (change = (same) => same) => {
           const writer = new ByteWriter(64);
           for (const field of [4097, 10, this.replicaMs]) writer.varint(field);
-          for (const op of ops) writeResult(writer, op.kind === "get" ? { kind: "state", state: undefined } : { kind: "done" });
+          for (const [i, op] of ops.entries()) {
+            const isDeferred = ops.length - i <= this.deferred;
+            if (isDeferred) writeResult(writer, { kind: "refused", code: "deferred", clock: EMPTY_CLOCK });
+            else writeResult(writer, op.kind === "get" ? { kind: "state", state: undefined } : { kind: "done" });
+          }
           resolve(change(writer.take()));
         },
         fail: () => reject(new Error("away")),
@@ -120,7 +135,8 @@ describe("gathering", () => {
     expect(bench.link.isFull).toBe(true);
     await bench.turn();
     expect(bench.sent.length).toBe(MAX_FRAMES_IN_FLIGHT);
-    for (const { frameBytes } of bench.sent) expect(frameBytes).toBeLessThanOrEqual(MAX_FRAME_BYTES + 1024 * 1024 + 100);
+    for (const { frameBytes } of bench.sent)
+      expect(frameBytes).toBeLessThanOrEqual(MAX_FRAME_BYTES + 1024 * 1024 + 100);
     expect(bench.link.isFull).toBe(false);
     expect(MAX_LINK_QUEUE_BYTES).toBe(64 * 1024 * 1024);
   });
@@ -152,7 +168,11 @@ describe("failures", () => {
   });
 
   it("[RP-30] an answer that cannot be read, or is too short, is no answer", async () => {
-    for (const change of [() => new Uint8Array(0), (frame: Uint8Array) => frame.subarray(0, -1), () => new Uint8Array([1, 1, 1, 99])]) {
+    for (const change of [
+      () => new Uint8Array(0),
+      (frame: Uint8Array) => frame.subarray(0, -1),
+      () => new Uint8Array([1, 1, 1, 99]),
+    ]) {
       const bench = new Bench();
       const got = [bench.send(GET), bench.send(GET)];
       await bench.turn();
@@ -182,6 +202,23 @@ describe("failures", () => {
     bench.sent[3]!.answer();
     await bench.turn();
     expect(tried).toEqual([{ kind: "state", state: undefined }]);
+  });
+});
+
+describe("deferred operations", () => {
+  it("[RP-17] what the replica had no room to answer is sent again, and answered once", async () => {
+    const bench = new Bench();
+    const got = [bench.send(GET), bench.send(GET), bench.send(GET)];
+    bench.deferred = 2;
+    await bench.turn();
+    bench.sent[0]!.answer();
+    await bench.turn();
+    expect(got.map((results) => results.length)).toEqual([1, 0, 0]);
+    expect(bench.sent[1]!.ops.map(({ kind }) => kind)).toEqual(["get", "get"]);
+    bench.deferred = 0;
+    bench.sent[1]!.answer();
+    await bench.turn();
+    for (const results of got) expect(results).toEqual([{ kind: "state", state: undefined }]);
   });
 });
 
@@ -237,4 +274,3 @@ describe("riders", () => {
     expect(later).toEqual([{ kind: "done" }]);
   });
 });
-

@@ -30,6 +30,8 @@ export type OpDone = (result: ReplicaResult | undefined) => void;
 interface Batch {
   readonly writer: ByteWriter;
   readonly done: OpDone[];
+  /** What to send again when it was deferred; riders have none. */
+  readonly ops: ReplicaOp[];
   hasStamp: boolean;
 }
 
@@ -81,13 +83,14 @@ export class ReplicaLink {
   send(op: ReplicaOp, done: OpDone): void {
     let batch = this.#batches.at(-1);
     if (!batch || batch.writer.length >= MAX_FRAME_BYTES) {
-      batch = { writer: new ByteWriter(4096), done: [], hasStamp: false };
+      batch = { writer: new ByteWriter(4096), done: [], ops: [], hasStamp: false };
       this.#batches.push(batch);
     }
     const before = batch.writer.length;
     writeOp(batch.writer, op);
     this.#queuedBytes += batch.writer.length - before;
     batch.done.push(done);
+    batch.ops.push(op);
     if (op.kind === "stamp") batch.hasStamp = true;
     this.#scheduleFlush();
   }
@@ -132,7 +135,7 @@ export class ReplicaLink {
       this.#queuedBytes = 0;
       for (const batch of waiting) this.#fail(batch.done);
     };
-    this.#dispatch({ writer, done: [done], hasStamp: false });
+    this.#dispatch({ writer, done: [done], ops: [], hasStamp: false });
   }
 
   #dispatch(batch: Batch): void {
@@ -164,7 +167,7 @@ export class ReplicaLink {
     });
     this.#environment.call(this.nodeId, batch.writer.take()).then(
       (answer) => {
-        if (close()) this.#answered(batch.done, answer);
+        if (close()) this.#answered(batch, answer);
       },
       () => {
         if (close()) this.#failed(batch.done);
@@ -181,7 +184,7 @@ export class ReplicaLink {
     return Math.max(0, Math.floor(replicaMs + now() - receivedMs + replicaTimeoutMs));
   }
 
-  #answered(done: readonly OpDone[], answer: Uint8Array): void {
+  #answered({ done, ops }: Batch, answer: Uint8Array): void {
     const results: ReplicaResult[] = [];
     try {
       const reader = new ByteReader(answer);
@@ -196,7 +199,12 @@ export class ReplicaLink {
       return;
     }
     this.#breaker.succeeded();
-    for (let i = 0; i < done.length; i++) done[i]!(results[i]);
+    for (let i = 0; i < done.length; i++) {
+      const result = results[i]!;
+      const op = ops[i];
+      if (op && result.kind === "refused" && result.code === "deferred") this.send(op, done[i]!);
+      else done[i]!(result);
+    }
   }
 
   #failed(done: readonly OpDone[]): void {

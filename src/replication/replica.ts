@@ -30,7 +30,7 @@ import {
   writeResult,
 } from "./frames.ts";
 import { HybridClock } from "./hybrid-clock.ts";
-import { RESTAMP_SUPERSEDES_OLDER_MS } from "./limits.ts";
+import { MAX_ANSWER_BYTES, RESTAMP_SUPERSEDES_OLDER_MS } from "./limits.ts";
 import { decodeAnswer, decodeVote, encodeAnswer, encodeVote, voteIdOf } from "./records.ts";
 import { whenResident } from "./residency.ts";
 
@@ -88,6 +88,7 @@ export class Replica {
   readonly #state = new ByteWriter(8192);
   readonly #out = new ByteWriter(8192);
   #counter: number;
+  #answerBytes = 0;
   /** Of the frame being applied. */
   #deadlineMs = 0;
 
@@ -117,6 +118,7 @@ export class Replica {
       if (op.kind === "settled") this.#rememberSettled(op.actor, op.counters);
       if (op.kind === "deadline") this.#deadlineMs = op.atMs;
     }
+    this.#answerBytes = 0;
     const results = ops.map((op) => this.#applyOne(op));
     this.#options.engine.commit();
     out.varint(this.#counter);
@@ -127,10 +129,14 @@ export class Replica {
 
   #applyOne(op: ReplicaOp): ReplicaResult {
     if (op.kind === "settled" || op.kind === "deadline") return DONE;
+    const mayAnswerState = op.kind === "get" || op.kind === "stamp" || op.kind === "repair";
+    if (mayAnswerState && this.#answerBytes > MAX_ANSWER_BYTES) return refused("deferred");
     if (this.#options.facts.isErased(op.row.tenant)) return refused("tenantErased");
     try {
       const result = this.#dispatch(op);
       if (result.kind === "refused") this.counts.refusals++;
+      if (result.kind === "state") this.#answerBytes += result.state?.length ?? 0;
+      if (result.kind === "stamped") this.#answerBytes += result.prefix.length;
       return result;
     } catch (error) {
       // A held or shipped state that cannot be read. Nothing of the operation has been applied: states are read before writing.

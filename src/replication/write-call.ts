@@ -300,6 +300,7 @@ export class WriteCall {
       case "tenantErased":
         return this.#fail("unauthenticated", "the tenant was deleted");
       case "overloaded":
+      case "deferred":
       case "hintsFull":
         return this.#fail("overloaded", "the replica is at its bound; nothing was written");
       case "expired":

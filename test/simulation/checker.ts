@@ -66,14 +66,21 @@ function checkRead(history: History, succession: Succession, read: ReadInfo): st
     if (write.key !== read.key || write.acknowledged.length === 0) continue;
     if (firstAcknowledged(write) >= read.startStep) continue;
     if (!write.dots.some((dot) => covers(read.clock, dot)))
-      problems.push(`${write.id} of ${write.key} was acknowledged before step ${read.startStep}, and a later read misses it`);
-    const isEnd = (id: string): boolean => shown.has(id) || (read.hasTombstone && history.writes.get(id)?.isDelete === true);
+      problems.push(
+        `${write.id} of ${write.key} was acknowledged before step ${read.startStep}, and a later read misses it`,
+      );
+    const isEnd = (id: string): boolean =>
+      shown.has(id) || (read.hasTombstone && history.writes.get(id)?.isDelete === true);
     if (!succession.leads(write.id, isEnd))
-      problems.push(`${write.id} of ${write.key} is hidden from the read begun at step ${read.startStep} by nothing shown`);
+      problems.push(
+        `${write.id} of ${write.key} is hidden from the read begun at step ${read.startStep} by nothing shown`,
+      );
     for (const old of write.buries) {
       const buried = history.writes.get(old)!;
       if (shown.has(old) && buried.strict && !history.isExposed(old))
-        problems.push(`${old} of ${read.key} was superseded by ${write.id} and is back in the read begun at step ${read.startStep}`);
+        problems.push(
+          `${old} of ${read.key} was superseded by ${write.id} and is back in the read begun at step ${read.startStep}`,
+        );
     }
   }
   return problems;
@@ -84,7 +91,9 @@ function checkMonotonic(reads: readonly ReadInfo[]): string[] {
   for (const late of reads) {
     for (const early of reads) {
       if (early.key !== late.key || early.endStep >= late.startStep || includes(late.clock, early.clock)) continue;
-      problems.push(`the read of ${late.key} begun at step ${late.startStep} is older than the one ended at ${early.endStep}`);
+      problems.push(
+        `the read of ${late.key} begun at step ${late.startStep} is older than the one ended at ${early.endStep}`,
+      );
     }
   }
   return problems;

@@ -3,8 +3,8 @@
 import { describe, expect, it } from "vitest";
 import type { Caller } from "../../src/access/types.ts";
 import { decodeState, type KeyState } from "../../src/kv/key-state.ts";
-import type { QuorumCoordinator } from "../../src/replication/quorum-coordinator.ts";
 import type { ReplicaOp } from "../../src/replication/frames.ts";
+import type { QuorumCoordinator } from "../../src/replication/quorum-coordinator.ts";
 import type { Clock } from "../../src/wire/clock.ts";
 import type { SessionAnswer } from "../../src/wire/session.ts";
 import { World } from "./world.ts";
@@ -54,7 +54,10 @@ function stateAt(world: World, nodeId: string): KeyState {
 }
 
 /** A world whose coordinators know the replicas' clocks, and the coordinator that stamps at `zone` first. */
-async function warm(zone = "z1", seed = 1): Promise<{ world: World; coordinator: QuorumCoordinator; read: () => Promise<string[]> }> {
+async function warm(
+  zone = "z1",
+  seed = 1,
+): Promise<{ world: World; coordinator: QuorumCoordinator; read: () => Promise<string[]> }> {
   const world = new World(seed);
   const coordinator = world.coordinator(undefined, { stampZone: zone });
   for (const stampZone of ["z1", "z2", "z3"])
@@ -93,7 +96,15 @@ describe("late and repeated stamps", () => {
     await world.ask(coordinator, CALLER, { op: "get", key: "warm", consistency: "all" });
     await loseHints(world);
     world.cut.clear();
-    expect((await world.ask(world.coordinator(undefined, { stampZone: `z${stamper}` }), CALLER, put(2, { consistency: "all" }))).kind).toBe("written");
+    expect(
+      (
+        await world.ask(
+          world.coordinator(undefined, { stampZone: `z${stamper}` }),
+          CALLER,
+          put(2, { consistency: "all" }),
+        )
+      ).kind,
+    ).toBe("written");
     world.release();
     await world.run(5000);
     expect(await read()).toEqual(["2"]);
@@ -129,8 +140,7 @@ describe("writes stamped twice", () => {
     const { world, coordinator, read } = await warm("z2");
     await world.ask(coordinator, CALLER, put(9, { consistency: "all" }));
     await world.run(3_700_000);
-    for (const n of [1, 2])
-      world.deliver("n2", [stampOf(n)]);
+    for (const n of [1, 2]) world.deliver("n2", [stampOf(n)]);
     world.cut.add("n2");
     const here = world.coordinator(undefined, { stampZone: "z3" });
     for (const n of [2, 1]) expect((await world.ask(here, CALLER, put(n, { isRetry: true }))).kind).toBe("written");

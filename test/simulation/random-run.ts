@@ -1,15 +1,15 @@
 // One seeded run: clients that put, get, delete and retry through several coordinators while the world fails around them; then
 // the faults stop and the checker judges. The same seed gives the same trace. Must not: read real time or real randomness.
 import type { Caller } from "../../src/access/types.ts";
-import type { QuorumCoordinator } from "../../src/replication/quorum-coordinator.ts";
+import { writeOp } from "../../src/replication/frames.ts";
 import { hex } from "../../src/replication/hex.ts";
+import type { QuorumCoordinator } from "../../src/replication/quorum-coordinator.ts";
+import { ByteWriter } from "../../src/wire/bytes.ts";
 import type { Clock } from "../../src/wire/clock.ts";
 import type { Consistency, SessionAnswer, SessionRequest } from "../../src/wire/session.ts";
 import { check } from "./checker.ts";
 import { History, type WriteInfo } from "./history.ts";
 import { CALM, type Faults, type Sabotage, World } from "./world.ts";
-import { writeOp } from "../../src/replication/frames.ts";
-import { ByteWriter } from "../../src/wire/bytes.ts";
 
 const CALLER: Caller = {
   tenant: 7,
@@ -166,7 +166,9 @@ class RandomRun {
       value: isDelete ? undefined : encoder.encode(id),
       bodyHash: isOwnId ? writeId.slice(0, 8) : undefined,
     };
-    this.#note(`client ${client} ${request.op}s ${key} as ${id} at ${level}${isOwnId ? " with its own id" : ""} knowing ${known ? briefClock(known.clock) : "nothing"}`);
+    this.#note(
+      `client ${client} ${request.op}s ${key} as ${id} at ${level}${isOwnId ? " with its own id" : ""} knowing ${known ? briefClock(known.clock) : "nothing"}`,
+    );
     this.#attempt({ client, write, request, number: 1 });
   }
 
@@ -177,7 +179,9 @@ class RandomRun {
     const isVoted = request.bodyHash !== undefined;
     const again = (delayMs: number): void => {
       if (number >= MAX_ATTEMPTS) return;
-      this.world.after(delayMs, () => this.#attempt({ ...attempt, request: { ...request, isRetry: !isVoted }, number: number + 1 }));
+      this.world.after(delayMs, () =>
+        this.#attempt({ ...attempt, request: { ...request, isRetry: !isVoted }, number: number + 1 }),
+      );
     };
     if (number > 1) this.#note(`client ${client} retries ${write.id}, attempt ${number}`);
     if (random.chance(0.08)) again(random.between(1, 150));
@@ -342,7 +346,8 @@ class RandomRun {
     for (const row of world.node("n1").engine.rows()) {
       const states = [...world.nodes.values()].map((node) => node.engine.get(row));
       const texts = new Set(states.map((state) => (state ? hex(state) : "absent")));
-      if (texts.size > 1) this.#late.push(`the replicas hold ${texts.size} different states of ${row.key} after the last read`);
+      if (texts.size > 1)
+        this.#late.push(`the replicas hold ${texts.size} different states of ${row.key} after the last read`);
       if (states[0]) finals.set(row.key, states[0].slice());
     }
     return finals;

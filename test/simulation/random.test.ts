@@ -10,7 +10,11 @@ const FROM = Number(process.env.JADE_SIM_FROM ?? 1);
 /** Issue 3: every planted mistake is caught within so many seeds. */
 const PLANTED_WITHIN = 2000;
 
-async function firstFailure(from: number, count: number, sabotage?: Sabotage): Promise<{ seed: number; report: string } | undefined> {
+async function firstFailure(
+  from: number,
+  count: number,
+  sabotage?: Sabotage,
+): Promise<{ seed: number; report: string } | undefined> {
   for (let seed = from; seed < from + count; seed++) {
     const { problems, trace } = await runSeed(seed, sabotage);
     if (problems.length > 0) return { seed, report: `seed ${seed}\n${trace.join("\n")}\n${problems.join("\n")}` };
@@ -36,7 +40,13 @@ describe("random schedules", () => {
       const { counts } = await runSeed(seed);
       for (const [name, count] of Object.entries(counts)) sum[name] = (sum[name] ?? 0) + count;
     }
-    for (const name of ["write written", "write unknownOutcome", "write quorumUnavailable", "read value", "read notFound"])
+    for (const name of [
+      "write written",
+      "write unknownOutcome",
+      "write quorumUnavailable",
+      "read value",
+      "read notFound",
+    ])
       expect(sum[name], name).toBeGreaterThan(20);
   });
 });

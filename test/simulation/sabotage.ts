@@ -1,7 +1,15 @@
 // Mistakes planted into a run, to prove that the checker would see them. They change what travels between the shipped classes, or
 // what a node reads at its start; the shipped code has no branch for them.
 import { decodeState, encodeState, type KeyState } from "../../src/kv/key-state.ts";
-import { readOps, readResult, type ReplicaOp, type ReplicaResult, type StampOp, writeOp, writeResult } from "../../src/replication/frames.ts";
+import {
+  type ReplicaOp,
+  type ReplicaResult,
+  readOps,
+  readResult,
+  type StampOp,
+  writeOp,
+  writeResult,
+} from "../../src/replication/frames.ts";
 import { readAnswerHeader } from "../../src/replication/replica.ts";
 import { ByteReader, ByteWriter } from "../../src/wire/bytes.ts";
 import type { Sabotage } from "./world.ts";
@@ -13,10 +21,16 @@ function mapOps(frame: Uint8Array, change: (op: ReplicaOp) => ReplicaOp): Uint8A
 }
 
 function mapShipped(frame: Uint8Array, change: (state: KeyState) => KeyState): Uint8Array {
-  return mapOps(frame, (op) => (op.kind === "merge" ? { ...op, state: encodeState(change(decodeState(op.state))) } : op));
+  return mapOps(frame, (op) =>
+    op.kind === "merge" ? { ...op, state: encodeState(change(decodeState(op.state))) } : op,
+  );
 }
 
-function mapResults(answer: Uint8Array, frame: Uint8Array, change: (result: ReplicaResult) => ReplicaResult): Uint8Array {
+function mapResults(
+  answer: Uint8Array,
+  frame: Uint8Array,
+  change: (result: ReplicaResult) => ReplicaResult,
+): Uint8Array {
   const reader = new ByteReader(answer);
   const { actor, counter, nowMs } = readAnswerHeader(reader);
   const writer = new ByteWriter(answer.length + 64);
@@ -48,7 +62,8 @@ export const PLANTED: Readonly<Record<string, Sabotage>> = {
     request: (frame) => mapShipped(frame, (state) => ({ ...state, versions: state.versions.slice(-1) })),
   },
   "double stamp: nobody is asked before a second replica stamps": {
-    request: (frame) => mapOps(frame, (op) => (op.kind === "stamp" && isContextOfRecall(op) ? { ...op, clock: undefined } : op)),
+    request: (frame) =>
+      mapOps(frame, (op) => (op.kind === "stamp" && isContextOfRecall(op) ? { ...op, clock: undefined } : op)),
     answer: (answer, frame) =>
       mapResults(answer, frame, (result) =>
         result.kind === "recalled" ? { kind: "recalled", answer: undefined, alive: [] } : result,
@@ -58,7 +73,9 @@ export const PLANTED: Readonly<Record<string, Sabotage>> = {
   "counter reset: a restarted node counts from zero": { reservedAtStart: () => 0 },
   "a rebuilt node keeps its incarnation": { incarnationOnRebuild: (incarnation) => incarnation },
   "hints counted as acknowledgements": { unreached: (frame) => acknowledge(frame) },
-  "unsettled writes are not carried": { request: (frame) => mapShipped(frame, (state) => ({ ...state, unsettled: [] })) },
+  "unsettled writes are not carried": {
+    request: (frame) => mapShipped(frame, (state) => ({ ...state, unsettled: [] })),
+  },
   "W-1: one replica acknowledges what it does not keep": {
     request: (frame, nodeId) => (nodeId === "n3" ? mapOps(frame, (op) => (op.kind === "merge" ? NOTHING : op)) : frame),
   },

@@ -2,8 +2,8 @@
 // (QuorumCoordinator, Replica, HintDelivery); only the disk, the wires and the clock are the simulator's.
 import type { Caller, DirectoryView, StorageNode } from "../../src/access/types.ts";
 import type { Preference } from "../../src/cluster/ring.ts";
-import { HintDelivery } from "../../src/replication/hint-delivery.ts";
 import { type ReplicaOp, readOps, writeOp } from "../../src/replication/frames.ts";
+import { HintDelivery } from "../../src/replication/hint-delivery.ts";
 import type { Environment } from "../../src/replication/link.ts";
 import { QuorumCoordinator } from "../../src/replication/quorum-coordinator.ts";
 import { Replica } from "../../src/replication/replica.ts";

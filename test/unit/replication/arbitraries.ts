@@ -1,17 +1,17 @@
 // Random dots, clocks, states and frames for property tests; and a small world of three replicas that reach states the honest way.
 import fc from "fast-check";
-import { mergeStates } from "../../../src/kv/merge.ts";
-import { EMPTY_STATE, type KeyState, type Version } from "../../../src/kv/key-state.ts";
-import { stampWrite } from "../../../src/kv/stamp.ts";
 import { addDots } from "../../../src/kv/clock.ts";
+import { EMPTY_STATE, type KeyState, type Version } from "../../../src/kv/key-state.ts";
+import { mergeStates } from "../../../src/kv/merge.ts";
+import { stampWrite } from "../../../src/kv/stamp.ts";
 import { type Clock, type Dot, EMPTY_CLOCK } from "../../../src/wire/clock.ts";
 
 export const counter = fc.oneof(fc.integer({ min: 1, max: 6 }), fc.integer({ min: 1, max: 2 ** 48 }));
 export const actor = fc.oneof(
   fc.constantFrom(4097, 8193, 12289),
-  fc.record({ node: fc.integer({ min: 1, max: 2 ** 20 }), incarnation: fc.integer({ min: 1, max: 4095 }) }).map(
-    ({ node, incarnation }) => node * 4096 + incarnation,
-  ),
+  fc
+    .record({ node: fc.integer({ min: 1, max: 2 ** 20 }), incarnation: fc.integer({ min: 1, max: 4095 }) })
+    .map(({ node, incarnation }) => node * 4096 + incarnation),
 );
 export const dot: fc.Arbitrary<Dot> = fc.record({ actor, counter });
 export const smallDot: fc.Arbitrary<Dot> = fc.record({
@@ -53,7 +53,13 @@ export const anyState: fc.Arbitrary<KeyState> = fc.record({
 });
 
 type Step =
-  | { readonly kind: "stamp"; readonly at: number; readonly knows: "nothing" | "held" | "old"; readonly isDelete: boolean; readonly isSettled: boolean }
+  | {
+      readonly kind: "stamp";
+      readonly at: number;
+      readonly knows: "nothing" | "held" | "old";
+      readonly isDelete: boolean;
+      readonly isSettled: boolean;
+    }
   | { readonly kind: "ship"; readonly from: number; readonly to: number };
 
 const replica = fc.integer({ min: 0, max: 2 });
@@ -112,7 +118,11 @@ export const reached: fc.Arbitrary<Reached> = fc.array(step, { maxLength: 30 }).
 
 /** `bytes` with some of them changed, cut or added. */
 export function mutated(bytes: fc.Arbitrary<Uint8Array>): fc.Arbitrary<Uint8Array> {
-  const change = fc.record({ at: fc.nat(), to: fc.integer({ min: 0, max: 255 }), how: fc.constantFrom("set", "cut", "add") });
+  const change = fc.record({
+    at: fc.nat(),
+    to: fc.integer({ min: 0, max: 255 }),
+    how: fc.constantFrom("set", "cut", "add"),
+  });
   return fc.tuple(bytes, fc.array(change, { minLength: 1, maxLength: 4 })).map(([original, changes]) => {
     let result = original.slice();
     for (const { at, to, how } of changes) {
