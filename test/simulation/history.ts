@@ -81,7 +81,12 @@ export class History implements Observer {
   }
 
   frame(nodeId: string, frame: Uint8Array): void {
-    for (const op of readOps(frame)) if (op.kind === "stamp") this.#stamps.set(`${nodeId}/${hex(op.writeId)}`, op);
+    this.#stamps.clear();
+    for (const op of readOps(frame)) {
+      const name = op.kind === "stamp" ? `${nodeId}/${hex(op.writeId)}` : "";
+      // Of two attempts in one frame the first one stamps.
+      if (op.kind === "stamp" && !this.#stamps.has(name)) this.#stamps.set(name, op);
+    }
   }
 
   put(nodeId: string, row: RowKey, before: Uint8Array | undefined, after: Uint8Array): void {

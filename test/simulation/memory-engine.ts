@@ -29,9 +29,8 @@ export class MemoryEngine implements StorageEngine {
     this.#options = options;
   }
 
-  /** Everything held, for streaming to a rebuilt node. */
-  copyTo(other: MemoryEngine, putRow: (row: RowKey, value: Uint8Array) => void): void {
-    for (const { row, value } of this.#rows.values()) putRow(row, value);
+  /** What is remembered, for streaming to a rebuilt node. */
+  copyRecordsTo(other: MemoryEngine): void {
     for (const [key, value] of this.#records) if (!other.#records.has(key)) other.#records.set(key, value);
   }
 

@@ -1,6 +1,9 @@
 // One seeded run: clients that put, get, delete and retry through several coordinators while the world fails around them; then
 // the faults stop and the checker judges. The same seed gives the same trace. Must not: read real time or real randomness.
 import type { Caller } from "../../src/access/types.ts";
+import { tokenOf } from "../../src/cluster/token.ts";
+import { decodeState, EMPTY_STATE, encodeState } from "../../src/kv/key-state.ts";
+import { mergeStates } from "../../src/kv/merge.ts";
 import { writeOp } from "../../src/replication/frames.ts";
 import { hex } from "../../src/replication/hex.ts";
 import type { QuorumCoordinator } from "../../src/replication/quorum-coordinator.ts";
@@ -9,7 +12,7 @@ import type { Clock } from "../../src/wire/clock.ts";
 import type { Consistency, SessionAnswer, SessionRequest } from "../../src/wire/session.ts";
 import { check } from "./checker.ts";
 import { History, type WriteInfo } from "./history.ts";
-import { CALM, type Faults, type Sabotage, World } from "./world.ts";
+import { CALM, type Faults, type Sabotage, type SimulatedNode, World } from "./world.ts";
 
 const CALLER: Caller = {
   tenant: 7,
@@ -288,16 +291,30 @@ class RandomRun {
       world.after(100, () => this.#stream(name));
       return;
     }
-    for (const other of others) {
-      other.engine.copyTo(node.engine, (row, state) => {
-        const writer = new ByteWriter(256);
-        writeOp(writer, { kind: "merge", row, state });
-        node.handle(writer.take());
-      });
-    }
+    const keys = new Set(others.flatMap((other) => other.engine.rows().map((row) => row.key)));
+    for (const key of keys) this.#streamRow(node, others, key);
+    // After the rows: a record without its row says that the write is gone.
+    for (const other of others) other.engine.copyRecordsTo(node.engine);
     world.setState(name, "active");
     this.#rebuilding = false;
     this.#note(`${name} is rebuilt`);
+  }
+
+  /** As a quorum read does: the joined state goes to all until none of them remembers anything of it as superseded. */
+  #streamRow(node: SimulatedNode, others: readonly SimulatedNode[], key: string): void {
+    const row = { tenant: CALLER.tenant, key, token: tokenOf(CALLER.tenant, key) };
+    for (let round = 0; round < 4; round++) {
+      let joined = EMPTY_STATE;
+      for (const other of others) {
+        const state = other.engine.get(row);
+        if (state) joined = mergeStates(joined, decodeState(state));
+      }
+      for (const other of round < 3 ? others : [node]) {
+        const writer = new ByteWriter(256);
+        writeOp(writer, { kind: "merge", row, state: encodeState(joined) });
+        other.handle(writer.take());
+      }
+    }
   }
 
   // The run
