@@ -1,7 +1,7 @@
 // One client's WebSocket at the Coordinator: request frames in, answer frames out, answers of a turn in one message.
 // Guarantees: bounded requests under way (more are answered `overloaded`) and bounded answers that the client has not read (then it
 // is closed: it must acknowledge what it reads); a malformed frame closes the socket with a reason.
-// Must not: know tenants.
+// Every value is checked to be JSON. Must not: know tenants.
 import { ByteWriter } from "../src/wire/bytes.ts";
 import { MalformedClock } from "../src/wire/clock.ts";
 import {
@@ -21,6 +21,18 @@ const CLOSE_POLICY = 1008;
 const UINT32 = 2 ** 32;
 
 type Submit = (request: SessionRequest, done: (answer: SessionAnswer) => void) => void;
+
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** The gateway has checked what comes over HTTP; what comes over a session has passed nobody. Other clients splice it in as it is. */
+function isJson(bytes: Uint8Array): boolean {
+  try {
+    JSON.parse(decoder.decode(bytes));
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 export class Session {
   readonly #socket: WebSocket;
@@ -69,6 +81,11 @@ export class Session {
     if (this.#inFlight >= MAX_SESSION_REQUESTS) {
       const message = `${this.#inFlight} requests are under way in this session, the limit is ${MAX_SESSION_REQUESTS}`;
       this.#answer({ id: request.id, kind: "error", code: "overloaded", message });
+      return;
+    }
+    if (request.value && !isJson(request.value)) {
+      const message = "the value is not complete, valid UTF-8 JSON";
+      this.#answer({ id: request.id, kind: "error", code: "malformedJson", message });
       return;
     }
     this.#inFlight++;

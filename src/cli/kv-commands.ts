@@ -59,9 +59,21 @@ function writeOptions({ consistency, clock, writeId }: WriteFlags) {
   return { consistency, clock: parsedClock(clock), writeId };
 }
 
-function shown(result: GetResult<unknown>): object {
-  const { key, value, vectorClock, conflict, siblings } = result;
-  return conflict ? { key, value, vectorClock, conflict, siblings } : { key, value, vectorClock };
+/** From raw texts: a number that JavaScript cannot hold exactly (2^53+1, 1.0) is shown as its text, not changed. */
+function shown(result: GetResult<string>): object {
+  const { key, vectorClock, conflict } = result;
+  const value = exactValue(result.value);
+  if (!conflict) return { key, value, vectorClock };
+  const siblings = result.siblings?.map((sibling) => ({ ...sibling, value: exactValue(sibling.value) }));
+  return { key, value, vectorClock, conflict, siblings };
+}
+
+/** The parsed value where printing it gives the stored text again (but for spaces), else the text itself. */
+function exactValue(text: string | undefined): unknown {
+  if (text === undefined) return undefined;
+  const value: unknown = JSON.parse(text);
+  const isExact = JSON.stringify(value) === text.replace(/("(?:[^"\\]|\\.)*")|\s+/g, "$1");
+  return isExact ? value : text;
 }
 
 /** `{"op": "put", "key": …, "value": …}` a line. */
@@ -98,7 +110,7 @@ function addReadCommands(kv: Command): void {
     .option("--raw", "print only the value, as the exact JSON text that was stored")
     .action((key: string, { consistency, raw }: ReadFlags, command: Command) =>
       withContext(command, tenant, async ({ client, print }) => {
-        const result = raw ? await client.kv.getRaw(key, { consistency }) : await client.kv.get(key, { consistency });
+        const result = await client.kv.getRaw(key, { consistency });
         if (!result.found) {
           const context = JSON.stringify(result.vectorClock);
           throw new CommandFailure(

@@ -60,6 +60,7 @@ const health = defineRoute({
   path: "/v1/health",
   summary: "Whether this process is alive; asks nothing else",
   access: "open",
+  ignoresKey: true,
   data: z.object({ alive: z.literal(true) }),
   errors: [],
   handle: async (call) => success(call, { message: "alive", data: { alive: true } }),
@@ -72,6 +73,7 @@ function readyRoute(services: Services): Route {
     path: "/v1/ready",
     summary: "Whether requests can be served: the Directory, a majority of replicas and their blob stores",
     access: "open",
+    ignoresKey: true,
     data: z.object({
       ready: z.literal(true),
       degraded: z.array(z.string()),

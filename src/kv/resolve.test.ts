@@ -143,3 +143,8 @@ describe("raw members", () => {
     expect(rawMembers(" { } ")).toEqual(new Map());
   });
 });
+
+it("[KV-14] jsonMerge: depth is bounded, so a deeply nested pair of siblings is answered at once", () => {
+  const nested = (leaf: string) => new TextEncoder().encode(`${'{"a":'.repeat(8000)}${leaf}${"}".repeat(8000)}`);
+  expect(mergeValues([nested("1"), nested("2")])).toEqual(nested("2"));
+});

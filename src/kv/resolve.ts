@@ -47,20 +47,24 @@ export function resolveState(state: KeyState, policy: ConflictPolicy): Resolved 
   }
 }
 
-/** Oldest first. Objects are merged member by member, recursively; anything else: the newer wins. Raw member texts are kept. */
+/** Oldest first. Objects are merged member by member, to a depth of {@link MAX_MERGE_DEPTH}; anything else: the newer wins. Raw member texts are kept. */
 export function mergeValues(oldestFirst: readonly Uint8Array[]): Uint8Array {
   if (oldestFirst.length === 1) return oldestFirst[0]!;
   const texts = oldestFirst.map((value) => decoder.decode(value));
   return encoder.encode(texts.reduce((older, newer) => mergeTexts(older, newer)));
 }
 
-function mergeTexts(older: string, newer: string): string {
+/** Each level scans its text anew: the depth bounds the work, and the stack. Below it the newer wins whole. */
+const MAX_MERGE_DEPTH = 16;
+
+function mergeTexts(older: string, newer: string, depth = 0): string {
+  if (depth >= MAX_MERGE_DEPTH) return newer;
   const base = rawMembers(older);
   const over = rawMembers(newer);
   if (!base || !over) return newer;
   for (const [name, text] of over) {
     const held = base.get(name);
-    base.set(name, held === undefined ? text : mergeTexts(held, text));
+    base.set(name, held === undefined ? text : mergeTexts(held, text, depth + 1));
   }
   return `{${[...base].map(([name, text]) => `${JSON.stringify(name)}:${text}`).join(",")}}`;
 }

@@ -5,9 +5,10 @@ import type { Caller } from "../access/types.ts";
 import type { ReplicaSets } from "../cluster/ring.ts";
 import { decodeState, EMPTY_STATE, encodeState, sameBytes } from "../kv/key-state.ts";
 import { mergeStates } from "../kv/merge.ts";
-import { resolveState } from "../kv/resolve.ts";
+import { type Resolved, resolveState } from "../kv/resolve.ts";
 import type { RowKey } from "../storage/types.ts";
-import { EMPTY_CLOCK } from "../wire/clock.ts";
+import { MalformedBytes } from "../wire/bytes.ts";
+import { EMPTY_CLOCK, MalformedClock } from "../wire/clock.ts";
 import type { SessionAnswer, SessionRequest } from "../wire/session.ts";
 import type { ReplicaLink } from "./link.ts";
 
@@ -138,7 +139,15 @@ export class ReadCall {
   #answer(state: Uint8Array | undefined): void {
     const { id } = this.#options.request;
     if (!state) return this.#finish({ id, kind: "notFound", clock: EMPTY_CLOCK });
-    const resolved = resolveState(decodeState(state), this.#options.caller.conflictPolicy);
+    let resolved: Resolved;
+    try {
+      resolved = resolveState(decodeState(state), this.#options.caller.conflictPolicy);
+    } catch (error) {
+      // A state that cannot be read or merged must not leave the reader without an answer.
+      const isUnreadable = error instanceof MalformedBytes || error instanceof MalformedClock;
+      const code = isUnreadable ? "dataCorrupt" : "internal";
+      return this.#finish({ ...this.#error, code, message: "what is stored under this key cannot be read" });
+    }
     if (resolved.kind === "notFound") this.#finish({ id, kind: "notFound", clock: resolved.clock });
     else this.#finish({ id, kind: "value", clock: resolved.clock, value: resolved.value, siblings: resolved.siblings });
   }

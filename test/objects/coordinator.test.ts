@@ -188,7 +188,7 @@ describe("sessions", () => {
   it("requests of one message and of many are answered, each once", async () => {
     const { socket, answers } = await open(callerOf());
     socket.send(frameOf(put(1, "a", "1"), put(2, "b", "2")));
-    for (let id = 3; id <= 20; id++) socket.send(frameOf(put(id, `k${id}`, "x")));
+    for (let id = 3; id <= 20; id++) socket.send(frameOf(put(id, `k${id}`, String(id))));
     await until(() => answers.length === 20);
     expect(answers.map(({ id }) => id).sort((a, b) => a - b)).toEqual(Array.from({ length: 20 }, (_, i) => i + 1));
     expect(new Set(answers.map(shown))).toEqual(new Set(["written"]));

@@ -84,3 +84,22 @@ it("[GW-15] without an upgrade, with a wrong key or the root key there is no ses
   expect((await open({ "sec-websocket-protocol": "jade.v1, jade.bearer.%%%" })).status).toBe(401);
   expect((await open(bearer(ROOT_KEY))).status).toBe(403);
 });
+
+it("[GW-15] a value that is not complete UTF-8 JSON is refused, as over HTTP, and nothing is written", async () => {
+  const { socket } = await accepted(bearer(key));
+  const bad = ["}{", "", "NaN", '1,"x":2', "\ufeff1"].map((text) => new TextEncoder().encode(text));
+  for (const [index, value] of [...bad, Uint8Array.of(0x22, 0xff, 0x22)].entries()) {
+    const request = { ...put(index + 1), key: "not-json", value };
+    expect(await exchange(socket, request)).toMatchObject({ id: index + 1, kind: "error", code: "malformedJson" });
+  }
+  expect((await ask("GET", "/v1/key-value?key=not-json", { key })).status).toBe(404);
+  socket.close();
+});
+
+it("[AC-6] an open session ends with its key", async () => {
+  const short = await newKey(tenantId, { scope: "read-write", expiresInSeconds: 1 });
+  const { socket } = await accepted(bearer(short));
+  expect((await exchange(socket, put(1))).kind).toBe("written");
+  const closed = new Promise<CloseEvent>((resolve) => socket.addEventListener("close", resolve));
+  expect((await closed).code).toBe(1008);
+}, 15_000);
