@@ -81,6 +81,11 @@ const ALIASES: readonly (readonly [string, string])[] = [
   ["vector_clock", "vectorClock"],
   ["tenant_id", "tenantId"],
   ["replication_factor", "replicationFactor"],
+  ["display_name", "displayName"],
+  ["default_consistency", "defaultConsistency"],
+  ["conflict_policy", "conflictPolicy"],
+  ["expires_at", "expiresAt"],
+  ["expires_in_seconds", "expiresInSeconds"],
 ];
 
 /** Renames in place; where both spellings are given the strict schema refuses the second. */
