@@ -6,6 +6,7 @@ import type { Caller } from "../src/access/types.ts";
 import { parseSettings } from "../src/cluster/settings.ts";
 import type { Environment } from "../src/replication/link.ts";
 import { QuorumCoordinator } from "../src/replication/quorum-coordinator.ts";
+import { createLogger, type Logger } from "../src/telemetry/logger.ts";
 import { SampleSums } from "../src/telemetry/sample-sums.ts";
 import { ByteWriter } from "../src/wire/bytes.ts";
 import { PublicError } from "../src/wire/error-codes.ts";
@@ -21,6 +22,8 @@ import { withDeadline } from "./with-deadline.ts";
 const VIEW_REFRESH_MS = 2000;
 /** How long a session's check of its key may take. Ms. */
 const GUARD_DEADLINE_MS = 1000;
+/** One line a node in this time. Ms. */
+const FAILURE_LOG_EVERY_MS = 5000;
 /** Close code of RFC 6455: policy violation. */
 const CLOSE_POLICY = 1008;
 /** First view: how long requests wait for the Directory before they are told that it is away. Ms. */
@@ -32,6 +35,8 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
   readonly #gateways = new SampleSums();
   readonly #sessions = new Set<Session>();
   readonly #guard: SessionGuard;
+  readonly #log: Logger;
+  readonly #failureLoggedMs = new Map<string, number>();
   #viewAtMs = 0;
   #refreshing: Promise<void> | undefined;
   #turn: (() => void)[] = [];
@@ -47,6 +52,12 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
       clearTimer: (timer) => clearTimeout(timer as number),
       replicaTimeoutMs: settings.keyValue.replicaTimeoutMs,
     };
+    this.#log = createLogger({
+      level: settings.log.level,
+      now: Date.now,
+      write: (_level, line) => console.log(line),
+      fields: { part: "coordinator" },
+    });
     this.#guard = new SessionGuard({
       viewSince: (tenant, revision) => {
         const stub = env.TENANT.get(env.TENANT.idFromName(`t${tenant}`));
@@ -193,7 +204,16 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
     } catch (error) {
       // A stub whose object was reset stays broken: the next call gets a new one.
       this.#replicas.delete(nodeId);
+      this.#logFailure(nodeId, error);
       throw error;
     }
+  }
+
+  /** The link only counts failures; why a storage node fails must be found in the logs, without filling them. */
+  #logFailure(nodeId: string, error: unknown): void {
+    const nowMs = Date.now();
+    if (nowMs - (this.#failureLoggedMs.get(nodeId) ?? 0) < FAILURE_LOG_EVERY_MS) return;
+    this.#failureLoggedMs.set(nodeId, nowMs);
+    this.#log.warn("storage node call failed", { node: nodeId }, error);
   }
 }

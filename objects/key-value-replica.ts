@@ -17,6 +17,7 @@ import { createKernels } from "../src/storage/kernels.ts";
 import { SERVER_LIMITS } from "../src/storage/limits.ts";
 import { SqliteBlobStore } from "../src/storage/sqlite-blob-store.ts";
 import type { SqlStorage as EngineSql, StorageEngine } from "../src/storage/types.ts";
+import { createLogger, type Logger } from "../src/telemetry/logger.ts";
 import { MalformedBytes } from "../src/wire/bytes.ts";
 import { actorOf, MalformedClock } from "../src/wire/clock.ts";
 import { blobStoreOf } from "./blob-store.ts";
@@ -64,6 +65,7 @@ function sqlOf(storage: DurableObjectStorage): EngineSql {
 export class KeyValueReplica extends DurableObject<Env> implements KeyValueReplicaRpc {
   readonly #settings: Settings;
   readonly #nodeId: string;
+  readonly #log: Logger;
   #parts: Parts | undefined;
   #maintaining = false;
   #hintTimer: ReturnType<typeof setTimeout> | undefined;
@@ -73,6 +75,12 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     super(ctx, env);
     this.#settings = parseSettings(env.JADE_CONFIG ?? "{}");
     this.#nodeId = ctx.id.name ?? "";
+    this.#log = createLogger({
+      level: this.#settings.log.level,
+      now: Date.now,
+      write: (_level, line) => console.log(line),
+      fields: { part: "replica" },
+    });
     ctx.blockConcurrencyWhile(async () => {
       this.#parts = await this.#open();
       this.#afterTurn();
@@ -256,15 +264,7 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
       while (await this.#opened.engine.runMaintenance()) await pause(0);
     } catch (error) {
       // The blob store is away or full: what is committed is safe in the log; the next turn or the alarm tries again.
-      console.error(
-        JSON.stringify({
-          level: "error",
-          event: "maintenanceFailed",
-          part: "replica",
-          node: this.#nodeId,
-          error: String(error),
-        }),
-      );
+      this.#log.error("maintenance failed", { node: this.#nodeId }, error);
       await pause(MAINTENANCE_RETRY_MS);
     } finally {
       this.#maintaining = false;
