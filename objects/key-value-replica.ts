@@ -14,7 +14,7 @@ import { Replica, type ReplicaFacts } from "../src/replication/replica.ts";
 import { writeScanPage } from "../src/replication/scan-frames.ts";
 import { openEngine } from "../src/storage/engine.ts";
 import { createKernels } from "../src/storage/kernels.ts";
-import { SERVER_LIMITS } from "../src/storage/limits.ts";
+import { REMOTE_BLOCK_BYTES, SERVER_LIMITS } from "../src/storage/limits.ts";
 import { SqliteBlobStore } from "../src/storage/sqlite-blob-store.ts";
 import type { SqlStorage as EngineSql, StorageEngine } from "../src/storage/types.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
@@ -108,6 +108,7 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
       objectName: this.#nodeId,
       limits: {
         ...SERVER_LIMITS,
+        blockBytes: sizes.blobStore === "sqlite" ? SERVER_LIMITS.blockBytes : REMOTE_BLOCK_BYTES,
         memtableBytes: sizes.memtableMiB * MIB,
         rowCacheBytes: Math.max(1, sizes.rowCacheMiB * MIB),
         blockCacheBytes: sizes.blockCacheMiB * MIB,

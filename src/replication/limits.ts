@@ -13,7 +13,7 @@ export const RESTAMP_SUPERSEDES_OLDER_MS = 60 * 60 * 1000;
 /** Bytes queued towards one replica before new requests are refused as overloaded. */
 export const MAX_LINK_QUEUE_BYTES = 64 * 1024 * 1024;
 /** Frames on their way to one replica at once: enough to hide the round trip, few enough to gather. */
-export const MAX_FRAMES_IN_FLIGHT = 4;
+export const MAX_FRAMES_IN_FLIGHT = 2;
 /** A frame is cut here: an RPC message in workerd may hold 32 MiB. Bytes. */
 export const MAX_FRAME_BYTES = 8 * 1024 * 1024;
 /**

@@ -37,6 +37,8 @@ export async function* flushJob(state: EngineState, memtable: Memtable): Job {
   addRun(state.rows, rows);
   addRun(state.records, records);
   state.frozen.splice(state.frozen.indexOf(memtable), 1);
+  state.kept.push(memtable);
+  if (state.kept.length > state.limits.keptMemtables) state.kept.shift();
   state.counters.flushes++;
 }
 
