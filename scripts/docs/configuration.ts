@@ -40,7 +40,7 @@ directory holds only its SHA-256 (\`root-key.sha256\`). A lost key: stop the ser
 **On Cloudflare** and under \`npm run dev\` the same settings, without \`server\` and \`storage.dataDir\`, are the JSON text of the
 variable \`JADE_CONFIG\`; the root key's SHA-256 is the secret \`JADE_ROOT_KEY_HASH\`. There \`storage.blobStore\` may be \`r2\`.
 
-**Memory** of one instance is roughly \`nodes × (2 × memtableMiB + rowCacheMiB + blockCacheMiB)\` plus 150 MiB.
+**Memory** of one instance is roughly \`nodes × (3 × memtableMiB + rowCacheMiB + blockCacheMiB)\` plus 150 MiB.
 `;
 
 function bounds(field: FieldSchema): string {

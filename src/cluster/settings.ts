@@ -22,7 +22,7 @@ const storage = z
       .default(32)
       .describe("Newest rows of one storage node held in memory before a flush to a table."),
     rowCacheMiB: whole(0, 4096).default(16).describe("Recently read rows held in memory, for each storage node."),
-    blockCacheMiB: whole(1, 4096).default(64).describe("Blocks of tables held in memory, for each storage node."),
+    blockCacheMiB: whole(1, 4096).default(128).describe("Blocks of tables held in memory, for each storage node."),
     blobStore: z
       .enum(blobStores)
       .default("sqlite")

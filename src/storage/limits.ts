@@ -107,7 +107,8 @@ export const CLOUDFLARE_LIMITS: EngineLimits = {
 export function assertLimits(limits: EngineLimits): void {
   const positive = Object.entries(limits) as [keyof EngineLimits, number][];
   for (const [name, value] of positive) {
-    if (name === "keptMemtables" ? !(value >= 0) : !(value > 0)) throw new RangeError(`storage limit ${name} must be > 0, is ${value}`);
+    if (name === "keptMemtables" ? !(value >= 0) : !(value > 0))
+      throw new RangeError(`storage limit ${name} must be > 0, is ${value}`);
   }
   // A position in the arena is 31 bits (see arena.ts), and a turn may overshoot the freeze by its own size.
   if (limits.memtableBytes > 256 * 1024 * 1024) {

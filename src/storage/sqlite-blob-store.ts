@@ -38,7 +38,8 @@ export class SqliteBlobStore implements SyncBlobStore {
   }
 
   putSync(name: string, bytes: Uint8Array, cuts: readonly number[] = []): void {
-    if (bytes.length > MAX_BLOB_BYTES) throw new RangeError(`a blob of ${bytes.length} bytes is over ${MAX_BLOB_BYTES}`);
+    if (bytes.length > MAX_BLOB_BYTES)
+      throw new RangeError(`a blob of ${bytes.length} bytes is over ${MAX_BLOB_BYTES}`);
     drain(this.#sql.exec("INSERT INTO storage_blobs (name, sizeBytes) VALUES (?, ?)", name, bytes.length));
     const base = this.#row(name)!.id * MAX_BLOB_BYTES;
     const bindings: (number | Uint8Array)[] = [];
