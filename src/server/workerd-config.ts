@@ -6,6 +6,8 @@ import type { Settings } from "../cluster/settings.ts";
 import { type ObjectClass, objectClasses } from "./object-classes.ts";
 
 export const COMPATIBILITY_DATE = "2026-11-01";
+/** Timers that are Node objects cost twice what plain ones do, and every request sets one. */
+export const COMPATIBILITY_FLAGS: readonly string[] = ["no_nodejs_global_timers"];
 
 export interface WorkerModule {
   /** As other modules import it, without `./`. The file lies beside the configuration under the same name. */
@@ -80,6 +82,7 @@ const config :Workerd.Config = (
 const jade :Workerd.Worker = (
   modules = ${list(embeds)},
   compatibilityDate = ${capnpText(COMPATIBILITY_DATE)},
+  compatibilityFlags = ${list(COMPATIBILITY_FLAGS.map(capnpText))},
   bindings = ${list(bindings)},
   durableObjectNamespaces = ${list(objectClasses.map(objectNamespace))},
   durableObjectStorage = (localDisk = "objects")
