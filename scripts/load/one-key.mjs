@@ -3,7 +3,8 @@
 import { JadeClient } from "../../src/client/index.ts";
 import { seededRandom, valueText } from "../bench/lib/keys.mjs";
 import { sessionLoad } from "../bench/lib/session-load.mjs";
-import { atLeast, atMost, metricsOf, recorder, shown, tenantKey } from "./lib/tools.mjs";
+import { metricsOf, sumOf } from "../lib/metrics.mjs";
+import { atLeast, atMost, recorder, shown, tenantKey } from "./lib/tools.mjs";
 
 const MAX_SIBLINGS = 32;
 
@@ -20,9 +21,6 @@ async function put(server, apiKey, body) {
   return { ...(await response.json()), httpStatus: response.status };
 }
 
-const sumOf = (metrics, name) =>
-  [...metrics].filter(([series]) => series.startsWith(name)).reduce((sum, [, value]) => sum + value, 0);
-
 /** 64 sessions overwrite one key without a clock; then the same load over many keys. */
 export async function hotKey({ server, seconds, note }) {
   const apiKey = await tenantKey(server);
@@ -31,9 +29,9 @@ export async function hotKey({ server, seconds, note }) {
   const spread = (
     await sessionLoad({ ...load, nextKey: () => `k-${Math.floor(random() * 20_000)}`, recorder: recorder(seconds, 1) })
   ).result();
-  const before = await metricsOf(server);
+  const before = await metricsOf(server.url);
   const hot = (await sessionLoad({ ...load, nextKey: () => "hot", recorder: recorder(seconds, 1) })).result();
-  const after = await metricsOf(server);
+  const after = await metricsOf(server.url);
   note(`spread ${Math.round(spread.perSecond)}/s, hot ${Math.round(hot.perSecond)}/s; first error: ${hot.firstError}`);
   const last = await get(server, apiKey, "hot");
   const repairs = sumOf(after, "jade_kv_read_repairs_total") - sumOf(before, "jade_kv_read_repairs_total");

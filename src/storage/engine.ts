@@ -330,6 +330,7 @@ class LsmEngine implements RepairableEngine {
       commitsTotal: counters.commits,
       commitBytesTotal: counters.commitBytes,
       flushesTotal: counters.flushes,
+      flushBytesTotal: counters.flushBytes,
       compactionsTotal: counters.compactions,
       compactionBytesReadTotal: counters.compactionBytesRead,
       compactionBytesWrittenTotal: counters.compactionBytesWritten,

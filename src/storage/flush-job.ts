@@ -66,7 +66,7 @@ async function* writeOrdered(state: EngineState, memtable: Memtable, options: Or
       sliceBytes += rowBytes(buffer, offset) + ROW_COST_BYTES;
       if (writer.full) {
         yield;
-        await writer.writeTable();
+        state.counters.flushBytes += await writer.writeTable();
         sliceBytes = state.limits.sliceBytes;
       }
       if (sliceBytes >= state.limits.sliceBytes) {
@@ -75,7 +75,9 @@ async function* writeOrdered(state: EngineState, memtable: Memtable, options: Or
       }
     }
   }
-  if ((await writer.writeTable()) > 0) yield;
+  const lastBytes = await writer.writeTable();
+  state.counters.flushBytes += lastBytes;
+  if (lastBytes > 0) yield;
 }
 
 async function* orderRecords(memtable: Memtable): AsyncGenerator<void, BucketOrder, void> {

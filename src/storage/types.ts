@@ -114,6 +114,7 @@ export interface EngineStats {
   readonly commitsTotal: number;
   readonly commitBytesTotal: number;
   readonly flushesTotal: number;
+  readonly flushBytesTotal: number;
   readonly compactionsTotal: number;
   readonly compactionBytesReadTotal: number;
   readonly compactionBytesWrittenTotal: number;

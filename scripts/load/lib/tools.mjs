@@ -34,12 +34,3 @@ export function watchMemory(server) {
 export const atMost = (what, value, limit) => ({ what, value, limit: `≤ ${limit}`, ok: value <= limit });
 export const atLeast = (what, value, limit) => ({ what, value, limit: `≥ ${limit}`, ok: value >= limit });
 export const shown = (what, value) => ({ what, value, limit: "", ok: true });
-
-/** The series of /metrics as a map from `name{labels}` to number. */
-export async function metricsOf(server) {
-  const text = await (await fetch(`${server.url}/metrics`)).text();
-  const lines = text.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
-  return new Map(
-    lines.map((line) => [line.slice(0, line.lastIndexOf(" ")), Number(line.slice(line.lastIndexOf(" ") + 1))]),
-  );
-}
