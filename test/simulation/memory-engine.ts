@@ -21,7 +21,7 @@ export class MemoryEngine implements StorageEngine {
   #uncommitted: (() => void)[] = [];
   readonly #options: MemoryEngineOptions;
   readonly maintenanceDue = false;
-  readonly overloaded = false;
+  overloaded = false;
   /** The next commit throws: the process dies before it. */
   failsCommit = false;
 

@@ -57,7 +57,10 @@ function isContextOfRecall(op: StampOp): boolean {
 /** An operation that is answered "done" and does nothing. */
 const NOTHING: ReplicaOp = { kind: "deadline", atMs: Number.MAX_SAFE_INTEGER };
 
-export const PLANTED: Readonly<Record<string, Sabotage>> = {
+/** Made anew for each run: some remember what they saw. */
+export type MakeSabotage = () => Sabotage;
+
+const STATELESS: Readonly<Record<string, Sabotage>> = {
   "delta shipping: only the newest version is shipped": {
     request: (frame) => mapShipped(frame, (state) => ({ ...state, versions: state.versions.slice(-1) })),
   },
@@ -87,3 +90,7 @@ export const PLANTED: Readonly<Record<string, Sabotage>> = {
     request: (frame) => mapOps(frame, (op) => (op.kind === "repair" ? NOTHING : op)),
   },
 };
+
+export const PLANTED: Readonly<Record<string, MakeSabotage>> = Object.fromEntries(
+  Object.entries(STATELESS).map(([name, sabotage]) => [name, () => sabotage]),
+);
