@@ -185,11 +185,12 @@ export class Replica {
 
   #stamp(op: StampOp): ReplicaResult {
     if (this.#options.now() > this.#deadlineMs) return refused("expired");
-    if (this.#options.engine.overloaded) return refused("overloaded");
     const held = this.#held(op.row);
     // First attempts too: a frame that was delayed or repeated may arrive after the write was stamped here or superseded.
     const first = this.#recall(op.row.tenant, op.writeId);
     if (first) return this.#repeat(held, first);
+    // Only now: "overloaded" says that nothing was written.
+    if (this.#options.engine.overloaded) return refused("overloaded");
     const timeLimit = this.#hybrid.physical(MAX_TIME_LEAD_MS);
     if (op.clock && op.clock.time > timeLimit) return refused("clockAhead", held.clock);
     const time = this.#hybrid.next(Math.max(held.clock.time, op.clock?.time ?? 0));

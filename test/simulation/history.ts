@@ -143,15 +143,6 @@ export class History implements Observer {
     this.#hints = this.#hints.filter((hint) => hint.keeper !== nodeId);
   }
 
-  /** The hint was undone: its keeper died before the commit. */
-  forgetHintsSince(count: number): void {
-    this.#hints.length = count;
-  }
-
-  get hints(): readonly HintInfo[] {
-    return this.#hints;
-  }
-
   put(nodeId: string, row: RowKey, before: Uint8Array | undefined, after: Uint8Array): void {
     const state = this.decode(after);
     this.#checkInvariants(nodeId, row, state);

@@ -192,7 +192,7 @@ export function makeSchedule(seed: number): Schedule {
   for (let place = 0; place < PLACE_COUNT; place++) draw.add(0, draw.place(place));
   for (const node of nodes) draw.add(0, { kind: "clock", node, skewMs: random.between(-MAX_SKEW_MS, MAX_SKEW_MS) });
   draw.add(0, draw.network());
-  const operationCount = isStorm ? 140 : random.pick([20, 40, 70]);
+  const operationCount = isStorm ? 120 : random.pick([15, 30, 60]);
   for (let i = 0; i < operationCount; i++) draw.add(random.between(0, ACTIVE_MS), draw.operation());
   for (let i = random.between(0, 14); i > 0; i--) draw.add(random.between(0, ACTIVE_MS), draw.fault());
   return { seed, nodeCount, replicationFactor, policy, keys, events: draw.events };

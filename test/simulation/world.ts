@@ -72,6 +72,9 @@ export interface Observer {
 }
 
 const COUNTER_BLOCK = 16;
+/** Promises behind an answer: few in a link, more in the delivery of hints. */
+const LINK_TICKS = 4;
+const DELIVERY_TICKS = 14;
 const HINT_TICK_MS = 200;
 export const REPLICA_TIMEOUT_MS = 100;
 /** As the object does: a target that does not answer must not hold up the hints of others. */
@@ -89,6 +92,7 @@ export class SimulatedNode {
   isStalled = false;
   /** It works, and takes this much longer for every frame. */
   slowMs = 0;
+  #hintsOfTurn: (() => void)[] = [];
   /** Its disk is gone: only a rebuild may start it. */
   hasLostDisk = false;
   skewMs = 0;
@@ -106,7 +110,7 @@ export class SimulatedNode {
 
   #hintLog(): MemoryHintLog {
     return new MemoryHintLog({
-      onAdd: (target, row, state) => this.world.observer?.hint?.(this.info.id, target, row, state),
+      onAdd: (target, row, state) => this.#hintsOfTurn.push(() => this.world.observer?.hint?.(this.info.id, target, row, state)),
       loses: this.world.sabotage.losesHints ?? false,
     });
   }
@@ -144,7 +148,7 @@ export class SimulatedNode {
     const call = (nodeId: string, frame: Uint8Array): Promise<Uint8Array> =>
       new Promise((resolve, reject) => {
         const timer = world.after(PEER_TIMEOUT_MS, () => {
-          world.settles = true;
+          world.settles(DELIVERY_TICKS);
           reject(new Error(`${nodeId} is late`));
         });
         world
@@ -191,8 +195,11 @@ export class SimulatedNode {
     const { reserved } = this;
     const hints = this.hints.copy();
     this.engine.failsCommit = dies;
+    this.#hintsOfTurn = [];
     try {
-      return this.replica.handle(frame) as Uint8Array;
+      const answer = this.replica.handle(frame) as Uint8Array;
+      for (const tell of this.#hintsOfTurn) tell();
+      return answer;
     } catch (error) {
       if (!dies) throw error;
       this.reserved = reserved;
@@ -219,8 +226,7 @@ export class World {
   readonly mute = new Set<string>();
   /** `from>to` pairs that do not reach each other. */
   readonly cutLinks = new Set<string>();
-  /** A promise was settled by the event that runs: what waits for it goes on before the next one. */
-  settles = false;
+  #ticks = 1;
   /** Asked after each event; true ends `run` at once. */
   isOver: (() => boolean) | undefined;
   nowMs = 1_800_000_000_000;
@@ -266,6 +272,11 @@ export class World {
     this.after(HINT_TICK_MS, () => this.#tickHints());
   }
 
+  /** The event that runs settles a promise: so many turns of the microtask queue until all that waits for it has run. */
+  settles(ticks: number): void {
+    this.#ticks = Math.max(this.#ticks, ticks);
+  }
+
   /** Runs events until `untilMs` of virtual time has passed. */
   async run(forMs: number): Promise<void> {
     const endMs = this.nowMs + forMs;
@@ -274,9 +285,8 @@ export class World {
       if (event.cancelled) continue;
       this.nowMs = event.atMs;
       event.run();
-      // Longer than the longest chain of promises behind an answer.
-      for (let i = this.settles ? 12 : 1; i > 0; i--) await null;
-      this.settles = false;
+      for (; this.#ticks > 0; this.#ticks--) await null;
+      this.#ticks = 1;
       if (this.isOver?.()) return;
     }
     this.nowMs = endMs;
@@ -303,12 +313,13 @@ export class World {
   /** A frame to a node and its answer back, through the faulty network. Lost = never settles; the caller's timer decides. */
   call(nodeId: string, frame: Uint8Array, from = ""): Promise<Uint8Array> {
     return new Promise((resolvePromise, rejectPromise) => {
+      const ticks = this.nodes.has(from) ? DELIVERY_TICKS : LINK_TICKS;
       const resolve = (answer: Uint8Array): void => {
-        this.settles = true;
+        this.settles(ticks);
         resolvePromise(answer);
       };
       const reject = (error: Error): void => {
-        this.settles = true;
+        this.settles(ticks);
         rejectPromise(error);
       };
       const copies = this.#fateOf(nodeId).chance(this.faults.repeat) ? 2 : 1;
