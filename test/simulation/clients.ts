@@ -188,7 +188,7 @@ export class Clients {
 
   /** "Nothing was written" must be true (RP-35). */
   #refused(write: WriteInfo, code: string): void {
-    if (code !== "idempotencyKeyReused" && write.dots.length > 0)
+    if (code !== "idempotencyKeyReused" && write.dots.length > 0 && !write.isRepeated)
       this.#run.history.problem(`${write.name} is answered ${code}, which says that nothing was written, and it was stamped`);
   }
 

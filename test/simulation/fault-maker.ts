@@ -10,6 +10,8 @@ import { CALM, type SimulatedNode } from "./world.ts";
 
 /** Down so long that no call sent before the loss can still be waited for. */
 const REBUILD_PAUSE_MS = 1500;
+/** It takes part as a pending node for so long before it holds what the others do. */
+const STREAM_MS = 2000;
 
 export class FaultMaker {
   readonly #run: RandomRun;
@@ -90,7 +92,7 @@ export class FaultMaker {
     run.world.after(REBUILD_PAUSE_MS, () => {
       run.note(() => `${node.info.id} starts empty`);
       node.start();
-      this.#stream(node);
+      run.world.after(STREAM_MS, () => this.#stream(node));
     });
   }
 

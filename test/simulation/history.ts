@@ -36,8 +36,13 @@ export interface WriteInfo {
   /** The step that ended with the first answer `written` that a majority stands behind. */
   acknowledgedAt: number;
   readonly answers: Clock[];
-  /** An answer left open whether it was applied, or an attempt is under way. */
+  /** Attempts under way, and those whose answer left open whether they were applied. */
   inDoubt: number;
+  /**
+   * A stamp of it was brought twice. Then the one may be refused and the other applied, so that "nothing was written" is not known:
+   * what RP-35 says holds for a transport that repeats nothing, as RPC is.
+   */
+  isRepeated: boolean;
 }
 
 export interface ReadInfo {
@@ -92,6 +97,7 @@ export class History implements Observer {
       acknowledgedAt: Number.POSITIVE_INFINITY,
       answers: [],
       inDoubt: 0,
+      isRepeated: false,
     };
     this.writes.set(write.id, info);
     this.byName.set(write.name, info);
@@ -133,6 +139,13 @@ export class History implements Observer {
 
   frame(_nodeId: string, frame: Uint8Array): void {
     this.#frame = frame;
+  }
+
+  repeated(frame: Uint8Array): void {
+    for (const op of readOps(frame)) {
+      const write = op.kind === "stamp" ? this.writes.get(hex(op.writeId)) : undefined;
+      if (write) write.isRepeated = true;
+    }
   }
 
   hint(keeper: string, target: string, row: RowKey, state: Uint8Array): void {

@@ -34,6 +34,10 @@ export class MemoryEngine implements StorageEngine {
     for (const [key, value] of this.#records) if (!other.#records.has(key)) other.#records.set(key, value);
   }
 
+  dropRows(isDue: (state: Uint8Array) => boolean): void {
+    for (const [key, { value }] of this.#rows) if (isDue(value)) this.#rows.delete(key);
+  }
+
   rows(): RowKey[] {
     return [...this.#rows.values()].map(({ row }) => row);
   }

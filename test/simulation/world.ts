@@ -2,6 +2,7 @@
 // (QuorumCoordinator, Replica, HintDelivery); only the disk, the wires and the clock are the simulator's.
 import type { Caller, DirectoryView, StorageNode } from "../../src/access/types.ts";
 import type { Preference } from "../../src/cluster/ring.ts";
+import { decodeState } from "../../src/kv/key-state.ts";
 import { type ReplicaOp, readOps, writeOp } from "../../src/replication/frames.ts";
 import { HintDelivery } from "../../src/replication/hint-delivery.ts";
 import type { Environment } from "../../src/replication/link.ts";
@@ -58,6 +59,8 @@ export interface Sabotage {
   readonly forgetsRecords?: boolean;
   /** Hints are said to be kept, and are not. */
   readonly losesHints?: boolean;
+  /** A row whose versions are all deletes is dropped when its node restarts. */
+  readonly purgesDeleted?: boolean;
   /** A node's state as coordinators are told it. */
   readonly stateShown?: (state: StorageNode["state"]) => StorageNode["state"];
 }
@@ -66,11 +69,14 @@ export interface Sabotage {
 export interface Observer {
   frame(nodeId: string, frame: Uint8Array): void;
   put(nodeId: string, row: RowKey, before: Uint8Array | undefined, after: Uint8Array): void;
+  /** The network brings this frame twice. */
+  repeated?(frame: Uint8Array): void;
   hint?(keeper: string, target: string, row: RowKey, state: Uint8Array): void;
   /** Everything kept by this node is gone. */
   diskLost?(nodeId: string): void;
 }
 
+const START_MS = 1_800_000_000_000;
 const COUNTER_BLOCK = 16;
 /** Promises behind an answer: few in a link, more in the delivery of hints. */
 const LINK_TICKS = 4;
@@ -174,6 +180,7 @@ export class SimulatedNode {
   start(): void {
     this.isUp = true;
     this.hasLostDisk = false;
+    if (this.world.sabotage.purgesDeleted) this.engine.dropRows((state) => decodeState(state).versions.every(({ value }) => !value));
     this.reserved = this.world.sabotage.reservedAtStart?.(this.reserved) ?? this.reserved;
     this.replica = this.#boot();
     this.delivery = this.#bootDelivery();
@@ -229,7 +236,7 @@ export class World {
   #ticks = 1;
   /** Asked after each event; true ends `run` at once. */
   isOver: (() => boolean) | undefined;
-  nowMs = 1_800_000_000_000;
+  nowMs = START_MS;
   readonly sabotage: Sabotage;
   observer: Observer | undefined;
   #revision = 1;
@@ -323,6 +330,7 @@ export class World {
         rejectPromise(error);
       };
       const copies = this.#fateOf(nodeId).chance(this.faults.repeat) ? 2 : 1;
+      if (copies === 2) this.observer?.repeated?.(frame);
       const sent = this.sabotage.request?.(frame, nodeId) ?? frame;
       const link = `${from}>${nodeId}`;
       for (let i = 0; i < copies; i++) {
@@ -370,7 +378,7 @@ export class World {
     const fate = this.#fateOf(nodeId);
     const plain = node.handle(frame.slice(), fate.chance(this.faults.dieBeforeCommit ?? 0));
     if (!plain) {
-      this.trace.push(`${this.nowMs} ${nodeId} died before its commit`);
+      this.trace.push(`${this.nowMs - START_MS} ${nodeId} died before its commit`);
       this.after(fate.between(20, 500), () => node.restart());
       this.after(1, () => reject(new Error(`${nodeId} died`)));
       return;
