@@ -58,7 +58,9 @@ async function planted() {
     rows.push(caught);
     console.log(`${String(caught?.seed ?? "MISSED").padStart(6)}  ${sabotage.padEnd(64)}  ${caught?.problem ?? ""}`);
   }
-  console.log(`${rows.filter(Boolean).length} of ${rows.length} planted mistakes are caught within ${PLANTED_WITHIN} seeds`);
+  console.log(
+    `${rows.filter(Boolean).length} of ${rows.length} planted mistakes are caught within ${PLANTED_WITHIN} seeds`,
+  );
   return rows.every(Boolean);
 }
 
@@ -81,7 +83,8 @@ async function swept() {
   for (const [name, value] of Object.entries(counts).sort()) console.log(`  ${String(value).padStart(12)}  ${name}`);
   const seconds = Math.round((performance.now() - started) / 1000);
   for (const { seed, problem } of failed) console.log(`seed ${seed}: ${problem}`);
-  if (failed[0]) console.log((await explain(failed[0].seed, values.sabotage ? PLANTED[values.sabotage] : undefined)).text);
+  if (failed[0])
+    console.log((await explain(failed[0].seed, values.sabotage ? PLANTED[values.sabotage] : undefined)).text);
   console.log(`${seedCount} seeds from ${from} in ${seconds} s (${rate(seedCount)} a second): ${failed.length} failed`);
   return values.sabotage ? failed.length > 0 : failed.length === 0;
 }

@@ -27,7 +27,8 @@ export function checkFinal(history: History, finals: ReadonlyMap<string, Uint8Ar
     const acknowledged = writes.filter(isAcknowledged);
     const bytes = finals.get(key);
     if (!bytes) {
-      if (acknowledged.length > 0) problems.push(`${acknowledged[0]!.name} was acknowledged, and no replica holds its key ${key}`);
+      if (acknowledged.length > 0)
+        problems.push(`${acknowledged[0]!.name} was acknowledged, and no replica holds its key ${key}`);
       continue;
     }
     const state = history.decode(bytes);
@@ -54,7 +55,8 @@ export function checkRead(history: History, read: ReadInfo, policy: ConflictPoli
   const problems: string[] = [];
   const { shown, clock, startStep } = read;
   const at = `the read of ${read.key} begun at step ${startStep}`;
-  if (new Set(shown).size !== shown.length) problems.push(`${at} shows one write twice: ${shown.map(({ name }) => name)}`);
+  if (new Set(shown).size !== shown.length)
+    problems.push(`${at} shows one write twice: ${shown.map(({ name }) => name)}`);
   const writes = history.byKey.get(read.key) ?? [];
   const deletes = read.hasTombstone || policy === "jsonMerge" ? writes.filter((write) => write.isDelete) : [];
   const ends = shown.concat(deletes);

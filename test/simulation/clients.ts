@@ -1,6 +1,5 @@
 // The clients of a simulated run: they write, read, delete, batch, wait, give up, try again, and tell the history what they were told.
 // Must not: look inside the replicas; only the checks do.
-import type { Caller } from "../../src/access/types.ts";
 import { tokenOf } from "../../src/cluster/token.ts";
 import { covers } from "../../src/kv/clock.ts";
 import { sameBytes } from "../../src/kv/key-state.ts";
@@ -10,8 +9,8 @@ import { type Clock, EMPTY_CLOCK } from "../../src/wire/clock.ts";
 import type { Consistency, SessionAnswer, SessionRequest } from "../../src/wire/session.ts";
 import { checkAnswer, checkRead } from "./checker.ts";
 import type { WriteInfo } from "./history.ts";
-import type { RandomRun } from "./random-run.ts";
 import { mix, Random } from "./random.ts";
+import type { RandomRun } from "./random-run.ts";
 import type { BatchStep, ReadStep, ScheduledEvent, WriteStep } from "./schedule.ts";
 
 const MAX_ATTEMPTS = 4;
@@ -146,7 +145,13 @@ export class Clients {
     this.#attempt({ client, write, request, number: 1, random, place });
     if (step.reuseAfterMs !== undefined && !isDelete) {
       const other = { ...request, value: encoder.encode(`{"${name}":2}`), bodyHash: writeId.slice(8) };
-      const again = { client, write, request: other, number: MAX_ATTEMPTS, random: new Random(mix(random.between(0, 1e9))) };
+      const again = {
+        client,
+        write,
+        request: other,
+        number: MAX_ATTEMPTS,
+        random: new Random(mix(random.between(0, 1e9))),
+      };
       run.world.after(step.reuseAfterMs, () => this.#attempt(again));
     }
   }
@@ -189,7 +194,9 @@ export class Clients {
   /** "Nothing was written" must be true (RP-35). */
   #refused(write: WriteInfo, code: string): void {
     if (code !== "idempotencyKeyReused" && write.dots.length > 0 && !write.isRepeated)
-      this.#run.history.problem(`${write.name} is answered ${code}, which says that nothing was written, and it was stamped`);
+      this.#run.history.problem(
+        `${write.name} is answered ${code}, which says that nothing was written, and it was stamped`,
+      );
   }
 
   #written({ client, write, request, random }: Attempt, clock: Clock, rebuilds: number): void {
@@ -218,6 +225,8 @@ export class Clients {
       if (held && write.dots.some((dot) => covers(history.decode(held).clock, dot))) holders++;
     }
     if (holders < needed)
-      history.problem(`${write.name} is answered as written at ${level}, and ${holders} replicas hold it; ${needed} must`);
+      history.problem(
+        `${write.name} is answered as written at ${level}, and ${holders} replicas hold it; ${needed} must`,
+      );
   }
 }

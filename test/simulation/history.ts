@@ -168,7 +168,9 @@ export class History implements Observer {
         const id = hex(version.writeId);
         if (known) {
           if (known.id !== id)
-            this.problem(`the dot ${dot.actor}:${dot.counter} names ${known.name} and ${this.nameOf(id)} of ${row.key}`);
+            this.problem(
+              `the dot ${dot.actor}:${dot.counter} names ${known.name} and ${this.nameOf(id)} of ${row.key}`,
+            );
           continue;
         }
         const write = this.writes.get(id);
@@ -188,7 +190,8 @@ export class History implements Observer {
 
   #checkTime(write: WriteInfo, time: number, before: KeyState | undefined): void {
     const above = Math.max(before?.clock.time ?? 0, write.clock?.time ?? 0);
-    if (time <= above) this.problem(`${write.name} was stamped at ${time}, not above ${above}, which it or its stamper had seen`);
+    if (time <= above)
+      this.problem(`${write.name} was stamped at ${time}, not above ${above}, which it or its stamper had seen`);
   }
 
   #checkBody(write: WriteInfo, value: Uint8Array | undefined): void {
@@ -238,9 +241,11 @@ export class History implements Observer {
     }
     for (const [actor, count] of ofActor)
       if (count > MAX_SIBLINGS) this.problem(`${nodeId} holds ${count} versions of ${row.key} stamped by ${actor}`);
-    if (state.unsettled.length > MAX_UNSETTLED) this.problem(`${nodeId} carries ${state.unsettled.length} unsettled entries`);
+    if (state.unsettled.length > MAX_UNSETTLED)
+      this.problem(`${nodeId} carries ${state.unsettled.length} unsettled entries`);
     for (const { carrier } of state.unsettled)
-      if (!covers(state.clock, carrier)) this.problem(`${nodeId} carries an entry of ${row.key} whose carrier it does not cover`);
+      if (!covers(state.clock, carrier))
+        this.problem(`${nodeId} carries an entry of ${row.key} whose carrier it does not cover`);
   }
 
   /** What the answer of a read shows; undefined where it is an error. */

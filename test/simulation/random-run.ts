@@ -8,7 +8,15 @@ import { checkFinal } from "./checker.ts";
 import { Clients } from "./clients.ts";
 import { FaultMaker } from "./fault-maker.ts";
 import { History } from "./history.ts";
-import { ACTIVE_MS, describe, type FaultStep, isFault, makeSchedule, PLACE_COUNT, type Schedule } from "./schedule.ts";
+import {
+  ACTIVE_MS,
+  describe,
+  isFault,
+  makeSchedule,
+  PLACE_COUNT,
+  type PlaceOptions,
+  type Schedule,
+} from "./schedule.ts";
 import { type Sabotage, World } from "./world.ts";
 
 /** Longer than the greatest pause before hints are offered again, and than every straggler. */
@@ -73,15 +81,15 @@ export class RandomRun {
   }
 
   /** The coordinator dies, with all its requests; another one takes its place. */
-  replacePlace(place: number, zones: Extract<FaultStep, { kind: "coordinator" }>): void {
+  replacePlace(place: number, options: PlaceOptions): void {
     this.#places[place]!.life.alive = false;
-    this.#places[place] = this.#place(place, zones);
+    this.#places[place] = this.#place(place, options);
   }
 
-  #place(place: number, zones: { readonly readZone?: string; readonly stampZone?: string } = {}): Place {
+  #place(place: number, { readZone, stampZone, skewMs = 0 }: PlaceOptions = {}): Place {
     const life = { alive: true };
-    const { readZone, stampZone } = zones;
-    return { core: this.world.coordinator(() => life.alive, { readZone, stampZone }, `c${place}`), life };
+    const preference = { readZone, stampZone };
+    return { core: this.world.coordinator(() => life.alive, preference, { name: `c${place}`, skewMs }), life };
   }
 
   note(line: () => string): void {

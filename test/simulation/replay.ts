@@ -1,8 +1,9 @@
 // A failing seed as people get to see it: cut down to the events that matter, with the words that run exactly this again.
-import { makeSchedule, only, describe } from "./schedule.ts";
-import { runSchedule, type RunResult } from "./random-run.ts";
-import { shrink } from "./shrink.ts";
+
+import { type RunResult, runSchedule } from "./random-run.ts";
 import type { MakeSabotage } from "./sabotage.ts";
+import { describe, makeSchedule, only } from "./schedule.ts";
+import { shrink } from "./shrink.ts";
 
 const NOTHING: MakeSabotage = () => ({});
 

@@ -71,7 +71,9 @@ const NOTHING: ReplicaOp = { kind: "deadline", atMs: Number.MAX_SAFE_INTEGER };
 /** Made anew for each run: some remember what they saw. */
 export type MakeSabotage = () => Sabotage;
 
-function mapAllResults(change: (result: ReplicaResult, op: ReplicaOp) => ReplicaResult): Sabotage["answer"] {
+function mapAllResults(
+  change: (result: ReplicaResult, op: ReplicaOp) => ReplicaResult,
+): NonNullable<Sabotage["answer"]> {
   return (answer, frame) => {
     const ops = readOps(frame);
     let i = 0;

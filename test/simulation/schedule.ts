@@ -39,9 +39,16 @@ export interface BatchStep {
   readonly items: readonly (WriteStep | ReadStep)[];
 }
 
+/** Whose replicas a coordinator prefers, and how far its clock is off. */
+export interface PlaceOptions {
+  readonly readZone?: string;
+  readonly stampZone?: string;
+  readonly skewMs?: number;
+}
+
 export type FaultStep =
   | { readonly kind: "network"; readonly faults: Faults }
-  | { readonly kind: "coordinator"; readonly place: number; readonly readZone?: string; readonly stampZone?: string }
+  | ({ readonly kind: "coordinator"; readonly place: number } & PlaceOptions)
   | { readonly kind: "clock"; readonly node: string; readonly skewMs: number }
   | { readonly kind: "disk"; readonly node: string }
   | { readonly kind: "unlink"; readonly from: string; readonly node: string; readonly forMs: number }
@@ -79,7 +86,10 @@ class Draw {
   readonly #mayLoseDisk: boolean;
   readonly events: ScheduledEvent[] = [];
 
-  constructor(random: Random, options: { keys: readonly string[]; nodes: readonly string[]; isStorm: boolean; mayLoseDisk: boolean }) {
+  constructor(
+    random: Random,
+    options: { keys: readonly string[]; nodes: readonly string[]; isStorm: boolean; mayLoseDisk: boolean },
+  ) {
     this.#random = random;
     this.#keys = options.keys;
     this.#nodes = options.nodes;
@@ -120,7 +130,8 @@ class Draw {
   }
 
   operation(): WriteStep | ReadStep | BatchStep {
-    const one = (): WriteStep | ReadStep => (this.#random.chance(this.#isStorm ? 0.1 : 0.4) ? this.#read() : this.#write());
+    const one = (): WriteStep | ReadStep =>
+      this.#random.chance(this.#isStorm ? 0.1 : 0.4) ? this.#read() : this.#write();
     if (!this.#random.chance(0.08)) return one();
     return { kind: "batch", items: Array.from({ length: this.#random.between(2, 5) }, one) };
   }
@@ -129,7 +140,8 @@ class Draw {
     const random = this.#random;
     const readZone = random.pick(ZONES);
     const stampZone = this.#spreadsStamps ? random.pick(ZONES) : undefined;
-    return { kind: "coordinator", place, ...(readZone && { readZone }), ...(stampZone && { stampZone }) };
+    const skewMs = random.between(-MAX_SKEW_MS, MAX_SKEW_MS);
+    return { kind: "coordinator", place, skewMs, ...(readZone && { readZone }), ...(stampZone && { stampZone }) };
   }
 
   network(): FaultStep {

@@ -54,7 +54,10 @@ export async function sweep(options: SweepOptions): Promise<SweepResult> {
       onProgress?.(seedCount, failed.length);
     }
   };
-  const workers = Array.from({ length: options.workers }, () => new Worker(new URL("./sweep-worker.ts", import.meta.url)));
+  const workers = Array.from(
+    { length: options.workers },
+    () => new Worker(new URL("./sweep-worker.ts", import.meta.url)),
+  );
   try {
     await Promise.all(workers.map(work));
   } finally {

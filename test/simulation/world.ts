@@ -116,7 +116,8 @@ export class SimulatedNode {
 
   #hintLog(): MemoryHintLog {
     return new MemoryHintLog({
-      onAdd: (target, row, state) => this.#hintsOfTurn.push(() => this.world.observer?.hint?.(this.info.id, target, row, state)),
+      onAdd: (target, row, state) =>
+        this.#hintsOfTurn.push(() => this.world.observer?.hint?.(this.info.id, target, row, state)),
       loses: this.world.sabotage.losesHints ?? false,
     });
   }
@@ -180,7 +181,8 @@ export class SimulatedNode {
   start(): void {
     this.isUp = true;
     this.hasLostDisk = false;
-    if (this.world.sabotage.purgesDeleted) this.engine.dropRows((state) => decodeState(state).versions.every(({ value }) => !value));
+    if (this.world.sabotage.purgesDeleted)
+      this.engine.dropRows((state) => decodeState(state).versions.every(({ value }) => !value));
     this.reserved = this.world.sabotage.reservedAtStart?.(this.reserved) ?? this.reserved;
     this.replica = this.#boot();
     this.delivery = this.#bootDelivery();
@@ -341,7 +343,8 @@ export class World {
           continue;
         }
         const delayMs = this.#delay(fate, this.node(nodeId));
-        const arrive = (): void => void this.after(delayMs, () => this.#arrive({ nodeId, frame: sent, link, resolve, reject }));
+        const arrive = (): void =>
+          void this.after(delayMs, () => this.#arrive({ nodeId, frame: sent, link, resolve, reject }));
         if (this.holds?.(nodeId, readOps(sent))) this.#held.push(arrive);
         else arrive();
       }
@@ -390,11 +393,15 @@ export class World {
   }
 
   /** `isAlive` turning false = the coordinator's process is gone: nothing of it goes on. */
-  coordinator(isAlive: () => boolean = () => true, preference: Preference = {}, name = ""): QuorumCoordinator {
+  coordinator(
+    isAlive: () => boolean = () => true,
+    preference: Preference = {},
+    { name = "", skewMs = 0 }: { name?: string; skewMs?: number } = {},
+  ): QuorumCoordinator {
     const never = new Promise<never>(() => undefined);
     const environment: Environment = {
       call: (nodeId, frame) => (isAlive() ? this.call(nodeId, frame, name) : never),
-      now: () => this.nowMs,
+      now: () => this.nowMs + skewMs,
       schedule: (run) => void this.after(0, () => isAlive() && run()),
       setTimer: (delayMs, run) => this.after(delayMs, () => isAlive() && run()),
       clearTimer: (timer) => {
