@@ -26,8 +26,9 @@ function isDeadIn(state: KeyState, held: Version | undefined, dot: Dot): boolean
 }
 
 function join(a: Version, b: Version): Version {
-  const [first] = a.time <= b.time ? [a, b] : [b, a];
-  return { ...first!, dots: unionDots(a.dots, b.dots), restamped: a.restamped || b.restamped };
+  // The later time: an acknowledged retry must not fall behind what it came after when its first stamp turns up (spec KV-25).
+  const later = a.time >= b.time ? a : b;
+  return { ...later, dots: unionDots(a.dots, b.dots), restamped: a.restamped || b.restamped };
 }
 
 /** All entries of both, one for each write: of two the one with the later carrier. */

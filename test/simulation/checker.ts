@@ -59,12 +59,14 @@ export function checkRead(history: History, read: ReadInfo, policy: ConflictPoli
     problems.push(`${at} shows one write twice: ${shown.map(({ name }) => name)}`);
   const writes = history.byKey.get(read.key) ?? [];
   const deletes = read.hasTombstone || policy === "jsonMerge" ? writes.filter((write) => write.isDelete) : [];
-  const ends = shown.concat(deletes);
+  let ends = shown.concat(deletes);
+  // What may live beside the newest, unseen.
+  const newest = Math.max(0, ...ends.map((write) => write.maxTime));
+  if (policy === "lastWriteWins") ends = ends.concat(writes.filter((write) => olderThan(write, newest)));
   for (const write of writes) {
     if (write.acknowledgedAt >= startStep) continue;
     if (!coversWrite(clock, write)) problems.push(`${write.name} was acknowledged, and ${at} misses it`);
-    const isOlder = policy === "lastWriteWins" && ends.some((newer) => newer.maxTime >= write.minTime);
-    if (!isOlder && !leads(write, ends)) problems.push(`${write.name} is hidden from ${at} by nothing shown`);
+    if (!leads(write, ends)) problems.push(`${write.name} is hidden from ${at} by nothing shown`);
     for (const old of write.buries) {
       if (shown.includes(old) && old.strict && !history.isExposed(old))
         problems.push(`${old.name} was superseded by ${write.name} and is back in ${at}`);
@@ -75,6 +77,11 @@ export function checkRead(history: History, read: ReadInfo, policy: ConflictPoli
       problems.push(`${at} is older than the one ended at ${early.endStep}`);
   }
   return problems;
+}
+
+/** May the write be ordered before this time? Once acknowledged, not before the stamp that was (KV-25). */
+function olderThan(write: WriteInfo, time: number): boolean {
+  return Math.max(write.minTime, write.acknowledgedTime) <= time;
 }
 
 /** An answer's clock must not name a write that neither the writer knew nor the write superseded (KV-2). */

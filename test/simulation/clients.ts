@@ -220,10 +220,16 @@ export class Clients {
     const needed = level === "one" ? 1 : level === "all" ? replicationFactor : majority(replicationFactor);
     const row = { tenant, key: write.key, token: tokenOf(tenant, write.key) };
     let holders = 0;
+    const times: number[] = [];
     for (const { engine } of world.nodes.values()) {
       const held = engine.get(row);
-      if (held && write.dots.some((dot) => covers(history.decode(held).clock, dot))) holders++;
+      const state = held && history.decode(held);
+      if (!state || !write.dots.some((dot) => covers(state.clock, dot))) continue;
+      holders++;
+      for (const version of state.versions) if (hex(version.writeId) === write.id) times.push(version.time);
     }
+    const heldBySo = times.sort((a, b) => b - a)[needed - 1];
+    if (level !== "one" && heldBySo !== undefined) write.acknowledgedTime = Math.max(write.acknowledgedTime, heldBySo);
     if (holders < needed)
       history.problem(
         `${write.name} is answered as written at ${level}, and ${holders} replicas hold it; ${needed} must`,

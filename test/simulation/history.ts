@@ -19,9 +19,10 @@ export interface WriteInfo {
   readonly isDelete: boolean;
   readonly clock: Clock | undefined;
   readonly dots: Dot[];
-  /** Times of its stamps, least and greatest. */
+  /** Times of its stamps, least and greatest; and the time under which a majority held it when it was acknowledged. */
   minTime: number;
   maxTime: number;
+  acknowledgedTime: number;
   /** Writes that a stamp of this one superseded, by what it held or by the writer's clock. */
   readonly supersedes: Set<WriteInfo>;
   /**
@@ -91,6 +92,7 @@ export class History implements Observer {
       dots: [],
       minTime: Number.POSITIVE_INFINITY,
       maxTime: 0,
+      acknowledgedTime: 0,
       supersedes: new Set(),
       buries: new Set(),
       value: undefined,
