@@ -191,9 +191,10 @@ export class Clients {
     });
   }
 
-  /** "Nothing was written" must be true (RP-35). */
+  /** "Nothing was written" must be true (RP-35), where no other attempt is under way or in doubt. */
   #refused(write: WriteInfo, code: string): void {
-    if (code !== "idempotencyKeyReused" && write.dots.length > 0 && !write.isRepeated)
+    const isAlone = write.inDoubt === 0 && write.answers.length === 0 && !write.isRepeated;
+    if (code !== "idempotencyKeyReused" && isAlone && write.dots.length > 0)
       this.#run.history.problem(
         `${write.name} is answered ${code}, which says that nothing was written, and it was stamped`,
       );
