@@ -98,6 +98,7 @@ export class SimulatedNode {
   isStalled = false;
   /** It works, and takes this much longer for every frame. */
   slowMs = 0;
+  isErased: (tenant: number) => boolean = () => false;
   #hintsOfTurn: (() => void)[] = [];
   /** Its disk is gone: only a rebuild may start it. */
   hasLostDisk = false;
@@ -145,7 +146,7 @@ export class SimulatedNode {
         reserveCounter: (upTo) => {
           this.reserved = upTo;
         },
-        isErased: () => false,
+        isErased: (tenant) => this.isErased(tenant),
       },
     });
   }
