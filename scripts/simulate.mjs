@@ -1,11 +1,12 @@
-// `npm run simulate`: the replication protocol over many seeded schedules of faults (test/simulation), by hand and without end.
+// `npm run simulate`: the replication protocol over many seeded schedules of faults (test/simulation).
 // Usage: npm run simulate -- [--seeds N] [--from S] [--workers W] [--sabotage NAME | --planted] [--replay SEED[:EVENT,EVENT…]]
 //   --seeds 10000 --from 1    runs these seeds; a failing one is cut down and told; exit 1
 //   --sabotage NAME           with this planted mistake: prints the seed that catches it, cut down; exit 1 when none does
 //   --planted                 the table of all planted mistakes, each with the first seed that catches it; exit 1 when one is missed
 //   --replay 411:43,57        one seed, with only these events, and its trace; exit 1 when it fails
+//   --background              at the lowest priority
 
-import { availableParallelism } from "node:os";
+import { availableParallelism, constants, setPriority } from "node:os";
 import { parseArgs } from "node:util";
 import { explain, replay } from "../test/simulation/replay.ts";
 import { PLANTED } from "../test/simulation/sabotage.ts";
@@ -23,8 +24,11 @@ const { values } = parseArgs({
     sabotage: { type: "string" },
     planted: { type: "boolean", default: false },
     replay: { type: "string" },
+    background: { type: "boolean", default: false },
   },
 });
+// Before there are threads: they inherit it.
+if (values.background) setPriority(constants.priority.PRIORITY_LOW);
 
 function wholeNumber(name, text) {
   const value = Number(text);
@@ -33,6 +37,7 @@ function wholeNumber(name, text) {
   process.exit(2);
 }
 
+const count = wholeNumber("seeds", values.seeds ?? "10000");
 const from = wholeNumber("from", values.from);
 const workers = Math.max(1, wholeNumber("workers", values.workers));
 if (values.sabotage !== undefined && !PLANTED[values.sabotage]) {
@@ -40,11 +45,12 @@ if (values.sabotage !== undefined && !PLANTED[values.sabotage]) {
   process.exit(2);
 }
 
+const sabotage = values.sabotage === undefined ? undefined : PLANTED[values.sabotage];
+
 async function replayed() {
   const [seed, ids] = values.replay.split(":");
   const chosen = ids?.split(",").map((id) => wholeNumber("replay", id));
-  const make = values.sabotage ? PLANTED[values.sabotage] : undefined;
-  const { trace, problems } = await replay(wholeNumber("replay", seed), chosen, make);
+  const { trace, problems } = await replay(wholeNumber("replay", seed), chosen, sabotage);
   for (const line of trace) console.log(line);
   for (const problem of problems) console.log(`WRONG: ${problem}`);
   return problems.length === 0;
@@ -52,11 +58,11 @@ async function replayed() {
 
 async function planted() {
   const rows = [];
-  for (const sabotage of Object.keys(PLANTED)) {
-    const { failed } = await sweep({ from, count: PLANTED_WITHIN, workers, sabotage });
+  for (const name of Object.keys(PLANTED)) {
+    const { failed } = await sweep({ from, count: PLANTED_WITHIN, workers, sabotage: name });
     const caught = failed[0];
     rows.push(caught);
-    console.log(`${String(caught?.seed ?? "MISSED").padStart(6)}  ${sabotage.padEnd(64)}  ${caught?.problem ?? ""}`);
+    console.log(`${String(caught?.seed ?? "MISSED").padStart(6)}  ${name.padEnd(64)}  ${caught?.problem ?? ""}`);
   }
   console.log(
     `${rows.filter(Boolean).length} of ${rows.length} planted mistakes are caught within ${PLANTED_WITHIN} seeds`,
@@ -65,7 +71,6 @@ async function planted() {
 }
 
 async function swept() {
-  const count = wholeNumber("seeds", values.seeds ?? "10000");
   const started = performance.now();
   let printedAt = started;
   const rate = (seedCount) => Math.round(seedCount / ((performance.now() - started) / 1000));
