@@ -10,6 +10,8 @@ export const BREAKER_OPEN_MS = 1000;
  * so this is more than clocks differ by plus the time in which a client retries.
  */
 export const RESTAMP_SUPERSEDES_OLDER_MS = 60 * 60 * 1000;
+/** How far a replica's time for deadlines jumps when its clock has stepped back. Ms: more than any deadline is ahead (the longest timeout is 60 s). */
+export const CLOCK_STEP_JUMP_MS = 10 * 60 * 1000;
 /** Bytes queued towards one replica before new requests are refused as overloaded. */
 export const MAX_LINK_QUEUE_BYTES = 64 * 1024 * 1024;
 /** Frames on their way to one replica at once: enough to hide the round trip, few enough to gather. */

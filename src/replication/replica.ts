@@ -30,7 +30,7 @@ import {
   writeResult,
 } from "./frames.ts";
 import { HybridClock } from "./hybrid-clock.ts";
-import { MAX_ANSWER_BYTES, RESTAMP_SUPERSEDES_OLDER_MS } from "./limits.ts";
+import { CLOCK_STEP_JUMP_MS, MAX_ANSWER_BYTES, RESTAMP_SUPERSEDES_OLDER_MS } from "./limits.ts";
 import { decodeAnswer, decodeVote, encodeAnswer, encodeVote, voteIdOf } from "./records.ts";
 import { whenResident } from "./residency.ts";
 
@@ -89,8 +89,12 @@ export class Replica {
   readonly #out = new ByteWriter(8192);
   #counter: number;
   #answerBytes = 0;
-  /** Of the frame being applied. */
+  /** Of the frame being applied: its deadline, and whether that has passed. */
   #deadlineMs = 0;
+  #isExpired = false;
+  /** See {@link #deadlineClock}. */
+  #lastMs = 0;
+  #shiftMs = 0;
 
   constructor(options: ReplicaOptions) {
     this.#options = options;
@@ -119,12 +123,25 @@ export class Replica {
       if (op.kind === "deadline") this.#deadlineMs = op.atMs;
     }
     this.#answerBytes = 0;
+    const nowMs = this.#deadlineClock();
+    this.#isExpired = nowMs > this.#deadlineMs;
     const results = ops.map((op) => this.#applyOne(op));
     this.#options.engine.commit();
     out.varint(this.#counter);
-    out.varint(this.#options.now());
+    out.varint(nowMs);
     for (const result of results) writeResult(out, result);
     return out.take();
+  }
+
+  /**
+   * The time that deadlines are given in. Where the replica's clock has stepped back since the last frame, this jumps ahead of all
+   * deadlines given before: the stamps that were under way are refused, not applied late (spec RP-36).
+   */
+  #deadlineClock(): number {
+    const now = this.#options.now();
+    if (now < this.#lastMs) this.#shiftMs += this.#lastMs - now + CLOCK_STEP_JUMP_MS;
+    this.#lastMs = now;
+    return now + this.#shiftMs;
   }
 
   #applyOne(op: ReplicaOp): ReplicaResult {
@@ -184,12 +201,13 @@ export class Replica {
   }
 
   #stamp(op: StampOp): ReplicaResult {
-    if (this.#options.now() > this.#deadlineMs) return refused("expired");
-    if (this.#options.engine.overloaded) return refused("overloaded");
+    if (this.#isExpired) return refused("expired");
     const held = this.#held(op.row);
     // First attempts too: a frame that was delayed or repeated may arrive after the write was stamped here or superseded.
     const first = this.#recall(op.row.tenant, op.writeId);
     if (first) return this.#repeat(held, first);
+    // Only now: "overloaded" says that nothing was written.
+    if (this.#options.engine.overloaded) return refused("overloaded");
     const timeLimit = this.#hybrid.physical(MAX_TIME_LEAD_MS);
     if (op.clock && op.clock.time > timeLimit) return refused("clockAhead", held.clock);
     const time = this.#hybrid.next(Math.max(held.clock.time, op.clock?.time ?? 0));
