@@ -11,10 +11,11 @@ import { JadeClient } from "../../src/client/index.ts";
 import { buildAll } from "../build.mjs";
 import { metricsOf, sumOf } from "../lib/metrics.mjs";
 import { startServer, treeMemoryBytes } from "../lib/server-process.mjs";
-import { seededRandom } from "./lib/keys.mjs";
 import { settle, startLoader } from "./lib/loader.mjs";
 
 const VALUE_BYTES = 100;
+/** Of `old-123456` and the like, on average. */
+const KEY_BYTES = 10;
 const MIB = 1024 * 1024;
 const COLD_WAKE_LIMIT_MS = 2000;
 const P99_RATIO_LIMIT = 3;
@@ -42,88 +43,109 @@ function getPhase({ port, apiKey, count, seconds, seed }) {
   return { ...phase, port, apiKey, seconds, warmupSeconds: Math.min(1, seconds) };
 }
 
-async function measureSize(size, { count, seconds }) {
+/** A server with one storage node and the memory of `size`, in a directory of its own. */
+async function startNode({ memtableMiB, blockCacheMiB, rowCacheMiB }) {
   const dataDir = await mkdtemp(join(tmpdir(), "jade-storage-"));
-  const { memtableMiB, blockCacheMiB, rowCacheMiB } = size;
   const config = `${dataDir}.yaml`;
   await writeFile(config, JSON.stringify({ storage: { zones: 1, nodes: 1, memtableMiB, blockCacheMiB, rowCacheMiB } }));
   const options = { dataDir, args: ["--config", config], env: { JADE_LOG_LEVEL: "warn" } };
   let server = await startServer(options);
+  return {
+    dataDir,
+    server: () => server,
+    async restart() {
+      await server.stop();
+      server = await startServer({ ...options, port: server.port, rootKey: server.rootKey });
+    },
+    async dispose() {
+      await server.dispose();
+      for (const path of [dataDir, config, `${dataDir}.log`]) await rm(path, { recursive: true, force: true });
+    },
+  };
+}
+
+async function createTenant(server) {
+  const admin = new JadeClient({ url: server.url, apiKey: server.rootKey });
+  const { apiKey } = await admin.tenants.create({ tenantId: "bench", replicationFactor: 1 });
+  admin.close();
+  return apiKey;
+}
+
+/** Half of the keys are the range that is read as `old-*`, half as `new-*`. Gives the seconds it took. */
+async function load({ loader, server, apiKey, count }) {
+  const beganMs = performance.now();
+  for (const prefix of ["old-", "new-"]) {
+    const rows = { port: server.port, apiKey, prefix, count: count / 2, valueBytes: VALUE_BYTES };
+    const { errors, firstError } = await loader.preload(rows);
+    if (errors > 0) throw new Error(`${errors} puts failed, first: ${firstError}`);
+  }
+  return (performance.now() - beganMs) / 1000;
+}
+
+/** Gets alone, then beside a client that writes at full speed, then while the storage node works off what that left behind. */
+async function measureGets({ loader, server, apiKey, count, seconds }) {
+  const gets = (seed) => loader.phase(getPhase({ ...server, apiKey, count: count / 2, seconds, seed }), server.groupId);
+  await settle(server.groupId);
+  const idle = await gets(1);
+  const before = sumOf(await metricsOf(server.url), "jade_storage_compactions_total");
+  const writer = startLoader();
+  const keys = { oldCount: 1, liveCount: 1, newCount: 1, seed: 5, run: 5, putKeys: "fresh" };
+  const puts = { transport: "session", op: "put", connections: 4, inFlight: 32, keys, valueBytes: VALUE_BYTES };
+  const writing = writer.phase(
+    { ...puts, port: server.port, apiKey, seconds: seconds * 2, warmupSeconds: 0 },
+    server.groupId,
+  );
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  const whileWriting = await gets(2);
+  const { count: written } = await writing;
+  writer.dispose();
+  const compacting = await gets(3);
+  const compactions = sumOf(await metricsOf(server.url), "jade_storage_compactions_total") - before;
+  await settle(server.groupId);
+  return { idle, whileWriting, compacting, compactions, written };
+}
+
+async function measureWake(node, apiKey) {
+  const beganMs = performance.now();
+  await node.restart();
+  const client = new JadeClient({ url: node.server().url, apiKey });
+  const found = await client.kv.get("old-1");
+  client.close();
+  if (found === undefined) throw new Error("old-1 is gone after the restart");
+  return performance.now() - beganMs;
+}
+
+/** What the storage node says of itself, and what its directory holds. */
+async function measureSpace(node, rowsNow) {
+  const metrics = await metricsOf(node.server().url);
+  const of = (name) => sumOf(metrics, `jade_storage_${name}`);
+  const logBytes = of("commit_bytes_total");
+  const liveBytes = of("table_bytes") + of("record_segment_bytes");
+  return {
+    liveBytes,
+    rowsPerUserByte: of("table_bytes") / (rowsNow * (VALUE_BYTES + KEY_BYTES)),
+    filesPerLiveByte: diskBytes(node.dataDir) / liveBytes,
+    amplification: (logBytes + of("flush_bytes_total") + of("compaction_bytes_written_total")) / logBytes,
+  };
+}
+
+async function measureSize(size, { count, seconds }) {
+  const node = await startNode(size);
   const loader = startLoader();
   try {
-    const emptyMiB = treeMemoryBytes(server.groupId) / MIB;
-    const admin = new JadeClient({ url: server.url, apiKey: server.rootKey });
-    const { apiKey } = await admin.tenants.create({ tenantId: "bench", replicationFactor: 1 });
-    admin.close();
-    // Half of the keys are the range that gets read as `old-*`, half as `new-*`.
-    const half = Math.floor(count / 2);
-    const beganMs = performance.now();
-    for (const prefix of ["old-", "new-"]) {
-      const { errors, firstError } = await loader.preload({
-        port: server.port,
-        apiKey,
-        prefix,
-        count: half,
-        valueBytes: VALUE_BYTES,
-      });
-      if (errors > 0) throw new Error(`${errors} puts failed, first: ${firstError}`);
-    }
-    const loadSeconds = (performance.now() - beganMs) / 1000;
+    const server = node.server();
+    const memoryMiB = () => treeMemoryBytes(server.groupId) / MIB;
+    const emptyMiB = memoryMiB();
+    const apiKey = await createTenant(server);
+    const loadSeconds = await load({ loader, server, apiKey, count });
     note(`${size.id}: ${count} rows in ${loadSeconds.toFixed(1)} s`);
-    const loadedMiB = treeMemoryBytes(server.groupId) / MIB;
-    const gets = (seed) => loader.phase(getPhase({ ...server, apiKey, count: half, seconds, seed }), server.groupId);
-
-    // Reads while flushes and compactions run: another client overwrites at full speed.
-    await settle(server.groupId);
-    const idle = await gets(1);
-    const writer = startLoader();
-    const before = await metricsOf(server.url);
-    const writing = writer.phase(
-      {
-        transport: "session",
-        op: "put",
-        connections: 4,
-        inFlight: 32,
-        keys: { oldCount: 1, liveCount: 1, newCount: 1, seed: 5, run: 5, putKeys: "fresh" },
-        valueBytes: VALUE_BYTES,
-        seconds: seconds * 2,
-        warmupSeconds: 0,
-        port: server.port,
-        apiKey,
-      },
-      server.groupId,
-    );
-    await new Promise((resolve) => setTimeout(resolve, 500));
-    const whileWriting = await gets(2);
-    const written = await writing;
-    writer.dispose();
-    const compacting = await gets(3);
-    const during = await metricsOf(server.url);
-    await settle(server.groupId);
-    const peakMiB = treeMemoryBytes(server.groupId) / MIB;
-
-    const metrics = await metricsOf(server.url);
-    const of = (name) => sumOf(metrics, name);
-    const rowsNow = count + written.count;
-    const keyBytes = 11;
-    const userBytes = rowsNow * (VALUE_BYTES + keyBytes);
-    const logBytes = of("jade_storage_commit_bytes_total");
-    const tableWrites = of("jade_storage_flush_bytes_total") + of("jade_storage_compaction_bytes_written_total");
-    const tableBytes = of("jade_storage_table_bytes");
-    const recordBytes = of("jade_storage_record_segment_bytes");
-    const fileBytes = diskBytes(dataDir);
-
-    await server.stop();
-    const wakeBeganMs = performance.now();
-    server = await startServer({ ...options, port: server.port, rootKey: server.rootKey });
-    const client = new JadeClient({ url: server.url, apiKey });
-    const found = await client.kv.get("old-1");
-    const wakeMs = performance.now() - wakeBeganMs;
-    client.close();
-    if (found === undefined) throw new Error("old-1 is gone after the restart");
-    const compactions =
-      sumOf(during, "jade_storage_compactions_total") - sumOf(before, "jade_storage_compactions_total");
-    const check = (what, value, unit, limit) => ({
+    const gets = await measureGets({ loader, server, apiKey, count, seconds });
+    const residentMiB = memoryMiB();
+    const rowsNow = count + gets.written;
+    const space = await measureSpace(node, rowsNow);
+    const wakeMs = await measureWake(node, apiKey);
+    const budget = budgetMiB(size);
+    const line = (what, value, unit = "", limit = null) => ({
       size: size.id,
       what,
       value,
@@ -131,39 +153,31 @@ async function measureSize(size, { count, seconds }) {
       limit,
       ok: limit === null || value <= limit,
     });
-    const budget = budgetMiB(size);
     return [
-      check("rows stored", rowsNow, "", null),
-      check("puts per second while loading", count / loadSeconds, "", null),
-      check("bytes stored (rows, encoded) per byte of key and value", tableBytes / userBytes, "x", null),
-      check("memory of an idle, empty server", emptyMiB, "MiB", null),
-      check("memory budget by configuration", budget, "MiB", null),
-      check("data / memory budget", (tableBytes + recordBytes) / MIB / budget, "x", null),
-      check("resident memory after loading", loadedMiB, "MiB", null),
-      check("resident memory above an empty server / budget", (peakMiB - emptyMiB) / budget, "x", null),
-      check("live pages / rows and records", of("jade_storage_database_bytes") / (tableBytes + recordBytes), "x", null),
-      check("files on disk / rows and records", fileBytes / (tableBytes + recordBytes), "x", SPACE_RATIO_LIMIT),
-      check(
-        "write amplification: log and tables / rows and records in the log",
-        (logBytes + tableWrites) / logBytes,
-        "x",
-        null,
-      ),
-      check("start of the process to the first read", wakeMs, "ms", COLD_WAKE_LIMIT_MS),
-      check("get p99 idle", idle.p99Ms, "ms", null),
-      check("get p99 while another client writes at full speed", whileWriting.p99Ms, "ms", null),
-      check(
-        `get p99 while it compacts (${compactions} compactions) / idle`,
-        compacting.p99Ms / idle.p99Ms,
+      line("rows stored", rowsNow),
+      line("puts per second while loading", count / loadSeconds),
+      line("bytes of rows stored / bytes of keys and values", space.rowsPerUserByte, "x"),
+      line("memory budget by configuration", budget, "MiB"),
+      line("rows and records / memory budget", space.liveBytes / MIB / budget, "x"),
+      line("resident memory, empty", emptyMiB, "MiB"),
+      line("resident memory, after all of it", residentMiB, "MiB"),
+      line("resident memory above empty / budget", (residentMiB - emptyMiB) / budget, "x"),
+      line("files on disk after compaction / rows and records", space.filesPerLiveByte, "x", SPACE_RATIO_LIMIT),
+      line("written to log and tables / written to the log", space.amplification, "x"),
+      line("start of the process to the first read", wakeMs, "ms", COLD_WAKE_LIMIT_MS),
+      line("gets per second idle, 4 in flight", gets.idle.perSecond),
+      line("get p99 idle", gets.idle.p99Ms, "ms"),
+      line("get p99 beside a client that writes at full speed", gets.whileWriting.p99Ms, "ms"),
+      line(
+        `get p99 while it compacts (${gets.compactions} since idle) / idle`,
+        gets.compacting.p99Ms / gets.idle.p99Ms,
         "x",
         P99_RATIO_LIMIT,
       ),
-      check("gets per second idle", idle.perSecond, "", null),
     ];
   } finally {
     loader.dispose();
-    await server.dispose();
-    for (const path of [dataDir, config, `${dataDir}.log`]) await rm(path, { recursive: true, force: true });
+    await node.dispose();
   }
 }
 
