@@ -3,6 +3,7 @@
 // Must not: import Node or `cloudflare:workers` (gateway, objects, server and tests all read it), nor hold secrets or paths.
 
 import { z } from "zod";
+import { tokenIssuers } from "./token-issuer.ts";
 
 const MIB = 1024 * 1024;
 
@@ -85,6 +86,16 @@ const auth = z.strictObject({
   staleTenantViewMinutes: whole(1, 24 * 60)
     .default(15)
     .describe("How long known API keys are still accepted while the tenant's owner cannot be reached."),
+  tokenIssuers: tokenIssuers.describe("Who may issue signed tokens (JWT) for tenants, beside API keys. Default: nobody."),
+  tokenClockToleranceSeconds: whole(0, 60)
+    .default(5)
+    .describe("How far an issuer's clock may be off: added to `exp`, taken from `nbf` and `iat`."),
+  tokenKeysRefreshSeconds: whole(5, 86_400)
+    .default(300)
+    .describe("How old an issuer's keys may get: within it, a key that the issuer took out is refused."),
+  tokenKeysStaleMinutes: whole(1, 7 * 24 * 60)
+    .default(60)
+    .describe("How long the last keys are still used while an issuer does not give them."),
 });
 
 /** The parts of {@link settingsSchema} by name, so that the configuration file can extend them with what only the server reads. */

@@ -1,6 +1,6 @@
 // From a request to its caller: the token, then what the route requires.
 // Guarantees: a tenant's key learns nothing about other tenants: theirs and absent ones are refused alike.
-import { scopeAllows } from "../access/judge.ts";
+import { scopeAllows } from "../access/scope.ts";
 import type { Scope } from "../access/types.ts";
 import { PublicError } from "../wire/error-codes.ts";
 import type { Principal, TenantPrincipal } from "./authenticator.ts";
