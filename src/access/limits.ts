@@ -56,4 +56,5 @@ export const MAX_RATE_POOLS = 10_000;
 
 if (DEFAULT_PAGE_ITEMS > MAX_PAGE_ITEMS) throw new Error("the default page must fit the largest");
 if (UNKNOWN_TOKENS_BURST < UNKNOWN_TOKENS_PER_SECOND) throw new Error("a burst must hold at least a second's rate");
-if (LEASE_AHEAD_MS + LEASE_PAUSE_MS > 500) throw new Error("a burst of one second must outlast the way to the next lease");
+if (LEASE_AHEAD_MS + LEASE_PAUSE_MS > 500)
+  throw new Error("a burst of one second must outlast the way to the next lease");

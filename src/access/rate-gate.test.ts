@@ -1,6 +1,6 @@
 // Rate limits over many gateways, in simulated time: what all of them admit together keeps the limit.
 import { describe, expect, it } from "vitest";
-import { PublicError } from "../wire/error-codes.ts";
+import type { PublicError } from "../wire/error-codes.ts";
 import { RateAuthority } from "./rate-authority.ts";
 import { RateGate, type RateSubject } from "./rate-gate.ts";
 import type { RateLimit } from "./types.ts";
@@ -68,9 +68,7 @@ function world(gateCount: number, limit: RateLimit | null, latencyMs = 2): World
             made.calls++;
             await time.sleep(latencyMs / 2);
             if (made.isAway) throw new Error("away");
-            const grants = asks.map((ask) =>
-              authority.lease(`m${index}`, ask, made.limitOf(ask.bucket), time.nowMs),
-            );
+            const grants = asks.map((ask) => authority.lease(`m${index}`, ask, made.limitOf(ask.bucket), time.nowMs));
             await time.sleep(latencyMs / 2);
             return grants;
           },
@@ -104,7 +102,16 @@ function request(w: World, gate: number, { of, cost = 1, tag = "" }: { of: RateS
 /** Requests at random times around an even spacing. */
 function load(
   w: World,
-  input: { gate: number; perSecond: number; fromMs: number; untilMs: number; of: RateSubject; random: () => number; tag?: string; cost?: number },
+  input: {
+    gate: number;
+    perSecond: number;
+    fromMs: number;
+    untilMs: number;
+    of: RateSubject;
+    random: () => number;
+    tag?: string;
+    cost?: number;
+  },
 ) {
   const gapMs = 1000 / input.perSecond;
   const next = (slotMs: number): void => {
@@ -138,29 +145,29 @@ describe("all gateways together", () => {
     ].map((limit) => ({ gateCount, limit })),
   );
 
-  it.each(cases)("[AC-24] $gateCount with skewed demand of 3 x $limit.requestsPerSecond/s admit the limit within 10 %", async ({
-    gateCount,
-    limit,
-  }) => {
-    const w = world(gateCount, limit);
-    const random = randomFrom(gateCount * 7919 + limit.requestsPerSecond);
-    const { requestsPerSecond, burst } = limit;
-    for (const [gate, perSecond] of skewed(gateCount, 3 * requestsPerSecond).entries()) {
-      load(w, { gate, perSecond, fromMs: 0, untilMs: 20_000, of: subject(w.gates[gate]!, limit), random });
-    }
-    await w.time.runUntil(21_000);
-    // The burst first, then the rate: the same law for every stretch of time.
-    expect(sumIn(w, 0, 20_000)).toBeLessThanOrEqual(burst + requestsPerSecond * 20);
-    const settledMs = 1000 + (burst / (2 * requestsPerSecond)) * 1000;
-    for (let fromMs = settledMs; fromMs + 5000 <= 20_000; fromMs += 500) {
-      const ratio = sumIn(w, fromMs, fromMs + 5000) / (requestsPerSecond * 5);
-      expect(ratio, `from ${fromMs}`).toBeGreaterThan(0.9);
-      expect(ratio, `from ${fromMs}`).toBeLessThan(1.1);
-    }
-    for (const { error } of w.refused) expect(error).toMatchObject({ code: "rateLimited" });
-    // Far fewer calls than requests, however the demand is: about ten a second and gateway.
-    expect(w.calls).toBeLessThan(20 * gateCount * 16);
-  });
+  it.each(cases)(
+    "[AC-24] $gateCount with skewed demand of 3 x $limit.requestsPerSecond/s admit the limit within 10 %",
+    async ({ gateCount, limit }) => {
+      const w = world(gateCount, limit);
+      const random = randomFrom(gateCount * 7919 + limit.requestsPerSecond);
+      const { requestsPerSecond, burst } = limit;
+      for (const [gate, perSecond] of skewed(gateCount, 3 * requestsPerSecond).entries()) {
+        load(w, { gate, perSecond, fromMs: 0, untilMs: 20_000, of: subject(w.gates[gate]!, limit), random });
+      }
+      await w.time.runUntil(21_000);
+      // The burst first, then the rate: the same law for every stretch of time.
+      expect(sumIn(w, 0, 20_000)).toBeLessThanOrEqual(burst + requestsPerSecond * 20);
+      const settledMs = 1000 + (burst / (2 * requestsPerSecond)) * 1000;
+      for (let fromMs = settledMs; fromMs + 5000 <= 20_000; fromMs += 500) {
+        const ratio = sumIn(w, fromMs, fromMs + 5000) / (requestsPerSecond * 5);
+        expect(ratio, `from ${fromMs}`).toBeGreaterThan(0.9);
+        expect(ratio, `from ${fromMs}`).toBeLessThan(1.1);
+      }
+      for (const { error } of w.refused) expect(error).toMatchObject({ code: "rateLimited" });
+      // Far fewer calls than requests, however the demand is: about ten a second and gateway.
+      expect(w.calls).toBeLessThan(20 * gateCount * 16);
+    },
+  );
 
   it("[AC-24] demand that moves from gateway to gateway keeps the limit and is not refused below it", async () => {
     const limit = { requestsPerSecond: 100, burst: 100 };
@@ -168,7 +175,14 @@ describe("all gateways together", () => {
     const random = randomFrom(3);
     for (let second = 0; second < 24; second++) {
       const gate = (second * 3) % 8;
-      load(w, { gate, perSecond: 300, fromMs: second * 1000, untilMs: (second + 1) * 1000, of: subject(w.gates[gate]!, limit), random });
+      load(w, {
+        gate,
+        perSecond: 300,
+        fromMs: second * 1000,
+        untilMs: (second + 1) * 1000,
+        of: subject(w.gates[gate]!, limit),
+        random,
+      });
     }
     await w.time.runUntil(25_000);
     const ratio = sumIn(w, 4000, 24_000) / 2000;
@@ -197,7 +211,9 @@ describe("all gateways together", () => {
       load(w, { gate, perSecond, fromMs: 0, untilMs: 20_000, of: subject(w.gates[gate]!, limit), random });
     }
     await w.time.runUntil(21_000);
-    const parts = [0, 1, 2].map((gate) => w.admitted.filter((entry) => entry.gate === gate && entry.atMs > 5000).length);
+    const parts = [0, 1, 2].map(
+      (gate) => w.admitted.filter((entry) => entry.gate === gate && entry.atMs > 5000).length,
+    );
     const total = parts.reduce((a, b) => a + b, 0);
     expect(parts[0]! / total).toBeGreaterThan(0.45);
     expect(parts[2]! / total).toBeGreaterThan(0.05);
@@ -226,13 +242,19 @@ describe("keys and tenants", () => {
     w.limitOf = (bucket) => (bucket === "small" ? keyLimit : bucket === "" ? tenantLimit : null);
     const random = randomFrom(17);
     for (let gate = 0; gate < 4; gate++) {
-      const [small, large] = [subject(w.gates[gate]!, tenantLimit, "small", keyLimit), subject(w.gates[gate]!, tenantLimit)];
+      const [small, large] = [
+        subject(w.gates[gate]!, tenantLimit, "small", keyLimit),
+        subject(w.gates[gate]!, tenantLimit),
+      ];
       load(w, { gate, perSecond: 250, fromMs: 0, untilMs: 15_000, of: small, random, tag: "small" });
       load(w, { gate, perSecond: 100, fromMs: 0, untilMs: 15_000, of: large, random, tag: "large" });
     }
     await w.time.runUntil(16_000);
     const [small, all] = [sumIn(w, 5000, 15_000, "small") / 200, sumIn(w, 5000, 15_000) / 2000];
-    expect([small, all].every((ratio) => ratio > 0.9 && ratio < 1.1), `${small} ${all}`).toBe(true);
+    expect(
+      [small, all].every((ratio) => ratio > 0.9 && ratio < 1.1),
+      `${small} ${all}`,
+    ).toBe(true);
     const named = w.refused.find(({ tag }) => tag === "small")!.error;
     expect(named.details).toMatchObject({ limitOf: "key", ...keyLimit, retryAfterSeconds: 1 });
     expect(w.refused.find(({ tag }) => tag === "large")!.error.details).toMatchObject({ limitOf: "tenant" });
@@ -246,7 +268,9 @@ describe("keys and tenants", () => {
     await w.time.runUntil(21_000);
     expect(sumIn(w, 5000, 20_000) / 1500).toBeGreaterThan(0.9);
     expect(sumIn(w, 5000, 20_000) / 1500).toBeLessThan(1.1);
-    expect(() => w.gates[0]!.admit(of, 201, () => undefined)).toThrow(/201 operations at once; the tenant's burst is 200/);
+    expect(() => w.gates[0]!.admit(of, 201, () => undefined)).toThrow(
+      /201 operations at once; the tenant's burst is 200/,
+    );
   });
 
   it("[AC-24] without a limit there is nothing to ask", () => {
@@ -282,7 +306,14 @@ describe("the authority away", () => {
     const w = world(2, limit);
     w.isAway = true;
     for (let gate = 0; gate < 2; gate++) {
-      load(w, { gate, perSecond: 500, fromMs: 0, untilMs: 10_000, of: subject(w.gates[gate]!, limit), random: randomFrom(9) });
+      load(w, {
+        gate,
+        perSecond: 500,
+        fromMs: 0,
+        untilMs: 10_000,
+        of: subject(w.gates[gate]!, limit),
+        random: randomFrom(9),
+      });
     }
     await w.time.runUntil(11_000);
     expect(sumIn(w, 0, 10_000)).toBeGreaterThan(2 * 400);

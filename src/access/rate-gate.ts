@@ -68,13 +68,16 @@ export class RateGate {
     return { group, pools };
   }
 
-  /** Undefined = admitted at once. Throws `rateLimited`, or `invalidRequest` for what no bucket can ever hold. */
-  admit(subject: RateSubject, cost: number, waitUntil: WaitUntil): Promise<void> | undefined {
+  /**
+   * `counted` = how much of the request was admitted before, for the bound of the burst.
+   * Undefined = admitted at once. Throws `rateLimited`, or `invalidRequest` for what no bucket can ever hold.
+   */
+  admit(subject: RateSubject, cost: number, waitUntil: WaitUntil, counted = 0): Promise<void> | undefined {
     const nowMs = this.#options.now();
     let isThere = true;
     let wantsLease = false;
     for (const pool of subject.pools) {
-      if (cost > pool.limit.burst) throw tooLarge(pool, cost);
+      if (cost + counted > pool.limit.burst) throw tooLarge(pool, cost + counted);
       pool.want(cost);
       if (pool.canSpend(cost, nowMs)) continue;
       this.#refuseIfEmpty(pool, cost, nowMs);

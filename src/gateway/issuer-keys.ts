@@ -34,7 +34,9 @@ function keySetOf(text: string): JSONWebKeySet {
   const parsed: unknown = JSON.parse(text);
   const keys = (parsed as { keys?: unknown } | null)?.keys;
   if (!Array.isArray(keys)) throw new Error("the answer is no JSON Web Key Set");
-  const usable = keys.filter((key) => typeof key === "object" && key !== null && ["RSA", "EC", "OKP"].includes(key.kty));
+  const usable = keys.filter(
+    (key) => typeof key === "object" && key !== null && ["RSA", "EC", "OKP"].includes(key.kty),
+  );
   if (usable.length === 0 || usable.length > MAX_ISSUER_KEYS) {
     throw new Error(`the key set has ${usable.length} public keys; it must have 1 to ${MAX_ISSUER_KEYS}`);
   }
@@ -111,7 +113,9 @@ export class IssuerKeys {
   #mayFetch(): boolean {
     const { now, jwksUrl } = this.#options;
     const nowMs = now();
-    return jwksUrl !== undefined && nowMs >= this.#fetchingUntilMs && nowMs - this.#attemptAtMs >= KEYS_FETCH_COOLDOWN_MS;
+    return (
+      jwksUrl !== undefined && nowMs >= this.#fetchingUntilMs && nowMs - this.#attemptAtMs >= KEYS_FETCH_COOLDOWN_MS
+    );
   }
 
   async #whenFetched(): Promise<void> {

@@ -39,3 +39,5 @@ export const MAX_KEYS_BYTES = 128 * 1024;
 export const MAX_ISSUER_KEYS = 100;
 /** An issuer is asked at most this often, whatever tokens name as key id and however it fails. Ms. */
 export const KEYS_FETCH_COOLDOWN_MS = 10_000;
+/** Longer than any answer takes and any body within reason: a request that is older ended without a word. Ms. */
+export const REQUEST_LOST_AFTER_MS = 60_000;

@@ -108,7 +108,13 @@ export class TokenVerifier {
     if (typeof grant === "string") return grant;
     const toleranceMs = this.#options.settings.tokenClockToleranceSeconds * 1000;
     const issuedAtMs = payload.iat === undefined ? null : payload.iat * 1000;
-    return { ...grant, expiresAtMs: payload.exp! * 1000 + toleranceMs, issuedAtMs, keys, generation };
+    return {
+      ...grant,
+      expiresAtMs: Math.min(payload.exp! * 1000 + toleranceMs, Number.MAX_SAFE_INTEGER),
+      issuedAtMs,
+      keys,
+      generation,
+    };
   }
 
   async #verified(token: string, issuer: TokenIssuerSettings, find: FindKey): Promise<JWTPayload | TokenRefusal> {
