@@ -132,7 +132,7 @@ const auth = z.strictObject({
   tokenClockToleranceSeconds: whole(0, 60)
     .default(5)
     .describe("How far an issuer's clock may be off: added to `exp`, taken from `nbf` and `iat`."),
-  tokenKeysRefreshSeconds: whole(5, 86_400)
+  tokenKeysRefreshSeconds: whole(10, 86_400)
     .default(300)
     .describe("How old an issuer's keys may get: within it, a key that the issuer took out is refused."),
   tokenKeysStaleMinutes: whole(1, 7 * 24 * 60)

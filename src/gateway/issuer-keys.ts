@@ -86,7 +86,6 @@ export class IssuerKeys {
 
   /** Keys young enough to verify with; fetched where needed. Throws `unavailable` when there are none. */
   async current(): Promise<FindKey> {
-    await this.#whenFetched();
     if (this.#options.now() >= this.#trustedUntilMs) await this.#refresh();
     const { now, staleMs, refreshMs } = this.#options;
     const held = this.#held;
@@ -95,10 +94,8 @@ export class IssuerKeys {
     throw new PublicError("unavailable", "the keys of the token's issuer cannot be fetched", { retryAfterSeconds: 10 });
   }
 
-  /** After a key id that the present set does not have: a younger set, or undefined when it was asked for a moment ago. */
-  async younger(): Promise<FindKey | undefined> {
-    const { generation } = this;
-    await this.#whenFetched();
+  /** After a key id that the set of `generation` does not have: a younger one, or undefined when that was the youngest a moment ago. */
+  async younger(generation: number): Promise<FindKey | undefined> {
     if (generation === this.generation) await this.#refresh();
     return generation === this.generation ? undefined : this.#held?.find;
   }
@@ -124,7 +121,7 @@ export class IssuerKeys {
 
   /** Never throws: a failure leaves the old set. */
   async #refresh(): Promise<void> {
-    if (!this.#mayFetch()) return;
+    if (!this.#mayFetch()) return this.#whenFetched();
     const { jwksUrl, now, refreshMs, fetch, onFailure } = this.#options;
     const startedMs = now();
     this.#attemptAtMs = startedMs;

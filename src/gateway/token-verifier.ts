@@ -98,7 +98,7 @@ export class TokenVerifier {
     let payload: JWTPayload | TokenRefusal = await this.#verified(token, settings, find);
     if (payload === "key") {
       // Rotated: the issuer signs with a key that is younger than what is known here.
-      const younger = await keys.younger();
+      const younger = await keys.younger(generation);
       if (!younger) return "key";
       ({ generation } = keys);
       payload = await this.#verified(token, settings, younger);
