@@ -111,7 +111,7 @@ export class RateGate {
     const { now, lease } = this.#options;
     const askedMs = now();
     group.askingUntilMs = askedMs + 2 * LEASE_DEADLINE_MS;
-    const asks = pools.map((pool) => pool.ask(pool.canSpend(cost, askedMs) ? 0 : cost, askedMs));
+    const asks = pools.map((pool) => pool.ask(pool.lacking(cost, askedMs), askedMs));
     try {
       const grants = await lease(group.tenant, asks);
       for (const [index, pool] of pools.entries()) pool.granted(grants[index]!, now());

@@ -49,6 +49,11 @@ export class RatePool {
     return this.#available >= cost;
   }
 
+  /** What must be leased before `cost` can be spent. */
+  lacking(cost: number, nowMs: number): number {
+    return this.canSpend(cost, nowMs) ? 0 : Math.ceil(cost - this.#available);
+  }
+
   spend(cost: number): void {
     this.#available -= cost;
   }
