@@ -23,6 +23,9 @@ const FAILURE_LOG_EVERY_MS = 5000;
 /** First view: how long requests wait for the Directory before they are told that it is away. Ms. */
 const FIRST_VIEW_TIMEOUT_MS = 5000;
 
+/** A session that no gateway vouches for: it ends at the first check. */
+const NO_BEARER = '{"credential":{"kind":"key","keyId":""}}';
+
 export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
   readonly #core: QuorumCoordinator;
   readonly #replicas = new Map<string, KeyValueReplicaRpc>();
@@ -87,7 +90,7 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
     const refusal = this.#sessions.refusal(caller.tenant);
     if (refusal) return new Response(null, { status: 503, headers: { "jade-refusal": JSON.stringify(refusal) } });
     const { 0: client, 1: server } = new WebSocketPair();
-    this.#sessions.open(server, caller, JSON.parse(request.headers.get("jade-session") ?? "{}"));
+    this.#sessions.open(server, caller, JSON.parse(request.headers.get("jade-session") ?? NO_BEARER));
     const protocol = request.headers.get("sec-websocket-protocol")?.split(",")[0]?.trim();
     return new Response(null, {
       status: 101,

@@ -21,7 +21,14 @@ let other: Pair;
 let server: Server;
 let url = "";
 /** What the issuer answers. */
-let answer: { status: number; body: string; headers?: Record<string, string>; delayMs?: number };
+interface Published {
+  status: number;
+  body: string;
+  headers?: Record<string, string>;
+  delayMs?: number;
+}
+let answer: Published;
+
 let asked = 0;
 let nowMs = START_MS;
 let counts: Record<string, number> = {};
@@ -30,6 +37,10 @@ let failures: unknown[] = [];
 async function jwk(pair: Pair, kid: string, more: object = {}): Promise<object> {
   return { ...(await exportJWK(pair.publicKey)), kid, use: "sig", ...more };
 }
+
+const serve = (published: Published) => () => {
+  answer = published;
+};
 
 async function publish(...keys: (object | Promise<object>)[]): Promise<void> {
   answer = { status: 200, body: JSON.stringify({ keys: await Promise.all(keys) }) };
@@ -426,17 +437,17 @@ describe("the issuer away", () => {
   });
 
   it.each<[string, () => Promise<void> | void]>([
-    ["an error", () => void (answer = { status: 503, body: "{}" })],
-    ["a redirect", () => void (answer = { status: 302, body: "", headers: { location: url } })],
-    ["no JSON", () => void (answer = { status: 200, body: "<html>" })],
-    ["no key set", () => void (answer = { status: 200, body: '{"keys":{}}' })],
+    ["an error", serve({ status: 503, body: "{}" })],
+    ["a redirect", serve({ status: 302, body: "", headers: { location: url } })],
+    ["no JSON", serve({ status: 200, body: "<html>" })],
+    ["no key set", serve({ status: 200, body: '{"keys":{}}' })],
     ["an empty key set", () => publish()],
     ["secrets only", () => publish({ kty: "oct", k: "c2VjcmV0", kid: "rsa" })],
     [
       "too many keys",
       () => publish(...Array.from({ length: 101 }, (_, i) => ({ kty: "RSA", n: "AQAB", e: "AQAB", kid: `${i}` }))),
     ],
-    ["too much", () => void (answer = { status: 200, body: " ".repeat(MAX_KEYS_BYTES + 1) })],
+    ["too much", serve({ status: 200, body: " ".repeat(MAX_KEYS_BYTES + 1) })],
   ])("[AC-20] %s in place of keys is a failure that is told to the log, and no token passes", async (_, set) => {
     await set();
     await expect(verifier().verify(await token())).rejects.toBeInstanceOf(PublicError);

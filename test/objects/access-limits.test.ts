@@ -1,10 +1,12 @@
 // Rate limits, quotas and bounds on real objects: several gateways and sessions against one tenant.
+import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
+import { TenantStore } from "../../objects/tenant-store.ts";
 import type { Gateway } from "../../src/gateway/gateway.ts";
 import type { SessionAnswer, SessionRequest } from "../../src/wire/session.ts";
 import { accept, askOf, exchangeAll, newGateway, openSession, pause } from "./access-support.ts";
-import { type Answer, ask, newTenant, ROOT_KEY, tenantObject } from "./gateway-support.ts";
+import { type Answer, ask, directory, newTenant, ROOT_KEY, tenantObject } from "./gateway-support.ts";
 
 const root = { key: ROOT_KEY };
 
@@ -146,12 +148,8 @@ describe("rate limits", () => {
 
   it("[AC-28] the deployment's defaults hold for tenants and keys without their own", async () => {
     // The defaults are the objects' settings; here they are asked of the store itself.
-    const { TenantStore } = await import("../../objects/tenant-store.ts");
-    const { runInDurableObject } = await import("cloudflare:test");
     const { tenantId } = await newTenant();
-    const view = await tenantObject(
-      (await (await import("./gateway-support.ts")).directory().lookupTenant(tenantId))!,
-    ).view();
+    const view = await tenantObject((await directory().lookupTenant(tenantId))!).view();
     const stub = env.TENANT.get(env.TENANT.idFromName(`t${view.tenant}`)) as never;
     const defaults = {
       tenantRate: { requestsPerSecond: 7, burst: 8 },
@@ -233,6 +231,23 @@ describe("quotas", () => {
     // Raised by the root key: it holds again at once where it was raised, everywhere within five seconds.
     await askOf(gateway, "PATCH", `/v1/tenants/${tenantId}`, { ...root, body: { quotas: { keys: null } } });
     expect(await until(async () => (await put(gateway, key, "one", 6)).status === 200)).toBeLessThan(5000);
+  }, 40_000);
+
+  it("[AC-31] figures are of one copy, survive a restart of the storage nodes, and are gone with the tenant", async () => {
+    const { tenantId, key } = await newTenant();
+    const gateway = newGateway();
+    for (let i = 0; i < 5; i++) await put(gateway, key, `k${i}`, "y".repeat(98));
+    const usage = async () => (await askOf(gateway, "GET", `/v1/tenants/${tenantId}/usage`, { key })).json.data;
+    const expected = { storedBytes: 5 * 102, keys: 5, apiKeys: 1 };
+    await until(async () => (await usage())["storedBytes"] === expected.storedBytes);
+    await pause(1200);
+    const node = (id: string) => env.KEY_VALUE_REPLICA.get(env.KEY_VALUE_REPLICA.idFromName(id));
+    for (const id of ["n1", "n2", "n3"]) await evictDurableObject(node(id) as never);
+    expect(await usage()).toMatchObject(expected);
+    const tenant = (await directory().lookupTenant(tenantId))!;
+    expect(await node("n1").tenantUsage(tenant)).toEqual({ storedBytes: 510, keys: 5 });
+    await ask("DELETE", `/v1/tenants/${tenantId}`, root);
+    await until(async () => (await node("n1").tenantUsage(tenant)).keys === 0);
   }, 40_000);
 
   it("[AC-30] the number of API keys has a quota, at most the product's bound", async () => {

@@ -33,7 +33,7 @@ it("[AC-16] a token reads and writes its tenant's data, as an API key does", asy
   expect((await askOf(gateway, "GET", "/v1/tenants", { key: admin })).json.details).toEqual({ requiredScope: "root" });
 });
 
-it("[AC-16] the second request with a token verifies no signature", async () => {
+it("[AC-23] the second request with a token verifies no signature", async () => {
   const own = newGateway(issuer.settings);
   const token = await issuer.make({ tenant: tenant.tenantId });
   const ready = () => own.services.authenticator.authenticate(token, () => undefined);

@@ -99,7 +99,7 @@ async function outcome(token: string): Promise<string> {
 }
 
 describe("the hot path", () => {
-  it("answers at once, without a call, for two seconds", async () => {
+  it("[AC-23] answers at once, without a call, for two seconds", async () => {
     const { text } = await addTenant("acme", 1);
     expect(await outcome(text)).toBe("tenant");
     const calls = owners.calls;
