@@ -165,7 +165,7 @@ describe("all gateways together", () => {
       }
       for (const { error } of w.refused) expect(error).toMatchObject({ code: "rateLimited" });
       // Far fewer calls than requests, however the demand is: about ten a second and gateway.
-      expect(w.calls).toBeLessThan(20 * gateCount * 16);
+      expect(w.calls).toBeLessThan(11 * 20 * gateCount);
     },
   );
 
