@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import type { PublicError } from "../wire/error-codes.ts";
 import { RateAuthority } from "./rate-authority.ts";
 import { RateGate, type RateSubject } from "./rate-gate.ts";
+import { RatePool } from "./rate-pool.ts";
 import type { RateLimit } from "./types.ts";
 
 /** Timers in order of time; promises settle between them. */
@@ -260,6 +261,23 @@ describe("keys and tenants", () => {
     expect(w.refused.find(({ tag }) => tag === "large")!.error.details).toMatchObject({ limitOf: "tenant" });
   });
 
+  it("[AC-25] a key far over its limit at one gateway does not starve the tenant's other keys at others", async () => {
+    const tenantLimit = { requestsPerSecond: 200, burst: 200 };
+    const keyLimit = { requestsPerSecond: 20, burst: 20 };
+    const w = world(4, null);
+    w.limitOf = (bucket) => (bucket === "small" ? keyLimit : tenantLimit);
+    const random = randomFrom(29);
+    const small = subject(w.gates[0]!, tenantLimit, "small", keyLimit);
+    load(w, { gate: 0, perSecond: 1500, fromMs: 0, untilMs: 12_000, of: small, random, tag: "small" });
+    for (let gate = 1; gate < 4; gate++) {
+      const of = subject(w.gates[gate]!, tenantLimit);
+      load(w, { gate, perSecond: 56, fromMs: 0, untilMs: 12_000, of, random, tag: "large" });
+    }
+    await w.time.runUntil(13_000);
+    expect(w.refused.filter(({ tag }) => tag === "large")).toHaveLength(0);
+    expect(sumIn(w, 2000, 12_000, "small") / 200).toBeGreaterThan(0.9);
+  });
+
   it("[AC-26] a batch counts once for each operation, and one over the burst is never possible", async () => {
     const limit = { requestsPerSecond: 100, burst: 200 };
     const w = world(2, limit);
@@ -276,6 +294,29 @@ describe("keys and tenants", () => {
   it("[AC-24] without a limit there is nothing to ask", () => {
     const w = world(1, null);
     expect(w.gates[0]!.subjectOf({ tenant: 1, tenantLimit: null, keyId: "k", keyLimit: undefined })).toBeUndefined();
+  });
+});
+
+describe("a lease", () => {
+  it("[AC-24] that is not used within a second goes back with the next question, and cannot be spent meanwhile", () => {
+    const pool = new RatePool("", { requestsPerSecond: 100, burst: 100 }, 0);
+    for (let i = 0; i < 20; i++) pool.want(1);
+    const ask = pool.ask(1, 100);
+    expect(ask).toEqual({ bucket: "", need: 1, more: 47, returned: 0 });
+    pool.granted({ granted: 48, pauseMs: 0, share: 1 }, 100);
+    pool.spend(8);
+    expect([pool.canSpend(40, 1099), pool.canSpend(1, 1100)]).toEqual([true, false]);
+    expect(pool.ask(1, 1100).returned).toBe(40);
+    expect(pool.ask(1, 1200).returned).toBe(0);
+    const authority = new RateAuthority();
+    const limit = { requestsPerSecond: 100, burst: 100 };
+    const empty = { bucket: "", need: 0, more: 0 };
+    expect(authority.lease("m", { bucket: "", need: 100, more: 0, returned: 0 }, limit, 0).granted).toBe(100);
+    authority.lease("m", { ...empty, returned: 40 }, limit, 0);
+    expect(authority.lease("m", { bucket: "", need: 41, more: 0, returned: 0 }, limit, 0).granted).toBe(0);
+    expect(authority.lease("m", { bucket: "", need: 40, more: 0, returned: 0 }, limit, 0).granted).toBe(40);
+    authority.lease("m", { ...empty, returned: 1e9 }, limit, 0);
+    expect(authority.lease("m", { bucket: "", need: 101, more: 0, returned: 0 }, limit, 0).granted).toBe(0);
   });
 });
 

@@ -114,7 +114,7 @@ describe("the issuer away", () => {
 
   it.each<[string, () => Promise<void> | void]>([
     ["an error", serve(() => ({ status: 503, body: "{}" }))],
-    ["a redirect", serve(() => ({ status: 302, body: "", headers: { location: issuer.url } }))],
+    ["a redirect", serve(() => ({ status: 302, body: "", headers: { location: `${issuer.url}/moved` } }))],
     ["no JSON", serve(() => ({ status: 200, body: "<html>" }))],
     ["no key set", serve(() => ({ status: 200, body: '{"keys":{}}' }))],
     ["an empty key set", () => issuer.publish()],

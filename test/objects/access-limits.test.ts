@@ -146,6 +146,33 @@ describe("rate limits", () => {
     for (let i = 0; i < 5; i++) expect((await get(gateway, key)).status).toBe(404);
   });
 
+  it("[AC-28] changed limits reach open sessions within five seconds, and are lifted there too", async () => {
+    const { tenantId, key } = await newTenant();
+    const gateway = newGateway();
+    const socket = accept(await openSession(gateway, key));
+    const burst = async () =>
+      verdicts(
+        await exchangeAll(
+          socket,
+          Array.from({ length: 10 }, (_, n) => read(n + 1)),
+        ),
+      );
+    const change = (rateLimit: object | null) =>
+      askOf(gateway, "PATCH", `/v1/tenants/${tenantId}`, { ...root, body: { rateLimit } });
+    const until = async (isReached: (refused: number) => boolean): Promise<number> => {
+      const startMs = Date.now();
+      while (!isReached((await burst()).refused) && Date.now() - startMs < 9000) await pause(50);
+      return Date.now() - startMs;
+    };
+    expect((await burst()).refused).toBe(0);
+    await change({ requestsPerSecond: 1 });
+    expect(await until((refused) => refused > 5)).toBeLessThan(5000);
+    await change(null);
+    expect(await until((refused) => refused === 0)).toBeLessThan(5000);
+    expect((await burst()).refused).toBe(0);
+    socket.close();
+  }, 30_000);
+
   it("[AC-28] the deployment's defaults hold for tenants and keys without their own", async () => {
     // The defaults are the objects' settings; here they are asked of the store itself.
     const { tenantId } = await newTenant();

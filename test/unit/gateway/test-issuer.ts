@@ -37,6 +37,8 @@ export class TestIssuer {
   url = "";
   /** What it answers. */
   answer: Published = { status: 200, body: "" };
+  /** What any other path of its server answers. */
+  elsewhere: Published = { status: 404, body: "" };
   asked = 0;
   nowMs = START_MS;
   counts: Record<string, number> = {};
@@ -46,9 +48,10 @@ export class TestIssuer {
     this.rsa = rsa;
     this.ec = ec;
     this.other = other;
-    this.#server = createServer((_, response) => {
+    this.#server = createServer((request, response) => {
       this.asked++;
-      const { status, body, headers, delayMs = 0 } = this.answer;
+      const isElsewhere = request.url !== "/jwks.json";
+      const { status, body, headers, delayMs = 0 } = isElsewhere ? this.elsewhere : this.answer;
       setTimeout(() => {
         response.writeHead(status, { "content-type": "application/json", ...headers });
         response.end(body);
@@ -74,6 +77,7 @@ export class TestIssuer {
     this.failures = [];
     this.asked = 0;
     await this.publish(jwk(this.rsa, "rsa"), jwk(this.ec, "ec"));
+    this.elsewhere = this.answer;
   }
 
   async publish(...keys: (object | Promise<object>)[]): Promise<void> {
