@@ -6,4 +6,5 @@ export const REPLICA_MIGRATIONS: readonly string[] = [
    CREATE INDEX hints_by_target ON hints (target, id);
    CREATE INDEX hints_by_age ON hints (created_ms);
    CREATE TABLE dirty_ranges (target TEXT NOT NULL, range INTEGER NOT NULL, PRIMARY KEY (target, range));`,
+  "CREATE TABLE tenant_usage (tenant INTEGER PRIMARY KEY, stored_bytes REAL NOT NULL, key_count REAL NOT NULL);",
 ];

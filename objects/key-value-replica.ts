@@ -8,6 +8,7 @@ import { STORAGE_MIGRATIONS } from "../migrations/storage.ts";
 import { parseSettings, type Settings } from "../src/cluster/settings.ts";
 import { sameBytes } from "../src/kv/key-state.ts";
 import { COUNTER_BLOCK } from "../src/kv/limits.ts";
+import { type Usage, UsageMeter } from "../src/kv/usage.ts";
 import { HintDelivery } from "../src/replication/hint-delivery.ts";
 import { HintLog } from "../src/replication/hint-log.ts";
 import { Replica, type ReplicaFacts } from "../src/replication/replica.ts";
@@ -38,6 +39,8 @@ const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 const SCAN_PAGE_BYTES = 4 * MIB;
 /** Longest a hint's target may take. Ms. */
 const PEER_TIMEOUT_MS = 5000;
+/** What tenants hold is written down this long after a change: a crash forgets what changed since. Ms. */
+const USAGE_FLUSH_MS = 1000;
 const PROBE_BYTES = new TextEncoder().encode("jade-db probe");
 
 interface FactsRow extends Record<string, SqlStorageValue> {
@@ -51,6 +54,7 @@ interface Parts {
   readonly replica: Replica;
   readonly hints: HintLog;
   readonly delivery: HintDelivery;
+  readonly usage: UsageMeter;
 }
 
 /** The object's storage as the engine sees it. */
@@ -69,6 +73,7 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
   #parts: Parts | undefined;
   #maintaining = false;
   #hintTimer: ReturnType<typeof setTimeout> | undefined;
+  #usageTimer: ReturnType<typeof setTimeout> | undefined;
   #alarmAtMs = 0;
 
   constructor(ctx: DurableObjectState, env: Env) {
@@ -117,6 +122,11 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
       durable: () => storage.sync(),
     });
     const hints = new HintLog({ sql, now: Date.now, ttlMs: keyValue.hintTtlSeconds * 1000 });
+    const usage = new UsageMeter(
+      storage.sql.exec<{ tenant: number; storedBytes: number; keys: number }>(
+        "SELECT tenant, stored_bytes AS storedBytes, key_count AS keys FROM tenant_usage",
+      ),
+    );
     const actor = actorOf(facts.row.node_number, facts.row.incarnation);
     const replica = new Replica({
       engine,
@@ -126,13 +136,14 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
       now: Date.now,
       counterBlock: COUNTER_BLOCK,
       mayWait: this.#settings.storage.blobStore !== "sqlite",
+      usage,
     });
     const delivery = new HintDelivery({
       log: hints,
       call: (nodeId, frame) => this.#callPeer(nodeId, frame),
       now: Date.now,
     });
-    return { engine, replica, hints, delivery };
+    return { engine, replica, hints, delivery, usage };
   }
 
   /** The node's identity and counter reservation; a new storage gets a new incarnation. */
@@ -195,6 +206,8 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
       this.ctx.storage.sql.exec("INSERT OR IGNORE INTO erased_tenants VALUES (?)", tenant);
       this.#erased.add(tenant);
       engine.eraseTenant(tenant);
+      this.#opened.usage.forget(tenant);
+      this.ctx.storage.sql.exec("DELETE FROM tenant_usage WHERE tenant = ?", tenant);
     }
     hints.eraseTenant(tenant);
     this.#afterTurn();
@@ -202,7 +215,7 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
   }
 
   async probe(): Promise<void> {
-    this.ctx.storage.sql.exec("SELECT 1");
+    this.ctx.storage.sql.exec("SELECT node_number FROM replica_facts").one();
     const blobs = blobStoreOf(this.env, this.#settings, () => new SqliteBlobStore(sqlOf(this.ctx.storage)));
     const name = `probe-${this.#nodeId}-${crypto.randomUUID()}`;
     await blobs.put(name, PROBE_BYTES);
@@ -224,6 +237,17 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     });
   }
 
+  async tenantUsage(tenant: number): Promise<Usage> {
+    return this.#opened.usage.of(tenant);
+  }
+
+  #writeUsage(): void {
+    this.#usageTimer = undefined;
+    for (const { tenant, storedBytes, keys } of this.#opened.usage.takeChanged()) {
+      this.ctx.storage.sql.exec("INSERT OR REPLACE INTO tenant_usage VALUES (?, ?, ?)", tenant, storedBytes, keys);
+    }
+  }
+
   override async alarm(): Promise<void> {
     this.#alarmAtMs = 0;
     await this.#maintain();
@@ -241,6 +265,7 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
   #afterTurn(): void {
     const parts = this.#parts;
     if (!parts) return;
+    if (parts.usage.hasChanged) this.#usageTimer ??= setTimeout(() => this.#writeUsage(), USAGE_FLUSH_MS);
     if (parts.engine.maintenanceDue && !this.#maintaining) this.ctx.waitUntil(this.#maintain());
     const hintsAtMs = parts.delivery.nextAtMs();
     if (hintsAtMs !== undefined && this.#hintTimer === undefined) {

@@ -188,6 +188,14 @@ export class QuorumCoordinator {
     if (request.op !== "get" && !caller.canWrite) {
       return { code: "forbidden", message: "this key may only read", details: { requiredScope: "read-write" } };
     }
+    if (request.op === "put" && caller.excess) {
+      const { quota, used, limit } = caller.excess;
+      return {
+        code: "quotaExceeded",
+        message: `${quota} is ${used}, the limit is ${limit}`,
+        details: { quota, used, limit },
+      };
+    }
     const clockProblem = request.clock && this.#clockProblem(request.clock);
     return clockProblem ? { code: "malformedClock", message: clockProblem } : undefined;
   }

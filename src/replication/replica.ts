@@ -16,6 +16,7 @@ import {
 import { MAX_SETTLED_REMEMBERED, MAX_STATE_BYTES, MAX_TIME_LEAD_MS } from "../kv/limits.ts";
 import { findVersion, mergeStates, replacesAll } from "../kv/merge.ts";
 import { answerClock, stampWrite } from "../kv/stamp.ts";
+import type { UsageMeter } from "../kv/usage.ts";
 import { CorruptBlock, type RowKey, type StorageEngine } from "../storage/types.ts";
 import { type ByteReader, ByteWriter, MalformedBytes } from "../wire/bytes.ts";
 import { byActorThenCounter, type Clock, EMPTY_CLOCK, MalformedClock } from "../wire/clock.ts";
@@ -56,6 +57,8 @@ export interface ReplicaOptions {
   readonly counterBlock: number;
   /** True when the engine's blobs are not readable within a turn (R2, disk). */
   readonly mayWait?: boolean;
+  /** Told of every change of what is held, within its turn. */
+  readonly usage?: UsageMeter;
 }
 
 export interface ReplicaCounts {
@@ -234,6 +237,7 @@ export class Replica {
     const bytes = this.#state.view();
     if (bytes.length > MAX_STATE_BYTES && state.versions.length > 1) return refused("stateTooLarge", held.clock);
     this.#options.engine.put(op.row, bytes);
+    this.#options.usage?.changed(op.row, held, state);
     this.#remember(op.row.tenant, op.writeId, answer);
     this.counts.stamps++;
     return {
@@ -271,7 +275,7 @@ export class Replica {
   /** Returns the state that is held afterwards. */
   #merge(row: RowKey, incomingBytes: Uint8Array): Uint8Array {
     this.counts.merges++;
-    const { engine } = this.#options;
+    const { engine, usage } = this.#options;
     const heldBytes = engine.get(row);
     if (heldBytes && sameBytes(heldBytes, incomingBytes)) return heldBytes;
     const held = heldBytes ? decodeState(heldBytes) : EMPTY_STATE;
@@ -279,13 +283,17 @@ export class Replica {
     this.#hybrid.observe(incoming.clock.time, MAX_TIME_LEAD_MS);
     if (replacesAll(held, incoming) && !this.#isSuperseded(row.tenant, incoming.versions[0]!)) {
       engine.put(row, incomingBytes);
+      usage?.changed(row, held, incoming);
       this.#rememberNew(row.tenant, held, incoming);
       return incomingBytes;
     }
     const merged = mergeStates(held, incoming, (version) => this.#isSuperseded(row.tenant, version));
     this.#rememberNew(row.tenant, held, merged);
     const bytes = encodeState(merged);
-    if (!heldBytes || !sameBytes(bytes, heldBytes)) engine.put(row, bytes);
+    if (!heldBytes || !sameBytes(bytes, heldBytes)) {
+      engine.put(row, bytes);
+      usage?.changed(row, held, merged);
+    }
     return bytes;
   }
 

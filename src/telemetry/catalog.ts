@@ -78,6 +78,13 @@ export const METRICS: Readonly<Record<string, MetricInfo>> = {
   jade_auth_cache_hits_total: counter("Requests authenticated from the gateway's memory."),
   jade_auth_cache_misses_total: counter("Requests for which a key was hashed or a tenant was asked for."),
   jade_auth_stale_total: counter("Requests authenticated from an old view because the tenant's owner was away."),
+  jade_auth_tokens_refused_total: counter("Signed tokens refused, by reason."),
+  jade_rate_limited_total: counter(
+    "Requests and session operations refused because a tenant's or a key's rate was used up.",
+  ),
+  jade_requests_refused_total: counter(
+    "Requests and sessions refused because a bound of the server was reached, by bound.",
+  ),
   jade_directory_tenants: gauge("Tenants by state."),
   jade_directory_nodes: gauge("Storage nodes by state."),
   jade_directory_commits_total: counter("Group commits of the Directory."),
