@@ -50,8 +50,8 @@ export class Table {
   readonly blocks: (Block | undefined)[] = [];
   /** Sections found corrupt and not read again since. */
   readonly corrupt = new Set<number>();
-  /** Sections reported, so that one bad block counts once. */
-  readonly reported = new Set<number>();
+  /** Sections reported, so that one bad block counts once, with the rows each held. */
+  readonly reported = new Map<number, CorruptRange>();
   /** Sections given up by the owner: their rows read as absent. */
   readonly discarded = new Set<number>();
   readonly loading = new Map<number, Promise<void>>();
@@ -263,16 +263,17 @@ export class TableReader {
 
   #reportCorrupt(table: Table, section: number, meta?: TableMeta): CorruptBlock {
     if (!table.reported.has(section) && !table.retired) {
-      table.reported.add(section);
+      const range = corruptRange(table, section, meta);
+      table.reported.set(section, range);
       this.#options.counters.corruptBlocks++;
-      this.#options.onCorrupt?.(corruptRange(table, section, meta));
+      this.#options.onCorrupt?.(range);
     }
     return this.#corruptError(table, section);
   }
 
   #corruptError(table: Table, section: number): CorruptBlock {
     const what = section === META_SECTION ? "the index" : `block ${section}`;
-    return new CorruptBlock(`${what} of ${table.info.name} is missing or fails its CRC32C`);
+    return new CorruptBlock(`${what} of ${table.info.name} is missing or fails its CRC32C`, table.info.maxMs);
   }
 
   /** Forgets what is cached of a table that the manifest no longer names. */
@@ -295,8 +296,10 @@ function corruptRange(table: Table, section: number, meta: TableMeta | undefined
   });
   if (meta === undefined || section === META_SECTION) {
     const { firstHi: hi, firstLo: lo, firstTenant: tenant, firstKey: key } = table.info;
-    return { blob: name, section, kind, from: toRowKey({ hi, lo, tenant, key }), to: undefined, lastToken };
+    const from = toRowKey({ hi, lo, tenant, key });
+    return { blob: name, section, kind, from, to: undefined, lastToken, tenants: undefined };
   }
   const next = section + 1 < meta.blockCount ? toRowKey(meta.firstOf(section + 1)) : undefined;
-  return { blob: name, section, kind, from: toRowKey(meta.firstOf(section)), to: next, lastToken };
+  const from = toRowKey(meta.firstOf(section));
+  return { blob: name, section, kind, from, to: next, lastToken, tenants: [...meta.tenants] };
 }
