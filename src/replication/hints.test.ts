@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { REPLICA_MIGRATIONS } from "../../migrations/replica.ts";
 import { NodeSql } from "../../test/unit/storage/node-sql.ts";
+import { referenceKernels } from "../storage/kernels.reference.ts";
 import { ByteWriter } from "../wire/bytes.ts";
 import { type ReplicaResult, readOps, writeResult } from "./frames.ts";
 import { HintDelivery } from "./hint-delivery.ts";
@@ -30,7 +31,7 @@ class Bench {
   }
 
   #open(): HintLog {
-    return new HintLog({ sql: this.sql, now: () => this.nowMs, ttlMs: TTL_MS });
+    return new HintLog({ sql: this.sql, now: () => this.nowMs, ttlMs: TTL_MS, kernels: referenceKernels });
   }
 
   restart(): void {
@@ -125,7 +126,7 @@ describe("hint log", () => {
     const bench = new Bench();
     bench.sql.database.exec(
       `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${MAX_HINTS_PER_TARGET})
-       INSERT INTO hints SELECT i, 0, 'n1', 1, 0, 1000, x'00' FROM n`,
+       INSERT INTO hints (id, part, target, tenant, token_hi, created_ms, piece) SELECT i, 0, 'n1', 1, 0, 1000, x'00' FROM n`,
     );
     bench.restart();
     expect(bench.log.add("n1", row("k"), state(1))).toBe(false);
@@ -213,10 +214,11 @@ describe("hint delivery", () => {
 
   it("[RP-21] a target that does not take them is offered them ever more rarely, and others are not held up", async () => {
     const bench = new Bench();
-    bench.log.add("n1", row("a"), state(1));
-    const { delivery, offered } = deliver(bench, (key) => (key === "a" ? "away" : { kind: "done" }));
     // It must not expire meanwhile.
-    bench.sql.exec("UPDATE hints SET created_ms = 1000000");
+    bench.nowMs = 1_000_000;
+    bench.log.add("n1", row("a"), state(1));
+    bench.nowMs = 1000;
+    const { delivery, offered } = deliver(bench, (key) => (key === "a" ? "away" : { kind: "done" }));
     const waits: number[] = [];
     for (let i = 0; i < 9; i++) {
       await delivery.run();

@@ -50,6 +50,8 @@ export class WriteCall {
   readonly #writeId: Uint8Array;
   /** Replicas that were asked to stamp and did not answer: they may hold the write. */
   readonly #uncertain = new Set<string>();
+  /** Those of them that said their copy is unreadable: they stamped nothing. */
+  readonly #unreadable = new Set<string>();
   #answered = false;
   #acknowledged = 0;
 
@@ -174,6 +176,7 @@ export class WriteCall {
       if (result?.kind === "stamped") return this.#ship(nodeId, result);
       const isElsewhere = result?.kind === "refused" && (result.code === "corrupt" || result.code === "expired");
       if (result?.kind === "refused" && !isElsewhere) return this.#refuse(result.code, result.clock);
+      if (result?.kind === "refused" && result.code === "corrupt") this.#unreadable.add(nodeId);
       this.#stampElsewhere(nodeId, result === undefined);
     });
   }
@@ -183,8 +186,10 @@ export class WriteCall {
     const { sets } = this.#options;
     if (this.#uncertain.has(nodeId)) return this.#unknown();
     this.#uncertain.add(nodeId);
-    if (this.#uncertain.size >= sets.write.length) return this.#unknown();
-    if (mayHaveStamped || this.#uncertain.size > 1 || this.#options.request.isRetry) return this.#recall();
+    const isUntouched = [...this.#uncertain].every((id) => this.#unreadable.has(id)) && !this.#options.request.isRetry;
+    if (this.#uncertain.size >= sets.write.length) return isUntouched ? this.#corrupt() : this.#unknown();
+    if (mayHaveStamped || (this.#uncertain.size > 1 && !isUntouched) || this.#options.request.isRetry)
+      return this.#recall();
     const next = sets.write.find((id) => !this.#uncertain.has(id) && !this.#context.link(id).isOpen);
     if (next) this.#stampAt(next);
     else this.#unknown();
@@ -266,6 +271,13 @@ export class WriteCall {
     );
   }
 
+  #corrupt(): void {
+    this.#fail(
+      "dataCorrupt",
+      "every replica that could be asked holds this key in a block that failed its checksum; nothing was written",
+    );
+  }
+
   #unknown(): void {
     if (this.#answered) return;
     const { needed } = this.#options;
@@ -306,7 +318,7 @@ export class WriteCall {
       case "expired":
         return this.#unknown();
       case "corrupt":
-        return this.#fail("dataCorrupt", "the stored value failed its checksum");
+        return this.#corrupt();
       default:
         throw new Error(`unknown refusal ${code satisfies never}`);
     }

@@ -141,7 +141,10 @@ class LsmEngine implements RepairableEngine {
 
   prepare(rows: readonly RowKey[], records: readonly RecordKey[] = []): Promise<void> | undefined {
     if (this.#state.sync !== undefined) return undefined;
+    const { reader } = this.#state;
+    reader.retryCorrupt = true;
     const missing = this.#missing(rows, records);
+    reader.retryCorrupt = false;
     return missing.length === 0 ? undefined : this.#load(missing, rows, records);
   }
 

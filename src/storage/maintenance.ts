@@ -145,7 +145,9 @@ export class Maintenance {
       const kind = run.tables[0]!.info.kind;
       // Another merge may have taken it meanwhile; and one with a further unreadable block waits until that is given up too.
       const isStored = (kind === "row" ? rows : records).runs.includes(run);
-      const isReadable = run.tables.every(({ reported, discarded }) => [...reported.keys()].every((s) => discarded.has(s)));
+      const isReadable = run.tables.every(({ reported, discarded }) =>
+        [...reported.keys()].every((s) => discarded.has(s)),
+      );
       if (isStored && isReadable) return mergeJob(this.#state, { kind, runs: [run] });
     }
     return undefined;

@@ -70,7 +70,11 @@ class RunSource implements Source {
   buffer!: Buffer;
   offset = 0;
 
-  constructor(state: EngineState, run: Run, start: { readonly from: Probe; readonly pastCorrupt: boolean | undefined }) {
+  constructor(
+    state: EngineState,
+    run: Run,
+    start: { readonly from: Probe; readonly pastCorrupt: boolean | undefined },
+  ) {
     const { from, pastCorrupt } = start;
     this.#stream = new BlockStream(state.reader, run, pastCorrupt);
     this.#from = from;

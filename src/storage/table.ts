@@ -48,7 +48,7 @@ export class Table {
   readonly info: TableInfo;
   meta: TableMeta | undefined;
   readonly blocks: (Block | undefined)[] = [];
-  /** Sections found corrupt and not read again since. */
+  /** Sections found corrupt (asynchronous stores) and not loaded again since. */
   readonly corrupt = new Set<number>();
   /** Sections reported, so that one bad block counts once, with the rows each held. */
   readonly reported = new Map<number, CorruptRange>();
@@ -88,6 +88,8 @@ export class TableReader {
   readonly #sync: SyncBlobStore | undefined;
   readonly blockCache: ClockCache<Block>;
   readonly metaCache: ClockCache<TableMeta>;
+  /** While set, sections found corrupt before are listed as missing, so that they are loaded once more. */
+  retryCorrupt = false;
 
   constructor(options: TableReaderOptions) {
     this.#options = options;
@@ -149,10 +151,10 @@ export class TableReader {
 
   #notResident(table: Table, section: number, missing: MissingSection[] | undefined): void {
     if (table.corrupt.has(section)) {
-      // `prepare` has nothing more to load; the read that follows throws, and the next `prepare` tries the blob again.
-      if (missing !== undefined) return;
+      // `prepare` has nothing more to load; reads throw, until the next `prepare` tries the blob again.
+      if (missing === undefined) throw this.#corruptError(table, section);
+      if (!this.retryCorrupt) return;
       table.corrupt.delete(section);
-      throw this.#corruptError(table, section);
     }
     if (missing === undefined) throw new NotResident(`section ${section} of ${table.info.name} is not in memory`);
     missing.push({ table, section });
