@@ -21,7 +21,9 @@ export const DAMAGES: readonly Damage[] = ["flip", "cut", "zero", "missing"];
 export function nodeDatabases(dataDir: string): string[] {
   const objects = join(dataDir, "objects");
   const files = readdirSync(objects, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".sqlite"));
-  return files.map((name) => join(objects, name)).filter((path) => withDatabase(path, (db) => hasTable(db, "storage_tables")));
+  return files
+    .map((name) => join(objects, name))
+    .filter((path) => withDatabase(path, (db) => hasTable(db, "storage_tables")));
 }
 
 function hasTable(db: DatabaseSync, name: string): boolean {
