@@ -56,15 +56,14 @@ export class Healer {
 
   /** One try at everything unreadable; true when no unreadable rows are left. (Records are left to their retention.) */
   async run(): Promise<boolean> {
+    const { engine } = this.#options;
     this.#factors.clear();
-    let isDone = true;
-    for (const range of this.#options.engine.corruptRanges()) {
-      if (range.kind === "row" && !(await this.#heal(range))) isDone = false;
-    }
-    return isDone;
+    for (const range of engine.corruptRanges()) if (range.kind === "row") await this.#heal(range);
+    // More may have been found meanwhile.
+    return !engine.corruptRanges().some(({ kind }) => kind === "row");
   }
 
-  async #heal(range: CorruptRange): Promise<boolean> {
+  async #heal(range: CorruptRange): Promise<void> {
     const { engine, network, nodeId, atFailPoint } = this.#options;
     const { nodes } = await network.view();
     const ring = new Ring(nodes);
@@ -83,9 +82,7 @@ export class Healer {
     let isWhole = true;
     for (const scan of scans) if (!(await this.#restore(scan, whole, ring))) isWhole = false;
     await atFailPoint?.("heal.restored");
-    if (!isWhole || !(await this.#hasOtherCopies(range))) return false;
-    engine.discardCorrupt(range);
-    return true;
+    if (isWhole && (await this.#hasOtherCopies(range))) engine.discardCorrupt(range);
   }
 
   /** Restores the listed rows page by page; true when none of them is unreadable afterwards. */

@@ -110,7 +110,10 @@ export class FailPointServer {
       )
       .replace("bindings = [", 'bindings = [(name = "FAIL_POINTS", service = "failPoints"),');
     writeConfigFile(join(dir.run, "workerd.capnp"), text);
-    this.#child = spawn(workerdBinary(), ["serve", "workerd.capnp", "config"], { cwd: dir.run, stdio: "ignore" });
+    this.#child = spawn(workerdBinary(), ["serve", "workerd.capnp", "config"], {
+      cwd: dir.run,
+      stdio: process.env.JADE_DEBUG ? "inherit" : "ignore",
+    });
     const child = this.#child;
     this.#exited = new Promise((resolve) => child.once("close", () => resolve()));
     const end = performance.now() + READY_TIMEOUT_MS;

@@ -47,7 +47,7 @@ class Bench {
     this.server = new FailPointServer(temporaryDir(), {
       storage: { memtableMiB: 1, blockCacheMiB: 1, rowCacheMiB: 0, blobStore },
       keyValue: { replicaTimeoutMs: 150 },
-      log: { level: "off" },
+      log: { level: process.env.JADE_DEBUG ? "info" : "off" },
     });
     this.lanes = Array.from(
       { length: 16 },
@@ -201,7 +201,7 @@ describe("SQLite blobs", () => {
   );
 
   it.each(["heal.listed", "heal.restored"] as const)(
-    "[ST-42] [RP-39] killed at %s: the block is healed after all",
+    "[ST-42] [RP-61] killed at %s: the block is healed after all",
     async (point) => {
       await bench.load(1500);
       await sleep(500);
