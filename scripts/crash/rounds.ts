@@ -152,6 +152,7 @@ export class CrashRounds {
     let isStopped = false;
     const running = Promise.all(this.#lanes.map((lane) => lane.run(client, () => isStopped)));
     await sleep(50 + this.#random() * this.#options.maxLoadMs);
+    if (this.#isDamaged) await this.#untilHealed();
     await this.#count();
     isStopped = true;
     const killed = this.#server!.kill9();
@@ -163,13 +164,21 @@ export class CrashRounds {
     if (rounds % 20 === 0) this.#options.report?.(`${rounds} rounds, ${problems.length} problems`);
   }
 
+  async #metrics(): Promise<string> {
+    const headers = { authorization: `Bearer ${this.#server!.rootKey}` };
+    return (await fetch(`${this.#server!.url}/metrics`, { headers })).text();
+  }
+
+  /** The healer needs some seconds of life; half of the time the process is killed before it is done. */
+  async #untilHealed(): Promise<void> {
+    const end = performance.now() + (this.#random() < 0.5 ? 30_000 : this.#random() * 5000);
+    do await sleep(200);
+    while (performance.now() < end && sumOf(await this.#metrics(), "jade_storage_corrupt_ranges") > 0);
+  }
+
   /** Counters of this life of the server, just before it ends. */
   async #count(): Promise<void> {
-    const response = await fetch(`${this.#server!.url}/metrics`, {
-      headers: { authorization: `Bearer ${this.#server!.rootKey}` },
-    });
-    const text = await response.text();
-    if (!response.ok) return this.#problem(`/metrics answered ${response.status}`);
+    const text = await this.#metrics();
     this.result.flushes += sumOf(text, "jade_storage_flushes_total");
     this.result.compactions += sumOf(text, "jade_storage_compactions_total");
     this.result.healedRows += sumOf(text, "jade_kv_healed_rows_total");
@@ -202,8 +211,7 @@ export class CrashRounds {
   async #healed(client: JadeClient): Promise<void> {
     for (let tries = 0; tries < 120; tries++) {
       for (const lane of this.#lanes) await lane.verify(client);
-      await this.#count();
-      if (!this.#isDamaged) return;
+      if (sumOf(await this.#metrics(), "jade_storage_corrupt_ranges") === 0) return this.#count();
       await sleep(500);
     }
     this.#problem("a damaged block was not healed within a minute");

@@ -138,7 +138,8 @@ export class WriteCall {
         }
         if (open > 0 && aware.length + unaware.length < needed) return;
         decided = true;
-        const latest = aware.sort((a, b) => b.time - a.time)[0];
+        const isUnreadable = (id: string): number => (this.#unreadable.has(id) ? 1 : 0);
+        const latest = aware.sort((a, b) => b.time - a.time || isUnreadable(a.id) - isUnreadable(b.id))[0];
         if (latest) this.#stampAt(latest.id, []);
         else if (unaware.length >= needed)
           this.#stampAt(this.#certain(unaware.map(({ id }) => id)), aliveInAll(unaware));

@@ -104,6 +104,7 @@ export class SimulatedNode {
       actor: actorOf(this.info.number, this.incarnation),
       now: () => this.world.nowMs + this.skewMs,
       counterBlock: COUNTER_BLOCK,
+      healAfterMs: this.world.healAfterMs,
       facts: {
         reservedCounter: () => this.reserved,
         reserveCounter: (upTo) => {
@@ -187,6 +188,8 @@ export class World {
   /** Node ids that calls do not reach. */
   readonly cut = new Set<string>();
   nowMs = 1_800_000_000_000;
+  /** See ReplicaOptions; read when a node starts. */
+  healAfterMs = 0;
   readonly sabotage: Sabotage;
   observer: Observer | undefined;
   #revision = 1;
