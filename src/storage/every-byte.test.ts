@@ -4,7 +4,7 @@ import { bytesOf, Fixture, rowKey, textOf, writeId } from "../../test/unit/stora
 import { CorruptBlock, CorruptLog, CorruptManifest, type CorruptRange, type RepairableEngine } from "./types.ts";
 
 const KEYS = 40;
-const valueOf = (i: number): string => `newest-${i}-${"x".repeat(50)}`;
+const storedValue = (i: number): string => `newest-${i}-${"x".repeat(50)}`;
 
 /** Two runs of tables (the newer supersedes rows of the older), records, a log that is not flushed, an erased tenant. */
 async function smallStore(): Promise<Fixture> {
@@ -17,11 +17,11 @@ async function smallStore(): Promise<Fixture> {
   fixture.engine.eraseTenant(9);
   await flush(fixture);
   for (let i = 0; i < KEYS; i++) {
-    fixture.engine.put(rowKey(1, `key-${i}`), bytesOf(valueOf(i)));
+    fixture.engine.put(rowKey(1, `key-${i}`), bytesOf(storedValue(i)));
     fixture.engine.addRecord(1, writeId(i), bytesOf(`answer-${i}`));
   }
   await flush(fixture);
-  fixture.engine.put(rowKey(1, "in the log"), bytesOf(valueOf(100)));
+  fixture.engine.put(rowKey(1, "in the log"), bytesOf(storedValue(100)));
   fixture.engine.addRecord(1, writeId(100), bytesOf("answer-100"));
   fixture.commit();
   return fixture;
@@ -49,11 +49,11 @@ function outcomeOf(read: () => string | undefined, expected: string | undefined,
 function readAll(engine: RepairableEngine, what: string): Outcome[] {
   const outcomes: Outcome[] = [];
   for (let i = 0; i < KEYS; i++) {
-    outcomes.push(outcomeOf(() => textOf(engine.get(rowKey(1, `key-${i}`))), valueOf(i), what));
+    outcomes.push(outcomeOf(() => textOf(engine.get(rowKey(1, `key-${i}`))), storedValue(i), what));
     outcomes.push(outcomeOf(() => textOf(engine.findRecord(1, writeId(i))), `answer-${i}`, what));
     outcomes.push(outcomeOf(() => textOf(engine.get(rowKey(9, `key-${i}`))), undefined, what));
   }
-  outcomes.push(outcomeOf(() => textOf(engine.get(rowKey(1, "in the log"))), valueOf(100), what));
+  outcomes.push(outcomeOf(() => textOf(engine.get(rowKey(1, "in the log"))), storedValue(100), what));
   outcomes.push(outcomeOf(() => textOf(engine.findRecord(1, writeId(100))), "answer-100", what));
   outcomes.push(outcomeOf(() => textOf(engine.get(rowKey(1, "never written"))), undefined, what));
   return outcomes;
@@ -191,7 +191,7 @@ describe("giving up what is restored", () => {
     const fixture = new Fixture({ onCorrupt: (range) => ranges.push(range) });
     for (let i = 0; i < KEYS; i++) fixture.engine.put(rowKey(1, `key-${i}`), bytesOf(`older-${i}-${"x".repeat(50)}`));
     await flush(fixture);
-    for (let i = 0; i < KEYS; i++) fixture.engine.put(rowKey(1, `key-${i}`), bytesOf(valueOf(i)));
+    for (let i = 0; i < KEYS; i++) fixture.engine.put(rowKey(1, `key-${i}`), bytesOf(storedValue(i)));
     await flush(fixture);
     fixture.sql.endTurn();
     fixture.sql.database.exec(
@@ -226,7 +226,7 @@ describe("giving up what is restored", () => {
     await fixture.settle();
     for (const engine of [fixture.engine, fixture.restart()]) {
       for (let i = 0; i < KEYS; i++) {
-        const expected = hidden.includes(`key-${i}`) ? "restored" : valueOf(i);
+        const expected = hidden.includes(`key-${i}`) ? "restored" : storedValue(i);
         expect(textOf(engine.get(rowKey(1, `key-${i}`)))).toBe(expected);
       }
       const page = await engine.scan({ tenant: 1, limitRows: 1000, limitBytes: 1e9 });
@@ -260,7 +260,7 @@ describe("giving up what is restored", () => {
     for (let i = 0; i < KEYS; i++) {
       const key = `key-${i}`;
       // Under the unreadable block the older run shows: this scan is for finding keys, not values.
-      expect(found.get(key)).toBe(hidden.includes(key) ? `older-${i}-${"x".repeat(50)}` : valueOf(i));
+      expect(found.get(key)).toBe(hidden.includes(key) ? `older-${i}-${"x".repeat(50)}` : storedValue(i));
     }
   });
 });

@@ -17,10 +17,12 @@ it("[RP-23] [RP-61] a damaged block of a tenant with one replica: dataCorrupt fo
   const admin = new JadeClient({ url: server.url, apiKey: ROOT_KEY });
   const { apiKey } = await admin.tenants.create({ tenantId: "single", replicationFactor: 1 });
   const clientOf = () => new JadeClient({ url: server.url, apiKey, retries: { attempts: 1 } });
-  const valueOf = (i: number) => `${i} `.repeat(2000);
+  const storedValue = (i: number) => `${i} `.repeat(2000);
   const keys = Array.from({ length: 600 }, (_, i) => i);
   for (let at = 0; at < keys.length; at += 100) {
-    const operations = keys.slice(at, at + 100).map((i) => ({ op: "put" as const, key: `k${i}`, value: valueOf(i) }));
+    const operations = keys
+      .slice(at, at + 100)
+      .map((i) => ({ op: "put" as const, key: `k${i}`, value: storedValue(i) }));
     for (const result of await clientOf().kv.batch(operations)) expect(result.ok).toBe(true);
   }
   await new Promise((resolve) => setTimeout(resolve, 1000)); // flushes
@@ -42,7 +44,7 @@ it("[RP-23] [RP-61] a damaged block of a tenant with one replica: dataCorrupt fo
       for (const [n, result] of results.entries()) {
         if (!result.ok) note(result.error.code);
         else if (result.op === "get")
-          note(result.result.value === valueOf(chunk[n]!) ? "right" : `wrong: found ${result.result.found}`);
+          note(result.result.value === storedValue(chunk[n]!) ? "right" : `wrong: found ${result.result.found}`);
       }
     }
     return codes;

@@ -24,7 +24,7 @@ import {
 
 const KEYS = 60;
 const keyOf = (i: number) => ({ tenant: 1, key: `k${i}`, token: tokenOf(1, `k${i}`) });
-const valueOf = (i: number): Uint8Array => new TextEncoder().encode(`${i} `.repeat(100));
+const storedValue = (i: number): Uint8Array => new TextEncoder().encode(`${i} `.repeat(100));
 
 function open(state: DurableObjectState, name: string): RepairableEngine {
   const { storage } = state;
@@ -52,7 +52,7 @@ async function readAll(engine: RepairableEngine): Promise<{ right: number; corru
   for (let i = 0; i < KEYS; i++) {
     await engine.prepare([keyOf(i)]);
     try {
-      expect(engine.get(keyOf(i))).toEqual(valueOf(i));
+      expect(engine.get(keyOf(i))).toEqual(storedValue(i));
       counts.right++;
     } catch (error) {
       if (!(error instanceof CorruptBlock)) throw error;
@@ -68,7 +68,7 @@ describe("tables in R2", () => {
     const stub = env.TENANT.get(env.TENANT.idFromName(name)) as unknown as DurableObjectStub;
     await runInDurableObject(stub, async (_, state) => {
       const engine = open(state, name);
-      for (let i = 0; i < KEYS; i++) engine.put(keyOf(i), valueOf(i));
+      for (let i = 0; i < KEYS; i++) engine.put(keyOf(i), storedValue(i));
       engine.commit();
       while (await engine.runMaintenance());
       expect(await readAll(engine)).toEqual({ right: KEYS, corrupt: 0 });
