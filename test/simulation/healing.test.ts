@@ -2,8 +2,8 @@
 import { describe, expect, it } from "vitest";
 import type { Caller } from "../../src/access/types.ts";
 import { tokenOf } from "../../src/cluster/token.ts";
-import { encodeState } from "../../src/kv/key-state.ts";
-import type { RowKey } from "../../src/storage/types.ts";
+import { decodeState, encodeState } from "../../src/kv/key-state.ts";
+import { CorruptBlock, type RowKey } from "../../src/storage/types.ts";
 import type { Consistency, SessionAnswer } from "../../src/wire/session.ts";
 import { World } from "./world.ts";
 
@@ -195,6 +195,31 @@ describe("reads that meet a copy which fails its checksum", () => {
     await bench.world.run(600);
     expect(await bench.get("all")).toBe("1");
     expect(bench.isReadable(a)).toBe(true);
+  });
+
+  it("[RP-23] a state whose writes cannot be looked up is refused whole: no row without its records", async () => {
+    const bench = new Bench(3);
+    // A write that only its stamper knows, superseded there: it travels with the next state as unsettled (KV-9).
+    const [stamper, other] = ["n1", "n2", "n3"] as const;
+    for (const id of ["n2", "n3"]) bench.world.cut.add(id);
+    await bench.put("1");
+    await bench.put("2");
+    const state = bench.engine(stamper).get(bench.row) ?? bench.engine(other).get(bench.row);
+    const { versions, unsettled } = decodeState(state!);
+    expect(unsettled.length).toBe(1);
+    const target = bench.engine("n3");
+    const found = target.findRecord.bind(target);
+    target.findRecord = (tenant, writeId) => {
+      if (Buffer.compare(writeId, unsettled[0]!.writeId) === 0) throw new CorruptBlock("a record's block", 0);
+      return found(tenant, writeId);
+    };
+    bench.world.deliver("n3", [{ kind: "merge", row: bench.row, state: state! }]);
+    expect(target.get(bench.row)).toBeUndefined();
+    expect(found(7, versions[0]!.writeId)).toBeUndefined();
+    target.findRecord = found;
+    bench.world.deliver("n3", [{ kind: "merge", row: bench.row, state: state! }]);
+    expect(Buffer.compare(target.get(bench.row)!, state!)).toBe(0);
+    for (const { writeId } of [...versions, ...unsettled]) expect(found(7, writeId)).toBeDefined();
   });
 
   it("[RP-6] a retry of a write is recognised although the stamper's copy is unreadable", async () => {
