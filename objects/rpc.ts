@@ -3,6 +3,7 @@
 
 import type { LeaseAsk, LeaseGrant } from "../src/access/rate-authority.ts";
 import type { Caller, DirectoryView, TenantView } from "../src/access/types.ts";
+import type { KeyScan } from "../src/replication/healer.ts";
 import type { ErrorCode } from "../src/wire/error-codes.ts";
 
 export interface ExportPage {
@@ -38,6 +39,8 @@ export interface KeyValueReplicaRpc {
   call(frame: Uint8Array): Promise<Uint8Array>;
   /** A page of one tenant's rows after a position (objects/export.ts), as a frame of replication/scan-frames.ts. */
   scan(tenant: number, after: Uint8Array | null, limitRows: number): Promise<Uint8Array>;
+  /** A page of keys in a token range, of all tenants, without their values, as such a frame. */
+  scanKeys(scan: KeyScan): Promise<Uint8Array>;
   /** Durably forgets a tenant; true when nothing of it is left (rows, hints, records, blobs). Call again until true. */
   eraseTenant(tenant: number): Promise<boolean>;
   /** Writes and reads back a probe in its SQLite and its blob store; throws with what fails. */

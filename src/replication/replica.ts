@@ -21,6 +21,7 @@ import { CorruptBlock, type RowKey, type StorageEngine } from "../storage/types.
 import { type ByteReader, ByteWriter, MalformedBytes } from "../wire/bytes.ts";
 import { byActorThenCounter, type Clock, EMPTY_CLOCK, MalformedClock } from "../wire/clock.ts";
 import {
+  type HealOp,
   type HintOp,
   type RefusalCode,
   type ReplicaOp,
@@ -55,6 +56,11 @@ export interface ReplicaOptions {
   readonly actor: number;
   readonly now: () => number;
   readonly counterBlock: number;
+  /**
+   * How old an unreadable row must be before a state from other replicas may take its place: what was acknowledged just before may
+   * still be on its way to them. Ms; more than a write's whole way takes.
+   */
+  readonly healAfterMs?: number;
   /** True when the engine's blobs are not readable within a turn (R2, disk). */
   readonly mayWait?: boolean;
   /** Told of every change of what is held, within its turn. */
@@ -69,6 +75,8 @@ export interface ReplicaCounts {
   refusals: number;
   hintsStored: number;
   hintsRefused: number;
+  /** Unreadable rows that other replicas' states took the place of. */
+  healedRows: number;
 }
 
 const refused = (code: RefusalCode, clock: Clock = EMPTY_CLOCK): ReplicaResult => ({ kind: "refused", code, clock });
@@ -83,6 +91,7 @@ export class Replica {
     refusals: 0,
     hintsStored: 0,
     hintsRefused: 0,
+    healedRows: 0,
   };
   readonly #options: ReplicaOptions;
   readonly #hybrid: HybridClock;
@@ -177,6 +186,8 @@ export class Replica {
         const state = this.#merge(op.row, op.state);
         return sameBytes(state, op.state) ? DONE : { kind: "state", state };
       }
+      case "heal":
+        return this.#heal(op);
       case "get":
         this.counts.reads++;
         return { kind: "state", state: this.#options.engine.get(op.row) };
@@ -282,9 +293,9 @@ export class Replica {
     const incoming = decodeState(incomingBytes);
     this.#hybrid.observe(incoming.clock.time, MAX_TIME_LEAD_MS);
     if (replacesAll(held, incoming) && !this.#isSuperseded(row.tenant, incoming.versions[0]!)) {
+      this.#rememberNew(row.tenant, held, incoming);
       engine.put(row, incomingBytes);
       usage?.changed(row, held, incoming);
-      this.#rememberNew(row.tenant, held, incoming);
       return incomingBytes;
     }
     const merged = mergeStates(held, incoming, (version) => this.#isSuperseded(row.tenant, version));
@@ -297,22 +308,43 @@ export class Replica {
     return bytes;
   }
 
+  #heal({ row, state }: HealOp): ReplicaResult {
+    const { engine, now, healAfterMs = 0 } = this.#options;
+    try {
+      engine.get(row);
+    } catch (error) {
+      if (!(error instanceof CorruptBlock)) throw error;
+      if (error.newestMs + healAfterMs > now()) return refused("corrupt");
+      const incoming = decodeState(state);
+      this.#hybrid.observe(incoming.clock.time, MAX_TIME_LEAD_MS);
+      this.#rememberNew(row.tenant, EMPTY_STATE, incoming);
+      engine.put(row, state);
+      this.counts.healedRows++;
+      return DONE;
+    }
+    this.#merge(row, state);
+    return DONE;
+  }
+
   /** A version that is remembered here but no longer alive here was superseded here, under another dot. */
   #isSuperseded(tenant: number, version: Version): boolean {
     return this.#recall(tenant, version.writeId) !== undefined;
   }
 
-  /** Records travel with states: of versions that are new here, and of unsettled writes that came along (spec KV-9). */
+  /**
+   * Records travel with states: of versions that are new here, and of unsettled writes that came along (spec KV-9). Looks
+   * everything up before it adds anything: a lookup may find an unreadable record, and then nothing may have been applied.
+   */
   #rememberNew(tenant: number, held: KeyState, merged: KeyState): void {
+    const unknown = merged.unsettled.filter(
+      (entry) =>
+        !held.unsettled.some((old) => sameBytes(old.writeId, entry.writeId)) && !this.#recall(tenant, entry.writeId),
+    );
     for (const version of merged.versions) {
       if (findVersion(held.versions, version.writeId)) continue;
       this.#remember(tenant, version.writeId, answerClock(merged, version));
     }
-    for (const entry of merged.unsettled) {
-      if (held.unsettled.some((old) => sameBytes(old.writeId, entry.writeId))) continue;
-      if (this.#recall(tenant, entry.writeId)) continue;
-      this.#remember(tenant, entry.writeId, { vector: [], dots: [entry.dot], time: 0 });
-    }
+    for (const entry of unknown) this.#remember(tenant, entry.writeId, { vector: [], dots: [entry.dot], time: 0 });
   }
 
   #recalled(row: RowKey, writeId: Uint8Array): ReplicaResult {

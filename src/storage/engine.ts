@@ -22,7 +22,7 @@ import { RowCache } from "./row-cache.ts";
 import { createProbe, FLAG_PURGEABLE, type Probe, writeKey } from "./row-format.ts";
 import { RunSet } from "./run-set.ts";
 import { scanPage } from "./scan.ts";
-import type { EngineState, ShouldDrop } from "./state.ts";
+import type { AtFailPoint, EngineState, ShouldDrop } from "./state.ts";
 import { asSync, type MissingSection, Table, TableReader } from "./table.ts";
 import {
   type BlobStore,
@@ -55,9 +55,14 @@ export interface EngineOptions {
   readonly onCorrupt?: (range: CorruptRange) => void;
   /** Resolves when all writes so far are durable. Only needed where nothing like the output gate holds blob writes back. */
   readonly durable?: () => Promise<void>;
+  /** Tests that kill the process; see fail-points.ts. */
+  readonly atFailPoint?: AtFailPoint | undefined;
 }
 
-/** Opens the store: reads the manifest, replays the log. The tables of migrations/storage.ts must exist. Throws CorruptLog. */
+/**
+ * Opens the store: reads the manifest, replays the log. The tables of migrations/storage.ts must exist.
+ * @throws CorruptLog, CorruptManifest
+ */
 export function openEngine(options: EngineOptions): RepairableEngine {
   return new LsmEngine(options);
 }
@@ -78,6 +83,7 @@ function createState(options: EngineOptions): EngineState {
     blobs,
     sync: asSync(blobs),
     durable: options.durable,
+    atFailPoint: options.atFailPoint,
     shouldDrop: options.shouldDrop,
     counters,
     log: new CommitLog(sql, kernels),
@@ -136,7 +142,10 @@ class LsmEngine implements RepairableEngine {
 
   prepare(rows: readonly RowKey[], records: readonly RecordKey[] = []): Promise<void> | undefined {
     if (this.#state.sync !== undefined) return undefined;
+    const { reader } = this.#state;
+    reader.retryCorrupt = true;
     const missing = this.#missing(rows, records);
+    reader.retryCorrupt = false;
     return missing.length === 0 ? undefined : this.#load(missing, rows, records);
   }
 
@@ -277,8 +286,20 @@ class LsmEngine implements RepairableEngine {
       if (table === undefined) continue;
       table.discarded.add(section);
       run.quarantined = false;
-      this.#maintenance.reconsider();
+      this.#maintenance.rewrite(run);
     }
+  }
+
+  corruptRanges(): readonly CorruptRange[] {
+    const ranges: CorruptRange[] = [];
+    for (const { runs } of [this.#state.rows, this.#state.records]) {
+      for (const { tables } of runs) {
+        for (const { reported, discarded } of tables) {
+          for (const [section, range] of reported) if (!discarded.has(section)) ranges.push(range);
+        }
+      }
+    }
+    return ranges;
   }
 
   async scan(options: ScanOptions): Promise<ScanPage> {
@@ -286,7 +307,9 @@ class LsmEngine implements RepairableEngine {
     for (let round = 0; ; round++) {
       const { runs } = this.#state.rows;
       try {
-        return await scanPage(this.#state, options, start);
+        const page = await scanPage(this.#state, options, start);
+        // What was passed over as unreadable may have been deleted while the page waited.
+        if (options.pastCorrupt !== true || this.#state.rows.runs === runs || round === MAX_READ_ROUNDS) return page;
       } catch (error) {
         // A compaction may have replaced and deleted tables while the page waited: begin it again with the tables of now.
         const replaced = error instanceof CorruptBlock && this.#state.rows.runs !== runs;
@@ -335,6 +358,7 @@ class LsmEngine implements RepairableEngine {
       compactionBytesReadTotal: counters.compactionBytesRead,
       compactionBytesWrittenTotal: counters.compactionBytesWritten,
       corruptBlocksTotal: counters.corruptBlocks,
+      corruptRanges: this.corruptRanges().length,
     };
   }
 }

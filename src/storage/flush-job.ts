@@ -9,7 +9,7 @@ import { rowBytes, rowTenant } from "./row-format.ts";
 import { Run, type RunSet } from "./run-set.ts";
 import type { EngineState } from "./state.ts";
 import { Table } from "./table.ts";
-import { TableWriter, type TableWriterOptions } from "./table-writer.ts";
+import { TableWriter } from "./table-writer.ts";
 
 /** Rows filed into buckets per slice (~50 ns each). */
 const FILED_ROWS_PER_SLICE = 20_000;
@@ -19,8 +19,9 @@ export type Job = AsyncGenerator<void, void, void>;
 
 export async function* flushJob(state: EngineState, memtable: Memtable): Job {
   const { minMs, maxMs, lastSeq: runOrder } = memtable;
-  const rows = new TableWriter(state, { kind: "row", runOrder, minMs, maxMs } satisfies TableWriterOptions);
-  const records = new TableWriter(state, { kind: "record", runOrder, minMs, maxMs });
+  const rows = new TableWriter(state, { job: "flush", kind: "row", runOrder, minMs, maxMs });
+  const records = new TableWriter(state, { job: "flush", kind: "record", runOrder, minMs, maxMs });
+  if (state.atFailPoint) await state.atFailPoint("flush.frozen");
   try {
     let order = memtable.ordered(FILED_ROWS_PER_SLICE);
     for (; order === undefined; order = memtable.ordered(FILED_ROWS_PER_SLICE)) yield;
@@ -40,6 +41,7 @@ export async function* flushJob(state: EngineState, memtable: Memtable): Job {
   state.kept.push(memtable);
   if (state.kept.length > state.limits.keptMemtables) state.kept.shift();
   state.counters.flushes++;
+  if (state.atFailPoint) await state.atFailPoint("flush.applied");
 }
 
 function addRun(runs: RunSet, writer: TableWriter): void {

@@ -7,6 +7,7 @@ import type { TableInfo } from "./table.ts";
 import { TableBuilder } from "./table-builder.ts";
 
 export interface TableWriterOptions {
+  readonly job: "flush" | "merge";
   readonly kind: "row" | "record";
   readonly runOrder: number;
   readonly minMs: number;
@@ -37,16 +38,19 @@ export class TableWriter {
   async writeTable(): Promise<number> {
     if (this.builder.rowCount === 0) return 0;
     const { bytes, cuts, ...built } = this.builder.finish();
+    const { job, ...place } = this.#options;
     const name = this.#state.manifest.beginBlob();
     this.#begun.push(name);
     if (this.#state.sync !== undefined) {
       this.#state.sync.putSync(name, bytes, cuts);
     } else {
       await this.#state.durable?.();
+      if (this.#state.atFailPoint) await this.#state.atFailPoint(`${job}.blobIntended`);
       await this.#state.blobs.put(name, bytes);
     }
+    if (this.#state.atFailPoint) await this.#state.atFailPoint(`${job}.blobWritten`);
     const position = this.#tables.length;
-    this.#tables.push({ ...built, ...this.#options, name, position, sizeBytes: bytes.length });
+    this.#tables.push({ ...built, ...place, name, position, sizeBytes: bytes.length });
     return bytes.length;
   }
 

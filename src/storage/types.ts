@@ -119,6 +119,8 @@ export interface EngineStats {
   readonly compactionBytesReadTotal: number;
   readonly compactionBytesWrittenTotal: number;
   readonly corruptBlocksTotal: number;
+  /** Unreadable stretches of rows and records that were found and not restored. */
+  readonly corruptRanges: number;
 }
 
 /** Thrown by a synchronous read whose block must be loaded first; `prepare` of the same keys loads it. */
@@ -131,6 +133,11 @@ export class CorruptLog extends Error {
   override readonly name = "CorruptLog";
 }
 
+/** Thrown when the list of tables does not match its checksum: what is stored is not known; rebuild the store from replicas. */
+export class CorruptManifest extends Error {
+  override readonly name = "CorruptManifest";
+}
+
 /** Rows whose stored copy is unreadable: [from, to) in row order, `to` undefined = to the table's last token (inclusive). */
 export interface CorruptRange {
   readonly blob: string;
@@ -140,11 +147,20 @@ export interface CorruptRange {
   readonly from: RowKey | undefined;
   readonly to: RowKey | undefined;
   readonly lastToken: Token;
+  /** Tenants that may have had rows in it; undefined = not known (the index is lost). */
+  readonly tenants: readonly number[] | undefined;
 }
 
 /** Thrown when a stored block fails its CRC32C: the value is unknown here, ask another replica; never a wrong value. */
 export class CorruptBlock extends Error {
   override readonly name = "CorruptBlock";
+  /** When the newest row of the unreadable table was committed. Ms. */
+  readonly newestMs: number;
+
+  constructor(message: string, newestMs: number) {
+    super(message);
+    this.newestMs = newestMs;
+  }
 }
 
 /**
@@ -180,9 +196,11 @@ export interface StorageEngine {
 
 /** An engine whose unreadable blocks can be given up once their rows have been restored from elsewhere. */
 export interface RepairableEngine extends StorageEngine {
+  /** What was found unreadable and not given up; the engine's `onCorrupt` told of each. */
+  corruptRanges(): readonly CorruptRange[];
   /**
-   * The rows of `range` have been put again from other replicas: reads of rows that were not put find nothing from now on instead
-   * of throwing, and maintenance may rewrite the run. Not durable: after a restart an unreadable block is reported again.
+   * The rows of `range` have been put again from other replicas and committed: reads of rows that were not put pass over the block
+   * instead of throwing, and maintenance rewrites the run without it. After a restart before that the block is reported again.
    */
   discardCorrupt(range: CorruptRange): void;
 }
@@ -197,6 +215,8 @@ export interface ScanOptions {
   readonly toTokenHi?: number;
   readonly limitRows: number;
   readonly limitBytes: number;
+  /** Passes over what cannot be read, instead of throwing CorruptBlock: only for finding out which rows are still readable. */
+  readonly pastCorrupt?: boolean;
 }
 
 export interface ScanPage {
