@@ -18,6 +18,9 @@ const GUARD_DEADLINE_MS = 1000;
 /** Close code of RFC 6455: policy violation. */
 const CLOSE_POLICY = 1008;
 
+/** Values of one session's operations that wait for a lease, which takes a call at most. */
+const MAX_WAITING_BYTES = 16 * 1024 * 1024;
+
 type Done = (answer: SessionAnswer) => void;
 type Submit = (caller: Caller, request: SessionRequest, done: Done) => void;
 
@@ -123,6 +126,7 @@ export class SessionDesk {
   /** Admits and starts; what comes while an earlier one waits for a lease waits behind it. */
   #inOrder() {
     let waiting: Promise<void> | undefined;
+    let waitingBytes = 0;
     return (
       rate: RateSubject | undefined,
       sent: SessionRequest,
@@ -138,6 +142,9 @@ export class SessionDesk {
         } catch (error) {
           return done(errorAnswer(sent.id, error));
         }
+      } else if (waitingBytes > MAX_WAITING_BYTES) {
+        const message = `requests of ${waitingBytes} bytes wait for a lease, the limit is ${MAX_WAITING_BYTES}`;
+        return done({ id: sent.id, kind: "error", code: "overloaded", message });
       } else if (rate) {
         waiting = waiting.then(() => this.#rates.admit(rate, 1, this.#options.waitUntil));
       }
@@ -146,7 +153,10 @@ export class SessionDesk {
         (error: unknown) => done(errorAnswer(sent.id, error)),
       );
       waiting = mine;
+      const bytes = sent.value?.length ?? 0;
+      waitingBytes += bytes;
       void mine.then(() => {
+        waitingBytes -= bytes;
         if (waiting === mine) waiting = undefined;
       });
     };

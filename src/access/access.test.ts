@@ -5,6 +5,7 @@ import { admittedKey, callerOf, sessionCaller } from "./judge.ts";
 import { firstNodes, maxReplicationFactor } from "./ring-start.ts";
 import { nextAlarmAt, retryDelayMs } from "./schedule.ts";
 import { scopeAllows } from "./scope.ts";
+import { grantOf, isTokenLive } from "./token-claims.ts";
 import type { ApiKeyRecord, TenantView } from "./types.ts";
 
 const secret = new Uint8Array(32).fill(7);
@@ -90,6 +91,28 @@ describe("judgement", () => {
       canWrite: false,
     });
     expect(callerOf(view, "admin").canWrite).toBe(true);
+  });
+
+  it("[AC-29] a used-up quota travels with the caller", () => {
+    const excess = { quota: "keys", used: 4, limit: 3 } as const;
+    expect(callerOf({ ...view, excess }, "admin").excess).toEqual(excess);
+    expect(callerOf({ ...view, excess: null }, "admin")).not.toHaveProperty("excess");
+  });
+
+  it("[AC-19] claims grant a tenant and the highest scope that both sides allow, or say what is missing", () => {
+    const rules = { tenantClaim: "t", scopeClaim: "s", scopePrefix: "", maxScope: "read-write" } as const;
+    expect(grantOf(rules, { t: "acme", s: "read-only admin" })).toEqual({ tenantId: "acme", scope: "read-write" });
+    expect(grantOf(rules, { t: "acme", s: ["read-only", 7] })).toEqual({ tenantId: "acme", scope: "read-only" });
+    expect(grantOf(rules, { t: "acme", s: "read-onlyx" })).toBe("scope");
+    expect(grantOf(rules, { s: "admin" })).toBe("tenant");
+    expect(grantOf({ ...rules, tenants: ["beta"] }, { t: "acme", s: "admin" })).toBe("tenant");
+  });
+
+  it("[AC-21] a token lives until it expires, and only if it was issued late enough", () => {
+    const token = { expiresAtMs: 100, issuedAtMs: 50 };
+    expect([isTokenLive(token, null, 99), isTokenLive(token, null, 100)]).toEqual([true, false]);
+    expect([isTokenLive(token, 50, 0), isTokenLive(token, 51, 0)]).toEqual([true, false]);
+    expect(isTokenLive({ ...token, issuedAtMs: null }, 1, 0)).toBe(false);
   });
 
   it("[AC-5] a session lives as long as its key", () => {

@@ -1,6 +1,7 @@
 // Rate limits over many gateways, in simulated time: what all of them admit together keeps the limit.
 import { describe, expect, it } from "vitest";
 import type { PublicError } from "../wire/error-codes.ts";
+import { MAX_LEASE_MEMBERS, MAX_RATE_POOLS } from "./limits.ts";
 import { RateAuthority } from "./rate-authority.ts";
 import { RateGate, type RateSubject } from "./rate-gate.ts";
 import { RatePool } from "./rate-pool.ts";
@@ -317,6 +318,47 @@ describe("a lease", () => {
     expect(authority.lease("m", { bucket: "", need: 40, more: 0, returned: 0 }, limit, 0).granted).toBe(40);
     authority.lease("m", { ...empty, returned: 1e9 }, limit, 0);
     expect(authority.lease("m", { bucket: "", need: 101, more: 0, returned: 0 }, limit, 0).granted).toBe(0);
+  });
+});
+
+describe("bounds", () => {
+  it("[AC-24] of a bucket without a limit everything is given, and a key that is gone leaves no bucket", () => {
+    const authority = new RateAuthority();
+    const limit = { requestsPerSecond: 1, burst: 5 };
+    const all = { bucket: "k", need: 5, more: 0, returned: 0 };
+    expect(authority.lease("m", all, limit, 0)).toEqual({ granted: 5, pauseMs: 0, share: 1 });
+    expect(authority.lease("m", all, limit, 0)).toMatchObject({ granted: 0, pauseMs: 5000 });
+    expect(authority.lease("m", { ...all, more: 7 }, null, 0)).toEqual({ granted: 12, pauseMs: 0, share: 1 });
+    expect(authority.lease("m", all, limit, 0).granted, "a limit set anew begins with its burst").toBe(5);
+    authority.forget("k");
+    expect(authority.lease("m", all, limit, 0).granted).toBe(5);
+  });
+
+  it("[AC-24] more gateways than a bucket remembers get what is left, never more than there is", () => {
+    const authority = new RateAuthority();
+    const limit = { requestsPerSecond: 1, burst: 2000 };
+    let given = 0;
+    for (let i = 0; i < MAX_LEASE_MEMBERS + 50; i++) {
+      given += authority.lease(`m${i}`, { bucket: "", need: 1, more: 9, returned: 0 }, limit, 0).granted;
+    }
+    expect(given).toBeLessThanOrEqual(2000);
+    expect(given).toBeGreaterThan(MAX_LEASE_MEMBERS);
+  });
+
+  it("[AC-24] a gateway of very many limited keys forgets pools, and the limit holds all the same", async () => {
+    const limit = { requestsPerSecond: 10, burst: 10 };
+    const w = world(1, limit);
+    const old = subject(w.gates[0]!, limit);
+    for (let tenant = 2; tenant < MAX_RATE_POOLS + 10; tenant++) {
+      w.gates[0]!.subjectOf({ tenant, tenantLimit: limit, keyId: null, keyLimit: null });
+    }
+    const young = subject(w.gates[0]!, limit);
+    expect(young.pools[0]).not.toBe(old.pools[0]);
+    for (const of of [old, young])
+      load(w, { gate: 0, perSecond: 50, fromMs: 0, untilMs: 10_000, of, random: randomFrom(7) });
+    await w.time.runUntil(11_000);
+    expect(sumIn(w, 0, 10_000)).toBeLessThanOrEqual(110);
+    expect(sumIn(w, 0, 10_000)).toBeGreaterThan(95);
   });
 });
 
