@@ -74,6 +74,8 @@ export class SqliteBlobStore implements SyncBlobStore {
     const joined = new Uint8Array(lengthBytes);
     let at = -skip;
     for (const row of pieces) {
+      // A damaged piece may be longer than it was; the CRC of what is read tells.
+      if (at >= lengthBytes) break;
       const piece = new Uint8Array(row.bytes);
       const from = Math.max(0, -at);
       joined.set(piece.subarray(from, Math.min(piece.length, lengthBytes - at)), at + from);
