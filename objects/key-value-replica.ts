@@ -8,6 +8,7 @@ import { STORAGE_MIGRATIONS } from "../migrations/storage.ts";
 import { parseSettings, type Settings } from "../src/cluster/settings.ts";
 import { sameBytes } from "../src/kv/key-state.ts";
 import { COUNTER_BLOCK } from "../src/kv/limits.ts";
+import { type Usage, UsageMeter } from "../src/kv/usage.ts";
 import type { KeyScan } from "../src/replication/healer.ts";
 import { HintDelivery } from "../src/replication/hint-delivery.ts";
 import { HintLog } from "../src/replication/hint-log.ts";
@@ -15,7 +16,7 @@ import { Replica } from "../src/replication/replica.ts";
 import { writeScanPage } from "../src/replication/scan-frames.ts";
 import { openEngine } from "../src/storage/engine.ts";
 import { createKernels } from "../src/storage/kernels.ts";
-import { SERVER_LIMITS } from "../src/storage/limits.ts";
+import { REMOTE_BLOCK_BYTES, SERVER_LIMITS } from "../src/storage/limits.ts";
 import { SqliteBlobStore } from "../src/storage/sqlite-blob-store.ts";
 import type { AtFailPoint } from "../src/storage/state.ts";
 import type { SqlStorage as EngineSql, Kernels, RepairableEngine } from "../src/storage/types.ts";
@@ -48,6 +49,8 @@ const NO_VALUE = new Uint8Array(0);
 const HEAL_AFTER_TIMEOUTS = 3;
 /** Longest a hint's target may take. Ms. */
 const PEER_TIMEOUT_MS = 5000;
+/** What tenants hold is written down this long after a change: a crash forgets what changed since. Ms. */
+const USAGE_FLUSH_MS = 1000;
 const PROBE_BYTES = new TextEncoder().encode("jade-db probe");
 
 interface Parts {
@@ -55,6 +58,7 @@ interface Parts {
   readonly replica: Replica;
   readonly hints: HintLog;
   readonly delivery: HintDelivery;
+  readonly usage: UsageMeter;
 }
 
 /** The object's storage as the engine sees it. */
@@ -74,6 +78,7 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
   #parts: Parts | undefined;
   #maintaining = false;
   #hintTimer: ReturnType<typeof setTimeout> | undefined;
+  #usageTimer: ReturnType<typeof setTimeout> | undefined;
   #alarmAtMs = 0;
 
   constructor(ctx: DurableObjectState, env: Env) {
@@ -117,6 +122,7 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
       objectName: this.#nodeId,
       limits: {
         ...SERVER_LIMITS,
+        blockBytes: sizes.blobStore === "sqlite" ? SERVER_LIMITS.blockBytes : REMOTE_BLOCK_BYTES,
         memtableBytes: sizes.memtableMiB * MIB,
         rowCacheBytes: Math.max(1, sizes.rowCacheMiB * MIB),
         blockCacheBytes: sizes.blockCacheMiB * MIB,
@@ -128,6 +134,11 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     });
     heal = this.#heal(engine);
     const hints = new HintLog({ sql, now: Date.now, ttlMs: keyValue.hintTtlSeconds * 1000, kernels });
+    const usage = new UsageMeter(
+      storage.sql.exec<{ tenant: number; storedBytes: number; keys: number }>(
+        "SELECT tenant, stored_bytes AS storedBytes, key_count AS keys FROM tenant_usage",
+      ),
+    );
     const actor = actorOf(nodeNumber, incarnation);
     const replica = new Replica({
       engine,
@@ -138,6 +149,7 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
       counterBlock: COUNTER_BLOCK,
       healAfterMs: HEAL_AFTER_TIMEOUTS * keyValue.replicaTimeoutMs,
       mayWait: this.#settings.storage.blobStore !== "sqlite",
+      usage,
     });
     const delivery = new HintDelivery({
       log: hints,
@@ -145,7 +157,7 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
       now: Date.now,
       atFailPoint: this.#atFailPoint,
     });
-    return { engine, replica, hints, delivery };
+    return { engine, replica, hints, delivery, usage };
   }
 
   /** The node's identity and counter reservation; a new storage gets a new incarnation. */
@@ -216,6 +228,8 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
       this.ctx.storage.sql.exec("INSERT OR IGNORE INTO erased_tenants VALUES (?)", tenant);
       this.#erased.add(tenant);
       engine.eraseTenant(tenant);
+      this.#opened.usage.forget(tenant);
+      this.ctx.storage.sql.exec("DELETE FROM tenant_usage WHERE tenant = ?", tenant);
     }
     hints.eraseTenant(tenant);
     this.#afterTurn();
@@ -224,7 +238,7 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
   }
 
   async probe(): Promise<void> {
-    this.ctx.storage.sql.exec("SELECT 1");
+    this.ctx.storage.sql.exec("SELECT node_number FROM replica_facts").one();
     const blobs = blobStoreOf(this.env, this.#settings, () => new SqliteBlobStore(sqlOf(this.ctx.storage)));
     const name = `probe-${this.#nodeId}-${crypto.randomUUID()}`;
     await blobs.put(name, PROBE_BYTES);
@@ -246,6 +260,17 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     });
   }
 
+  async tenantUsage(tenant: number): Promise<Usage> {
+    return this.#opened.usage.of(tenant);
+  }
+
+  #writeUsage(): void {
+    this.#usageTimer = undefined;
+    for (const { tenant, storedBytes, keys } of this.#opened.usage.takeChanged()) {
+      this.ctx.storage.sql.exec("INSERT OR REPLACE INTO tenant_usage VALUES (?, ?, ?)", tenant, storedBytes, keys);
+    }
+  }
+
   override async alarm(): Promise<void> {
     this.#alarmAtMs = 0;
     await this.#maintain();
@@ -263,6 +288,7 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
   #afterTurn(): void {
     const parts = this.#parts;
     if (!parts) return;
+    if (parts.usage.hasChanged) this.#usageTimer ??= setTimeout(() => this.#writeUsage(), USAGE_FLUSH_MS);
     if (parts.engine.maintenanceDue && !this.#maintaining) this.ctx.waitUntil(this.#maintain());
     const hintsAtMs = parts.delivery.nextAtMs();
     if (hintsAtMs !== undefined && this.#hintTimer === undefined) {

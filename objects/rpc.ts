@@ -1,6 +1,7 @@
 // The RPC surfaces of the object classes, as their callers see them. One place, so that gateway, cluster and objects agree.
 // Methods take and return plain data or bytes: a stub cannot travel between processes (DESIGN 1).
 
+import type { LeaseAsk, LeaseGrant } from "../src/access/rate-authority.ts";
 import type { Caller, DirectoryView, TenantView } from "../src/access/types.ts";
 import type { KeyScan } from "../src/replication/healer.ts";
 import type { ErrorCode } from "../src/wire/error-codes.ts";
@@ -45,6 +46,8 @@ export interface KeyValueReplicaRpc {
   /** Writes and reads back a probe in its SQLite and its blob store; throws with what fails. */
   probe(): Promise<void>;
   metrics(): Promise<Record<string, number>>;
+  /** What this node holds of a tenant: live keys and values. As of the last writes; after a crash up to a second's are missing. */
+  tenantUsage(tenant: number): Promise<{ readonly storedBytes: number; readonly keys: number }>;
 }
 
 /** `Directory`: one per deployment. Name: `system`. */
@@ -59,4 +62,6 @@ export interface TenantRpc {
   view(): Promise<TenantView>;
   /** The view when it is newer than `revision` (null = any); null = there is no such tenant. */
   viewSince(revision: number | null): Promise<TenantView | "unchanged" | null>;
+  /** Parts of the tenant's and its keys' token buckets for `member`, a gateway or Coordinator; one grant an ask, in order. */
+  lease(member: string, asks: readonly LeaseAsk[]): Promise<readonly LeaseGrant[]>;
 }

@@ -16,7 +16,7 @@ const RESTAMPED = 2;
 export interface Version {
   readonly writeId: Uint8Array;
   readonly dots: readonly Dot[];
-  /** Hybrid logical time of the first stamp kept: orders versions for last-write-wins. */
+  /** Hybrid logical time of its latest stamp: orders versions for last-write-wins. */
   readonly time: number;
   /** True when it was stamped by a retry: another stamp of the same write may exist elsewhere. */
   readonly restamped: boolean;

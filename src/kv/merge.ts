@@ -26,10 +26,12 @@ function isDeadIn(state: KeyState, held: Version | undefined, dot: Dot): boolean
 }
 
 function join(a: Version, b: Version): Version {
-  const [first] = a.time <= b.time ? [a, b] : [b, a];
-  return { ...first!, dots: unionDots(a.dots, b.dots), restamped: a.restamped || b.restamped };
+  // The later time: an acknowledged retry must not fall behind what it came after when its first stamp turns up (spec KV-25).
+  const later = a.time >= b.time ? a : b;
+  return { ...later, dots: unionDots(a.dots, b.dots), restamped: a.restamped || b.restamped };
 }
 
+/** All entries of both, one for each write: of two the one with the later carrier. */
 export function mergeUnsettled(a: readonly Unsettled[], b: readonly Unsettled[]): readonly Unsettled[] {
   if (b.length === 0) return a;
   if (a.length === 0) return b;
@@ -37,20 +39,45 @@ export function mergeUnsettled(a: readonly Unsettled[], b: readonly Unsettled[])
   for (const entry of b) {
     const at = merged.findIndex((held) => sameBytes(held.writeId, entry.writeId));
     if (at < 0) merged.push(entry);
-    else if (later(entry.carrier, merged[at]!.carrier)) merged[at] = entry;
+    else if (isLater(entry.carrier, merged[at]!.carrier)) merged[at] = entry;
   }
-  merged.sort((x, y) => compareBytes(x.writeId, y.writeId));
-  return merged.length <= MAX_UNSETTLED ? merged : merged.slice(0, MAX_UNSETTLED);
+  return bounded(merged);
 }
 
-function later(a: Dot, b: Dot): boolean {
+/** The youngest {@link MAX_UNSETTLED}: counters grow, and a hot key is stamped by one replica (spec KV-20). */
+function bounded(entries: Unsettled[]): readonly Unsettled[] {
+  const byId = (x: Unsettled, y: Unsettled): number => compareBytes(x.writeId, y.writeId);
+  if (entries.length <= MAX_UNSETTLED) return entries.sort(byId);
+  entries.sort((x, y) => y.dot.counter - x.dot.counter || y.dot.actor - x.dot.actor || byId(x, y));
+  return entries.slice(0, MAX_UNSETTLED).sort(byId);
+}
+
+function isLater(a: Dot, b: Dot): boolean {
   return a.actor > b.actor || (a.actor === b.actor && a.counter > b.counter);
+}
+
+/**
+ * As {@link mergeUnsettled}, without the entries that one side has dropped: it covers an entry's carrier and no longer has the entry,
+ * so the carrier was settled there (spec KV-24). Without this each side would give the other back what it has done away with.
+ */
+function joinUnsettled(a: KeyState, b: KeyState): readonly Unsettled[] {
+  if (a.unsettled.length === 0 && b.unsettled.length === 0) return a.unsettled;
+  const kept = (mine: KeyState, other: KeyState): readonly Unsettled[] =>
+    mine.unsettled.filter((entry) => {
+      const same = other.unsettled.find((held) => sameBytes(held.writeId, entry.writeId));
+      if (!same) return !covers(other.clock, entry.carrier);
+      // The other side has moved the entry on to a carrier that this side does not know.
+      return (
+        sameDot(same.carrier, entry.carrier) || !covers(other.clock, entry.carrier) || covers(mine.clock, same.carrier)
+      );
+    });
+  return mergeUnsettled(kept(a, b), kept(b, a));
 }
 
 /** `local` is the side that answers `isSuperseded`; without the question the order does not matter. */
 export function mergeStates(local: KeyState, incoming: KeyState, isSuperseded: IsSuperseded = NEVER): KeyState {
   let clock = joinClocks(local.clock, incoming.clock);
-  const unsettled = mergeUnsettled(local.unsettled, incoming.unsettled);
+  const unsettled = joinUnsettled(local, incoming);
   const versions: Version[] = [];
   for (const mine of local.versions) {
     const theirs = findVersion(incoming.versions, mine.writeId);
@@ -69,12 +96,20 @@ export function mergeStates(local: KeyState, incoming: KeyState, isSuperseded: I
     }
   }
   versions.sort(byTimeThenId);
-  return { clock, unsettled, versions: unsettled.length === 0 ? versions : withoutSuperseded(versions, unsettled) };
+  return { clock, unsettled, versions: withoutSuperseded(versions, local.unsettled, incoming.unsettled) };
 }
 
 /** An unsettled entry says that its write was superseded under one dot; the write's other dots may still be alive elsewhere (KV-8). */
-function withoutSuperseded(versions: readonly Version[], unsettled: readonly Unsettled[]): readonly Version[] {
-  return versions.filter((version) => !unsettled.some((entry) => sameBytes(entry.writeId, version.writeId)));
+function withoutSuperseded(
+  versions: readonly Version[],
+  ...lists: readonly (readonly Unsettled[])[]
+): readonly Version[] {
+  if (lists.every((list) => list.length === 0)) return versions;
+  return versions.filter((version) => !lists.some((list) => hasEntry(list, version.writeId)));
+}
+
+function hasEntry(entries: readonly Unsettled[], writeId: Uint8Array): boolean {
+  return entries.some((entry) => sameBytes(entry.writeId, writeId));
 }
 
 /**
@@ -83,9 +118,11 @@ function withoutSuperseded(versions: readonly Version[], unsettled: readonly Uns
  */
 export function replacesAll(local: KeyState, incoming: KeyState): boolean {
   const [version] = incoming.versions;
-  if (incoming.versions.length !== 1 || version === undefined || local.unsettled.length > 0) return false;
+  if (incoming.versions.length !== 1 || version === undefined) return false;
   if (incoming.clock.time < local.clock.time || !includes(incoming.clock, local.clock)) return false;
-  if (findVersion(local.versions, version.writeId)) return false;
+  if (findVersion(local.versions, version.writeId) || hasEntry(local.unsettled, version.writeId)) return false;
+  // Entries of the local side are gone or moved on there: `incoming` covers their carriers. New ones are new where their carrier is.
+  for (const entry of incoming.unsettled) if (covers(local.clock, entry.carrier)) return false;
   for (const dot of version.dots) if (covers(local.clock, dot)) return false;
   return true;
 }

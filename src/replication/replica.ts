@@ -16,6 +16,7 @@ import {
 import { MAX_SETTLED_REMEMBERED, MAX_STATE_BYTES, MAX_TIME_LEAD_MS } from "../kv/limits.ts";
 import { findVersion, mergeStates, replacesAll } from "../kv/merge.ts";
 import { answerClock, stampWrite } from "../kv/stamp.ts";
+import type { UsageMeter } from "../kv/usage.ts";
 import { CorruptBlock, type RowKey, type StorageEngine } from "../storage/types.ts";
 import { type ByteReader, ByteWriter, MalformedBytes } from "../wire/bytes.ts";
 import { byActorThenCounter, type Clock, EMPTY_CLOCK, MalformedClock } from "../wire/clock.ts";
@@ -31,7 +32,7 @@ import {
   writeResult,
 } from "./frames.ts";
 import { HybridClock } from "./hybrid-clock.ts";
-import { MAX_ANSWER_BYTES, RESTAMP_SUPERSEDES_OLDER_MS } from "./limits.ts";
+import { CLOCK_STEP_JUMP_MS, MAX_ANSWER_BYTES, RESTAMP_SUPERSEDES_OLDER_MS } from "./limits.ts";
 import { decodeAnswer, decodeVote, encodeAnswer, encodeVote, voteIdOf } from "./records.ts";
 import { whenResident } from "./residency.ts";
 
@@ -62,6 +63,8 @@ export interface ReplicaOptions {
   readonly healAfterMs?: number;
   /** True when the engine's blobs are not readable within a turn (R2, disk). */
   readonly mayWait?: boolean;
+  /** Told of every change of what is held, within its turn. */
+  readonly usage?: UsageMeter;
 }
 
 export interface ReplicaCounts {
@@ -98,8 +101,12 @@ export class Replica {
   readonly #out = new ByteWriter(8192);
   #counter: number;
   #answerBytes = 0;
-  /** Of the frame being applied. */
+  /** Of the frame being applied: its deadline, and whether that has passed. */
   #deadlineMs = 0;
+  #isExpired = false;
+  /** See {@link #deadlineClock}. */
+  #lastMs = 0;
+  #shiftMs = 0;
 
   constructor(options: ReplicaOptions) {
     this.#options = options;
@@ -128,12 +135,25 @@ export class Replica {
       if (op.kind === "deadline") this.#deadlineMs = op.atMs;
     }
     this.#answerBytes = 0;
+    const nowMs = this.#deadlineClock();
+    this.#isExpired = nowMs > this.#deadlineMs;
     const results = ops.map((op) => this.#applyOne(op));
     this.#options.engine.commit();
     out.varint(this.#counter);
-    out.varint(this.#options.now());
+    out.varint(nowMs);
     for (const result of results) writeResult(out, result);
     return out.take();
+  }
+
+  /**
+   * The time that deadlines are given in. Where the replica's clock has stepped back since the last frame, this jumps ahead of all
+   * deadlines given before: the stamps that were under way are refused, not applied late (spec RP-36).
+   */
+  #deadlineClock(): number {
+    const now = this.#options.now();
+    if (now < this.#lastMs) this.#shiftMs += this.#lastMs - now + CLOCK_STEP_JUMP_MS;
+    this.#lastMs = now;
+    return now + this.#shiftMs;
   }
 
   #applyOne(op: ReplicaOp): ReplicaResult {
@@ -195,12 +215,13 @@ export class Replica {
   }
 
   #stamp(op: StampOp): ReplicaResult {
-    if (this.#options.now() > this.#deadlineMs) return refused("expired");
-    if (this.#options.engine.overloaded) return refused("overloaded");
+    if (this.#isExpired) return refused("expired");
     const held = this.#held(op.row);
     // First attempts too: a frame that was delayed or repeated may arrive after the write was stamped here or superseded.
     const first = this.#recall(op.row.tenant, op.writeId);
     if (first) return this.#repeat(held, first);
+    // Only now: "overloaded" says that nothing was written.
+    if (this.#options.engine.overloaded) return refused("overloaded");
     const timeLimit = this.#hybrid.physical(MAX_TIME_LEAD_MS);
     if (op.clock && op.clock.time > timeLimit) return refused("clockAhead", held.clock);
     const time = this.#hybrid.next(Math.max(held.clock.time, op.clock?.time ?? 0));
@@ -227,6 +248,7 @@ export class Replica {
     const bytes = this.#state.view();
     if (bytes.length > MAX_STATE_BYTES && state.versions.length > 1) return refused("stateTooLarge", held.clock);
     this.#options.engine.put(op.row, bytes);
+    this.#options.usage?.changed(op.row, held, state);
     this.#remember(op.row.tenant, op.writeId, answer);
     this.counts.stamps++;
     return {
@@ -264,7 +286,7 @@ export class Replica {
   /** Returns the state that is held afterwards. */
   #merge(row: RowKey, incomingBytes: Uint8Array): Uint8Array {
     this.counts.merges++;
-    const { engine } = this.#options;
+    const { engine, usage } = this.#options;
     const heldBytes = engine.get(row);
     if (heldBytes && sameBytes(heldBytes, incomingBytes)) return heldBytes;
     const held = heldBytes ? decodeState(heldBytes) : EMPTY_STATE;
@@ -273,12 +295,16 @@ export class Replica {
     if (replacesAll(held, incoming) && !this.#isSuperseded(row.tenant, incoming.versions[0]!)) {
       this.#rememberNew(row.tenant, held, incoming);
       engine.put(row, incomingBytes);
+      usage?.changed(row, held, incoming);
       return incomingBytes;
     }
     const merged = mergeStates(held, incoming, (version) => this.#isSuperseded(row.tenant, version));
     this.#rememberNew(row.tenant, held, merged);
     const bytes = encodeState(merged);
-    if (!heldBytes || !sameBytes(bytes, heldBytes)) engine.put(row, bytes);
+    if (!heldBytes || !sameBytes(bytes, heldBytes)) {
+      engine.put(row, bytes);
+      usage?.changed(row, held, merged);
+    }
     return bytes;
   }
 

@@ -50,6 +50,8 @@ export class WriteCall {
   readonly #writeId: Uint8Array;
   /** Replicas that were asked to stamp and did not answer: they may hold the write. */
   readonly #uncertain = new Set<string>();
+  /** An attempt before this one may have been applied. Of a client's own id only the vote says that this is the first. */
+  #mayBeRepeated: boolean;
   /** Those of them that said their copy is unreadable: they stamped nothing. */
   readonly #unreadable = new Set<string>();
   #answered = false;
@@ -59,6 +61,7 @@ export class WriteCall {
     this.#context = context;
     this.#options = options;
     this.#writeId = options.request.writeId!;
+    this.#mayBeRepeated = options.request.isRetry === true || options.request.bodyHash !== undefined;
   }
 
   start(): void {
@@ -100,8 +103,9 @@ export class WriteCall {
           decided = true;
           // A stamp follows a majority's vote: where a majority hears of the write for the first time, nobody has stamped it. But an
           // id that the house made (`isRetry`) was first sent without a vote.
-          if (fresh >= needed && !request.isRetry) this.#stampFirst();
-          else this.#recall();
+          if (fresh < needed || request.isRetry) return this.#recall();
+          this.#mayBeRepeated = false;
+          this.#stampFirst();
         } else if (same + open < needed) {
           decided = true;
           if (other > 0)
@@ -259,9 +263,9 @@ export class WriteCall {
   }
 
   #unavailable(reachableCount: number): void {
-    const { needed, request } = this.#options;
+    const { needed } = this.#options;
     // What is true of this attempt is not known of the one before.
-    if (request.isRetry) return this.#unknown();
+    if (this.#mayBeRepeated) return this.#unknown();
     this.#fail(
       "quorumUnavailable",
       `${reachableCount} replicas can be reached, ${needed} are needed; nothing was written`,
@@ -279,7 +283,8 @@ export class WriteCall {
     );
   }
 
-  #unknown(): void {
+  /** `refusal`: why this attempt was not applied, where that is known. */
+  #unknown(refusal?: { readonly code: RefusalCode; readonly vectorClock: unknown }): void {
     if (this.#answered) return;
     const { needed } = this.#options;
     const acknowledged = this.#acknowledged;
@@ -287,14 +292,15 @@ export class WriteCall {
     this.#fail(
       "unknownOutcome",
       `${acknowledged} of ${needed} needed replicas acknowledged in time: the write may have been applied. Retry it with its write id`,
-      { writeId: hex(this.#writeId), acknowledged, needed, mayHaveBeenApplied: true },
+      { writeId: hex(this.#writeId), acknowledged, needed, mayHaveBeenApplied: true, ...(refusal && { refusal }) },
     );
   }
 
   #refuse(code: RefusalCode, clock: Clock): void {
-    // Another replica may have stamped the write before this one refused it.
-    if (this.#uncertain.size > 0 && code !== "tenantErased") return this.#unknown();
     const details = { vectorClock: clockToMap(clock) };
+    // Another replica may have stamped the write before this one refused it, now or in an earlier attempt.
+    if ((this.#uncertain.size > 0 || this.#mayBeRepeated) && code !== "tenantErased")
+      return this.#unknown({ code, ...details });
     switch (code) {
       case "tooManySiblings":
         return this.#fail(

@@ -104,6 +104,7 @@ function createState(options: EngineOptions): EngineState {
     },
     active: new Memtable(),
     frozen: [],
+    kept: [],
     freezeRequested: false,
   };
 }
@@ -171,14 +172,13 @@ class LsmEngine implements RepairableEngine {
   }
 
   #inMemory({ tenant, key }: RowKey): Uint8Array | undefined {
-    const { active, frozen, rowCache, rows } = this.#state;
-    const newest = active.get(tenant, key);
-    if (newest !== undefined) return newest;
-    for (let i = frozen.length - 1; i >= 0; i--) {
-      const value = frozen[i]!.get(tenant, key);
-      if (value !== undefined) return value;
-    }
-    return rows.runs.length === 0 ? undefined : rowCache.get(tenant, key);
+    const { active, frozen, kept, rowCache, rows } = this.#state;
+    const newest = active.get(tenant, key) ?? newestOf(frozen, tenant, key);
+    if (newest !== undefined || rows.runs.length === 0) return newest;
+    const flushed = newestOf(kept, tenant, key);
+    if (flushed === undefined) return rowCache.get(tenant, key);
+    rowCache.hits++;
+    return flushed;
   }
 
   get(row: RowKey): Uint8Array | undefined {
@@ -263,14 +263,14 @@ class LsmEngine implements RepairableEngine {
   }
 
   eraseTenant(tenant: number): void {
-    const { erased, manifest, active, frozen, rowCache } = this.#state;
+    const { erased, manifest, active, frozen, kept, rowCache } = this.#state;
     assertTenant(tenant);
     if (erased.all.has(tenant)) return;
     manifest.setErased(tenant, false);
     erased.all.add(tenant);
     erased.pending.add(tenant);
     active.erase(tenant);
-    for (const memtable of frozen) memtable.erase(tenant);
+    for (const memtable of [...frozen, ...kept]) memtable.erase(tenant);
     rowCache.removeTenant(tenant);
     this.#maintenance.erase();
   }
@@ -332,7 +332,7 @@ class LsmEngine implements RepairableEngine {
   }
 
   stats(): EngineStats {
-    const { active, frozen, log, rows, records, reader, rowCache, counters } = this.#state;
+    const { active, frozen, kept, log, rows, records, reader, rowCache, counters } = this.#state;
     const memtables = [active, ...frozen];
     return {
       memtableBytes: memtables.reduce((sum, memtable) => sum + memtable.arena.bytes, 0),
@@ -344,7 +344,7 @@ class LsmEngine implements RepairableEngine {
       recordSegmentCount: records.tableCount,
       recordSegmentBytes: records.sizeBytes,
       blockCacheBytes: reader.blockCache.bytes,
-      rowCacheBytes: rowCache.bytes,
+      rowCacheBytes: kept.reduce((sum, memtable) => sum + memtable.arena.bytes, rowCache.bytes),
       blockCacheHitsTotal: counters.blockCacheHits,
       blockCacheMissesTotal: counters.blockCacheMisses,
       rowCacheHitsTotal: rowCache.hits,
@@ -353,6 +353,7 @@ class LsmEngine implements RepairableEngine {
       commitsTotal: counters.commits,
       commitBytesTotal: counters.commitBytes,
       flushesTotal: counters.flushes,
+      flushBytesTotal: counters.flushBytes,
       compactionsTotal: counters.compactions,
       compactionBytesReadTotal: counters.compactionBytesRead,
       compactionBytesWrittenTotal: counters.compactionBytesWritten,
@@ -360,6 +361,14 @@ class LsmEngine implements RepairableEngine {
       corruptRanges: this.corruptRanges().length,
     };
   }
+}
+
+function newestOf(memtables: readonly Memtable[], tenant: number, key: string): Uint8Array | undefined {
+  for (let i = memtables.length - 1; i >= 0; i--) {
+    const value = memtables[i]!.get(tenant, key);
+    if (value !== undefined) return value;
+  }
+  return undefined;
 }
 
 function assertTenant(tenant: number): void {

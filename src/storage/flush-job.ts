@@ -38,6 +38,8 @@ export async function* flushJob(state: EngineState, memtable: Memtable): Job {
   addRun(state.rows, rows);
   addRun(state.records, records);
   state.frozen.splice(state.frozen.indexOf(memtable), 1);
+  state.kept.push(memtable);
+  if (state.kept.length > state.limits.keptMemtables) state.kept.shift();
   state.counters.flushes++;
   if (state.atFailPoint) await state.atFailPoint("flush.applied");
 }
@@ -66,7 +68,7 @@ async function* writeOrdered(state: EngineState, memtable: Memtable, options: Or
       sliceBytes += rowBytes(buffer, offset) + ROW_COST_BYTES;
       if (writer.full) {
         yield;
-        await writer.writeTable();
+        state.counters.flushBytes += await writer.writeTable();
         sliceBytes = state.limits.sliceBytes;
       }
       if (sliceBytes >= state.limits.sliceBytes) {
@@ -75,7 +77,9 @@ async function* writeOrdered(state: EngineState, memtable: Memtable, options: Or
       }
     }
   }
-  if ((await writer.writeTable()) > 0) yield;
+  const lastBytes = await writer.writeTable();
+  state.counters.flushBytes += lastBytes;
+  if (lastBytes > 0) yield;
 }
 
 async function* orderRecords(memtable: Memtable): AsyncGenerator<void, BucketOrder, void> {

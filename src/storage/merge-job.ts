@@ -155,6 +155,7 @@ class Merge {
     const token = { hi: rowHi(block!, offset), lo: rowLo(block!, offset) };
     if (!this.#state.shouldDrop!({ token, tenant, key }, rowValue(block!, offset))) return "keep";
     this.#state.rowCache.remove(tenant, key);
+    for (const memtable of this.#state.kept) memtable.forget(tenant, key);
     return "drop";
   }
 }

@@ -45,6 +45,8 @@ export interface EngineState {
   active: Memtable;
   /** Oldest first. */
   readonly frozen: Memtable[];
+  /** Flushed, and kept for reads: a copy of what the newest tables hold. Oldest first. */
+  readonly kept: Memtable[];
   /** The next commit freezes the memtable, however small (an erasure waits for its log rows to go). */
   freezeRequested: boolean;
 }

@@ -24,7 +24,8 @@ export interface RecordKey {
 
 /** Where immutable pieces of tables live. Names are never reused (DESIGN 4), so a late write of an old owner harms nothing. */
 export interface BlobStore {
-  put(name: string, bytes: Uint8Array): Promise<void>;
+  /** `cuts`: offsets, ascending, at which reads will begin and end; a store of rows cuts there, others need not care. */
+  put(name: string, bytes: Uint8Array, cuts?: readonly number[]): Promise<void>;
   /** Exactly `lengthBytes` bytes from `offset`, or undefined where the blob is missing or shorter. */
   get(name: string, offset: number, lengthBytes: number): Promise<Uint8Array | undefined>;
   size(name: string): Promise<number | undefined>;
@@ -33,7 +34,7 @@ export interface BlobStore {
 
 /** A blob store that can answer in the same turn (SQLite rows): saves the `prepare` round trip. */
 export interface SyncBlobStore extends BlobStore {
-  putSync(name: string, bytes: Uint8Array): void;
+  putSync(name: string, bytes: Uint8Array, cuts?: readonly number[]): void;
   getSync(name: string, offset: number, lengthBytes: number): Uint8Array | undefined;
   deleteSync(name: string): void;
 }
@@ -113,6 +114,7 @@ export interface EngineStats {
   readonly commitsTotal: number;
   readonly commitBytesTotal: number;
   readonly flushesTotal: number;
+  readonly flushBytesTotal: number;
   readonly compactionsTotal: number;
   readonly compactionBytesReadTotal: number;
   readonly compactionBytesWrittenTotal: number;

@@ -67,6 +67,7 @@ const REPLICA: Readonly<Record<string, MetricInfo>> = {
   jade_storage_commits_total: counter("Group commits."),
   jade_storage_commit_bytes_total: counter("Bytes committed to the log."),
   jade_storage_flushes_total: counter("Memtables written as tables."),
+  jade_storage_flush_bytes_total: counter("Bytes of tables written by flushes."),
   jade_storage_compactions_total: counter("Merges of tables finished."),
   jade_storage_compaction_bytes_read_total: counter("Bytes read by merges."),
   jade_storage_compaction_bytes_written_total: counter("Bytes written by merges."),
@@ -83,6 +84,13 @@ export const METRICS: Readonly<Record<string, MetricInfo>> = {
   jade_auth_cache_hits_total: counter("Requests authenticated from the gateway's memory."),
   jade_auth_cache_misses_total: counter("Requests for which a key was hashed or a tenant was asked for."),
   jade_auth_stale_total: counter("Requests authenticated from an old view because the tenant's owner was away."),
+  jade_auth_tokens_refused_total: counter("Signed tokens refused, by reason."),
+  jade_rate_limited_total: counter(
+    "Requests and session operations refused because a tenant's or a key's rate was used up.",
+  ),
+  jade_requests_refused_total: counter(
+    "Requests and sessions refused because a bound of the server was reached, by bound.",
+  ),
   jade_directory_tenants: gauge("Tenants by state."),
   jade_directory_nodes: gauge("Storage nodes by state."),
   jade_directory_commits_total: counter("Group commits of the Directory."),

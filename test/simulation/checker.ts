@@ -1,130 +1,98 @@
-// The judge of a simulated run. Every rule is a function over the history and the final states; it returns sentences that say
-// what is wrong. Rules of: no acknowledged write lost (RP-1), none back (RP-6, RP-7), monotonic reads (RP-5), honest answers (KV-2).
+// The judge of a simulated run. Rules of: no acknowledged write lost (RP-1, RP-10), none back (RP-6, RP-7), monotonic reads (RP-5), honest
+// answers (KV-2, RP-35). Each read and answer is judged when it comes; `checkFinal` looks at what is left at the end. All return
+// sentences that say what is wrong.
+import type { ConflictPolicy } from "../../src/access/types.ts";
 import { covers, includes } from "../../src/kv/clock.ts";
-import { decodeState } from "../../src/kv/key-state.ts";
 import { hex } from "../../src/replication/hex.ts";
+import type { Clock } from "../../src/wire/clock.ts";
 import type { History, ReadInfo, WriteInfo } from "./history.ts";
 
-/** True when a chain of superseding writes leads from `id` to one of `ends`. */
-class Succession {
-  readonly #by = new Map<string, Set<string>>();
-
-  constructor(writes: Iterable<WriteInfo>) {
-    for (const write of writes) {
-      for (const old of write.supersedes) {
-        const by = this.#by.get(old) ?? new Set();
-        by.add(write.id);
-        this.#by.set(old, by);
-      }
-    }
+/** True when a chain of superseding writes leads from `write` to one that `isEnd`: walked backwards, from the ends. */
+function leads(write: WriteInfo, ends: readonly WriteInfo[]): boolean {
+  const seen = new Set(ends);
+  // A set that grows while it is walked.
+  for (const end of seen) {
+    if (end === write) return true;
+    for (const old of end.supersedes) seen.add(old);
   }
-
-  leads(id: string, isEnd: (id: string) => boolean): boolean {
-    const seen = new Set([id]);
-    const open = [id];
-    for (let next = open.pop(); next !== undefined; next = open.pop()) {
-      if (isEnd(next)) return true;
-      for (const by of this.#by.get(next) ?? []) {
-        if (!seen.has(by)) open.push(by);
-        seen.add(by);
-      }
-    }
-    return false;
-  }
+  return false;
 }
 
-const isStrong = (read: ReadInfo): boolean => read.level !== "one";
+const coversWrite = (clock: Clock, write: WriteInfo): boolean => write.dots.some((dot) => covers(clock, dot));
+const isAcknowledged = (write: WriteInfo): boolean => write.acknowledgedAt !== Number.POSITIVE_INFINITY;
 
-function firstAcknowledged(write: WriteInfo): number {
-  return Math.min(...write.acknowledged.map((ack) => ack.endStep));
-}
-
-function checkFinal(history: History, succession: Succession, finals: ReadonlyMap<string, Uint8Array>): string[] {
+export function checkFinal(history: History, finals: ReadonlyMap<string, Uint8Array>): string[] {
   const problems: string[] = [];
-  for (const write of history.writes.values()) {
-    if (write.acknowledged.length === 0) continue;
-    const bytes = finals.get(write.key);
+  for (const [key, writes] of history.byKey) {
+    const acknowledged = writes.filter(isAcknowledged);
+    const bytes = finals.get(key);
     if (!bytes) {
-      problems.push(`${write.id} was acknowledged, and no replica holds its key ${write.key}`);
+      if (acknowledged.length > 0)
+        problems.push(`${acknowledged[0]!.name} was acknowledged, and no replica holds its key ${key}`);
       continue;
     }
-    const state = decodeState(bytes);
-    const alive = new Set(state.versions.map((version) => hex(version.writeId)));
-    if (!write.dots.some((dot) => covers(state.clock, dot)))
-      problems.push(`${write.id} of ${write.key} was acknowledged, and the final clock does not cover it`);
-    if (!succession.leads(write.id, (id) => alive.has(id)))
-      problems.push(`${write.id} of ${write.key} was acknowledged and is gone; nothing that is there superseded it`);
+    const state = history.decode(bytes);
+    const alive = state.versions.map((version) => history.writes.get(hex(version.writeId))!);
+    for (const write of acknowledged) {
+      if (!coversWrite(state.clock, write))
+        problems.push(`${write.name} of ${key} was acknowledged, and the final clock does not cover it`);
+      if (!leads(write, alive))
+        problems.push(`${write.name} of ${key} was acknowledged and is gone; nothing that is there superseded it`);
+    }
   }
-  return problems;
-}
-
-function checkRead(history: History, succession: Succession, read: ReadInfo): string[] {
-  const problems: string[] = [];
-  const shown = new Set(read.shown);
-  if (shown.size !== read.shown.length) problems.push(`a read of ${read.key} shows one write twice: ${read.shown}`);
   for (const write of history.writes.values()) {
-    if (write.key !== read.key || write.acknowledged.length === 0) continue;
-    if (firstAcknowledged(write) >= read.startStep) continue;
-    if (!write.dots.some((dot) => covers(read.clock, dot)))
-      problems.push(
-        `${write.id} of ${write.key} was acknowledged before step ${read.startStep}, and a later read misses it`,
-      );
-    const isEnd = (id: string): boolean =>
-      shown.has(id) || (read.hasTombstone && history.writes.get(id)?.isDelete === true);
-    if (!succession.leads(write.id, isEnd))
-      problems.push(
-        `${write.id} of ${write.key} is hidden from the read begun at step ${read.startStep} by nothing shown`,
-      );
-    for (const old of write.buries) {
-      const buried = history.writes.get(old)!;
-      if (shown.has(old) && buried.strict && !history.isExposed(old))
-        problems.push(
-          `${old} of ${read.key} was superseded by ${write.id} and is back in the read begun at step ${read.startStep}`,
-        );
-    }
+    if (write.inDoubt === 0 && !write.isRepeated && write.answers.length === 0 && write.dots.length > 0)
+      problems.push(`every attempt of ${write.name} was told that nothing was written, and it was stamped`);
   }
   return problems;
 }
 
-function checkMonotonic(reads: readonly ReadInfo[]): string[] {
+/**
+ * Judges a read at `quorum` or `all`, when it is answered. Under `jsonMerge` a live version hides the deletes beside it; under
+ * `lastWriteWins` what is shown hides all that is older.
+ */
+export function checkRead(history: History, read: ReadInfo, policy: ConflictPolicy): string[] {
   const problems: string[] = [];
-  for (const late of reads) {
-    for (const early of reads) {
-      if (early.key !== late.key || early.endStep >= late.startStep || includes(late.clock, early.clock)) continue;
-      problems.push(
-        `the read of ${late.key} begun at step ${late.startStep} is older than the one ended at ${early.endStep}`,
-      );
+  const { shown, clock, startStep } = read;
+  const at = `the read of ${read.key} begun at step ${startStep}`;
+  if (new Set(shown).size !== shown.length)
+    problems.push(`${at} shows one write twice: ${shown.map(({ name }) => name)}`);
+  const writes = history.byKey.get(read.key) ?? [];
+  const deletes = read.hasTombstone || policy === "jsonMerge" ? writes.filter((write) => write.isDelete) : [];
+  let ends = shown.concat(deletes);
+  // What may live beside the newest, unseen.
+  const newest = Math.max(0, ...ends.map((write) => write.maxTime));
+  if (policy === "lastWriteWins") ends = ends.concat(writes.filter((write) => olderThan(write, newest)));
+  for (const write of writes) {
+    if (write.acknowledgedAt >= startStep) continue;
+    if (!coversWrite(clock, write)) problems.push(`${write.name} was acknowledged, and ${at} misses it`);
+    if (!leads(write, ends)) problems.push(`${write.name} is hidden from ${at} by nothing shown`);
+    for (const old of write.buries) {
+      if (shown.includes(old) && old.strict && !history.isExposed(old))
+        problems.push(`${old.name} was superseded by ${write.name} and is back in ${at}`);
     }
   }
+  for (const early of history.reads) {
+    if (early.key === read.key && early.endStep < startStep && !includes(clock, early.clock))
+      problems.push(`${at} is older than the one ended at ${early.endStep}`);
+  }
   return problems;
+}
+
+/** May the write be ordered before this time? Once acknowledged, not before the stamp that was (KV-25). */
+function olderThan(write: WriteInfo, time: number): boolean {
+  return Math.max(write.minTime, write.acknowledgedTime) <= time;
 }
 
 /** An answer's clock must not name a write that neither the writer knew nor the write superseded (KV-2). */
-function checkAnswers(history: History, succession: Succession): string[] {
+export function checkAnswer(history: History, write: WriteInfo, clock: Clock): string[] {
   const problems: string[] = [];
-  for (const write of history.writes.values()) {
-    for (const clock of write.answers) {
-      if (!write.dots.some((dot) => covers(clock, dot)))
-        problems.push(`${write.id} was answered with a clock that does not cover it`);
-      for (const other of history.writes.values()) {
-        if (other.key !== write.key || other.id === write.id || !other.dots.some((dot) => covers(clock, dot))) continue;
-        if (write.clock && other.dots.some((dot) => covers(write.clock!, dot))) continue;
-        if (!succession.leads(other.id, (id) => id === write.id))
-          problems.push(`the answer to ${write.id} covers ${other.id}, which it did not supersede`);
-      }
-    }
+  if (!coversWrite(clock, write)) problems.push(`${write.name} was answered with a clock that does not cover it`);
+  for (const other of history.byKey.get(write.key) ?? []) {
+    if (other === write || !coversWrite(clock, other)) continue;
+    if (write.clock && coversWrite(write.clock, other)) continue;
+    if (!leads(other, [write]))
+      problems.push(`the answer to ${write.name} covers ${other.name}, which it did not supersede`);
   }
   return problems;
-}
-
-export function check(history: History, finals: ReadonlyMap<string, Uint8Array>): string[] {
-  const succession = new Succession(history.writes.values());
-  const reads = history.reads.filter(isStrong);
-  return [
-    ...history.problems,
-    ...checkFinal(history, succession, finals),
-    ...reads.flatMap((read) => checkRead(history, succession, read)),
-    ...checkMonotonic(reads),
-    ...checkAnswers(history, succession),
-  ];
 }

@@ -27,7 +27,7 @@ export class MemoryEngine implements StorageEngine {
   #uncommitted: (() => void)[] = [];
   readonly #options: MemoryEngineOptions;
   readonly maintenanceDue = false;
-  readonly overloaded = false;
+  overloaded = false;
   readonly #unreadable = new Set<string>();
   /** The next commit throws: the process dies before it. */
   failsCommit = false;
@@ -41,6 +41,10 @@ export class MemoryEngine implements StorageEngine {
   /** What is remembered, for streaming to a rebuilt node. */
   copyRecordsTo(other: MemoryEngine): void {
     for (const [key, value] of this.#records) if (!other.#records.has(key)) other.#records.set(key, value);
+  }
+
+  dropRows(isDue: (state: Uint8Array) => boolean): void {
+    for (const [key, { value }] of this.#rows) if (isDue(value)) this.#rows.delete(key);
   }
 
   rows(): RowKey[] {

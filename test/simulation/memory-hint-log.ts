@@ -7,19 +7,36 @@ import type { HintStore } from "../../src/replication/replica.ts";
 import type { RowKey } from "../../src/storage/types.ts";
 import { ByteWriter } from "../../src/wire/bytes.ts";
 
+export interface MemoryHintLogOptions {
+  readonly onAdd?: (target: string, row: RowKey, state: Uint8Array) => void;
+  /** A planted mistake: hints are acknowledged and forgotten. */
+  readonly loses?: boolean;
+}
+
 export class MemoryHintLog implements HintStore, HintSource {
   #hints: { id: number; target: string; bytes: Uint8Array }[] = [];
   #nextId = 1;
+  readonly #options: MemoryHintLogOptions;
+
+  constructor(options: MemoryHintLogOptions = {}) {
+    this.#options = options;
+  }
+
+  get count(): number {
+    return this.#hints.length;
+  }
 
   /** As it was, for a crash before the commit. */
   copy(): MemoryHintLog {
-    const copy = new MemoryHintLog();
+    const copy = new MemoryHintLog(this.#options);
     copy.#hints = [...this.#hints];
     copy.#nextId = this.#nextId;
     return copy;
   }
 
   add(target: string, row: RowKey, state: Uint8Array): boolean {
+    this.#options.onAdd?.(target, row, state);
+    if (this.#options.loses) return true;
     const writer = new ByteWriter(256);
     writeOp(writer, { kind: "merge", row, state });
     this.#hints.push({ id: this.#nextId++, target, bytes: writer.take() });

@@ -6,6 +6,10 @@ export class Random {
     this.#state = seed >>> 0;
   }
 
+  reset(seed: number): void {
+    this.#state = seed >>> 0;
+  }
+
   next(): number {
     this.#state = (this.#state + 0x6d2b79f5) >>> 0;
     let t = this.#state;
@@ -30,4 +34,15 @@ export class Random {
   bytes(length: number): Uint8Array {
     return Uint8Array.from({ length }, () => this.between(0, 255));
   }
+}
+
+/** One number of several (murmur3's finish over each): for streams of randomness that do not disturb each other. */
+export function mix(...parts: readonly number[]): number {
+  let hash = 0x9e3779b9;
+  for (const part of parts) {
+    hash = Math.imul(hash ^ part, 0x85ebca6b);
+    hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+    hash ^= hash >>> 16;
+  }
+  return hash >>> 0;
 }

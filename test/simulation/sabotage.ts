@@ -10,9 +10,13 @@ import {
   writeOp,
   writeResult,
 } from "../../src/replication/frames.ts";
+import { hex } from "../../src/replication/hex.ts";
 import { readAnswerHeader } from "../../src/replication/replica.ts";
 import { ByteReader, ByteWriter } from "../../src/wire/bytes.ts";
+import { actorOf, EMPTY_CLOCK } from "../../src/wire/clock.ts";
 import type { Sabotage } from "./world.ts";
+
+const DONE: ReplicaResult = { kind: "done" };
 
 function mapOps(frame: Uint8Array, change: (op: ReplicaOp) => ReplicaOp): Uint8Array {
   const writer = new ByteWriter(frame.length);
@@ -39,14 +43,21 @@ function mapResults(
   return writer.take();
 }
 
-/** "Done" for every operation of a frame that only brings states: what a coordinator believes that counts a hint. */
-function acknowledge(frame: Uint8Array): Uint8Array | undefined {
-  const ops = readOps(frame);
-  if (!ops.every((op) => op.kind === "merge" || op.kind === "settled")) return undefined;
+/** An answer made up for all operations of a frame, or for none. */
+function answerAll(frame: Uint8Array, answer: (op: ReplicaOp) => ReplicaResult | undefined): Uint8Array | undefined {
   const writer = new ByteWriter(64);
   for (const field of [0, 0, 0]) writer.varint(field);
-  for (const _ of ops) writeResult(writer, { kind: "done" });
+  for (const op of readOps(frame)) {
+    const result = op.kind === "settled" ? DONE : answer(op);
+    if (!result) return undefined;
+    writeResult(writer, result);
+  }
   return writer.take();
+}
+
+/** "Done" for every operation of a frame that only brings states: what a coordinator believes that counts a hint. */
+function acknowledge(frame: Uint8Array): Uint8Array | undefined {
+  return answerAll(frame, (op) => (op.kind === "merge" ? DONE : undefined));
 }
 
 /** The context that the coordinator gives a retry's stamp by what a majority held, not the client's own. */
@@ -57,33 +68,110 @@ function isContextOfRecall(op: StampOp): boolean {
 /** An operation that is answered "done" and does nothing. */
 const NOTHING: ReplicaOp = { kind: "deadline", atMs: Number.MAX_SAFE_INTEGER };
 
-export const PLANTED: Readonly<Record<string, Sabotage>> = {
+/** Made anew for each run: some remember what they saw. */
+export type MakeSabotage = () => Sabotage;
+
+function mapAllResults(
+  change: (result: ReplicaResult, op: ReplicaOp) => ReplicaResult,
+): NonNullable<Sabotage["answer"]> {
+  return (answer, frame) => {
+    const ops = readOps(frame);
+    let i = 0;
+    return mapResults(answer, frame, (result) => change(result, ops[i++]!));
+  };
+}
+
+/** What a coordinator believes that counts the late answer of one replica again, for a replica that it did not reach. */
+function countTwice(): Sabotage {
+  const acknowledged = new Set<string>();
+  return {
+    answer: (answer, frame) => {
+      acknowledged.add(hex(frame));
+      return answer;
+    },
+    unreached: (frame) => (acknowledged.has(hex(frame)) ? acknowledge(frame) : undefined),
+  };
+}
+
+/** Tells each replica with a state that all stamps of it are settled, before anyone can know. */
+function settleEarly(frame: Uint8Array): Uint8Array {
+  const writer = new ByteWriter(frame.length + 64);
+  const ops = readOps(frame);
+  for (const op of ops) writeOp(writer, op);
+  for (const op of ops) {
+    if (op.kind !== "merge" && op.kind !== "stamp") continue;
+    for (let node = 1; node <= 5; node++) {
+      const counters = Array.from({ length: 60 }, (_, i) => i + 1);
+      writeOp(writer, { kind: "settled", actor: actorOf(node, 1), counters });
+    }
+  }
+  return writer.take();
+}
+
+const RETRIED_BLINDLY: Sabotage = {
+  request: (frame) =>
+    mapOps(frame, (op) => (op.kind === "stamp" && isContextOfRecall(op) ? { ...op, clock: undefined } : op)),
+  answer: mapAllResults((result) =>
+    result.kind === "recalled" ? { kind: "recalled", answer: undefined, alive: [] } : result,
+  ),
+};
+
+const ABSENT: ReplicaResult = { kind: "state", state: undefined };
+
+const STATELESS: Readonly<Record<string, Sabotage>> = {
   "delta shipping: only the newest version is shipped": {
     request: (frame) => mapShipped(frame, (state) => ({ ...state, versions: state.versions.slice(-1) })),
   },
-  "double stamp: nobody is asked before a second replica stamps": {
-    request: (frame) =>
-      mapOps(frame, (op) => (op.kind === "stamp" && isContextOfRecall(op) ? { ...op, clock: undefined } : op)),
-    answer: (answer, frame) =>
-      mapResults(answer, frame, (result) =>
-        result.kind === "recalled" ? { kind: "recalled", answer: undefined, alive: [] } : result,
-      ),
-  },
+  "double stamp: nobody is asked before a second replica stamps": RETRIED_BLINDLY,
   "nothing is remembered of a write": { forgetsRecords: true },
   "counter reset: a restarted node counts from zero": { reservedAtStart: () => 0 },
   "a rebuilt node keeps its incarnation": { incarnationOnRebuild: (incarnation) => incarnation },
+  "a pending node counts in W, and is read before it holds anything": {
+    stateShown: (state) => (state === "bootstrapping" ? "active" : state),
+  },
+  "hint lost: it is said to be kept and is not": { losesHints: true },
   "hints counted as acknowledgements": { unreached: (frame) => acknowledge(frame) },
   "unsettled writes are not carried": {
     request: (frame) => mapShipped(frame, (state) => ({ ...state, unsettled: [] })),
   },
+  "a stamp counts as settled before a majority holds it": { request: settleEarly },
   "W-1: one replica acknowledges what it does not keep": {
     request: (frame, nodeId) => (nodeId === "n3" ? mapOps(frame, (op) => (op.kind === "merge" ? NOTHING : op)) : frame),
   },
+  "R-1: a replica that is not reached counts as an empty one": {
+    unreached: (frame) => answerAll(frame, (op) => (op.kind === "get" ? ABSENT : undefined)),
+  },
   "context dropped: a write supersedes all that is held": {
     request: (frame) => mapOps(frame, (op) => (op.kind === "stamp" ? { ...op, clock: undefined } : op)),
+  },
+  "times below the writer's context": {
+    request: (frame) =>
+      mapOps(frame, (op) => (op.kind === "stamp" && op.clock ? { ...op, clock: { ...op.clock, time: 0 } } : op)),
   },
   "stamps without a deadline": { request: (frame) => mapOps(frame, (op) => (op.kind === "deadline" ? NOTHING : op)) },
   "a read shows the join before the replicas hold it": {
     request: (frame) => mapOps(frame, (op) => (op.kind === "repair" ? NOTHING : op)),
   },
+  "early purge: tombstones are not shipped": {
+    request: (frame) =>
+      mapShipped(frame, (state) => ({ ...state, versions: state.versions.filter((version) => version.value) })),
+  },
+  "early purge: a deleted key is forgotten with its context": { purgesDeleted: true },
+  "the vote says yes to every body": {
+    answer: mapAllResults((result, op) =>
+      result.kind === "voted" && op.kind === "vote" ? { ...result, bodyHash: op.bodyHash } : result,
+    ),
+  },
+  "overloaded is said of what was stamped": {
+    answer: mapAllResults((result) =>
+      result.kind === "stamped" && result.counter % 16 === 0
+        ? { kind: "refused", code: "overloaded", clock: EMPTY_CLOCK }
+        : result,
+    ),
+  },
+};
+
+export const PLANTED: Readonly<Record<string, MakeSabotage>> = {
+  ...Object.fromEntries(Object.entries(STATELESS).map(([name, sabotage]) => [name, () => sabotage])),
+  "a late answer is counted twice": countTwice,
 };

@@ -2,6 +2,7 @@
 // (QuorumCoordinator, Replica, HintDelivery); only the disk, the wires and the clock are the simulator's.
 import type { Caller, DirectoryView, StorageNode } from "../../src/access/types.ts";
 import type { Preference } from "../../src/cluster/ring.ts";
+import { decodeState } from "../../src/kv/key-state.ts";
 import { type ReplicaOp, readOps, writeOp } from "../../src/replication/frames.ts";
 import { HintDelivery } from "../../src/replication/hint-delivery.ts";
 import type { Environment } from "../../src/replication/link.ts";
@@ -13,7 +14,7 @@ import { actorOf } from "../../src/wire/clock.ts";
 import type { SessionAnswer, SessionRequest } from "../../src/wire/session.ts";
 import { MemoryEngine } from "./memory-engine.ts";
 import { MemoryHintLog } from "./memory-hint-log.ts";
-import { Random } from "./random.ts";
+import { mix, Random } from "./random.ts";
 
 export interface Faults {
   /** Chances in 0..1. */
@@ -29,6 +30,15 @@ export interface Faults {
 }
 
 export const CALM: Faults = { lose: 0, repeat: 0, minDelayMs: 1, maxDelayMs: 1 };
+
+interface Message {
+  readonly nodeId: string;
+  readonly frame: Uint8Array;
+  /** `from>to`. */
+  readonly link: string;
+  readonly resolve: (answer: Uint8Array) => void;
+  readonly reject: (error: Error) => void;
+}
 
 interface Event {
   readonly atMs: number;
@@ -47,15 +57,30 @@ export interface Sabotage {
   readonly reservedAtStart?: (reserved: number) => number;
   readonly incarnationOnRebuild?: (incarnation: number) => number;
   readonly forgetsRecords?: boolean;
+  /** Hints are said to be kept, and are not. */
+  readonly losesHints?: boolean;
+  /** A row whose versions are all deletes is dropped when its node restarts. */
+  readonly purgesDeleted?: boolean;
+  /** A node's state as coordinators are told it. */
+  readonly stateShown?: (state: StorageNode["state"]) => StorageNode["state"];
 }
 
 /** Sees every frame that a replica is about to apply and every row it writes. */
 export interface Observer {
   frame(nodeId: string, frame: Uint8Array): void;
   put(nodeId: string, row: RowKey, before: Uint8Array | undefined, after: Uint8Array): void;
+  /** The network brings this frame twice. */
+  repeated?(frame: Uint8Array): void;
+  hint?(keeper: string, target: string, row: RowKey, state: Uint8Array): void;
+  /** Everything kept by this node is gone. */
+  diskLost?(nodeId: string): void;
 }
 
+const START_MS = 1_800_000_000_000;
 const COUNTER_BLOCK = 16;
+/** Promises behind an answer: few in a link, more in the delivery of hints. */
+const LINK_TICKS = 4;
+const DELIVERY_TICKS = 14;
 const HINT_TICK_MS = 200;
 export const REPLICA_TIMEOUT_MS = 100;
 /** As the object does: a target that does not answer must not hold up the hints of others. */
@@ -71,6 +96,10 @@ export class SimulatedNode {
   reserved = 0;
   isUp = true;
   isStalled = false;
+  /** It works, and takes this much longer for every frame. */
+  slowMs = 0;
+  isErased: (tenant: number) => boolean = () => false;
+  #hintsOfTurn: (() => void)[] = [];
   /** Its disk is gone: only a rebuild may start it. */
   hasLostDisk = false;
   skewMs = 0;
@@ -81,9 +110,17 @@ export class SimulatedNode {
     this.world = world;
     this.info = info;
     this.engine = this.#disk();
-    this.hints = new MemoryHintLog();
+    this.hints = this.#hintLog();
     this.replica = this.#boot();
     this.delivery = this.#bootDelivery();
+  }
+
+  #hintLog(): MemoryHintLog {
+    return new MemoryHintLog({
+      onAdd: (target, row, state) =>
+        this.#hintsOfTurn.push(() => this.world.observer?.hint?.(this.info.id, target, row, state)),
+      loses: this.world.sabotage.losesHints ?? false,
+    });
   }
 
   #disk(): MemoryEngine {
@@ -110,7 +147,7 @@ export class SimulatedNode {
         reserveCounter: (upTo) => {
           this.reserved = upTo;
         },
-        isErased: () => false,
+        isErased: (tenant) => this.isErased(tenant),
       },
     });
   }
@@ -119,9 +156,12 @@ export class SimulatedNode {
     const { world } = this;
     const call = (nodeId: string, frame: Uint8Array): Promise<Uint8Array> =>
       new Promise((resolve, reject) => {
-        const timer = world.after(PEER_TIMEOUT_MS, () => reject(new Error(`${nodeId} is late`)));
+        const timer = world.after(PEER_TIMEOUT_MS, () => {
+          world.settles(DELIVERY_TICKS);
+          reject(new Error(`${nodeId} is late`));
+        });
         world
-          .call(nodeId, frame)
+          .call(nodeId, frame, this.info.id)
           .then(resolve, reject)
           .finally(() => {
             timer.cancelled = true;
@@ -143,6 +183,8 @@ export class SimulatedNode {
   start(): void {
     this.isUp = true;
     this.hasLostDisk = false;
+    if (this.world.sabotage.purgesDeleted)
+      this.engine.dropRows((state) => decodeState(state).versions.every(({ value }) => !value));
     this.reserved = this.world.sabotage.reservedAtStart?.(this.reserved) ?? this.reserved;
     this.replica = this.#boot();
     this.delivery = this.#bootDelivery();
@@ -153,7 +195,8 @@ export class SimulatedNode {
     this.isUp = false;
     this.hasLostDisk = true;
     this.engine = this.#disk();
-    this.hints = new MemoryHintLog();
+    this.hints = this.#hintLog();
+    this.world.observer?.diskLost?.(this.info.id);
     this.incarnation = this.world.sabotage.incarnationOnRebuild?.(this.incarnation) ?? this.incarnation + 1;
     this.reserved = 0;
   }
@@ -163,8 +206,11 @@ export class SimulatedNode {
     const { reserved } = this;
     const hints = this.hints.copy();
     this.engine.failsCommit = dies;
+    this.#hintsOfTurn = [];
     try {
-      return this.replica.handle(frame) as Uint8Array;
+      const answer = this.replica.handle(frame) as Uint8Array;
+      for (const tell of this.#hintsOfTurn) tell();
+      return answer;
     } catch (error) {
       if (!dies) throw error;
       this.reserved = reserved;
@@ -187,7 +233,14 @@ export class World {
   #held: (() => void)[] = [];
   /** Node ids that calls do not reach. */
   readonly cut = new Set<string>();
-  nowMs = 1_800_000_000_000;
+  /** Node ids that calls reach, and whose answers are lost. */
+  readonly mute = new Set<string>();
+  /** `from>to` pairs that do not reach each other. */
+  readonly cutLinks = new Set<string>();
+  #ticks = 1;
+  /** Asked after each event; true ends `run` at once. */
+  isOver: (() => boolean) | undefined;
+  nowMs = START_MS;
   /** See ReplicaOptions; read when a node starts. */
   healAfterMs = 0;
   readonly sabotage: Sabotage;
@@ -197,12 +250,17 @@ export class World {
   #events: Event[] = [];
   #order = 0;
   #nextId = 1;
+  readonly #seed: number;
+  readonly #fate = new Random(0);
+  #fateMs = 0;
+  #fateCount = 0;
 
-  constructor(seed: number, nodeCount = 3, sabotage: Sabotage = {}) {
+  constructor(seed: number, nodeCount = 3, sabotage: Sabotage = {}, weight = 1) {
     this.sabotage = sabotage;
+    this.#seed = seed;
     this.random = new Random(seed);
     for (let i = 1; i <= nodeCount; i++) {
-      const info: StorageNode = { id: `n${i}`, number: i, incarnation: 1, zone: `z${i}`, weight: 1, state: "active" };
+      const info: StorageNode = { id: `n${i}`, number: i, incarnation: 1, zone: `z${i}`, weight, state: "active" };
       this.nodes.set(info.id, new SimulatedNode(this, info));
     }
     this.after(HINT_TICK_MS, () => this.#tickHints());
@@ -223,8 +281,13 @@ export class World {
   }
 
   #tickHints(): void {
-    for (const node of this.nodes.values()) if (node.isUp) void node.delivery.run();
+    for (const node of this.nodes.values()) if (node.isUp && node.hints.count > 0) void node.delivery.run();
     this.after(HINT_TICK_MS, () => this.#tickHints());
+  }
+
+  /** The event that runs settles a promise: so many turns of the microtask queue until all that waits for it has run. */
+  settles(ticks: number): void {
+    this.#ticks = Math.max(this.#ticks, ticks);
   }
 
   /** Runs events until `untilMs` of virtual time has passed. */
@@ -235,29 +298,57 @@ export class World {
       if (event.cancelled) continue;
       this.nowMs = event.atMs;
       event.run();
-      for (let i = 0; i < 12; i++) await null;
+      for (; this.#ticks > 0; this.#ticks--) await null;
+      this.#ticks = 1;
+      if (this.isOver?.()) return;
     }
     this.nowMs = endMs;
   }
 
-  #delay(): number {
+  /**
+   * What befalls the next message: by seed, receiver and time, so that leaving out an event of a schedule changes nothing for messages
+   * at other times. A schedule shrinks better for it.
+   */
+  #fateOf(nodeId: string): Random {
+    if (this.#fateMs !== this.nowMs) this.#fateCount = 0;
+    this.#fateMs = this.nowMs;
+    const number = this.node(nodeId).info.number * 64 + this.#fateCount++;
+    this.#fate.reset(mix(this.#seed, this.nowMs % 2 ** 32, number));
+    return this.#fate;
+  }
+
+  #delay(fate: Random, node: SimulatedNode): number {
     const { minDelayMs, maxDelayMs, straggle = 0, straggleMs = 0 } = this.faults;
-    const late = this.random.chance(straggle) ? this.random.between(0, straggleMs) : 0;
-    return late + this.random.between(minDelayMs, maxDelayMs);
+    const late = fate.chance(straggle) ? fate.between(0, straggleMs) : 0;
+    return late + fate.between(minDelayMs, maxDelayMs) + (node.slowMs > 0 ? fate.between(0, node.slowMs) : 0);
   }
 
   /** A frame to a node and its answer back, through the faulty network. Lost = never settles; the caller's timer decides. */
-  call(nodeId: string, frame: Uint8Array): Promise<Uint8Array> {
-    return new Promise((resolve, reject) => {
-      const copies = this.random.chance(this.faults.repeat) ? 2 : 1;
+  call(nodeId: string, frame: Uint8Array, from = ""): Promise<Uint8Array> {
+    return new Promise((resolvePromise, rejectPromise) => {
+      const ticks = this.nodes.has(from) ? DELIVERY_TICKS : LINK_TICKS;
+      const resolve = (answer: Uint8Array): void => {
+        this.settles(ticks);
+        resolvePromise(answer);
+      };
+      const reject = (error: Error): void => {
+        this.settles(ticks);
+        rejectPromise(error);
+      };
+      const copies = this.#fateOf(nodeId).chance(this.faults.repeat) ? 2 : 1;
+      if (copies === 2) this.observer?.repeated?.(frame);
       const sent = this.sabotage.request?.(frame, nodeId) ?? frame;
+      const link = `${from}>${nodeId}`;
       for (let i = 0; i < copies; i++) {
-        if (this.cut.has(nodeId) || this.random.chance(this.faults.lose)) {
+        const fate = this.#fateOf(nodeId);
+        if (this.cut.has(nodeId) || this.cutLinks.has(link) || fate.chance(this.faults.lose)) {
           const made = this.sabotage.unreached?.(frame, nodeId);
           if (made) resolve(made);
           continue;
         }
-        const arrive = (): void => void this.after(this.#delay(), () => this.#arrive(nodeId, sent, resolve, reject));
+        const delayMs = this.#delay(fate, this.node(nodeId));
+        const arrive = (): void =>
+          void this.after(delayMs, () => this.#arrive({ nodeId, frame: sent, link, resolve, reject }));
         if (this.holds?.(nodeId, readOps(sent))) this.#held.push(arrive);
         else arrive();
       }
@@ -278,12 +369,8 @@ export class World {
     for (const arrive of held) arrive();
   }
 
-  #arrive(
-    nodeId: string,
-    frame: Uint8Array,
-    resolve: (answer: Uint8Array) => void,
-    reject: (error: Error) => void,
-  ): void {
+  #arrive(message: Message): void {
+    const { nodeId, frame, link, resolve, reject } = message;
     const node = this.node(nodeId);
     if (!node.isUp) {
       const made = this.sabotage.unreached?.(frame, nodeId);
@@ -291,28 +378,34 @@ export class World {
       return;
     }
     if (node.isStalled) {
-      this.after(20, () => this.#arrive(nodeId, frame, resolve, reject));
+      this.after(20, () => this.#arrive(message));
       return;
     }
     this.observer?.frame(nodeId, frame);
-    const plain = node.handle(frame.slice(), this.random.chance(this.faults.dieBeforeCommit ?? 0));
+    const fate = this.#fateOf(nodeId);
+    const plain = node.handle(frame.slice(), fate.chance(this.faults.dieBeforeCommit ?? 0));
     if (!plain) {
-      this.trace.push(`${this.nowMs} ${nodeId} died before its commit`);
-      this.after(this.random.between(20, 500), () => node.restart());
+      this.trace.push(`${this.nowMs - START_MS} ${nodeId} died before its commit`);
+      this.after(fate.between(20, 500), () => node.restart());
       this.after(1, () => reject(new Error(`${nodeId} died`)));
       return;
     }
     const answer = this.sabotage.answer?.(plain, frame, nodeId) ?? plain;
-    if (this.cut.has(nodeId) || this.random.chance(this.faults.lose)) return;
-    this.after(this.#delay(), () => resolve(answer));
+    const isLost = this.cut.has(nodeId) || this.mute.has(nodeId) || this.cutLinks.has(link);
+    if (isLost || fate.chance(this.faults.lose)) return;
+    this.after(this.#delay(fate, node), () => resolve(answer));
   }
 
   /** `isAlive` turning false = the coordinator's process is gone: nothing of it goes on. */
-  coordinator(isAlive: () => boolean = () => true, preference: Preference = {}): QuorumCoordinator {
+  coordinator(
+    isAlive: () => boolean = () => true,
+    preference: Preference = {},
+    { name = "", skewMs = 0 }: { name?: string; skewMs?: number } = {},
+  ): QuorumCoordinator {
     const never = new Promise<never>(() => undefined);
     const environment: Environment = {
-      call: (nodeId, frame) => (isAlive() ? this.call(nodeId, frame) : never),
-      now: () => this.nowMs,
+      call: (nodeId, frame) => (isAlive() ? this.call(nodeId, frame, name) : never),
+      now: () => this.nowMs + skewMs,
       schedule: (run) => void this.after(0, () => isAlive() && run()),
       setTimer: (delayMs, run) => this.after(delayMs, () => isAlive() && run()),
       clearTimer: (timer) => {
@@ -327,7 +420,11 @@ export class World {
   }
 
   #view(): DirectoryView {
-    const nodes = [...this.nodes.values()].map((node) => ({ ...node.info, incarnation: node.incarnation }));
+    const nodes = [...this.nodes.values()].map((node) => ({
+      ...node.info,
+      incarnation: node.incarnation,
+      state: this.sabotage.stateShown?.(node.info.state) ?? node.info.state,
+    }));
     return { revision: this.#revision, nodes };
   }
 
