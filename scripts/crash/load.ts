@@ -2,8 +2,9 @@
 // Guarantees: everything is decided by the seed but the timing; after a crash each unfinished write is retried under its write id or
 // given up; some acknowledged writes are repeated later under their write id, which must change nothing.
 
-import type { JadeClient } from "../../src/client/index.ts";
-import type { ClockMap } from "../../src/client/types.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import { isJadeError, type JadeClient } from "../../src/client/index.ts";
+import type { BatchResult, ClockMap } from "../../src/client/types.ts";
 import { KeyHistory, shownBy, type WriteOp } from "./history.ts";
 
 /** A generator of numbers in [0, 1) (mulberry32). */
@@ -31,7 +32,22 @@ export interface LoadCounts {
   abandoned: number;
   repeated: number;
   reads: number;
+  /** Calls that failed for want of replicas while the server ran. */
+  unavailable: number;
 }
+
+/** Answers that too few replicas came in time: asked again. */
+const TRANSIENT = new Set<string>([
+  "quorumUnavailable",
+  "unknownOutcome",
+  "unavailable",
+  "overloaded",
+  "timedOut",
+  "dataCorrupt",
+]);
+const RETRY_PAUSE_MS = 50;
+/** How long reading back may be answered so. Ms. */
+const VERIFY_PATIENCE_MS = 30_000;
 
 export interface LaneOptions {
   readonly number: number;
@@ -75,7 +91,17 @@ export class Lane {
   /** Works until `isStopped`; what is under way when the server dies stays unfinished. */
   async run(client: JadeClient, isStopped: () => boolean): Promise<void> {
     await this.#settle(client, isStopped);
-    while (!isStopped() && !this.#unfinished) await this.#step(client, isStopped);
+    while (!isStopped()) {
+      if (this.#unfinished) await sleep(RETRY_PAUSE_MS).then(() => this.#settle(client, isStopped));
+      else await this.#step(client, isStopped);
+    }
+  }
+
+  /** A failure that says nothing about what is stored: the machine may be slow. Anything else is a problem. */
+  #failed(what: string, error: unknown, isStopped: () => boolean): void {
+    if (isStopped()) return;
+    if (isJadeError(error) && TRANSIENT.has(error.code)) this.#options.counts.unavailable++;
+    else this.#options.problem(`${what} failed: ${error}`);
   }
 
   async #settle(client: JadeClient, isStopped: () => boolean): Promise<void> {
@@ -114,7 +140,7 @@ export class Lane {
       if (problem) this.#options.problem(`${history.key}: ${problem}`);
       return read.vectorClock;
     } catch (error) {
-      if (!isStopped()) this.#options.problem(`${history.key}: a read failed: ${error}`);
+      this.#failed(`${history.key}: a read`, error, isStopped);
       return undefined;
     }
   }
@@ -129,7 +155,7 @@ export class Lane {
       if (clock !== before.clock)
         this.#options.problem(`a repeated write got ${clock}, the first answer was ${before.clock}`);
     } catch (error) {
-      if (!isStopped()) this.#options.problem(`a repeated write failed: ${error}`);
+      this.#failed("a repeated write", error, isStopped);
     }
   }
 
@@ -147,7 +173,7 @@ export class Lane {
       if (attempt.ops.length === 1 && this.#random() < 0.2) this.#answered = { attempt, clock };
     } catch (error) {
       this.#options.counts.unknown += attempt.ops.length;
-      if (!isStopped()) this.#options.problem(`a write failed: ${error}`);
+      this.#failed("a write", error, isStopped);
     }
   }
 
@@ -176,18 +202,29 @@ export class Lane {
 
   /** Reads every key of the lane back. `unfinished` writes may show or not. */
   async verify(client: JadeClient): Promise<void> {
-    const results = await client.kv.batch(
-      this.keys.map(({ key }) => ({ op: "get" as const, key })),
-      { consistency: "quorum" },
-    );
-    for (const [i, result] of results.entries()) {
-      const history = this.keys[i]!;
-      if (!result.ok) this.#options.problem(`${history.key}: reading it back failed: ${result.error}`);
-      if (!result.ok || result.op !== "get") continue;
-      this.#options.counts.reads++;
-      const open = this.#unfinished?.ops.find((each) => each.history === history);
-      const problem = history.problem(shownBy(result.result), open?.op);
-      if (problem) this.#options.problem(`${history.key}: ${problem}`);
+    const end = performance.now() + VERIFY_PATIENCE_MS;
+    let due: readonly KeyHistory[] = this.keys;
+    while (due.length > 0) {
+      const gets = due.map(({ key }) => ({ op: "get" as const, key }));
+      const results = await client.kv.batch(gets, { consistency: "quorum" });
+      const again: KeyHistory[] = [];
+      for (const [i, result] of results.entries()) {
+        const history = due[i]!;
+        if (result.ok) this.#judge(history, result);
+        else if (TRANSIENT.has(result.error.code) && performance.now() < end) again.push(history);
+        else this.#options.problem(`${history.key}: reading it back failed: ${result.error}`);
+      }
+      this.#options.counts.unavailable += again.length;
+      due = again;
+      if (due.length > 0) await sleep(RETRY_PAUSE_MS);
     }
+  }
+
+  #judge(history: KeyHistory, result: BatchResult & { readonly ok: true }): void {
+    if (result.op !== "get") return;
+    this.#options.counts.reads++;
+    const open = this.#unfinished?.ops.find((each) => each.history === history);
+    const problem = history.problem(shownBy(result.result), open?.op);
+    if (problem) this.#options.problem(`${history.key}: ${problem}`);
   }
 }

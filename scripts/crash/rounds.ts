@@ -55,6 +55,7 @@ export class CrashRounds {
     abandoned: 0,
     repeated: 0,
     reads: 0,
+    unavailable: 0,
     flushes: 0,
     compactions: 0,
     damaged: 0,

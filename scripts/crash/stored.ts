@@ -1,5 +1,5 @@
 // What a stopped server has on its disk: finds the SQLite files of its storage nodes, checks what must always hold between log,
-// manifest and blobs, and damages blocks. Must not: be used while the server runs.
+// manifest and blobs, and damages blocks. Must not: check or damage while the server runs (listing tables is harmless).
 
 import { existsSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

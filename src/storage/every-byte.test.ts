@@ -1,9 +1,20 @@
 // Every stored value of a small store is changed, one at a time: no read may ever show what was not written.
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { bytesOf, Fixture, rowKey, textOf, writeId } from "../../test/unit/storage/fixture.ts";
+import { bytesOf, Fixture, rowKey, TINY_LIMITS, textOf, writeId } from "../../test/unit/storage/fixture.ts";
+import { NodeSql } from "../../test/unit/storage/node-sql.ts";
+import { openEngine } from "./engine.ts";
+import { referenceKernels } from "./kernels.reference.ts";
+import { SqliteBlobStore } from "./sqlite-blob-store.ts";
 import { CorruptBlock, CorruptLog, CorruptManifest, type CorruptRange, type RepairableEngine } from "./types.ts";
 
 const KEYS = 40;
+/** Which bits of the file are flipped: every so many bytes, from this one on. All of them: step 1 (minutes). */
+const BIT_STEP = Number(process.env.STORAGE_BIT_STEP ?? 127);
+const FIRST_BIT = Number(process.env.STORAGE_FIRST_BIT ?? 5);
+const TIMEOUT_MS = Math.max(60_000, 4_000_000 / BIT_STEP);
 const storedValue = (i: number): string => `newest-${i}-${"x".repeat(50)}`;
 
 /** Two runs of tables (the newer supersedes rows of the older), records, a log that is not flushed, an erased tenant. */
@@ -100,7 +111,7 @@ async function changeEverything(judge: (fixture: Fixture, what: string, damage: 
     for (const row of database.prepare(`SELECT ${key} AS place, * FROM ${table}`).all() as Record<string, Value>[]) {
       for (const [column, value] of Object.entries(row)) {
         if (column === "place") continue;
-        for (const variant of changed(value, column === "bytes" ? 29 : 1)) {
+        for (const variant of changed(value, column === "bytes" ? 41 : 1)) {
           fixture.sql.exec("SELECT 1"); // opens the turn that the crash undoes
           try {
             database.prepare(`UPDATE ${table} SET ${column} = ? WHERE ${key} = ?`).run(variant, row.place!);
@@ -119,31 +130,84 @@ async function changeEverything(judge: (fixture: Fixture, what: string, damage: 
 }
 
 describe("every stored value changed", () => {
-  it("[ST-46] [ST-47] gives what was written, CorruptBlock, or a store that refuses to open; never another value, never absent", async () => {
-    const seen = { right: 0, corrupt: 0, CorruptLog: 0, CorruptManifest: 0 };
-    const refusedBy: Record<string, Set<string>> = {};
-    const count = await changeEverything((fixture, what, { table, column }) => {
-      let engine: RepairableEngine;
-      try {
-        engine = fixture.open();
-      } catch (error) {
-        if (!(error instanceof CorruptLog || error instanceof CorruptManifest)) throw error;
-        seen[error.name as "CorruptLog"]++;
-        refusedBy[error.name] = (refusedBy[error.name] ?? new Set()).add(`${table}.${column}`);
-        return;
+  it(
+    "[ST-46] [ST-47] gives what was written, CorruptBlock, or a store that refuses to open; never another value, never absent",
+    async () => {
+      const seen = { right: 0, corrupt: 0, CorruptLog: 0, CorruptManifest: 0 };
+      const refusedBy: Record<string, Set<string>> = {};
+      const count = await changeEverything((fixture, what, { table, column }) => {
+        let engine: RepairableEngine;
+        try {
+          engine = fixture.open();
+        } catch (error) {
+          if (!(error instanceof CorruptLog || error instanceof CorruptManifest)) throw error;
+          seen[error.name as "CorruptLog"]++;
+          refusedBy[error.name] = (refusedBy[error.name] ?? new Set()).add(`${table}.${column}`);
+          return;
+        }
+        for (const outcome of readAll(engine, what)) seen[outcome]++;
+      });
+      expect(count).toBeGreaterThan(1000);
+      expect(seen.corrupt).toBeGreaterThan(1000);
+      // Each kind of stored value is guarded by what should guard it.
+      for (const column of ["seq", "part", "parts", "atMs", "crc", "bytes"])
+        expect(refusedBy.CorruptLog, column).toContain(`storage_log.${column}`);
+      for (const column of ["name", "runOrder", "metaCrc", "firstHi", "lastHi", "firstKey", "kind", "maxMs"])
+        expect(refusedBy.CorruptManifest, column).toContain(`storage_tables.${column}`);
+      expect(refusedBy.CorruptManifest).toContain("storage_numbers.value");
+      expect(refusedBy.CorruptManifest).toContain("storage_erased.done");
+    },
+    TIMEOUT_MS,
+  );
+
+  it(
+    "[ST-47] a flipped bit anywhere in the SQLite file, pages and headers included, never shows a wrong value or hides a row",
+    async () => {
+      const fixture = await smallStore();
+      const directory = mkdtempSync(join(tmpdir(), "jade-bits-"));
+      const file = join(directory, "store.db");
+      fixture.sql.endTurn();
+      fixture.sql.database.exec(`VACUUM INTO '${file}'`);
+      const whole = readFileSync(file);
+      const seen = { intact: 0, corrupt: 0, refused: 0 };
+      const places: [at: number, bit: number][] = [];
+      for (let at = FIRST_BIT; at < whole.length; at += BIT_STEP) places.push([at, at & 7]);
+      // Every bit of each page's count of cells and where they begin: these could hide rows.
+      for (let page = 4096; page < whole.length; page += 4096) {
+        for (let at = page + 3; at < page + 10; at++) for (let bit = 0; bit < 8; bit++) places.push([at, bit]);
       }
-      for (const outcome of readAll(engine, what)) seen[outcome]++;
-    });
-    expect(count).toBeGreaterThan(1000);
-    expect(seen.corrupt).toBeGreaterThan(1000);
-    // Each kind of stored value is guarded by what should guard it.
-    for (const column of ["seq", "part", "parts", "atMs", "crc", "bytes"])
-      expect(refusedBy.CorruptLog, column).toContain(`storage_log.${column}`);
-    for (const column of ["name", "runOrder", "metaCrc", "firstHi", "lastHi", "firstKey", "kind", "maxMs"])
-      expect(refusedBy.CorruptManifest, column).toContain(`storage_tables.${column}`);
-    expect(refusedBy.CorruptManifest).toContain("storage_numbers.value");
-    expect(refusedBy.CorruptManifest).toContain("storage_erased.done");
-  });
+      for (const [at, bit] of places) {
+        const flipped = Buffer.from(whole);
+        flipped[at]! ^= 1 << bit;
+        writeFileSync(file, flipped);
+        let sql: NodeSql | undefined;
+        try {
+          sql = new NodeSql(file);
+          const engine = openEngine({
+            sql,
+            blobs: new SqliteBlobStore(sql),
+            kernels: referenceKernels,
+            clock: () => 1_000_000,
+            random: (count) => new Uint8Array(count),
+            limits: TINY_LIMITS,
+            objectName: "object",
+          });
+          seen[readAll(engine, `bit ${bit} of byte ${at}`).includes("corrupt") ? "corrupt" : "intact"]++;
+        } catch (error) {
+          // SQLite's own refusals: a malformed page or schema, a number that is none.
+          const { code = "" } = error as { readonly code?: string };
+          const isSqlite = code === "ERR_SQLITE_ERROR" || code === "ERR_OUT_OF_RANGE";
+          if (!(isSqlite || error instanceof CorruptLog || error instanceof CorruptManifest)) throw error;
+          seen.refused++;
+        } finally {
+          sql?.close();
+        }
+      }
+      rmSync(directory, { recursive: true });
+      for (const [outcome, count] of Object.entries(seen)) expect(count, outcome).toBeGreaterThan(10);
+    },
+    TIMEOUT_MS,
+  );
 
   it("[ST-46] a table row that is missing, or one too many, refuses the start; a store of before the checksum gets one", async () => {
     const fixture = await smallStore();

@@ -38,7 +38,15 @@ const killedAt = new Set<FailPoint>();
 
 class Bench {
   readonly problems: string[] = [];
-  readonly counts: LoadCounts = { acknowledged: 0, unknown: 0, retried: 0, abandoned: 0, repeated: 0, reads: 0 };
+  readonly counts: LoadCounts = {
+    acknowledged: 0,
+    unknown: 0,
+    retried: 0,
+    abandoned: 0,
+    repeated: 0,
+    reads: 0,
+    unavailable: 0,
+  };
   readonly server: FailPointServer;
   readonly lanes: Lane[];
   #apiKey = "";
@@ -46,7 +54,7 @@ class Bench {
   constructor(blobStore: "sqlite" | "disk") {
     this.server = new FailPointServer(temporaryDir(), {
       storage: { memtableMiB: 1, blockCacheMiB: 1, rowCacheMiB: 0, blobStore },
-      keyValue: { replicaTimeoutMs: 150 },
+      keyValue: { replicaTimeoutMs: 600 },
       log: { level: process.env.JADE_DEBUG ? "info" : "off" },
     });
     this.lanes = Array.from(
@@ -122,6 +130,12 @@ class Bench {
     client.close();
   }
 
+  /** What one test found is not the next one's. */
+  afterTest(): void {
+    this.server.disarm();
+    this.problems.length = 0;
+  }
+
   async end(): Promise<void> {
     await this.server.end();
     removeDir(this.server.dataDir);
@@ -140,7 +154,7 @@ describe("SQLite blobs", () => {
     await bench.server.start();
     await bench.makeTenant();
   });
-  afterEach(() => bench.server.disarm());
+  afterEach(() => bench.afterTest());
   afterAll(() => bench.end());
 
   it.each(UNDER_LOAD)(
@@ -157,7 +171,7 @@ describe("SQLite blobs", () => {
     "[ST-42] [RP-21] killed at %s: the hinted writes are there once, and reach their node",
     async (point) => {
       const release = bench.server.stall("n3", "frame.received");
-      await bench.load(1500);
+      await bench.load(3000);
       const hits = () => bench.server.hits.get("hint.dropped") ?? 0;
       const died = bench.server.arm({ point });
       await sleep(500);
@@ -263,7 +277,7 @@ describe("blobs on disk", () => {
     await bench.server.start();
     await bench.makeTenant();
   });
-  afterEach(() => bench.server.disarm());
+  afterEach(() => bench.afterTest());
   afterAll(() => bench.end());
 
   it.each(ON_DISK)(

@@ -9,12 +9,15 @@ import type { SqlStorage } from "../../../src/storage/types.ts";
 type Binding = string | number | null | ArrayBuffer | Uint8Array;
 
 export class NodeSql implements SqlStorage {
-  readonly database = new DatabaseSync(":memory:");
+  readonly database: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
   #inTurn = false;
   #savepoints = 0;
 
-  constructor() {
+  /** With a path: the database in that file, as it is. */
+  constructor(path?: string) {
+    this.database = new DatabaseSync(path ?? ":memory:");
+    if (path !== undefined) return;
     for (const statements of STORAGE_MIGRATIONS) this.database.exec(statements);
   }
 
