@@ -51,8 +51,9 @@ export class FaultMaker {
 
   /** A step back that is smaller than the time since its last frame is not noticed by the node: not promised (RP-36). */
   #setClock(node: SimulatedNode, skewMs: number): void {
-    const isSmallStepBack = skewMs < node.skewMs && skewMs > node.skewMs - LEAST_STEP_BACK_MS;
-    node.skewMs = isSmallStepBack ? node.skewMs - LEAST_STEP_BACK_MS : skewMs;
+    const isStepBack = skewMs < node.skewMs;
+    node.skewMs = isStepBack ? Math.min(skewMs, node.skewMs - LEAST_STEP_BACK_MS) : skewMs;
+    if (isStepBack) node.steppedBackMs = this.#run.world.nowMs;
   }
 
   #during(forMs: number, set: Set<string>, item: string): void {
