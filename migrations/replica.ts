@@ -6,4 +6,8 @@ export const REPLICA_MIGRATIONS: readonly string[] = [
    CREATE INDEX hints_by_target ON hints (target, id);
    CREATE INDEX hints_by_age ON hints (created_ms);
    CREATE TABLE dirty_ranges (target TEXT NOT NULL, range INTEGER NOT NULL, PRIMARY KEY (target, range));`,
+  "CREATE TABLE tenant_usage (tenant INTEGER PRIMARY KEY, stored_bytes REAL NOT NULL, key_count REAL NOT NULL);",
+  // CRC-32C over the row's other columns; NULL = written before there was one.
+  `ALTER TABLE replica_facts ADD COLUMN crc INTEGER;
+   ALTER TABLE hints ADD COLUMN crc INTEGER;`,
 ];

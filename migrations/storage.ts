@@ -9,7 +9,7 @@ export const STORAGE_MIGRATIONS: readonly string[] = [
   // storage_intents: names that a blob write has begun for and no manifest row names yet.
   // storage_dead: names that no manifest row names any more; deleted from the blob store, then from here.
   // storage_erased: tenants erased for ever (numbers are never reused); done = nothing of them is stored any more.
-  // storage_blobs, storage_pieces: the SQLite blob store; a piece's id is blob id * 2^20 + piece.
+  // storage_blobs, storage_pieces: the SQLite blob store; a piece's id is blob id * 2^20 + piece (of 32 KiB).
   `CREATE TABLE storage_numbers (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
    CREATE TABLE storage_log (seq INTEGER PRIMARY KEY, part INTEGER NOT NULL, parts INTEGER NOT NULL,
      atMs REAL NOT NULL, crc INTEGER NOT NULL, bytes BLOB NOT NULL);
@@ -23,4 +23,7 @@ export const STORAGE_MIGRATIONS: readonly string[] = [
    CREATE TABLE storage_erased (tenant INTEGER PRIMARY KEY, done INTEGER NOT NULL);
    CREATE TABLE storage_blobs (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, sizeBytes INTEGER NOT NULL);
    CREATE TABLE storage_pieces (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL);`,
+  // A piece's id becomes blob id * 2^28 + offset, so that a block is a row. Negative on the way: old and new ids overlap.
+  `UPDATE storage_pieces SET id = -(id / 1048576 * 268435456 + id % 1048576 * 32768);
+   UPDATE storage_pieces SET id = -id;`,
 ];

@@ -33,4 +33,6 @@ export const TENANT_MIGRATIONS: readonly string[] = [
     WRITE_RECORDS,
     WRITE_RECORDS_BY_TIME,
   ].join(";"),
+  // limits: JSON of rate limit, quotas and tokensValidAfterMs; rate_limit: JSON of a key's own, NULL = none.
+  "ALTER TABLE tenant ADD COLUMN limits TEXT NOT NULL DEFAULT '{}'; ALTER TABLE api_keys ADD COLUMN rate_limit TEXT",
 ];

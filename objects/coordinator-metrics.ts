@@ -1,7 +1,8 @@
 // What a coordinator reports to /metrics. Names and help texts: src/telemetry.
 import type { QuorumCoordinator } from "../src/replication/quorum-coordinator.ts";
+import type { SessionDesk } from "./session-desk.ts";
 
-export function coordinatorMetrics(core: QuorumCoordinator, sessionCount: number): Record<string, number> {
+export function coordinatorMetrics(core: QuorumCoordinator, sessions: SessionDesk): Record<string, number> {
   const { counts } = core;
   const samples: Record<string, number> = {
     jade_kv_puts_total: counts.puts,
@@ -14,7 +15,9 @@ export function coordinatorMetrics(core: QuorumCoordinator, sessionCount: number
     jade_kv_hints_lost_total: counts.hintsLost,
     jade_kv_unknown_outcomes_total: counts.unknownOutcomes,
     jade_kv_requests_in_flight: core.inFlight,
-    jade_sessions_open: sessionCount,
+    jade_sessions_open: sessions.size,
+    jade_rate_limited_total: sessions.counts.rateLimited,
+    'jade_requests_refused_total{bound="sessions"}': sessions.counts.refused,
   };
   for (const link of core.links()) {
     const label = `{node="${link.nodeId}"}`;

@@ -1,13 +1,12 @@
 // The quorum coordinator of a zone process: where all requests and sessions of the process meet, so that their replica calls go out
 // together (DESIGN 1). A thin shell of timers, stubs and sockets around replication/quorum-coordinator.ts. Stores nothing.
 import { DurableObject } from "cloudflare:workers";
-import { SessionGuard } from "../src/access/session-guard.ts";
 import type { Caller } from "../src/access/types.ts";
 import { parseSettings } from "../src/cluster/settings.ts";
 import type { Environment } from "../src/replication/link.ts";
 import { QuorumCoordinator } from "../src/replication/quorum-coordinator.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
-import { SampleSums } from "../src/telemetry/sample-sums.ts";
+import { SampleSums, sumSamples } from "../src/telemetry/sample-sums.ts";
 import { ByteWriter } from "../src/wire/bytes.ts";
 import { PublicError } from "../src/wire/error-codes.ts";
 import { readRequests, type SessionAnswer, type SessionRequest, writeAnswer } from "../src/wire/session.ts";
@@ -15,26 +14,23 @@ import { coordinatorMetrics } from "./coordinator-metrics.ts";
 import type { Env } from "./env.ts";
 import { exportPage } from "./export.ts";
 import type { CoordinatorRpc, ExportFailure, ExportPage, KeyValueReplicaRpc } from "./rpc.ts";
-import { Session } from "./session.ts";
-import { withDeadline } from "./with-deadline.ts";
+import { SessionDesk } from "./session-desk.ts";
 
 /** How old the Directory's view may grow while requests come. Ms. */
 const VIEW_REFRESH_MS = 2000;
-/** How long a session's check of its key may take. Ms. */
-const GUARD_DEADLINE_MS = 1000;
 /** One line a node in this time. Ms. */
 const FAILURE_LOG_EVERY_MS = 5000;
-/** Close code of RFC 6455: policy violation. */
-const CLOSE_POLICY = 1008;
 /** First view: how long requests wait for the Directory before they are told that it is away. Ms. */
 const FIRST_VIEW_TIMEOUT_MS = 5000;
+
+/** A session that no gateway vouches for: it ends at the first check. */
+const NO_BEARER = '{"credential":{"kind":"key","keyId":""}}';
 
 export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
   readonly #core: QuorumCoordinator;
   readonly #replicas = new Map<string, KeyValueReplicaRpc>();
   readonly #gateways = new SampleSums();
-  readonly #sessions = new Set<Session>();
-  readonly #guard: SessionGuard;
+  readonly #sessions: SessionDesk;
   readonly #log: Logger;
   readonly #failureLoggedMs = new Map<string, number>();
   #viewAtMs = 0;
@@ -58,14 +54,11 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
       write: (_level, line) => console.log(line),
       fields: { part: "coordinator" },
     });
-    this.#guard = new SessionGuard({
-      viewSince: (tenant, revision) => {
-        const stub = env.TENANT.get(env.TENANT.idFromName(`t${tenant}`));
-        return withDeadline(stub.viewSince(revision), GUARD_DEADLINE_MS, "Tenant");
-      },
-      now: Date.now,
-      setTimer: (delayMs, run) => void setTimeout(run, delayMs),
-      staleMs: settings.auth.staleTenantViewMinutes * 60_000,
+    this.#sessions = new SessionDesk({
+      env,
+      settings,
+      submit: (caller, request, done) => this.#submit(caller, request, done),
+      waitUntil: (work) => ctx.waitUntil(work),
     });
     const zone = ctx.id.name;
     // A single instance has one coordinator, so that it may stamp where it likes: one replica for the whole turn saves commits.
@@ -93,31 +86,16 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
     if (!header || request.headers.get("upgrade")?.toLowerCase() !== "websocket")
       return new Response(null, { status: 426 });
     await this.#ready();
+    const caller: Caller = JSON.parse(header);
+    const refusal = this.#sessions.refusal(caller.tenant);
+    if (refusal) return new Response(null, { status: 503, headers: { "jade-refusal": JSON.stringify(refusal) } });
     const { 0: client, 1: server } = new WebSocketPair();
-    this.#open(server, JSON.parse(header), JSON.parse(request.headers.get("jade-session") ?? "{}"));
+    this.#sessions.open(server, caller, JSON.parse(request.headers.get("jade-session") ?? NO_BEARER));
     const protocol = request.headers.get("sec-websocket-protocol")?.split(",")[0]?.trim();
     return new Response(null, {
       status: 101,
       webSocket: client,
       ...(protocol ? { headers: { "sec-websocket-protocol": protocol } } : {}),
-    });
-  }
-
-  #open(socket: WebSocket, first: Caller, { keyId }: { readonly keyId?: string }): void {
-    let caller = first;
-    const session = new Session(socket, (sent: SessionRequest, done) => this.#submit(caller, sent, done));
-    this.#sessions.add(session);
-    const unguard = this.#guard.add({
-      tenant: first.tenant,
-      keyId: keyId ?? "",
-      update: (changed) => {
-        caller = changed;
-      },
-      end: () => session.end(CLOSE_POLICY, "the API key no longer opens this tenant"),
-    });
-    void session.closed.then(() => {
-      this.#sessions.delete(session);
-      unguard();
     });
   }
 
@@ -139,7 +117,7 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
   }
 
   async metrics(): Promise<Record<string, number>> {
-    return { ...this.#gateways.samples(), ...coordinatorMetrics(this.#core, this.#sessions.size) };
+    return sumSamples([this.#gateways.samples(), coordinatorMetrics(this.#core, this.#sessions)]);
   }
 
   async reportGatewayMetrics(delta: Record<string, number>): Promise<void> {

@@ -16,6 +16,8 @@ export interface Env {
   readonly BLOBS?: R2Bucket;
   /** Present when the blob store is a directory served by workerd. */
   readonly BLOB_DISK?: Fetcher;
+  /** The crash tests' harness (docs/fail-points.md). Nothing else binds it. */
+  readonly FAIL_POINTS?: Fetcher;
   /** Hex SHA-256 of the root key; or the key itself under wrangler. */
   readonly JADE_ROOT_KEY_HASH?: string;
   readonly JADE_ROOT_KEY?: string;

@@ -8,22 +8,28 @@ import { STORAGE_MIGRATIONS } from "../migrations/storage.ts";
 import { parseSettings, type Settings } from "../src/cluster/settings.ts";
 import { sameBytes } from "../src/kv/key-state.ts";
 import { COUNTER_BLOCK } from "../src/kv/limits.ts";
+import { type Usage, UsageMeter } from "../src/kv/usage.ts";
+import type { KeyScan } from "../src/replication/healer.ts";
 import { HintDelivery } from "../src/replication/hint-delivery.ts";
 import { HintLog } from "../src/replication/hint-log.ts";
-import { Replica, type ReplicaFacts } from "../src/replication/replica.ts";
+import { Replica } from "../src/replication/replica.ts";
 import { writeScanPage } from "../src/replication/scan-frames.ts";
 import { openEngine } from "../src/storage/engine.ts";
 import { createKernels } from "../src/storage/kernels.ts";
-import { SERVER_LIMITS } from "../src/storage/limits.ts";
+import { REMOTE_BLOCK_BYTES, SERVER_LIMITS } from "../src/storage/limits.ts";
 import { SqliteBlobStore } from "../src/storage/sqlite-blob-store.ts";
-import type { SqlStorage as EngineSql, StorageEngine } from "../src/storage/types.ts";
+import type { AtFailPoint } from "../src/storage/state.ts";
+import type { SqlStorage as EngineSql, Kernels, RepairableEngine } from "../src/storage/types.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
 import { MalformedBytes } from "../src/wire/bytes.ts";
 import { actorOf, MalformedClock } from "../src/wire/clock.ts";
 import { blobStoreOf } from "./blob-store.ts";
 import type { Env } from "./env.ts";
 import { readCursor } from "./export.ts";
+import { failPointsOf } from "./fail-points.ts";
 import { applyMigrations } from "./migrate.ts";
+import { type Facts, loadFacts } from "./replica-facts.ts";
+import { ReplicaHeal } from "./replica-heal.ts";
 import { replicaMetrics } from "./replica-metrics.ts";
 import type { KeyValueReplicaRpc } from "./rpc.ts";
 import { withDeadline } from "./with-deadline.ts";
@@ -36,21 +42,23 @@ const MAINTENANCE_RETRY_MS = 2000;
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 /** A scan page stays far below what one RPC message may hold. */
 const SCAN_PAGE_BYTES = 4 * MIB;
+/** Keys of one page for the healer: a coordinator reads all of them at once. */
+const SCAN_PAGE_KEYS = 500;
+const NO_VALUE = new Uint8Array(0);
+/** A write's way: the stamp, its shipping, and what a clock may differ by. In timeouts of one replica call. */
+const HEAL_AFTER_TIMEOUTS = 3;
 /** Longest a hint's target may take. Ms. */
 const PEER_TIMEOUT_MS = 5000;
+/** What tenants hold is written down this long after a change: a crash forgets what changed since. Ms. */
+const USAGE_FLUSH_MS = 1000;
 const PROBE_BYTES = new TextEncoder().encode("jade-db probe");
 
-interface FactsRow extends Record<string, SqlStorageValue> {
-  node_number: number;
-  incarnation: number;
-  reserved_counter: number;
-}
-
 interface Parts {
-  readonly engine: StorageEngine;
+  readonly engine: RepairableEngine;
   readonly replica: Replica;
   readonly hints: HintLog;
   readonly delivery: HintDelivery;
+  readonly usage: UsageMeter;
 }
 
 /** The object's storage as the engine sees it. */
@@ -66,15 +74,18 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
   readonly #settings: Settings;
   readonly #nodeId: string;
   readonly #log: Logger;
+  readonly #atFailPoint: AtFailPoint | undefined;
   #parts: Parts | undefined;
   #maintaining = false;
   #hintTimer: ReturnType<typeof setTimeout> | undefined;
+  #usageTimer: ReturnType<typeof setTimeout> | undefined;
   #alarmAtMs = 0;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.#settings = parseSettings(env.JADE_CONFIG ?? "{}");
     this.#nodeId = ctx.id.name ?? "";
+    this.#atFailPoint = failPointsOf(env, this.#nodeId);
     this.#log = createLogger({
       level: this.#settings.log.level,
       now: Date.now,
@@ -96,77 +107,94 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     const { storage } = this.ctx;
     applyMigrations(storage, "storage", STORAGE_MIGRATIONS);
     applyMigrations(storage, "replica", REPLICA_MIGRATIONS);
-    const facts = await this.#facts();
+    const kernels = createKernels(kernelModule);
+    const { nodeNumber, incarnation, facts, erased } = await this.#facts(kernels);
+    this.#erased = erased;
     const { storage: sizes, keyValue } = this.#settings;
     const sql = sqlOf(storage);
+    let heal: ReplicaHeal | undefined;
     const engine = openEngine({
       sql,
       blobs: blobStoreOf(this.env, this.#settings, () => new SqliteBlobStore(sql)),
-      kernels: createKernels(kernelModule),
+      kernels,
       clock: Date.now,
       random: (length) => crypto.getRandomValues(new Uint8Array(length)),
       objectName: this.#nodeId,
       limits: {
         ...SERVER_LIMITS,
+        blockBytes: sizes.blobStore === "sqlite" ? SERVER_LIMITS.blockBytes : REMOTE_BLOCK_BYTES,
         memtableBytes: sizes.memtableMiB * MIB,
         rowCacheBytes: Math.max(1, sizes.rowCacheMiB * MIB),
         blockCacheBytes: sizes.blockCacheMiB * MIB,
         recordRetentionMs: keyValue.idempotencyRetentionHours * 3_600_000,
       },
       durable: () => storage.sync(),
+      onCorrupt: (range) => heal?.found(range),
+      atFailPoint: this.#atFailPoint,
     });
-    const hints = new HintLog({ sql, now: Date.now, ttlMs: keyValue.hintTtlSeconds * 1000 });
-    const actor = actorOf(facts.row.node_number, facts.row.incarnation);
+    heal = this.#heal(engine);
+    const hints = new HintLog({ sql, now: Date.now, ttlMs: keyValue.hintTtlSeconds * 1000, kernels });
+    const usage = new UsageMeter(
+      storage.sql.exec<{ tenant: number; storedBytes: number; keys: number }>(
+        "SELECT tenant, stored_bytes AS storedBytes, key_count AS keys FROM tenant_usage",
+      ),
+    );
+    const actor = actorOf(nodeNumber, incarnation);
     const replica = new Replica({
       engine,
-      facts: facts.facts,
+      facts,
       hints,
       actor,
       now: Date.now,
       counterBlock: COUNTER_BLOCK,
+      healAfterMs: HEAL_AFTER_TIMEOUTS * keyValue.replicaTimeoutMs,
       mayWait: this.#settings.storage.blobStore !== "sqlite",
+      usage,
     });
     const delivery = new HintDelivery({
       log: hints,
       call: (nodeId, frame) => this.#callPeer(nodeId, frame),
       now: Date.now,
+      atFailPoint: this.#atFailPoint,
     });
-    return { engine, replica, hints, delivery };
+    return { engine, replica, hints, delivery, usage };
   }
 
   /** The node's identity and counter reservation; a new storage gets a new incarnation. */
-  async #facts(): Promise<{ row: FactsRow; facts: ReplicaFacts }> {
-    const { sql } = this.ctx.storage;
-    let [row] = sql.exec<FactsRow>("SELECT node_number, incarnation, reserved_counter FROM replica_facts");
-    if (!row) {
-      const directory = this.env.DIRECTORY.get(this.env.DIRECTORY.idFromName("system"));
-      const { nodeNumber, incarnation } = await directory.registerIncarnation(this.#nodeId);
-      row = { node_number: nodeNumber, incarnation, reserved_counter: 0 };
-      sql.exec("INSERT INTO replica_facts VALUES (1, ?, ?, 0)", nodeNumber, incarnation);
-      await this.ctx.storage.sync();
-    }
-    let reserved = row.reserved_counter;
-    const erased = new Set(
-      [...sql.exec<{ tenant: number }>("SELECT tenant FROM erased_tenants")].map((entry) => entry.tenant),
-    );
-    this.#erased = erased;
-    const facts: ReplicaFacts = {
-      reservedCounter: () => reserved,
-      reserveCounter: (upTo) => {
-        reserved = upTo;
-        sql.exec("UPDATE replica_facts SET reserved_counter = ?", upTo);
+  #facts(kernels: Kernels): Promise<Facts> {
+    return loadFacts({
+      storage: this.ctx.storage,
+      kernels,
+      register: async () => {
+        const directory = this.env.DIRECTORY.get(this.env.DIRECTORY.idFromName("system"));
+        const registered = await directory.registerIncarnation(this.#nodeId);
+        await this.#atFailPoint?.("node.registered");
+        return registered;
       },
-      isErased: (tenant) => erased.has(tenant),
-    };
-    return { row, facts };
+      onCorrupt: () => this.#log.error("the node's facts failed their checksum: it takes a new incarnation"),
+    });
+  }
+
+  #heal(engine: RepairableEngine): ReplicaHeal {
+    return new ReplicaHeal({
+      env: this.env,
+      nodeId: this.#nodeId,
+      engine,
+      log: this.#log,
+      waitUntil: (work) => this.ctx.waitUntil(work),
+      atFailPoint: this.#atFailPoint,
+    });
   }
 
   #erased = new Set<number>();
 
   async call(frame: Uint8Array): Promise<Uint8Array> {
+    if (this.#atFailPoint) await this.#atFailPoint("frame.received");
     try {
-      const answer = this.#opened.replica.handle(frame);
-      return answer instanceof Uint8Array ? answer : await answer;
+      const handled = this.#opened.replica.handle(frame);
+      const answer = handled instanceof Uint8Array ? handled : await handled;
+      if (this.#atFailPoint) await this.#atFailPoint("frame.committed");
+      return answer;
     } catch (error) {
       // What is in memory may now be ahead of the disk: only a fresh start from the disk is safe.
       const isRefused = error instanceof MalformedBytes || error instanceof MalformedClock;
@@ -188,20 +216,29 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     return writeScanPage(page);
   }
 
+  async scanKeys(scan: KeyScan): Promise<Uint8Array> {
+    const { engine } = this.#opened;
+    const page = await engine.scan({ ...scan, limitRows: SCAN_PAGE_KEYS, limitBytes: SCAN_PAGE_BYTES });
+    return writeScanPage({ ...page, rows: page.rows.map(({ row }) => ({ row, value: NO_VALUE })) });
+  }
+
   async eraseTenant(tenant: number): Promise<boolean> {
     const { engine, hints } = this.#opened;
     if (!this.#erased.has(tenant)) {
       this.ctx.storage.sql.exec("INSERT OR IGNORE INTO erased_tenants VALUES (?)", tenant);
       this.#erased.add(tenant);
       engine.eraseTenant(tenant);
+      this.#opened.usage.forget(tenant);
+      this.ctx.storage.sql.exec("DELETE FROM tenant_usage WHERE tenant = ?", tenant);
     }
     hints.eraseTenant(tenant);
     this.#afterTurn();
+    await this.#atFailPoint?.("erase.marked");
     return !engine.erasuresPending().includes(tenant);
   }
 
   async probe(): Promise<void> {
-    this.ctx.storage.sql.exec("SELECT 1");
+    this.ctx.storage.sql.exec("SELECT node_number FROM replica_facts").one();
     const blobs = blobStoreOf(this.env, this.#settings, () => new SqliteBlobStore(sqlOf(this.ctx.storage)));
     const name = `probe-${this.#nodeId}-${crypto.randomUUID()}`;
     await blobs.put(name, PROBE_BYTES);
@@ -223,6 +260,17 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     });
   }
 
+  async tenantUsage(tenant: number): Promise<Usage> {
+    return this.#opened.usage.of(tenant);
+  }
+
+  #writeUsage(): void {
+    this.#usageTimer = undefined;
+    for (const { tenant, storedBytes, keys } of this.#opened.usage.takeChanged()) {
+      this.ctx.storage.sql.exec("INSERT OR REPLACE INTO tenant_usage VALUES (?, ?, ?)", tenant, storedBytes, keys);
+    }
+  }
+
   override async alarm(): Promise<void> {
     this.#alarmAtMs = 0;
     await this.#maintain();
@@ -240,6 +288,7 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
   #afterTurn(): void {
     const parts = this.#parts;
     if (!parts) return;
+    if (parts.usage.hasChanged) this.#usageTimer ??= setTimeout(() => this.#writeUsage(), USAGE_FLUSH_MS);
     if (parts.engine.maintenanceDue && !this.#maintaining) this.ctx.waitUntil(this.#maintain());
     const hintsAtMs = parts.delivery.nextAtMs();
     if (hintsAtMs !== undefined && this.#hintTimer === undefined) {

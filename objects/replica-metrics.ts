@@ -34,6 +34,8 @@ export function replicaMetrics(parts: ReplicaParts): Record<string, number> {
   set("kv_hints_refused_total", replica.counts.hintsRefused);
   set("kv_hints_delivered_total", delivery.deliveredCount);
   set("kv_hints_expired_total", hints.expiredCount);
+  set("kv_hints_corrupt_total", hints.corruptCount);
   set("kv_hints_pending", hints.pendingCount());
+  set("kv_healed_rows_total", replica.counts.healedRows);
   return samples;
 }

@@ -1,7 +1,9 @@
 // The RPC surfaces of the object classes, as their callers see them. One place, so that gateway, cluster and objects agree.
 // Methods take and return plain data or bytes: a stub cannot travel between processes (DESIGN 1).
 
+import type { LeaseAsk, LeaseGrant } from "../src/access/rate-authority.ts";
 import type { Caller, DirectoryView, TenantView } from "../src/access/types.ts";
+import type { KeyScan } from "../src/replication/healer.ts";
 import type { ErrorCode } from "../src/wire/error-codes.ts";
 
 export interface ExportPage {
@@ -37,11 +39,15 @@ export interface KeyValueReplicaRpc {
   call(frame: Uint8Array): Promise<Uint8Array>;
   /** A page of one tenant's rows after a position (objects/export.ts), as a frame of replication/scan-frames.ts. */
   scan(tenant: number, after: Uint8Array | null, limitRows: number): Promise<Uint8Array>;
+  /** A page of keys in a token range, of all tenants, without their values, as such a frame. */
+  scanKeys(scan: KeyScan): Promise<Uint8Array>;
   /** Durably forgets a tenant; true when nothing of it is left (rows, hints, records, blobs). Call again until true. */
   eraseTenant(tenant: number): Promise<boolean>;
   /** Writes and reads back a probe in its SQLite and its blob store; throws with what fails. */
   probe(): Promise<void>;
   metrics(): Promise<Record<string, number>>;
+  /** What this node holds of a tenant: live keys and values. As of the last writes; after a crash up to a second's are missing. */
+  tenantUsage(tenant: number): Promise<{ readonly storedBytes: number; readonly keys: number }>;
 }
 
 /** `Directory`: one per deployment. Name: `system`. */
@@ -56,4 +62,6 @@ export interface TenantRpc {
   view(): Promise<TenantView>;
   /** The view when it is newer than `revision` (null = any); null = there is no such tenant. */
   viewSince(revision: number | null): Promise<TenantView | "unchanged" | null>;
+  /** Parts of the tenant's and its keys' token buckets for `member`, a gateway or Coordinator; one grant an ask, in order. */
+  lease(member: string, asks: readonly LeaseAsk[]): Promise<readonly LeaseGrant[]>;
 }

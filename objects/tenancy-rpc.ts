@@ -1,6 +1,6 @@
 // The RPC surfaces of Directory and Tenant beyond what the data path needs (objects/rpc.ts): administration.
 // An error that the client must see travels as a value: a thrown one loses its code between objects.
-import type { ApiKeyRecord, Scope, TenantSettings, TenantView } from "../src/access/types.ts";
+import type { ApiKeyRecord, RateLimit, Scope, TenantQuotas, TenantSettings, TenantView } from "../src/access/types.ts";
 import { type ErrorCode, PublicError } from "../src/wire/error-codes.ts";
 import type { DirectoryRpc, TenantRpc } from "./rpc.ts";
 
@@ -20,13 +20,21 @@ export interface Mutation {
   readonly bodyHash: string;
 }
 
-export interface TenantInfo extends TenantSettings {
+/** What a tenant may use; absent or null = the deployment's default. */
+export interface TenantLimits {
+  readonly rateLimit?: RateLimit | null;
+  readonly quotas?: Partial<TenantQuotas>;
+  /** Signed tokens issued before are refused. Ms. */
+  readonly tokensValidAfterMs?: number | null;
+}
+
+export interface TenantInfo extends TenantSettings, TenantLimits {
   readonly tenantId: string;
   readonly displayName: string;
   readonly createdAtMs: number;
 }
 
-export interface NewTenant extends TenantSettings {
+export interface NewTenant extends TenantSettings, TenantLimits {
   readonly tenantId: string;
   readonly displayName: string;
 }
@@ -66,6 +74,16 @@ export interface NewKey {
   readonly name: string;
   readonly scope: Scope;
   readonly expiresAtMs: number | null;
+  readonly rateLimit?: RateLimit | null;
+}
+
+/** What a tenant holds now, as far as its storage nodes say (see objects/tenant-usage.ts). */
+export interface TenantUsageInfo {
+  readonly storedBytes: number;
+  readonly keys: number;
+  readonly apiKeys: number;
+  /** The ones that hold; null = no bound. */
+  readonly quotas: TenantQuotas;
 }
 
 export type KeyInfo = Omit<ApiKeyRecord, "hash">;
@@ -85,6 +103,7 @@ export interface TenantAdminRpc extends TenantRpc {
   createKey(input: NewKey, mutation: Mutation): Promise<RpcResult<CreatedKey>>;
   revokeKey(keyId: string, mutation: Mutation): Promise<RpcResult<KeyInfo>>;
   listKeys(page: { readonly after: string; readonly limit: number }): Promise<readonly KeyInfo[]>;
+  usage(): Promise<RpcResult<TenantUsageInfo>>;
   /** From now on no key is admitted. Idempotent. */
   beginErasure(): Promise<void>;
   /** Forgets everything. Idempotent. */

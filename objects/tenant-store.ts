@@ -2,7 +2,16 @@
 // Guarantees: synchronous; the revision grows with every change that a gateway must see. Must not: read a clock or do I/O.
 import { TENANT_MIGRATIONS } from "../migrations/tenancy.ts";
 import { DEAD_KEY_RETENTION_MS, MAX_KEYS_PER_TENANT } from "../src/access/limits.ts";
-import type { ApiKeyRecord, ConflictPolicy, Scope, TenantView } from "../src/access/types.ts";
+import { TENANT_BUCKET } from "../src/access/rate-authority.ts";
+import type {
+  ApiKeyRecord,
+  ConflictPolicy,
+  QuotaExcess,
+  RateLimit,
+  Scope,
+  TenantQuotas,
+  TenantView,
+} from "../src/access/types.ts";
 import type { Consistency } from "../src/wire/session.ts";
 import { applyMigrations } from "./migrate.ts";
 import {
@@ -11,6 +20,7 @@ import {
   type RpcResult,
   type TenantChanges,
   type TenantInfo,
+  type TenantLimits,
   type TenantStart,
 } from "./tenancy-rpc.ts";
 
@@ -25,6 +35,7 @@ type TenantRow = {
   revision: number;
   created_at_ms: number;
   sealing_secret: ArrayBuffer;
+  limits: string;
 };
 type KeyRow = {
   key_id: string;
@@ -34,6 +45,7 @@ type KeyRow = {
   created_at_ms: number;
   expires_at_ms: number | null;
   revoked_at_ms: number | null;
+  rate_limit: string | null;
 };
 
 const recordOf = (row: KeyRow): ApiKeyRecord => ({
@@ -44,6 +56,7 @@ const recordOf = (row: KeyRow): ApiKeyRecord => ({
   createdAtMs: row.created_at_ms,
   expiresAtMs: row.expires_at_ms,
   revokedAtMs: row.revoked_at_ms,
+  rateLimit: row.rate_limit === null ? null : (JSON.parse(row.rate_limit) as RateLimit),
 });
 
 /** A key as it may be shown. */
@@ -51,11 +64,24 @@ export function keyInfoOf({ hash: _, ...info }: ApiKeyRecord): KeyInfo {
   return info;
 }
 
+function limitsOf({ rateLimit, quotas, tokensValidAfterMs }: TenantLimits): TenantLimits {
+  return { rateLimit: rateLimit ?? null, quotas: quotas ?? {}, tokensValidAfterMs: tokensValidAfterMs ?? null };
+}
+
+/** The limits of tenants and keys without their own. */
+export interface DefaultLimits {
+  readonly tenantRate: RateLimit | null;
+  readonly keyRate: RateLimit | null;
+  readonly quotas: TenantQuotas;
+}
+
 export class TenantStore {
+  readonly #defaults: DefaultLimits;
   readonly #storage: DurableObjectStorage;
   readonly #sql: SqlStorage;
 
-  constructor(storage: DurableObjectStorage) {
+  constructor(storage: DurableObjectStorage, defaults: DefaultLimits) {
+    this.#defaults = defaults;
     this.#storage = storage;
     this.#sql = storage.sql;
     if (this.exists) applyMigrations(storage, "tenant", TENANT_MIGRATIONS);
@@ -71,7 +97,9 @@ export class TenantStore {
     this.#storage.transactionSync(() => {
       if (this.row()) return;
       this.#sql.exec(
-        "INSERT INTO tenant VALUES (1, ?, ?, ?, 'active', ?, ?, ?, 1, ?, ?)",
+        `INSERT INTO tenant (one, tenant, tenant_id, display_name, state, replication_factor, default_consistency,
+           conflict_policy, revision, created_at_ms, sealing_secret, limits)
+         VALUES (1, ?, ?, ?, 'active', ?, ?, ?, 1, ?, ?, ?)`,
         start.tenant,
         start.tenantId,
         start.displayName,
@@ -80,6 +108,7 @@ export class TenantStore {
         start.conflictPolicy,
         start.createdAtMs,
         start.sealingSecret,
+        JSON.stringify(limitsOf(start)),
       );
       this.#insertKey(start.firstKey);
     });
@@ -93,19 +122,58 @@ export class TenantStore {
     return this.#sql.exec<KeyRow>("SELECT * FROM api_keys ORDER BY key_id").toArray().map(recordOf);
   }
 
-  view(): TenantView | null {
+  /** Of the tenant's own bucket (TENANT_BUCKET) or a key's; undefined = there is no such key. */
+  rateLimit(bucket: string): RateLimit | null | undefined {
+    if (bucket === TENANT_BUCKET) return this.#limits().rateLimit ?? this.#defaults.tenantRate;
+    const query = "SELECT rate_limit FROM api_keys WHERE key_id = ?";
+    const [row] = this.#sql.exec<{ rate_limit: string | null }>(query, bucket).toArray();
+    if (!row) return undefined;
+    return row.rate_limit === null ? this.#defaults.keyRate : (JSON.parse(row.rate_limit) as RateLimit);
+  }
+
+  /** The quotas that hold. */
+  quotas(): TenantQuotas {
+    return { ...this.#defaults.quotas, ...this.#limits().quotas };
+  }
+
+  #limits(): TenantLimits {
+    return JSON.parse(this.row()?.limits ?? "{}") as TenantLimits;
+  }
+
+  get apiKeyCount(): number {
+    return this.#sql.exec<{ count: number }>("SELECT COUNT(*) AS count FROM api_keys").one().count;
+  }
+
+  /** What gateways compare views by: `excess` comes and goes without a change here. */
+  viewRevision(excess: QuotaExcess | undefined): number | undefined {
+    const row = this.row();
+    return row && row.revision * 2 + (excess ? 1 : 0);
+  }
+
+  view(excess?: QuotaExcess): TenantView | null {
     const row = this.row();
     if (!row) return null;
     const isActive = row.state === "active";
+    const withDefault = (key: ApiKeyRecord): ApiKeyRecord => ({
+      ...key,
+      rateLimit: key.rateLimit ?? this.#defaults.keyRate,
+    });
     return {
       tenantId: row.tenant_id,
       tenant: row.tenant,
-      revision: row.revision,
+      revision: this.viewRevision(excess) ?? 0,
       state: isActive ? "active" : "deleting",
       replicationFactor: row.replication_factor,
       defaultConsistency: row.default_consistency as Consistency,
       conflictPolicy: row.conflict_policy as ConflictPolicy,
-      keys: isActive ? this.#keys().filter((key) => key.revokedAtMs === null) : [],
+      keys: isActive
+        ? this.#keys()
+            .filter((key) => key.revokedAtMs === null)
+            .map(withDefault)
+        : [],
+      rateLimit: this.rateLimit(TENANT_BUCKET) ?? null,
+      tokensValidAfterMs: this.#limits().tokensValidAfterMs ?? null,
+      excess: excess ?? null,
     };
   }
 
@@ -119,6 +187,7 @@ export class TenantStore {
       replicationFactor: row.replication_factor,
       defaultConsistency: row.default_consistency as Consistency,
       conflictPolicy: row.conflict_policy as ConflictPolicy,
+      ...limitsOf(JSON.parse(row.limits) as TenantLimits),
     };
   }
 
@@ -133,31 +202,35 @@ export class TenantStore {
       const message = `replicationFactor is ${held.replicationFactor} and cannot be changed to ${changes.replicationFactor}: this release fixes it at creation`;
       return failure("conflict", message, { replicationFactor: held.replicationFactor });
     }
-    const next = { ...held, ...changes };
+    const next = { ...held, ...changes, quotas: { ...held.quotas, ...changes.quotas } };
     this.#sql.exec(
-      "UPDATE tenant SET display_name = ?, default_consistency = ?, conflict_policy = ?",
+      "UPDATE tenant SET display_name = ?, default_consistency = ?, conflict_policy = ?, limits = ?",
       next.displayName,
       next.defaultConsistency,
       next.conflictPolicy,
+      JSON.stringify(limitsOf(next)),
     );
     this.#bump();
     return { ok: true, value: next };
   }
 
   #insertKey(key: ApiKeyRecord): void {
-    const { keyId, name, scope, hash, createdAtMs, expiresAtMs, revokedAtMs } = key;
+    const { keyId, name, scope, hash, createdAtMs, expiresAtMs, revokedAtMs, rateLimit } = key;
     this.#sql.exec(
-      "INSERT INTO api_keys VALUES (?, ?, ?, ?, ?, ?, ?)",
+      `INSERT INTO api_keys (key_id, name, scope, hash, created_at_ms, expires_at_ms, revoked_at_ms, rate_limit)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
       ...[keyId, name, scope, hash, createdAtMs, expiresAtMs, revokedAtMs],
+      rateLimit ? JSON.stringify(rateLimit) : null,
     );
   }
 
   addKey(key: ApiKeyRecord): RpcResult<KeyInfo> {
     if (!this.info()) return failure("notFound", "there is no such tenant");
-    const count = this.#sql.exec<{ count: number }>("SELECT COUNT(*) AS count FROM api_keys").one().count;
-    if (count >= MAX_KEYS_PER_TENANT) {
-      const message = `the tenant has ${count} keys, the limit is ${MAX_KEYS_PER_TENANT}; revoked ones count for 30 days`;
-      return failure("conflict", message, { limit: MAX_KEYS_PER_TENANT });
+    const used = this.apiKeyCount;
+    const limit = Math.min(this.quotas().apiKeys ?? MAX_KEYS_PER_TENANT, MAX_KEYS_PER_TENANT);
+    if (used >= limit) {
+      const message = `the tenant has ${used} API keys, the limit is ${limit}; revoked ones count for 30 days`;
+      return failure("quotaExceeded", message, { quota: "apiKeys", used, limit });
     }
     this.#insertKey(key);
     this.#bump();

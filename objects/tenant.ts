@@ -3,9 +3,10 @@
 // Must not: hold a key's text; a repeated creation derives it again from the sealing secret and the write id.
 import { DurableObject } from "cloudflare:workers";
 import { deriveApiKey, recordIdOf } from "../src/access/api-key.ts";
+import { type LeaseAsk, type LeaseGrant, RateAuthority } from "../src/access/rate-authority.ts";
 import { nextAlarmAt } from "../src/access/schedule.ts";
-import type { ApiKeyRecord, TenantView } from "../src/access/types.ts";
-import { parseSettings } from "../src/cluster/settings.ts";
+import type { ApiKeyRecord, QuotaExcess, RateLimit, TenantView } from "../src/access/types.ts";
+import { parseSettings, type Settings } from "../src/cluster/settings.ts";
 import type { Env } from "./env.ts";
 import {
   type CreatedKey,
@@ -18,36 +19,92 @@ import {
   type TenantChanges,
   type TenantInfo,
   type TenantStart,
+  type TenantUsageInfo,
 } from "./tenancy-rpc.ts";
-import { keyInfoOf, TenantStore } from "./tenant-store.ts";
+import { type DefaultLimits, keyInfoOf, TenantStore } from "./tenant-store.ts";
+import { TenantUsage } from "./tenant-usage.ts";
 import { TurnQueue } from "./turn-queue.ts";
 import { WriteRecords } from "./write-records.ts";
 
 /** Longest page. */
 const MAX_PAGE_ITEMS = 1001;
+/** How long whoever asks for a key that is gone need not ask again. Ms. */
+const GONE_PAUSE_MS = 1000;
+const MIB = 1024 * 1024;
+
+/** In the settings 0 stands for no limit. */
+function rateOf(requestsPerSecond: number, burst: number): RateLimit | null {
+  return requestsPerSecond === 0 ? null : { requestsPerSecond, burst: burst === 0 ? requestsPerSecond : burst };
+}
+
+function defaultLimits(limits: Settings["limits"]): DefaultLimits {
+  const { tenantRequestsPerSecond, tenantBurst, keyRequestsPerSecond, keyBurst, tenantStoredMiB, tenantKeys } = limits;
+  return {
+    tenantRate: rateOf(tenantRequestsPerSecond, tenantBurst),
+    keyRate: rateOf(keyRequestsPerSecond, keyBurst),
+    quotas: { storedBytes: tenantStoredMiB * MIB || null, keys: tenantKeys || null, apiKeys: null },
+  };
+}
 
 export class Tenant extends DurableObject<Env> implements TenantAdminRpc {
   readonly #store: TenantStore;
   readonly #records: WriteRecords;
   readonly #turns: TurnQueue;
+  readonly #rates = new RateAuthority();
+  readonly #usage: TenantUsage;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    this.#store = new TenantStore(ctx.storage);
-    const { idempotencyRetentionHours } = parseSettings(env.JADE_CONFIG).keyValue;
-    this.#records = new WriteRecords(ctx.storage.sql, idempotencyRetentionHours * 3_600_000);
+    const { limits, keyValue } = parseSettings(env.JADE_CONFIG);
+    this.#store = new TenantStore(ctx.storage, defaultLimits(limits));
+    this.#records = new WriteRecords(ctx.storage.sql, keyValue.idempotencyRetentionHours * 3_600_000);
+    this.#usage = new TenantUsage(env);
     this.#turns = new TurnQueue((run) => ctx.storage.transactionSync(run));
   }
 
   async view(): Promise<TenantView> {
-    const view = this.#store.view();
+    const view = this.#store.view(await this.#excess());
     if (!view) throw new Error("there is no such tenant");
     return view;
   }
 
   async viewSince(revision: number | null): Promise<TenantView | "unchanged" | null> {
-    if (revision !== null && this.#store.row()?.revision === revision) return "unchanged";
-    return this.#store.view();
+    const excess = await this.#excess();
+    if (revision !== null && this.#store.viewRevision(excess) === revision) return "unchanged";
+    return this.#store.view(excess);
+  }
+
+  async lease(member: string, asks: readonly LeaseAsk[]): Promise<readonly LeaseGrant[]> {
+    const isActive = this.#store.info() !== null;
+    const nowMs = Date.now();
+    return asks.map((ask) => {
+      const limit = isActive ? this.#store.rateLimit(ask.bucket) : undefined;
+      // A key or tenant that is gone: its requests are refused elsewhere, within two seconds.
+      if (limit === undefined) return { granted: 0, pauseMs: GONE_PAUSE_MS, share: 0 };
+      return this.#rates.lease(member, ask, limit, nowMs);
+    });
+  }
+
+  async usage(): Promise<RpcResult<TenantUsageInfo>> {
+    const row = this.#store.row();
+    if (row?.state !== "active") return failure("notFound", "there is no such tenant");
+    try {
+      await this.#usage.refresh({ tenant: row.tenant, replicationFactor: row.replication_factor }, Date.now());
+    } catch {
+      return failure("unavailable", "no storage node says how much it holds");
+    }
+    const value = { ...this.#usage.amount, apiKeys: this.#store.apiKeyCount, quotas: this.#store.quotas() };
+    return { ok: true, value };
+  }
+
+  /** The quota that is used up. Storage nodes are only asked for tenants that have one. */
+  async #excess(): Promise<QuotaExcess | undefined> {
+    const row = this.#store.row();
+    if (!row) return undefined;
+    const quotas = this.#store.quotas();
+    if (quotas.storedBytes === null && quotas.keys === null) return undefined;
+    await this.#usage.keepFresh({ tenant: row.tenant, replicationFactor: row.replication_factor }, Date.now());
+    return this.#usage.excessOf(quotas);
   }
 
   async initialize(start: TenantStart): Promise<void> {
@@ -67,10 +124,11 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc {
     if (!row) return failure("notFound", "there is no such tenant");
     const key = await deriveApiKey(new Uint8Array(row.sealing_secret), row.tenant_id, mutation.writeId);
     const result = await this.#mutate<KeyInfo>(mutation, (nowMs) => {
-      const { name, scope, expiresAtMs } = input;
+      const { name, scope, expiresAtMs, rateLimit = null } = input;
       if (expiresAtMs !== null && expiresAtMs <= nowMs) return failure("invalidRequest", "expiresAt is in the past");
       const { keyId, hash } = key;
-      const record: ApiKeyRecord = { keyId, name, scope, hash, createdAtMs: nowMs, expiresAtMs, revokedAtMs: null };
+      const times = { createdAtMs: nowMs, expiresAtMs, revokedAtMs: null };
+      const record: ApiKeyRecord = { keyId, name, scope, hash, ...times, rateLimit };
       const added = this.#store.addKey(record);
       return added.ok ? { ok: true, value: keyInfoOf(record) } : added;
     });
@@ -78,6 +136,7 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc {
   }
 
   revokeKey(keyId: string, mutation: Mutation): Promise<RpcResult<KeyInfo>> {
+    this.#rates.forget(keyId);
     return this.#mutate(mutation, (nowMs) => this.#store.revokeKey(keyId, nowMs));
   }
 

@@ -8,7 +8,7 @@ if (!process.features.typescript) {
   process.exit(2);
 }
 
-const SUITES = { kv: "./kv.mjs" };
+const SUITES = { kv: "./kv.mjs", storage: "./storage.mjs" };
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -19,6 +19,7 @@ const { values, positionals } = parseArgs({
     keys: { type: "string", default: "mixed" },
     "old-keys": { type: "string", default: "100000" },
     "cpu-profile": { type: "string" },
+    count: { type: "string", default: "1000000" },
   },
 });
 const [suite = ""] = positionals;
@@ -40,5 +41,6 @@ process.exitCode = await run({
   only: values.only?.split(","),
   putKeys: values.keys,
   oldCount: Number(values["old-keys"]),
+  count: Number(values.count),
   cpuProfile: values["cpu-profile"],
 });

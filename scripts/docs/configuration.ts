@@ -16,6 +16,8 @@ interface FieldSchema {
   readonly maxLength?: number;
   readonly format?: string;
   readonly properties?: Readonly<Record<string, FieldSchema>>;
+  readonly required?: readonly string[];
+  readonly items?: FieldSchema;
 }
 
 const INTRO = `# Configuration
@@ -37,14 +39,20 @@ field, its value and its limit. Unknown fields are errors. Start from one of \`t
 directory holds only its SHA-256 (\`root-key.sha256\`). A lost key: stop the server, delete that file, start again for a new one.
 \`JADE_ROOT_KEY\` wins over the stored one for as long as it is set, and is not stored.
 
+**Metrics** are open to whoever reaches \`/metrics\`. With \`JADE_METRICS_ACCESS=root\` in the environment they ask for the root key.
+
 **On Cloudflare** and under \`npm run dev\` the same settings, without \`server\` and \`storage.dataDir\`, are the JSON text of the
 variable \`JADE_CONFIG\`; the root key's SHA-256 is the secret \`JADE_ROOT_KEY_HASH\`. There \`storage.blobStore\` may be \`r2\`.
 
-**Memory** of one instance is roughly \`nodes × (2 × memtableMiB + rowCacheMiB + blockCacheMiB)\` plus 150 MiB.
+**Memory** of one instance is roughly \`nodes × (3 × memtableMiB + rowCacheMiB + blockCacheMiB)\` plus 150 MiB.
 `;
 
 function bounds(field: FieldSchema): string {
   if (field.enum !== undefined) return field.enum.map((value) => `\`${String(value)}\``).join(", ");
+  if (field.type === "array") {
+    return field.items?.enum ? `list of ${bounds(field.items)}` : field.items?.properties ? "list, see below" : "list";
+  }
+  if (field.type === "object") return "object";
   if (field.type === "boolean") return "`true`, `false`";
   if (field.minimum !== undefined && field.maximum !== undefined) {
     return `${field.minimum.toLocaleString("en-US")} – ${field.maximum.toLocaleString("en-US")}`;
@@ -54,18 +62,26 @@ function bounds(field: FieldSchema): string {
 }
 
 function row(section: string, name: string, field: FieldSchema): string {
-  const value = field.default === undefined ? "none" : `\`${String(field.default)}\``;
+  const shown = Array.isArray(field.default) ? field.default.join(", ") || "[]" : String(field.default);
+  const value = field.default === undefined ? "none" : `\`${shown}\``;
   return `| \`${section}.${name}\` | ${value} | ${bounds(field)} | ${field.description ?? ""} |`;
+}
+
+function table(section: string, properties: Readonly<Record<string, FieldSchema>>): string {
+  const rows = Object.entries(properties).map(([name, field]) => row(section, name, field));
+  return `| field | default | values | meaning |\n|---|---|---|---|\n${rows.join("\n")}\n`;
 }
 
 export function configurationPage(): string {
   const schema = z.toJSONSchema(configSchema, { io: "input" }) as FieldSchema;
   const parts = [INTRO];
   for (const [section, { properties = {}, description = "" }] of Object.entries(schema.properties ?? {})) {
-    const rows = Object.entries(properties).map(([name, field]) => row(section, name, field));
-    parts.push(
-      `## ${section}\n\n${description}\n\n| field | default | values | meaning |\n|---|---|---|---|\n${rows.join("\n")}\n`,
-    );
+    parts.push(`## ${section}\n\n${description}\n\n${table(section, properties)}`);
+    for (const [name, { items }] of Object.entries(properties)) {
+      if (!items?.properties) continue;
+      const entry = `${section}.${name}[]`;
+      parts.push(`### ${entry}\n\nEach entry of the list.\n\n${table(entry, items.properties)}`);
+    }
   }
   return parts.join("\n");
 }

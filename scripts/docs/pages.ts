@@ -3,6 +3,7 @@
 import { API_PAGES } from "./api.mjs";
 import { CONFIGURATION_PAGE, configurationPage } from "./configuration.ts";
 import { ERRORS_PAGE, errorsPage } from "./errors.ts";
+import { FAIL_POINTS_PAGE, failPointsPage } from "./fail-points.ts";
 
 export interface GeneratedPage {
   readonly path: string;
@@ -12,5 +13,6 @@ export interface GeneratedPage {
 export const generatedPages: readonly GeneratedPage[] = [
   { path: CONFIGURATION_PAGE, content: configurationPage },
   { path: ERRORS_PAGE, content: errorsPage },
+  { path: FAIL_POINTS_PAGE, content: failPointsPage },
   ...API_PAGES,
 ];

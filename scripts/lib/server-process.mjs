@@ -62,6 +62,16 @@ export function treeCpuMs(rootId) {
   return ticks * 10;
 }
 
+/** Resident memory in bytes of a process and all below it (0 without /proc). */
+export function treeMemoryBytes(rootId) {
+  let pages = 0;
+  for (const id of processTree(rootId)) {
+    const fields = statFields(id);
+    if (fields) pages += Number(fields[21]);
+  }
+  return pages * 4096;
+}
+
 function isRunning(id) {
   if (existsSync("/proc/self/stat")) return !["Z", "X", undefined].includes(statFields(id)?.[0]);
   try {

@@ -1,9 +1,10 @@
 // Key texts, judgements and schedules: the pure parts of access control.
 import { describe, expect, it } from "vitest";
 import { deriveApiKey, parseApiKey, recordIdOf, sameHash, sha256Hex } from "./api-key.ts";
-import { admittedKey, callerOf, scopeAllows, sessionCaller } from "./judge.ts";
+import { admittedKey, callerOf, sessionCaller } from "./judge.ts";
 import { firstNodes, maxReplicationFactor } from "./ring-start.ts";
 import { nextAlarmAt, retryDelayMs } from "./schedule.ts";
+import { scopeAllows } from "./scope.ts";
 import type { ApiKeyRecord, TenantView } from "./types.ts";
 
 const secret = new Uint8Array(32).fill(7);
@@ -92,11 +93,12 @@ describe("judgement", () => {
   });
 
   it("[AC-5] a session lives as long as its key", () => {
-    expect(sessionCaller(view, "k1", 50)).toMatchObject({ tenant: 4, canWrite: false });
-    expect(sessionCaller(view, "k1", 100)).toBeUndefined();
-    expect(sessionCaller(view, "k2", 50)).toBeUndefined();
-    expect(sessionCaller({ ...view, state: "deleting" }, "k1", 50)).toBeUndefined();
-    expect(sessionCaller(undefined, "k1", 50)).toBeUndefined();
+    const k1 = { kind: "key", keyId: "k1" } as const;
+    expect(sessionCaller(view, k1, 50)).toMatchObject({ tenant: 4, canWrite: false });
+    expect(sessionCaller(view, k1, 100)).toBeUndefined();
+    expect(sessionCaller(view, { kind: "key", keyId: "k2" }, 50)).toBeUndefined();
+    expect(sessionCaller({ ...view, state: "deleting" }, k1, 50)).toBeUndefined();
+    expect(sessionCaller(undefined, k1, 50)).toBeUndefined();
   });
 });
 

@@ -2,13 +2,9 @@
 // Guarantees: the only places where these are decided; unknown tenant, unknown key, wrong secret, revoked, expired and deleted
 // are one answer to the outside. Must not: do I/O or read a clock. Pure.
 import { sameHash } from "./api-key.ts";
-import type { ApiKeyRecord, Caller, Scope, TenantView } from "./types.ts";
-
-const RANK: Readonly<Record<Scope, number>> = { "read-only": 1, "read-write": 2, admin: 3 };
-
-export function scopeAllows(held: Scope, required: Scope): boolean {
-  return RANK[held] >= RANK[required];
-}
+import { scopeAllows } from "./scope.ts";
+import { isTokenLive } from "./token-claims.ts";
+import type { ApiKeyRecord, Caller, Credential, Scope, TenantView } from "./types.ts";
 
 /** True while the record itself admits anyone. */
 export function isKeyLive(record: ApiKeyRecord, nowMs: number): boolean {
@@ -28,12 +24,19 @@ export function admittedKey(
 }
 
 export function callerOf(view: TenantView, scope: Scope): Caller {
-  const { tenant, replicationFactor, defaultConsistency, conflictPolicy } = view;
-  return { tenant, replicationFactor, defaultConsistency, conflictPolicy, canWrite: scopeAllows(scope, "read-write") };
+  const { tenant, replicationFactor, defaultConsistency, conflictPolicy, excess } = view;
+  const canWrite = scopeAllows(scope, "read-write");
+  const caller = { tenant, replicationFactor, defaultConsistency, conflictPolicy, canWrite };
+  return excess ? { ...caller, excess } : caller;
 }
 
 /** For sessions that stay open: what the bearer may do now, or undefined when the session must end. */
-export function sessionCaller(view: TenantView | undefined, keyId: string, nowMs: number): Caller | undefined {
-  const record = view?.state === "active" ? view.keys.find((candidate) => candidate.keyId === keyId) : undefined;
-  return view && record && isKeyLive(record, nowMs) ? callerOf(view, record.scope) : undefined;
+export function sessionCaller(view: TenantView | undefined, credential: Credential, nowMs: number): Caller | undefined {
+  if (view?.state !== "active") return undefined;
+  if (credential.kind === "token") {
+    const isLive = isTokenLive(credential, view.tokensValidAfterMs ?? null, nowMs);
+    return isLive ? callerOf(view, credential.scope) : undefined;
+  }
+  const record = view.keys.find((candidate) => candidate.keyId === credential.keyId);
+  return record && isKeyLive(record, nowMs) ? callerOf(view, record.scope) : undefined;
 }

@@ -24,12 +24,37 @@ export const MAX_VERIFIED_KEYS = 10_000;
 export const MAX_TENANT_VIEWS = 2000;
 /** Refused tokens a gateway isolate remembers, for {@link TENANT_VIEW_TTL_MS}. */
 export const MAX_REFUSED_TOKENS = 10_000;
-/** Longest credential looked at. Characters. */
+/** Longest API key looked at. Characters. */
 export const MAX_TOKEN_CHARACTERS = 512;
+/** Longest signed token looked at: a dozen claims in RS512 have 2 KiB, and servers refuse headers over 16 KiB. Characters. */
+export const MAX_SIGNED_TOKEN_CHARACTERS = 8192;
+/** Verified signed tokens a gateway isolate remembers: at most 16 MiB of them, of the usual ones 2 MiB. */
+export const MAX_VERIFIED_TOKENS = 2000;
 /** Look-ups a second that unknown credentials may cause, per isolate: beyond it `rateLimited`, whoever asks. */
 export const UNKNOWN_TOKENS_PER_SECOND = 200;
 export const UNKNOWN_TOKENS_BURST = 1000;
 export const DEFAULT_REPLICATION_FACTOR = 3;
+/** Largest rate and burst that can be set: more than a deployment does. Requests (a second). */
+export const MAX_REQUESTS_PER_SECOND = 1_000_000;
+export const MAX_BURST = 10_000_000;
+/** Leased requests are asked for this far ahead of need, by what was wanted lately. Ms. */
+export const LEASE_AHEAD_MS = 250;
+/** Leased requests not used by then go back: later they would come on top of the bucket's burst. Ms. */
+export const LEASE_LIFETIME_MS = 1000;
+/** A bucket that gave less than was asked for is not asked again before. Ms. */
+export const LEASE_PAUSE_MS = 100;
+/** One call for leases. Ms. */
+export const LEASE_DEADLINE_MS = 500;
+/** After a failed call the last share goes on for this long before the next one. Ms. */
+export const LEASE_RETRY_MS = 1000;
+/** A gateway that has not asked for this long has no demand any more. Ms. */
+export const DEMAND_MEMORY_MS = 1000;
+/** Gateways whose demand one bucket remembers; those beyond get what is left. */
+export const MAX_LEASE_MEMBERS = 1000;
+/** Buckets a gateway isolate or Coordinator holds leases of. */
+export const MAX_RATE_POOLS = 10_000;
 
 if (DEFAULT_PAGE_ITEMS > MAX_PAGE_ITEMS) throw new Error("the default page must fit the largest");
 if (UNKNOWN_TOKENS_BURST < UNKNOWN_TOKENS_PER_SECOND) throw new Error("a burst must hold at least a second's rate");
+if (LEASE_AHEAD_MS + LEASE_PAUSE_MS > 500)
+  throw new Error("a burst of one second must outlast the way to the next lease");

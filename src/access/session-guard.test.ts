@@ -1,7 +1,7 @@
 // Sessions end with their keys.
 import { beforeEach, expect, it } from "vitest";
 import { CHECK_EVERY_MS, type GuardedSession, SessionGuard } from "./session-guard.ts";
-import type { ApiKeyRecord, TenantView } from "./types.ts";
+import type { ApiKeyRecord, Credential, TenantView } from "./types.ts";
 
 const STALE_MS = 60_000;
 let nowMs = 0;
@@ -62,11 +62,11 @@ async function pass(ms: number): Promise<void> {
   nowMs = endMs;
 }
 
-function session(keyId: string) {
+function session(keyId: string, credential: Credential = { kind: "key", keyId }) {
   const events: string[] = [];
   const guarded: GuardedSession = {
     tenant: 1,
-    keyId,
+    credential,
     update: (caller) => events.push(caller.conflictPolicy),
     end: () => events.push("end"),
   };
@@ -90,6 +90,21 @@ it("[AC-6] [AC-10] so do an expired key and a deleted tenant", async () => {
   await pass(1200);
   expect(one.events).toContain("end");
   view = null;
+  await pass(2000);
+  expect(two.events).toContain("end");
+});
+
+it("[AC-21] a session opened with a signed token ends when the token expires, or is issued too early", async () => {
+  const token = { kind: "token", scope: "read-write", expiresAtMs: 5000, issuedAtMs: 1000 } as const;
+  const [one, two] = [session("", token), session("", { ...token, expiresAtMs: 60_000 })];
+  await pass(4900);
+  expect(one.events).toEqual(["siblings"]);
+  await pass(1200);
+  expect(one.events).toEqual(["siblings", "end"]);
+  view = { ...view!, revision: 2, tokensValidAfterMs: 1000 };
+  await pass(2000);
+  expect(two.events).not.toContain("end");
+  view = { ...view!, revision: 3, tokensValidAfterMs: 1001 };
   await pass(2000);
   expect(two.events).toContain("end");
 });

@@ -1,20 +1,20 @@
-// Ends open sessions when their API key does, and tells them of changed settings: a session authenticates once, at its opening.
-// Guarantees: a revoked or expired key and a deleted tenant end their sessions within CHECK_EVERY_MS plus one call; one call a
+// Ends open sessions when their API key or signed token does, and tells them of changed settings: a session authenticates once, at
+// its opening. Guarantees: a revoked or expired credential and a deleted tenant end their sessions within CHECK_EVERY_MS plus one call; one call a
 // tenant and check, however many sessions; without the tenant's owner sessions go on for `staleMs`, as requests do (AC-7).
 // Must not: run a timer while there are no sessions. Pure: calls, clock and timer come from outside.
 import { sessionCaller } from "./judge.ts";
 import { TENANT_VIEW_TTL_MS } from "./limits.ts";
-import type { Caller, TenantView } from "./types.ts";
+import type { Caller, Credential, TenantView } from "./types.ts";
 
 /** Leaves the rest of the two seconds to the call. */
 export const CHECK_EVERY_MS = TENANT_VIEW_TTL_MS / 2;
 
 export interface GuardedSession {
   readonly tenant: number;
-  readonly keyId: string;
+  readonly credential: Credential;
   /** The tenant's settings changed. */
-  update(caller: Caller): void;
-  /** The key no longer opens the tenant. Called once. */
+  update(caller: Caller, view: TenantView): void;
+  /** The credential no longer opens the tenant. Called once. */
   end(): void;
 }
 
@@ -92,12 +92,12 @@ export class SessionGuard {
       view = now() - watched.asOfMs < staleMs ? watched.view : undefined;
     }
     for (const session of [...watched.sessions]) {
-      const caller = sessionCaller(view, session.keyId, now());
-      if (!caller) {
+      const caller = sessionCaller(view, session.credential, now());
+      if (!caller || !view) {
         this.#remove(session);
         session.end();
       } else if (isNew) {
-        session.update(caller);
+        session.update(caller, view);
       }
     }
   }

@@ -13,10 +13,46 @@ export interface TenantSettings {
   readonly conflictPolicy: ConflictPolicy;
 }
 
+/** A token bucket: so many requests a second in the long run, `burst` of them at once. Invariant: burst ≥ requestsPerSecond. */
+export interface RateLimit {
+  readonly requestsPerSecond: number;
+  readonly burst: number;
+}
+
+/** What a tenant may hold; null = no bound of its own. */
+export interface TenantQuotas {
+  /** Bytes of keys and values, of one copy. */
+  readonly storedBytes: number | null;
+  /** Keys of the key-value store. */
+  readonly keys: number | null;
+  /** API keys, revoked ones of the last 30 days included. */
+  readonly apiKeys: number | null;
+}
+
+/** A quota that is used up: what answers to writes name. */
+export interface QuotaExcess {
+  readonly quota: keyof TenantQuotas;
+  readonly used: number;
+  readonly limit: number;
+}
+
+/** How a caller has shown who it is, for as long as it stays. */
+export type Credential =
+  | { readonly kind: "key"; readonly keyId: string }
+  /** A signed token. Ms; `issuedAtMs` null = it does not say. */
+  | {
+      readonly kind: "token";
+      readonly scope: Scope;
+      readonly expiresAtMs: number;
+      readonly issuedAtMs: number | null;
+    };
+
 /** Travels with every call from the gateway to the Coordinator. `tenant` is the Directory's number, never reused. */
 export interface Caller extends TenantSettings {
   readonly tenant: number;
   readonly canWrite: boolean;
+  /** Present while a quota is used up: what stores more is refused. */
+  readonly excess?: QuotaExcess;
 }
 
 /** The state of a storage node of the ring (DESIGN 4). Replica sets are derived from it: writes include `bootstrapping`, reads do not. */
@@ -45,6 +81,11 @@ export interface TenantView extends TenantSettings {
   readonly revision: number;
   readonly state: "active" | "deleting";
   readonly keys: readonly ApiKeyRecord[];
+  /** Of all its credentials together; absent or null = unlimited. */
+  readonly rateLimit?: RateLimit | null;
+  /** Signed tokens issued before are refused. Ms. */
+  readonly tokensValidAfterMs?: number | null;
+  readonly excess?: QuotaExcess | null;
 }
 
 export interface ApiKeyRecord {
@@ -56,4 +97,6 @@ export interface ApiKeyRecord {
   readonly createdAtMs: number;
   readonly expiresAtMs: number | null;
   readonly revokedAtMs: number | null;
+  /** Absent or null = only the tenant's limit holds. */
+  readonly rateLimit?: RateLimit | null;
 }

@@ -1,18 +1,25 @@
 // `jade-db tenant …`: tenants and their API keys.
 import { type Command, InvalidArgumentError, Option } from "commander";
-import type { ConflictPolicy, Consistency, Scope, TenantChanges } from "../client/index.ts";
+import type { ConflictPolicy, Consistency, RateLimit, Scope, TenantChanges } from "../client/index.ts";
 import { withContext } from "./context.ts";
+import { UsageError } from "./exit-codes.ts";
 
 interface TenantFlags {
   readonly replicationFactor?: number;
   readonly consistency?: Consistency;
   readonly conflictPolicy?: ConflictPolicy;
+  readonly rate?: number;
+  readonly burst?: number;
+  readonly quotaBytes?: number;
+  readonly quotaKeys?: number;
 }
 
 interface KeyFlags {
   readonly name?: string;
   readonly scope?: Scope;
   readonly expiresIn?: number;
+  readonly rate?: number;
+  readonly burst?: number;
 }
 
 const root = { key: "root" } as const;
@@ -23,8 +30,22 @@ export function wholeNumber(text: string): number {
   return value;
 }
 
-function addSettings(command: Command): Command {
+function addRate(command: Command): Command {
   return command
+    .option("--rate <n>", "requests and operations a second, most", wholeNumber)
+    .option("--burst <n>", "so many at once (default: a second's)", wholeNumber);
+}
+
+function rateOf({ rate, burst }: { readonly rate?: number; readonly burst?: number }): { rateLimit?: RateLimit } {
+  if (rate !== undefined) return { rateLimit: { requestsPerSecond: rate, burst } };
+  if (burst !== undefined) throw new UsageError("--burst needs --rate");
+  return {};
+}
+
+function addSettings(command: Command): Command {
+  return addRate(command)
+    .option("--quota-bytes <n>", "bytes of keys and values it may store, one copy", wholeNumber)
+    .option("--quota-keys <n>", "keys it may store", wholeNumber)
     .option("--replication-factor <n>", "copies of every key", wholeNumber)
     .addOption(new Option("--consistency <level>", "default of the tenant").choices(["one", "quorum", "all"]))
     .addOption(
@@ -36,8 +57,12 @@ function addSettings(command: Command): Command {
     );
 }
 
-function settingsOf({ replicationFactor, consistency, conflictPolicy }: TenantFlags): TenantChanges {
+function settingsOf(flags: TenantFlags): TenantChanges {
+  const { replicationFactor, consistency, conflictPolicy, quotaBytes, quotaKeys } = flags;
+  const hasQuota = quotaBytes !== undefined || quotaKeys !== undefined;
   return {
+    ...rateOf(flags),
+    ...(hasQuota ? { quotas: { storedBytes: quotaBytes, keys: quotaKeys } } : {}),
     ...(replicationFactor === undefined ? {} : { replicationFactor }),
     ...(consistency === undefined ? {} : { defaultConsistency: consistency }),
     ...(conflictPolicy === undefined ? {} : { conflictPolicy }),
@@ -52,15 +77,14 @@ async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
 
 function addKeyCommands(tenant: Command): void {
   const key = tenant.command("key").description("API keys of a tenant");
-  key
-    .command("create <tenantId>")
-    .description("make a key; it is shown only now")
+  addRate(key.command("create <tenantId>").description("make a key; it is shown only now"))
     .option("--name <name>", "to tell it from others")
     .addOption(new Option("--scope <scope>", "what it may do").choices(["read-only", "read-write", "admin"]))
     .option("--expires-in <seconds>", "when it stops working (default: never)", wholeNumber)
-    .action((tenantId: string, { name, scope, expiresIn }: KeyFlags, command: Command) =>
+    .action((tenantId: string, { name, scope, expiresIn, ...rate }: KeyFlags, command: Command) =>
       withContext(command, root, async ({ client, print }) => {
-        print(await client.tenants.keys.create(tenantId, { name, scope, expiresInSeconds: expiresIn }));
+        const input = { name, scope, expiresInSeconds: expiresIn, ...rateOf(rate) };
+        print(await client.tenants.keys.create(tenantId, input));
       }),
     );
   key
@@ -100,6 +124,12 @@ export function addTenantCommands(program: Command): void {
     .description("show one tenant")
     .action((tenantId: string, _flags: object, command: Command) =>
       withContext(command, root, async ({ client, print }) => print(await client.tenants.get(tenantId))),
+    );
+  tenant
+    .command("usage <tenantId>")
+    .description("show how much a tenant holds, and how much it may")
+    .action((tenantId: string, _flags: object, command: Command) =>
+      withContext(command, root, async ({ client, print }) => print(await client.tenants.usage(tenantId))),
     );
   addSettings(tenant.command("update <tenantId>").description("change settings of a tenant")).action(
     (tenantId: string, flags: TenantFlags, command: Command) =>

@@ -106,11 +106,11 @@ function hasCode<Code extends JadeErrorCode>(error: unknown, ...codes: Code[]): 
 /** A tenant, key or route that does not exist. (`kv.get` of a missing key does not throw.) */
 export const isNotFound = (error: unknown): error is JadeErrorOf<"notFound"> => hasCode(error, "notFound");
 
-/** The state at the server forbids it: exists already, too many siblings, another body under one write id. */
+/** The state at the server forbids it: exists already, too many siblings, another body under one write id, a quota used up. */
 export const isConflict = (
   error: unknown,
-): error is JadeErrorOf<"conflict" | "alreadyExists" | "tooManySiblings" | "idempotencyKeyReused"> =>
-  hasCode(error, "conflict", "alreadyExists", "tooManySiblings", "idempotencyKeyReused");
+): error is JadeErrorOf<"conflict" | "alreadyExists" | "tooManySiblings" | "idempotencyKeyReused" | "quotaExceeded"> =>
+  hasCode(error, "conflict", "alreadyExists", "tooManySiblings", "idempotencyKeyReused", "quotaExceeded");
 
 /** The API key is missing, unknown, expired, revoked or of too small a scope. */
 export const isAccessDenied = (error: unknown): error is JadeErrorOf<"unauthenticated" | "forbidden"> =>

@@ -22,11 +22,14 @@ export type {
   KeyInfo,
   KeyInput,
   MutationOptions,
+  RateLimit,
   TenantChanges,
   TenantInfo,
   TenantInput,
   TenantKeys,
+  TenantQuotas,
   Tenants,
+  TenantUsage,
 } from "./tenants.ts";
 export type * from "./types.ts";
 export { writeIdFrom } from "./write-id.ts";

@@ -124,6 +124,21 @@ describe("session", () => {
     });
   });
 
+  it("waits as long as a rate limit says before it sends an operation again", async () => {
+    const { server, runtime, client } = setUp();
+    const { answer } = server;
+    const details = { limitOf: "tenant", requestsPerSecond: 1, burst: 1, retryAfterSeconds: 3 };
+    server.answer = ({ id }) => ({ id, kind: "error", code: "rateLimited", message: "slower", details });
+    const put = client.kv.put("a", 1);
+    await runtime.advance(500);
+    server.answer = answer;
+    await runtime.advance(2400);
+    expect(server.messages.flat()).toHaveLength(1);
+    await runtime.advance(700);
+    expect(await put).toMatchObject({ key: "a" });
+    expect(server.messages.flat()).toHaveLength(2);
+  });
+
   it("ends a write that was never answered as unknownOutcome with its write id, a read as timedOut", async () => {
     const { server, runtime, client } = setUp({ timeoutMs: 500 });
     server.answer = () => undefined;

@@ -4,15 +4,43 @@ import type { HttpClient, HttpRequest } from "./http.ts";
 import { eachItem } from "./pages.ts";
 import type { CallOptions, ConflictPolicy, Consistency, ListOptions, Page, Scope } from "./types.ts";
 
+/** A token bucket. */
+export interface RateLimit {
+  readonly requestsPerSecond: number;
+  /** So many at once; at least a second's. Default: a second's. */
+  readonly burst?: number | undefined;
+}
+
+/** Most that a tenant may hold; null = no bound, not given = the deployment's default. */
+export interface TenantQuotas {
+  readonly storedBytes?: number | null | undefined;
+  readonly keys?: number | null | undefined;
+  readonly apiKeys?: number | null | undefined;
+}
+
+export interface TenantUsage {
+  /** Of keys and values, one copy. */
+  readonly storedBytes: number;
+  readonly keys: number;
+  readonly apiKeys: number;
+  readonly quotas: Readonly<Record<"storedBytes" | "keys" | "apiKeys", number | null>>;
+}
+
 export interface TenantInput {
   readonly tenantId: string;
   readonly replicationFactor?: number | undefined;
   readonly defaultConsistency?: Consistency | undefined;
   readonly conflictPolicy?: ConflictPolicy | undefined;
   readonly displayName?: string | undefined;
+  /** Null = the deployment's default. */
+  readonly rateLimit?: RateLimit | null | undefined;
+  readonly quotas?: TenantQuotas | undefined;
 }
 
-export type TenantChanges = Omit<TenantInput, "tenantId">;
+export interface TenantChanges extends Omit<TenantInput, "tenantId"> {
+  /** ISO 8601: signed tokens issued before are refused. Null = none is. */
+  readonly tokensValidAfter?: string | null | undefined;
+}
 
 export interface TenantInfo {
   readonly tenantId: string;
@@ -22,6 +50,10 @@ export interface TenantInfo {
   readonly displayName: string;
   /** ISO 8601. */
   readonly createdAt: string;
+  /** Its own; null = the deployment's default. */
+  readonly rateLimit: Required<RateLimit> | null;
+  readonly quotas: TenantQuotas;
+  readonly tokensValidAfter: string | null;
 }
 
 export interface CreatedTenant extends TenantInfo {
@@ -35,6 +67,8 @@ export interface KeyInput {
   readonly scope?: Scope | undefined;
   /** Seconds until it expires. Default: never. */
   readonly expiresInSeconds?: number | undefined;
+  /** Beside the tenant's. */
+  readonly rateLimit?: RateLimit | null | undefined;
 }
 
 export interface KeyInfo {
@@ -44,6 +78,7 @@ export interface KeyInfo {
   readonly createdAt: string;
   readonly expiresAt: string | null;
   readonly revokedAt: string | null;
+  readonly rateLimit: Required<RateLimit> | null;
 }
 
 export interface CreatedKey extends KeyInfo {
@@ -139,6 +174,11 @@ export class Tenants {
       path: tenantPath(tenantId),
       body: JSON.stringify(changes),
     });
+  }
+
+  /** How much it holds now. */
+  usage(tenantId: string, options: CallOptions = {}): Promise<TenantUsage> {
+    return dataOf(this.#http, { ...options, method: "GET", path: `${tenantPath(tenantId)}/usage` });
   }
 
   /** Deletes the tenant: its keys stop working at once, its data is erased behind the answer. */

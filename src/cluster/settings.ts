@@ -3,6 +3,8 @@
 // Must not: import Node or `cloudflare:workers` (gateway, objects, server and tests all read it), nor hold secrets or paths.
 
 import { z } from "zod";
+import { MAX_BURST, MAX_REQUESTS_PER_SECOND } from "../access/limits.ts";
+import { tokenIssuers } from "./token-issuer.ts";
 
 const MIB = 1024 * 1024;
 
@@ -22,7 +24,7 @@ const storage = z
       .default(32)
       .describe("Newest rows of one storage node held in memory before a flush to a table."),
     rowCacheMiB: whole(0, 4096).default(16).describe("Recently read rows held in memory, for each storage node."),
-    blockCacheMiB: whole(1, 4096).default(64).describe("Blocks of tables held in memory, for each storage node."),
+    blockCacheMiB: whole(1, 4096).default(128).describe("Blocks of tables held in memory, for each storage node."),
     blobStore: z
       .enum(blobStores)
       .default("sqlite")
@@ -47,14 +49,53 @@ const log = z.strictObject({
     .describe("One structured line for each HTTP request, at level `info`. `/metrics` counts them either way."),
 });
 
-const limits = z.strictObject({
-  maxKeyBytes: whole(1, 1024).default(1024).describe("Longest key, in bytes of UTF-8."),
-  maxValueBytes: whole(1, MIB).default(MIB).describe("Largest value, in bytes of its JSON text."),
-  maxBatchBytes: whole(1024, 32 * MIB)
-    .default(32 * MIB)
-    .describe("Largest body of a batch request."),
-  maxBatchOperations: whole(1, 10_000).default(1000).describe("Most operations in one batch request."),
-});
+const perSecond = whole(0, MAX_REQUESTS_PER_SECOND).default(0);
+const burst = whole(0, MAX_BURST).default(0);
+
+const limits = z
+  .strictObject({
+    maxKeyBytes: whole(1, 1024).default(1024).describe("Longest key, in bytes of UTF-8."),
+    maxValueBytes: whole(1, MIB).default(MIB).describe("Largest value, in bytes of its JSON text."),
+    maxBatchBytes: whole(1024, 32 * MIB)
+      .default(32 * MIB)
+      .describe("Largest body of a batch request."),
+    maxBatchOperations: whole(1, 10_000).default(1000).describe("Most operations in one batch request."),
+    maxSessions: whole(1, 100_000)
+      .default(10_000)
+      .describe("WebSocket sessions open at once in one instance: 90 KB of memory each. Beyond it 503."),
+    maxSessionsPerTenant: whole(1, 100_000).default(5000).describe("Of them, those of one tenant. Beyond it 429."),
+    maxRequestsInFlight: whole(1, 100_000)
+      .default(2000)
+      .describe("HTTP requests under way at once in one gateway. Beyond it 503."),
+    maxBodyMiBInFlight: whole(1, 4096)
+      .default(128)
+      .describe("Bodies of the HTTP requests under way in one gateway. Beyond it 503. At least twice maxBatchBytes."),
+    tenantRequestsPerSecond: perSecond.describe(
+      "Requests and operations a second of a tenant that has no limit of its own. 0: unlimited.",
+    ),
+    tenantBurst: burst.describe("So many of them at once. At least a second's; 0: a second's."),
+    keyRequestsPerSecond: perSecond.describe("The same for an API key that has no limit of its own."),
+    keyBurst: burst.describe("So many of them at once."),
+    tenantStoredMiB: whole(0, 1_000_000_000)
+      .default(0)
+      .describe("Keys and values that a tenant without a quota of its own may store, of one copy. 0: no bound."),
+    tenantKeys: whole(0, 1_000_000_000_000)
+      .default(0)
+      .describe("Keys that a tenant without a quota of its own may store. 0: no bound."),
+  })
+  .check((context) => {
+    const { value } = context;
+    const refuse = (field: keyof typeof value, message: string): void => {
+      context.issues.push({ code: "custom", path: [field], input: value[field], message });
+    };
+    for (const whose of ["tenant", "key"] as const) {
+      const [rate, most] = [value[`${whose}RequestsPerSecond`], value[`${whose}Burst`]];
+      if (most !== 0 && most < rate) refuse(`${whose}Burst`, `${most} is less than a second's requests (${rate})`);
+    }
+    if (value.maxBodyMiBInFlight * MIB < 2 * value.maxBatchBytes) {
+      refuse("maxBodyMiBInFlight", `${value.maxBodyMiBInFlight} MiB do not hold two batches of maxBatchBytes`);
+    }
+  });
 
 const keyValue = z
   .strictObject({
@@ -85,6 +126,18 @@ const auth = z.strictObject({
   staleTenantViewMinutes: whole(1, 24 * 60)
     .default(15)
     .describe("How long known API keys are still accepted while the tenant's owner cannot be reached."),
+  tokenIssuers: tokenIssuers.describe(
+    "Who may issue signed tokens (JWT) for tenants, beside API keys. Default: nobody.",
+  ),
+  tokenClockToleranceSeconds: whole(0, 60)
+    .default(5)
+    .describe("How far an issuer's clock may be off: added to `exp`, taken from `nbf` and `iat`."),
+  tokenKeysRefreshSeconds: whole(10, 86_400)
+    .default(300)
+    .describe("How old an issuer's keys may get: within it, a key that the issuer took out is refused."),
+  tokenKeysStaleMinutes: whole(1, 7 * 24 * 60)
+    .default(60)
+    .describe("How long the last keys are still used while an issuer does not give them."),
 });
 
 /** The parts of {@link settingsSchema} by name, so that the configuration file can extend them with what only the server reads. */

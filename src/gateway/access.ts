@@ -1,6 +1,6 @@
 // From a request to its caller: the token, then what the route requires.
 // Guarantees: a tenant's key learns nothing about other tenants: theirs and absent ones are refused alike.
-import { scopeAllows } from "../access/judge.ts";
+import { scopeAllows } from "../access/scope.ts";
 import type { Scope } from "../access/types.ts";
 import { PublicError } from "../wire/error-codes.ts";
 import type { Principal, TenantPrincipal } from "./authenticator.ts";
@@ -19,17 +19,27 @@ export function bearerToken(request: Request): string | undefined {
   return BEARER.exec(header)?.[1];
 }
 
-/** Throws `unauthenticated`. */
+/** Throws `unauthenticated`, or `rateLimited`: each authenticated request counts once. */
 export function authenticate(call: Call, token = bearerToken(call.request)): Principal | Promise<Principal> {
   const found = call.services.authenticator.authenticate(token, call.waitUntil);
-  if (!(found instanceof Promise)) {
-    call.principal = found;
-    return found;
-  }
-  return found.then((principal) => {
-    call.principal = principal;
-    return principal;
-  });
+  if (found instanceof Promise) return found.then((principal) => admitted(call, principal));
+  return admitted(call, found);
+}
+
+function admitted(call: Call, principal: Principal): Principal | Promise<Principal> {
+  call.principal = principal;
+  if (principal.kind === "root" || !principal.rate) return principal;
+  const waiting = call.services.rates.admit(principal.rate, 1, call.waitUntil);
+  return waiting ? waiting.then(() => principal) : principal;
+}
+
+/** For requests that are many: those beyond the one that {@link authenticate} counted. */
+export function admitMore(
+  { services, waitUntil }: Call,
+  { rate }: TenantPrincipal,
+  more: number,
+): Promise<void> | undefined {
+  return rate && more > 0 ? services.rates.admit(rate, more, waitUntil, 1) : undefined;
 }
 
 export function forbidden(requiredScope: Scope | "root", message: string): PublicError {

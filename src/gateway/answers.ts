@@ -92,6 +92,12 @@ const WAITING_CODES: ReadonlySet<ErrorCode> = new Set([
   "quorumUnavailable",
 ]);
 
+/** Whole seconds: what the error says, else one. */
+function retryAfter({ details }: PublicError): string {
+  const seconds = details?.["retryAfterSeconds"];
+  return String(typeof seconds === "number" ? seconds : RETRY_AFTER_SECONDS);
+}
+
 export function errorAnswer(call: Call, thrown: unknown, headers: Extra = {}): Response {
   const error = publicErrorOf(thrown);
   if (error.code === "internal") {
@@ -101,7 +107,7 @@ export function errorAnswer(call: Call, thrown: unknown, headers: Extra = {}): R
   call.errorCode = error.code;
   const { status, text } = errorBody(call, error);
   const extra: Record<string, string> = { ...headers };
-  if (WAITING_CODES.has(error.code)) extra["retry-after"] = String(RETRY_AFTER_SECONDS);
+  if (WAITING_CODES.has(error.code)) extra["retry-after"] = retryAfter(error);
   if (error.code === "unauthenticated") extra["www-authenticate"] = 'Bearer realm="jade"';
   const allow = error.details?.["allow"];
   if (error.code === "methodNotAllowed" && Array.isArray(allow)) extra["allow"] = allow.join(", ");

@@ -1,6 +1,7 @@
 // Request bodies: complete, bounded, valid UTF-8, JSON objects. Nothing else passes.
 // Guarantees: the bytes given back are exactly those that JSON.parse accepted, so raw slices of them are safe to store.
 import { PublicError } from "../wire/error-codes.ts";
+import type { Call } from "./call.ts";
 import { invalidRequest } from "./issues.ts";
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -18,12 +19,16 @@ function tooLarge(limitBytes: number, sizeBytes: number | undefined, what: strin
   return new PublicError("payloadTooLarge", message, { limit: limitBytes, ...(sizeBytes ? { size: sizeBytes } : {}) });
 }
 
-async function readStream(stream: ReadableStream<Uint8Array>, limitBytes: number, what: string): Promise<Uint8Array> {
+async function readStream(
+  stream: ReadableStream<Uint8Array>,
+  { limitBytes, what, hold }: { limitBytes: number; what: string; hold: (bytes: number) => void },
+): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let length = 0;
   for await (const chunk of stream) {
     length += chunk.length;
     if (length > limitBytes) throw tooLarge(limitBytes, undefined, what);
+    hold(chunk.length);
     chunks.push(chunk);
   }
   const bytes = new Uint8Array(length);
@@ -35,14 +40,17 @@ async function readStream(stream: ReadableStream<Uint8Array>, limitBytes: number
   return bytes;
 }
 
-/** Throws `payloadTooLarge`, or `malformedJson` when the client stopped in the middle. */
-export async function readBytes(request: Request, limitBytes: number, what = "body"): Promise<Uint8Array> {
+/** Throws `payloadTooLarge`, `overloaded`, or `malformedJson` when the client stopped in the middle. */
+export async function readBytes(call: Call, limitBytes: number, what = "body"): Promise<Uint8Array> {
+  const { request, services, held } = call;
   if (!request.body) return EMPTY;
   const declared = request.headers.get("content-length");
   if (declared !== null && Number(declared) > limitBytes) throw tooLarge(limitBytes, Number(declared), what);
+  const hold = (bytes: number): void => services.load.hold(held, bytes);
+  if (declared !== null) hold(Number(declared));
   try {
     if (declared !== null) return new Uint8Array(await request.arrayBuffer());
-    return await readStream(request.body, limitBytes, what);
+    return await readStream(request.body, { limitBytes, what, hold });
   } catch (error) {
     if (error instanceof PublicError) throw error;
     throw new PublicError("malformedJson", "the body ended before its announced length");
@@ -86,6 +94,8 @@ const ALIASES: readonly (readonly [string, string])[] = [
   ["conflict_policy", "conflictPolicy"],
   ["expires_at", "expiresAt"],
   ["expires_in_seconds", "expiresInSeconds"],
+  ["rate_limit", "rateLimit"],
+  ["tokens_valid_after", "tokensValidAfter"],
 ];
 
 /** Renames in place; where both spellings are given the strict schema refuses the second. */
@@ -97,9 +107,9 @@ export function acceptAliases(json: Record<string, unknown>): void {
   }
 }
 
-export async function readJsonBody(request: Request, limitBytes: number): Promise<JsonBody> {
-  requireJsonType(request);
-  const bytes = await readBytes(request, limitBytes);
+export async function readJsonBody(call: Call, limitBytes: number): Promise<JsonBody> {
+  requireJsonType(call.request);
+  const bytes = await readBytes(call, limitBytes);
   const json = parseJsonObject(bytes);
   acceptAliases(json);
   return { bytes, json };

@@ -1,6 +1,7 @@
 // One request on its way through the gateway: ids, trace, route, caller.
 // Guarantees: request id and trace id are always set and safe to print. Must not: hold the token.
 import type { Principal } from "./authenticator.ts";
+import type { Held } from "./load.ts";
 import type { Services } from "./services.ts";
 import { type WriteIdentity, writeIdentityFrom } from "./write-identity.ts";
 
@@ -15,6 +16,8 @@ export interface Call {
   readonly traceId: string;
   readonly traceparent: string;
   readonly waitUntil: (work: Promise<unknown>) => void;
+  /** What the isolate's bounds count it for. */
+  held: Held;
   /** The pattern, for logs and metrics. */
   route: string;
   principal: Principal | undefined;
@@ -51,6 +54,7 @@ export function beginCall(services: Services, request: Request, context: Executi
     traceId,
     traceparent: `00-${traceId}-${random.hex(8)}-${trace?.[2] ?? "00"}`,
     waitUntil: (work) => context.waitUntil(work),
+    held: { sinceMs: 0, bytes: 0 },
     route: UNMATCHED,
     principal: undefined,
     errorCode: undefined,

@@ -8,14 +8,18 @@ import { invalidRequest } from "./issues.ts";
 const PREFIX = "1:";
 const CURSOR = /^[A-Za-z0-9_-]{1,400}$/;
 
+/** A number from 1 to `most` as a query gives it: digits only, so that `1e2` and `0x10` are no numbers. */
+export function wholeNumberText(most: number) {
+  return z
+    .string()
+    .regex(/^[0-9]{1,15}$/, "must be a whole number")
+    .transform(Number)
+    .pipe(z.int().min(1).max(most))
+    .openapi({ type: "integer", minimum: 1, maximum: most });
+}
+
 export const pageQuery = z.strictObject({
-  limit: z.coerce
-    .number()
-    .int("must be a whole number")
-    .min(1)
-    .max(MAX_PAGE_ITEMS)
-    .default(DEFAULT_PAGE_ITEMS)
-    .openapi({ description: "Items a page." }),
+  limit: wholeNumberText(MAX_PAGE_ITEMS).default(DEFAULT_PAGE_ITEMS).openapi({ description: "Items a page." }),
   cursor: z.string().optional().openapi({ description: "The `cursor` of the page before." }),
 });
 

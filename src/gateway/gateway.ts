@@ -42,10 +42,12 @@ export function createGateway(env: Env, overrides?: ServiceOverrides): Gateway {
     const call = beginCall(services, request, context);
     let response: Response;
     try {
+      call.held = services.load.enter(call.path);
       response = await dispatch(call);
     } catch (error) {
       response = errorAnswer(call, error);
     }
+    services.load.leave(call.held);
     finish(call, response.status);
     return request.method === "HEAD" && response.body ? new Response(null, response) : response;
   };

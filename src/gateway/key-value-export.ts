@@ -9,6 +9,7 @@ import { readAnswers } from "../wire/session.ts";
 import { authenticate, requireScope } from "./access.ts";
 import { apiHeaders, joinPieces } from "./answers.ts";
 import type { Call } from "./call.ts";
+import { wholeNumberText } from "./cursor.ts";
 import { reading } from "./errors.ts";
 import { invalidRequest, parseWith } from "./issues.ts";
 import { parseQuery } from "./query.ts";
@@ -20,7 +21,7 @@ const CARRIAGE_RETURN = 0x0d;
 const CURSOR = /^[A-Za-z0-9_-]{1,2000}$/;
 
 export const exportQuery = z.strictObject({
-  limit: z.coerce.number().int("must be a whole number").min(1).max(MAX_EXPORT_ROWS).default(MAX_EXPORT_ROWS),
+  limit: wholeNumberText(MAX_EXPORT_ROWS).default(MAX_EXPORT_ROWS),
   cursor: z.string().optional().openapi({ description: "The `cursor` of the page before." }),
 });
 

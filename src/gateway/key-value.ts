@@ -36,7 +36,7 @@ export async function putKeyValue(call: Call, schemas: KeyValueSchemas): Promise
   const principal = await tenantOf(call, "read-write");
   const identity = await identifyWrite(call, principal.tenantId);
   requireJsonType(call.request);
-  const bytes = await readBytes(call.request, limits.maxValueBytes + BODY_OVERHEAD_BYTES);
+  const bytes = await readBytes(call, limits.maxValueBytes + BODY_OVERHEAD_BYTES);
   const json = parseJsonObject(bytes);
   acceptAliases(json);
   const body = parseWith(schemas.put, json);
@@ -66,7 +66,7 @@ async function deleteFields(call: Call): Promise<Record<string, unknown>> {
       throw new MalformedClock("vectorClock in the query is not JSON");
     }
   }
-  const bytes = await readBytes(call.request, MAX_ADMIN_BODY_BYTES + BODY_OVERHEAD_BYTES);
+  const bytes = await readBytes(call, MAX_ADMIN_BODY_BYTES + BODY_OVERHEAD_BYTES);
   if (bytes.length === 0) return query;
   requireJsonType(call.request);
   const json = parseJsonObject(bytes);

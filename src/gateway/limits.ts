@@ -33,3 +33,11 @@ export const MAX_IDEMPOTENCY_KEY_CHARACTERS = 255;
 export const DESCRIBE_AT_ONCE = 50;
 /** Bytes of randomness fetched at once: 256 write ids. */
 export const RANDOM_POOL_BYTES = 4096;
+/** An issuer's answer with its keys. Ms, bytes, keys. */
+export const KEYS_FETCH_TIMEOUT_MS = 3000;
+export const MAX_KEYS_BYTES = 128 * 1024;
+export const MAX_ISSUER_KEYS = 100;
+/** An issuer is asked at most this often, whatever tokens name as key id and however it fails. Ms. */
+export const KEYS_FETCH_COOLDOWN_MS = 10_000;
+/** Longer than any answer takes and any body within reason: a request that is older ended without a word. Ms. */
+export const REQUEST_LOST_AFTER_MS = 60_000;

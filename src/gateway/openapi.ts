@@ -3,12 +3,10 @@ import { OpenAPIHono } from "@hono/zod-openapi";
 import type { Call } from "./call.ts";
 import { VERSION } from "./health.ts";
 import { openApiOf, type Route } from "./route.ts";
-import { unroutedError } from "./routes.ts";
+import { OPENAPI_PATH, unroutedError } from "./routes.ts";
 
 type Bindings = { Bindings: { readonly call: Call } };
 export type Application = OpenAPIHono<Bindings>;
-
-const OPENAPI_PATH = "/v1/openapi.json";
 
 export function createApplication(
   routes: readonly Route[],

@@ -75,7 +75,7 @@ async function readInput<P extends z.ZodObject, Q extends z.ZodType, B extends z
   }
   const params = parseWith(spec.params ?? NO_FIELDS, rawParams) as z.output<P>;
   const query = parseWith(spec.query ?? NO_FIELDS, parseQuery(call.url.search)) as z.output<Q>;
-  const raw = spec.body ? await readJsonBody(call.request, MAX_ADMIN_BODY_BYTES) : undefined;
+  const raw = spec.body ? await readJsonBody(call, MAX_ADMIN_BODY_BYTES) : undefined;
   const body = parseWith(spec.body ?? NO_FIELDS, raw?.json ?? {}) as z.output<B>;
   const mutation = spec.method === "get" ? NO_MUTATION : await mutationOf(call, raw?.json);
   return { params, query, body, mutation };

@@ -11,8 +11,10 @@ import type { Services } from "./services.ts";
 import { sessionRoute } from "./session.ts";
 import { listStorageNodes } from "./storage-nodes.ts";
 import { createKey, listKeys, revokeKey } from "./tenant-keys.ts";
-import { changeTenant, createTenant, deleteTenant, getTenant, listTenants } from "./tenants.ts";
+import { changeTenant, createTenant, deleteTenant, getTenant, listTenants, tenantUsage } from "./tenants.ts";
 
+/** No route of the list: it describes the list. */
+export const OPENAPI_PATH = "/v1/openapi.json";
 const KEY_VALUE_PATH = "/v1/key-value";
 const BODY_ERRORS = ["malformedJson", "malformedClock", "payloadTooLarge", "unsupportedMediaType"] as const;
 const WRITE_ERRORS = [
@@ -21,6 +23,7 @@ const WRITE_ERRORS = [
   "overloaded",
   "idempotencyKeyReused",
   "tooManySiblings",
+  "quotaExceeded",
 ] as const;
 
 function keyValueRoutes(services: Services): readonly Route[] {
@@ -84,6 +87,7 @@ export function allRoutes(services: Services): readonly Route[] {
     createTenant,
     listTenants,
     getTenant,
+    tenantUsage,
     changeTenant,
     deleteTenant,
     createKey,
@@ -98,7 +102,7 @@ export function allRoutes(services: Services): readonly Route[] {
 
 /** Matches a path against the patterns, whatever the method. */
 export function allowedMethods(routes: readonly Route[], path: string): readonly string[] {
-  const methods = new Set<string>();
+  const methods = new Set<string>(path === OPENAPI_PATH ? ["GET", "HEAD"] : []);
   for (const route of routes) {
     if (!patternOf(route.path).test(path)) continue;
     methods.add(route.method.toUpperCase());

@@ -2,9 +2,12 @@
 import { z } from "@hono/zod-openapi";
 import {
   KEY_ID_PATTERN,
+  MAX_BURST,
   MAX_DISPLAY_NAME_CHARACTERS,
   MAX_KEY_LIFETIME_SECONDS,
   MAX_KEY_NAME_CHARACTERS,
+  MAX_KEYS_PER_TENANT,
+  MAX_REQUESTS_PER_SECOND,
   TENANT_ID_PATTERN,
 } from "../access/limits.ts";
 import { CONSISTENCIES } from "../wire/session.ts";
@@ -64,17 +67,52 @@ const replicationFactor = z.int("must be a whole number").min(1).max(256).openap
   description: "Copies of each key, at most one a zone. Default 3, or the number of zones if that is less.",
 });
 
+const isoTime = z.iso.datetime({ offset: true, error: "must be an ISO 8601 time with its zone" });
+
 const displayName = z.string().max(MAX_DISPLAY_NAME_CHARACTERS);
+
+const rateLimit = z
+  .strictObject({
+    requestsPerSecond: z.int("must be a whole number").min(1).max(MAX_REQUESTS_PER_SECOND),
+    burst: z.int("must be a whole number").min(1).max(MAX_BURST).optional().openapi({
+      description: "So many at once; at least a second's requests. Default: a second's.",
+    }),
+  })
+  .refine((limit) => limit.burst === undefined || limit.burst >= limit.requestsPerSecond, {
+    message: "must be at least requestsPerSecond",
+    path: ["burst"],
+  })
+  .transform((limit) => ({ ...limit, burst: limit.burst ?? limit.requestsPerSecond }))
+  .nullable()
+  .openapi({ description: "Requests and operations a second. null: the deployment's default." });
+
+const quota = (description: string, most = Number.MAX_SAFE_INTEGER) =>
+  z.int("must be a whole number").min(0).max(most).nullable().optional().openapi({ description });
+
+const quotas = z
+  .strictObject({
+    storedBytes: quota("Bytes of keys and values, of one copy."),
+    keys: quota("Keys of the key-value store."),
+    apiKeys: quota("API keys; revoked ones count for 30 days.", MAX_KEYS_PER_TENANT),
+  })
+  .openapi({ description: "Most that the tenant may hold. null: no bound. Not given: the deployment's default." });
 
 const tenantSettings = {
   replicationFactor: replicationFactor.optional(),
   defaultConsistency: consistency.optional(),
   conflictPolicy: conflictPolicy.optional(),
   displayName: displayName.optional(),
+  rateLimit: rateLimit.optional(),
+  quotas: quotas.optional(),
 };
 
 export const newTenantBody = z.strictObject({ tenantId, ...tenantSettings });
-export const tenantChangesBody = z.strictObject(tenantSettings);
+export const tenantChangesBody = z.strictObject({
+  ...tenantSettings,
+  tokensValidAfter: isoTime.nullable().optional().openapi({
+    description: "Signed tokens issued before this time are refused: revokes all that are out. null: none is.",
+  }),
+});
 export const tenantParams = z.strictObject({ id: tenantId });
 export const keyParams = z.strictObject({
   id: tenantId,
@@ -86,12 +124,15 @@ export const newKeyBody = z
     name: z.string().max(MAX_KEY_NAME_CHARACTERS).default(""),
     scope: z.enum(["read-only", "read-write", "admin"]).default("read-write"),
     expiresInSeconds: z.int("must be a whole number").min(1).max(MAX_KEY_LIFETIME_SECONDS).optional(),
-    expiresAt: z.iso.datetime({ offset: true, error: "must be an ISO 8601 time with its zone" }).optional(),
+    expiresAt: isoTime.optional(),
+    rateLimit: rateLimit.optional(),
   })
   .refine((body) => body.expiresInSeconds === undefined || body.expiresAt === undefined, {
     message: "give expiresAt or expiresInSeconds, not both",
     path: ["expiresAt"],
   });
+
+const shownRateLimit = z.object({ requestsPerSecond: z.number(), burst: z.number() }).nullable();
 
 export const tenantShape = z.object({
   tenantId,
@@ -100,6 +141,19 @@ export const tenantShape = z.object({
   conflictPolicy,
   displayName,
   createdAt: z.string(),
+  rateLimit: shownRateLimit,
+  quotas: z.record(z.string(), z.number().nullable()),
+  tokensValidAfter: z.string().nullable(),
+});
+export const usageShape = z.object({
+  storedBytes: z.number(),
+  keys: z.number(),
+  apiKeys: z.number(),
+  quotas: z.object({
+    storedBytes: z.number().nullable(),
+    keys: z.number().nullable(),
+    apiKeys: z.number().nullable(),
+  }),
 });
 export const createdTenantShape = tenantShape.extend({ keyId: z.string(), apiKey: z.string() });
 export const keyShape = z.object({
@@ -109,6 +163,7 @@ export const keyShape = z.object({
   createdAt: z.string(),
   expiresAt: z.string().nullable(),
   revokedAt: z.string().nullable(),
+  rateLimit: shownRateLimit,
 });
 export const createdKeyShape = keyShape.extend({ apiKey: z.string() });
 export const nodeShape = z.object({

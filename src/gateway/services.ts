@@ -1,18 +1,25 @@
 // What the handlers of one isolate share: settings, stubs, authentication, counters, log. Made once per isolate and configuration.
 import type { Env } from "../../objects/env.ts";
+import { withDeadline } from "../../objects/with-deadline.ts";
 import { sha256Hex } from "../access/api-key.ts";
+import { LEASE_DEADLINE_MS } from "../access/limits.ts";
+import { RateGate } from "../access/rate-gate.ts";
 import { parseSettings, type Settings } from "../cluster/settings.ts";
 import { HttpMeter } from "../telemetry/http-meter.ts";
 import { createLogger, type Logger, type LogLevel } from "../telemetry/logger.ts";
 import { Authenticator } from "./authenticator.ts";
 import { Background } from "./background.ts";
+import { Load } from "./load.ts";
 import { RandomPool } from "./random-pool.ts";
 import { Stubs } from "./stubs.ts";
 import { TenantViews } from "./tenant-views.ts";
+import { TokenVerifier } from "./token-verifier.ts";
 
 export interface GatewayEnv extends Env {
   /** `root` = /metrics asks for the root key; anything else = it is open. */
   readonly JADE_METRICS_ACCESS?: string;
+  /** The way to token issuers' keys, where the Worker's own fetch does not reach private addresses. */
+  readonly TOKEN_KEYS?: Fetcher;
 }
 
 export interface Services {
@@ -20,6 +27,8 @@ export interface Services {
   readonly settings: Settings;
   readonly stubs: Stubs;
   readonly authenticator: Authenticator;
+  readonly rates: RateGate;
+  readonly load: Load;
   readonly meter: HttpMeter;
   readonly log: Logger;
   readonly background: Background;
@@ -34,7 +43,21 @@ export interface ServiceOverrides {
   readonly write?: (level: LogLevel, line: string) => void;
 }
 
-export function createServices(env: Env, overrides: ServiceOverrides = {}): Services {
+function ratesOf(stubs: Stubs, { now, random, meter }: Pick<Services, "now" | "random" | "meter">): RateGate {
+  // Made at the first lease: workerd gives no randomness before the first request.
+  let member: string | undefined;
+  return new RateGate({
+    now,
+    sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+    lease: (tenant, asks) => {
+      member ??= random.hex(8);
+      return withDeadline(stubs.tenant(tenant).lease(member, asks), LEASE_DEADLINE_MS, "Tenant");
+    },
+    onRefused: () => meter.count("jade_rate_limited_total"),
+  });
+}
+
+export function createServices(env: GatewayEnv, overrides: ServiceOverrides = {}): Services {
   const now = overrides.now ?? Date.now;
   const settings = parseSettings(env.JADE_CONFIG);
   const stubs = new Stubs(env);
@@ -51,7 +74,17 @@ export function createServices(env: Env, overrides: ServiceOverrides = {}): Serv
   });
   const rootKeyHash = async (): Promise<string | undefined> =>
     env.JADE_ROOT_KEY ? sha256Hex(env.JADE_ROOT_KEY) : env.JADE_ROOT_KEY_HASH?.toLowerCase();
-  const authenticator = new Authenticator({ views, now, rootKeyHash, count });
   const random = new RandomPool();
-  return { env, settings, stubs, authenticator, meter, log, background, random, now, startedAtMs: now() };
+  const rates = ratesOf(stubs, { now, random, meter });
+  const tokens = new TokenVerifier({
+    settings: settings.auth,
+    now,
+    fetch: (url, init) => (env.TOKEN_KEYS ?? globalThis).fetch(url, init),
+    count,
+    onKeysFailure: (issuer, error) => log.warn("issuer's keys not fetched", { issuer }, error),
+  });
+  const authenticator = new Authenticator({ views, now, rootKeyHash, count, rates, tokens });
+  const { maxRequestsInFlight: maxRequests, maxBodyMiBInFlight } = settings.limits;
+  const load = new Load({ maxRequests, maxBytes: maxBodyMiBInFlight * 1024 * 1024, now, count });
+  return { env, settings, stubs, authenticator, rates, load, meter, log, background, random, now, startedAtMs: now() };
 }

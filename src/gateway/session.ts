@@ -1,6 +1,7 @@
 // GET /v1/session: authenticates a WebSocket upgrade and hands it to the Coordinator, where the session ends.
 // Guarantees: `jade-caller` is ours alone, a client's own is dropped; the API key goes no further than here.
-import { PublicError } from "../wire/error-codes.ts";
+import type { SessionBearer } from "../../objects/session-desk.ts";
+import { type ErrorCode, PublicError } from "../wire/error-codes.ts";
 import { authenticate, bearerToken, requireScope } from "./access.ts";
 import type { Call } from "./call.ts";
 import type { Route } from "./route.ts";
@@ -36,15 +37,25 @@ async function open(call: Call): Promise<Response> {
     "read-only",
   );
   const headers = new Headers({ upgrade: "websocket", "jade-caller": JSON.stringify(principal.caller) });
-  // For the Coordinator to end the session when the key does.
-  const { tenantId, keyId, expiresAtMs } = principal;
-  headers.set("jade-session", JSON.stringify({ tenantId, keyId, expiresAtMs }));
+  // For the Coordinator to end the session when its credential does, and to keep its limits.
+  const { credential, view } = principal;
+  const key = credential.kind === "key" ? view.keys.find(({ keyId }) => keyId === credential.keyId) : undefined;
+  const bearer: SessionBearer = {
+    credential,
+    tenantLimit: view.rateLimit ?? null,
+    keyLimit: key?.rateLimit ?? null,
+  };
+  headers.set("jade-session", JSON.stringify(bearer));
   for (const name of ["sec-websocket-key", "sec-websocket-version", "sec-websocket-extensions"]) {
     const value = request.headers.get(name);
     if (value !== null) headers.set(name, value);
   }
   if (protocols.includes(SUBPROTOCOL)) headers.set("sec-websocket-protocol", SUBPROTOCOL);
-  return call.services.stubs.coordinator().fetch(new Request(request.url, { headers }));
+  const response = await call.services.stubs.coordinator().fetch(new Request(request.url, { headers }));
+  const refusal = response.headers.get("jade-refusal");
+  if (refusal === null) return response;
+  const { code, message } = JSON.parse(refusal) as { readonly code: ErrorCode; readonly message: string };
+  throw new PublicError(code, message);
 }
 
 export const sessionRoute: Route = {
@@ -52,6 +63,6 @@ export const sessionRoute: Route = {
   path: "/v1/session",
   summary: "Open a session: a WebSocket over which many requests travel at once (src/wire/session.ts)",
   access: "data",
-  errors: ["upgradeRequired"],
+  errors: ["upgradeRequired", "overloaded"],
   run: open,
 };

@@ -13,9 +13,11 @@ function isoOrNull(atMs: number | null): string | null {
   return atMs === null ? null : new Date(atMs).toISOString();
 }
 
-function shownKey({ keyId, name, scope, createdAtMs, expiresAtMs, revokedAtMs }: KeyInfo): Record<string, unknown> {
+function shownKey(key: KeyInfo): Record<string, unknown> {
+  const { keyId, name, scope, createdAtMs, rateLimit = null } = key;
   const createdAt = new Date(createdAtMs).toISOString();
-  return { keyId, name, scope, createdAt, expiresAt: isoOrNull(expiresAtMs), revokedAt: isoOrNull(revokedAtMs) };
+  const [expiresAt, revokedAt] = [isoOrNull(key.expiresAtMs), isoOrNull(key.revokedAtMs)];
+  return { keyId, name, scope, createdAt, expiresAt, revokedAt, rateLimit };
 }
 
 function expiryOf(
@@ -38,11 +40,19 @@ export const createKey = defineRoute({
   body: newKeyBody,
   data: createdKeyShape,
   successStatus: 201,
-  errors: ["notFound", "conflict", "idempotencyKeyReused", "unknownOutcome", "malformedJson", "unsupportedMediaType"],
+  errors: [
+    "notFound",
+    "quotaExceeded",
+    "idempotencyKeyReused",
+    "unknownOutcome",
+    "malformedJson",
+    "unsupportedMediaType",
+  ],
   async handle(call, { params, body, mutation }) {
     const { stubs, now, authenticator } = call.services;
     const tenant = await tenantNumber(call, params.id);
-    const input = { name: body.name, scope: body.scope, expiresAtMs: expiryOf(body, now()) };
+    const { name, scope, rateLimit = null } = body;
+    const input = { name, scope, expiresAtMs: expiryOf(body, now()), rateLimit };
     const work = stubs.tenant(tenant).createKey(input, mutation);
     const created = unwrap(await writing(work, "Tenant", hexOf(mutation.writeId)));
     authenticator.forget(params.id);

@@ -29,6 +29,8 @@ export interface TenantViewsOptions {
 export class TenantViews {
   readonly #options: TenantViewsOptions;
   readonly #held = new BoundedMap<string, HeldView>(MAX_TENANT_VIEWS);
+  /** Grows with every change made here: a view asked for before it must not be kept after it. */
+  #changes = 0;
 
   constructor(options: TenantViewsOptions) {
     this.#options = options;
@@ -46,6 +48,7 @@ export class TenantViews {
   /** After a change made here: the next request asks again. */
   forget(tenantId: string): void {
     this.#held.delete(tenantId);
+    this.#changes++;
   }
 
   /** A usable view, fetched where needed; undefined = there is no such tenant. Throws `unavailable`. */
@@ -62,8 +65,10 @@ export class TenantViews {
   async fetch(tenantId: string): Promise<TenantView | undefined> {
     const asOfMs = this.#options.now();
     const held = this.#held.get(tenantId);
+    const changes = this.#changes;
     try {
       const view = await withDeadline(this.#load(tenantId, held?.view), VIEW_DEADLINE_MS, "Tenant");
+      if (changes !== this.#changes) return view;
       if (view) this.#held.set(tenantId, { view, asOfMs, retryAtMs: 0, refreshing: false });
       else this.#held.delete(tenantId);
       return view;

@@ -1,6 +1,6 @@
 // Routes of tenants: /v1/tenants and /v1/tenants/{id}.
 import { z } from "@hono/zod-openapi";
-import { type CreatedTenant, type TenantInfo, unwrap } from "../../objects/tenancy-rpc.ts";
+import { type CreatedTenant, type TenantChanges, type TenantInfo, unwrap } from "../../objects/tenancy-rpc.ts";
 import { hexOf } from "../access/api-key.ts";
 import { DEFAULT_REPLICATION_FACTOR } from "../access/limits.ts";
 import { maxReplicationFactor } from "../access/ring-start.ts";
@@ -18,17 +18,34 @@ import {
   tenantChangesBody,
   tenantParams,
   tenantShape,
+  usageShape,
 } from "./schemas.ts";
 
 /** Dates as ISO 8601. */
 export function shownTenant(info: TenantInfo): Record<string, unknown> {
   const { tenantId, replicationFactor, defaultConsistency, conflictPolicy, displayName, createdAtMs } = info;
   const createdAt = new Date(createdAtMs).toISOString();
-  return { tenantId, replicationFactor, defaultConsistency, conflictPolicy, displayName, createdAt };
+  const settings = { tenantId, replicationFactor, defaultConsistency, conflictPolicy, displayName, createdAt };
+  const { rateLimit = null, quotas = {}, tokensValidAfterMs } = info;
+  const tokensValidAfter = tokensValidAfterMs ? new Date(tokensValidAfterMs).toISOString() : null;
+  return { ...settings, rateLimit, quotas, tokensValidAfter };
 }
+
+/** Fields that a tenant's own administrator may not set: they would free it of what the operator grants. */
+const ROOT_FIELDS = ["replicationFactor", "rateLimit", "quotas"] as const;
 
 function shownCreation(created: CreatedTenant): Record<string, unknown> {
   return { ...shownTenant(created), keyId: created.keyId, apiKey: created.apiKey };
+}
+
+/** Without what was not given. */
+function given<T extends object>(fields: T | undefined): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  const entries = Object.entries(fields ?? {}).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as { [K in keyof T]?: Exclude<T[K], undefined> };
+}
+
+function timeOf(text: string | null): number | null {
+  return text === null ? null : Date.parse(text);
 }
 
 /** The number of the tenant of this name, or `notFound`. */
@@ -62,6 +79,8 @@ export const createTenant = defineRoute({
       defaultConsistency: body.defaultConsistency ?? services.settings.keyValue.defaultConsistency,
       conflictPolicy: body.conflictPolicy ?? "siblings",
       displayName: body.displayName ?? "",
+      rateLimit: body.rateLimit ?? null,
+      quotas: given(body.quotas),
     } as const;
     const work = services.stubs.directory().createTenant(input, mutation);
     const created = unwrap(await writing(work, "Directory", hexOf(mutation.writeId)));
@@ -110,6 +129,21 @@ export const getTenant = defineRoute({
   },
 });
 
+export const tenantUsage = defineRoute({
+  method: "get",
+  path: "/v1/tenants/{id}/usage",
+  summary: "How much a tenant holds now, and how much it may",
+  access: "ownTenant",
+  params: tenantParams,
+  data: usageShape,
+  errors: ["notFound"],
+  async handle(call, { params }) {
+    const tenant = await tenantNumber(call, params.id);
+    const usage = unwrap(await reading(call.services.stubs.tenant(tenant).usage(), "Tenant"));
+    return success(call, { message: "found", data: usage });
+  },
+});
+
 export const changeTenant = defineRoute({
   method: "patch",
   path: "/v1/tenants/{id}",
@@ -121,11 +155,17 @@ export const changeTenant = defineRoute({
   errors: ["notFound", "conflict", "idempotencyKeyReused", "unknownOutcome", "malformedJson", "unsupportedMediaType"],
   async handle(call, { params, body, mutation }) {
     const { services } = call;
-    if (call.principal?.kind !== "root" && body.replicationFactor !== undefined) {
-      throw new PublicError("forbidden", "replicationFactor is set by the root key", { requiredScope: "root" });
+    const { tokensValidAfter, quotas, ...settings } = body;
+    for (const field of ROOT_FIELDS) {
+      if (call.principal?.kind === "root" || body[field] === undefined) continue;
+      throw new PublicError("forbidden", `${field} is set by the root key`, { requiredScope: "root" });
     }
     const tenant = await tenantNumber(call, params.id);
-    const changes = Object.fromEntries(Object.entries(body).filter(([, value]) => value !== undefined));
+    const changes: TenantChanges = {
+      ...given(settings),
+      ...(quotas ? { quotas: given(quotas) } : {}),
+      ...(tokensValidAfter === undefined ? {} : { tokensValidAfterMs: timeOf(tokensValidAfter) }),
+    };
     const work = services.stubs.tenant(tenant).update(changes, mutation);
     const info = unwrap(await writing(work, "Tenant", hexOf(mutation.writeId)));
     services.authenticator.forget(params.id);

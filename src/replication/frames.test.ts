@@ -37,6 +37,7 @@ const op: fc.Arbitrary<ReplicaOp> = fc.oneof(
   fc.record({ kind: fc.constant("get" as const), row }),
   fc.record({ kind: fc.constant("recall" as const), row, writeId }),
   fc.record({ kind: fc.constant("vote" as const), row, writeId, bodyHash }),
+  fc.record({ kind: fc.constant("heal" as const), row, state: bytes }),
   fc.record({ kind: fc.constant("hint" as const), row, target: key, state: bytes }),
   fc.record({ kind: fc.constant("settled" as const), actor, counters: fc.array(counter, { maxLength: 5 }) }),
   fc.record({ kind: fc.constant("deadline" as const), atMs: fc.maxSafeNat() }),

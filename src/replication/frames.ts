@@ -9,7 +9,18 @@ import { ByteReader, type ByteWriter, MalformedBytes } from "../wire/bytes.ts";
 import { type Clock, type Dot, readClock, writeClock } from "../wire/clock.ts";
 import { BODY_HASH_BYTES, WRITE_ID_BYTES } from "../wire/session.ts";
 
-const KIND = { stamp: 1, merge: 2, get: 3, recall: 4, vote: 5, hint: 6, settled: 7, repair: 8, deadline: 9 } as const;
+const KIND = {
+  stamp: 1,
+  merge: 2,
+  get: 3,
+  recall: 4,
+  vote: 5,
+  hint: 6,
+  settled: 7,
+  repair: 8,
+  deadline: 9,
+  heal: 16,
+} as const;
 
 const DELETE = 1;
 const HAS_CLOCK = 2;
@@ -40,6 +51,16 @@ export interface MergeOp {
 /** As merge; answered with the state that came of it where that is another one than was sent. */
 export interface RepairOp {
   readonly kind: "repair";
+  readonly row: RowKey;
+  readonly state: Uint8Array;
+}
+
+/**
+ * As merge; but where the row held is unreadable, this state takes its place. Only for a state joined from so many other replicas
+ * that every write a majority acknowledged is in it (see ReadCall).
+ */
+export interface HealOp {
+  readonly kind: "heal";
   readonly row: RowKey;
   readonly state: Uint8Array;
 }
@@ -90,7 +111,17 @@ export interface DeadlineOp {
   readonly atMs: number;
 }
 
-export type ReplicaOp = StampOp | MergeOp | RepairOp | GetOp | RecallOp | VoteOp | HintOp | SettledOp | DeadlineOp;
+export type ReplicaOp =
+  | StampOp
+  | MergeOp
+  | RepairOp
+  | HealOp
+  | GetOp
+  | RecallOp
+  | VoteOp
+  | HintOp
+  | SettledOp
+  | DeadlineOp;
 
 export type RefusalCode =
   | "tooManySiblings"
@@ -175,6 +206,7 @@ export function writeOp(writer: ByteWriter, op: ReplicaOp): void {
       writeRow(writer, op.row);
       return writeStateBytes(writer, op.state, op.tail);
     case "repair":
+    case "heal":
       writeRow(writer, op.row);
       return writer.bytes(op.state);
     case "get":
@@ -230,6 +262,8 @@ export function readOp(reader: ByteReader): ReplicaOp {
       return { kind: "merge", row: readRow(reader), state: reader.bytes() };
     case KIND.repair:
       return { kind: "repair", row: readRow(reader), state: reader.bytes() };
+    case KIND.heal:
+      return { kind: "heal", row: readRow(reader), state: reader.bytes() };
     case KIND.get:
       return { kind: "get", row: readRow(reader) };
     case KIND.recall:

@@ -1,6 +1,9 @@
 // Brings hints to their targets once these answer again.
 // Guarantees: a hint is dropped only after its target acknowledged it (or its tenant is gone); one frame per target at a time;
-// a target that does not answer is offered hints ever more rarely. Must not: reorder hints of a target.
+// a target that does not answer is offered hints ever more rarely; one that the target cannot take because its copy is unreadable
+// waits without holding up those behind it. Must not: reorder hints of a key.
+
+import type { AtFailPoint } from "../storage/state.ts";
 import { ByteReader } from "../wire/bytes.ts";
 import { readResult } from "./frames.ts";
 import type { HintBatch } from "./hint-log.ts";
@@ -10,8 +13,8 @@ import { readAnswerHeader } from "./replica.ts";
 /** What delivery needs of the hints kept here ({@link HintLog} in the object). */
 export interface HintSource {
   targets(): string[];
-  next(target: string): HintBatch | undefined;
-  drop(target: string, lastId: number): void;
+  next(target: string, afterId?: number): HintBatch | undefined;
+  drop(target: string, lastId: number, kept?: readonly number[]): void;
   expire(): number;
 }
 
@@ -24,6 +27,7 @@ export class HintDelivery {
   readonly #log: HintSource;
   readonly #call: (nodeId: string, frame: Uint8Array) => Promise<Uint8Array>;
   readonly #now: () => number;
+  readonly #atFailPoint: AtFailPoint | undefined;
   readonly #attempts = new Map<string, Attempt>();
   #running = false;
   deliveredCount = 0;
@@ -32,7 +36,9 @@ export class HintDelivery {
     log: HintSource;
     call: (nodeId: string, frame: Uint8Array) => Promise<Uint8Array>;
     now: () => number;
+    atFailPoint?: AtFailPoint | undefined;
   }) {
+    this.#atFailPoint = options.atFailPoint;
     this.#log = options.log;
     this.#call = options.call;
     this.#now = options.now;
@@ -65,31 +71,45 @@ export class HintDelivery {
   }
 
   async #deliver(target: string): Promise<void> {
-    for (let batch = this.#log.next(target); batch; batch = this.#log.next(target)) {
-      const delivered = await this.#offer(target, batch.frame, batch.hintCount);
-      if (!delivered) {
-        const delayMs = Math.min((this.#attempts.get(target)?.delayMs ?? HINT_RETRY_MIN_MS / 2) * 2, HINT_RETRY_MAX_MS);
-        this.#attempts.set(target, { delayMs, notBeforeMs: this.#now() + delayMs });
-        return;
-      }
-      this.#log.drop(target, batch.lastId);
-      this.deliveredCount += batch.hintCount;
+    /** Hints the target could not take: the rows they are for are unreadable there. They are offered again once it is healed. */
+    const kept: number[] = [];
+    let afterId = 0;
+    for (let batch = this.#log.next(target); batch; batch = this.#log.next(target, afterId)) {
+      await this.#atFailPoint?.("hint.offering");
+      const refused = await this.#offer(target, batch);
+      if (!refused) return this.#later(target);
+      await this.#atFailPoint?.("hint.delivered");
+      kept.push(...refused);
+      this.#log.drop(target, batch.lastId, kept);
+      this.deliveredCount += batch.hintCount - refused.length;
+      afterId = batch.lastId;
+      await this.#atFailPoint?.("hint.dropped");
     }
-    this.#attempts.delete(target);
+    if (kept.length > 0) this.#later(target);
+    else this.#attempts.delete(target);
   }
 
-  async #offer(target: string, frame: Uint8Array, hintCount: number): Promise<boolean> {
+  #later(target: string): void {
+    const delayMs = Math.min((this.#attempts.get(target)?.delayMs ?? HINT_RETRY_MIN_MS / 2) * 2, HINT_RETRY_MAX_MS);
+    this.#attempts.set(target, { delayMs, notBeforeMs: this.#now() + delayMs });
+  }
+
+  /** The hints that the target cannot take now; undefined = it took none, or it is not known which. */
+  async #offer(target: string, { frame, ids }: HintBatch): Promise<number[] | undefined> {
     try {
       const reader = new ByteReader(await this.#call(target, frame));
       readAnswerHeader(reader);
-      for (let i = 0; i < hintCount; i++) {
+      const refused: number[] = [];
+      for (const id of ids) {
         const result = readResult(reader);
-        if (result.kind === "refused" && result.code !== "tenantErased") return false;
+        if (result.kind !== "refused" || result.code === "tenantErased") continue;
+        if (result.code !== "corrupt") return undefined;
+        refused.push(id);
       }
-      return true;
+      return refused;
     } catch {
       // The target is away, or its answer was cut: the hints stay and are offered again; merging twice changes nothing.
-      return false;
+      return undefined;
     }
   }
 }

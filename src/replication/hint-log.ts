@@ -1,7 +1,7 @@
 // Hints: states kept here for replicas that could not be reached, in the object's SQLite, in the commit of the turn that made them.
 // Guarantees: bounded per target by rows and bytes; older than their lifetime they are dropped and their range is marked dirty, so
-// that repair knows what is missing; delivered in order. Must not: count towards a quorum (the coordinator sees to that).
-import type { RowKey, SqlStorage } from "../storage/types.ts";
+// that repair knows what is missing; delivered in order; a hint that fails its checksum is dropped, never delivered. Must not: count towards a quorum (the coordinator sees to that).
+import type { Kernels, RowKey, SqlStorage } from "../storage/types.ts";
 import { ByteWriter } from "../wire/bytes.ts";
 import { writeOp } from "./frames.ts";
 import { HINT_DELIVERY_BYTES, MAX_HINT_BYTES_PER_TARGET, MAX_HINTS_PER_TARGET } from "./limits.ts";
@@ -18,23 +18,40 @@ interface Totals {
   bytes: number;
 }
 
+interface HintRow {
+  readonly id: number;
+  readonly part: number;
+  readonly target: string;
+  readonly tenant: number;
+  readonly token_hi: number;
+  readonly created_ms: number;
+  readonly piece: ArrayBuffer | Uint8Array;
+}
+
 export interface HintBatch {
   readonly frame: Uint8Array;
   readonly hintCount: number;
   readonly lastId: number;
+  /** In the order of the frame. */
+  readonly ids: readonly number[];
 }
+
+const encoder = new TextEncoder();
 
 export class HintLog {
   readonly #sql: SqlStorage;
   readonly #now: () => number;
   readonly #ttlMs: number;
+  readonly #kernels: Pick<Kernels, "crc32c">;
   readonly #totals = new Map<string, Totals>();
   readonly #scratch = new ByteWriter(4096);
   #nextId = 1;
   expiredCount = 0;
   overflowCount = 0;
+  corruptCount = 0;
 
-  constructor(options: { sql: SqlStorage; now: () => number; ttlMs: number }) {
+  constructor(options: { sql: SqlStorage; now: () => number; ttlMs: number; kernels: Pick<Kernels, "crc32c"> }) {
+    this.#kernels = options.kernels;
     this.#sql = options.sql;
     this.#now = options.now;
     this.#ttlMs = options.ttlMs;
@@ -76,40 +93,73 @@ export class HintLog {
     const id = this.#nextId++;
     for (let part = 0; part * PIECE_BYTES < bytes.length; part++) {
       const piece = bytes.slice(part * PIECE_BYTES, (part + 1) * PIECE_BYTES);
+      const { tenant } = row;
+      const created_ms = this.#now();
+      const crc = this.#crc({ id, part, target, tenant, token_hi: row.token.hi, created_ms, piece });
       this.#sql.exec(
-        "INSERT INTO hints (id, part, target, tenant, token_hi, created_ms, piece) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO hints (id, part, target, tenant, token_hi, created_ms, piece, crc) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         id,
         part,
         target,
-        row.tenant,
+        tenant,
         row.token.hi,
-        this.#now(),
+        created_ms,
         piece,
+        crc,
       );
     }
     this.#totals.set(target, { count: totals.count + 1, bytes: totals.bytes + bytes.length });
     return true;
   }
 
-  /** The oldest hints of a target as one replica frame, at least one. */
-  next(target: string): HintBatch | undefined {
+  #crc({ id, part, target, tenant, token_hi, created_ms, piece }: HintRow): number {
+    const place = encoder.encode(JSON.stringify([id, part, target, tenant, token_hi, created_ms]));
+    return this.#kernels.crc32c(new Uint8Array(piece), this.#kernels.crc32c(place));
+  }
+
+  /** The oldest hints of a target behind `afterId` as one replica frame, at least one. */
+  next(target: string, afterId = 0): HintBatch | undefined {
+    for (;;) {
+      const batch = this.#read(target, afterId);
+      if (!batch || batch.corrupt.length === 0) return batch;
+      this.#dropCorrupt(target, batch.corrupt);
+    }
+  }
+
+  /** What these hints said, and for whom, is not known: repair must look everywhere. */
+  #dropCorrupt(target: string, ids: readonly number[]): void {
+    for (const id of ids) this.#sql.exec("DELETE FROM hints WHERE id = ?", id);
+    for (const each of new Set([target, ...this.#totals.keys()])) {
+      for (let range = 0; range < 1 << (32 - RANGE_SHIFT); range++) this.#markDirty(each, range * 2 ** RANGE_SHIFT);
+    }
+    this.corruptCount += ids.length;
+    this.#recount(target);
+  }
+
+  #read(target: string, afterId: number): (HintBatch & { readonly corrupt: readonly number[] }) | undefined {
     const writer = new ByteWriter(64 * 1024);
     let lastId = 0;
     let hintCount = 0;
     let before = { lastId, length: 0 };
     let rowCount = 0;
-    const rows = this.#sql.exec<{ id: number; piece: ArrayBuffer }>(
-      "SELECT id, piece FROM hints WHERE target = ? ORDER BY id, part LIMIT ?",
+    const ids: number[] = [];
+    const corrupt = new Set<number>();
+    const rows = this.#sql.exec<HintRow & { crc: number | null }>(
+      "SELECT id, part, target, tenant, token_hi, created_ms, piece, crc FROM hints WHERE target = ? AND id > ? ORDER BY id, part LIMIT ?",
       target,
+      afterId,
       MAX_PIECES_PER_FRAME,
     );
-    for (const { id, piece } of rows) {
+    for (const row of rows) {
+      const { id, piece, crc } = row;
       rowCount++;
+      if (crc !== null && crc !== this.#crc(row)) corrupt.add(id);
       if (id !== lastId) {
         if (writer.length >= HINT_DELIVERY_BYTES) break;
         before = { lastId, length: writer.length };
         hintCount++;
         lastId = id;
+        ids.push(id);
       }
       writer.raw(new Uint8Array(piece));
     }
@@ -118,13 +168,19 @@ export class HintLog {
       writer.length = before.length;
       lastId = before.lastId;
       hintCount--;
+      ids.pop();
     }
-    return hintCount === 0 ? undefined : { frame: writer.take(), hintCount, lastId };
+    return hintCount === 0 ? undefined : { frame: writer.take(), hintCount, lastId, ids, corrupt: [...corrupt] };
   }
 
-  /** Drops the hints of a target up to and including `lastId`, once it has acknowledged them. */
-  drop(target: string, lastId: number): void {
-    this.#sql.exec("DELETE FROM hints WHERE target = ? AND id <= ?", target, lastId);
+  /** Drops the hints of a target up to and including `lastId`, once it has acknowledged them; all but `kept`. */
+  drop(target: string, lastId: number, kept: readonly number[] = []): void {
+    this.#sql.exec(
+      "DELETE FROM hints WHERE target = ? AND id <= ? AND id NOT IN (SELECT value FROM json_each(?))",
+      target,
+      lastId,
+      JSON.stringify(kept),
+    );
     this.#recount(target);
   }
 

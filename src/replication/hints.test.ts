@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { REPLICA_MIGRATIONS } from "../../migrations/replica.ts";
 import { NodeSql } from "../../test/unit/storage/node-sql.ts";
+import { referenceKernels } from "../storage/kernels.reference.ts";
 import { ByteWriter } from "../wire/bytes.ts";
 import { type ReplicaResult, readOps, writeResult } from "./frames.ts";
 import { HintDelivery } from "./hint-delivery.ts";
@@ -30,7 +31,7 @@ class Bench {
   }
 
   #open(): HintLog {
-    return new HintLog({ sql: this.sql, now: () => this.nowMs, ttlMs: TTL_MS });
+    return new HintLog({ sql: this.sql, now: () => this.nowMs, ttlMs: TTL_MS, kernels: referenceKernels });
   }
 
   restart(): void {
@@ -125,7 +126,7 @@ describe("hint log", () => {
     const bench = new Bench();
     bench.sql.database.exec(
       `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${MAX_HINTS_PER_TARGET})
-       INSERT INTO hints SELECT i, 0, 'n1', 1, 0, 1000, x'00' FROM n`,
+       INSERT INTO hints (id, part, target, tenant, token_hi, created_ms, piece) SELECT i, 0, 'n1', 1, 0, 1000, x'00' FROM n`,
     );
     bench.restart();
     expect(bench.log.add("n1", row("k"), state(1))).toBe(false);
@@ -152,6 +153,51 @@ describe("hint log", () => {
     bench.log.eraseTenant(1);
     expect(bench.keys("n1")).toEqual(["b"]);
     expect(bench.log.pendingCount()).toBe(1);
+  });
+
+  it("[RP-63] a hint of which any stored byte changed is dropped, counted, and everything is to be repaired; the others go out", () => {
+    const bench = new Bench();
+    const fill = () => {
+      for (const key of ["a", "b", "c"]) bench.log.add("n1", row(key), state(1));
+      bench.sql.endTurn();
+    };
+    fill();
+    const [held] = bench.sql.exec<{ piece: ArrayBuffer }>("SELECT piece FROM hints WHERE id = 2");
+    const bytes = new Uint8Array(held!.piece);
+    const changes: [string, number | string | Uint8Array][] = [
+      ["tenant", 2],
+      ["token_hi", 7],
+      ["created_ms", 999],
+      ["crc", 5],
+      ["part", 3],
+      ["id", 9],
+      ["target", "n2"],
+      ["piece", bytes.slice(1)],
+    ];
+    for (let at = 0; at < bytes.length; at++) {
+      changes.push(["piece", bytes.map((byte, i) => (i === at ? byte ^ (1 << (at & 7)) : byte))]);
+    }
+    for (const [i, [column, value]] of changes.entries()) {
+      bench.sql.exec("DELETE FROM hints");
+      bench.sql.exec("DELETE FROM dirty_ranges");
+      bench.restart();
+      fill();
+      bench.sql.database.prepare(`UPDATE hints SET ${column} = ? WHERE id = 2`).run(value);
+      bench.restart();
+      expect(bench.keys("n1"), `${column}, change ${i}`).toEqual(["a", "c"]);
+      expect(bench.keys("n2"), `${column}, change ${i}`).toEqual([]);
+      expect(bench.log.corruptCount).toBe(1);
+      expect(bench.log.dirtyRanges().filter(({ target }) => target === "n1").length).toBe(256);
+      expect(bench.log.pendingCount()).toBe(2);
+    }
+  });
+
+  it("a hint of before the checksum is delivered", () => {
+    const bench = new Bench();
+    bench.log.add("n1", row("a"), state(1));
+    bench.sql.exec("UPDATE hints SET crc = NULL");
+    expect(bench.keys("n1")).toEqual(["a"]);
+    expect(bench.log.corruptCount).toBe(0);
   });
 
   it("[RP-13] a hint of a turn that did not commit never was", () => {
@@ -213,10 +259,11 @@ describe("hint delivery", () => {
 
   it("[RP-21] a target that does not take them is offered them ever more rarely, and others are not held up", async () => {
     const bench = new Bench();
-    bench.log.add("n1", row("a"), state(1));
-    const { delivery, offered } = deliver(bench, (key) => (key === "a" ? "away" : { kind: "done" }));
     // It must not expire meanwhile.
-    bench.sql.exec("UPDATE hints SET created_ms = 1000000");
+    bench.nowMs = 1_000_000;
+    bench.log.add("n1", row("a"), state(1));
+    bench.nowMs = 1000;
+    const { delivery, offered } = deliver(bench, (key) => (key === "a" ? "away" : { kind: "done" }));
     const waits: number[] = [];
     for (let i = 0; i < 9; i++) {
       await delivery.run();
@@ -232,6 +279,35 @@ describe("hint delivery", () => {
     bench.log.add("n2", row("b"), state(1));
     await delivery.run();
     expect(offered.filter(([target]) => target === "n2").length).toBe(1);
+  });
+
+  it("[RP-64] one that the target cannot take (its copy is unreadable) does not hold up those behind it, and is offered again", async () => {
+    const bench = new Bench();
+    let isHealed = false;
+    const names = ["a", "b", "lost", "c", "lost too", "d"];
+    for (const key of names) bench.log.add("n1", row(key), state(1, 400_000));
+    const { delivery, offered } = deliver(bench, (key) =>
+      key.startsWith("lost") && !isHealed
+        ? { kind: "refused", code: "corrupt", clock: { vector: [], dots: [], time: 0 } }
+        : { kind: "done" },
+    );
+    await delivery.run();
+    expect(offered.flatMap(([, ...keys]) => keys)).toEqual(names);
+    expect(offered.length).toBeGreaterThan(1);
+    expect(bench.keys("n1")).toEqual(["lost", "lost too"]);
+    expect(delivery.deliveredCount).toBe(4);
+    expect(delivery.nextAtMs()).toBe(bench.nowMs + HINT_RETRY_MIN_MS);
+    bench.nowMs += HINT_RETRY_MIN_MS;
+    bench.log.add("n1", row("e"), state(1));
+    await delivery.run();
+    expect(bench.keys("n1")).toEqual(["lost", "lost too"]);
+    expect(delivery.nextAtMs()).toBe(bench.nowMs + 2 * HINT_RETRY_MIN_MS);
+    isHealed = true;
+    bench.nowMs = delivery.nextAtMs()!;
+    await delivery.run();
+    expect(bench.log.targets()).toEqual([]);
+    expect(delivery.deliveredCount).toBe(7);
+    expect(delivery.nextAtMs()).toBeUndefined();
   });
 
   it("[RP-21] a success ends the waiting", async () => {

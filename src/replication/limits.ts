@@ -15,7 +15,7 @@ export const CLOCK_STEP_JUMP_MS = 10 * 60 * 1000;
 /** Bytes queued towards one replica before new requests are refused as overloaded. */
 export const MAX_LINK_QUEUE_BYTES = 64 * 1024 * 1024;
 /** Frames on their way to one replica at once: enough to hide the round trip, few enough to gather. */
-export const MAX_FRAMES_IN_FLIGHT = 4;
+export const MAX_FRAMES_IN_FLIGHT = 2;
 /** A frame is cut here: an RPC message in workerd may hold 32 MiB. Bytes. */
 export const MAX_FRAME_BYTES = 8 * 1024 * 1024;
 /**
@@ -23,8 +23,13 @@ export const MAX_FRAME_BYTES = 8 * 1024 * 1024;
  * one more state of the greatest size it is still below the 32 MiB of an RPC message.
  */
 export const MAX_ANSWER_BYTES = 12 * 1024 * 1024;
-/** Requests a coordinator works on at once before it answers `overloaded`. */
-export const MAX_REQUESTS_IN_FLIGHT = 65_536;
+/**
+ * Requests a coordinator works on at once before it answers `overloaded`: about a second of work. More would only wait longer, and
+ * work that its client has given up costs as much as any other.
+ */
+export const MAX_REQUESTS_IN_FLIGHT = 16_384;
+/** Bytes of the values of these requests. */
+export const MAX_REQUEST_BYTES_IN_FLIGHT = 128 * 1024 * 1024;
 /** Hints kept for one target. Beyond either bound the range is marked dirty instead (repair will find it). */
 export const MAX_HINT_BYTES_PER_TARGET = 64 * 1024 * 1024;
 export const MAX_HINTS_PER_TARGET = 200_000;

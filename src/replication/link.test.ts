@@ -142,6 +142,37 @@ describe("gathering", () => {
   });
 });
 
+describe("answers that grow too large", () => {
+  it("[RP-17] what is deferred is sent again in frames of about the size that is answered, not all of it each time", async () => {
+    const bench = new Bench();
+    const count = 5000;
+    const answered = 50;
+    const all = Array.from({ length: count }, () => bench.send(GET));
+    await bench.turn();
+    for (let next = 0; next < bench.sent.length; next++) {
+      expect(next).toBeLessThan(count);
+      const frame = bench.sent[next]!;
+      bench.deferred = Math.max(0, frame.ops.length - answered);
+      frame.answer();
+      await bench.turn();
+    }
+    for (const got of all) expect(got).toEqual([{ kind: "state", state: undefined }]);
+    expect(bench.link.counts.operations).toBeLessThan(count * 3.5);
+    bench.deferred = 0;
+    // Once answers are small again, frames grow again.
+    for (let wave = 0; wave < 8; wave++) {
+      const before = bench.sent.length;
+      for (let i = 0; i < count; i++) bench.send(GET);
+      await bench.turn();
+      for (let next = before; next < bench.sent.length; next++) {
+        bench.sent[next]!.answer();
+        await bench.turn();
+      }
+    }
+    expect(bench.sent.at(-1)!.ops.length).toBeGreaterThan(answered * 20);
+  });
+});
+
 describe("failures", () => {
   it("[RP-4] [RP-17] a late answer changes nothing", async () => {
     const bench = new Bench();

@@ -49,6 +49,8 @@ export interface LinkCounts {
 }
 
 const MAX_SETTLED_PER_FRAME = 4096;
+/** A frame may hold these, however large their answers. */
+const MIN_FRAME_OPERATIONS = 8;
 const IGNORE: OpDone = () => undefined;
 
 export class ReplicaLink {
@@ -62,6 +64,8 @@ export class ReplicaLink {
   #scheduled = false;
   #settled = new Map<number, number[]>();
   #isProbing = false;
+  /** Operations a frame may hold: fewer after answers that grew too large, so that what is deferred is not sent again and again. */
+  #frameOperations = Number.POSITIVE_INFINITY;
   #calibration: Calibration | undefined;
   /** The replica's actor and highest counter, as of its last answer. */
   actor = 0;
@@ -82,7 +86,7 @@ export class ReplicaLink {
 
   send(op: ReplicaOp, done: OpDone): void {
     let batch = this.#batches.at(-1);
-    if (!batch || batch.writer.length >= MAX_FRAME_BYTES) {
+    if (!batch || batch.writer.length >= MAX_FRAME_BYTES || batch.done.length >= this.#frameOperations) {
       batch = { writer: new ByteWriter(4096), done: [], ops: [], hasStamp: false };
       this.#batches.push(batch);
     }
@@ -199,12 +203,19 @@ export class ReplicaLink {
       return;
     }
     this.#breaker.succeeded();
+    this.#adaptFrames(results);
     for (let i = 0; i < done.length; i++) {
       const result = results[i]!;
       const op = ops[i];
       if (op && result.kind === "refused" && result.code === "deferred") this.send(op, done[i]!);
       else done[i]!(result);
     }
+  }
+
+  #adaptFrames(results: readonly ReplicaResult[]): void {
+    const deferred = results.findIndex((result) => result.kind === "refused" && result.code === "deferred");
+    if (deferred >= 0) this.#frameOperations = Math.max(MIN_FRAME_OPERATIONS, deferred * 2);
+    else if (results.length >= this.#frameOperations) this.#frameOperations *= 2;
   }
 
   #failed(done: readonly OpDone[]): void {

@@ -17,7 +17,7 @@ import type { ErrorCode } from "../wire/error-codes.ts";
 import type { Consistency, SessionAnswer, SessionRequest } from "../wire/session.ts";
 import { hex } from "./hex.ts";
 import { TICKS_PER_MS } from "./hybrid-clock.ts";
-import { MAX_REQUESTS_IN_FLIGHT } from "./limits.ts";
+import { MAX_REQUEST_BYTES_IN_FLIGHT, MAX_REQUESTS_IN_FLIGHT } from "./limits.ts";
 import { type Environment, ReplicaLink } from "./link.ts";
 import { ReadCall } from "./read-call.ts";
 import { majority, WriteCall } from "./write-call.ts";
@@ -61,6 +61,7 @@ export class QuorumCoordinator {
   #ring = new Ring([]);
   #revision = -1;
   #inFlight = 0;
+  #bytesInFlight = 0;
 
   constructor(environment: Environment, preference: Preference = {}) {
     this.#environment = environment;
@@ -114,9 +115,12 @@ export class QuorumCoordinator {
       return;
     }
     if (request.op === "ping" || request.op === "ack") return done({ id: request.id, kind: "pong" });
+    const bytes = request.value?.length ?? 0;
     this.#inFlight++;
+    this.#bytesInFlight += bytes;
     const finish: AnswerDone = (answer) => {
       this.#inFlight--;
+      this.#bytesInFlight -= bytes;
       if (answer.kind === "error") this.counts.errors++;
       done(answer);
     };
@@ -150,7 +154,12 @@ export class QuorumCoordinator {
   ): { code: ErrorCode; message: string; details?: Record<string, unknown> } | undefined {
     if (request.op === "ping" || request.op === "ack") return undefined;
     if (this.#inFlight >= MAX_REQUESTS_IN_FLIGHT)
-      return { code: "overloaded", message: `${this.#inFlight} requests are under way` };
+      return { code: "overloaded", message: `${this.#inFlight} requests are under way, the limit is reached` };
+    if (this.#bytesInFlight >= MAX_REQUEST_BYTES_IN_FLIGHT)
+      return {
+        code: "overloaded",
+        message: `requests of ${this.#bytesInFlight} bytes are under way, the limit is reached`,
+      };
     for (const link of this.#links.values()) {
       if (link.isFull) return { code: "overloaded", message: `too many bytes wait for storage node ${link.nodeId}` };
     }
@@ -178,6 +187,14 @@ export class QuorumCoordinator {
     }
     if (request.op !== "get" && !caller.canWrite) {
       return { code: "forbidden", message: "this key may only read", details: { requiredScope: "read-write" } };
+    }
+    if (request.op === "put" && caller.excess) {
+      const { quota, used, limit } = caller.excess;
+      return {
+        code: "quotaExceeded",
+        message: `${quota} is ${used}, the limit is ${limit}`,
+        details: { quota, used, limit },
+      };
     }
     const clockProblem = request.clock && this.#clockProblem(request.clock);
     return clockProblem ? { code: "malformedClock", message: clockProblem } : undefined;

@@ -1,6 +1,7 @@
 // One client read: asks R replicas (another one where one fails), joins what they hold, repairs those that were behind, answers.
 // Guarantees: at `quorum` and `all` the joined state is on R replicas before it is shown, so a later quorum read never shows an
-// older one (ADR 0013); what one of them remembers as superseded is not shown. Must not: hold state beyond the call.
+// older one (ADR 0013); what one of them remembers as superseded is not shown; a replica whose copy is unreadable gets the joined
+// state of so many others that every write a majority acknowledged is in it (ADR 0028). Must not: hold state beyond the call.
 import type { Caller } from "../access/types.ts";
 import type { ReplicaSets } from "../cluster/ring.ts";
 import { decodeState, EMPTY_STATE, encodeState, sameBytes } from "../kv/key-state.ts";
@@ -41,7 +42,8 @@ export class ReadCall {
   readonly #waiting: string[];
   readonly #replies: Reply[] = [];
   #open = 0;
-  #corrupt = 0;
+  /** Replicas whose copy failed its checksum. */
+  readonly #corrupt: string[] = [];
   #finished = false;
 
   constructor(context: ReadContext, options: ReadOptions) {
@@ -59,26 +61,43 @@ export class ReadCall {
 
   #askNext(): void {
     const nodeId = this.#waiting.shift();
-    if (nodeId === undefined) {
-      if (this.#open + this.#replies.length < this.#options.needed) this.#unavailable();
-      return;
-    }
+    if (nodeId === undefined) return this.#allAsked();
     this.#open++;
     this.#context.link(nodeId).send({ kind: "get", row: this.#options.row }, (result) => {
       this.#open--;
       if (result?.kind === "state") {
         this.#replies.push({ nodeId, state: result.state });
         if (this.#replies.length === this.#options.needed) this.#complete();
+        else if (this.#waiting.length === 0) this.#allAsked();
         return;
       }
       if (result?.kind === "refused" && result.code === "tenantErased")
         return this.#finish({ ...this.#error, code: "unauthenticated", message: "the tenant was deleted" });
       if (result?.kind === "refused" && result.code === "corrupt") {
-        this.#corrupt++;
+        this.#corrupt.push(nodeId);
         this.#context.counts.corruptReads++;
       }
       this.#askNext();
     });
+  }
+
+  /**
+   * Others that must have answered before their state may take the place of an unreadable one: any majority that acknowledged a
+   * write with the unreadable copy in it shares at least one replica with them.
+   */
+  get #healersNeeded(): number {
+    const { length } = this.#options.sets.read;
+    return length - Math.floor(length / 2);
+  }
+
+  /** No replica is left to ask: goes on while enough can still answer, or be healed by those that do. */
+  #allAsked(): void {
+    const { needed } = this.#options;
+    const intact = this.#open + this.#replies.length;
+    if (intact >= needed) return;
+    const mayHeal = intact >= this.#healersNeeded && intact + this.#corrupt.length >= needed;
+    if (!mayHeal) this.#unavailable();
+    else if (this.#open === 0) this.#complete();
   }
 
   get #error(): { id: number; kind: "error" } {
@@ -89,8 +108,8 @@ export class ReadCall {
     const { needed } = this.#options;
     const answered = this.#replies.length;
     const details = { needed, answered };
-    if (this.#corrupt > 0) {
-      const message = `${this.#corrupt} replicas hold this key in a block that failed its checksum, and too few intact ones answered`;
+    if (this.#corrupt.length > 0) {
+      const message = `${this.#corrupt.length} replicas hold this key in a block that failed its checksum, and too few intact ones answered`;
       return this.#finish({ ...this.#error, code: "dataCorrupt", message, details });
     }
     this.#finish({
@@ -103,7 +122,7 @@ export class ReadCall {
 
   #complete(): void {
     const first = this.#replies[0]!.state;
-    if (this.#replies.every((reply) => sameState(reply.state, first))) this.#answer(first);
+    if (this.#replies.every((reply) => sameState(reply.state, first))) this.#agreed(first);
     else this.#repair(MAX_REPAIR_ROUNDS);
   }
 
@@ -114,6 +133,8 @@ export class ReadCall {
   #repair(roundsLeft: number): void {
     let joined = EMPTY_STATE;
     for (const reply of this.#replies) if (reply.state) joined = mergeStates(joined, decodeState(reply.state));
+    // Nobody holds anything: an empty state stands where an unreadable row was healed with nothing.
+    if (joined.versions.length === 0 && joined.clock.vector.length === 0) return this.#agreed(undefined);
     const merged = encodeState(joined);
     const stale = this.#replies.filter((reply) => !sameState(reply.state, merged));
     let open = stale.length;
@@ -130,8 +151,24 @@ export class ReadCall {
         }
         if (--open > 0) return;
         // Under a storm of writes the last joined state is shown; every replica that answered holds at least that.
-        if (isSettled || roundsLeft === 1) this.#answer(merged);
+        if (isSettled || roundsLeft === 1) this.#agreed(merged);
         else this.#repair(roundsLeft - 1);
+      });
+    }
+  }
+
+  /** Every replica that answered holds `state`: those with an unreadable copy get it, and count once they hold it. */
+  #agreed(state: Uint8Array | undefined): void {
+    let missing = this.#options.needed - this.#replies.length;
+    if (missing <= 0) this.#answer(state);
+    if (this.#replies.length < this.#healersNeeded) return;
+    const op = { kind: "heal" as const, row: this.#options.row, state: state ?? encodeState(EMPTY_STATE) };
+    let open = this.#corrupt.length;
+    for (const nodeId of this.#corrupt) {
+      this.#context.link(nodeId).send(op, (result) => {
+        open--;
+        if (result?.kind === "done" && --missing === 0) this.#answer(state);
+        if (open === 0 && missing > 0) this.#unavailable();
       });
     }
   }

@@ -16,10 +16,12 @@ import {
 import { MAX_SETTLED_REMEMBERED, MAX_STATE_BYTES, MAX_TIME_LEAD_MS } from "../kv/limits.ts";
 import { findVersion, mergeStates, replacesAll } from "../kv/merge.ts";
 import { answerClock, stampWrite } from "../kv/stamp.ts";
+import type { UsageMeter } from "../kv/usage.ts";
 import { CorruptBlock, type RowKey, type StorageEngine } from "../storage/types.ts";
 import { type ByteReader, ByteWriter, MalformedBytes } from "../wire/bytes.ts";
 import { byActorThenCounter, type Clock, EMPTY_CLOCK, MalformedClock } from "../wire/clock.ts";
 import {
+  type HealOp,
   type HintOp,
   type RefusalCode,
   type ReplicaOp,
@@ -54,8 +56,15 @@ export interface ReplicaOptions {
   readonly actor: number;
   readonly now: () => number;
   readonly counterBlock: number;
+  /**
+   * How old an unreadable row must be before a state from other replicas may take its place: what was acknowledged just before may
+   * still be on its way to them. Ms; more than a write's whole way takes.
+   */
+  readonly healAfterMs?: number;
   /** True when the engine's blobs are not readable within a turn (R2, disk). */
   readonly mayWait?: boolean;
+  /** Told of every change of what is held, within its turn. */
+  readonly usage?: UsageMeter;
 }
 
 export interface ReplicaCounts {
@@ -66,6 +75,8 @@ export interface ReplicaCounts {
   refusals: number;
   hintsStored: number;
   hintsRefused: number;
+  /** Unreadable rows that other replicas' states took the place of. */
+  healedRows: number;
 }
 
 const refused = (code: RefusalCode, clock: Clock = EMPTY_CLOCK): ReplicaResult => ({ kind: "refused", code, clock });
@@ -80,6 +91,7 @@ export class Replica {
     refusals: 0,
     hintsStored: 0,
     hintsRefused: 0,
+    healedRows: 0,
   };
   readonly #options: ReplicaOptions;
   readonly #hybrid: HybridClock;
@@ -174,6 +186,8 @@ export class Replica {
         const state = this.#merge(op.row, op.state);
         return sameBytes(state, op.state) ? DONE : { kind: "state", state };
       }
+      case "heal":
+        return this.#heal(op);
       case "get":
         this.counts.reads++;
         return { kind: "state", state: this.#options.engine.get(op.row) };
@@ -234,6 +248,7 @@ export class Replica {
     const bytes = this.#state.view();
     if (bytes.length > MAX_STATE_BYTES && state.versions.length > 1) return refused("stateTooLarge", held.clock);
     this.#options.engine.put(op.row, bytes);
+    this.#options.usage?.changed(op.row, held, state);
     this.#remember(op.row.tenant, op.writeId, answer);
     this.counts.stamps++;
     return {
@@ -271,22 +286,44 @@ export class Replica {
   /** Returns the state that is held afterwards. */
   #merge(row: RowKey, incomingBytes: Uint8Array): Uint8Array {
     this.counts.merges++;
-    const { engine } = this.#options;
+    const { engine, usage } = this.#options;
     const heldBytes = engine.get(row);
     if (heldBytes && sameBytes(heldBytes, incomingBytes)) return heldBytes;
     const held = heldBytes ? decodeState(heldBytes) : EMPTY_STATE;
     const incoming = decodeState(incomingBytes);
     this.#hybrid.observe(incoming.clock.time, MAX_TIME_LEAD_MS);
     if (replacesAll(held, incoming) && !this.#isSuperseded(row.tenant, incoming.versions[0]!)) {
-      engine.put(row, incomingBytes);
       this.#rememberNew(row.tenant, held, incoming);
+      engine.put(row, incomingBytes);
+      usage?.changed(row, held, incoming);
       return incomingBytes;
     }
     const merged = mergeStates(held, incoming, (version) => this.#isSuperseded(row.tenant, version));
     this.#rememberNew(row.tenant, held, merged);
     const bytes = encodeState(merged);
-    if (!heldBytes || !sameBytes(bytes, heldBytes)) engine.put(row, bytes);
+    if (!heldBytes || !sameBytes(bytes, heldBytes)) {
+      engine.put(row, bytes);
+      usage?.changed(row, held, merged);
+    }
     return bytes;
+  }
+
+  #heal({ row, state }: HealOp): ReplicaResult {
+    const { engine, now, healAfterMs = 0 } = this.#options;
+    try {
+      engine.get(row);
+    } catch (error) {
+      if (!(error instanceof CorruptBlock)) throw error;
+      if (error.newestMs + healAfterMs > now()) return refused("corrupt");
+      const incoming = decodeState(state);
+      this.#hybrid.observe(incoming.clock.time, MAX_TIME_LEAD_MS);
+      this.#rememberNew(row.tenant, EMPTY_STATE, incoming);
+      engine.put(row, state);
+      this.counts.healedRows++;
+      return DONE;
+    }
+    this.#merge(row, state);
+    return DONE;
   }
 
   /** A version that is remembered here but no longer alive here was superseded here, under another dot. */
@@ -294,17 +331,20 @@ export class Replica {
     return this.#recall(tenant, version.writeId) !== undefined;
   }
 
-  /** Records travel with states: of versions that are new here, and of unsettled writes that came along (spec KV-9). */
+  /**
+   * Records travel with states: of versions that are new here, and of unsettled writes that came along (spec KV-9). Looks
+   * everything up before it adds anything: a lookup may find an unreadable record, and then nothing may have been applied.
+   */
   #rememberNew(tenant: number, held: KeyState, merged: KeyState): void {
+    const unknown = merged.unsettled.filter(
+      (entry) =>
+        !held.unsettled.some((old) => sameBytes(old.writeId, entry.writeId)) && !this.#recall(tenant, entry.writeId),
+    );
     for (const version of merged.versions) {
       if (findVersion(held.versions, version.writeId)) continue;
       this.#remember(tenant, version.writeId, answerClock(merged, version));
     }
-    for (const entry of merged.unsettled) {
-      if (held.unsettled.some((old) => sameBytes(old.writeId, entry.writeId))) continue;
-      if (this.#recall(tenant, entry.writeId)) continue;
-      this.#remember(tenant, entry.writeId, { vector: [], dots: [entry.dot], time: 0 });
-    }
+    for (const entry of unknown) this.#remember(tenant, entry.writeId, { vector: [], dots: [entry.dot], time: 0 });
   }
 
   #recalled(row: RowKey, writeId: Uint8Array): ReplicaResult {

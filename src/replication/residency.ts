@@ -39,8 +39,7 @@ function isResident(engine: StorageEngine, rows: readonly RowKey[], records: rea
 function rowsOf(ops: readonly ReplicaOp[]): RowKey[] {
   const rows: RowKey[] = [];
   for (const op of ops)
-    if (op.kind === "stamp" || op.kind === "recall" || op.kind === "merge" || op.kind === "repair" || op.kind === "get")
-      rows.push(op.row);
+    if (op.kind !== "vote" && op.kind !== "hint" && op.kind !== "settled" && op.kind !== "deadline") rows.push(op.row);
   return rows;
 }
 
@@ -50,7 +49,7 @@ function recordsOf(ops: readonly ReplicaOp[]): RecordKey[] {
   for (const op of ops) {
     if (op.kind === "stamp" || op.kind === "recall") records.push({ tenant: op.row.tenant, writeId: op.writeId });
     if (op.kind === "vote") records.push({ tenant: op.row.tenant, writeId: voteIdOf(op.writeId) });
-    if (op.kind !== "merge" && op.kind !== "repair") continue;
+    if (op.kind !== "merge" && op.kind !== "repair" && op.kind !== "heal") continue;
     const { versions, unsettled } = decodeState(op.state);
     for (const { writeId } of [...versions, ...unsettled]) records.push({ tenant: op.row.tenant, writeId });
   }

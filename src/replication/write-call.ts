@@ -52,6 +52,8 @@ export class WriteCall {
   readonly #uncertain = new Set<string>();
   /** An attempt before this one may have been applied. Of a client's own id only the vote says that this is the first. */
   #mayBeRepeated: boolean;
+  /** Those of them that said their copy is unreadable: they stamped nothing. */
+  readonly #unreadable = new Set<string>();
   #answered = false;
   #acknowledged = 0;
 
@@ -140,7 +142,8 @@ export class WriteCall {
         }
         if (open > 0 && aware.length + unaware.length < needed) return;
         decided = true;
-        const latest = aware.sort((a, b) => b.time - a.time)[0];
+        const isUnreadable = (id: string): number => (this.#unreadable.has(id) ? 1 : 0);
+        const latest = aware.sort((a, b) => b.time - a.time || isUnreadable(a.id) - isUnreadable(b.id))[0];
         if (latest) this.#stampAt(latest.id, []);
         else if (unaware.length >= needed)
           this.#stampAt(this.#certain(unaware.map(({ id }) => id)), aliveInAll(unaware));
@@ -178,6 +181,7 @@ export class WriteCall {
       if (result?.kind === "stamped") return this.#ship(nodeId, result);
       const isElsewhere = result?.kind === "refused" && (result.code === "corrupt" || result.code === "expired");
       if (result?.kind === "refused" && !isElsewhere) return this.#refuse(result.code, result.clock);
+      if (result?.kind === "refused" && result.code === "corrupt") this.#unreadable.add(nodeId);
       this.#stampElsewhere(nodeId, result === undefined);
     });
   }
@@ -187,8 +191,10 @@ export class WriteCall {
     const { sets } = this.#options;
     if (this.#uncertain.has(nodeId)) return this.#unknown();
     this.#uncertain.add(nodeId);
-    if (this.#uncertain.size >= sets.write.length) return this.#unknown();
-    if (mayHaveStamped || this.#uncertain.size > 1 || this.#options.request.isRetry) return this.#recall();
+    const isUntouched = [...this.#uncertain].every((id) => this.#unreadable.has(id)) && !this.#options.request.isRetry;
+    if (this.#uncertain.size >= sets.write.length) return isUntouched ? this.#corrupt() : this.#unknown();
+    if (mayHaveStamped || (this.#uncertain.size > 1 && !isUntouched) || this.#options.request.isRetry)
+      return this.#recall();
     const next = sets.write.find((id) => !this.#uncertain.has(id) && !this.#context.link(id).isOpen);
     if (next) this.#stampAt(next);
     else this.#unknown();
@@ -270,6 +276,13 @@ export class WriteCall {
     );
   }
 
+  #corrupt(): void {
+    this.#fail(
+      "dataCorrupt",
+      "every replica that could be asked holds this key in a block that failed its checksum; nothing was written",
+    );
+  }
+
   /** `refusal`: why this attempt was not applied, where that is known. */
   #unknown(refusal?: { readonly code: RefusalCode; readonly vectorClock: unknown }): void {
     if (this.#answered) return;
@@ -312,7 +325,7 @@ export class WriteCall {
       case "expired":
         return this.#unknown();
       case "corrupt":
-        return this.#fail("dataCorrupt", "the stored value failed its checksum");
+        return this.#corrupt();
       default:
         throw new Error(`unknown refusal ${code satisfies never}`);
     }

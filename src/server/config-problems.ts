@@ -41,9 +41,17 @@ function shapeOf(schema: z.core.$ZodType | undefined): Shape {
   return "shape" in def ? (def.shape as Shape) : {};
 }
 
+/** Of a list, seen through defaults. */
+function elementOf(schema: z.core.$ZodType | undefined): z.core.$ZodType | undefined {
+  const def = schema?._zod.def;
+  if (def === undefined) return undefined;
+  if ("innerType" in def) return elementOf(def.innerType as z.core.$ZodType);
+  return "element" in def ? (def.element as z.core.$ZodType) : undefined;
+}
+
 function knownNames(schema: z.core.$ZodType, path: readonly PropertyKey[]): readonly string[] {
   let at: z.core.$ZodType | undefined = schema;
-  for (const key of path) at = shapeOf(at)[String(key)];
+  for (const key of path) at = typeof key === "number" ? elementOf(at) : shapeOf(at)[String(key)];
   return Object.keys(shapeOf(at));
 }
 

@@ -34,6 +34,7 @@ async function runServe(flags: ServeFlags): Promise<void> {
     process.exitCode = await serve({
       ...loaded,
       rootKeyFromEnvironment: process.env["JADE_ROOT_KEY"],
+      metricsAccess: process.env["JADE_METRICS_ACCESS"],
       print: (line) => console.log(line),
       report: (line) => console.error(`jade-db: ${line}`),
     });

@@ -20,6 +20,8 @@ const DISK_WARNING =
 
 export interface ServeOptions extends LoadedConfig {
   readonly rootKeyFromEnvironment: string | undefined;
+  /** JADE_METRICS_ACCESS. */
+  readonly metricsAccess?: string | undefined;
   /** Where the banner goes, one line a call. */
   readonly print: (line: string) => void;
   /** Where restarts and stops are told. */
@@ -50,6 +52,7 @@ export async function serve(options: ServeOptions): Promise<number> {
           modules,
           settings: workerSettings(config),
           rootKeyHash: rootKey.hash,
+          metricsAccess: options.metricsAccess,
         });
         writeConfigFile(join(dir.run, CONFIG_FILE), text);
         return { binary, cwd: dir.run, configFile: CONFIG_FILE };

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { defaultSettings } from "../cluster/settings.ts";
 import { objectClasses } from "./object-classes.ts";
-import { COMPATIBILITY_DATE, capnpText, workerdConfig } from "./workerd-config.ts";
+import { COMPATIBILITY_DATE, COMPATIBILITY_FLAGS, capnpText, workerdConfig } from "./workerd-config.ts";
 
 const base = {
   address: "127.0.0.1:8787",
@@ -64,7 +64,8 @@ describe("wrangler.toml", () => {
     expect(migrated.sort()).toEqual(objectClasses.map(({ className }) => className).sort());
   });
 
-  it("has the same compatibility date", () => {
+  it("has the same compatibility date and flags", () => {
     expect(text).toContain(`compatibility_date = "${COMPATIBILITY_DATE}"`);
+    expect(text).toContain(`compatibility_flags = ${JSON.stringify(COMPATIBILITY_FLAGS)}`);
   });
 });

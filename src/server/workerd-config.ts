@@ -6,6 +6,12 @@ import type { Settings } from "../cluster/settings.ts";
 import { type ObjectClass, objectClasses } from "./object-classes.ts";
 
 export const COMPATIBILITY_DATE = "2026-11-01";
+/** Timers that are Node objects cost twice what plain ones do, and every request sets one. */
+export const COMPATIBILITY_FLAGS: readonly string[] = ["no_nodejs_global_timers"];
+
+/** An issuer may stand in a private network. Only its URL, which the operator wrote, is ever asked for through this. */
+const KEYS_NETWORK =
+  '(name = "token-keys", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true)))';
 
 export interface WorkerModule {
   /** As other modules import it, without `./`. The file lies beside the configuration under the same name. */
@@ -25,6 +31,8 @@ export interface WorkerdConfigOptions {
   readonly settings: Settings;
   /** Hex SHA-256. */
   readonly rootKeyHash: string;
+  /** `root` = /metrics asks for the root key (JADE_METRICS_ACCESS). */
+  readonly metricsAccess?: string | undefined;
 }
 
 /** A Cap'n Proto text literal. JSON's escapes for control characters (`\u001f`) are not Cap'n Proto's: hex is. */
@@ -54,19 +62,23 @@ function list(items: readonly string[]): string {
 
 /** The text of the file `workerd serve` reads; its constant is named `config`. */
 export function workerdConfig(options: WorkerdConfigOptions): string {
-  const { address, objectsDir, blobsDir, modules, settings, rootKeyHash } = options;
+  const { address, objectsDir, blobsDir, modules, settings, rootKeyHash, metricsAccess } = options;
   const onDisk = settings.storage.blobStore === "disk";
+  const fetchesKeys = settings.auth.tokenIssuers.some(({ jwksUrl }) => jwksUrl !== undefined);
   const bindings = [
     textBinding("JADE_MODE", "single"),
     textBinding("JADE_CONFIG", JSON.stringify(settings)),
     textBinding("JADE_ROOT_KEY_HASH", rootKeyHash),
     ...objectClasses.map(objectBinding),
     ...(onDisk ? ['(name = "BLOB_DISK", service = "blobs")'] : []),
+    ...(fetchesKeys ? ['(name = "TOKEN_KEYS", service = "token-keys")'] : []),
+    ...(metricsAccess ? [textBinding("JADE_METRICS_ACCESS", metricsAccess)] : []),
   ];
   const services = [
     '(name = "jade", worker = .jade)',
     `(name = "objects", disk = (path = ${capnpText(objectsDir)}, writable = true))`,
     ...(onDisk ? [`(name = "blobs", disk = (path = ${capnpText(blobsDir)}, writable = true))`] : []),
+    ...(fetchesKeys ? [KEYS_NETWORK] : []),
   ];
   const embeds = modules.map(({ name, kind }) => `(name = ${capnpText(name)}, ${kind} = embed ${capnpText(name)})`);
   return `# Written by jade-db at each start: changes here are lost.
@@ -80,6 +92,7 @@ const config :Workerd.Config = (
 const jade :Workerd.Worker = (
   modules = ${list(embeds)},
   compatibilityDate = ${capnpText(COMPATIBILITY_DATE)},
+  compatibilityFlags = ${list(COMPATIBILITY_FLAGS.map(capnpText))},
   bindings = ${list(bindings)},
   durableObjectNamespaces = ${list(objectClasses.map(objectNamespace))},
   durableObjectStorage = (localDisk = "objects")

@@ -6,6 +6,7 @@ import type { Probe } from "./row-format.ts";
 import type { Run } from "./run-set.ts";
 import { META_SECTION, type TableReader } from "./table.ts";
 import type { TableMeta } from "./table-meta.ts";
+import { CorruptBlock } from "./types.ts";
 
 export class BlockStream {
   readonly #reader: TableReader;
@@ -13,10 +14,13 @@ export class BlockStream {
   #table = 0;
   #block = 0;
   #meta: TableMeta | undefined;
+  readonly #pastCorrupt: boolean;
 
-  constructor(reader: TableReader, run: Run) {
+  /** `pastCorrupt`: what cannot be read is passed over. */
+  constructor(reader: TableReader, run: Run, pastCorrupt = false) {
     this.#reader = reader;
     this.#run = run;
+    this.#pastCorrupt = pastCorrupt;
   }
 
   /** Starts at the block that may hold the probed row or its successor. */
@@ -34,7 +38,10 @@ export class BlockStream {
   async next(): Promise<Block | undefined> {
     while (await this.#enter()) {
       const table = this.#run.tables[this.#table]!;
-      const block = table.discarded.has(this.#block) ? undefined : await this.#reader.readBlock(table, this.#block);
+      const index = this.#block;
+      const block = table.discarded.has(index)
+        ? undefined
+        : await this.#unlessCorrupt(() => this.#reader.readBlock(table, index));
       this.#block++;
       if (this.#block >= this.#meta!.blockCount) this.#leave();
       if (block !== undefined) return block;
@@ -47,10 +54,20 @@ export class BlockStream {
     while (this.#meta === undefined) {
       const table = this.#run.tables[this.#table];
       if (table === undefined) return false;
-      if (table.discarded.has(META_SECTION)) this.#leave();
-      else this.#meta = await this.#reader.readMeta(table);
+      const isLost = table.discarded.has(META_SECTION);
+      this.#meta = isLost ? undefined : await this.#unlessCorrupt(() => this.#reader.readMeta(table));
+      if (this.#meta === undefined) this.#leave();
     }
     return true;
+  }
+
+  async #unlessCorrupt<T>(read: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await read();
+    } catch (error) {
+      if (this.#pastCorrupt && error instanceof CorruptBlock) return undefined;
+      throw error;
+    }
   }
 
   #leave(): void {

@@ -111,10 +111,19 @@ export class CommitLog {
     this.#findGarbage(logThrough);
   }
 
+  /** Covered rows that are not trimmed yet. The last row of the log must not hide among them under a changed number. */
   #findGarbage(logThrough: number): void {
-    const rows = this.#sql.exec<{ seq: number | null }>("SELECT min(seq) AS seq FROM storage_log");
-    for (const { seq } of rows) if (seq !== null) this.#firstSeq = seq;
     this.#trimThrough = logThrough;
+    const rows = this.#sql.exec<LogRow>(
+      "SELECT seq, part, parts, atMs, crc, bytes FROM storage_log WHERE seq <= ? ORDER BY seq DESC",
+      logThrough,
+    );
+    for (const row of rows) {
+      this.#firstSeq = row.seq;
+      const bytes = new Uint8Array(row.bytes);
+      if (this.#crc(row, bytes) !== row.crc && this.#crc({ ...row, seq: this.#nextSeq }, bytes) === row.crc)
+        throw new CorruptLog(`commit log row ${this.#nextSeq} is stored as ${row.seq}`);
+    }
   }
 
   /** Rows up to `seq` are covered by tables: garbage from now on. */

@@ -8,6 +8,7 @@ export interface Counters {
   commits: number;
   commitBytes: number;
   flushes: number;
+  flushBytes: number;
   compactions: number;
   compactionBytesRead: number;
   compactionBytesWritten: number;
@@ -22,6 +23,7 @@ export function createCounters(): Counters {
     commits: 0,
     commitBytes: 0,
     flushes: 0,
+    flushBytes: 0,
     compactions: 0,
     compactionBytesRead: 0,
     compactionBytesWritten: 0,

@@ -22,7 +22,7 @@ import { RowCache } from "./row-cache.ts";
 import { createProbe, FLAG_PURGEABLE, type Probe, writeKey } from "./row-format.ts";
 import { RunSet } from "./run-set.ts";
 import { scanPage } from "./scan.ts";
-import type { EngineState, ShouldDrop } from "./state.ts";
+import type { AtFailPoint, EngineState, ShouldDrop } from "./state.ts";
 import { asSync, type MissingSection, Table, TableReader } from "./table.ts";
 import {
   type BlobStore,
@@ -55,9 +55,14 @@ export interface EngineOptions {
   readonly onCorrupt?: (range: CorruptRange) => void;
   /** Resolves when all writes so far are durable. Only needed where nothing like the output gate holds blob writes back. */
   readonly durable?: () => Promise<void>;
+  /** Tests that kill the process; see fail-points.ts. */
+  readonly atFailPoint?: AtFailPoint | undefined;
 }
 
-/** Opens the store: reads the manifest, replays the log. The tables of migrations/storage.ts must exist. Throws CorruptLog. */
+/**
+ * Opens the store: reads the manifest, replays the log. The tables of migrations/storage.ts must exist.
+ * @throws CorruptLog, CorruptManifest
+ */
 export function openEngine(options: EngineOptions): RepairableEngine {
   return new LsmEngine(options);
 }
@@ -78,6 +83,7 @@ function createState(options: EngineOptions): EngineState {
     blobs,
     sync: asSync(blobs),
     durable: options.durable,
+    atFailPoint: options.atFailPoint,
     shouldDrop: options.shouldDrop,
     counters,
     log: new CommitLog(sql, kernels),
@@ -98,6 +104,7 @@ function createState(options: EngineOptions): EngineState {
     },
     active: new Memtable(),
     frozen: [],
+    kept: [],
     freezeRequested: false,
   };
 }
@@ -135,7 +142,10 @@ class LsmEngine implements RepairableEngine {
 
   prepare(rows: readonly RowKey[], records: readonly RecordKey[] = []): Promise<void> | undefined {
     if (this.#state.sync !== undefined) return undefined;
+    const { reader } = this.#state;
+    reader.retryCorrupt = true;
     const missing = this.#missing(rows, records);
+    reader.retryCorrupt = false;
     return missing.length === 0 ? undefined : this.#load(missing, rows, records);
   }
 
@@ -162,14 +172,13 @@ class LsmEngine implements RepairableEngine {
   }
 
   #inMemory({ tenant, key }: RowKey): Uint8Array | undefined {
-    const { active, frozen, rowCache, rows } = this.#state;
-    const newest = active.get(tenant, key);
-    if (newest !== undefined) return newest;
-    for (let i = frozen.length - 1; i >= 0; i--) {
-      const value = frozen[i]!.get(tenant, key);
-      if (value !== undefined) return value;
-    }
-    return rows.runs.length === 0 ? undefined : rowCache.get(tenant, key);
+    const { active, frozen, kept, rowCache, rows } = this.#state;
+    const newest = active.get(tenant, key) ?? newestOf(frozen, tenant, key);
+    if (newest !== undefined || rows.runs.length === 0) return newest;
+    const flushed = newestOf(kept, tenant, key);
+    if (flushed === undefined) return rowCache.get(tenant, key);
+    rowCache.hits++;
+    return flushed;
   }
 
   get(row: RowKey): Uint8Array | undefined {
@@ -254,14 +263,14 @@ class LsmEngine implements RepairableEngine {
   }
 
   eraseTenant(tenant: number): void {
-    const { erased, manifest, active, frozen, rowCache } = this.#state;
+    const { erased, manifest, active, frozen, kept, rowCache } = this.#state;
     assertTenant(tenant);
     if (erased.all.has(tenant)) return;
     manifest.setErased(tenant, false);
     erased.all.add(tenant);
     erased.pending.add(tenant);
     active.erase(tenant);
-    for (const memtable of frozen) memtable.erase(tenant);
+    for (const memtable of [...frozen, ...kept]) memtable.erase(tenant);
     rowCache.removeTenant(tenant);
     this.#maintenance.erase();
   }
@@ -277,8 +286,20 @@ class LsmEngine implements RepairableEngine {
       if (table === undefined) continue;
       table.discarded.add(section);
       run.quarantined = false;
-      this.#maintenance.reconsider();
+      this.#maintenance.rewrite(run);
     }
+  }
+
+  corruptRanges(): readonly CorruptRange[] {
+    const ranges: CorruptRange[] = [];
+    for (const { runs } of [this.#state.rows, this.#state.records]) {
+      for (const { tables } of runs) {
+        for (const { reported, discarded } of tables) {
+          for (const [section, range] of reported) if (!discarded.has(section)) ranges.push(range);
+        }
+      }
+    }
+    return ranges;
   }
 
   async scan(options: ScanOptions): Promise<ScanPage> {
@@ -286,7 +307,9 @@ class LsmEngine implements RepairableEngine {
     for (let round = 0; ; round++) {
       const { runs } = this.#state.rows;
       try {
-        return await scanPage(this.#state, options, start);
+        const page = await scanPage(this.#state, options, start);
+        // What was passed over as unreadable may have been deleted while the page waited.
+        if (options.pastCorrupt !== true || this.#state.rows.runs === runs || round === MAX_READ_ROUNDS) return page;
       } catch (error) {
         // A compaction may have replaced and deleted tables while the page waited: begin it again with the tables of now.
         const replaced = error instanceof CorruptBlock && this.#state.rows.runs !== runs;
@@ -309,7 +332,7 @@ class LsmEngine implements RepairableEngine {
   }
 
   stats(): EngineStats {
-    const { active, frozen, log, rows, records, reader, rowCache, counters } = this.#state;
+    const { active, frozen, kept, log, rows, records, reader, rowCache, counters } = this.#state;
     const memtables = [active, ...frozen];
     return {
       memtableBytes: memtables.reduce((sum, memtable) => sum + memtable.arena.bytes, 0),
@@ -321,7 +344,7 @@ class LsmEngine implements RepairableEngine {
       recordSegmentCount: records.tableCount,
       recordSegmentBytes: records.sizeBytes,
       blockCacheBytes: reader.blockCache.bytes,
-      rowCacheBytes: rowCache.bytes,
+      rowCacheBytes: kept.reduce((sum, memtable) => sum + memtable.arena.bytes, rowCache.bytes),
       blockCacheHitsTotal: counters.blockCacheHits,
       blockCacheMissesTotal: counters.blockCacheMisses,
       rowCacheHitsTotal: rowCache.hits,
@@ -330,12 +353,22 @@ class LsmEngine implements RepairableEngine {
       commitsTotal: counters.commits,
       commitBytesTotal: counters.commitBytes,
       flushesTotal: counters.flushes,
+      flushBytesTotal: counters.flushBytes,
       compactionsTotal: counters.compactions,
       compactionBytesReadTotal: counters.compactionBytesRead,
       compactionBytesWrittenTotal: counters.compactionBytesWritten,
       corruptBlocksTotal: counters.corruptBlocks,
+      corruptRanges: this.corruptRanges().length,
     };
   }
+}
+
+function newestOf(memtables: readonly Memtable[], tenant: number, key: string): Uint8Array | undefined {
+  for (let i = memtables.length - 1; i >= 0; i--) {
+    const value = memtables[i]!.get(tenant, key);
+    if (value !== undefined) return value;
+  }
+  return undefined;
 }
 
 function assertTenant(tenant: number): void {

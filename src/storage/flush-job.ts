@@ -9,7 +9,7 @@ import { rowBytes, rowTenant } from "./row-format.ts";
 import { Run, type RunSet } from "./run-set.ts";
 import type { EngineState } from "./state.ts";
 import { Table } from "./table.ts";
-import { TableWriter, type TableWriterOptions } from "./table-writer.ts";
+import { TableWriter } from "./table-writer.ts";
 
 /** Rows filed into buckets per slice (~50 ns each). */
 const FILED_ROWS_PER_SLICE = 20_000;
@@ -19,8 +19,9 @@ export type Job = AsyncGenerator<void, void, void>;
 
 export async function* flushJob(state: EngineState, memtable: Memtable): Job {
   const { minMs, maxMs, lastSeq: runOrder } = memtable;
-  const rows = new TableWriter(state, { kind: "row", runOrder, minMs, maxMs } satisfies TableWriterOptions);
-  const records = new TableWriter(state, { kind: "record", runOrder, minMs, maxMs });
+  const rows = new TableWriter(state, { job: "flush", kind: "row", runOrder, minMs, maxMs });
+  const records = new TableWriter(state, { job: "flush", kind: "record", runOrder, minMs, maxMs });
+  if (state.atFailPoint) await state.atFailPoint("flush.frozen");
   try {
     let order = memtable.ordered(FILED_ROWS_PER_SLICE);
     for (; order === undefined; order = memtable.ordered(FILED_ROWS_PER_SLICE)) yield;
@@ -37,7 +38,10 @@ export async function* flushJob(state: EngineState, memtable: Memtable): Job {
   addRun(state.rows, rows);
   addRun(state.records, records);
   state.frozen.splice(state.frozen.indexOf(memtable), 1);
+  state.kept.push(memtable);
+  if (state.kept.length > state.limits.keptMemtables) state.kept.shift();
   state.counters.flushes++;
+  if (state.atFailPoint) await state.atFailPoint("flush.applied");
 }
 
 function addRun(runs: RunSet, writer: TableWriter): void {
@@ -64,7 +68,7 @@ async function* writeOrdered(state: EngineState, memtable: Memtable, options: Or
       sliceBytes += rowBytes(buffer, offset) + ROW_COST_BYTES;
       if (writer.full) {
         yield;
-        await writer.writeTable();
+        state.counters.flushBytes += await writer.writeTable();
         sliceBytes = state.limits.sliceBytes;
       }
       if (sliceBytes >= state.limits.sliceBytes) {
@@ -73,7 +77,9 @@ async function* writeOrdered(state: EngineState, memtable: Memtable, options: Or
       }
     }
   }
-  if ((await writer.writeTable()) > 0) yield;
+  const lastBytes = await writer.writeTable();
+  state.counters.flushBytes += lastBytes;
+  if (lastBytes > 0) yield;
 }
 
 async function* orderRecords(memtable: Memtable): AsyncGenerator<void, BucketOrder, void> {

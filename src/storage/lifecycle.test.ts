@@ -183,6 +183,40 @@ describe("bounds", () => {
     expect(fixture.engine.stats().blockCacheBytes).toBeLessThanOrEqual(TINY_LIMITS.blockCacheBytes);
   });
 
+  it("[ST-84] flushed memtables that are kept answer reads, and hide what was overwritten, erased or purged", async () => {
+    let purge = false;
+    const fixture = new Fixture({
+      limits: { ...TINY_LIMITS, keptMemtables: 2 },
+      shouldDrop: () => purge,
+    });
+    fixture.engine.put(rowKey(1, "gone"), bytesOf("tombstone"), true);
+    fill(fixture, { tenant: 1, count: 100 });
+    fill(fixture, { tenant: 2, count: 100 });
+    await fixture.settle();
+    const before = fixture.engine.stats();
+    expect(textOf(fixture.engine.get(rowKey(2, "key-99")))).toMatch("T2!99:");
+    expect(fixture.engine.stats().blockCacheMissesTotal).toBe(before.blockCacheMissesTotal);
+    expect(before.rowCacheBytes).toBeGreaterThan(TINY_LIMITS.memtableBytes);
+    expect(before.rowCacheBytes).toBeLessThan(TINY_LIMITS.memtableBytes * 6);
+
+    fixture.engine.put(rowKey(2, "key-99"), bytesOf("newer"));
+    fixture.engine.eraseTenant(1);
+    fixture.commit();
+    expect(textOf(fixture.engine.get(rowKey(2, "key-99")))).toBe("newer");
+    expect(fixture.engine.get(rowKey(1, "key-3"))).toBeUndefined();
+    await fixture.settle();
+    expect(textOf(fixture.engine.get(rowKey(2, "key-99")))).toBe("newer");
+
+    fixture.engine.put(rowKey(2, "gone"), bytesOf("tombstone"), true);
+    fixture.commit();
+    purge = true;
+    for (let i = 0; i < 6 && fixture.engine.get(rowKey(2, "gone")) !== undefined; i++) {
+      fill(fixture, { tenant: 2, count: 200, from: 100 + i * 200 });
+      await fixture.settle();
+    }
+    expect(fixture.engine.get(rowKey(2, "gone"))).toBeUndefined();
+  });
+
   it("[ST-82] what breaks a bound is refused with the value and the limit", () => {
     const { engine } = new Fixture();
     expect(() => engine.put(rowKey(1, "k".repeat(MAX_KEY_BYTES + 1)), bytesOf(""))).toThrow(`${MAX_KEY_BYTES}`);

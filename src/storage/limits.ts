@@ -16,7 +16,7 @@ export const MAX_RECORD_ANSWER_BYTES = 16 * 1024;
 /** Tenant numbers are u32 in every row header. */
 export const MAX_TENANT = 0xffff_ffff;
 
-/** Rows of a SQLite blob: a 16 KiB block touches one or two; larger ones make every read drag more overflow pages. */
+/** Longest row of a SQLite blob. A block is a row of its own; what is longer (meta sections, huge rows) is cut here. */
 export const SQLITE_PIECE_BYTES = 32 * 1024;
 
 /** Covered log rows deleted per slice: freeing a row walks its overflow pages (~1 ms per MiB). */
@@ -49,15 +49,19 @@ export interface EngineLimits {
   readonly memtableBytes: number;
   /** Frozen memtables waiting at which `overloaded` turns true. */
   readonly maxFrozenMemtables: number;
+  /** Flushed memtables kept in memory for reads: what was written lately is what is read and overwritten next. 0 = none. */
+  readonly keptMemtables: number;
   readonly rowCacheBytes: number;
   readonly blockCacheBytes: number;
   /** Sparse indexes and bloom filters in memory; above it the coldest are dropped and read again when needed. */
   readonly tableMetaCacheBytes: number;
-  /** Target size of a data block. */
+  /** Target size of the rows of a data block: with the trailer it fills two SQLite pages. */
   readonly blockBytes: number;
   /** Target size of a table (one blob): bounds the memory of a merge and the time of one blob write. */
   readonly tableBytes: number;
   readonly bloomBitsPerRow: number;
+  /** More than for rows: every write asks every run for its write id, and nearly always the answer is no. */
+  readonly bloomBitsPerRecord: number;
   /** Records (idempotency answers) are kept at least this long. */
   readonly recordRetentionMs: number;
   /** Bytes read or written by one slice of flush or compaction (≤ ~5 ms). */
@@ -68,16 +72,21 @@ export interface EngineLimits {
   readonly maxRuns: number;
 }
 
+/** Where a block is read over the network or from a file, a round trip costs more than its bytes. */
+export const REMOTE_BLOCK_BYTES = 16 * 1024;
+
 /** Self-hosted: memory is cheap, one object per storage node. */
 export const SERVER_LIMITS: EngineLimits = {
   memtableBytes: 16 * 1024 * 1024,
   maxFrozenMemtables: 3,
+  keptMemtables: 1,
   rowCacheBytes: 32 * 1024 * 1024,
   blockCacheBytes: 64 * 1024 * 1024,
   tableMetaCacheBytes: 64 * 1024 * 1024,
-  blockBytes: 16 * 1024,
+  blockBytes: 7600,
   tableBytes: 2 * 1024 * 1024,
-  bloomBitsPerRow: 10,
+  bloomBitsPerRow: 12,
+  bloomBitsPerRecord: 20,
   recordRetentionMs: 24 * 3600 * 1000,
   sliceBytes: 512 * 1024,
   compactionFanIn: 4,
@@ -87,6 +96,7 @@ export const SERVER_LIMITS: EngineLimits = {
 /** Cloudflare: 128 MB for all objects of an isolate (DESIGN 1). */
 export const CLOUDFLARE_LIMITS: EngineLimits = {
   ...SERVER_LIMITS,
+  keptMemtables: 0,
   memtableBytes: 4 * 1024 * 1024,
   rowCacheBytes: 4 * 1024 * 1024,
   blockCacheBytes: 8 * 1024 * 1024,
@@ -97,7 +107,8 @@ export const CLOUDFLARE_LIMITS: EngineLimits = {
 export function assertLimits(limits: EngineLimits): void {
   const positive = Object.entries(limits) as [keyof EngineLimits, number][];
   for (const [name, value] of positive) {
-    if (!(value > 0)) throw new RangeError(`storage limit ${name} must be > 0, is ${value}`);
+    if (name === "keptMemtables" ? !(value >= 0) : !(value > 0))
+      throw new RangeError(`storage limit ${name} must be > 0, is ${value}`);
   }
   // A position in the arena is 31 bits (see arena.ts), and a turn may overshoot the freeze by its own size.
   if (limits.memtableBytes > 256 * 1024 * 1024) {

@@ -33,6 +33,8 @@ export class Maintenance {
   /** The run lists in which only unreadable runs keep an erasure from finishing. */
   #stalledRows: readonly Run[] | undefined;
   #stalledRecords: readonly Run[] | undefined;
+  /** Runs with blocks that were given up: to be written anew without these. */
+  readonly #rewrite = new Set<Run>();
   #expiryRuns: readonly Run[] | undefined;
   #nextExpiryMs = Number.POSITIVE_INFINITY;
 
@@ -51,8 +53,9 @@ export class Maintenance {
     this.#stalledRows = undefined;
   }
 
-  /** A run became readable again: everything is to be looked at anew. */
-  reconsider(): void {
+  /** The unreadable blocks of a run were given up: it is written anew without them, and everything is looked at again. */
+  rewrite(run: Run): void {
+    this.#rewrite.add(run);
     this.#idleRows = undefined;
     this.#idleRecords = undefined;
     this.#stalledRows = undefined;
@@ -67,6 +70,7 @@ export class Maintenance {
       log.trimDue ||
       manifest.dead.size > 0 ||
       this.#erasureDue ||
+      this.#rewrite.size > 0 ||
       (rows.runs !== this.#idleRows && rows.runs.length > 1) ||
       (records.runs !== this.#idleRecords && records.runs.length > 1) ||
       this.#expiryDue
@@ -109,10 +113,12 @@ export class Maintenance {
       }
     } else if (this.#state.log.trimDue) {
       this.#state.log.trim();
+      await this.#state.atFailPoint?.("log.trimmed");
     } else if (this.#state.manifest.dead.size > 0) {
       await this.#deleteDead();
     } else if (this.#erasureDue) {
       this.#finishErasures();
+      if (this.#state.erased.pending.size === 0) await this.#state.atFailPoint?.("erase.finished");
     }
     return this.due;
   }
@@ -129,7 +135,22 @@ export class Maintenance {
       if (this.#erasureDue && this.#uncheckedRuns().length > 0) return this.#eraseJob();
     }
     if (this.#expiryDue) this.#dropExpired();
-    return this.#nextMerge();
+    return this.#nextRewrite() ?? this.#nextMerge();
+  }
+
+  #nextRewrite(): Job | undefined {
+    const { rows, records } = this.#state;
+    for (const run of this.#rewrite) {
+      this.#rewrite.delete(run);
+      const kind = run.tables[0]!.info.kind;
+      // Another merge may have taken it meanwhile; and one with a further unreadable block waits until that is given up too.
+      const isStored = (kind === "row" ? rows : records).runs.includes(run);
+      const isReadable = run.tables.every(({ reported, discarded }) =>
+        [...reported.keys()].every((s) => discarded.has(s)),
+      );
+      if (isStored && isReadable) return mergeJob(this.#state, { kind, runs: [run] });
+    }
+    return undefined;
   }
 
   #nextMerge(): Job | undefined {
@@ -160,14 +181,16 @@ export class Maintenance {
   }
 
   async #deleteDead(): Promise<void> {
-    const { manifest, sync, blobs, durable } = this.#state;
+    const { manifest, sync, blobs, durable, atFailPoint } = this.#state;
     const names = [...manifest.dead].slice(0, DEAD_BLOBS_PER_SLICE);
     if (sync === undefined) await durable?.();
     for (const name of names) {
       if (sync !== undefined) sync.deleteSync(name);
       else await blobs.delete(name);
+      if (sync === undefined) await atFailPoint?.("blob.deleted");
       manifest.blobDeleted(name);
     }
+    await atFailPoint?.("blobs.swept");
   }
 
   #uncheckedRuns(): Run[] {

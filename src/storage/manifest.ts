@@ -1,10 +1,12 @@
 // The durable truth about blobs: which are tables, which are being written, which are dead; and about erased tenants.
-// Guarantees: a name is used for one blob ever; intent row → blob write → table row; a blob is deleted only after its dead row.
+// Guarantees: a name is used for one blob ever; intent row → blob write → table row; a blob is deleted only after its dead row;
+// table rows, erased tenants and numbers are under one checksum, written with them and compared at the start.
 // Must not: touch blobs itself.
 
 import { drain } from "./drain.ts";
+import { ManifestCheck } from "./manifest-check.ts";
 import type { TableInfo } from "./table.ts";
-import type { SqlStorage } from "./types.ts";
+import { CorruptManifest, type Kernels, type SqlStorage } from "./types.ts";
 
 interface TableRow extends Omit<TableInfo, "firstKey"> {
   readonly firstKey: ArrayBuffer | null;
@@ -12,6 +14,7 @@ interface TableRow extends Omit<TableInfo, "firstKey"> {
 
 export interface ManifestOptions {
   readonly sql: SqlStorage;
+  readonly kernels: Pick<Kernels, "crc32c">;
   /** First part of every blob name: the object. */
   readonly objectName: string;
   readonly random: (byteCount: number) => Uint8Array;
@@ -25,35 +28,61 @@ export interface ManifestChange {
   readonly logThrough?: number;
 }
 
+const NUMBERS = ["logThrough", "term"] as const;
+type ManifestNumber = (typeof NUMBERS)[number];
+
 export class Manifest {
   readonly #sql: SqlStorage;
   readonly #objectName: string;
   readonly #random: (byteCount: number) => Uint8Array;
+  readonly #check: ManifestCheck;
   #term = 0;
   #sequence = 0;
   logThrough: number;
   /** Names to delete from the blob store. */
   readonly dead: Set<string>;
 
-  constructor({ sql, objectName, random }: ManifestOptions) {
+  /** Throws CorruptManifest. */
+  constructor({ sql, kernels, objectName, random }: ManifestOptions) {
     if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/.test(objectName))
       throw new RangeError(`object name ${objectName} is not a safe blob prefix`);
     this.#sql = sql;
     this.#objectName = objectName;
     this.#random = random;
+    this.#check = new ManifestCheck(kernels);
+    this.#verify();
     this.logThrough = this.#number("logThrough");
     this.#sweepIntents();
     this.dead = new Set([...sql.exec<{ name: string }>("SELECT name FROM storage_dead")].map((row) => row.name));
   }
 
-  #number(name: string): number {
+  #verify(): void {
+    for (const info of this.tables()) this.#check.toggleTable(info);
+    for (const [tenant, done] of this.erased()) this.#check.toggle("erased", tenant, done ? 1 : 0);
+    for (const name of NUMBERS) this.#check.toggle("number", name, this.#number(name));
+    const stored = [...this.#sql.exec<{ value: number }>("SELECT value FROM storage_numbers WHERE name = 'check'")][0];
+    // A store of before the checksum gets it now.
+    if (stored === undefined) this.#storeCheck();
+    else if (stored.value !== this.#check.value)
+      throw new CorruptManifest("the manifest does not match its checksum: its tables are not those that were written");
+  }
+
+  /** Call in the turn (or transaction) of the change. */
+  #storeCheck(): void {
+    const { value } = this.#check;
+    drain(this.#sql.exec("INSERT OR REPLACE INTO storage_numbers (name, value) VALUES ('check', ?)", value));
+  }
+
+  #number(name: ManifestNumber): number {
     for (const row of this.#sql.exec<{ value: number }>("SELECT value FROM storage_numbers WHERE name = ?", name)) {
       return row.value;
     }
     return 0;
   }
 
-  #setNumber(name: string, value: number): void {
+  #setNumber(name: ManifestNumber, value: number): void {
+    this.#check.toggle("number", name, this.#number(name));
+    this.#check.toggle("number", name, value);
     drain(this.#sql.exec("INSERT OR REPLACE INTO storage_numbers (name, value) VALUES (?, ?)", name, value));
   }
 
@@ -83,6 +112,7 @@ export class Manifest {
     if (this.#term === 0) {
       this.#term = this.#number("term") + 1;
       this.#setNumber("term", this.#term);
+      this.#storeCheck();
     }
     this.#sequence++;
     const nonce = Array.from(this.#random(16), (byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -99,23 +129,34 @@ export class Manifest {
   }
 
   /** Makes added blobs tables and removed tables dead, in one transaction. */
-  apply({ added, removed, logThrough }: ManifestChange): void {
-    this.#sql.transactionSync(() => {
-      for (const info of removed) {
-        drain(this.#sql.exec("DELETE FROM storage_tables WHERE name = ?", info.name));
-        drain(this.#sql.exec("INSERT INTO storage_dead (name) VALUES (?)", info.name));
-      }
-      for (const info of added) {
-        this.#insertTable(info);
-        drain(this.#sql.exec("DELETE FROM storage_intents WHERE name = ?", info.name));
-      }
-      if (logThrough !== undefined) this.#setNumber("logThrough", logThrough);
-    });
-    if (logThrough !== undefined) this.logThrough = logThrough;
-    for (const info of removed) this.dead.add(info.name);
+  apply(change: ManifestChange): void {
+    const before = this.#check.value;
+    try {
+      this.#sql.transactionSync(() => this.#applyWithin(change));
+    } catch (error) {
+      this.#check.value = before;
+      throw error;
+    }
+    if (change.logThrough !== undefined) this.logThrough = change.logThrough;
+    for (const info of change.removed) this.dead.add(info.name);
+  }
+
+  #applyWithin({ added, removed, logThrough }: ManifestChange): void {
+    for (const info of removed) {
+      this.#check.toggleTable(info);
+      drain(this.#sql.exec("DELETE FROM storage_tables WHERE name = ?", info.name));
+      drain(this.#sql.exec("INSERT INTO storage_dead (name) VALUES (?)", info.name));
+    }
+    for (const info of added) {
+      this.#insertTable(info);
+      drain(this.#sql.exec("DELETE FROM storage_intents WHERE name = ?", info.name));
+    }
+    if (logThrough !== undefined) this.#setNumber("logThrough", logThrough);
+    this.#storeCheck();
   }
 
   #insertTable(info: TableInfo): void {
+    this.#check.toggleTable(info);
     drain(
       this.#sql.exec(
         `INSERT INTO storage_tables (kind, name, runOrder, position, sizeBytes, rowCount, metaOffset, metaBytes, metaCrc,
@@ -155,6 +196,10 @@ export class Manifest {
   }
 
   setErased(tenant: number, done: boolean): void {
+    const before = this.erased().get(tenant);
+    if (before !== undefined) this.#check.toggle("erased", tenant, before ? 1 : 0);
+    this.#check.toggle("erased", tenant, done ? 1 : 0);
+    this.#storeCheck();
     drain(this.#sql.exec("INSERT OR REPLACE INTO storage_erased (tenant, done) VALUES (?, ?)", tenant, done ? 1 : 0));
   }
 }

@@ -84,6 +84,11 @@ export class Memtable {
     return rowValue(this.arena.bufferAt(position), this.arena.offsetAt(position));
   }
 
+  /** Hides one row. */
+  forget(tenant: number, key: string): void {
+    this.#rows.get(tenant)?.delete(key);
+  }
+
   /** Hides the tenant's rows; its records are hidden by the engine. */
   erase(tenant: number): void {
     const keys = this.#rows.get(tenant);

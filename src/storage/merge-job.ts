@@ -61,11 +61,13 @@ class MergeSource {
 export async function* mergeJob(state: EngineState, { kind, runs }: MergeOptions): Job {
   const set = kind === "row" ? state.rows : state.records;
   const writer = new TableWriter(state, {
+    job: "merge",
     kind,
     runOrder: runs[0]!.order,
     minMs: Math.min(...runs.map((run) => run.minMs)),
     maxMs: Math.max(...runs.map((run) => run.maxMs)),
   });
+  if (state.atFailPoint) await state.atFailPoint("merge.begun");
   try {
     yield* new Merge(state, { kind, runs }, writer).run();
   } catch (error) {
@@ -74,6 +76,7 @@ export async function* mergeJob(state: EngineState, { kind, runs }: MergeOptions
   }
   swapRuns(state, { set, removed: runs, writer });
   state.counters.compactions++;
+  if (state.atFailPoint) await state.atFailPoint("merge.applied");
 }
 
 function swapRuns(state: EngineState, change: { set: RunSet; removed: readonly Run[]; writer: TableWriter }): void {
@@ -152,6 +155,7 @@ class Merge {
     const token = { hi: rowHi(block!, offset), lo: rowLo(block!, offset) };
     if (!this.#state.shouldDrop!({ token, tenant, key }, rowValue(block!, offset))) return "keep";
     this.#state.rowCache.remove(tenant, key);
+    for (const memtable of this.#state.kept) memtable.forget(tenant, key);
     return "drop";
   }
 }

@@ -1,6 +1,6 @@
 // Values that reads found in tables, kept by (tenant, key) so that a hot cold-stored row costs two Map lookups.
 // Guarantees: bounded bytes; holds only what the newest table version is (every put removes its row). Must not: hold views of
-// blocks (a 100-byte row would keep a 16 KiB block alive).
+// blocks (a 100-byte row would keep a whole block alive).
 
 import { type CacheEntry, ClockCache } from "./clock-cache.ts";
 import { CACHED_ROW_OVERHEAD_BYTES, MAX_CACHED_ROW_BYTES } from "./limits.ts";

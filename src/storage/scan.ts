@@ -70,8 +70,13 @@ class RunSource implements Source {
   buffer!: Buffer;
   offset = 0;
 
-  constructor(state: EngineState, run: Run, from: Probe) {
-    this.#stream = new BlockStream(state.reader, run);
+  constructor(
+    state: EngineState,
+    run: Run,
+    start: { readonly from: Probe; readonly pastCorrupt: boolean | undefined },
+  ) {
+    const { from, pastCorrupt } = start;
+    this.#stream = new BlockStream(state.reader, run, pastCorrupt);
     this.#from = from;
   }
 
@@ -115,7 +120,7 @@ export async function scanPage(state: EngineState, options: ScanOptions, start: 
   const memtables = [state.active, ...[...state.frozen].reverse()];
   const candidates: Source[] = [
     ...memtables.map((memtable) => new MemtableSource(memtable, from.hi)),
-    ...state.rows.runs.map((run) => new RunSource(state, run, from)),
+    ...state.rows.runs.map((run) => new RunSource(state, run, { from, pastCorrupt: options.pastCorrupt })),
   ];
   for (const source of candidates) if (await source.step()) sources.push(source);
   const toHi = options.toTokenHi ?? 0xffff_ffff;

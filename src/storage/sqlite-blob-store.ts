@@ -1,13 +1,18 @@
 // Blobs as rows of the object's own SQLite: durable with the turn's commit, readable in the same turn.
-// Guarantees: a block read touches one or two rows; a put cut short by an error reads as missing or short, never as other bytes.
-// Must not: hold a row above 32 KiB (the platform's cap is 2 MB; larger pieces make small reads dear).
+// Guarantees: a range that was written between two cuts is one row, found by its key; a put cut short by an error reads as missing
+// or short, never as other bytes. Must not: hold a row above 32 KiB (the platform's cap is 2 MB; larger pieces make small reads dear).
 
 import { drain } from "./drain.ts";
 import { SQLITE_PIECE_BYTES } from "./limits.ts";
 import type { SqlStorage, SyncBlobStore } from "./types.ts";
 
-/** Pieces a blob may have: their ids are blob id × 2^20 + piece. */
-const MAX_PIECES = 2 ** 20;
+/** A piece's id is blob id × 2^28 + its offset in the blob. */
+const MAX_BLOB_BYTES = 2 ** 28;
+/** Pieces per statement: what a statement costs is then small beside what its pages cost. */
+const PIECES_PER_INSERT = 8;
+
+const INSERT_ONE = "INSERT INTO storage_pieces (id, bytes) VALUES (?, ?)";
+const INSERT_MANY = INSERT_ONE + ", (?, ?)".repeat(PIECES_PER_INSERT - 1);
 
 /** A Durable Object's `ctx.storage.sql` or the engine's SQL. */
 export type BlobSql = Pick<SqlStorage, "exec">;
@@ -15,6 +20,11 @@ export type BlobSql = Pick<SqlStorage, "exec">;
 interface BlobRow {
   readonly id: number;
   readonly sizeBytes: number;
+}
+
+interface PieceRow {
+  readonly id: number;
+  readonly bytes: ArrayBuffer;
 }
 
 export class SqliteBlobStore implements SyncBlobStore {
@@ -27,21 +37,22 @@ export class SqliteBlobStore implements SyncBlobStore {
     this.#sql = sql;
   }
 
-  putSync(name: string, bytes: Uint8Array): void {
-    if (bytes.length > MAX_PIECES * SQLITE_PIECE_BYTES)
-      throw new RangeError(`a blob of ${bytes.length} bytes is too large`);
+  putSync(name: string, bytes: Uint8Array, cuts: readonly number[] = []): void {
+    if (bytes.length > MAX_BLOB_BYTES)
+      throw new RangeError(`a blob of ${bytes.length} bytes is over ${MAX_BLOB_BYTES}`);
     drain(this.#sql.exec("INSERT INTO storage_blobs (name, sizeBytes) VALUES (?, ?)", name, bytes.length));
-    const { id } = this.#row(name)!;
-    for (let piece = 0; piece * SQLITE_PIECE_BYTES < bytes.length; piece++) {
-      const start = piece * SQLITE_PIECE_BYTES;
-      drain(
-        this.#sql.exec(
-          "INSERT INTO storage_pieces (id, bytes) VALUES (?, ?)",
-          id * MAX_PIECES + piece,
-          bytes.subarray(start, Math.min(bytes.length, start + SQLITE_PIECE_BYTES)),
-        ),
-      );
+    const base = this.#row(name)!.id * MAX_BLOB_BYTES;
+    const bindings: (number | Uint8Array)[] = [];
+    let start = 0;
+    for (const cut of [...cuts, bytes.length]) {
+      for (; start < cut; start = Math.min(cut, start + SQLITE_PIECE_BYTES)) {
+        bindings.push(base + start, bytes.subarray(start, Math.min(cut, start + SQLITE_PIECE_BYTES)));
+      }
     }
+    const perInsert = PIECES_PER_INSERT * 2;
+    const whole = bindings.length - (bindings.length % perInsert);
+    for (let i = 0; i < whole; i += perInsert) drain(this.#sql.exec(INSERT_MANY, ...bindings.slice(i, i + perInsert)));
+    for (let i = whole; i < bindings.length; i += 2) drain(this.#sql.exec(INSERT_ONE, bindings[i]!, bindings[i + 1]!));
   }
 
   #row(name: string): BlobRow | undefined {
@@ -62,37 +73,45 @@ export class SqliteBlobStore implements SyncBlobStore {
     const blob = this.#find(name);
     if (blob === undefined || offset + lengthBytes > blob.sizeBytes) return undefined;
     if (lengthBytes === 0) return new Uint8Array(0);
-    const first = Math.floor(offset / SQLITE_PIECE_BYTES);
-    const last = Math.floor((offset + lengthBytes - 1) / SQLITE_PIECE_BYTES);
-    const skip = offset - first * SQLITE_PIECE_BYTES;
-    const base = blob.id * MAX_PIECES;
-    const pieces = this.#sql.exec<{ bytes: ArrayBuffer }>(
-      "SELECT bytes FROM storage_pieces WHERE id >= ? AND id <= ? ORDER BY id",
-      base + first,
-      base + last,
-    );
-    const joined = new Uint8Array(lengthBytes);
-    let at = -skip;
-    for (const row of pieces) {
-      const piece = new Uint8Array(row.bytes);
-      const from = Math.max(0, -at);
-      joined.set(piece.subarray(from, Math.min(piece.length, lengthBytes - at)), at + from);
-      at += piece.length;
+    const base = blob.id * MAX_BLOB_BYTES;
+    for (const { bytes } of this.#sql.exec<PieceRow>("SELECT bytes FROM storage_pieces WHERE id = ?", base + offset)) {
+      if (bytes.byteLength === lengthBytes) return new Uint8Array(bytes);
     }
-    return at >= lengthBytes ? joined : undefined;
+    return this.#join(base, offset, lengthBytes);
+  }
+
+  /** A range that is not exactly one piece. */
+  #join(base: number, offset: number, lengthBytes: number): Uint8Array | undefined {
+    const joined = new Uint8Array(lengthBytes);
+    const pieces = this.#sql.exec<PieceRow>(
+      `SELECT id, bytes FROM storage_pieces WHERE id < ? AND id >=
+         (SELECT max(id) FROM storage_pieces WHERE id >= ? AND id <= ?) ORDER BY id`,
+      base + offset + lengthBytes,
+      base,
+      base + offset,
+    );
+    let filled = 0;
+    for (const { id, bytes } of pieces) {
+      const from = offset + filled - (id - base);
+      if (from < 0 || from >= bytes.byteLength) return undefined;
+      const piece = new Uint8Array(bytes, from, Math.min(bytes.byteLength - from, lengthBytes - filled));
+      joined.set(piece, filled);
+      filled += piece.length;
+    }
+    return filled === lengthBytes ? joined : undefined;
   }
 
   deleteSync(name: string): void {
     const blob = this.#row(name);
     this.#known.delete(name);
     if (blob === undefined) return;
-    const base = blob.id * MAX_PIECES;
-    drain(this.#sql.exec("DELETE FROM storage_pieces WHERE id >= ? AND id < ?", base, base + MAX_PIECES));
+    const base = blob.id * MAX_BLOB_BYTES;
+    drain(this.#sql.exec("DELETE FROM storage_pieces WHERE id >= ? AND id < ?", base, base + MAX_BLOB_BYTES));
     drain(this.#sql.exec("DELETE FROM storage_blobs WHERE id = ?", blob.id));
   }
 
-  async put(name: string, bytes: Uint8Array): Promise<void> {
-    this.putSync(name, bytes);
+  async put(name: string, bytes: Uint8Array, cuts?: readonly number[]): Promise<void> {
+    this.putSync(name, bytes, cuts);
   }
 
   async get(name: string, offset: number, lengthBytes: number): Promise<Uint8Array | undefined> {

@@ -3,6 +3,7 @@
 
 import type { CommitLog } from "./commit-log.ts";
 import type { Counters } from "./counters.ts";
+import type { FailPoint } from "./fail-points.ts";
 import type { EngineLimits } from "./limits.ts";
 import type { Manifest } from "./manifest.ts";
 import type { Memtable } from "./memtable.ts";
@@ -13,6 +14,9 @@ import type { BlobStore, Kernels, RowKey, SyncBlobStore } from "./types.ts";
 
 /** Asked about a purgeable row that a merge including the oldest run would keep; true = drop it for good. */
 export type ShouldDrop = (row: RowKey, value: Uint8Array) => boolean;
+
+/** Told of each point where a process may die between two durable steps. Undefined in production, so that a point costs nothing. */
+export type AtFailPoint = (point: FailPoint) => Promise<void>;
 
 /** Erased tenants: all of them, and those of which something is still stored. */
 export interface ErasedTenants {
@@ -29,6 +33,7 @@ export interface EngineState {
   /** Resolves when everything written so far is durable; needed only where no output gate holds a blob write back. */
   readonly durable: (() => Promise<void>) | undefined;
   readonly shouldDrop: ShouldDrop | undefined;
+  readonly atFailPoint: AtFailPoint | undefined;
   readonly counters: Counters;
   readonly log: CommitLog;
   readonly manifest: Manifest;
@@ -40,6 +45,8 @@ export interface EngineState {
   active: Memtable;
   /** Oldest first. */
   readonly frozen: Memtable[];
+  /** Flushed, and kept for reads: a copy of what the newest tables hold. Oldest first. */
+  readonly kept: Memtable[];
   /** The next commit freezes the memtable, however small (an erasure waits for its log rows to go). */
   freezeRequested: boolean;
 }

@@ -15,6 +15,8 @@ const TRAILER_BYTES = 12;
 /** A finished table and what the manifest says of it. */
 export interface BuiltTable {
   readonly bytes: Uint8Array;
+  /** Where blocks and the meta section begin, and where that ends. */
+  readonly cuts: readonly number[];
   readonly rowCount: number;
   readonly metaOffset: number;
   readonly metaBytes: number;
@@ -165,6 +167,7 @@ export class TableBuilder {
     const first = this.#blocks[0]!;
     const built: BuiltTable = {
       bytes: this.#out.u8.slice(0, trailerAt + TRAILER_BYTES),
+      cuts: [...this.#blocks.slice(1).map(({ offset }) => offset), metaOffset, trailerAt],
       rowCount: this.#rowCount,
       metaOffset,
       metaBytes: meta.length,

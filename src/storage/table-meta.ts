@@ -73,7 +73,7 @@ export class TableMeta implements CacheEntry {
     const version = reader.u8();
     if (version !== META_VERSION)
       throw new MalformedBytes(`table meta version ${version}, this build reads ${META_VERSION}`);
-    const count = reader.u32();
+    const count = bounded(reader.u32(), bytes);
     this.blockCount = count;
     this.offsets = new Uint32Array(count);
     this.lengths = new Uint32Array(count);
@@ -92,7 +92,7 @@ export class TableMeta implements CacheEntry {
     }
     this.hashCount = reader.u8();
     this.filter = reader.bytes();
-    this.tenants = new Uint32Array(reader.varint());
+    this.tenants = new Uint32Array(bounded(reader.varint(), bytes));
     for (let i = 0; i < this.tenants.length; i++) this.tenants[i] = reader.u32();
     this.sizeBytes = bytes.length + count * 100 + this.tenants.length * 4;
     this.#forget = forget;
@@ -144,6 +144,13 @@ export class TableMeta implements CacheEntry {
     }
     return this.tenants[low] === tenant;
   }
+}
+
+/** A count of things that take at least a byte each. */
+function bounded(count: number, bytes: Uint8Array): number {
+  if (count > bytes.length)
+    throw new MalformedBytes(`table meta of ${bytes.length} bytes says it lists ${count} things`);
+  return count;
 }
 
 /** Order of key bytes against the probe's key. */

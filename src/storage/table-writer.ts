@@ -7,6 +7,7 @@ import type { TableInfo } from "./table.ts";
 import { TableBuilder } from "./table-builder.ts";
 
 export interface TableWriterOptions {
+  readonly job: "flush" | "merge";
   readonly kind: "row" | "record";
   readonly runOrder: number;
   readonly minMs: number;
@@ -23,8 +24,9 @@ export class TableWriter {
   constructor(state: EngineState, options: TableWriterOptions) {
     this.#state = state;
     this.#options = options;
-    const { blockBytes, bloomBitsPerRow } = state.limits;
-    this.builder = new TableBuilder({ kernels: state.kernels, blockBytes, bloomBitsPerRow });
+    const { blockBytes, bloomBitsPerRow, bloomBitsPerRecord } = state.limits;
+    const bitsPerRow = options.kind === "row" ? bloomBitsPerRow : bloomBitsPerRecord;
+    this.builder = new TableBuilder({ kernels: state.kernels, blockBytes, bloomBitsPerRow: bitsPerRow });
   }
 
   /** True when the table under construction has its target size. */
@@ -35,17 +37,20 @@ export class TableWriter {
   /** Writes the table under construction, if it has rows. Returns its bytes. */
   async writeTable(): Promise<number> {
     if (this.builder.rowCount === 0) return 0;
-    const { bytes, ...built } = this.builder.finish();
+    const { bytes, cuts, ...built } = this.builder.finish();
+    const { job, ...place } = this.#options;
     const name = this.#state.manifest.beginBlob();
     this.#begun.push(name);
     if (this.#state.sync !== undefined) {
-      this.#state.sync.putSync(name, bytes);
+      this.#state.sync.putSync(name, bytes, cuts);
     } else {
       await this.#state.durable?.();
+      if (this.#state.atFailPoint) await this.#state.atFailPoint(`${job}.blobIntended`);
       await this.#state.blobs.put(name, bytes);
     }
+    if (this.#state.atFailPoint) await this.#state.atFailPoint(`${job}.blobWritten`);
     const position = this.#tables.length;
-    this.#tables.push({ ...built, ...this.#options, name, position, sizeBytes: bytes.length });
+    this.#tables.push({ ...built, ...place, name, position, sizeBytes: bytes.length });
     return bytes.length;
   }
 

@@ -48,10 +48,10 @@ export class Table {
   readonly info: TableInfo;
   meta: TableMeta | undefined;
   readonly blocks: (Block | undefined)[] = [];
-  /** Sections found corrupt and not read again since. */
+  /** Sections found corrupt (asynchronous stores) and not loaded again since. */
   readonly corrupt = new Set<number>();
-  /** Sections reported, so that one bad block counts once. */
-  readonly reported = new Set<number>();
+  /** Sections reported, so that one bad block counts once, with the rows each held. */
+  readonly reported = new Map<number, CorruptRange>();
   /** Sections given up by the owner: their rows read as absent. */
   readonly discarded = new Set<number>();
   readonly loading = new Map<number, Promise<void>>();
@@ -88,6 +88,8 @@ export class TableReader {
   readonly #sync: SyncBlobStore | undefined;
   readonly blockCache: ClockCache<Block>;
   readonly metaCache: ClockCache<TableMeta>;
+  /** While set, sections found corrupt before are listed as missing, so that they are loaded once more. */
+  retryCorrupt = false;
 
   constructor(options: TableReaderOptions) {
     this.#options = options;
@@ -149,10 +151,10 @@ export class TableReader {
 
   #notResident(table: Table, section: number, missing: MissingSection[] | undefined): void {
     if (table.corrupt.has(section)) {
-      // `prepare` has nothing more to load; the read that follows throws, and the next `prepare` tries the blob again.
-      if (missing !== undefined) return;
+      // `prepare` has nothing more to load; reads throw, until the next `prepare` tries the blob again.
+      if (missing === undefined) throw this.#corruptError(table, section);
+      if (!this.retryCorrupt) return;
       table.corrupt.delete(section);
-      throw this.#corruptError(table, section);
     }
     if (missing === undefined) throw new NotResident(`section ${section} of ${table.info.name} is not in memory`);
     missing.push({ table, section });
@@ -263,16 +265,17 @@ export class TableReader {
 
   #reportCorrupt(table: Table, section: number, meta?: TableMeta): CorruptBlock {
     if (!table.reported.has(section) && !table.retired) {
-      table.reported.add(section);
+      const range = corruptRange(table, section, meta);
+      table.reported.set(section, range);
       this.#options.counters.corruptBlocks++;
-      this.#options.onCorrupt?.(corruptRange(table, section, meta));
+      this.#options.onCorrupt?.(range);
     }
     return this.#corruptError(table, section);
   }
 
   #corruptError(table: Table, section: number): CorruptBlock {
     const what = section === META_SECTION ? "the index" : `block ${section}`;
-    return new CorruptBlock(`${what} of ${table.info.name} is missing or fails its CRC32C`);
+    return new CorruptBlock(`${what} of ${table.info.name} is missing or fails its CRC32C`, table.info.maxMs);
   }
 
   /** Forgets what is cached of a table that the manifest no longer names. */
@@ -295,8 +298,10 @@ function corruptRange(table: Table, section: number, meta: TableMeta | undefined
   });
   if (meta === undefined || section === META_SECTION) {
     const { firstHi: hi, firstLo: lo, firstTenant: tenant, firstKey: key } = table.info;
-    return { blob: name, section, kind, from: toRowKey({ hi, lo, tenant, key }), to: undefined, lastToken };
+    const from = toRowKey({ hi, lo, tenant, key });
+    return { blob: name, section, kind, from, to: undefined, lastToken, tenants: undefined };
   }
   const next = section + 1 < meta.blockCount ? toRowKey(meta.firstOf(section + 1)) : undefined;
-  return { blob: name, section, kind, from: toRowKey(meta.firstOf(section)), to: next, lastToken };
+  const from = toRowKey(meta.firstOf(section));
+  return { blob: name, section, kind, from, to: next, lastToken, tenants: [...meta.tenants] };
 }

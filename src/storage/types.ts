@@ -24,7 +24,8 @@ export interface RecordKey {
 
 /** Where immutable pieces of tables live. Names are never reused (DESIGN 4), so a late write of an old owner harms nothing. */
 export interface BlobStore {
-  put(name: string, bytes: Uint8Array): Promise<void>;
+  /** `cuts`: offsets, ascending, at which reads will begin and end; a store of rows cuts there, others need not care. */
+  put(name: string, bytes: Uint8Array, cuts?: readonly number[]): Promise<void>;
   /** Exactly `lengthBytes` bytes from `offset`, or undefined where the blob is missing or shorter. */
   get(name: string, offset: number, lengthBytes: number): Promise<Uint8Array | undefined>;
   size(name: string): Promise<number | undefined>;
@@ -33,7 +34,7 @@ export interface BlobStore {
 
 /** A blob store that can answer in the same turn (SQLite rows): saves the `prepare` round trip. */
 export interface SyncBlobStore extends BlobStore {
-  putSync(name: string, bytes: Uint8Array): void;
+  putSync(name: string, bytes: Uint8Array, cuts?: readonly number[]): void;
   getSync(name: string, offset: number, lengthBytes: number): Uint8Array | undefined;
   deleteSync(name: string): void;
 }
@@ -113,10 +114,13 @@ export interface EngineStats {
   readonly commitsTotal: number;
   readonly commitBytesTotal: number;
   readonly flushesTotal: number;
+  readonly flushBytesTotal: number;
   readonly compactionsTotal: number;
   readonly compactionBytesReadTotal: number;
   readonly compactionBytesWrittenTotal: number;
   readonly corruptBlocksTotal: number;
+  /** Unreadable stretches of rows and records that were found and not restored. */
+  readonly corruptRanges: number;
 }
 
 /** Thrown by a synchronous read whose block must be loaded first; `prepare` of the same keys loads it. */
@@ -129,6 +133,11 @@ export class CorruptLog extends Error {
   override readonly name = "CorruptLog";
 }
 
+/** Thrown when the list of tables does not match its checksum: what is stored is not known; rebuild the store from replicas. */
+export class CorruptManifest extends Error {
+  override readonly name = "CorruptManifest";
+}
+
 /** Rows whose stored copy is unreadable: [from, to) in row order, `to` undefined = to the table's last token (inclusive). */
 export interface CorruptRange {
   readonly blob: string;
@@ -138,11 +147,20 @@ export interface CorruptRange {
   readonly from: RowKey | undefined;
   readonly to: RowKey | undefined;
   readonly lastToken: Token;
+  /** Tenants that may have had rows in it; undefined = not known (the index is lost). */
+  readonly tenants: readonly number[] | undefined;
 }
 
 /** Thrown when a stored block fails its CRC32C: the value is unknown here, ask another replica; never a wrong value. */
 export class CorruptBlock extends Error {
   override readonly name = "CorruptBlock";
+  /** When the newest row of the unreadable table was committed. Ms. */
+  readonly newestMs: number;
+
+  constructor(message: string, newestMs: number) {
+    super(message);
+    this.newestMs = newestMs;
+  }
 }
 
 /**
@@ -178,9 +196,11 @@ export interface StorageEngine {
 
 /** An engine whose unreadable blocks can be given up once their rows have been restored from elsewhere. */
 export interface RepairableEngine extends StorageEngine {
+  /** What was found unreadable and not given up; the engine's `onCorrupt` told of each. */
+  corruptRanges(): readonly CorruptRange[];
   /**
-   * The rows of `range` have been put again from other replicas: reads of rows that were not put find nothing from now on instead
-   * of throwing, and maintenance may rewrite the run. Not durable: after a restart an unreadable block is reported again.
+   * The rows of `range` have been put again from other replicas and committed: reads of rows that were not put pass over the block
+   * instead of throwing, and maintenance rewrites the run without it. After a restart before that the block is reported again.
    */
   discardCorrupt(range: CorruptRange): void;
 }
@@ -195,6 +215,8 @@ export interface ScanOptions {
   readonly toTokenHi?: number;
   readonly limitRows: number;
   readonly limitBytes: number;
+  /** Passes over what cannot be read, instead of throwing CorruptBlock: only for finding out which rows are still readable. */
+  readonly pastCorrupt?: boolean;
 }
 
 export interface ScanPage {

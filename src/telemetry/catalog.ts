@@ -43,6 +43,10 @@ const REPLICA: Readonly<Record<string, MetricInfo>> = {
   jade_kv_hints_refused_total: counter("Hints refused because the bound was reached."),
   jade_kv_hints_delivered_total: counter("Hints handed over to their node."),
   jade_kv_hints_expired_total: counter("Hints dropped because they grew too old."),
+  jade_kv_hints_corrupt_total: counter(
+    "Hints dropped because they failed their checksum; their node is to be repaired.",
+  ),
+  jade_kv_healed_rows_total: counter("Unreadable rows restored from the other replicas."),
   jade_kv_hints_pending: gauge("Hints waiting for their node."),
   jade_storage_database_bytes: gauge("Size of the node's SQLite."),
   jade_storage_memtable_bytes: gauge("Newest rows in memory."),
@@ -67,6 +71,7 @@ const REPLICA: Readonly<Record<string, MetricInfo>> = {
   jade_storage_compaction_bytes_read_total: counter("Bytes read by merges."),
   jade_storage_compaction_bytes_written_total: counter("Bytes written by merges."),
   jade_storage_corrupt_blocks_total: counter("Blocks whose checksum did not match."),
+  jade_storage_corrupt_ranges: gauge("Unreadable stretches of rows and records that are not restored yet."),
 };
 
 export const METRICS: Readonly<Record<string, MetricInfo>> = {
@@ -78,6 +83,13 @@ export const METRICS: Readonly<Record<string, MetricInfo>> = {
   jade_auth_cache_hits_total: counter("Requests authenticated from the gateway's memory."),
   jade_auth_cache_misses_total: counter("Requests for which a key was hashed or a tenant was asked for."),
   jade_auth_stale_total: counter("Requests authenticated from an old view because the tenant's owner was away."),
+  jade_auth_tokens_refused_total: counter("Signed tokens refused, by reason."),
+  jade_rate_limited_total: counter(
+    "Requests and session operations refused because a tenant's or a key's rate was used up.",
+  ),
+  jade_requests_refused_total: counter(
+    "Requests and sessions refused because a bound of the server was reached, by bound.",
+  ),
   jade_directory_tenants: gauge("Tenants by state."),
   jade_directory_nodes: gauge("Storage nodes by state."),
   jade_directory_commits_total: counter("Group commits of the Directory."),

@@ -1,5 +1,5 @@
 // Structured logs: one JSON object a line, with levels.
-// Guarantees: below the level nothing is formatted; anything shaped like an API key or a bearer token is blanked, errors are
+// Guarantees: below the level nothing is formatted; anything shaped like an API key, a signed token or a bearer token is blanked, errors are
 // logged whole otherwise. Must not: be given keys, values or tokens in fields; callers name ids, routes, codes and counts.
 
 export const LOG_LEVELS = ["debug", "info", "warn", "error", "off"] as const;
@@ -23,7 +23,8 @@ export interface LoggerOptions {
   readonly fields?: Readonly<Record<string, LogField>>;
 }
 
-const SECRETS = /jdb\.[A-Za-z0-9_-]+\.[A-Za-z0-9_.-]+|(?<=bearer[ .])[A-Za-z0-9_.~+/=-]+/gi;
+const SECRETS =
+  /\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+|jdb\.[A-Za-z0-9_-]+\.[A-Za-z0-9_.-]+|(?<=bearer[ .])[A-Za-z0-9_.~+/=-]+/gi;
 const MAX_STACK_CHARACTERS = 4000;
 
 /** Blanks what looks like a credential. */

@@ -41,13 +41,19 @@ export const ERROR_CODES = {
     status: 401,
     category: "access",
     retryable: false,
-    help: "No API key was sent, or it is unknown, expired or revoked. Send `Authorization: Bearer <key>` with a live key.",
+    help: "No API key or signed token was sent, or it is unknown, expired, revoked or not from an issuer that this deployment trusts. Send `Authorization: Bearer <key>` with a live one.",
   },
   forbidden: {
     status: 403,
     category: "access",
     retryable: false,
     help: "The API key is valid but its scope does not allow this. Use a key with the scope named in `details.requiredScope`.",
+  },
+  quotaExceeded: {
+    status: 403,
+    category: "capacity",
+    retryable: false,
+    help: "The tenant has used up the quota named in `details` (`quota`, `used`, `limit`). Reads and deletes go on. Delete something, or have the quota raised; either is noticed within five seconds.",
   },
   notFound: {
     status: 404,
@@ -107,7 +113,7 @@ export const ERROR_CODES = {
     status: 429,
     category: "capacity",
     retryable: true,
-    help: "Too many requests. Wait for the seconds in `Retry-After`.",
+    help: "Too many requests: `details` names whose limit it is (`limitOf`) and how high. Wait for the seconds in `Retry-After`, over a session `details.retryAfterSeconds`.",
   },
   overloaded: {
     status: 503,

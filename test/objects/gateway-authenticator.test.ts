@@ -3,10 +3,13 @@ import { beforeEach, describe, expect, it } from "vitest";
 import type { TenantAdminRpc } from "../../objects/tenancy-rpc.ts";
 import { type DerivedKey, deriveApiKey } from "../../src/access/api-key.ts";
 import { UNKNOWN_TOKENS_BURST } from "../../src/access/limits.ts";
+import { RateGate } from "../../src/access/rate-gate.ts";
 import type { TenantView } from "../../src/access/types.ts";
+import { defaultSettings } from "../../src/cluster/settings.ts";
 import { Authenticator, type Principal } from "../../src/gateway/authenticator.ts";
 import type { Stubs } from "../../src/gateway/stubs.ts";
 import { TenantViews } from "../../src/gateway/tenant-views.ts";
+import { TokenVerifier } from "../../src/gateway/token-verifier.ts";
 import { PublicError } from "../../src/wire/error-codes.ts";
 
 const STALE_MS = 15 * 60_000;
@@ -53,7 +56,16 @@ beforeEach(() => {
   const now = () => nowMs;
   const onStale = () => count("stale");
   const views = new TenantViews({ stubs: owners as unknown as Stubs, now, staleMs: STALE_MS, onStale });
-  authenticator = new Authenticator({ views, now, rootKeyHash: async () => undefined, count });
+  const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+  const rates = new RateGate({
+    now,
+    sleep,
+    lease: () => Promise.reject(new Error("away")),
+    onRefused: () => undefined,
+  });
+  const onKeysFailure = () => undefined;
+  const tokens = new TokenVerifier({ settings: defaultSettings.auth, now, fetch, count, onKeysFailure });
+  authenticator = new Authenticator({ views, now, rootKeyHash: async () => undefined, count, rates, tokens });
 });
 
 async function addTenant(tenantId: string, tenant: number): Promise<DerivedKey> {
@@ -87,7 +99,7 @@ async function outcome(token: string): Promise<string> {
 }
 
 describe("the hot path", () => {
-  it("answers at once, without a call, for two seconds", async () => {
+  it("[AC-23] answers at once, without a call, for two seconds", async () => {
     const { text } = await addTenant("acme", 1);
     expect(await outcome(text)).toBe("tenant");
     const calls = owners.calls;
@@ -106,6 +118,27 @@ describe("the hot path", () => {
     await Promise.all(behind);
     nowMs += 1500;
     expect(authenticator.authenticate(text, () => undefined)).not.toBeInstanceOf(Promise);
+  });
+});
+
+describe("changes here", () => {
+  it("[AC-5] a view that was asked for before a change and comes after it is not kept", async () => {
+    const { text } = await addTenant("acme", 1);
+    let release = (): void => undefined;
+    const slow = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const { tenant } = owners;
+    const old = owners.tenants.get("acme")!;
+    owners.tenant = () => ({ viewSince: () => slow.then(() => old) });
+    const early = outcome(text);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    owners.tenant = tenant;
+    change("acme", { keys: [] });
+    authenticator.forget("acme");
+    release();
+    await early;
+    expect(await outcome(text)).toBe("unauthenticated");
   });
 });
 

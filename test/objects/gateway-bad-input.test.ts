@@ -203,12 +203,33 @@ const adminCases: readonly (() => Case)[] = [
   () =>
     admin("POST", "/v1/tenants", { tenantId: "x", conflictPolicy: "coin" }, { ...invalid, names: "conflictPolicy" }),
   () => admin("POST", "/v1/tenants", { tenantId: "x", quota: 1 }, { ...invalid, names: "quota" }),
+  ...[
+    [{ rateLimit: 5 }, "rateLimit"],
+    [{ rateLimit: {} }, "rateLimit.requestsPerSecond"],
+    [{ rateLimit: { requestsPerSecond: 0 } }, "rateLimit.requestsPerSecond"],
+    [{ rateLimit: { requestsPerSecond: 1.5 } }, "rateLimit.requestsPerSecond"],
+    [{ rateLimit: { requestsPerSecond: 1_000_001 } }, "1000000"],
+    [{ rateLimit: { requestsPerSecond: 5, burst: 4 } }, "rateLimit.burst"],
+    [{ rateLimit: { requestsPerSecond: 5, brust: 9 } }, "rateLimit.brust"],
+    [{ quotas: { storedBytes: -1 } }, "quotas.storedBytes"],
+    [{ quotas: { keys: "7" } }, "quotas.keys"],
+    [{ quotas: { apiKeys: 1001 } }, "1000"],
+    [{ quotas: { bytes: 1 } }, "quotas.bytes"],
+    [{ tokensValidAfter: "2026-01-01T00:00:00Z" }, "tokensValidAfter"],
+  ].map(
+    ([fields, names]) =>
+      () =>
+        admin("POST", "/v1/tenants", { tenantId: "x", ...(fields as object) }, { ...invalid, names: names as string }),
+  ),
   () => admin("POST", "/v1/tenants", { tenantId }, { status: 409, code: "alreadyExists" }),
   () => admin("POST", "/v1/tenants", { tenantId: "x" }, { status: 403, code: "forbidden", names: "root" }, "admin"),
   () => admin("GET", "/v1/tenants", undefined, { status: 403, code: "forbidden", names: "root" }, "admin"),
   () => admin("GET", "/v1/tenants?limit=0", undefined, { ...invalid, names: "limit" }),
   () => admin("GET", "/v1/tenants?limit=1001", undefined, { ...invalid, names: "1000" }),
   () => admin("GET", "/v1/tenants?limit=x", undefined, { ...invalid, names: "limit" }),
+  ...["1e2", "0x10", "1.0", "+5", "%205", "5%20", "", "9".repeat(16), "Infinity"].map(
+    (limit) => () => admin("GET", `/v1/tenants?limit=${limit}`, undefined, { ...invalid, names: "limit" }),
+  ),
   () => admin("GET", "/v1/tenants?cursor=!!", undefined, { ...invalid, names: "cursor" }),
   () => admin("GET", "/v1/tenants?cursor=AAAA", undefined, { ...invalid, names: "cursor" }),
   () => admin("GET", "/v1/tenants?offset=3", undefined, { ...invalid, names: "offset" }),

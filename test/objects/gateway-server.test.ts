@@ -1,6 +1,6 @@
 // What every answer and every process offers: envelope, ids, headers, methods, logs, metrics, readiness, the OpenAPI document.
 
-import { createExecutionContext, waitOnExecutionContext } from "cloudflare:test";
+import { createExecutionContext, runInDurableObject, waitOnExecutionContext } from "cloudflare:test";
 import { env, exports } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
 import type { Env } from "../../objects/env.ts";
@@ -57,6 +57,8 @@ describe("answers", () => {
     expect([wrongMethod.status, wrongMethod.json.code]).toEqual([405, "methodNotAllowed"]);
     expect(wrongMethod.headers.get("allow")).toBe("DELETE, GET, HEAD, OPTIONS, POST");
     expect((await ask("POST", "/v1/tenants/x/keys/y")).status).toBe(405);
+    const document = await ask("DELETE", "/v1/openapi.json");
+    expect([document.status, document.headers.get("allow")]).toEqual([405, "GET, HEAD, OPTIONS"]);
     expect((await ask("GET", "/v1/keys")).json.code).toBe("notFound");
     expect((await ask("GET", "/api/v10/health")).status).toBe(404);
     const head = await ask("HEAD", "/v1/key-value?key=a", { key });
@@ -206,6 +208,22 @@ describe("health, readiness, status", () => {
     const replicas = gatewayWith({ KEY_VALUE_REPLICA: namespaceOf({}) });
     const answer = (await (await replicas.fetch("/v1/ready")).json()) as { details: { failing: string[] } };
     expect(answer.details.failing).toEqual(["replica quorum", "storage node n1", "storage node n2", "storage node n3"]);
+  });
+
+  it("[GW-14] a storage node whose tables cannot be read does not count as answering", async () => {
+    const node = env.KEY_VALUE_REPLICA.get(env.KEY_VALUE_REPLICA.idFromName("n3"));
+    const outcome = await runInDurableObject(
+      node as never,
+      (async (instance: { probe(): Promise<void> }, state: DurableObjectState) => {
+        const probe = (): Promise<string> => instance.probe().then(() => "answers", String);
+        const before = await probe();
+        state.storage.sql.exec("ALTER TABLE replica_facts RENAME TO away");
+        const without = await probe();
+        state.storage.sql.exec("ALTER TABLE away RENAME TO replica_facts");
+        return [before, without, await probe()];
+      }) as never,
+    );
+    expect(outcome).toEqual(["answers", expect.stringContaining("no such table: replica_facts"), "answers"]);
   });
 
   it("[GW-14] a minority of replicas away is degraded, and a crowd asks the parts once", async () => {

@@ -1,7 +1,13 @@
 // A StorageEngine that is a Map: the simulator's disk. What was not committed is gone after a crash.
 
 import { hex } from "../../src/replication/hex.ts";
-import type { EngineStats, RowKey, ScanPage, StorageEngine } from "../../src/storage/types.ts";
+import {
+  CorruptBlock,
+  type EngineStats,
+  type RowKey,
+  type ScanPage,
+  type StorageEngine,
+} from "../../src/storage/types.ts";
 
 export interface MemoryEngineOptions {
   readonly onPut?: (row: RowKey, before: Uint8Array | undefined, after: Uint8Array) => void;
@@ -22,8 +28,11 @@ export class MemoryEngine implements StorageEngine {
   readonly #options: MemoryEngineOptions;
   readonly maintenanceDue = false;
   overloaded = false;
+  readonly #unreadable = new Set<string>();
   /** The next commit throws: the process dies before it. */
   failsCommit = false;
+  /** When the newest of the damaged rows was written. */
+  newestMs = 0;
 
   constructor(options: MemoryEngineOptions = {}) {
     this.#options = options;
@@ -59,11 +68,23 @@ export class MemoryEngine implements StorageEngine {
     return undefined;
   }
 
+  /** From now on the row's stored copy fails its checksum, until it is put again. */
+  damage(row: RowKey): void {
+    this.#unreadable.add(`${row.tenant}/${row.key}`);
+  }
+
+  isReadable(row: RowKey): boolean {
+    return !this.#unreadable.has(`${row.tenant}/${row.key}`);
+  }
+
   get(row: RowKey): Uint8Array | undefined {
+    if (!this.isReadable(row)) throw new CorruptBlock(`the block of ${row.key} fails its CRC32C`, this.newestMs);
     return this.#rows.get(`${row.tenant}/${row.key}`)?.value;
   }
 
   put(row: RowKey, value: Uint8Array): void {
+    const place = `${row.tenant}/${row.key}`;
+    if (this.#unreadable.delete(place)) this.#undo.push(() => this.#unreadable.add(place));
     const before = this.get(row);
     const after = value.slice();
     this.#uncommitted.push(() => this.#options.onPut?.(row, before, after));

@@ -47,16 +47,16 @@ export class MemoryHintLog implements HintStore, HintSource {
     return [...new Set(this.#hints.map((hint) => hint.target))];
   }
 
-  next(target: string): HintBatch | undefined {
-    const due = this.#hints.filter((hint) => hint.target === target).slice(0, 16);
+  next(target: string, afterId = 0): HintBatch | undefined {
+    const due = this.#hints.filter((hint) => hint.target === target && hint.id > afterId).slice(0, 16);
     if (due.length === 0) return undefined;
     const writer = new ByteWriter(1024);
     for (const hint of due) writer.raw(hint.bytes);
-    return { frame: writer.take(), hintCount: due.length, lastId: due.at(-1)!.id };
+    return { frame: writer.take(), hintCount: due.length, lastId: due.at(-1)!.id, ids: due.map(({ id }) => id) };
   }
 
-  drop(target: string, lastId: number): void {
-    this.#hints = this.#hints.filter((hint) => hint.target !== target || hint.id > lastId);
+  drop(target: string, lastId: number, kept: readonly number[] = []): void {
+    this.#hints = this.#hints.filter(({ target: to, id }) => to !== target || id > lastId || kept.includes(id));
   }
 
   expire(): number {

@@ -145,6 +145,7 @@ export class SimulatedNode {
       actor: actorOf(this.info.number, this.incarnation),
       now: () => this.world.nowMs + this.skewMs,
       counterBlock: COUNTER_BLOCK,
+      healAfterMs: this.world.healAfterMs,
       facts: {
         reservedCounter: () => this.reserved,
         reserveCounter: (upTo) => {
@@ -245,6 +246,8 @@ export class World {
   /** Asked after each event; true ends `run` at once. */
   isOver: (() => boolean) | undefined;
   nowMs = START_MS;
+  /** See ReplicaOptions; read when a node starts. */
+  healAfterMs = 0;
   readonly sabotage: Sabotage;
   observer: Observer | undefined;
   #revision = 1;

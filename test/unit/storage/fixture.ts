@@ -11,6 +11,7 @@ import { NodeSql } from "./node-sql.ts";
 /** Limits small enough that a few hundred rows pass through every stage. */
 export const TINY_LIMITS: EngineLimits = {
   ...SERVER_LIMITS,
+  keptMemtables: 0,
   memtableBytes: 8 * 1024,
   rowCacheBytes: 8 * 1024,
   blockCacheBytes: 16 * 1024,

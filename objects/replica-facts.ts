@@ -1,0 +1,65 @@
+// A storage node's own durable facts: who it is, under which incarnation it stamps, and how far its counters are reserved.
+// Guarantees: a row that fails its checksum is never used: the node takes a new incarnation, so that no dot comes twice.
+// Must not: reserve anything outside the turn that commits it.
+import type { ReplicaFacts } from "../src/replication/replica.ts";
+import type { Kernels } from "../src/storage/types.ts";
+
+interface FactsRow extends Record<string, SqlStorageValue> {
+  node_number: number;
+  incarnation: number;
+  reserved_counter: number;
+  crc: number | null;
+}
+
+export interface FactsOptions {
+  readonly storage: DurableObjectStorage;
+  readonly kernels: Pick<Kernels, "crc32c">;
+  /** Asks the Directory for an incarnation that never stamped a dot. */
+  readonly register: () => Promise<{ nodeNumber: number; incarnation: number }>;
+  /** The stored row failed its checksum. */
+  readonly onCorrupt: () => void;
+}
+
+export interface Facts {
+  readonly nodeNumber: number;
+  readonly incarnation: number;
+  readonly erased: Set<number>;
+  readonly facts: ReplicaFacts;
+}
+
+export async function loadFacts({ storage, kernels, register, onCorrupt }: FactsOptions): Promise<Facts> {
+  const { sql } = storage;
+  const crcOf = (number: number, incarnation: number, reserved: number): number =>
+    kernels.crc32c(new TextEncoder().encode(JSON.stringify([number, incarnation, reserved])));
+  let row = [...sql.exec<FactsRow>("SELECT node_number, incarnation, reserved_counter, crc FROM replica_facts")][0];
+  if (row && row.crc !== null && row.crc !== crcOf(row.node_number, row.incarnation, row.reserved_counter)) {
+    onCorrupt();
+    row = undefined;
+  }
+  if (!row) {
+    const { nodeNumber, incarnation } = await register();
+    const crc = crcOf(nodeNumber, incarnation, 0);
+    sql.exec("DELETE FROM replica_facts");
+    sql.exec(
+      "INSERT INTO replica_facts (id, node_number, incarnation, reserved_counter, crc) VALUES (1, ?, ?, 0, ?)",
+      nodeNumber,
+      incarnation,
+      crc,
+    );
+    await storage.sync();
+    row = { node_number: nodeNumber, incarnation, reserved_counter: 0, crc };
+  }
+  const { node_number: nodeNumber, incarnation } = row;
+  let reserved = row.reserved_counter;
+  const erased = new Set([...sql.exec<{ tenant: number }>("SELECT tenant FROM erased_tenants")].map((e) => e.tenant));
+  const facts: ReplicaFacts = {
+    reservedCounter: () => reserved,
+    reserveCounter: (upTo) => {
+      reserved = upTo;
+      const crc = crcOf(nodeNumber, incarnation, upTo);
+      sql.exec("UPDATE replica_facts SET reserved_counter = ?, crc = ?", upTo, crc);
+    },
+    isErased: (tenant) => erased.has(tenant),
+  };
+  return { nodeNumber, incarnation, erased, facts };
+}

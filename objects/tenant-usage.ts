@@ -1,0 +1,79 @@
+// How much a tenant stores, asked of the storage nodes while someone uses the tenant.
+// Guarantees: at most one round of questions in USAGE_REFRESH_MS; figures are of one copy, so that they do not depend on the replication
+// factor; nodes that do not answer are taken to hold as much as the others. Must not: hold up a view but for the first round.
+import type { QuotaExcess, TenantQuotas } from "../src/access/types.ts";
+import type { Env } from "./env.ts";
+import { withDeadline } from "./with-deadline.ts";
+
+/** With the age of a gateway's view this is how late an excess is noticed: within five seconds. Ms. */
+const USAGE_REFRESH_MS = 1500;
+const NODE_DEADLINE_MS = 1000;
+
+export interface StoredAmount {
+  readonly storedBytes: number;
+  readonly keys: number;
+}
+
+const NOTHING: StoredAmount = { storedBytes: 0, keys: 0 };
+
+export class TenantUsage {
+  readonly #env: Env;
+  #amount: StoredAmount | undefined;
+  #askedAtMs = 0;
+  #running: Promise<void> | undefined;
+
+  constructor(env: Env) {
+    this.#env = env;
+  }
+
+  get amount(): StoredAmount {
+    return this.#amount ?? NOTHING;
+  }
+
+  /** The first quota that is used up, as far as is known. */
+  excessOf(quotas: TenantQuotas): QuotaExcess | undefined {
+    for (const quota of ["storedBytes", "keys"] as const) {
+      const limit = quotas[quota];
+      const used = this.amount[quota];
+      if (limit !== null && used >= limit && this.#amount) return { quota, used, limit };
+    }
+    return undefined;
+  }
+
+  /** Asks again when the figures are old; waits only when there are none. */
+  async keepFresh(of: { readonly tenant: number; readonly replicationFactor: number }, nowMs: number): Promise<void> {
+    if (nowMs - this.#askedAtMs >= USAGE_REFRESH_MS) void this.refresh(of, nowMs).catch(() => undefined);
+    if (!this.#amount) await this.#running?.catch(() => undefined);
+  }
+
+  /** Throws when no storage node answers. */
+  refresh(of: { readonly tenant: number; readonly replicationFactor: number }, nowMs: number): Promise<void> {
+    this.#askedAtMs = nowMs;
+    this.#running ??= this.#observe(of).finally(() => {
+      this.#running = undefined;
+    });
+    return this.#running;
+  }
+
+  async #observe({ tenant, replicationFactor }: { tenant: number; replicationFactor: number }): Promise<void> {
+    const { DIRECTORY, KEY_VALUE_REPLICA } = this.#env;
+    const view = await withDeadline(
+      DIRECTORY.get(DIRECTORY.idFromName("system")).view(),
+      NODE_DEADLINE_MS,
+      "Directory",
+    );
+    const asked = view.nodes
+      .filter(({ state }) => state !== "removed")
+      .map(({ id }) =>
+        withDeadline(KEY_VALUE_REPLICA.get(KEY_VALUE_REPLICA.idFromName(id)).tenantUsage(tenant), NODE_DEADLINE_MS, id),
+      );
+    const answers = (await Promise.allSettled(asked)).flatMap((result) =>
+      result.status === "fulfilled" ? [result.value] : [],
+    );
+    if (answers.length === 0) throw new Error("no storage node answered");
+    const copies = (answers.length / asked.length) * replicationFactor;
+    const sum = (field: keyof StoredAmount): number =>
+      Math.max(0, Math.round(answers.reduce((total, answer) => total + answer[field], 0) / copies));
+    this.#amount = { storedBytes: sum("storedBytes"), keys: sum("keys") };
+  }
+}

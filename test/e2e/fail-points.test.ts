@@ -1,0 +1,309 @@
+// kill -9 of workerd at every fail point, and what is there afterwards. The list: src/storage/fail-points.ts.
+import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { Lane, type LoadCounts, seeded } from "../../scripts/crash/load.ts";
+import { checkStore, damage, nodeDatabases, storedTables } from "../../scripts/crash/stored.ts";
+import { JadeClient } from "../../src/client/index.ts";
+import { FAIL_POINTS, type FailPoint } from "../../src/storage/fail-points.ts";
+import { FailPointServer, ROOT_KEY } from "./fail-point-server.ts";
+import { removeDir, temporaryDir } from "./serve-process.ts";
+
+/** Points that only an asynchronous blob store has, and those around its blobs. */
+const ON_DISK: readonly FailPoint[] = [
+  "flush.blobIntended",
+  "flush.blobWritten",
+  "flush.applied",
+  "merge.blobIntended",
+  "merge.blobWritten",
+  "merge.applied",
+  "blob.deleted",
+  "blobs.swept",
+];
+const UNDER_LOAD: readonly FailPoint[] = [
+  "frame.received",
+  "frame.committed",
+  "flush.frozen",
+  "flush.blobWritten",
+  "flush.applied",
+  "log.trimmed",
+  "merge.begun",
+  "merge.blobWritten",
+  "merge.applied",
+  "blobs.swept",
+];
+const killedAt = new Set<FailPoint>();
+
+class Bench {
+  readonly problems: string[] = [];
+  readonly counts: LoadCounts = { acknowledged: 0, unknown: 0, retried: 0, abandoned: 0, repeated: 0, reads: 0 };
+  readonly server: FailPointServer;
+  readonly lanes: Lane[];
+  #apiKey = "";
+
+  constructor(blobStore: "sqlite" | "disk") {
+    this.server = new FailPointServer(temporaryDir(), {
+      storage: { memtableMiB: 1, blockCacheMiB: 1, rowCacheMiB: 0, blobStore },
+      keyValue: { replicaTimeoutMs: 150 },
+      log: { level: process.env.JADE_DEBUG ? "info" : "off" },
+    });
+    this.lanes = Array.from(
+      { length: 16 },
+      (_, number) =>
+        new Lane({
+          number,
+          seed: 1,
+          keyCount: 8,
+          maxValueBytes: 12_000,
+          counts: this.counts,
+          problem: (text) => this.problems.push(text),
+        }),
+    );
+  }
+
+  client(): JadeClient {
+    const retries = { attempts: 1 };
+    return new JadeClient({
+      url: this.server.url,
+      apiKey: this.#apiKey,
+      transport: "session",
+      retries,
+      timeoutMs: 20_000,
+    });
+  }
+
+  admin(): JadeClient {
+    return new JadeClient({ url: this.server.url, apiKey: ROOT_KEY });
+  }
+
+  async makeTenant(): Promise<void> {
+    this.#apiKey = (await this.admin().tenants.create({ tenantId: "crash", replicationFactor: 3 })).apiKey;
+  }
+
+  /** Load until the process was killed at the point (or `during` did it). */
+  async killUnderLoad(point: FailPoint, skip = 0): Promise<void> {
+    const client = this.client();
+    let isStopped = false;
+    const died = this.server.arm({ point, skip }).then(() => {
+      isStopped = true;
+      killedAt.add(point);
+      client.close();
+    });
+    const load = Promise.all(this.lanes.map((lane) => lane.run(client, () => isStopped || !this.server.isArmed)));
+    await Promise.race([died, sleep(60_000).then(() => Promise.reject(new Error(`${point} was not reached`)))]);
+    await load;
+  }
+
+  checkFiles(): void {
+    for (const path of nodeDatabases(this.server.dataDir)) {
+      for (const problem of checkStore(path, this.server.blobsDir).problems) this.problems.push(problem);
+    }
+  }
+
+  /** Starts again: everything acknowledged is there; what was under way is retried or given up; then everything again. */
+  async restartAndCheck(): Promise<void> {
+    this.checkFiles();
+    await this.server.start();
+    const client = this.client();
+    for (const lane of this.lanes) await lane.verify(client);
+    for (const lane of this.lanes) await lane.run(client, () => true);
+    for (const lane of this.lanes) await lane.verify(client);
+    client.close();
+    expect(this.problems).toEqual([]);
+  }
+
+  /** Some load without a crash. */
+  async load(forMs: number): Promise<void> {
+    const client = this.client();
+    const end = performance.now() + forMs;
+    await Promise.all(this.lanes.map((lane) => lane.run(client, () => performance.now() > end)));
+    client.close();
+  }
+
+  async end(): Promise<void> {
+    await this.server.end();
+    removeDir(this.server.dataDir);
+  }
+}
+
+describe("SQLite blobs", () => {
+  const bench = new Bench("sqlite");
+  beforeAll(async () => {
+    const died = bench.server.arm({ point: "node.registered" });
+    await bench.server.start(false);
+    // The first readiness probe opens the nodes.
+    await fetch(`${bench.server.url}/v1/ready`).catch(() => undefined);
+    await died;
+    killedAt.add("node.registered");
+    await bench.server.start();
+    await bench.makeTenant();
+  });
+  afterEach(() => bench.server.disarm());
+  afterAll(() => bench.end());
+
+  it.each(UNDER_LOAD)(
+    "[ST-42] killed at %s: nothing acknowledged is lost, nothing doubled, nothing back",
+    async (point) => {
+      await bench.killUnderLoad(point);
+      await bench.restartAndCheck();
+      await bench.killUnderLoad(point, point.startsWith("frame") ? 500 : 1);
+      await bench.restartAndCheck();
+    },
+  );
+
+  it.each(["hint.offering", "hint.delivered", "hint.dropped"] as const)(
+    "[ST-42] [RP-21] killed at %s: the hinted writes are there once, and reach their node",
+    async (point) => {
+      const release = bench.server.stall("n3", "frame.received");
+      await bench.load(1500);
+      const hits = () => bench.server.hits.get("hint.dropped") ?? 0;
+      const died = bench.server.arm({ point });
+      await sleep(500);
+      release();
+      await died;
+      killedAt.add(point);
+      const before = hits();
+      await bench.restartAndCheck();
+      // What was kept is offered again after the start.
+      const client = bench.client();
+      for (let i = 0; i < 100 && hits() === before && point !== "hint.dropped"; i++) {
+        for (const lane of bench.lanes) await lane.verify(client);
+        await sleep(50);
+      }
+      if (point !== "hint.dropped") expect(hits()).toBeGreaterThan(before);
+      client.close();
+    },
+  );
+
+  it.each(["erase.marked", "erase.finished"] as const)(
+    "[ST-42] [ST-51] killed at %s: the erasure is carried through",
+    async (point) => {
+      const admin = bench.admin();
+      const tenantId = `gone-${point.replace(".", "-")}`;
+      const { apiKey } = await admin.tenants.create({ tenantId, replicationFactor: 3 });
+      const client = new JadeClient({ url: bench.server.url, apiKey });
+      const marker = `MARK-${tenantId}-`;
+      await Promise.all(Array.from({ length: 60 }, (_, i) => client.kv.put(`k${i}`, marker.repeat(300))));
+      const died = bench.server.arm({ point });
+      await admin.tenants.delete(tenantId).catch(() => undefined);
+      await died;
+      killedAt.add(point);
+      await bench.restartAndCheck();
+      const isGone = () => nodeDatabases(bench.server.dataDir).every((path) => !holds(path, marker));
+      for (let i = 0; i < 30 && !isGone(); i++) {
+        await bench.load(300);
+        await sleep(500);
+      }
+      expect(isGone()).toBe(true);
+    },
+  );
+
+  it.each(["heal.listed", "heal.restored"] as const)(
+    "[ST-42] [RP-61] killed at %s: the block is healed after all",
+    async (point) => {
+      await bench.load(1500);
+      await sleep(500);
+      await bench.server.kill9();
+      const path = nodeDatabases(bench.server.dataDir)[1]!;
+      const random = seeded(3);
+      const tables = storedTables(path).filter(({ kind }) => kind === "row");
+      expect(tables.length).toBeGreaterThan(0);
+      for (const table of tables) damage(path, table, "zero", { random: () => 0.1 * random(), blobsDir: undefined });
+      const died = bench.server.arm({ point });
+      await bench.server.start();
+      const client = bench.client();
+      let isDead = false;
+      const reading = (async () => {
+        while (!isDead) await Promise.all(bench.lanes.map((lane) => lane.verify(client).catch(() => undefined)));
+      })();
+      await died;
+      isDead = true;
+      client.close();
+      await reading;
+      killedAt.add(point);
+      bench.problems.length = 0; // reads that the kill cut off
+      await bench.restartAndCheck();
+      const checking = bench.client();
+      const metrics = async () => {
+        const response = await fetch(`${bench.server.url}/metrics`, {
+          headers: { authorization: `Bearer ${ROOT_KEY}` },
+        });
+        return response.text();
+      };
+      const unhealed = /^jade_storage_corrupt_ranges\S* [1-9]/m;
+      for (let i = 0; i < 100 && unhealed.test(await metrics()); i++) await sleep(200);
+      expect(await metrics()).not.toMatch(unhealed);
+      for (const lane of bench.lanes) await lane.verify(checking);
+      checking.close();
+      expect(bench.problems).toEqual([]);
+    },
+  );
+});
+
+/** Whether any row of the storage holds the text; the file is read as it is while the server runs. */
+function holds(path: string, text: string): boolean {
+  const db = new DatabaseSync(path, { readOnly: true, timeout: 5000 });
+  try {
+    for (const table of ["storage_log", "storage_pieces"]) {
+      for (const { bytes } of db.prepare(`SELECT bytes FROM ${table}`).all() as { bytes: Uint8Array }[]) {
+        if (Buffer.from(bytes).includes(text)) return true;
+      }
+    }
+    return false;
+  } finally {
+    db.close();
+  }
+}
+
+describe("blobs on disk", () => {
+  const bench = new Bench("disk");
+  beforeAll(async () => {
+    await bench.server.start();
+    await bench.makeTenant();
+  });
+  afterEach(() => bench.server.disarm());
+  afterAll(() => bench.end());
+
+  it.each(ON_DISK)(
+    "[ST-42] [ST-43] killed at %s, with torn files of what was being written: nothing is lost or left over",
+    async (point) => {
+      await bench.killUnderLoad(point);
+      for (const path of nodeDatabases(bench.server.dataDir)) tearIntended(path, bench.server.blobsDir!);
+      await bench.restartAndCheck();
+      await bench.load(200);
+      for (let i = 0; i < 100 && leftOver(bench) > 0; i++) await sleep(100);
+      expect(leftOver(bench)).toBe(0);
+    },
+  );
+});
+
+/** A blob that was intended and not finished, as a crash of the machine could leave it: cut short, or empty. */
+function tearIntended(path: string, blobsDir: string): void {
+  const db = new DatabaseSync(path, { timeout: 5000 });
+  for (const [i, row] of (db.prepare("SELECT name FROM storage_intents").all() as { name: string }[]).entries()) {
+    const file = join(blobsDir, ...row.name.split("/"));
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, new Uint8Array(i % 2 === 0 ? 1000 : 0));
+  }
+  db.close();
+}
+
+/** Files that are no table's. */
+function leftOver(bench: Bench): number {
+  let count = 0;
+  for (const path of nodeDatabases(bench.server.dataDir)) {
+    const tables = new Set(storedTables(path).map(({ name }) => name));
+    const node = [...tables][0]?.split("/")[0];
+    if (!node) continue;
+    const files = readdirSync(join(bench.server.blobsDir!, node)).map((name) => `${node}/${name}`);
+    count += files.filter((name) => !tables.has(name)).length;
+  }
+  return count;
+}
+
+it("[ST-42] every fail point was hit by kill -9", () => {
+  const missed = Object.keys(FAIL_POINTS).filter((point) => !killedAt.has(point as FailPoint));
+  expect(missed).toEqual([]);
+});

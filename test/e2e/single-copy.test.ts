@@ -1,0 +1,78 @@
+// A tenant with a single copy, a damaged block, and a stopped server in between: errors, never a wrong value, never "not found".
+import { afterAll, expect, it } from "vitest";
+import { DAMAGES, damage, nodeDatabases, storedTables } from "../../scripts/crash/stored.ts";
+import { isNotFound, JadeClient, type JadeError } from "../../src/client/index.ts";
+import { FailPointServer, ROOT_KEY } from "./fail-point-server.ts";
+import { removeDir, temporaryDir } from "./serve-process.ts";
+
+const dataDir = temporaryDir();
+const server = new FailPointServer(dataDir, { storage: { memtableMiB: 1, rowCacheMiB: 0 }, log: { level: "off" } });
+afterAll(async () => {
+  await server.end();
+  removeDir(dataDir);
+});
+
+it("[RP-23] [RP-61] a damaged block of a tenant with one replica: dataCorrupt for its keys, others are served, nothing is given up", async () => {
+  await server.start();
+  const admin = new JadeClient({ url: server.url, apiKey: ROOT_KEY });
+  const { apiKey } = await admin.tenants.create({ tenantId: "single", replicationFactor: 1 });
+  const clientOf = () => new JadeClient({ url: server.url, apiKey, retries: { attempts: 1 } });
+  const storedValue = (i: number) => `${i} `.repeat(2000);
+  const keys = Array.from({ length: 600 }, (_, i) => i);
+  for (let at = 0; at < keys.length; at += 100) {
+    const operations = keys
+      .slice(at, at + 100)
+      .map((i) => ({ op: "put" as const, key: `k${i}`, value: storedValue(i) }));
+    for (const result of await clientOf().kv.batch(operations)) expect(result.ok).toBe(true);
+  }
+  await new Promise((resolve) => setTimeout(resolve, 1000)); // flushes
+  await server.kill9();
+  let damaged = 0;
+  for (const [i, path] of nodeDatabases(dataDir).entries()) {
+    for (const table of storedTables(path).filter(({ kind }) => kind === "row")) {
+      damage(path, table, DAMAGES[i % DAMAGES.length]!, { random: () => 0.5, blobsDir: undefined });
+      damaged++;
+    }
+  }
+  expect(damaged).toBeGreaterThan(1);
+  const readAll = async () => {
+    const codes = new Map<string, number>();
+    const note = (what: string) => void codes.set(what, (codes.get(what) ?? 0) + 1);
+    for (let at = 0; at < keys.length; at += 100) {
+      const chunk = keys.slice(at, at + 100);
+      const results = await clientOf().kv.batch(chunk.map((i) => ({ op: "get" as const, key: `k${i}` })));
+      for (const [n, result] of results.entries()) {
+        if (!result.ok) note(result.error.code);
+        else if (result.op === "get")
+          note(result.result.value === storedValue(chunk[n]!) ? "right" : `wrong: found ${result.result.found}`);
+      }
+    }
+    return codes;
+  };
+  await server.start();
+  const first = await readAll();
+  expect([...first.keys()].sort()).toEqual(["dataCorrupt", "right"]);
+  await new Promise((resolve) => setTimeout(resolve, 6000)); // the healer has tried
+  expect(await readAll()).toEqual(first);
+  const lost = await (async () => {
+    for (const i of keys) {
+      const error = await clientOf()
+        .kv.get(`k${i}`)
+        .then(
+          () => undefined,
+          (reason: JadeError) => reason,
+        );
+      if (error) return { key: `k${i}`, error };
+    }
+    throw new Error("nothing is lost");
+  })();
+  expect(lost.error).toMatchObject({ code: "dataCorrupt", status: 500, category: "internal" });
+  expect(isNotFound(lost.error)).toBe(false);
+  const refused = await clientOf()
+    .kv.put(lost.key, 1)
+    .catch((reason: JadeError) => reason);
+  expect(refused).toMatchObject({ code: expect.stringMatching(/dataCorrupt|unknownOutcome/) });
+  await server.kill9();
+  await server.start();
+  expect(await readAll()).toEqual(first);
+});
