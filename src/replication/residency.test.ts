@@ -28,7 +28,7 @@ class FarEngine extends MemoryEngine {
   }
 
   #require(name: string): void {
-    if (this.corrupt.has(name)) throw new CorruptBlock(name);
+    if (this.corrupt.has(name)) throw new CorruptBlock(name, 0);
     if (!this.loaded.has(name)) throw new NotResident();
   }
 

@@ -73,7 +73,7 @@ describe("a replica that cannot read its copy", () => {
       const { engine } = world.node(node);
       const { get } = engine;
       engine.get = (row) => {
-        if (row.key === "k") throw new CorruptBlock(`a block of ${node}`);
+        if (row.key === "k") throw new CorruptBlock(`a block of ${node}`, 0);
         return get.call(engine, row);
       };
     }
