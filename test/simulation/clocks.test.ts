@@ -23,6 +23,22 @@ describe("a replica whose clock steps back", () => {
     expect(valuesOf(await world.ask(coordinators[0], CALLER, { ...GET, consistency: "all" }))).toEqual(["2"]);
   });
 
+  it("[RP-36] refuses them too when it was restarted after the step, and deadlines from the time before", async () => {
+    const { world, coordinators } = await warmWorld();
+    world.holds = (nodeId, ops) => nodeId === "n1" && hasStamp(ops, 1);
+    const first = world.submit(coordinators[0], CALLER, put(1));
+    await world.run(300);
+    expect(first.answer?.kind).toBe("written");
+    const node = world.node("n1");
+    node.crash();
+    node.skewMs = -70_000;
+    node.start();
+    world.holds = undefined;
+    world.release();
+    await world.run(50);
+    expect(node.replica.counts.stamps).toBe(0);
+  });
+
   it("[RP-36] goes on stamping as soon as its new time is known", async () => {
     const { world, coordinators } = await warmWorld();
     world.node("n1").skewMs = -20_000;

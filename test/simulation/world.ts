@@ -36,7 +36,6 @@ interface Message {
   readonly frame: Uint8Array;
   /** `from>to`. */
   readonly link: string;
-  readonly sentMs: number;
   readonly resolve: (answer: Uint8Array) => void;
   readonly reject: (error: Error) => void;
 }
@@ -104,9 +103,6 @@ export class SimulatedNode {
   /** Its disk is gone: only a rebuild may start it. */
   hasLostDisk = false;
   skewMs = 0;
-  /** When its clock last stepped back, and when it last started. Virtual time. */
-  steppedBackMs = 0;
-  startedMs = 0;
   replica: Replica;
   delivery: HintDelivery;
 
@@ -186,7 +182,6 @@ export class SimulatedNode {
 
   start(): void {
     this.isUp = true;
-    this.startedMs = this.world.nowMs;
     this.hasLostDisk = false;
     if (this.world.sabotage.purgesDeleted)
       this.engine.dropRows((state) => decodeState(state).versions.every(({ value }) => !value));
@@ -344,7 +339,6 @@ export class World {
       if (copies === 2) this.observer?.repeated?.(frame);
       const sent = this.sabotage.request?.(frame, nodeId) ?? frame;
       const link = `${from}>${nodeId}`;
-      const sentMs = this.nowMs;
       for (let i = 0; i < copies; i++) {
         const fate = this.#fateOf(nodeId);
         if (this.cut.has(nodeId) || this.cutLinks.has(link) || fate.chance(this.faults.lose)) {
@@ -354,7 +348,7 @@ export class World {
         }
         const delayMs = this.#delay(fate, this.node(nodeId));
         const arrive = (): void =>
-          void this.after(delayMs, () => this.#arrive({ nodeId, frame: sent, link, sentMs, resolve, reject }));
+          void this.after(delayMs, () => this.#arrive({ nodeId, frame: sent, link, resolve, reject }));
         if (this.holds?.(nodeId, readOps(sent))) this.#held.push(arrive);
         else arrive();
       }
@@ -383,8 +377,6 @@ export class World {
       this.after(1, () => (made ? resolve(made) : reject(new Error(`${nodeId} is down`))));
       return;
     }
-    // A connection does not outlive its process. Only where it matters: RP-36 says what a restart after a clock's step back forgets.
-    if (message.sentMs < node.startedMs && message.sentMs < node.steppedBackMs) return;
     if (node.isStalled) {
       this.after(20, () => this.#arrive(message));
       return;
