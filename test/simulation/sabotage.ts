@@ -14,7 +14,7 @@ import { hex } from "../../src/replication/hex.ts";
 import { readAnswerHeader } from "../../src/replication/replica.ts";
 import { ByteReader, ByteWriter } from "../../src/wire/bytes.ts";
 import { actorOf, EMPTY_CLOCK } from "../../src/wire/clock.ts";
-import type { Sabotage } from "./world.ts";
+import type { Sabotage } from "./hooks.ts";
 
 const DONE: ReplicaResult = { kind: "done" };
 
