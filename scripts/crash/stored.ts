@@ -5,7 +5,8 @@ import { existsSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, 
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 
-const PIECES_PER_BLOB = 2 ** 20;
+/** A piece's id is blob id × 2^28 + its offset. */
+const MAX_BLOB_BYTES = 2 ** 28;
 
 export interface StoredTable {
   readonly name: string;
@@ -99,15 +100,15 @@ export function damage(path: string, table: StoredTable, how: Damage, options: D
   if (options.blobsDir) return damageFile(join(options.blobsDir, ...table.name.split("/")), at, how);
   withDatabase(path, (db) => {
     const { id } = db.prepare("SELECT id FROM storage_blobs WHERE name = ?").get(table.name) as { id: number };
-    const first = id * PIECES_PER_BLOB;
+    const first = id * MAX_BLOB_BYTES;
     if (how === "missing") {
-      db.prepare("DELETE FROM storage_pieces WHERE id >= ? AND id < ?").run(first, first + PIECES_PER_BLOB);
+      db.prepare("DELETE FROM storage_pieces WHERE id >= ? AND id < ?").run(first, first + MAX_BLOB_BYTES);
       db.prepare("DELETE FROM storage_blobs WHERE id = ?").run(id);
       return;
     }
     const pieces = db.prepare("SELECT id, bytes FROM storage_pieces WHERE id >= ? AND id < ? ORDER BY id");
     let offset = 0;
-    for (const row of pieces.all(first, first + PIECES_PER_BLOB) as { id: number; bytes: Uint8Array }[]) {
+    for (const row of pieces.all(first, first + MAX_BLOB_BYTES) as { id: number; bytes: Uint8Array }[]) {
       const within = at - offset;
       offset += row.bytes.length;
       if (within < 0 || within >= row.bytes.length) continue;

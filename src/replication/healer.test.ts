@@ -29,7 +29,7 @@ const newest = (i: number): string => `newest-${i}-${"x".repeat(50)}`;
 function flip(fixture: Fixture): void {
   fixture.sql.endTurn();
   fixture.sql.database.exec(
-    `UPDATE storage_pieces SET bytes = CAST(substr(bytes, 1, 40) || x'ffff' || substr(bytes, 43) AS BLOB) WHERE id / 1048576 =
+    `UPDATE storage_pieces SET bytes = CAST(substr(bytes, 1, 40) || x'ffff' || substr(bytes, 43) AS BLOB) WHERE id = 268435456 *
      (SELECT b.id FROM storage_tables t JOIN storage_blobs b ON b.name = t.name WHERE t.kind = 'row' ORDER BY t.runOrder DESC, t.position LIMIT 1)`,
   );
 }

@@ -53,7 +53,7 @@ function setUp() {
 }
 
 describe("bounds of the coordinator", () => {
-  it("[RP-60] one request more than the bound is refused at once as overloaded; room comes back with the answers", () => {
+  it("[RP-70] one request more than the bound is refused at once as overloaded; room comes back with the answers", () => {
     const { environment, coordinator, answers, put } = setUp();
     for (let i = 0; i < MAX_REQUESTS_IN_FLIGHT; i++) put(new Uint8Array(1));
     expect(answers).toEqual([]);
@@ -71,7 +71,7 @@ describe("bounds of the coordinator", () => {
     expect(coordinator.inFlight + answers.length).toBe(MAX_REQUESTS_IN_FLIGHT + 2);
   });
 
-  it("[RP-60] so are values beyond the bound of bytes", () => {
+  it("[RP-70] so are values beyond the bound of bytes", () => {
     const { answers, put } = setUp();
     const value = new Uint8Array(1024 * 1024);
     const room = MAX_REQUEST_BYTES_IN_FLIGHT / value.length;

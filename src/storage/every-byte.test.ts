@@ -195,7 +195,7 @@ describe("giving up what is restored", () => {
     await flush(fixture);
     fixture.sql.endTurn();
     fixture.sql.database.exec(
-      `UPDATE storage_pieces SET bytes = CAST(substr(bytes, 1, 40) || x'ffff' || substr(bytes, 43) AS BLOB) WHERE id / 1048576 =
+      `UPDATE storage_pieces SET bytes = CAST(substr(bytes, 1, 40) || x'ffff' || substr(bytes, 43) AS BLOB) WHERE id = 268435456 *
        (SELECT b.id FROM storage_tables t JOIN storage_blobs b ON b.name = t.name WHERE t.kind = 'row' AND t.position = 0 ORDER BY t.runOrder DESC LIMIT 1)`,
     );
     fixture.restart();
