@@ -196,6 +196,19 @@ describe("unsettled entries", () => {
     );
   });
 
+  it("[KV-24] do not come back with a newer version either, where they were dropped", () => {
+    const carrier = { actor: 4097, counter: 1 };
+    const local: KeyState = { ...EMPTY_STATE, clock: { vector: [carrier], dots: [], time: 1 } };
+    const write = { writeId: id(1), value: id(1), clock: undefined, restamped: false };
+    const made = stampWrite(local, write, { dot: { actor: 8193, counter: 1 }, time: 2, isSettled: () => false });
+    if (made.kind !== "stamped") throw new Error(made.kind);
+    const entry: Unsettled = { writeId: id(9), dot: { actor: 4097, counter: 1 }, carrier };
+    const incoming = { ...made.state, unsettled: [entry] };
+    expect(mergeStates(local, incoming).unsettled).toEqual([]);
+    expect(replacesAll(local, made.state)).toBe(true);
+    expect(replacesAll(local, incoming)).toBe(false);
+  });
+
   it("[KV-20] merge commutatively, associatively and idempotently", () => {
     fc.assert(
       fc.property(list, list, list, (a, b, c) => {

@@ -66,7 +66,7 @@ function isContextOfRecall(op: StampOp): boolean {
 }
 
 /** An operation that is answered "done" and does nothing. */
-const NOTHING: ReplicaOp = { kind: "deadline", atMs: Number.MAX_SAFE_INTEGER };
+const NOTHING: ReplicaOp = { kind: "settled", actor: 0, counters: [] };
 
 /** Made anew for each run: some remember what they saw. */
 export type MakeSabotage = () => Sabotage;
