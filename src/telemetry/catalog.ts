@@ -67,6 +67,7 @@ const REPLICA: Readonly<Record<string, MetricInfo>> = {
   jade_storage_commits_total: counter("Group commits."),
   jade_storage_commit_bytes_total: counter("Bytes committed to the log."),
   jade_storage_flushes_total: counter("Memtables written as tables."),
+  jade_storage_flush_bytes_total: counter("Bytes of tables written by flushes."),
   jade_storage_compactions_total: counter("Merges of tables finished."),
   jade_storage_compaction_bytes_read_total: counter("Bytes read by merges."),
   jade_storage_compaction_bytes_written_total: counter("Bytes written by merges."),
