@@ -108,6 +108,29 @@ describe("one write under several dots", () => {
     expect(bytes(mergeStates(second, first))).toBe(bytes(merged));
   });
 
+  it("[KV-10] [KV-8] [KV-25] wherever it was stamped twice, merging is commutative and idempotent, and the later time counts", () => {
+    fc.assert(
+      fc.property(reached, fc.nat(1000), fc.nat(1000), ({ states: [a, b] }, before, after) => {
+        const again = (held: KeyState, actor: number, ms: number): KeyState => {
+          const write = { writeId: id(255), value: id(255), clock: held.clock, restamped: false };
+          const time = held.clock.time + 1 + ms;
+          const result = stampWrite(held, write, { dot: { actor, counter: 1 }, time, isSettled: () => false });
+          if (result.kind !== "stamped") throw new Error(result.kind);
+          return result.state;
+        };
+        const [x, y] = [again(a!, 20481, before), again(b!, 24577, after)];
+        const merged = mergeStates(x, y);
+        expect(bytes(mergeStates(y, x))).toBe(bytes(merged));
+        expect(bytes(mergeStates(merged, y))).toBe(bytes(merged));
+        expect(bytes(mergeStates(merged, merged))).toBe(bytes(merged));
+        const version = merged.versions.find((one) => one.writeId[0] === 255)!;
+        expect(version.dots.length).toBe(2);
+        expect(version.time).toBe(Math.max(x.clock.time, y.clock.time));
+      }),
+      RUNS,
+    );
+  });
+
   it("[KV-8] superseding one of its dots supersedes the write", () => {
     const both = mergeStates(first, second);
     const after = stamp(first, 2, { actor: 4097, counter: 2 });
@@ -155,6 +178,35 @@ describe("unsettled entries", () => {
         }
       }),
     );
+  });
+
+  it("[KV-24] are gone after a merge where one side covers their carrier and lacks them, and kept where it does not", () => {
+    fc.assert(
+      fc.property(reached, ({ states: [a, b] }) => {
+        const { unsettled } = mergeStates(a!, b!);
+        const has = (entries: readonly Unsettled[], writeId: Uint8Array): boolean =>
+          entries.some((entry) => sameBytes(entry.writeId, writeId));
+        for (const entry of a!.unsettled) {
+          if (has(b!.unsettled, entry.writeId)) expect(has(unsettled, entry.writeId)).toBe(true);
+          else expect(has(unsettled, entry.writeId)).toBe(!covers(b!.clock, entry.carrier));
+        }
+        for (const { writeId } of unsettled) expect(has([...a!.unsettled, ...b!.unsettled], writeId)).toBe(true);
+      }),
+      RUNS,
+    );
+  });
+
+  it("[KV-24] do not come back with a newer version either, where they were dropped", () => {
+    const carrier = { actor: 4097, counter: 1 };
+    const local: KeyState = { ...EMPTY_STATE, clock: { vector: [carrier], dots: [], time: 1 } };
+    const write = { writeId: id(1), value: id(1), clock: undefined, restamped: false };
+    const made = stampWrite(local, write, { dot: { actor: 8193, counter: 1 }, time: 2, isSettled: () => false });
+    if (made.kind !== "stamped") throw new Error(made.kind);
+    const entry: Unsettled = { writeId: id(9), dot: { actor: 4097, counter: 1 }, carrier };
+    const incoming = { ...made.state, unsettled: [entry] };
+    expect(mergeStates(local, incoming).unsettled).toEqual([]);
+    expect(replacesAll(local, made.state)).toBe(true);
+    expect(replacesAll(local, incoming)).toBe(false);
   });
 
   it("[KV-20] merge commutatively, associatively and idempotently", () => {

@@ -10,7 +10,9 @@ export const BREAKER_OPEN_MS = 1000;
  * so this is more than clocks differ by plus the time in which a client retries.
  */
 export const RESTAMP_SUPERSEDES_OLDER_MS = 60 * 60 * 1000;
-/** How far a replica's time for deadlines jumps when its clock has stepped back. Ms: more than any deadline is ahead (the longest timeout is 60 s). */
+/** A stamp's deadline further ahead of its replica's time than this is refused as passed. Ms: the longest replica timeout, and a second. */
+export const MAX_DEADLINE_LEAD_MS = 61_000;
+/** How far a replica's time for deadlines jumps when its clock has stepped back. Ms: more than any deadline is ahead. */
 export const CLOCK_STEP_JUMP_MS = 10 * 60 * 1000;
 /** Bytes queued towards one replica before new requests are refused as overloaded. */
 export const MAX_LINK_QUEUE_BYTES = 64 * 1024 * 1024;
@@ -43,6 +45,7 @@ export const HINT_DELIVERY_BYTES = 1024 * 1024;
 export const HINT_RETRY_MIN_MS = 500;
 export const HINT_RETRY_MAX_MS = 30_000;
 
+if (CLOCK_STEP_JUMP_MS <= MAX_DEADLINE_LEAD_MS) throw new Error("a step back must pass every deadline given before");
 if (DEFAULT_HINT_TTL_SECONDS >= DEFAULT_TOMBSTONE_GRACE_SECONDS / 2) {
   throw new Error("hints must expire before half the tombstone grace period");
 }

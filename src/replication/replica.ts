@@ -32,7 +32,7 @@ import {
   writeResult,
 } from "./frames.ts";
 import { HybridClock } from "./hybrid-clock.ts";
-import { CLOCK_STEP_JUMP_MS, MAX_ANSWER_BYTES, RESTAMP_SUPERSEDES_OLDER_MS } from "./limits.ts";
+import { CLOCK_STEP_JUMP_MS, MAX_ANSWER_BYTES, MAX_DEADLINE_LEAD_MS, RESTAMP_SUPERSEDES_OLDER_MS } from "./limits.ts";
 import { decodeAnswer, decodeVote, encodeAnswer, encodeVote, voteIdOf } from "./records.ts";
 import { whenResident } from "./residency.ts";
 
@@ -136,7 +136,9 @@ export class Replica {
     }
     this.#answerBytes = 0;
     const nowMs = this.#deadlineClock();
-    this.#isExpired = nowMs > this.#deadlineMs;
+    // A deadline far ahead was given in the time of another life of this replica, or by a clock that has stepped since.
+    const isOfNow = this.#deadlineMs <= nowMs + MAX_DEADLINE_LEAD_MS || this.#deadlineMs === Number.POSITIVE_INFINITY;
+    this.#isExpired = nowMs > this.#deadlineMs || !isOfNow;
     const results = ops.map((op) => this.#applyOne(op));
     this.#options.engine.commit();
     out.varint(this.#counter);

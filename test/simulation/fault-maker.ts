@@ -3,6 +3,7 @@ import { tokenOf } from "../../src/cluster/token.ts";
 import { decodeState, EMPTY_STATE, encodeState } from "../../src/kv/key-state.ts";
 import { mergeStates } from "../../src/kv/merge.ts";
 import { writeOp } from "../../src/replication/frames.ts";
+import { MAX_DEADLINE_LEAD_MS } from "../../src/replication/limits.ts";
 import { ByteWriter } from "../../src/wire/bytes.ts";
 import type { RandomRun } from "./random-run.ts";
 import type { FaultStep } from "./schedule.ts";
@@ -13,8 +14,8 @@ const REBUILD_PAUSE_MS = 1500;
 /** It takes part as a pending node for so long before it holds what the others do. */
 const STREAM_MS = 2000;
 
-/** Longer than the schedules are active. */
-const LEAST_STEP_BACK_MS = 10_000;
+/** Above the bound from which on a step is noticed whatever the node forgot meanwhile. */
+const LEAST_STEP_BACK_MS = MAX_DEADLINE_LEAD_MS + 1000;
 
 export class FaultMaker {
   readonly #run: RandomRun;
@@ -49,10 +50,9 @@ export class FaultMaker {
     }
   }
 
-  /** A step back that is smaller than the time since its last frame is not noticed by the node: not promised (RP-36). */
+  /** Of smaller steps back RP-36 does not promise that they are noticed. */
   #setClock(node: SimulatedNode, skewMs: number): void {
-    const isSmallStepBack = skewMs < node.skewMs && skewMs > node.skewMs - LEAST_STEP_BACK_MS;
-    node.skewMs = isSmallStepBack ? node.skewMs - LEAST_STEP_BACK_MS : skewMs;
+    node.skewMs = skewMs < node.skewMs ? Math.min(skewMs, node.skewMs - LEAST_STEP_BACK_MS) : skewMs;
   }
 
   #during(forMs: number, set: Set<string>, item: string): void {

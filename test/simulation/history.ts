@@ -8,7 +8,7 @@ import { hex } from "../../src/replication/hex.ts";
 import type { RowKey } from "../../src/storage/types.ts";
 import type { Clock, Dot } from "../../src/wire/clock.ts";
 import type { Consistency, SessionAnswer } from "../../src/wire/session.ts";
-import type { Observer } from "./world.ts";
+import type { Observer } from "./hooks.ts";
 
 export interface WriteInfo {
   /** Hex of the write id. */

@@ -8,6 +8,7 @@ import { checkFinal } from "./checker.ts";
 import { Clients } from "./clients.ts";
 import { FaultMaker } from "./fault-maker.ts";
 import { History } from "./history.ts";
+import type { Sabotage } from "./hooks.ts";
 import {
   ACTIVE_MS,
   describe,
@@ -17,7 +18,7 @@ import {
   type PlaceOptions,
   type Schedule,
 } from "./schedule.ts";
-import { type Sabotage, World } from "./world.ts";
+import { World } from "./world.ts";
 
 /** Longer than the greatest pause before hints are offered again, and than every straggler. */
 const QUIET_MS = 40_000;

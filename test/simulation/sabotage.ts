@@ -14,7 +14,7 @@ import { hex } from "../../src/replication/hex.ts";
 import { readAnswerHeader } from "../../src/replication/replica.ts";
 import { ByteReader, ByteWriter } from "../../src/wire/bytes.ts";
 import { actorOf, EMPTY_CLOCK } from "../../src/wire/clock.ts";
-import type { Sabotage } from "./world.ts";
+import type { Sabotage } from "./hooks.ts";
 
 const DONE: ReplicaResult = { kind: "done" };
 
@@ -66,7 +66,7 @@ function isContextOfRecall(op: StampOp): boolean {
 }
 
 /** An operation that is answered "done" and does nothing. */
-const NOTHING: ReplicaOp = { kind: "deadline", atMs: Number.MAX_SAFE_INTEGER };
+const NOTHING: ReplicaOp = { kind: "settled", actor: 0, counters: [] };
 
 /** Made anew for each run: some remember what they saw. */
 export type MakeSabotage = () => Sabotage;

@@ -8,10 +8,10 @@ import { HintDelivery } from "../../src/replication/hint-delivery.ts";
 import type { Environment } from "../../src/replication/link.ts";
 import { QuorumCoordinator } from "../../src/replication/quorum-coordinator.ts";
 import { Replica } from "../../src/replication/replica.ts";
-import type { RowKey } from "../../src/storage/types.ts";
 import { ByteWriter } from "../../src/wire/bytes.ts";
 import { actorOf } from "../../src/wire/clock.ts";
 import type { SessionAnswer, SessionRequest } from "../../src/wire/session.ts";
+import type { Observer, Sabotage } from "./hooks.ts";
 import { MemoryEngine } from "./memory-engine.ts";
 import { MemoryHintLog } from "./memory-hint-log.ts";
 import { mix, Random } from "./random.ts";
@@ -45,35 +45,6 @@ interface Event {
   readonly order: number;
   readonly run: () => void;
   cancelled: boolean;
-}
-
-/** Mistakes planted by tests, outside the shipped classes: what travels is changed on its way, or what a start reads is. */
-export interface Sabotage {
-  readonly request?: (frame: Uint8Array, nodeId: string) => Uint8Array;
-  readonly answer?: (answer: Uint8Array, frame: Uint8Array, nodeId: string) => Uint8Array;
-  /** The answer given in place of a node that a frame did not reach. */
-  readonly unreached?: (frame: Uint8Array, nodeId: string) => Uint8Array | undefined;
-  /** What a restarted node reads as its reserved counter. */
-  readonly reservedAtStart?: (reserved: number) => number;
-  readonly incarnationOnRebuild?: (incarnation: number) => number;
-  readonly forgetsRecords?: boolean;
-  /** Hints are said to be kept, and are not. */
-  readonly losesHints?: boolean;
-  /** A row whose versions are all deletes is dropped when its node restarts. */
-  readonly purgesDeleted?: boolean;
-  /** A node's state as coordinators are told it. */
-  readonly stateShown?: (state: StorageNode["state"]) => StorageNode["state"];
-}
-
-/** Sees every frame that a replica is about to apply and every row it writes. */
-export interface Observer {
-  frame(nodeId: string, frame: Uint8Array): void;
-  put(nodeId: string, row: RowKey, before: Uint8Array | undefined, after: Uint8Array): void;
-  /** The network brings this frame twice. */
-  repeated?(frame: Uint8Array): void;
-  hint?(keeper: string, target: string, row: RowKey, state: Uint8Array): void;
-  /** Everything kept by this node is gone. */
-  diskLost?(nodeId: string): void;
 }
 
 const START_MS = 1_800_000_000_000;
