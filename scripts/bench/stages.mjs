@@ -14,7 +14,7 @@ import { startLoader } from "./lib/loader.mjs";
 
 const VALUE_BYTES = 500;
 const LIVE_KEYS = 20_000;
-const BUNDLE = join(root, "dist/deploy/worker.js");
+const BUNDLE = join(root, "dist/worker/worker.js");
 
 /** First match wins: function name (of a native: of its caller) and module path. */
 const STAGES = [

@@ -75,8 +75,8 @@ export function topFunctions(profile) {
   return sorted.slice(0, TOP).map(([name, count]) => [name, count / profile.samples.length]);
 }
 
-/** Runs `work` under the profiler and writes `<directory>/<name>.cpuprofile`. Gives what `work` gives. */
-export async function profiled({ inspectorPort, directory, name, note }, work) {
+/** Runs `work` under the profiler. Gives {result, profile}: what `work` gives, and a profile in Chrome's format. */
+export async function cpuProfileOf(inspectorPort, work) {
   const inspector = await connectInspector(inspectorPort);
   await inspector.send("Profiler.enable");
   await inspector.send("Profiler.setSamplingInterval", { interval: SAMPLING_INTERVAL_US });
@@ -84,6 +84,12 @@ export async function profiled({ inspectorPort, directory, name, note }, work) {
   const result = await work();
   const { profile } = await inspector.send("Profiler.stop");
   inspector.close();
+  return { result, profile };
+}
+
+/** Runs `work` under the profiler and writes `<directory>/<name>.cpuprofile`. Gives what `work` gives. */
+export async function profiled({ inspectorPort, directory, name, note }, work) {
+  const { result, profile } = await cpuProfileOf(inspectorPort, work);
   await mkdir(directory, { recursive: true });
   await writeFile(join(directory, `${name}.cpuprofile`), JSON.stringify(profile));
   for (const [what, share] of topFunctions(profile)) note(`    ${(share * 100).toFixed(1).padStart(5)} %  ${what}`);
