@@ -114,11 +114,11 @@ describe("what a context is worth", () => {
     return valuesOf(await world.ask(coordinators[1], CALLER, GET));
   }
 
-  it("[RP-39] what was read at quorum stays superseded, though the first stamper is gone and the write is tried again", async () => {
+  it("[RP-71] what was read at quorum stays superseded, though the first stamper is gone and the write is tried again", async () => {
     expect(await supersededBy("quorum")).toEqual(["2"]);
   });
 
-  it("[RP-39] of what was read at one that is not promised: no majority ever knew the write that the context names", async () => {
+  it("[RP-71] of what was read at one that is not promised: no majority ever knew the write that the context names", async () => {
     expect(await supersededBy("one")).toEqual(["1", "2"]);
   });
 });

@@ -38,9 +38,12 @@ export class MemoryEngine implements StorageEngine {
     this.#options = options;
   }
 
-  /** What is remembered, for streaming to a rebuilt node. */
-  copyRecordsTo(other: MemoryEngine): void {
-    for (const [key, value] of this.#records) if (!other.#records.has(key)) other.#records.set(key, value);
+  /** What is remembered, for streaming to a rebuilt node: where this one remembers something else, `choose` says what it will. */
+  copyRecordsTo(other: MemoryEngine, choose: (held: Uint8Array, incoming: Uint8Array) => Uint8Array): void {
+    for (const [key, value] of this.#records) {
+      const held = other.#records.get(key);
+      other.#records.set(key, held ? choose(held, value) : value);
+    }
   }
 
   dropRows(isDue: (state: Uint8Array) => boolean): void {
