@@ -28,8 +28,9 @@ export function admittedKey(
 }
 
 export function callerOf(view: TenantView, scope: Scope): Caller {
-  const { tenant, replicationFactor, defaultConsistency, conflictPolicy } = view;
-  return { tenant, replicationFactor, defaultConsistency, conflictPolicy, canWrite: scopeAllows(scope, "read-write") };
+  const { tenant, replicationFactor, routeRevision, change, defaultConsistency, conflictPolicy } = view;
+  const canWrite = scopeAllows(scope, "read-write");
+  return { tenant, replicationFactor, routeRevision, change, defaultConsistency, conflictPolicy, canWrite };
 }
 
 /** For sessions that stay open: what the bearer may do now, or undefined when the session must end. */

@@ -10,7 +10,9 @@ import type { RowKey } from "../storage/types.ts";
 import { MalformedBytes } from "../wire/bytes.ts";
 import { EMPTY_CLOCK, MalformedClock } from "../wire/clock.ts";
 import type { SessionAnswer, SessionRequest } from "../wire/session.ts";
-import type { ReplicaLink } from "./link.ts";
+import type { OpDone, ReplicaLink } from "./link.ts";
+import type { ReplicaOp } from "./frames.ts";
+import { type Group, Tally } from "./tally.ts";
 
 export interface ReadContext {
   link(nodeId: string): ReplicaLink;
@@ -22,9 +24,12 @@ export interface ReadOptions {
   readonly request: SessionRequest;
   readonly row: RowKey;
   readonly sets: ReplicaSets;
-  /** R. */
-  readonly needed: number;
+  /** R of `sets.read`, and while the replicas change so many of the new ones too. */
+  readonly groups: readonly Group[];
+  readonly routeRevision: number;
   readonly done: (answer: SessionAnswer) => void;
+  /** Called in place of `done`, once, when a replica knows of a newer route. */
+  readonly stale: (revision: number) => void;
 }
 
 interface Reply {
@@ -39,46 +44,72 @@ export class ReadCall {
   readonly #context: ReadContext;
   readonly #options: ReadOptions;
   readonly #waiting: string[];
+  /** Of those that hold an intact copy. */
+  readonly #answered: Tally;
+  /** The same, and those that may still answer. */
+  readonly #hoped: Tally;
   readonly #replies: Reply[] = [];
-  #open = 0;
   #corrupt = 0;
+  #completed = false;
   #finished = false;
 
   constructor(context: ReadContext, options: ReadOptions) {
     this.#context = context;
     this.#options = options;
-    const open = (id: string): number => (context.link(id).isOpen ? 1 : 0);
-    this.#waiting = options.sets.read.some((id) => open(id))
-      ? [...options.sets.read].sort((a, b) => open(a) - open(b))
-      : [...options.sets.read];
+    const { read, joint } = options.sets;
+    const all = joint ? [...new Set([...read, ...joint])] : [...read];
+    const rank = (id: string): number => (context.link(id).isOpen ? 2 : context.link(id).isFilling ? 1 : 0);
+    this.#waiting = all.some((id) => rank(id) > 0) ? all.sort((a, b) => rank(a) - rank(b)) : all;
+    this.#answered = new Tally(options.groups);
+    this.#hoped = new Tally(options.groups);
   }
 
   start(): void {
-    for (let i = 0; i < this.#options.needed; i++) this.#askNext();
+    this.#askMore();
   }
 
-  #askNext(): void {
-    const nodeId = this.#waiting.shift();
-    if (nodeId === undefined) {
-      if (this.#open + this.#replies.length < this.#options.needed) this.#unavailable();
-      return;
+  #send(nodeId: string, op: ReplicaOp, done: OpDone): void {
+    this.#context.link(nodeId).send(op, done, this.#options.routeRevision);
+  }
+
+  /** Asks so many more that every group would have enough, if all of them answered. */
+  #askMore(): void {
+    for (const [i, { members, needed }] of this.#options.groups.entries()) {
+      for (let short = needed - this.#hoped.countedIn(i); short > 0; short--) {
+        const at = this.#waiting.findIndex((id) => members.includes(id));
+        if (at < 0) return this.#unavailable();
+        this.#ask(this.#waiting.splice(at, 1)[0]!);
+      }
     }
-    this.#open++;
-    this.#context.link(nodeId).send({ kind: "get", row: this.#options.row }, (result) => {
-      this.#open--;
+  }
+
+  #ask(nodeId: string): void {
+    this.#hoped.count(nodeId);
+    this.#send(nodeId, { kind: "get", row: this.#options.row }, (result) => {
+      if (this.#finished) return;
       if (result?.kind === "state") {
         this.#replies.push({ nodeId, state: result.state });
-        if (this.#replies.length === this.#options.needed) this.#complete();
+        this.#answered.count(nodeId);
+        if (this.#answered.isReached && !this.#completed) this.#complete();
         return;
       }
+      this.#hoped.uncount(nodeId);
+      if (result?.kind === "stale") return this.#stale(result.revision);
       if (result?.kind === "refused" && result.code === "tenantErased")
         return this.#finish({ ...this.#error, code: "unauthenticated", message: "the tenant was deleted" });
+      if (result?.kind === "refused" && result.code === "bootstrapping") this.#context.link(nodeId).noteFilling();
       if (result?.kind === "refused" && result.code === "corrupt") {
         this.#corrupt++;
         this.#context.counts.corruptReads++;
       }
-      this.#askNext();
+      this.#askMore();
     });
+  }
+
+  #stale(revision: number): void {
+    if (this.#finished) return;
+    this.#finished = true;
+    this.#options.stale(revision);
   }
 
   get #error(): { id: number; kind: "error" } {
@@ -86,8 +117,8 @@ export class ReadCall {
   }
 
   #unavailable(): void {
-    const { needed } = this.#options;
-    const answered = this.#replies.length;
+    const { needed } = this.#options.groups[0]!;
+    const answered = this.#answered.countedCount;
     const details = { needed, answered };
     if (this.#corrupt > 0) {
       const message = `${this.#corrupt} replicas hold this key in a block that failed its checksum, and too few intact ones answered`;
@@ -102,6 +133,7 @@ export class ReadCall {
   }
 
   #complete(): void {
+    this.#completed = true;
     const first = this.#replies[0]!.state;
     if (this.#replies.every((reply) => sameState(reply.state, first))) this.#answer(first);
     else this.#repair(MAX_REPAIR_ROUNDS);
@@ -121,7 +153,8 @@ export class ReadCall {
     for (const reply of stale) {
       this.#context.counts.readRepairs++;
       const op = { kind: "repair" as const, row: this.#options.row, state: merged };
-      this.#context.link(reply.nodeId).send(op, (result) => {
+      this.#send(reply.nodeId, op, (result) => {
+        if (result?.kind === "stale") return this.#stale(result.revision);
         if (result?.kind !== "done" && result?.kind !== "state") return this.#unavailable();
         reply.state = merged;
         if (result.kind === "state") {

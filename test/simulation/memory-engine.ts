@@ -1,7 +1,16 @@
 // A StorageEngine that is a Map: the simulator's disk. What was not committed is gone after a crash.
 
 import { hex } from "../../src/replication/hex.ts";
-import type { EngineStats, RowKey, ScanPage, StorageEngine } from "../../src/storage/types.ts";
+import { compareRows } from "../../src/replication/scan-frames.ts";
+import type {
+  EngineStats,
+  RecordPage,
+  RecordScanOptions,
+  RowKey,
+  ScanOptions,
+  ScanPage,
+  StorageEngine,
+} from "../../src/storage/types.ts";
 
 export interface MemoryEngineOptions {
   readonly onPut?: (row: RowKey, before: Uint8Array | undefined, after: Uint8Array) => void;
@@ -27,11 +36,6 @@ export class MemoryEngine implements StorageEngine {
 
   constructor(options: MemoryEngineOptions = {}) {
     this.#options = options;
-  }
-
-  /** What is remembered, for streaming to a rebuilt node. */
-  copyRecordsTo(other: MemoryEngine): void {
-    for (const [key, value] of this.#records) if (!other.#records.has(key)) other.#records.set(key, value);
   }
 
   rows(): RowKey[] {
@@ -100,8 +104,28 @@ export class MemoryEngine implements StorageEngine {
     // A Map does not fail.
   }
 
-  async scan(): Promise<ScanPage> {
-    throw new Error("the simulator does not scan");
+  async scan(options: ScanOptions): Promise<ScanPage> {
+    const { tenant, after, fromTokenHi = 0, toTokenHi = 0xffff_ffff, limitRows } = options;
+    const rows = [...this.#rows.values()]
+      .filter(({ row }) => tenant === undefined || row.tenant === tenant)
+      .filter(({ row }) => row.token.hi >= fromTokenHi && row.token.hi <= toTokenHi)
+      .filter(({ row }) => !after || compareRows(row, after) > 0)
+      .sort((a, b) => compareRows(a.row, b.row));
+    return { rows: rows.slice(0, limitRows), done: rows.length <= limitRows };
+  }
+
+  async scanRecords({ after, fromHash, toHash, limitRows }: RecordScanOptions): Promise<RecordPage> {
+    const from = after ? `${after.tenant}/${hex(after.writeId)}` : "";
+    const names = [...this.#records.keys()].sort().filter((name) => {
+      const hash = Number.parseInt(name.slice(name.indexOf("/") + 1, name.indexOf("/") + 9), 16);
+      return name > from && hash >= fromHash && hash <= toHash;
+    });
+    const records = names.slice(0, limitRows).map((name) => {
+      const [tenant, id] = name.split("/") as [string, string];
+      const writeId = Uint8Array.from({ length: 16 }, (_, i) => Number.parseInt(id.slice(i * 2, i * 2 + 2), 16));
+      return { key: { tenant: Number(tenant), writeId }, answer: this.#records.get(name)! };
+    });
+    return { records, done: names.length <= limitRows };
   }
 
   stats(): EngineStats {

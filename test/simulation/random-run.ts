@@ -1,18 +1,13 @@
 // One seeded run: clients that put, get, delete and retry through several coordinators while the world fails around them; then
 // the faults stop and the checker judges. The same seed gives the same trace. Must not: read real time or real randomness.
 import type { Caller } from "../../src/access/types.ts";
-import { tokenOf } from "../../src/cluster/token.ts";
-import { decodeState, EMPTY_STATE, encodeState } from "../../src/kv/key-state.ts";
-import { mergeStates } from "../../src/kv/merge.ts";
-import { writeOp } from "../../src/replication/frames.ts";
 import { hex } from "../../src/replication/hex.ts";
 import type { QuorumCoordinator } from "../../src/replication/quorum-coordinator.ts";
-import { ByteWriter } from "../../src/wire/bytes.ts";
 import type { Clock } from "../../src/wire/clock.ts";
 import type { Consistency, SessionAnswer, SessionRequest } from "../../src/wire/session.ts";
 import { check } from "./checker.ts";
 import { History, type WriteInfo } from "./history.ts";
-import { CALM, type Faults, type Sabotage, type SimulatedNode, World } from "./world.ts";
+import { CALM, type Faults, type Sabotage, World } from "./world.ts";
 
 const CALLER: Caller = {
   tenant: 7,
@@ -267,7 +262,7 @@ class RandomRun {
     this.#note(`network ${JSON.stringify(faults)}`);
   }
 
-  /** The node starts empty under a new incarnation, and counts again only when all that the others hold was streamed to it. */
+  /** The node starts empty under a new incarnation, and counts again only when it was filled from the others. */
   #loseDisk(name: string): void {
     if (this.#rebuilding) return;
     this.#rebuilding = true;
@@ -275,46 +270,15 @@ class RandomRun {
     const node = world.node(name);
     this.#note(`${name} loses its disk`);
     node.loseDisk();
-    world.setState(name, "bootstrapping");
+    node.sync.onRebuilt = () => {
+      this.#rebuilding = false;
+      this.#count("rebuilt");
+      this.#note(`${name} is rebuilt`);
+    };
     world.after(REBUILD_PAUSE_MS, () => {
       this.#note(`${name} starts empty`);
       node.start();
-      this.#stream(name);
     });
-  }
-
-  #stream(name: string): void {
-    const { world } = this;
-    const node = world.node(name);
-    const others = [...world.nodes.values()].filter((other) => other !== node);
-    if (!node.isUp || others.some((other) => !other.isUp)) {
-      world.after(100, () => this.#stream(name));
-      return;
-    }
-    const keys = new Set(others.flatMap((other) => other.engine.rows().map((row) => row.key)));
-    for (const key of keys) this.#streamRow(node, others, key);
-    // After the rows: a record without its row says that the write is gone.
-    for (const other of others) other.engine.copyRecordsTo(node.engine);
-    world.setState(name, "active");
-    this.#rebuilding = false;
-    this.#note(`${name} is rebuilt`);
-  }
-
-  /** As a quorum read does: the joined state goes to all until none of them remembers anything of it as superseded. */
-  #streamRow(node: SimulatedNode, others: readonly SimulatedNode[], key: string): void {
-    const row = { tenant: CALLER.tenant, key, token: tokenOf(CALLER.tenant, key) };
-    for (let round = 0; round < 4; round++) {
-      let joined = EMPTY_STATE;
-      for (const other of others) {
-        const state = other.engine.get(row);
-        if (state) joined = mergeStates(joined, decodeState(state));
-      }
-      for (const other of round < 3 ? others : [node]) {
-        const writer = new ByteWriter(256);
-        writeOp(writer, { kind: "merge", row, state: encodeState(joined) });
-        other.handle(writer.take());
-      }
-    }
   }
 
   // The run

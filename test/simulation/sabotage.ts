@@ -42,7 +42,7 @@ function mapResults(
 /** "Done" for every operation of a frame that only brings states: what a coordinator believes that counts a hint. */
 function acknowledge(frame: Uint8Array): Uint8Array | undefined {
   const ops = readOps(frame);
-  if (!ops.every((op) => op.kind === "merge" || op.kind === "settled")) return undefined;
+  if (!ops.every((op) => op.kind === "merge" || op.kind === "settled" || op.kind === "route")) return undefined;
   const writer = new ByteWriter(64);
   for (const field of [0, 0, 0]) writer.varint(field);
   for (const _ of ops) writeResult(writer, { kind: "done" });
@@ -82,6 +82,7 @@ export const PLANTED: Readonly<Record<string, Sabotage>> = {
   "context dropped: a write supersedes all that is held": {
     request: (frame) => mapOps(frame, (op) => (op.kind === "stamp" ? { ...op, clock: undefined } : op)),
   },
+  "a node that lost its disk counts while it is empty": { countsWhileEmpty: true },
   "stamps without a deadline": { request: (frame) => mapOps(frame, (op) => (op.kind === "deadline" ? NOTHING : op)) },
   "a read shows the join before the replicas hold it": {
     request: (frame) => mapOps(frame, (op) => (op.kind === "repair" ? NOTHING : op)),

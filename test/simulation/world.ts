@@ -1,18 +1,21 @@
 // A deterministic world for the replication protocol: virtual time, seeded network, crashes. It runs the shipped classes
 // (QuorumCoordinator, Replica, HintDelivery); only the disk, the wires and the clock are the simulator's.
-import type { Caller, DirectoryView, StorageNode } from "../../src/access/types.ts";
+import type { Caller, DirectoryView, StorageNode, TenantRoute } from "../../src/access/types.ts";
 import type { Preference } from "../../src/cluster/ring.ts";
 import { type ReplicaOp, readOps, writeOp } from "../../src/replication/frames.ts";
 import { HintDelivery } from "../../src/replication/hint-delivery.ts";
 import type { Environment } from "../../src/replication/link.ts";
 import { QuorumCoordinator } from "../../src/replication/quorum-coordinator.ts";
-import { Replica } from "../../src/replication/replica.ts";
+import { Replica, type ReplicaFacts } from "../../src/replication/replica.ts";
+import { answerPage } from "../../src/replication/sync-source.ts";
 import type { RowKey } from "../../src/storage/types.ts";
 import { ByteWriter } from "../../src/wire/bytes.ts";
 import { actorOf } from "../../src/wire/clock.ts";
 import type { SessionAnswer, SessionRequest } from "../../src/wire/session.ts";
 import { MemoryEngine } from "./memory-engine.ts";
 import { MemoryHintLog } from "./memory-hint-log.ts";
+import { MemoryStanding } from "./memory-standing.ts";
+import { NodeSync } from "./node-sync.ts";
 import { Random } from "./random.ts";
 
 export interface Faults {
@@ -47,6 +50,8 @@ export interface Sabotage {
   readonly reservedAtStart?: (reserved: number) => number;
   readonly incarnationOnRebuild?: (incarnation: number) => number;
   readonly forgetsRecords?: boolean;
+  /** A node that lost its disk counts from its start, empty as it is. */
+  readonly countsWhileEmpty?: boolean;
 }
 
 /** Sees every frame that a replica is about to apply and every row it writes. */
@@ -67,6 +72,8 @@ export class SimulatedNode {
   info: StorageNode;
   engine: MemoryEngine;
   hints: MemoryHintLog;
+  standing = new MemoryStanding();
+  readonly sync: NodeSync;
   incarnation = 1;
   reserved = 0;
   isUp = true;
@@ -84,6 +91,7 @@ export class SimulatedNode {
     this.hints = new MemoryHintLog();
     this.replica = this.#boot();
     this.delivery = this.#bootDelivery();
+    this.sync = new NodeSync(this);
   }
 
   #disk(): MemoryEngine {
@@ -104,14 +112,29 @@ export class SimulatedNode {
       actor: actorOf(this.info.number, this.incarnation),
       now: () => this.world.nowMs + this.skewMs,
       counterBlock: COUNTER_BLOCK,
-      facts: {
-        reservedCounter: () => this.reserved,
-        reserveCounter: (upTo) => {
-          this.reserved = upTo;
-        },
-        isErased: () => false,
-      },
+      facts: this.#facts(),
     });
+  }
+
+  #facts(): ReplicaFacts {
+    return {
+      reservedCounter: () => this.reserved,
+      reserveCounter: (upTo) => {
+        this.reserved = upTo;
+      },
+      isErased: () => false,
+      routeRevision: (tenant) => this.standing.routeRevision(tenant),
+      isRebuilding: () => this.standing.isRebuilding,
+      isFilling: (tenant, hi) => this.standing.isFilling(tenant, hi),
+      isFilled: (epoch) => this.standing.isFilled(epoch),
+    };
+  }
+
+  /** Answers a page request of another node's comparison. */
+  page(request: Uint8Array): Promise<Uint8Array> {
+    const { engine, actor } = this;
+    const recordRoute = (tenant: number, revision: number): void => this.standing.recordRoute(tenant, revision);
+    return answerPage({ engine, actor, facts: this.#facts(), recordRoute }, request);
   }
 
   #bootDelivery(): HintDelivery {
@@ -131,6 +154,7 @@ export class SimulatedNode {
 
   crash(): void {
     this.isUp = false;
+    this.sync.stop();
     this.engine.rollback();
   }
 
@@ -145,6 +169,7 @@ export class SimulatedNode {
     this.reserved = this.world.sabotage.reservedAtStart?.(this.reserved) ?? this.reserved;
     this.replica = this.#boot();
     this.delivery = this.#bootDelivery();
+    this.sync.start();
   }
 
   /** The disk is lost; the node stays down. It will start as an empty one with a new incarnation. */
@@ -153,6 +178,9 @@ export class SimulatedNode {
     this.hasLostDisk = true;
     this.engine = this.#disk();
     this.hints = new MemoryHintLog();
+    this.standing = new MemoryStanding();
+    this.standing.isRebuilding = !this.world.sabotage.countsWhileEmpty;
+    this.sync.stop();
     this.incarnation = this.world.sabotage.incarnationOnRebuild?.(this.incarnation) ?? this.incarnation + 1;
     this.reserved = 0;
   }
@@ -221,6 +249,7 @@ export class World {
 
   #tickHints(): void {
     for (const node of this.nodes.values()) if (node.isUp) void node.delivery.run();
+    for (const node of this.nodes.values()) if (node.isUp) node.sync.tick();
     this.after(HINT_TICK_MS, () => this.#tickHints());
   }
 
@@ -258,6 +287,21 @@ export class World {
         if (this.holds?.(nodeId, readOps(sent))) this.#held.push(arrive);
         else arrive();
       }
+    });
+  }
+
+  /** A page request to a node and its answer back, through the same network. */
+  page(nodeId: string, request: Uint8Array): Promise<Uint8Array> {
+    return new Promise((resolve, reject) => {
+      if (this.cut.has(nodeId) || this.random.chance(this.faults.lose)) return;
+      this.after(this.#delay(), () => {
+        const node = this.node(nodeId);
+        if (!node.isUp || node.isStalled) return reject(new Error(`${nodeId} is away`));
+        node.page(request).then((answer) => {
+          if (this.cut.has(nodeId) || this.random.chance(this.faults.lose)) return;
+          this.after(this.#delay(), () => resolve(answer));
+        }, reject);
+      });
     });
   }
 
@@ -316,11 +360,23 @@ export class World {
         (timer as Event).cancelled = true;
       },
       replicaTimeoutMs: REPLICA_TIMEOUT_MS,
+      reloadRoute: (tenant) => (isAlive() ? this.routeOf(tenant) : never),
     };
     const coordinator = new QuorumCoordinator(environment, preference);
     coordinator.useView(this.#view());
     this.#coordinators.push(coordinator);
     return coordinator;
+  }
+
+  /** Tenants' routes as their owners tell them; a tenant that never changed has none here. */
+  readonly routes = new Map<number, TenantRoute>();
+
+  routeOf(tenant: number): Promise<TenantRoute | undefined> {
+    return new Promise((resolve) => this.after(this.#delay(), () => resolve(this.routes.get(tenant))));
+  }
+
+  view(): DirectoryView {
+    return this.#view();
   }
 
   #view(): DirectoryView {
