@@ -20,6 +20,8 @@ export const DIRECTORY_MIGRATIONS: readonly string[] = [
     WRITE_RECORDS,
     WRITE_RECORDS_BY_TIME,
   ].join(";"),
+  // A node that served once holds what others rely on: where its store is new it must be rebuilt.
+  "ALTER TABLE nodes ADD COLUMN served INTEGER NOT NULL DEFAULT 0; UPDATE nodes SET served = 1 WHERE incarnation > 0",
 ];
 
 export const TENANT_MIGRATIONS: readonly string[] = [
@@ -32,5 +34,11 @@ export const TENANT_MIGRATIONS: readonly string[] = [
         created_at_ms REAL NOT NULL, expires_at_ms REAL, revoked_at_ms REAL) WITHOUT ROWID`,
     WRITE_RECORDS,
     WRITE_RECORDS_BY_TIME,
+  ].join(";"),
+  // route_change: the phase that is published; change_state: what the driver of the change keeps. Both JSON or NULL.
+  [
+    "ALTER TABLE tenant ADD COLUMN route_revision INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE tenant ADD COLUMN route_change TEXT",
+    "ALTER TABLE tenant ADD COLUMN change_state TEXT",
   ].join(";"),
 ];

@@ -13,6 +13,7 @@ export function coordinatorMetrics(core: QuorumCoordinator, sessionCount: number
     jade_kv_hints_requested_total: counts.hintsRequested,
     jade_kv_hints_lost_total: counts.hintsLost,
     jade_kv_unknown_outcomes_total: counts.unknownOutcomes,
+    jade_kv_stale_routes_total: counts.staleRoutes,
     jade_kv_requests_in_flight: core.inFlight,
     jade_sessions_open: sessionCount,
   };

@@ -22,6 +22,8 @@ import { withDeadline } from "./with-deadline.ts";
 const VIEW_REFRESH_MS = 2000;
 /** How long a session's check of its key may take. Ms. */
 const GUARD_DEADLINE_MS = 1000;
+/** How long the owner of a tenant may take to tell its route. Ms. */
+const ROUTE_DEADLINE_MS = 1000;
 /** One line a node in this time. Ms. */
 const FAILURE_LOG_EVERY_MS = 5000;
 /** Close code of RFC 6455: policy violation. */
@@ -51,6 +53,11 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
       setTimer: (delayMs, run) => setTimeout(run, delayMs),
       clearTimer: (timer) => clearTimeout(timer as number),
       replicaTimeoutMs: settings.keyValue.replicaTimeoutMs,
+      reloadRoute: async (tenant) => {
+        const stub = env.TENANT.get(env.TENANT.idFromName(`t${tenant}`));
+        const view = await withDeadline(stub.viewSince(null), ROUTE_DEADLINE_MS, "Tenant");
+        return view === null || view === "unchanged" ? undefined : view;
+      },
     };
     this.#log = createLogger({
       level: settings.log.level,

@@ -32,6 +32,13 @@ type TenantRowSql = {
   failures: number;
 };
 
+/** What a node whose storage is new is told. */
+export interface Registration {
+  readonly nodeNumber: number;
+  readonly incarnation: number;
+  readonly mustRebuild: boolean;
+}
+
 const SECRET_BYTES = 32;
 
 export class DirectoryStore {
@@ -49,7 +56,10 @@ export class DirectoryStore {
       this.#sql.exec("INSERT INTO facts VALUES ('revision', 1)");
       for (const node of firstNodes(first.nodes, first.zones)) {
         const { number, id, zone, weight, state, incarnation } = node;
-        this.#sql.exec("INSERT INTO nodes VALUES (?, ?, ?, ?, ?, ?)", number, id, zone, weight, state, incarnation);
+        this.#sql.exec(
+          "INSERT INTO nodes (number, id, zone, weight, state, incarnation) VALUES (?, ?, ?, ?, ?, ?)",
+          ...[number, id, zone, weight, state, incarnation],
+        );
       }
     });
   }
@@ -74,11 +84,15 @@ export class DirectoryStore {
     return rows.toArray().map((row) => ({ ...row, state: row.state as NodeState }));
   }
 
-  /** Raises the node's incarnation; what was stamped under the earlier ones stays distinct. */
-  nextIncarnation(nodeId: string): { nodeNumber: number; incarnation: number } {
+  /**
+   * Raises the node's incarnation; what was stamped under the earlier ones stays distinct. A node that served before has lost its
+   * disk: it must be rebuilt before it counts.
+   */
+  nextIncarnation(nodeId: string): Registration {
     const [row] = this.#sql
-      .exec<{ number: number; incarnation: number }>(
-        "UPDATE nodes SET incarnation = incarnation + 1 WHERE id = ? RETURNING number, incarnation",
+      .exec<{ number: number; incarnation: number; served: number }>(
+        `UPDATE nodes SET incarnation = incarnation + 1, state = CASE WHEN served AND state = 'active' THEN 'rebuilding' ELSE state END
+         WHERE id = ? RETURNING number, incarnation, served`,
         nodeId,
       )
       .toArray();
@@ -88,8 +102,25 @@ export class DirectoryStore {
         `node ${nodeId} has used its ${INCARNATIONS_PER_NODE - 1} incarnations: replace it by a new node`,
       );
     }
+    this.#bump();
+    return { nodeNumber: row.number, incarnation: row.incarnation, mustRebuild: row.served === 1 };
+  }
+
+  /** The node's store holds what it should, and from now on others may rely on it. */
+  nodeServes(nodeId: string, incarnation: number): void {
+    const changed = this.#sql
+      .exec(
+        `UPDATE nodes SET served = 1, state = CASE state WHEN 'rebuilding' THEN 'active' ELSE state END
+         WHERE id = ? AND incarnation = ? AND (served = 0 OR state = 'rebuilding') RETURNING number`,
+        nodeId,
+        incarnation,
+      )
+      .toArray();
+    if (changed.length > 0) this.#bump();
+  }
+
+  #bump(): void {
     this.#sql.exec("UPDATE facts SET value = value + 1 WHERE name = 'revision'");
-    return { nodeNumber: row.number, incarnation: row.incarnation };
   }
 
   activeTenant(tenantId: string): number | null {

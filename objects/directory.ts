@@ -8,7 +8,7 @@ import { nextAlarmAt, retryDelayMs } from "../src/access/schedule.ts";
 import type { DirectoryView } from "../src/access/types.ts";
 import { parseSettings } from "../src/cluster/settings.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
-import { DirectoryStore, type DueTenant, type TenantPlan } from "./directory-store.ts";
+import { DirectoryStore, type DueTenant, type Registration, type TenantPlan } from "./directory-store.ts";
 import type { Env } from "./env.ts";
 import type {
   CreatedTenant,
@@ -61,8 +61,12 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
     return { revision: this.#store.revision, nodes: this.#store.nodes() };
   }
 
-  registerIncarnation(nodeId: string): Promise<{ nodeNumber: number; incarnation: number }> {
+  registerIncarnation(nodeId: string): Promise<Registration> {
     return this.#turns.run(() => this.#store.nextIncarnation(nodeId));
+  }
+
+  nodeServes(nodeId: string, incarnation: number): Promise<void> {
+    return this.#turns.run(() => this.#store.nodeServes(nodeId, incarnation));
   }
 
   async lookupTenant(tenantId: string): Promise<number | null> {

@@ -11,6 +11,9 @@ import { COUNTER_BLOCK } from "../src/kv/limits.ts";
 import { HintDelivery } from "../src/replication/hint-delivery.ts";
 import { HintLog } from "../src/replication/hint-log.ts";
 import { Replica, type ReplicaFacts } from "../src/replication/replica.ts";
+import { Standing } from "../src/replication/standing.ts";
+import type { SyncState } from "../src/replication/sync-job.ts";
+import type { TenantSync } from "../src/replication/sync-runner.ts";
 import { writeScanPage } from "../src/replication/scan-frames.ts";
 import { openEngine } from "../src/storage/engine.ts";
 import { createKernels } from "../src/storage/kernels.ts";
@@ -25,6 +28,7 @@ import type { Env } from "./env.ts";
 import { readCursor } from "./export.ts";
 import { applyMigrations } from "./migrate.ts";
 import { replicaMetrics } from "./replica-metrics.ts";
+import { ReplicaSync } from "./replica-sync.ts";
 import type { KeyValueReplicaRpc } from "./rpc.ts";
 import { withDeadline } from "./with-deadline.ts";
 
@@ -38,12 +42,14 @@ const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 const SCAN_PAGE_BYTES = 4 * MIB;
 /** Longest a hint's target may take. Ms. */
 const PEER_TIMEOUT_MS = 5000;
+const FACTS_QUERY = "SELECT node_number, incarnation, reserved_counter, confirmed FROM replica_facts";
 const PROBE_BYTES = new TextEncoder().encode("jade-db probe");
 
 interface FactsRow extends Record<string, SqlStorageValue> {
   node_number: number;
   incarnation: number;
   reserved_counter: number;
+  confirmed: number;
 }
 
 interface Parts {
@@ -51,6 +57,8 @@ interface Parts {
   readonly replica: Replica;
   readonly hints: HintLog;
   readonly delivery: HintDelivery;
+  readonly standing: Standing;
+  readonly sync: ReplicaSync;
 }
 
 /** The object's storage as the engine sees it. */
@@ -131,25 +139,43 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
       call: (nodeId, frame) => this.#callPeer(nodeId, frame),
       now: Date.now,
     });
-    return { engine, replica, hints, delivery };
+    const { standing } = facts;
+    const sync = new ReplicaSync({
+      env: this.env,
+      nodeId: this.#nodeId,
+      engine,
+      replica,
+      standing,
+      waitUntil: (work) => this.ctx.waitUntil(work),
+      afterStep: () => this.#afterTurn(),
+      onError: (error) => this.#abort(error),
+    });
+    return { engine, replica, hints, delivery, standing, sync };
   }
 
   /** The node's identity and counter reservation; a new storage gets a new incarnation. */
-  async #facts(): Promise<{ row: FactsRow; facts: ReplicaFacts }> {
+  async #facts(): Promise<{ row: FactsRow; facts: ReplicaFacts; standing: Standing }> {
     const { sql } = this.ctx.storage;
-    let [row] = sql.exec<FactsRow>("SELECT node_number, incarnation, reserved_counter FROM replica_facts");
+    let [row] = sql.exec<FactsRow>(FACTS_QUERY);
     if (!row) {
       const directory = this.env.DIRECTORY.get(this.env.DIRECTORY.idFromName("system"));
-      const { nodeNumber, incarnation } = await directory.registerIncarnation(this.#nodeId);
-      row = { node_number: nodeNumber, incarnation, reserved_counter: 0 };
-      sql.exec("INSERT INTO replica_facts VALUES (1, ?, ?, 0)", nodeNumber, incarnation);
+      const { nodeNumber, incarnation, mustRebuild } = await directory.registerIncarnation(this.#nodeId);
+      if (mustRebuild) this.#log.warn("the store is new, and the node served before: it is rebuilt", { node: this.#nodeId });
+      sql.exec(
+        "INSERT INTO replica_facts (id, node_number, incarnation, reserved_counter, rebuilding, confirmed) VALUES (1, ?, ?, 0, ?, ?)",
+        ...[nodeNumber, incarnation, mustRebuild ? 1 : 0, mustRebuild ? 1 : 0],
+      );
+      row = sql.exec<FactsRow>(FACTS_QUERY).one();
       await this.ctx.storage.sync();
     }
+    // Before the first answer: a store that others rely on must be known as such when it is lost.
+    if (row.confirmed === 0) await this.#confirm();
     let reserved = row.reserved_counter;
     const erased = new Set(
       [...sql.exec<{ tenant: number }>("SELECT tenant FROM erased_tenants")].map((entry) => entry.tenant),
     );
     this.#erased = erased;
+    const standing = new Standing({ sql: sqlOf(this.ctx.storage), now: Date.now });
     const facts: ReplicaFacts = {
       reservedCounter: () => reserved,
       reserveCounter: (upTo) => {
@@ -157,8 +183,34 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
         sql.exec("UPDATE replica_facts SET reserved_counter = ?", upTo);
       },
       isErased: (tenant) => erased.has(tenant),
+      routeRevision: (tenant) => standing.routeRevision(tenant),
+      isRebuilding: () => standing.isRebuilding,
+      isFilling: (tenant, hi) => standing.isFilling(tenant, hi),
+      isFilled: (epoch) => standing.isFilled(epoch),
     };
-    return { row, facts };
+    return { row, facts, standing };
+  }
+
+  #confirming = false;
+
+  /** Tells the Directory that this store may be relied on. */
+  async #confirm(): Promise<void> {
+    const { sql } = this.ctx.storage;
+    const { incarnation } = sql.exec<FactsRow>(FACTS_QUERY).one();
+    const directory = this.env.DIRECTORY.get(this.env.DIRECTORY.idFromName("system"));
+    await withDeadline(directory.nodeServes(this.#nodeId, incarnation), PEER_TIMEOUT_MS, "Directory");
+    sql.exec("UPDATE replica_facts SET confirmed = 1");
+    if (this.#parts) this.#parts.standing.isConfirmed = true;
+  }
+
+  #confirmBehind(): void {
+    if (this.#confirming) return;
+    this.#confirming = true;
+    const done = (): void => {
+      this.#confirming = false;
+    };
+    // The node serves already; when the Directory is away it is told after a later turn.
+    this.ctx.waitUntil(this.#confirm().then(done, done));
   }
 
   #erased = new Set<number>();
@@ -170,15 +222,34 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     } catch (error) {
       // What is in memory may now be ahead of the disk: only a fresh start from the disk is safe.
       const isRefused = error instanceof MalformedBytes || error instanceof MalformedClock;
-      if (!isRefused) this.ctx.abort(`replica ${this.#nodeId}: ${String(error)}`);
+      if (!isRefused) this.#abort(error);
       throw error;
     } finally {
       this.#afterTurn();
     }
   }
 
+  #abort(error: unknown): void {
+    this.ctx.abort(`replica ${this.#nodeId}: ${String(error)}`);
+  }
+
+  async page(request: Uint8Array): Promise<Uint8Array> {
+    return this.#opened.sync.page(request);
+  }
+
+  async sync(work: TenantSync): Promise<SyncState> {
+    const state = await this.#opened.sync.runner.want(work);
+    this.#afterTurn();
+    return state;
+  }
+
+  async endSync(tenant: number): Promise<void> {
+    this.#opened.sync.runner.forget(tenant);
+  }
+
   async scan(tenant: number, after: Uint8Array | null, limitRows: number): Promise<Uint8Array> {
-    const { engine } = this.#opened;
+    const { engine, standing } = this.#opened;
+    if (standing.isRebuilding) throw new Error(`${this.#nodeId} is being rebuilt and cannot answer for its keys yet`);
     const page = await engine.scan({
       tenant,
       limitRows,
@@ -189,7 +260,8 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
   }
 
   async eraseTenant(tenant: number): Promise<boolean> {
-    const { engine, hints } = this.#opened;
+    const { engine, hints, standing } = this.#opened;
+    standing.eraseTenant(tenant);
     if (!this.#erased.has(tenant)) {
       this.ctx.storage.sql.exec("INSERT OR IGNORE INTO erased_tenants VALUES (?)", tenant);
       this.#erased.add(tenant);
@@ -212,7 +284,7 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
   }
 
   async metrics(): Promise<Record<string, number>> {
-    const { engine, replica, hints, delivery } = this.#opened;
+    const { engine, replica, hints, delivery, standing } = this.#opened;
     return replicaMetrics({
       nodeId: this.#nodeId,
       databaseBytes: this.ctx.storage.sql.databaseSize,
@@ -220,6 +292,7 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
       replica,
       hints,
       delivery,
+      standing,
     });
   }
 
@@ -241,11 +314,14 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     const parts = this.#parts;
     if (!parts) return;
     if (parts.engine.maintenanceDue && !this.#maintaining) this.ctx.waitUntil(this.#maintain());
+    parts.sync.wake();
+    if (!parts.standing.isConfirmed) this.#confirmBehind();
     const hintsAtMs = parts.delivery.nextAtMs();
     if (hintsAtMs !== undefined && this.#hintTimer === undefined) {
       this.#hintTimer = setTimeout(() => this.#deliverHints(), Math.max(0, hintsAtMs - Date.now()));
     }
-    if (this.#alarmAtMs === 0 && (hintsAtMs !== undefined || parts.engine.maintenanceDue)) {
+    const isDue = hintsAtMs !== undefined || parts.engine.maintenanceDue || parts.sync.runner.isDue;
+    if (this.#alarmAtMs === 0 && isDue) {
       this.#alarmAtMs = Date.now() + ALARM_DELAY_MS;
       this.ctx.waitUntil(this.ctx.storage.setAlarm(this.#alarmAtMs));
     }

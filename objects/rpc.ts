@@ -2,6 +2,8 @@
 // Methods take and return plain data or bytes: a stub cannot travel between processes (DESIGN 1).
 
 import type { Caller, DirectoryView, TenantView } from "../src/access/types.ts";
+import type { SyncState } from "../src/replication/sync-job.ts";
+import type { TenantSync } from "../src/replication/sync-runner.ts";
 import type { ErrorCode } from "../src/wire/error-codes.ts";
 
 export interface ExportPage {
@@ -37,6 +39,12 @@ export interface KeyValueReplicaRpc {
   call(frame: Uint8Array): Promise<Uint8Array>;
   /** A page of one tenant's rows after a position (objects/export.ts), as a frame of replication/scan-frames.ts. */
   scan(tenant: number, after: Uint8Array | null, limitRows: number): Promise<Uint8Array>;
+  /** A page request of replication/sync-frames.ts, and the page. */
+  page(request: Uint8Array): Promise<Uint8Array>;
+  /** Begins a node's part in a change of a tenant's replicas, where it has not begun, and says how far it is. */
+  sync(work: TenantSync): Promise<SyncState>;
+  /** Gives up what is left of that work. */
+  endSync(tenant: number): Promise<void>;
   /** Durably forgets a tenant; true when nothing of it is left (rows, hints, records, blobs). Call again until true. */
   eraseTenant(tenant: number): Promise<boolean>;
   /** Writes and reads back a probe in its SQLite and its blob store; throws with what fails. */
@@ -47,8 +55,13 @@ export interface KeyValueReplicaRpc {
 /** `Directory`: one per deployment. Name: `system`. */
 export interface DirectoryRpc {
   view(): Promise<DirectoryView>;
-  /** Called by a replica whose storage is new: a fresh incarnation that no dot was ever stamped with. */
-  registerIncarnation(nodeId: string): Promise<{ nodeNumber: number; incarnation: number }>;
+  /**
+   * Called by a replica whose storage is new: a fresh incarnation that no dot was ever stamped with. `mustRebuild`: the node served
+   * before, so that others rely on what its lost store held.
+   */
+  registerIncarnation(nodeId: string): Promise<{ nodeNumber: number; incarnation: number; mustRebuild: boolean }>;
+  /** Called by a replica before it serves for the first time, and when it was rebuilt. */
+  nodeServes(nodeId: string, incarnation: number): Promise<void>;
 }
 
 /** `Tenant`: one per tenant number. Name: `t<number>`. */

@@ -1,6 +1,7 @@
 // The RPC surfaces of Directory and Tenant beyond what the data path needs (objects/rpc.ts): administration.
 // An error that the client must see travels as a value: a thrown one loses its code between objects.
 import type { ApiKeyRecord, Scope, TenantSettings, TenantView } from "../src/access/types.ts";
+import type { ChangeState } from "../src/replication/route-change.ts";
 import { type ErrorCode, PublicError } from "../src/wire/error-codes.ts";
 import type { DirectoryRpc, TenantRpc } from "./rpc.ts";
 
@@ -24,6 +25,8 @@ export interface TenantInfo extends TenantSettings {
   readonly tenantId: string;
   readonly displayName: string;
   readonly createdAtMs: number;
+  /** A change of the replication factor that is under way; missing or null = none. */
+  readonly changeState?: ChangeState | null;
 }
 
 export interface NewTenant extends TenantSettings {
@@ -74,7 +77,7 @@ export interface CreatedKey extends KeyInfo {
   readonly apiKey: string;
 }
 
-export type TenantChanges = Partial<Omit<NewTenant, "tenantId">>;
+export type TenantChanges = Partial<Omit<NewTenant, "tenantId" | "routeRevision" | "change">>;
 
 export interface TenantAdminRpc extends TenantRpc {
   /** `unchanged` when the revision is still `revision`; null when there is no such tenant (any more). */

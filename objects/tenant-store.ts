@@ -2,12 +2,21 @@
 // Guarantees: synchronous; the revision grows with every change that a gateway must see. Must not: read a clock or do I/O.
 import { TENANT_MIGRATIONS } from "../migrations/tenancy.ts";
 import { DEAD_KEY_RETENTION_MS, MAX_KEYS_PER_TENANT } from "../src/access/limits.ts";
-import type { ApiKeyRecord, ConflictPolicy, Scope, TenantView } from "../src/access/types.ts";
+import type {
+  ApiKeyRecord,
+  ConflictPolicy,
+  FactorChange,
+  Scope,
+  TenantRoute,
+  TenantView,
+} from "../src/access/types.ts";
+import { beginChange, type ChangeState, type Changing, cancelChange } from "../src/replication/route-change.ts";
 import type { Consistency } from "../src/wire/session.ts";
 import { applyMigrations } from "./migrate.ts";
 import {
   failure,
   type KeyInfo,
+  type RpcFailure,
   type RpcResult,
   type TenantChanges,
   type TenantInfo,
@@ -25,6 +34,9 @@ type TenantRow = {
   revision: number;
   created_at_ms: number;
   sealing_secret: ArrayBuffer;
+  route_revision: number;
+  route_change: string | null;
+  change_state: string | null;
 };
 type KeyRow = {
   key_id: string;
@@ -45,6 +57,11 @@ const recordOf = (row: KeyRow): ApiKeyRecord => ({
   expiresAtMs: row.expires_at_ms,
   revokedAtMs: row.revoked_at_ms,
 });
+
+function routeOf(row: TenantRow): TenantRoute {
+  const change = row.route_change === null ? undefined : (JSON.parse(row.route_change) as FactorChange);
+  return { replicationFactor: row.replication_factor, routeRevision: row.route_revision, change };
+}
 
 /** A key as it may be shown. */
 export function keyInfoOf({ hash: _, ...info }: ApiKeyRecord): KeyInfo {
@@ -71,7 +88,8 @@ export class TenantStore {
     this.#storage.transactionSync(() => {
       if (this.row()) return;
       this.#sql.exec(
-        "INSERT INTO tenant VALUES (1, ?, ?, ?, 'active', ?, ?, ?, 1, ?, ?)",
+        `INSERT INTO tenant (one, tenant, tenant_id, display_name, state, replication_factor, default_consistency, conflict_policy,
+           revision, created_at_ms, sealing_secret) VALUES (1, ?, ?, ?, 'active', ?, ?, ?, 1, ?, ?)`,
         start.tenant,
         start.tenantId,
         start.displayName,
@@ -102,7 +120,7 @@ export class TenantStore {
       tenant: row.tenant,
       revision: row.revision,
       state: isActive ? "active" : "deleting",
-      replicationFactor: row.replication_factor,
+      ...routeOf(row),
       defaultConsistency: row.default_consistency as Consistency,
       conflictPolicy: row.conflict_policy as ConflictPolicy,
       keys: isActive ? this.#keys().filter((key) => key.revokedAtMs === null) : [],
@@ -116,7 +134,8 @@ export class TenantStore {
       tenantId: row.tenant_id,
       displayName: row.display_name,
       createdAtMs: row.created_at_ms,
-      replicationFactor: row.replication_factor,
+      ...routeOf(row),
+      changeState: row.change_state === null ? null : (JSON.parse(row.change_state) as ChangeState),
       defaultConsistency: row.default_consistency as Consistency,
       conflictPolicy: row.conflict_policy as ConflictPolicy,
     };
@@ -126,13 +145,11 @@ export class TenantStore {
     this.#sql.exec("UPDATE tenant SET revision = revision + 1");
   }
 
-  update(changes: TenantChanges): RpcResult<TenantInfo> {
+  update(changes: TenantChanges, nowMs: number): RpcResult<TenantInfo> {
     const held = this.info();
     if (!held) return failure("notFound", "there is no such tenant");
-    if (changes.replicationFactor !== undefined && changes.replicationFactor !== held.replicationFactor) {
-      const message = `replicationFactor is ${held.replicationFactor} and cannot be changed to ${changes.replicationFactor}: this release fixes it at creation`;
-      return failure("conflict", message, { replicationFactor: held.replicationFactor });
-    }
+    const refusal = changes.replicationFactor === undefined ? null : this.#changeFactor(changes.replicationFactor, nowMs);
+    if (refusal) return refusal;
     const next = { ...held, ...changes };
     this.#sql.exec(
       "UPDATE tenant SET display_name = ?, default_consistency = ?, conflict_policy = ?",
@@ -141,7 +158,47 @@ export class TenantStore {
       next.conflictPolicy,
     );
     this.#bump();
-    return { ok: true, value: next };
+    return { ok: true, value: this.info()! };
+  }
+
+  /** Begins a change, calls it off (back to what holds), or refuses a second one. */
+  #changeFactor(to: number, nowMs: number): RpcFailure | null {
+    const held = this.changing();
+    const { change } = held;
+    if (!change) {
+      if (to !== held.route.replicationFactor) this.saveChanging(beginChange(held, to, nowMs));
+    } else if (to === change.from) {
+      this.saveChanging(cancelChange(held));
+    } else if (to !== change.to || change.isCancelled) {
+      const message = `replicationFactor is being changed from ${change.from} to ${change.isCancelled ? change.from : change.to}; wait for its end, or set ${change.from} to call it off`;
+      return failure("conflict", message, { field: "replicationFactor", from: change.from, to: change.to });
+    }
+    return null;
+  }
+
+  /** The published route and the change that is under way. Only of an active tenant. */
+  changing(): Changing {
+    const row = this.row()!;
+    const change = row.change_state === null ? undefined : (JSON.parse(row.change_state) as ChangeState);
+    return { route: routeOf(row), change };
+  }
+
+  get isChanging(): boolean {
+    const row = this.row();
+    return row?.state === "active" && row.change_state !== null;
+  }
+
+  /** One commit. */
+  saveChanging({ route, change }: Changing): void {
+    const before = this.row()!;
+    this.#sql.exec(
+      "UPDATE tenant SET replication_factor = ?, route_revision = ?, route_change = ?, change_state = ?",
+      route.replicationFactor,
+      route.routeRevision ?? 0,
+      route.change ? JSON.stringify(route.change) : null,
+      change ? JSON.stringify(change) : null,
+    );
+    if ((route.routeRevision ?? 0) !== before.route_revision) this.#bump();
   }
 
   #insertKey(key: ApiKeyRecord): void {

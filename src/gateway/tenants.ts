@@ -24,7 +24,20 @@ import {
 export function shownTenant(info: TenantInfo): Record<string, unknown> {
   const { tenantId, replicationFactor, defaultConsistency, conflictPolicy, displayName, createdAtMs } = info;
   const createdAt = new Date(createdAtMs).toISOString();
-  return { tenantId, replicationFactor, defaultConsistency, conflictPolicy, displayName, createdAt };
+  const replicationFactorChange = shownChange(info);
+  return {
+    ...{ tenantId, replicationFactor, replicationFactorChange, defaultConsistency, conflictPolicy, displayName },
+    createdAt,
+  };
+}
+
+/** How far a change of the replication factor is; null = none is under way. */
+function shownChange({ change, changeState }: TenantInfo): Record<string, unknown> | null {
+  if (!changeState) return null;
+  const { from, to, isCancelled, startedAtMs, progress, waitingFor, announcing } = changeState;
+  const phase = announcing === "ending" ? "ending" : (change?.phase ?? "starting");
+  const startedAt = new Date(startedAtMs).toISOString();
+  return { from, to: isCancelled ? from : to, phase, isCancelled, startedAt, ...progress, waitingFor };
 }
 
 function shownCreation(created: CreatedTenant): Record<string, unknown> {

@@ -54,9 +54,19 @@ export const MAX_KNOWN_ROUTES = 10_000;
 /** How often a coordinator asks for a route that a replica already knows, and the first pause between. Ms, doubled each time. */
 export const ROUTE_RELOADS = 7;
 export const ROUTE_RETRY_MS = 10;
+/** How often the nodes are asked how far a change of replicas is, and the pause after a step that did not get on. Ms. */
+export const ROUTE_CHANGE_POLL_MS = 250;
+export const ROUTE_CHANGE_RETRY_MS = 1000;
+/**
+ * How long a node may take to record a route, and how long a store that is new waits before its rebuild asks for routes: longer, so
+ * that an answer its lost disk gave is not counted any more by then. Ms.
+ */
+export const RECORD_ROUTE_TIMEOUT_MS = 2000;
+export const REBUILD_PAUSE_MS = 3000;
 /** How often one request may find its route outdated before it is answered that it could not be done. */
 export const MAX_REROUTES = 4;
 
+if (REBUILD_PAUSE_MS <= RECORD_ROUTE_TIMEOUT_MS) throw new Error("a rebuild must outlast the recording of a route");
 if (DEFAULT_HINT_TTL_SECONDS >= DEFAULT_TOMBSTONE_GRACE_SECONDS / 2) {
   throw new Error("hints must expire before half the tombstone grace period");
 }

@@ -7,11 +7,13 @@ import { WRITE_ID_BYTES } from "../wire/session.ts";
 
 const ROWS = 1;
 const RECORDS = 2;
+const ROUTES = 3;
+const KINDS = { rows: ROWS, records: RECORDS, routes: ROUTES } as const;
 const HAS_TENANT = 1;
 const HAS_AFTER = 2;
 
 export interface PageRequest {
-  readonly kind: "rows" | "records";
+  readonly kind: "rows" | "records" | "routes";
   /** Only this tenant; undefined = all. */
   readonly tenant: number | undefined;
   /** The source records this revision of the tenant's route before it answers: no older coordinator writes there afterwards. */
@@ -39,6 +41,8 @@ export interface Page {
   readonly done: boolean;
   readonly rows: readonly RowDigest[];
   readonly records: readonly { readonly key: RecordKey; readonly record: Uint8Array }[];
+  /** Revisions of tenants' routes recorded there. */
+  readonly routes: readonly { readonly tenant: number; readonly revision: number }[];
 }
 
 export function digestOf(row: RowKey, state: Uint8Array): RowDigest {
@@ -71,8 +75,8 @@ function readRecordKey(reader: ByteReader): RecordKey {
 export function writePageRequest(request: PageRequest): Uint8Array {
   const writer = new ByteWriter(64);
   const isRows = request.kind === "rows";
-  const hasAfter = isRows ? request.afterRow !== undefined : request.afterRecord !== undefined;
-  writer.u8(isRows ? ROWS : RECORDS);
+  const hasAfter = (isRows ? request.afterRow : request.afterRecord) !== undefined;
+  writer.u8(KINDS[request.kind]);
   writer.u8((request.tenant === undefined ? 0 : HAS_TENANT) | (hasAfter ? HAS_AFTER : 0));
   writer.varint(request.tenant ?? 0);
   writer.varint(request.routeRevision);
@@ -87,7 +91,7 @@ export function writePageRequest(request: PageRequest): Uint8Array {
 export function readPageRequest(bytes: Uint8Array): PageRequest {
   const reader = new ByteReader(bytes);
   const code = reader.u8();
-  if (code !== ROWS && code !== RECORDS) throw new MalformedBytes(`unknown page request ${code}`);
+  if (code < ROWS || code > ROUTES) throw new MalformedBytes(`unknown page request ${code}`);
   const flags = reader.u8();
   const tenant = reader.varint();
   const head = {
@@ -99,6 +103,7 @@ export function readPageRequest(bytes: Uint8Array): PageRequest {
   };
   const hasAfter = (flags & HAS_AFTER) !== 0;
   if (code === ROWS) return { kind: "rows", ...head, ...(hasAfter ? { afterRow: readRow(reader) } : {}) };
+  if (code === ROUTES) return { kind: "routes", ...head };
   return { kind: "records", ...head, ...(hasAfter ? { afterRecord: readRecordKey(reader) } : {}) };
 }
 
@@ -117,6 +122,11 @@ export function writePage(page: Page): Uint8Array {
     writeRecordKey(writer, key);
     writer.bytes(record);
   }
+  writer.varint(page.routes.length);
+  for (const { tenant, revision } of page.routes) {
+    writer.varint(tenant);
+    writer.varint(revision);
+  }
   return writer.take();
 }
 
@@ -128,5 +138,7 @@ export function readPage(bytes: Uint8Array): Page {
   for (let i = reader.varint(); i > 0; i--) rows.push({ row: readRow(reader), hi: reader.u32(), lo: reader.u32() });
   const records: { key: RecordKey; record: Uint8Array }[] = [];
   for (let i = reader.varint(); i > 0; i--) records.push({ key: readRecordKey(reader), record: reader.bytes() });
-  return { actor, isRebuilding: (flags & 1) !== 0, done: (flags & 2) !== 0, rows, records };
+  const routes: { tenant: number; revision: number }[] = [];
+  for (let i = reader.varint(); i > 0; i--) routes.push({ tenant: reader.varint(), revision: reader.varint() });
+  return { actor, isRebuilding: (flags & 1) !== 0, done: (flags & 2) !== 0, rows, records, routes };
 }

@@ -11,7 +11,6 @@ import {
   SYNC_FAILURES_TO_RESTART,
   SYNC_PAGE_RECORDS,
   SYNC_PAGE_ROWS,
-  SYNC_RECORD_WINDOWS,
   SYNC_REPAIR_ROWS,
   SYNC_ROUTES,
 } from "./limits.ts";
@@ -40,7 +39,7 @@ export interface SyncState {
   readonly route?: TenantRoute | undefined;
   /** Only tokens with high words in this range. */
   readonly range?: { readonly fromHi: number; readonly toHi: number } | undefined;
-  readonly phase: "start" | "records" | "rows" | "done";
+  readonly phase: "start" | "records" | "rows" | "routes" | "done";
   /** Node → actor: whom the work began with. Another incarnation knows less than the one that was asked. */
   readonly sources: Readonly<Record<string, number>>;
   /** Of the records: which source, which window of ids. */
@@ -58,6 +57,8 @@ export interface SyncState {
 
 export interface SyncEnvironment {
   readonly self: string;
+  /** Parts that the space of write ids is read in: a part's records are sorted in the source's memory. */
+  readonly recordWindows: number;
   ring(): Promise<Ring>;
   /** The tenant's route now; undefined = it is gone. */
   routeOf(tenant: number): Promise<TenantRoute | undefined>;
@@ -67,9 +68,11 @@ export interface SyncEnvironment {
   readonly call: CallReplica;
   /** Takes a page's records over, in one commit. */
   takeRecords(epoch: number, records: readonly { readonly key: RecordKey; readonly record: StoredRecord }[]): void;
+  /** Routes that the sources know of are known here too, durably. */
+  takeRoutes(routes: Page["routes"]): void;
   /** A number that no filling of this node had before, durable. */
   nextEpoch(): number;
-  /** Durable before the next step begins. */
+  /** Durable before the next step begins. Throws GivenUp. */
   save(state: SyncState): void;
 }
 
@@ -95,6 +98,11 @@ export function newSync(
   };
 }
 
+/** Thrown by `save` when nobody wants the work any more. */
+export class GivenUp extends Error {
+  override readonly name = "GivenUp";
+}
+
 /** Thrown where the sources do not answer as they must; the step is tried again. */
 class SourceAway extends Error {
   override readonly name = "SourceAway";
@@ -105,6 +113,7 @@ export class SyncJob {
   readonly #routes = new Map<number, TenantRoute | undefined>();
   #state: SyncState;
   #lastError = "";
+  #planned: { readonly ring: Ring; readonly ranges: readonly PlannedRange[] } | undefined;
 
   constructor(environment: SyncEnvironment, state: SyncState) {
     this.#environment = environment;
@@ -120,17 +129,19 @@ export class SyncJob {
     return this.#lastError;
   }
 
-  /** One page of the work. Does not reject. */
+  /** One page of the work. Rejects only with GivenUp. */
   async step(): Promise<StepResult> {
     if (this.#state.phase === "done") return "done";
     try {
       const ring = await this.#environment.ring();
       if (this.#state.phase === "start") await this.#begin(ring);
       else if (this.#state.phase === "records") await this.#recordsStep(ring);
-      else await this.#rowsStep(ring);
+      else if (this.#state.phase === "rows") await this.#rowsStep(ring);
+      else await this.#routesStep();
       this.#lastError = "";
       return (this.#state as SyncState).phase === "done" ? "done" : "more";
     } catch (error) {
+      if (error instanceof GivenUp) throw error;
       this.#failed(error);
       return "waiting";
     }
@@ -154,7 +165,12 @@ export class SyncJob {
 
   // Who takes part
 
-  #plan(ring: Ring): PlannedRange[] {
+  #plan(ring: Ring): readonly PlannedRange[] {
+    if (this.#planned?.ring !== ring) this.#planned = { ring, ranges: this.#planNow(ring) };
+    return this.#planned.ranges;
+  }
+
+  #planNow(ring: Ring): PlannedRange[] {
     const { kind, tenant, range } = this.#state;
     const { self } = this.#environment;
     const widest = new Set(ring.nodes.map((node) => node.zone)).size;
@@ -234,11 +250,11 @@ export class SyncJob {
 
   async #recordsStep(ring: Ring): Promise<void> {
     const { source, window, epoch, tenant } = this.#state;
-    const { self } = this.#environment;
+    const { self, recordWindows } = this.#environment;
     const nodes = Object.keys(this.#state.sources).filter((id) => id !== self);
     const nodeId = nodes[source];
     if (nodeId === undefined) return this.#save({ phase: "rows", failures: 0 });
-    const width = 2 ** 32 / SYNC_RECORD_WINDOWS;
+    const width = 2 ** 32 / recordWindows;
     let after: RecordKey | undefined;
     let recordsTaken = this.#state.recordsTaken;
     for (let isDone = false; !isDone; ) {
@@ -262,7 +278,7 @@ export class SyncJob {
       after = page.records.at(-1)?.key;
       isDone = page.done || after === undefined;
     }
-    const isLast = window + 1 === SYNC_RECORD_WINDOWS;
+    const isLast = window + 1 === recordWindows;
     this.#save({
       source: isLast ? source + 1 : source,
       window: isLast ? 0 : window + 1,
@@ -274,9 +290,9 @@ export class SyncJob {
   // Rows
 
   async #rowsStep(ring: Ring): Promise<void> {
-    const { nextHi, afterRow, sources } = this.#state;
+    const { kind, nextHi, afterRow, sources } = this.#state;
     const range = this.#plan(ring).find(({ toHi }) => toHi >= nextHi);
-    if (!range) return this.#save({ phase: "done", failures: 0 });
+    if (!range) return this.#save({ phase: kind === "rebuild" ? "routes" : "done", failures: 0 });
     const from = Math.max(range.fromHi, nextHi);
     const nodes = range.members.filter((id) => sources[id] !== undefined);
     const pages = await Promise.all(
@@ -302,6 +318,16 @@ export class SyncJob {
       rowsUnreadable: this.#state.rowsUnreadable + unreadable,
       failures: 0,
     });
+  }
+
+  /** Last of a rebuild: no coordinator with an older route may get by because this disk forgot the newer one. */
+  async #routesStep(): Promise<void> {
+    for (const id of Object.keys(this.#state.sources)) {
+      if (id === this.#environment.self) continue;
+      const page = await this.#sourcePage(id, { kind: "routes", from: 0, to: 0, limit: 1 });
+      this.#environment.takeRoutes(page.routes);
+    }
+    this.#save({ phase: "done", failures: 0 });
   }
 
   /** Returns how many rows could not be repaired because a copy is unreadable. Only a repair may pass over those. */

@@ -13,14 +13,16 @@ export interface SyncSourceOptions {
   readonly facts: Pick<ReplicaFacts, "isRebuilding" | "isFilled">;
   /** Durable when the answer leaves. */
   readonly recordRoute: (tenant: number, revision: number) => void;
+  readonly routes: () => Page["routes"];
 }
 
 export async function answerPage(options: SyncSourceOptions, request: Uint8Array): Promise<Uint8Array> {
   const asked = readPageRequest(request);
   const { facts, actor } = options;
   if (asked.tenant !== undefined) options.recordRoute(asked.tenant, asked.routeRevision);
-  const head = { actor, isRebuilding: facts.isRebuilding(), done: true, rows: [], records: [] };
+  const head = { actor, isRebuilding: facts.isRebuilding(), done: true, rows: [], records: [], routes: [] };
   if (asked.limit === 0) return writePage(head);
+  if (asked.kind === "routes") return writePage({ ...head, routes: options.routes() });
   const page: Page =
     asked.kind === "rows" ? await rowPage(options, asked, head) : await recordsPage(options, asked, head);
   return writePage(page);

@@ -9,7 +9,7 @@ import { check } from "./checker.ts";
 import { History, type WriteInfo } from "./history.ts";
 import { CALM, type Faults, type Sabotage, World } from "./world.ts";
 
-const CALLER: Caller = {
+export const CALLER: Caller = {
   tenant: 7,
   canWrite: true,
   replicationFactor: 3,
@@ -17,7 +17,7 @@ const CALLER: Caller = {
   conflictPolicy: "siblings",
 };
 const OPERATIONS = 70;
-const ACTIVE_MS = 6000;
+export const ACTIVE_MS = 6000;
 /** Longer than the greatest pause before hints are offered again, and than every straggler. */
 const QUIET_MS = 40_000;
 const MAX_ATTEMPTS = 4;
@@ -59,7 +59,23 @@ function brief(answer: SessionAnswer): string {
   return `${answer.kind} ${shown} ${briefClock(answer.clock)}`;
 }
 
-class RandomRun {
+/** What a run with other circumstances changes. */
+export interface Circumstances {
+  readonly nodeCount: number;
+  /** A key with one replica does not survive the loss of its disk. */
+  readonly mayLoseDisk: boolean;
+  /** Settings as the gateway of a request knows them. */
+  caller(): Caller;
+  /** The nodes that must agree on a key in the end. */
+  holders(key: string): readonly string[];
+  /** Called once before the run, and once when the faults stop. */
+  begin(run: RandomRun): void;
+  calm(run: RandomRun): void;
+  /** What is wrong in the end, beside what the checker says. */
+  problems(): readonly string[];
+}
+
+export class RandomRun {
   readonly world: World;
   readonly history: History;
   readonly #places: Place[] = [];
@@ -72,8 +88,11 @@ class RandomRun {
   #step = 0;
   #rebuilding = false;
 
-  constructor(seed: number, sabotage: Sabotage) {
-    this.world = new World(seed, 3, sabotage);
+  readonly #circumstances: Circumstances | undefined;
+
+  constructor(seed: number, sabotage: Sabotage, circumstances?: Circumstances) {
+    this.#circumstances = circumstances;
+    this.world = new World(seed, circumstances?.nodeCount ?? 3, sabotage);
     const { world } = this;
     this.history = new History({ actorOf: (nodeId) => world.node(nodeId).actor, now: () => world.nowMs - START_MS });
     world.observer = this.history;
@@ -89,6 +108,14 @@ class RandomRun {
     const zone = (): string | undefined => random.pick([undefined, "z1", "z2", "z3"]);
     const preference = { readZone: zone(), stampZone: this.#spreadStamps ? zone() : undefined };
     return { core: this.world.coordinator(() => life.alive, preference), life };
+  }
+
+  note(line: string): void {
+    this.#note(line);
+  }
+
+  get #caller(): Caller {
+    return this.#circumstances?.caller() ?? CALLER;
   }
 
   #note(line: string): void {
@@ -111,7 +138,7 @@ class RandomRun {
       done(answer);
     };
     const { core } = this.#places[at]!;
-    core.submit(CALLER, { id: 1, ...request }, once);
+    core.submit(this.#caller, { id: 1, ...request }, once);
     this.world.after(CLIENT_TIMEOUT_MS, () => once(undefined));
   }
 
@@ -264,7 +291,7 @@ class RandomRun {
 
   /** The node starts empty under a new incarnation, and counts again only when it was filled from the others. */
   #loseDisk(name: string): void {
-    if (this.#rebuilding) return;
+    if (this.#rebuilding || this.#circumstances?.mayLoseDisk === false) return;
     this.#rebuilding = true;
     const { world } = this;
     const node = world.node(name);
@@ -287,17 +314,20 @@ class RandomRun {
     const { world } = this;
     const { random } = world;
     this.#network();
+    this.#circumstances?.begin(this);
     for (let i = 0; i < OPERATIONS; i++) world.after(random.between(0, ACTIVE_MS), () => this.#operate());
     for (let i = random.between(0, 14); i > 0; i--) world.after(random.between(0, ACTIVE_MS), () => this.#fault());
     world.after(ACTIVE_MS, () => this.#stopFaults());
     await world.run(ACTIVE_MS + QUIET_MS);
     const finals = await this.#readAll();
-    return { problems: check(this.history, finals).concat(this.#late), trace: world.trace, counts: this.counts };
+    const more = this.#circumstances?.problems() ?? [];
+    return { problems: check(this.history, finals).concat(this.#late, more), trace: world.trace, counts: this.counts };
   }
 
   #stopFaults(): void {
     this.#isQuiet = true;
     this.#note("the faults stop");
+    this.#circumstances?.calm(this);
     this.world.faults = CALM;
     this.world.cut.clear();
     for (const node of this.world.nodes.values()) {
@@ -316,7 +346,7 @@ class RandomRun {
       const { core } = this.#place();
       for (const key of this.#keys) {
         const startStep = ++this.#step;
-        const answer = await world.ask(core, CALLER, { op: "get", key, consistency: level });
+        const answer = await world.ask(core, this.#caller, { op: "get", key, consistency: level });
         this.#note(`last read of ${key} at ${level}: ${brief(answer)}`);
         this.#step++;
         if (answer.kind === "error") this.#late.push(`the last read of ${key} at ${level} fails: ${answer.message}`);
@@ -324,8 +354,10 @@ class RandomRun {
       }
     }
     await world.run(500);
-    for (const row of world.node("n1").engine.rows()) {
-      const states = [...world.nodes.values()].map((node) => node.engine.get(row));
+    const rows = new Map([...world.nodes.values()].flatMap(({ engine }) => engine.rows().map((row) => [row.key, row])));
+    for (const row of rows.values()) {
+      const holders = this.#circumstances?.holders(row.key) ?? [...world.nodes.keys()];
+      const states = holders.map((id) => world.node(id).engine.get(row));
       const texts = new Set(states.map((state) => (state ? hex(state) : "absent")));
       if (texts.size > 1)
         this.#late.push(`the replicas hold ${texts.size} different states of ${row.key} after the last read`);

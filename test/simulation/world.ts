@@ -1,7 +1,7 @@
 // A deterministic world for the replication protocol: virtual time, seeded network, crashes. It runs the shipped classes
 // (QuorumCoordinator, Replica, HintDelivery); only the disk, the wires and the clock are the simulator's.
 import type { Caller, DirectoryView, StorageNode, TenantRoute } from "../../src/access/types.ts";
-import type { Preference } from "../../src/cluster/ring.ts";
+import { type Preference, Ring } from "../../src/cluster/ring.ts";
 import { type ReplicaOp, readOps, writeOp } from "../../src/replication/frames.ts";
 import { HintDelivery } from "../../src/replication/hint-delivery.ts";
 import type { Environment } from "../../src/replication/link.ts";
@@ -52,6 +52,14 @@ export interface Sabotage {
   readonly forgetsRecords?: boolean;
   /** A node that lost its disk counts from its start, empty as it is. */
   readonly countsWhileEmpty?: boolean;
+  /** What others remember is not brought to a node that is filled. */
+  readonly hearsNothing?: boolean;
+  /** What a node that is being filled has heard counts at once. */
+  readonly believesAtOnce?: boolean;
+  /** A node that is being filled takes a remembered write that is missing for superseded. */
+  readonly judgesWhileFilling?: boolean;
+  /** The route that coordinators are told in place of the tenant's. */
+  readonly route?: (route: TenantRoute) => TenantRoute;
 }
 
 /** Sees every frame that a replica is about to apply and every row it writes. */
@@ -125,8 +133,8 @@ export class SimulatedNode {
       isErased: () => false,
       routeRevision: (tenant) => this.standing.routeRevision(tenant),
       isRebuilding: () => this.standing.isRebuilding,
-      isFilling: (tenant, hi) => this.standing.isFilling(tenant, hi),
-      isFilled: (epoch) => this.standing.isFilled(epoch),
+      isFilling: (tenant, hi) => !this.world.sabotage.judgesWhileFilling && this.standing.isFilling(tenant, hi),
+      isFilled: (epoch) => this.world.sabotage.believesAtOnce || this.standing.isFilled(epoch),
     };
   }
 
@@ -134,7 +142,7 @@ export class SimulatedNode {
   page(request: Uint8Array): Promise<Uint8Array> {
     const { engine, actor } = this;
     const recordRoute = (tenant: number, revision: number): void => this.standing.recordRoute(tenant, revision);
-    return answerPage({ engine, actor, facts: this.#facts(), recordRoute }, request);
+    return answerPage({ engine, actor, facts: this.#facts(), recordRoute, routes: () => this.standing.routes() }, request);
   }
 
   #bootDelivery(): HintDelivery {
@@ -290,14 +298,14 @@ export class World {
     });
   }
 
-  /** A page request to a node and its answer back, through the same network. */
-  page(nodeId: string, request: Uint8Array): Promise<Uint8Array> {
+  /** Any other call of a node, through the same network. */
+  rpc<T>(nodeId: string, run: (node: SimulatedNode) => Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       if (this.cut.has(nodeId) || this.random.chance(this.faults.lose)) return;
       this.after(this.#delay(), () => {
         const node = this.node(nodeId);
         if (!node.isUp || node.isStalled) return reject(new Error(`${nodeId} is away`));
-        node.page(request).then((answer) => {
+        run(node).then((answer) => {
           if (this.cut.has(nodeId) || this.random.chance(this.faults.lose)) return;
           this.after(this.#delay(), () => resolve(answer));
         }, reject);
@@ -371,12 +379,17 @@ export class World {
   /** Tenants' routes as their owners tell them; a tenant that never changed has none here. */
   readonly routes = new Map<number, TenantRoute>();
 
-  routeOf(tenant: number): Promise<TenantRoute | undefined> {
-    return new Promise((resolve) => this.after(this.#delay(), () => resolve(this.routes.get(tenant))));
+  routeOf(tenant: number): Promise<TenantRoute> {
+    const unchanged = { replicationFactor: 3 };
+    return new Promise((resolve) => this.after(this.#delay(), () => resolve(this.routes.get(tenant) ?? unchanged)));
   }
 
-  view(): DirectoryView {
-    return this.#view();
+  #ring: { readonly ring: Ring; readonly revision: number } | undefined;
+
+  ring(): Ring {
+    if (this.#ring?.revision !== this.#revision)
+      this.#ring = { ring: new Ring(this.#view().nodes), revision: this.#revision };
+    return this.#ring.ring;
   }
 
   #view(): DirectoryView {
