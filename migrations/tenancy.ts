@@ -22,6 +22,8 @@ export const DIRECTORY_MIGRATIONS: readonly string[] = [
   ].join(";"),
   // A node that served once holds what others rely on: where its store is new it must be rebuilt.
   "ALTER TABLE nodes ADD COLUMN served INTEGER NOT NULL DEFAULT 0; UPDATE nodes SET served = 1 WHERE incarnation > 0",
+  `CREATE TABLE repairs (id INTEGER PRIMARY KEY AUTOINCREMENT, started_at_ms REAL NOT NULL, finished_at_ms REAL,
+      progress TEXT NOT NULL)`,
 ];
 
 export const TENANT_MIGRATIONS: readonly string[] = [

@@ -6,7 +6,14 @@ import { retryDelayMs } from "../src/access/schedule.ts";
 import type { ApiKeyRecord, NodeState, StorageNode } from "../src/access/types.ts";
 import { INCARNATIONS_PER_NODE } from "../src/wire/clock.ts";
 import { applyMigrations } from "./migrate.ts";
-import { failure, type NewTenant, type RpcResult, type TenantRow } from "./tenancy-rpc.ts";
+import {
+  failure,
+  type NewTenant,
+  type RepairInfo,
+  type RepairProgress,
+  type RpcResult,
+  type TenantRow,
+} from "./tenancy-rpc.ts";
 
 /** What a Tenant object is started with, kept until it was. */
 export interface TenantPlan extends NewTenant {
@@ -39,6 +46,19 @@ export interface Registration {
   readonly mustRebuild: boolean;
 }
 
+type RepairRow = { id: number; started_at_ms: number; finished_at_ms: number | null; progress: string };
+
+function repairOf(row: RepairRow): RepairInfo {
+  const progress = JSON.parse(row.progress) as RepairProgress;
+  return { repairId: row.id, startedAtMs: row.started_at_ms, finishedAtMs: row.finished_at_ms, progress };
+}
+
+const NO_REPAIR_PROGRESS: RepairProgress = {
+  ...{ nodesDone: 0, nodeCount: 0, rowsCompared: 0, rowsRepaired: 0, rowsUnreadable: 0 },
+  waitingFor: "",
+};
+/** Repairs that are remembered. */
+const MAX_REPAIRS = 100;
 const SECRET_BYTES = 32;
 
 export class DirectoryStore {
@@ -224,5 +244,47 @@ export class DirectoryStore {
       counts[row.state as keyof typeof counts] = row.count;
     }
     return counts;
+  }
+
+  // Full repairs
+
+  /** One at a time. */
+  addRepair(nowMs: number): RpcResult<RepairInfo> {
+    const running = this.runningRepair();
+    if (running) {
+      const message = `repair ${running.repairId} is under way; wait for its end`;
+      return failure("conflict", message, { repairId: running.repairId });
+    }
+    const [row] = this.#sql
+      .exec<RepairRow>(
+        "INSERT INTO repairs (started_at_ms, progress) VALUES (?, ?) RETURNING *",
+        nowMs,
+        JSON.stringify(NO_REPAIR_PROGRESS),
+      )
+      .toArray();
+    this.#sql.exec("DELETE FROM repairs WHERE id <= ?", row!.id - MAX_REPAIRS);
+    return { ok: true, value: repairOf(row!) };
+  }
+
+  saveRepair(repairId: number, progress: RepairProgress, finishedAtMs: number | null): void {
+    this.#sql.exec(
+      "UPDATE repairs SET progress = ?, finished_at_ms = ? WHERE id = ?",
+      JSON.stringify(progress),
+      finishedAtMs,
+      repairId,
+    );
+  }
+
+  runningRepair(): RepairInfo | undefined {
+    return this.#sql.exec<RepairRow>("SELECT * FROM repairs WHERE finished_at_ms IS NULL").toArray().map(repairOf)[0];
+  }
+
+  repair(repairId: number): RepairInfo | undefined {
+    return this.#sql.exec<RepairRow>("SELECT * FROM repairs WHERE id = ?", repairId).toArray().map(repairOf)[0];
+  }
+
+  /** Newest first. */
+  repairs(): RepairInfo[] {
+    return this.#sql.exec<RepairRow>("SELECT * FROM repairs ORDER BY id DESC").toArray().map(repairOf);
   }
 }

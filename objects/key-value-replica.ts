@@ -146,6 +146,7 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
       engine,
       replica,
       standing,
+      hints,
       waitUntil: (work) => this.ctx.waitUntil(work),
       afterStep: () => this.#afterTurn(),
       onError: (error) => this.#abort(error),
@@ -239,6 +240,12 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
 
   async sync(work: TenantSync): Promise<SyncState> {
     const state = await this.#opened.sync.runner.want(work);
+    this.#afterTurn();
+    return state;
+  }
+
+  async repair(repairId: number): Promise<SyncState> {
+    const state = this.#opened.sync.runner.repair(repairId);
     this.#afterTurn();
     return state;
   }

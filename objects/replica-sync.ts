@@ -3,6 +3,7 @@
 // Must not: decide anything.
 import { Ring } from "../src/cluster/ring.ts";
 import { REBUILD_PAUSE_MS, SYNC_RECORD_WINDOWS } from "../src/replication/limits.ts";
+import type { HintLog } from "../src/replication/hint-log.ts";
 import type { Replica } from "../src/replication/replica.ts";
 import type { Standing } from "../src/replication/standing.ts";
 import { SyncRunner } from "../src/replication/sync-runner.ts";
@@ -26,6 +27,7 @@ export interface ReplicaSyncOptions {
   readonly engine: StorageEngine;
   readonly replica: Replica;
   readonly standing: Standing;
+  readonly hints: HintLog;
   readonly waitUntil: (work: Promise<unknown>) => void;
   /** Steps went by; a rebuild may be complete. */
   readonly afterStep: () => void;
@@ -80,7 +82,12 @@ export class ReplicaSync {
 
   /** Goes on with what is due, unless it is going on. */
   wake(delayMs = 0): void {
-    if (this.#timer !== undefined || this.#isStepping || !this.runner.isDue) return;
+    if (this.#timer !== undefined || this.#isStepping) return;
+    if (!this.runner.isRepairingRange) {
+      const dirty = this.#options.hints.takeDirtyRange();
+      if (dirty) this.runner.repairRange(dirty);
+    }
+    if (!this.runner.isDue) return;
     const { standing } = this.#options;
     // What the lost disk answered last must not be waited for any more (spec RP-47).
     const pauseMs = standing.isRebuilding ? this.#startedAtMs + REBUILD_PAUSE_MS - Date.now() : 0;

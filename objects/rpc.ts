@@ -43,7 +43,9 @@ export interface KeyValueReplicaRpc {
   page(request: Uint8Array): Promise<Uint8Array>;
   /** Begins a node's part in a change of a tenant's replicas, where it has not begun, and says how far it is. */
   sync(work: TenantSync): Promise<SyncState>;
-  /** Gives up what is left of that work. */
+  /** Begins the node's part of a full repair, where it has not begun, and says how far it is. */
+  repair(repairId: number): Promise<SyncState>;
+  /** Gives up what is left of a change's work. */
   endSync(tenant: number): Promise<void>;
   /** Durably forgets a tenant; true when nothing of it is left (rows, hints, records, blobs). Call again until true. */
   eraseTenant(tenant: number): Promise<boolean>;

@@ -45,6 +45,25 @@ export interface TenantRow {
   readonly createdAtMs: number;
 }
 
+export interface RepairProgress {
+  readonly nodesDone: number;
+  readonly nodeCount: number;
+  readonly rowsCompared: number;
+  readonly rowsRepaired: number;
+  /** Rows that stay different because a copy fails its checksum. */
+  readonly rowsUnreadable: number;
+  /** Why nodes do not get on; empty = they do. */
+  readonly waitingFor: string;
+}
+
+/** A full repair: all replicas of all keys are brought to agreement. */
+export interface RepairInfo {
+  readonly repairId: number;
+  readonly startedAtMs: number;
+  readonly finishedAtMs: number | null;
+  readonly progress: RepairProgress;
+}
+
 export interface DirectoryAdminRpc extends DirectoryRpc {
   /** The number of the active tenant of this name. */
   lookupTenant(tenantId: string): Promise<number | null>;
@@ -53,6 +72,11 @@ export interface DirectoryAdminRpc extends DirectoryRpc {
     tenantId: string,
     mutation: Mutation,
   ): Promise<RpcResult<{ readonly tenantId: string; readonly erasure: "running" }>>;
+  /** One at a time: a second one is refused while the first is under way. */
+  startRepair(mutation: Mutation): Promise<RpcResult<RepairInfo>>;
+  describeRepair(repairId: number): Promise<RepairInfo | null>;
+  /** Newest first; the last hundred. */
+  listRepairs(): Promise<readonly RepairInfo[]>;
   /** Active ones after the name `after`, by name. */
   listTenants(page: { readonly after: string; readonly limit: number }): Promise<readonly TenantRow[]>;
   metrics(): Promise<Record<string, number>>;

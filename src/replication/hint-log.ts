@@ -1,6 +1,7 @@
 // Hints: states kept here for replicas that could not be reached, in the object's SQLite, in the commit of the turn that made them.
 // Guarantees: bounded per target by rows and bytes; older than their lifetime they are dropped and their range is marked dirty, so
 // that repair knows what is missing; delivered in order. Must not: count towards a quorum (the coordinator sees to that).
+import type { TokenRange } from "../cluster/ring.ts";
 import type { RowKey, SqlStorage } from "../storage/types.ts";
 import { ByteWriter } from "../wire/bytes.ts";
 import { writeOp } from "./frames.ts";
@@ -12,6 +13,8 @@ const PIECE_BYTES = 1024 * 1024;
 const MAX_PIECES_PER_FRAME = 4096;
 /** Dirty ranges are kept as the top 8 bits of the token. */
 const RANGE_SHIFT = 24;
+/** Of 256: one repair stays a bounded piece of work. */
+const MAX_RANGES_TAKEN = 16;
 
 interface Totals {
   count: number;
@@ -155,6 +158,20 @@ export class HintLog {
     return [
       ...this.#sql.exec<{ target: string; range: number }>("SELECT target, range FROM dirty_ranges ORDER BY 1, 2"),
     ];
+  }
+
+  /**
+   * Takes the first dirty ranges that adjoin each other, whatever their targets; their marks are gone. For the commit that puts the
+   * repair of them down: a hint that is lost from then on marks its range anew.
+   */
+  takeDirtyRange(): TokenRange | undefined {
+    const marked = [...new Set(this.dirtyRanges().map(({ range }) => range))].sort((a, b) => a - b);
+    const first = marked[0];
+    if (first === undefined) return undefined;
+    let last = first;
+    while (marked.includes(last + 1) && last - first + 1 < MAX_RANGES_TAKEN) last++;
+    this.#sql.exec("DELETE FROM dirty_ranges WHERE range BETWEEN ? AND ?", first, last);
+    return { fromHi: (first << RANGE_SHIFT) >>> 0, toHi: (((last + 1) << RANGE_SHIFT) - 1) >>> 0 };
   }
 
   #markDirty(target: string, tokenHi: number): void {

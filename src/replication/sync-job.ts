@@ -39,6 +39,8 @@ export interface SyncState {
   readonly route?: TenantRoute | undefined;
   /** Only tokens with high words in this range. */
   readonly range?: { readonly fromHi: number; readonly toHi: number } | undefined;
+  /** A full repair, of which each node does the ranges that it is the first replica of. */
+  readonly repairId?: number | undefined;
   readonly phase: "start" | "records" | "rows" | "routes" | "done";
   /** Node → actor: whom the work began with. Another incarnation knows less than the one that was asked. */
   readonly sources: Readonly<Record<string, number>>;
@@ -81,7 +83,7 @@ type Asked = Pick<PageRequest, "kind" | "from" | "to" | "limit" | "afterRow" | "
 export type StepResult = "more" | "waiting" | "done";
 
 export function newSync(
-  of: Pick<SyncState, "epoch" | "kind"> & Partial<Pick<SyncState, "tenant" | "route" | "range">>,
+  of: Pick<SyncState, "epoch" | "kind"> & Partial<Pick<SyncState, "tenant" | "route" | "range" | "repairId">>,
 ): SyncState {
   return {
     ...of,
@@ -157,8 +159,8 @@ export class SyncJob {
     this.#lastError = error instanceof Error ? error.message : String(error);
     const failures = this.#state.failures + 1;
     if (this.#state.phase === "start" || failures < SYNC_FAILURES_TO_RESTART) return this.#save({ failures });
-    const { kind, tenant, route, range, rowsCompared, rowsRepaired, rowsUnreadable, recordsTaken } = this.#state;
-    const fresh = newSync({ epoch: this.#environment.nextEpoch(), kind, tenant, route, range });
+    const { kind, tenant, route, range, repairId, rowsCompared, rowsRepaired, rowsUnreadable, recordsTaken } = this.#state;
+    const fresh = newSync({ epoch: this.#environment.nextEpoch(), kind, tenant, route, range, repairId });
     this.#routes.clear();
     this.#save({ ...fresh, afterRow: undefined, rowsCompared, rowsRepaired, rowsUnreadable, recordsTaken });
   }
@@ -171,14 +173,16 @@ export class SyncJob {
   }
 
   #planNow(ring: Ring): PlannedRange[] {
-    const { kind, tenant, range } = this.#state;
+    const { kind, tenant, range, repairId } = this.#state;
     const { self } = this.#environment;
     const widest = new Set(ring.nodes.map((node) => node.zone)).size;
     const route = this.#state.route ?? { replicationFactor: widest };
     const planned = plannedRanges(ring, (token) => {
       const members = membersOf(ring, token, route);
-      const isMine = tenant === undefined ? members.all.includes(self) : concerns(kind, self, members, nextOf(ring, token, route));
-      return isMine ? members.all : [];
+      const isMine =
+        tenant === undefined ? members.all.includes(self) : concerns(kind, self, members, nextOf(ring, token, route));
+      const isOthers = repairId !== undefined && members.all[0] !== self;
+      return isMine && !isOthers ? members.all : [];
     });
     return planned.flatMap(({ fromHi, toHi, members }) => {
       const from = Math.max(fromHi, range?.fromHi ?? 0);

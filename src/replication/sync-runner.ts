@@ -73,11 +73,25 @@ export class SyncRunner {
     this.#store.put(newSync({ epoch: this.#store.nextEpoch(), kind: "rebuild" }));
   }
 
-  /** Compares a range of all tenants; asked for again while it is under way, it begins anew afterwards. */
-  repair(range: TokenRange): SyncState {
+  /** Compares a range of all tenants with all replicas of it. */
+  repairRange(range: TokenRange): SyncState {
     const job = newSync({ epoch: this.#store.nextEpoch(), kind: "repair", range });
     this.#store.put(job);
     return job;
+  }
+
+  /** This node's part of a full repair; asked for again it tells how far it is. */
+  repair(repairId: number): SyncState {
+    const held = this.#store.jobs().find((job) => job.repairId === repairId);
+    if (held) return held;
+    const job = newSync({ epoch: this.#store.nextEpoch(), kind: "repair", repairId });
+    this.#store.put(job);
+    return job;
+  }
+
+  /** A range is being repaired because hints for it were lost. */
+  get isRepairingRange(): boolean {
+    return this.#store.jobs().some(({ kind, range, phase }) => kind === "repair" && range && phase !== "done");
   }
 
   /** One step of what is due first. `idle` = nothing is. */
