@@ -180,7 +180,11 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
     const nodesDone = parts.filter((part) => part?.phase === "done").length;
     const progress: RepairProgress = {
       ...{ nodesDone, nodeCount: nodes.length, waitingFor: away.join("; ") },
-      ...{ rowsCompared: sum("rowsCompared"), rowsRepaired: sum("rowsRepaired"), rowsUnreadable: sum("rowsUnreadable") },
+      ...{
+        rowsCompared: sum("rowsCompared"),
+        rowsRepaired: sum("rowsRepaired"),
+        rowsUnreadable: sum("rowsUnreadable"),
+      },
     };
     const finishedAtMs = nodesDone === nodes.length ? Date.now() : null;
     await this.#turns.run(() => this.#store.saveRepair(running.repairId, progress, finishedAtMs));

@@ -11,10 +11,10 @@ import { COUNTER_BLOCK } from "../src/kv/limits.ts";
 import { HintDelivery } from "../src/replication/hint-delivery.ts";
 import { HintLog } from "../src/replication/hint-log.ts";
 import { Replica, type ReplicaFacts } from "../src/replication/replica.ts";
+import { writeScanPage } from "../src/replication/scan-frames.ts";
 import { Standing } from "../src/replication/standing.ts";
 import type { SyncState } from "../src/replication/sync-job.ts";
 import type { TenantSync } from "../src/replication/sync-runner.ts";
-import { writeScanPage } from "../src/replication/scan-frames.ts";
 import { openEngine } from "../src/storage/engine.ts";
 import { createKernels } from "../src/storage/kernels.ts";
 import { SERVER_LIMITS } from "../src/storage/limits.ts";
@@ -161,7 +161,8 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     if (!row) {
       const directory = this.env.DIRECTORY.get(this.env.DIRECTORY.idFromName("system"));
       const { nodeNumber, incarnation, mustRebuild } = await directory.registerIncarnation(this.#nodeId);
-      if (mustRebuild) this.#log.warn("the store is new, and the node served before: it is rebuilt", { node: this.#nodeId });
+      if (mustRebuild)
+        this.#log.warn("the store is new, and the node served before: it is rebuilt", { node: this.#nodeId });
       sql.exec(
         "INSERT INTO replica_facts (id, node_number, incarnation, reserved_counter, rebuilding, confirmed) VALUES (1, ?, ?, 0, ?, ?)",
         ...[nodeNumber, incarnation, mustRebuild ? 1 : 0, mustRebuild ? 1 : 0],

@@ -2,8 +2,8 @@
 // Guarantees: one step at a time with a pause between, so that reads and writes go on; resumed from SQLite after a restart.
 // Must not: decide anything.
 import { Ring } from "../src/cluster/ring.ts";
-import { REBUILD_PAUSE_MS, SYNC_RECORD_WINDOWS } from "../src/replication/limits.ts";
 import type { HintLog } from "../src/replication/hint-log.ts";
+import { REBUILD_PAUSE_MS, SYNC_RECORD_WINDOWS } from "../src/replication/limits.ts";
 import type { Replica } from "../src/replication/replica.ts";
 import type { Standing } from "../src/replication/standing.ts";
 import { SyncRunner } from "../src/replication/sync-runner.ts";

@@ -148,7 +148,8 @@ export class TenantStore {
   update(changes: TenantChanges, nowMs: number): RpcResult<TenantInfo> {
     const held = this.info();
     if (!held) return failure("notFound", "there is no such tenant");
-    const refusal = changes.replicationFactor === undefined ? null : this.#changeFactor(changes.replicationFactor, nowMs);
+    const refusal =
+      changes.replicationFactor === undefined ? null : this.#changeFactor(changes.replicationFactor, nowMs);
     if (refusal) return refusal;
     const next = { ...held, ...changes };
     this.#sql.exec(

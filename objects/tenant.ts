@@ -21,8 +21,8 @@ import {
   type TenantInfo,
   type TenantStart,
 } from "./tenancy-rpc.ts";
-import { keyInfoOf, TenantStore } from "./tenant-store.ts";
 import { ROUTE_CHANGE_ALARM_MS, TenantRouteChange } from "./tenant-route-change.ts";
+import { keyInfoOf, TenantStore } from "./tenant-store.ts";
 import { TurnQueue } from "./turn-queue.ts";
 import { withDeadline } from "./with-deadline.ts";
 import { WriteRecords } from "./write-records.ts";

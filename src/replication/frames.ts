@@ -9,7 +9,18 @@ import { ByteReader, type ByteWriter, MalformedBytes } from "../wire/bytes.ts";
 import { type Clock, type Dot, readClock, writeClock } from "../wire/clock.ts";
 import { BODY_HASH_BYTES, WRITE_ID_BYTES } from "../wire/session.ts";
 
-const KIND = { stamp: 1, merge: 2, get: 3, recall: 4, vote: 5, hint: 6, settled: 7, repair: 8, deadline: 9, route: 10 } as const;
+const KIND = {
+  stamp: 1,
+  merge: 2,
+  get: 3,
+  recall: 4,
+  vote: 5,
+  hint: 6,
+  settled: 7,
+  repair: 8,
+  deadline: 9,
+  route: 10,
+} as const;
 
 const DELETE = 1;
 const HAS_CLOCK = 2;

@@ -49,7 +49,11 @@ interface Run {
 /** Of whom answers are needed. `one` asks one of the old replicas; every other level is asked of old and new ones alike. */
 function groupsFor(
   level: Consistency,
-  of: { readonly first: readonly string[]; readonly joint: readonly string[] | undefined; readonly atLeastMajority: boolean },
+  of: {
+    readonly first: readonly string[];
+    readonly joint: readonly string[] | undefined;
+    readonly atLeastMajority: boolean;
+  },
 ): Group[] {
   const group = (members: readonly string[]): Group => {
     const wanted = acknowledgementsFor(level, members.length);

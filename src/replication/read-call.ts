@@ -10,8 +10,8 @@ import type { RowKey } from "../storage/types.ts";
 import { MalformedBytes } from "../wire/bytes.ts";
 import { EMPTY_CLOCK, MalformedClock } from "../wire/clock.ts";
 import type { SessionAnswer, SessionRequest } from "../wire/session.ts";
-import type { OpDone, ReplicaLink } from "./link.ts";
 import type { ReplicaOp } from "./frames.ts";
+import type { OpDone, ReplicaLink } from "./link.ts";
 import { type Group, Tally } from "./tally.ts";
 
 export interface ReadContext {

@@ -18,8 +18,8 @@ import { findVersion, mergeStates, replacesAll } from "../kv/merge.ts";
 import { answerClock, stampWrite } from "../kv/stamp.ts";
 import { CorruptBlock, type RecordKey, type RowKey, type StorageEngine } from "../storage/types.ts";
 import { type ByteReader, ByteWriter, MalformedBytes } from "../wire/bytes.ts";
-import { BODY_HASH_BYTES } from "../wire/session.ts";
 import { byActorThenCounter, type Clock, EMPTY_CLOCK, MalformedClock } from "../wire/clock.ts";
+import { BODY_HASH_BYTES } from "../wire/session.ts";
 import {
   type FrameOp,
   type HintOp,

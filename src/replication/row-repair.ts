@@ -30,9 +30,7 @@ export class UnreadableCopy extends Error {
 export async function repairRows(rows: readonly RowToRepair[], call: CallReplica): Promise<void> {
   let open: Open[] = rows.map((one) => ({ ...one, states: new Map() }));
   for (let round = 0; round < REPAIR_ROUNDS && open.length > 0; round++) {
-    await exchange(open, call, (one, nodeId) =>
-      one.states.has(nodeId) ? undefined : { kind: "get", row: one.row },
-    );
+    await exchange(open, call, (one, nodeId) => (one.states.has(nodeId) ? undefined : { kind: "get", row: one.row }));
     const joined = new Map(open.map((one) => [one, joinOf(one)]));
     await exchange(open, call, (one, nodeId) => {
       const state = joined.get(one);
@@ -63,7 +61,9 @@ function isAgreed({ nodes, states }: Open): boolean {
   const first = states.get(nodes[0]!);
   return nodes.every((id) => {
     const state = states.get(id);
-    return states.has(id) && (state === first || (state !== undefined && first !== undefined && sameBytes(state, first)));
+    return (
+      states.has(id) && (state === first || (state !== undefined && first !== undefined && sameBytes(state, first)))
+    );
   });
 }
 

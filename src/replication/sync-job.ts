@@ -159,7 +159,8 @@ export class SyncJob {
     this.#lastError = error instanceof Error ? error.message : String(error);
     const failures = this.#state.failures + 1;
     if (this.#state.phase === "start" || failures < SYNC_FAILURES_TO_RESTART) return this.#save({ failures });
-    const { kind, tenant, route, range, repairId, rowsCompared, rowsRepaired, rowsUnreadable, recordsTaken } = this.#state;
+    const { kind, tenant, route, range, repairId, rowsCompared, rowsRepaired, rowsUnreadable, recordsTaken } =
+      this.#state;
     const fresh = newSync({ epoch: this.#environment.nextEpoch(), kind, tenant, route, range, repairId });
     this.#routes.clear();
     this.#save({ ...fresh, afterRow: undefined, rowsCompared, rowsRepaired, rowsUnreadable, recordsTaken });
@@ -300,9 +301,7 @@ export class SyncJob {
     const from = Math.max(range.fromHi, nextHi);
     const nodes = range.members.filter((id) => sources[id] !== undefined);
     const pages = await Promise.all(
-      nodes.map((id) =>
-        this.#sourcePage(id, { kind: "rows", from, to: range.toHi, limit: SYNC_PAGE_ROWS, afterRow }),
-      ),
+      nodes.map((id) => this.#sourcePage(id, { kind: "rows", from, to: range.toHi, limit: SYNC_PAGE_ROWS, afterRow })),
     );
     const { rows, after } = joinDigests(pages);
     const different: RowToRepair[] = [];

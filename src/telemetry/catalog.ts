@@ -46,7 +46,9 @@ const REPLICA: Readonly<Record<string, MetricInfo>> = {
   jade_kv_hints_expired_total: counter("Hints dropped because they grew too old."),
   jade_kv_hints_pending: gauge("Hints waiting for their node."),
   jade_kv_dirty_ranges: gauge("Ranges in which another node may miss writes, by lost hints; repair looks there."),
-  jade_kv_rebuilding: gauge("1 while the node's store is being filled after the loss of its disk; it counts in no quorum."),
+  jade_kv_rebuilding: gauge(
+    "1 while the node's store is being filled after the loss of its disk; it counts in no quorum.",
+  ),
   jade_kv_sync_jobs: gauge("Comparisons with other replicas under way: rebuild, joining, repair."),
   jade_kv_sync_rows_compared_total: counter("Rows compared with other replicas."),
   jade_kv_sync_rows_repaired_total: counter("Rows that differed between replicas and were brought to agreement."),

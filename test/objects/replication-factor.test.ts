@@ -29,8 +29,7 @@ async function holdersOf(tenantId: string, key: string): Promise<string[]> {
 describe("a change of the replication factor", () => {
   it("[RP-39] [RP-40] [RP-42] [AC-12] goes up under load, with progress; what was written before and meanwhile is on all", async () => {
     const { tenantId, key } = await newTenant({ replicationFactor: 1 });
-    const put = (name: string, value: unknown) =>
-      ask("POST", "/v1/key-value", { key, body: { key: name, value } });
+    const put = (name: string, value: unknown) => ask("POST", "/v1/key-value", { key, body: { key: name, value } });
     for (let i = 0; i < 20; i++) expect((await put(`before-${i}`, i)).status).toBe(200);
     const answer = await setFactor(tenantId, 3);
     expect(answer.json.data).toMatchObject({ replicationFactor: 1, replicationFactorChange: { from: 1, to: 3 } });

@@ -71,7 +71,8 @@ export class NodeSync {
       recordWindows: 2,
       ring: () => alive(Promise.resolve(world.ring())),
       routeOf: (tenant) => alive(world.routeOf(tenant)),
-      page: (id, request) => alive(id === self ? this.#node.page(request) : world.rpc(id, (node) => node.page(request))),
+      page: (id, request) =>
+        alive(id === self ? this.#node.page(request) : world.rpc(id, (node) => node.page(request))),
       call: (id, frame) =>
         alive(id === self ? Promise.resolve(this.#node.handle(frame.slice())!) : world.call(id, frame)),
       takeRecords: (epoch, records) => {

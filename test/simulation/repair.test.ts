@@ -29,7 +29,10 @@ async function diverged(): Promise<World> {
 
 function statesOf(world: World, nodeId: string): string[] {
   const { engine } = world.node(nodeId);
-  return engine.rows().map((row) => `${row.key} ${hex(engine.get(row)!)}`).sort();
+  return engine
+    .rows()
+    .map((row) => `${row.key} ${hex(engine.get(row)!)}`)
+    .sort();
 }
 
 describe("repair", () => {
@@ -39,7 +42,10 @@ describe("repair", () => {
     expect(statesOf(world, "n3")).not.toEqual(statesOf(world, "n1"));
     const job = world.node("n1").sync.runner.repairRange(WHOLE);
     await world.run(10_000);
-    const done = world.node("n1").standing.jobs().find(({ epoch }) => epoch === job.epoch)!;
+    const done = world
+      .node("n1")
+      .standing.jobs()
+      .find(({ epoch }) => epoch === job.epoch)!;
     expect(done).toMatchObject({ phase: "done", rowsCompared: 20, rowsRepaired: 11 });
     expect(statesOf(world, "n3")).toEqual(statesOf(world, "n1"));
     expect(statesOf(world, "n2")).toEqual(statesOf(world, "n1"));

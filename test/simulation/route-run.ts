@@ -4,9 +4,9 @@ import type { Caller, TenantRoute } from "../../src/access/types.ts";
 import { tokenOf } from "../../src/cluster/token.ts";
 import {
   beginChange,
-  cancelChange,
   type ChangeEnvironment,
   type Changing,
+  cancelChange,
   stepChange,
 } from "../../src/replication/route-change.ts";
 import { writePageRequest } from "../../src/replication/sync-frames.ts";
@@ -70,7 +70,8 @@ export class RouteRun implements Circumstances {
     this.#world = run.world;
     const { random } = run.world;
     this.#publish(this.#changing);
-    for (let i = random.between(1, 3); i > 0; i--) run.world.after(random.between(0, ACTIVE_MS - 1000), () => this.#change());
+    for (let i = random.between(1, 3); i > 0; i--)
+      run.world.after(random.between(0, ACTIVE_MS - 1000), () => this.#change());
     if (random.chance(0.25)) run.world.after(random.between(500, ACTIVE_MS), () => this.#cancel());
     this.#drive();
   }
@@ -83,13 +84,17 @@ export class RouteRun implements Circumstances {
 
   problems(): readonly string[] {
     const { change } = this.#changing;
-    return change ? [`the change to ${change.to} did not end: ${change.waitingFor} ${JSON.stringify(change.progress)}`] : [];
+    return change
+      ? [`the change to ${change.to} did not end: ${change.waitingFor} ${JSON.stringify(change.progress)}`]
+      : [];
   }
 
   #change(): void {
     if (this.#changing.change) return;
     const from = this.#changing.route.replicationFactor;
-    const to = this.#world.random.pick([1, 2, 3, 4, 5].filter((factor) => factor !== from && !(this.mayLoseDisk && factor === 1)));
+    const to = this.#world.random.pick(
+      [1, 2, 3, 4, 5].filter((factor) => factor !== from && !(this.mayLoseDisk && factor === 1)),
+    );
     this.#run.note(`the replication factor is to change from ${from} to ${to}`);
     this.#changing = beginChange(this.#changing, to, this.#world.nowMs);
   }
@@ -175,4 +180,3 @@ export async function runRouteSeed(
   const result = await new RandomRun(seed, sabotage, circumstances).run().finally(restore);
   return { ...result, finished: circumstances.finished, cancelled: circumstances.cancelled };
 }
-

@@ -37,7 +37,11 @@ describe("changes of the replication factor", () => {
 });
 
 describe("planted mistakes are caught", () => {
-  it.each(Object.entries(ROUTE_PLANTED))(`%s, within ${PLANTED_WITHIN} seeds`, { timeout: 600_000 }, async (_, sabotage) => {
-    expect(await firstFailure(1, PLANTED_WITHIN, sabotage)).toBeDefined();
-  });
+  it.each(Object.entries(ROUTE_PLANTED))(
+    `%s, within ${PLANTED_WITHIN} seeds`,
+    { timeout: 600_000 },
+    async (_, sabotage) => {
+      expect(await firstFailure(1, PLANTED_WITHIN, sabotage)).toBeDefined();
+    },
+  );
 });

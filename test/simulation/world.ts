@@ -142,7 +142,10 @@ export class SimulatedNode {
   page(request: Uint8Array): Promise<Uint8Array> {
     const { engine, actor } = this;
     const recordRoute = (tenant: number, revision: number): void => this.standing.recordRoute(tenant, revision);
-    return answerPage({ engine, actor, facts: this.#facts(), recordRoute, routes: () => this.standing.routes() }, request);
+    return answerPage(
+      { engine, actor, facts: this.#facts(), recordRoute, routes: () => this.standing.routes() },
+      request,
+    );
   }
 
   #bootDelivery(): HintDelivery {
