@@ -132,7 +132,7 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
     await this.#ready();
     try {
       return await exportPage(caller, this.#core.nodeIds(), cursor, (nodeId, after) =>
-        this.#replica(nodeId).scan(caller.tenant, after, limitRows),
+        this.#replica(nodeId).scan(caller.tenant, after, limitRows, caller.routeRevision ?? 0),
       );
     } catch (error) {
       if (error instanceof PublicError) return { code: error.code, message: error.message };

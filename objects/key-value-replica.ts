@@ -255,9 +255,11 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     this.#opened.sync.runner.forget(tenant);
   }
 
-  async scan(tenant: number, after: Uint8Array | null, limitRows: number): Promise<Uint8Array> {
+  async scan(tenant: number, after: Uint8Array | null, limitRows: number, routeRevision: number): Promise<Uint8Array> {
     const { engine, standing } = this.#opened;
     if (standing.isRebuilding) throw new Error(`${this.#nodeId} is being rebuilt and cannot answer for its keys yet`);
+    if (standing.routeRevision(tenant) > routeRevision)
+      throw new Error(`${this.#nodeId} knows of a newer route of tenant ${tenant} than ${routeRevision}`);
     const page = await engine.scan({
       tenant,
       limitRows,
@@ -281,6 +283,8 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
   }
 
   async probe(): Promise<void> {
+    if (this.#opened.standing.isRebuilding)
+      throw new Error(`${this.#nodeId} is being rebuilt: it counts in no quorum yet`);
     this.ctx.storage.sql.exec("SELECT 1");
     const blobs = blobStoreOf(this.env, this.#settings, () => new SqliteBlobStore(sqlOf(this.ctx.storage)));
     const name = `probe-${this.#nodeId}-${crypto.randomUUID()}`;

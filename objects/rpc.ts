@@ -37,8 +37,11 @@ export interface CoordinatorRpc {
 export interface KeyValueReplicaRpc {
   /** A replica frame of replication/frames.ts. */
   call(frame: Uint8Array): Promise<Uint8Array>;
-  /** A page of one tenant's rows after a position (objects/export.ts), as a frame of replication/scan-frames.ts. */
-  scan(tenant: number, after: Uint8Array | null, limitRows: number): Promise<Uint8Array>;
+  /**
+   * A page of one tenant's rows after a position (objects/export.ts), as a frame of replication/scan-frames.ts. Throws while the node
+   * is being rebuilt, and when it knows of a newer route than `routeRevision`: the caller would count by the old replicas.
+   */
+  scan(tenant: number, after: Uint8Array | null, limitRows: number, routeRevision: number): Promise<Uint8Array>;
   /** A page request of replication/sync-frames.ts, and the page. */
   page(request: Uint8Array): Promise<Uint8Array>;
   /** Begins a node's part in a change of a tenant's replicas, where it has not begun, and says how far it is. */

@@ -64,6 +64,9 @@ describe("a change of the replication factor", () => {
     const tenant = (await directory().lookupTenant(tenantId))!;
     const { results } = await send("n1", { kind: "route", revision: 0 }, { kind: "get", row: rowOf(tenant, "k") });
     expect(results[1]).toEqual({ kind: "stale", revision: 3 });
+    // An export that counts replicas by the old route is refused too.
+    await expect(replica("n1").scan(tenant, null, 10, 2)).rejects.toThrow("newer route");
+    expect(await replica("n1").scan(tenant, null, 10, 3)).toBeInstanceOf(Uint8Array);
   });
 
   it("[AC-12] more replicas than zones is a 400 that names field, value and limit; a second change is a 409; the old value calls it off", async () => {

@@ -5,8 +5,6 @@ import type { SimulatedNode } from "./world.ts";
 
 /** As the object does: a source that does not answer must not hold the work up for ever. */
 const SOURCE_TIMEOUT_MS = 150;
-/** Steps run one after the other within a tick of the world. */
-const PAUSE_MS = 1;
 
 export class NodeSync {
   readonly #node: SimulatedNode;
@@ -45,7 +43,8 @@ export class NodeSync {
     void this.runner.step().then((result) => {
       if (life !== this.#life) return;
       if (wasRebuilding && !this.#node.standing.isRebuilding) this.onRebuilt?.();
-      if (result === "more") this.#node.world.after(PAUSE_MS, () => life === this.#life && this.#step(life));
+      if (result === "more")
+        this.#node.world.after(this.#node.world.syncPauseMs, () => life === this.#life && this.#step(life));
       else this.#running = false;
     });
   }

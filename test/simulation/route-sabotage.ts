@@ -19,9 +19,8 @@ export const ROUTE_PLANTED: Readonly<Record<string, RouteSabotage>> = {
     route: (route) =>
       route.change ? { replicationFactor: route.change.to, routeRevision: route.routeRevision } : route,
   },
-  "old set released before a majority of it has recorded the new revision": { publishesAtOnce: true },
+  "old set released before a majority of it has recorded the new revision": { forgetsRoutes: true },
   "the new replicas are not filled": { skipsSync: true },
   "pending node counted in W": { patch: countPending },
   "what is heard during a filling counts at once": { believesAtOnce: true },
-  "what others remember is not brought along": { hearsNothing: true },
 };

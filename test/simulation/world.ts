@@ -52,6 +52,8 @@ export interface Sabotage {
   readonly forgetsRecords?: boolean;
   /** A node that lost its disk counts from its start, empty as it is. */
   readonly countsWhileEmpty?: boolean;
+  /** Nodes do not note the routes that they are told of. */
+  readonly forgetsRoutes?: boolean;
   /** What others remember is not brought to a node that is filled. */
   readonly hearsNothing?: boolean;
   /** What a node that is being filled has heard counts at once. */
@@ -141,7 +143,9 @@ export class SimulatedNode {
   /** Answers a page request of another node's comparison. */
   page(request: Uint8Array): Promise<Uint8Array> {
     const { engine, actor } = this;
-    const recordRoute = (tenant: number, revision: number): void => this.standing.recordRoute(tenant, revision);
+    const recordRoute = (tenant: number, revision: number): void => {
+      if (!this.world.sabotage.forgetsRoutes) this.standing.recordRoute(tenant, revision);
+    };
     return answerPage(
       { engine, actor, facts: this.#facts(), recordRoute, routes: () => this.standing.routes() },
       request,
@@ -381,6 +385,8 @@ export class World {
 
   /** Tenants' routes as their owners tell them; a tenant that never changed has none here. */
   readonly routes = new Map<number, TenantRoute>();
+  /** Between two steps of a comparison. */
+  syncPauseMs = 1;
 
   routeOf(tenant: number): Promise<TenantRoute> {
     const unchanged = { replicationFactor: 3 };
