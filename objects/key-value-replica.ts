@@ -332,7 +332,7 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     if (hintsAtMs !== undefined && this.#hintTimer === undefined) {
       this.#hintTimer = setTimeout(() => this.#deliverHints(), Math.max(0, hintsAtMs - Date.now()));
     }
-    const isDue = hintsAtMs !== undefined || parts.engine.maintenanceDue || parts.sync.runner.isDue;
+    const isDue = hintsAtMs !== undefined || parts.engine.maintenanceDue || parts.standing.hasOpenJobs;
     if (this.#alarmAtMs === 0 && isDue) {
       this.#alarmAtMs = Date.now() + ALARM_DELAY_MS;
       this.ctx.waitUntil(this.ctx.storage.setAlarm(this.#alarmAtMs));

@@ -82,13 +82,13 @@ export class ReplicaSync {
 
   /** Goes on with what is due, unless it is going on. */
   wake(delayMs = 0): void {
+    const { standing, hints } = this.#options;
     if (this.#timer !== undefined || this.#isStepping) return;
-    if (!this.runner.isRepairingRange) {
-      const dirty = this.#options.hints.takeDirtyRange();
+    if (hints.hasDirtyRanges && !this.runner.isRepairingRange) {
+      const dirty = hints.takeDirtyRange();
       if (dirty) this.runner.repairRange(dirty);
     }
-    if (!this.runner.isDue) return;
-    const { standing } = this.#options;
+    if (!standing.hasOpenJobs) return;
     // What the lost disk answered last must not be waited for any more (spec RP-47).
     const pauseMs = standing.isRebuilding ? this.#startedAtMs + REBUILD_PAUSE_MS - Date.now() : 0;
     this.#timer = setTimeout(() => this.#options.waitUntil(this.#step()), Math.max(delayMs, pauseMs, 0));

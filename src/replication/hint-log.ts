@@ -34,6 +34,8 @@ export class HintLog {
   readonly #totals = new Map<string, Totals>();
   readonly #scratch = new ByteWriter(4096);
   #nextId = 1;
+  /** There are dirty ranges: known without asking, since every turn asks. */
+  hasDirtyRanges = false;
   expiredCount = 0;
   overflowCount = 0;
 
@@ -45,6 +47,7 @@ export class HintLog {
   }
 
   #load(): void {
+    this.hasDirtyRanges = this.dirtyRanges().length > 0;
     const totals = this.#sql.exec<{ target: string; count: number; bytes: number; last: number }>(
       "SELECT target, COUNT(DISTINCT id) AS count, SUM(LENGTH(piece)) AS bytes, MAX(id) AS last FROM hints GROUP BY target",
     );
@@ -167,6 +170,7 @@ export class HintLog {
   takeDirtyRange(): TokenRange | undefined {
     const marked = [...new Set(this.dirtyRanges().map(({ range }) => range))].sort((a, b) => a - b);
     const first = marked[0];
+    this.hasDirtyRanges = first !== undefined;
     if (first === undefined) return undefined;
     let last = first;
     while (marked.includes(last + 1) && last - first + 1 < MAX_RANGES_TAKEN) last++;
@@ -175,6 +179,7 @@ export class HintLog {
   }
 
   #markDirty(target: string, tokenHi: number): void {
+    this.hasDirtyRanges = true;
     this.#sql.exec("INSERT OR IGNORE INTO dirty_ranges (target, range) VALUES (?, ?)", target, tokenHi >>> RANGE_SHIFT);
   }
 

@@ -41,8 +41,10 @@ describe("standing", () => {
       expect([held.isRebuilding, held.isFilling(7, 1), held.isFilled(job.epoch)]).toEqual([true, true, false]);
       expect(held.jobs()).toEqual([job]);
     }
+    expect(standing.hasOpenJobs).toBe(true);
     standing.complete({ ...job, phase: "done" });
     for (const held of [standing, open()]) {
+      expect(held.hasOpenJobs).toBe(false);
       expect([held.isRebuilding, held.isFilling(7, 1), held.isFilled(job.epoch)]).toEqual([false, false, true]);
       expect(held.isConfirmed).toBe(false);
     }
@@ -77,6 +79,7 @@ describe("standing", () => {
     expect(hints.takeDirtyRange()).toEqual({ fromHi: 0x0100_0000, toHi: 0x01ff_ffff });
     expect(hints.takeDirtyRange()).toEqual({ fromHi: 0xff00_0000, toHi: 0xffff_ffff });
     expect(hints.takeDirtyRange()).toBeUndefined();
+    expect(hints.hasDirtyRanges).toBe(false);
     for (let range = 0; range < 100; range++) mark(range);
     expect(hints.takeDirtyRange()).toEqual({ fromHi: 0, toHi: 0x0fff_ffff });
   });

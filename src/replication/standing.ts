@@ -21,6 +21,8 @@ export class Standing implements SyncStore, Pick<ReplicaFacts, "routeRevision" |
   /** The Directory knows that the node serves. */
   isConfirmed: boolean;
   #lastEpoch: number;
+  /** Some work is not done: known without looking, since every turn asks. */
+  hasOpenJobs = false;
   rowsComparedTotal = 0;
   rowsRepairedTotal = 0;
 
@@ -42,6 +44,11 @@ export class Standing implements SyncStore, Pick<ReplicaFacts, "routeRevision" |
       const state = JSON.parse(row.state) as SyncState;
       this.#jobs.set(state.epoch, state);
     }
+    this.#recount();
+  }
+
+  #recount(): void {
+    this.hasOpenJobs = this.jobs().some((job) => job.phase !== "done");
   }
 
   /** This store replaces a lost one and was not filled yet. */
@@ -82,11 +89,13 @@ export class Standing implements SyncStore, Pick<ReplicaFacts, "routeRevision" |
     this.rowsComparedTotal += Math.max(0, state.rowsCompared - (before?.rowsCompared ?? 0));
     this.rowsRepairedTotal += Math.max(0, state.rowsRepaired - (before?.rowsRepaired ?? 0));
     this.#jobs.set(state.epoch, state);
+    this.#recount();
     this.#sql.exec("INSERT OR REPLACE INTO syncs (epoch, state) VALUES (?, ?)", state.epoch, JSON.stringify(state));
   }
 
   remove(epoch: number): void {
     this.#jobs.delete(epoch);
+    this.#recount();
     this.#sql.exec("DELETE FROM syncs WHERE epoch = ?", epoch);
   }
 

@@ -3,7 +3,7 @@ import { runInDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import type { RowKey } from "../../src/storage/types.ts";
 import { ask, directory, newTenant, ROOT_KEY } from "./gateway-support.ts";
-import { eventually, held, replica, rowOf, send, stateOf, valuesOf } from "./replica-support.ts";
+import { eventually, held, replica, restart, rowOf, send, stateOf, valuesOf } from "./replica-support.ts";
 
 const root = { key: ROOT_KEY };
 
@@ -23,6 +23,7 @@ describe("repair", () => {
     await runInDurableObject(replica("n1"), (_, state) => {
       state.storage.sql.exec("INSERT INTO dirty_ranges (target, range) VALUES ('n3', ?)", range);
     });
+    await restart("n1");
     await send("n1", { kind: "get", row });
     for (const node of ["n2", "n3"])
       await eventually(async () => valuesOf(await held(node, row))[0] === "missed", 15_000);

@@ -67,7 +67,7 @@ describe("a change of the replication factor", () => {
     expect(results[1]).toEqual({ kind: "stale", revision: 3 });
     // An export that counts replicas by the old route is refused too.
     const refusal = await runInDurableObject(replica("n1"), (node) =>
-      node.scan(tenant, null, 10, 2).then(() => "", String),
+      (node as unknown as KeyValueReplica).scan(tenant, null, 10, 2).then(() => "", String),
     );
     expect(refusal).toContain("newer route");
     expect(await replica("n1").scan(tenant, null, 10, 3)).toBeInstanceOf(Uint8Array);

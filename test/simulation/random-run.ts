@@ -68,6 +68,8 @@ export interface Circumstances {
   caller(): Caller;
   /** The nodes that must agree on a key in the end. */
   holders(key: string): readonly string[];
+  /** A node that the last quorum read of a key must do without; undefined where that cannot be. */
+  spared(key: string): string | undefined;
   /** Called once before the run, and once when the faults stop. */
   begin(run: RandomRun): void;
   calm(run: RandomRun): void;
@@ -346,7 +348,10 @@ export class RandomRun {
       const { core } = this.#place();
       for (const key of this.#keys) {
         const startStep = ++this.#step;
+        const spared = level === "quorum" ? this.#circumstances?.spared(key) : undefined;
+        if (spared) world.cut.add(spared);
         const answer = await world.ask(core, this.#caller, { op: "get", key, consistency: level });
+        world.cut.clear();
         this.#note(`last read of ${key} at ${level}: ${brief(answer)}`);
         this.#step++;
         if (answer.kind === "error") this.#late.push(`the last read of ${key} at ${level} fails: ${answer.message}`);

@@ -63,6 +63,12 @@ export class RouteRun implements Circumstances {
     return this.#world.ring().replicas(tokenOf(CALLER.tenant, key), this.#changing.route.replicationFactor).write;
   }
 
+  /** Its first replica: what only that one knows was acknowledged by too few. */
+  spared(key: string): string | undefined {
+    const holders = this.holders(key);
+    return holders.length >= 3 ? holders[0] : undefined;
+  }
+
   begin(run: RandomRun): void {
     this.#run = run;
     this.#world = run.world;
@@ -70,8 +76,8 @@ export class RouteRun implements Circumstances {
     // Some fillings are so long that much happens during them.
     run.world.syncPauseMs = random.pick([1, 1, 20, 60]);
     this.#publish(this.#changing);
-    for (let i = random.between(1, 3); i > 0; i--)
-      run.world.after(random.between(0, ACTIVE_MS - 1000), () => this.#change());
+    for (let i = random.between(1, 4); i > 0; i--)
+      run.world.after(random.between(0, ACTIVE_MS - 2000), () => this.#change());
     if (random.chance(0.25)) run.world.after(random.between(500, ACTIVE_MS), () => this.#cancel());
     this.#drive();
   }
