@@ -10,4 +10,15 @@ export const REPLICA_MIGRATIONS: readonly string[] = [
   // CRC-32C over the row's other columns; NULL = written before there was one.
   `ALTER TABLE replica_facts ADD COLUMN crc INTEGER;
    ALTER TABLE hints ADD COLUMN crc INTEGER;`,
+  // rebuilding: the store replaces a lost one and counts nowhere yet. confirmed: 1 = the Directory knows
+  // that the node serves; 0 = it must know before the first answer; 2 = it is told that the rebuild is over.
+  // routes: the newest revision of a tenant's route that was recorded here. syncs: comparisons with other replicas, as JSON.
+  // filling: where the node joins a tenant's replicas. filled: fillings that are complete, so that what they heard counts.
+  `ALTER TABLE replica_facts ADD COLUMN rebuilding INTEGER NOT NULL DEFAULT 0;
+   ALTER TABLE replica_facts ADD COLUMN confirmed INTEGER NOT NULL DEFAULT 1;
+   ALTER TABLE replica_facts ADD COLUMN last_epoch INTEGER NOT NULL DEFAULT 0;
+   CREATE TABLE routes (tenant INTEGER PRIMARY KEY, revision INTEGER NOT NULL);
+   CREATE TABLE syncs (epoch INTEGER PRIMARY KEY, state TEXT NOT NULL);
+   CREATE TABLE filling (tenant INTEGER PRIMARY KEY, ranges TEXT NOT NULL);
+   CREATE TABLE filled (epoch INTEGER PRIMARY KEY, at_ms REAL NOT NULL);`,
 ];

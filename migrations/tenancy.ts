@@ -20,6 +20,10 @@ export const DIRECTORY_MIGRATIONS: readonly string[] = [
     WRITE_RECORDS,
     WRITE_RECORDS_BY_TIME,
   ].join(";"),
+  // A node that served once holds what others rely on: where its store is new it must be rebuilt.
+  "ALTER TABLE nodes ADD COLUMN served INTEGER NOT NULL DEFAULT 0; UPDATE nodes SET served = 1 WHERE incarnation > 0",
+  `CREATE TABLE repairs (id INTEGER PRIMARY KEY AUTOINCREMENT, started_at_ms REAL NOT NULL, finished_at_ms REAL,
+      progress TEXT NOT NULL)`,
 ];
 
 export const TENANT_MIGRATIONS: readonly string[] = [
@@ -35,4 +39,10 @@ export const TENANT_MIGRATIONS: readonly string[] = [
   ].join(";"),
   // limits: JSON of rate limit, quotas and tokensValidAfterMs; rate_limit: JSON of a key's own, NULL = none.
   "ALTER TABLE tenant ADD COLUMN limits TEXT NOT NULL DEFAULT '{}'; ALTER TABLE api_keys ADD COLUMN rate_limit TEXT",
+  // route_change: the phase that is published; change_state: what the driver of the change keeps. Both JSON or NULL.
+  [
+    "ALTER TABLE tenant ADD COLUMN route_revision INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE tenant ADD COLUMN route_change TEXT",
+    "ALTER TABLE tenant ADD COLUMN change_state TEXT",
+  ].join(";"),
 ];

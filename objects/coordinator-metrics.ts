@@ -14,6 +14,7 @@ export function coordinatorMetrics(core: QuorumCoordinator, sessions: SessionDes
     jade_kv_hints_requested_total: counts.hintsRequested,
     jade_kv_hints_lost_total: counts.hintsLost,
     jade_kv_unknown_outcomes_total: counts.unknownOutcomes,
+    jade_kv_stale_routes_total: counts.staleRoutes,
     jade_kv_requests_in_flight: core.inFlight,
     jade_sessions_open: sessions.size,
     jade_rate_limited_total: sessions.counts.rateLimited,

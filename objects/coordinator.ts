@@ -15,9 +15,12 @@ import type { Env } from "./env.ts";
 import { exportPage } from "./export.ts";
 import type { CoordinatorRpc, ExportFailure, ExportPage, KeyValueReplicaRpc } from "./rpc.ts";
 import { SessionDesk } from "./session-desk.ts";
+import { withDeadline } from "./with-deadline.ts";
 
 /** How old the Directory's view may grow while requests come. Ms. */
 const VIEW_REFRESH_MS = 2000;
+/** How long the owner of a tenant may take to tell its route. Ms. */
+const ROUTE_DEADLINE_MS = 1000;
 /** One line a node in this time. Ms. */
 const FAILURE_LOG_EVERY_MS = 5000;
 /** First view: how long requests wait for the Directory before they are told that it is away. Ms. */
@@ -47,6 +50,11 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
       setTimer: (delayMs, run) => setTimeout(run, delayMs),
       clearTimer: (timer) => clearTimeout(timer as number),
       replicaTimeoutMs: settings.keyValue.replicaTimeoutMs,
+      reloadRoute: async (tenant) => {
+        const stub = env.TENANT.get(env.TENANT.idFromName(`t${tenant}`));
+        const view = await withDeadline(stub.viewSince(null), ROUTE_DEADLINE_MS, "Tenant");
+        return view === null || view === "unchanged" ? undefined : view;
+      },
     };
     this.#log = createLogger({
       level: settings.log.level,
@@ -103,7 +111,7 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
     await this.#ready();
     try {
       return await exportPage(caller, this.#core.nodeIds(), cursor, (nodeId, after) =>
-        this.#replica(nodeId).scan(caller.tenant, after, limitRows),
+        this.#replica(nodeId).scan(caller.tenant, after, limitRows, caller.routeRevision ?? 0),
       );
     } catch (error) {
       if (error instanceof PublicError) return { code: error.code, message: error.message };

@@ -6,7 +6,14 @@ import { retryDelayMs } from "../src/access/schedule.ts";
 import type { ApiKeyRecord, NodeState, StorageNode } from "../src/access/types.ts";
 import { INCARNATIONS_PER_NODE } from "../src/wire/clock.ts";
 import { applyMigrations } from "./migrate.ts";
-import { failure, type NewTenant, type RpcResult, type TenantRow } from "./tenancy-rpc.ts";
+import {
+  failure,
+  type NewTenant,
+  type RepairInfo,
+  type RepairProgress,
+  type RpcResult,
+  type TenantRow,
+} from "./tenancy-rpc.ts";
 
 /** What a Tenant object is started with, kept until it was. */
 export interface TenantPlan extends NewTenant {
@@ -32,6 +39,26 @@ type TenantRowSql = {
   failures: number;
 };
 
+/** What a node whose storage is new is told. */
+export interface Registration {
+  readonly nodeNumber: number;
+  readonly incarnation: number;
+  readonly mustRebuild: boolean;
+}
+
+type RepairRow = { id: number; started_at_ms: number; finished_at_ms: number | null; progress: string };
+
+function repairOf(row: RepairRow): RepairInfo {
+  const progress = JSON.parse(row.progress) as RepairProgress;
+  return { repairId: row.id, startedAtMs: row.started_at_ms, finishedAtMs: row.finished_at_ms, progress };
+}
+
+const NO_REPAIR_PROGRESS: RepairProgress = {
+  ...{ nodesDone: 0, nodeCount: 0, rowsCompared: 0, rowsRepaired: 0, rowsUnreadable: 0 },
+  waitingFor: "",
+};
+/** Repairs that are remembered. */
+const MAX_REPAIRS = 100;
 const SECRET_BYTES = 32;
 
 export class DirectoryStore {
@@ -49,7 +76,10 @@ export class DirectoryStore {
       this.#sql.exec("INSERT INTO facts VALUES ('revision', 1)");
       for (const node of firstNodes(first.nodes, first.zones)) {
         const { number, id, zone, weight, state, incarnation } = node;
-        this.#sql.exec("INSERT INTO nodes VALUES (?, ?, ?, ?, ?, ?)", number, id, zone, weight, state, incarnation);
+        this.#sql.exec(
+          "INSERT INTO nodes (number, id, zone, weight, state, incarnation) VALUES (?, ?, ?, ?, ?, ?)",
+          ...[number, id, zone, weight, state, incarnation],
+        );
       }
     });
   }
@@ -74,11 +104,15 @@ export class DirectoryStore {
     return rows.toArray().map((row) => ({ ...row, state: row.state as NodeState }));
   }
 
-  /** Raises the node's incarnation; what was stamped under the earlier ones stays distinct. */
-  nextIncarnation(nodeId: string): { nodeNumber: number; incarnation: number } {
+  /**
+   * Raises the node's incarnation; what was stamped under the earlier ones stays distinct. A node that served before has lost its
+   * disk: it must be rebuilt before it counts.
+   */
+  nextIncarnation(nodeId: string): Registration {
     const [row] = this.#sql
-      .exec<{ number: number; incarnation: number }>(
-        "UPDATE nodes SET incarnation = incarnation + 1 WHERE id = ? RETURNING number, incarnation",
+      .exec<{ number: number; incarnation: number; served: number }>(
+        `UPDATE nodes SET incarnation = incarnation + 1, state = CASE WHEN served AND state = 'active' THEN 'rebuilding' ELSE state END
+         WHERE id = ? RETURNING number, incarnation, served`,
         nodeId,
       )
       .toArray();
@@ -88,8 +122,25 @@ export class DirectoryStore {
         `node ${nodeId} has used its ${INCARNATIONS_PER_NODE - 1} incarnations: replace it by a new node`,
       );
     }
+    this.#bump();
+    return { nodeNumber: row.number, incarnation: row.incarnation, mustRebuild: row.served === 1 };
+  }
+
+  /** The node's store holds what it should, and from now on others may rely on it. */
+  nodeServes(nodeId: string, incarnation: number): void {
+    const changed = this.#sql
+      .exec(
+        `UPDATE nodes SET served = 1, state = CASE state WHEN 'rebuilding' THEN 'active' ELSE state END
+         WHERE id = ? AND incarnation = ? AND (served = 0 OR state = 'rebuilding') RETURNING number`,
+        nodeId,
+        incarnation,
+      )
+      .toArray();
+    if (changed.length > 0) this.#bump();
+  }
+
+  #bump(): void {
     this.#sql.exec("UPDATE facts SET value = value + 1 WHERE name = 'revision'");
-    return { nodeNumber: row.number, incarnation: row.incarnation };
   }
 
   activeTenant(tenantId: string): number | null {
@@ -193,5 +244,47 @@ export class DirectoryStore {
       counts[row.state as keyof typeof counts] = row.count;
     }
     return counts;
+  }
+
+  // Full repairs
+
+  /** One at a time. */
+  addRepair(nowMs: number): RpcResult<RepairInfo> {
+    const running = this.runningRepair();
+    if (running) {
+      const message = `repair ${running.repairId} is under way; wait for its end`;
+      return failure("conflict", message, { repairId: running.repairId });
+    }
+    const [row] = this.#sql
+      .exec<RepairRow>(
+        "INSERT INTO repairs (started_at_ms, progress) VALUES (?, ?) RETURNING *",
+        nowMs,
+        JSON.stringify(NO_REPAIR_PROGRESS),
+      )
+      .toArray();
+    this.#sql.exec("DELETE FROM repairs WHERE id <= ?", row!.id - MAX_REPAIRS);
+    return { ok: true, value: repairOf(row!) };
+  }
+
+  saveRepair(repairId: number, progress: RepairProgress, finishedAtMs: number | null): void {
+    this.#sql.exec(
+      "UPDATE repairs SET progress = ?, finished_at_ms = ? WHERE id = ?",
+      JSON.stringify(progress),
+      finishedAtMs,
+      repairId,
+    );
+  }
+
+  runningRepair(): RepairInfo | undefined {
+    return this.#sql.exec<RepairRow>("SELECT * FROM repairs WHERE finished_at_ms IS NULL").toArray().map(repairOf)[0];
+  }
+
+  repair(repairId: number): RepairInfo | undefined {
+    return this.#sql.exec<RepairRow>("SELECT * FROM repairs WHERE id = ?", repairId).toArray().map(repairOf)[0];
+  }
+
+  /** Newest first. */
+  repairs(): RepairInfo[] {
+    return this.#sql.exec<RepairRow>("SELECT * FROM repairs ORDER BY id DESC").toArray().map(repairOf);
   }
 }

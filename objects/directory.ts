@@ -8,13 +8,15 @@ import { nextAlarmAt, retryDelayMs } from "../src/access/schedule.ts";
 import type { DirectoryView } from "../src/access/types.ts";
 import { parseSettings } from "../src/cluster/settings.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
-import { DirectoryStore, type DueTenant, type TenantPlan } from "./directory-store.ts";
+import { DirectoryStore, type DueTenant, type Registration, type TenantPlan } from "./directory-store.ts";
 import type { Env } from "./env.ts";
 import type {
   CreatedTenant,
   DirectoryAdminRpc,
   Mutation,
   NewTenant,
+  RepairInfo,
+  RepairProgress,
   RpcResult,
   TenantAdminRpc,
   TenantRow,
@@ -30,6 +32,8 @@ const CALL_TIMEOUT_MS = 5000;
 const TENANTS_PER_ALARM = 20;
 /** A replica that still merges its tables is asked again after this. Ms. */
 const ERASURE_POLL_MS = 1000;
+/** How often nodes are asked how far a repair is. Ms. */
+const REPAIR_POLL_MS = 500;
 /** Longest page. */
 const MAX_PAGE_ITEMS = 1001;
 
@@ -61,8 +65,12 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
     return { revision: this.#store.revision, nodes: this.#store.nodes() };
   }
 
-  registerIncarnation(nodeId: string): Promise<{ nodeNumber: number; incarnation: number }> {
+  registerIncarnation(nodeId: string): Promise<Registration> {
     return this.#turns.run(() => this.#store.nextIncarnation(nodeId));
+  }
+
+  nodeServes(nodeId: string, incarnation: number): Promise<void> {
+    return this.#turns.run(() => this.#store.nodeServes(nodeId, incarnation));
   }
 
   async lookupTenant(tenantId: string): Promise<number | null> {
@@ -132,6 +140,56 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
     return { ok: true, value: { tenantId, erasure: "running" } };
   }
 
+  async startRepair(mutation: Mutation): Promise<RpcResult<RepairInfo>> {
+    const recordId = await recordIdOf(mutation.writeId);
+    const result = await this.#turns.run(() => {
+      const nowMs = Date.now();
+      return this.#records.once({ recordId, mutation, nowMs, mutate: () => this.#store.addRepair(nowMs) });
+    });
+    await this.#schedule();
+    return result;
+  }
+
+  async describeRepair(repairId: number): Promise<RepairInfo | null> {
+    return this.#store.repair(repairId) ?? null;
+  }
+
+  async listRepairs(): Promise<readonly RepairInfo[]> {
+    return this.#store.repairs();
+  }
+
+  /** Asks every node how far its part is; a node that does not answer is asked again. */
+  async #followRepair(): Promise<void> {
+    const running = this.#store.runningRepair();
+    if (!running) return;
+    const namespace = this.env.KEY_VALUE_REPLICA;
+    const nodes = this.#store.nodes().filter((node) => node.state !== "removed");
+    const away: string[] = [];
+    const parts = await Promise.all(
+      nodes.map(({ id }) =>
+        withDeadline(namespace.get(namespace.idFromName(id)).repair(running.repairId), CALL_TIMEOUT_MS, id).catch(
+          (error: unknown) => {
+            away.push(`${id}: ${error instanceof Error ? error.message : String(error)}`);
+            return undefined;
+          },
+        ),
+      ),
+    );
+    const sum = (field: "rowsCompared" | "rowsRepaired" | "rowsUnreadable"): number =>
+      parts.reduce((total, part) => total + (part?.[field] ?? 0), 0);
+    const nodesDone = parts.filter((part) => part?.phase === "done").length;
+    const progress: RepairProgress = {
+      ...{ nodesDone, nodeCount: nodes.length, waitingFor: away.join("; ") },
+      ...{
+        rowsCompared: sum("rowsCompared"),
+        rowsRepaired: sum("rowsRepaired"),
+        rowsUnreadable: sum("rowsUnreadable"),
+      },
+    };
+    const finishedAtMs = nodesDone === nodes.length ? Date.now() : null;
+    await this.#turns.run(() => this.#store.saveRepair(running.repairId, progress, finishedAtMs));
+  }
+
   async listTenants({ after, limit }: { after: string; limit: number }): Promise<readonly TenantRow[]> {
     return this.#store.list(after, Math.min(limit, MAX_PAGE_ITEMS));
   }
@@ -153,6 +211,7 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
   override async alarm(): Promise<void> {
     const nowMs = Date.now();
     for (const due of this.#store.dueTenants(nowMs, TENANTS_PER_ALARM)) await this.#reconcile(due);
+    await this.#followRepair();
     await this.#turns.run(() => this.#records.purge(Date.now()));
     await this.#schedule();
   }
@@ -208,7 +267,8 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
 
   /** The one alarm rings for whatever is due first. */
   async #schedule(): Promise<void> {
-    const at = nextAlarmAt([this.#store.nextDueAtMs(), this.#records.nextPurgeAtMs()]);
+    const repairAtMs = this.#store.runningRepair() ? Date.now() + REPAIR_POLL_MS : null;
+    const at = nextAlarmAt([this.#store.nextDueAtMs(), this.#records.nextPurgeAtMs(), repairAtMs]);
     if (at === null) return;
     const held = await this.ctx.storage.getAlarm();
     if (held === null || at < held) await this.ctx.storage.setAlarm(at);

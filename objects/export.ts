@@ -4,7 +4,7 @@
 import type { Caller } from "../src/access/types.ts";
 import { resolveState } from "../src/kv/resolve.ts";
 import { joinPages, readScanPage } from "../src/replication/scan-frames.ts";
-import { majority } from "../src/replication/write-call.ts";
+import { majority } from "../src/replication/tally.ts";
 import type { RowKey } from "../src/storage/types.ts";
 import { ByteReader, ByteWriter, MalformedBytes } from "../src/wire/bytes.ts";
 import { PublicError } from "../src/wire/error-codes.ts";

@@ -14,6 +14,9 @@ import { HintDelivery } from "../src/replication/hint-delivery.ts";
 import { HintLog } from "../src/replication/hint-log.ts";
 import { Replica } from "../src/replication/replica.ts";
 import { writeScanPage } from "../src/replication/scan-frames.ts";
+import { Standing } from "../src/replication/standing.ts";
+import type { SyncState } from "../src/replication/sync-job.ts";
+import type { TenantSync } from "../src/replication/sync-runner.ts";
 import { openEngine } from "../src/storage/engine.ts";
 import { createKernels } from "../src/storage/kernels.ts";
 import { REMOTE_BLOCK_BYTES, SERVER_LIMITS } from "../src/storage/limits.ts";
@@ -31,6 +34,7 @@ import { applyMigrations } from "./migrate.ts";
 import { type Facts, loadFacts } from "./replica-facts.ts";
 import { ReplicaHeal } from "./replica-heal.ts";
 import { replicaMetrics } from "./replica-metrics.ts";
+import { ReplicaSync } from "./replica-sync.ts";
 import type { KeyValueReplicaRpc } from "./rpc.ts";
 import { withDeadline } from "./with-deadline.ts";
 
@@ -59,6 +63,8 @@ interface Parts {
   readonly hints: HintLog;
   readonly delivery: HintDelivery;
   readonly usage: UsageMeter;
+  readonly standing: Standing;
+  readonly sync: ReplicaSync;
 }
 
 /** The object's storage as the engine sees it. */
@@ -108,8 +114,12 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     applyMigrations(storage, "storage", STORAGE_MIGRATIONS);
     applyMigrations(storage, "replica", REPLICA_MIGRATIONS);
     const kernels = createKernels(kernelModule);
-    const { nodeNumber, incarnation, facts, erased } = await this.#facts(kernels);
+    const { nodeNumber, incarnation, isConfirmed, erased, facts } = await this.#facts(kernels);
     this.#erased = erased;
+    this.#incarnation = incarnation;
+    // Before the first answer: a store that others rely on must be known as such when it is lost.
+    if (!isConfirmed) await this.#confirm();
+    const standing = new Standing({ sql: sqlOf(storage), now: Date.now });
     const { storage: sizes, keyValue } = this.#settings;
     const sql = sqlOf(storage);
     let heal: ReplicaHeal | undefined;
@@ -142,7 +152,13 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     const actor = actorOf(nodeNumber, incarnation);
     const replica = new Replica({
       engine,
-      facts,
+      facts: {
+        ...facts,
+        routeRevision: (tenant) => standing.routeRevision(tenant),
+        isRebuilding: () => standing.isRebuilding,
+        isFilling: (tenant, hi) => standing.isFilling(tenant, hi),
+        isFilled: (epoch) => standing.isFilled(epoch),
+      },
       hints,
       actor,
       now: Date.now,
@@ -157,7 +173,18 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
       now: Date.now,
       atFailPoint: this.#atFailPoint,
     });
-    return { engine, replica, hints, delivery, usage };
+    const sync = new ReplicaSync({
+      env: this.env,
+      nodeId: this.#nodeId,
+      engine,
+      replica,
+      standing,
+      hints,
+      waitUntil: (work) => this.ctx.waitUntil(work),
+      afterStep: () => this.#afterTurn(),
+      onError: (error) => this.#abort(error),
+    });
+    return { engine, replica, hints, delivery, usage, standing, sync };
   }
 
   /** The node's identity and counter reservation; a new storage gets a new incarnation. */
@@ -169,6 +196,8 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
         const directory = this.env.DIRECTORY.get(this.env.DIRECTORY.idFromName("system"));
         const registered = await directory.registerIncarnation(this.#nodeId);
         await this.#atFailPoint?.("node.registered");
+        if (registered.mustRebuild)
+          this.#log.warn("the store is new, and the node served before: it is rebuilt", { node: this.#nodeId });
         return registered;
       },
       onCorrupt: () => this.#log.error("the node's facts failed their checksum: it takes a new incarnation"),
@@ -186,6 +215,29 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     });
   }
 
+  #incarnation = 0;
+
+  #confirming = false;
+
+  /** Tells the Directory that this store may be relied on. */
+  async #confirm(): Promise<void> {
+    const { sql } = this.ctx.storage;
+    const directory = this.env.DIRECTORY.get(this.env.DIRECTORY.idFromName("system"));
+    await withDeadline(directory.nodeServes(this.#nodeId, this.#incarnation), PEER_TIMEOUT_MS, "Directory");
+    sql.exec("UPDATE replica_facts SET confirmed = 1");
+    if (this.#parts) this.#parts.standing.isConfirmed = true;
+  }
+
+  #confirmBehind(): void {
+    if (this.#confirming) return;
+    this.#confirming = true;
+    const done = (): void => {
+      this.#confirming = false;
+    };
+    // The node serves already; when the Directory is away it is told after a later turn.
+    this.ctx.waitUntil(this.#confirm().then(done, done));
+  }
+
   #erased = new Set<number>();
 
   async call(frame: Uint8Array): Promise<Uint8Array> {
@@ -198,15 +250,42 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     } catch (error) {
       // What is in memory may now be ahead of the disk: only a fresh start from the disk is safe.
       const isRefused = error instanceof MalformedBytes || error instanceof MalformedClock;
-      if (!isRefused) this.ctx.abort(`replica ${this.#nodeId}: ${String(error)}`);
+      if (!isRefused) this.#abort(error);
       throw error;
     } finally {
       this.#afterTurn();
     }
   }
 
-  async scan(tenant: number, after: Uint8Array | null, limitRows: number): Promise<Uint8Array> {
-    const { engine } = this.#opened;
+  #abort(error: unknown): void {
+    this.ctx.abort(`replica ${this.#nodeId}: ${String(error)}`);
+  }
+
+  async page(request: Uint8Array): Promise<Uint8Array> {
+    return this.#opened.sync.page(request);
+  }
+
+  async sync(work: TenantSync): Promise<SyncState> {
+    const state = await this.#opened.sync.runner.want(work);
+    this.#afterTurn();
+    return state;
+  }
+
+  async repair(repairId: number): Promise<SyncState> {
+    const state = this.#opened.sync.runner.repair(repairId);
+    this.#afterTurn();
+    return state;
+  }
+
+  async endSync(tenant: number): Promise<void> {
+    this.#opened.sync.runner.forget(tenant);
+  }
+
+  async scan(tenant: number, after: Uint8Array | null, limitRows: number, routeRevision: number): Promise<Uint8Array> {
+    const { engine, standing } = this.#opened;
+    if (standing.isRebuilding) throw new Error(`${this.#nodeId} is being rebuilt and cannot answer for its keys yet`);
+    if (standing.routeRevision(tenant) > routeRevision)
+      throw new Error(`${this.#nodeId} knows of a newer route of tenant ${tenant} than ${routeRevision}`);
     const page = await engine.scan({
       tenant,
       limitRows,
@@ -223,7 +302,8 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
   }
 
   async eraseTenant(tenant: number): Promise<boolean> {
-    const { engine, hints } = this.#opened;
+    const { engine, hints, standing } = this.#opened;
+    standing.eraseTenant(tenant);
     if (!this.#erased.has(tenant)) {
       this.ctx.storage.sql.exec("INSERT OR IGNORE INTO erased_tenants VALUES (?)", tenant);
       this.#erased.add(tenant);
@@ -238,6 +318,8 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
   }
 
   async probe(): Promise<void> {
+    if (this.#opened.standing.isRebuilding)
+      throw new Error(`${this.#nodeId} is being rebuilt: it counts in no quorum yet`);
     this.ctx.storage.sql.exec("SELECT node_number FROM replica_facts").one();
     const blobs = blobStoreOf(this.env, this.#settings, () => new SqliteBlobStore(sqlOf(this.ctx.storage)));
     const name = `probe-${this.#nodeId}-${crypto.randomUUID()}`;
@@ -249,7 +331,7 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
   }
 
   async metrics(): Promise<Record<string, number>> {
-    const { engine, replica, hints, delivery } = this.#opened;
+    const { engine, replica, hints, delivery, standing } = this.#opened;
     return replicaMetrics({
       nodeId: this.#nodeId,
       databaseBytes: this.ctx.storage.sql.databaseSize,
@@ -257,6 +339,7 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
       replica,
       hints,
       delivery,
+      standing,
     });
   }
 
@@ -290,11 +373,14 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     if (!parts) return;
     if (parts.usage.hasChanged) this.#usageTimer ??= setTimeout(() => this.#writeUsage(), USAGE_FLUSH_MS);
     if (parts.engine.maintenanceDue && !this.#maintaining) this.ctx.waitUntil(this.#maintain());
+    parts.sync.wake();
+    if (!parts.standing.isConfirmed) this.#confirmBehind();
     const hintsAtMs = parts.delivery.nextAtMs();
     if (hintsAtMs !== undefined && this.#hintTimer === undefined) {
       this.#hintTimer = setTimeout(() => this.#deliverHints(), Math.max(0, hintsAtMs - Date.now()));
     }
-    if (this.#alarmAtMs === 0 && (hintsAtMs !== undefined || parts.engine.maintenanceDue)) {
+    const isDue = hintsAtMs !== undefined || parts.engine.maintenanceDue || parts.standing.hasOpenJobs;
+    if (this.#alarmAtMs === 0 && isDue) {
       this.#alarmAtMs = Date.now() + ALARM_DELAY_MS;
       this.ctx.waitUntil(this.ctx.storage.setAlarm(this.#alarmAtMs));
     }

@@ -8,14 +8,15 @@ interface FactsRow extends Record<string, SqlStorageValue> {
   node_number: number;
   incarnation: number;
   reserved_counter: number;
+  confirmed: number;
   crc: number | null;
 }
 
 export interface FactsOptions {
   readonly storage: DurableObjectStorage;
   readonly kernels: Pick<Kernels, "crc32c">;
-  /** Asks the Directory for an incarnation that never stamped a dot. */
-  readonly register: () => Promise<{ nodeNumber: number; incarnation: number }>;
+  /** Asks the Directory for an incarnation that never stamped a dot. `mustRebuild`: the node served before. */
+  readonly register: () => Promise<{ nodeNumber: number; incarnation: number; mustRebuild: boolean }>;
   /** The stored row failed its checksum. */
   readonly onCorrupt: () => void;
 }
@@ -23,36 +24,43 @@ export interface FactsOptions {
 export interface Facts {
   readonly nodeNumber: number;
   readonly incarnation: number;
+  /** False: the Directory must know that this store may be relied on before the first answer. */
+  readonly isConfirmed: boolean;
   readonly erased: Set<number>;
-  readonly facts: ReplicaFacts;
+  readonly facts: Pick<ReplicaFacts, "reservedCounter" | "reserveCounter" | "isErased">;
 }
+
+const QUERY = "SELECT node_number, incarnation, reserved_counter, confirmed, crc FROM replica_facts";
 
 export async function loadFacts({ storage, kernels, register, onCorrupt }: FactsOptions): Promise<Facts> {
   const { sql } = storage;
   const crcOf = (number: number, incarnation: number, reserved: number): number =>
     kernels.crc32c(new TextEncoder().encode(JSON.stringify([number, incarnation, reserved])));
-  let row = [...sql.exec<FactsRow>("SELECT node_number, incarnation, reserved_counter, crc FROM replica_facts")][0];
-  if (row && row.crc !== null && row.crc !== crcOf(row.node_number, row.incarnation, row.reserved_counter)) {
+  let row = [...sql.exec<FactsRow>(QUERY)][0];
+  const isDamaged =
+    row !== undefined && row.crc !== null && row.crc !== crcOf(row.node_number, row.incarnation, row.reserved_counter);
+  if (isDamaged) {
     onCorrupt();
     row = undefined;
   }
   if (!row) {
-    const { nodeNumber, incarnation } = await register();
+    const { nodeNumber, incarnation, mustRebuild } = await register();
+    // Only the node's name tag is damaged: what it stores is under checksums of its own and need not be fetched again.
+    const isRebuilt = mustRebuild && !isDamaged;
     const crc = crcOf(nodeNumber, incarnation, 0);
     sql.exec("DELETE FROM replica_facts");
     sql.exec(
-      "INSERT INTO replica_facts (id, node_number, incarnation, reserved_counter, crc) VALUES (1, ?, ?, 0, ?)",
-      nodeNumber,
-      incarnation,
-      crc,
+      `INSERT INTO replica_facts (id, node_number, incarnation, reserved_counter, rebuilding, confirmed, crc)
+       VALUES (1, ?, ?, 0, ?, ?, ?)`,
+      ...[nodeNumber, incarnation, isRebuilt ? 1 : 0, isRebuilt ? 1 : 0, crc],
     );
     await storage.sync();
-    row = { node_number: nodeNumber, incarnation, reserved_counter: 0, crc };
+    row = sql.exec<FactsRow>(QUERY).one();
   }
   const { node_number: nodeNumber, incarnation } = row;
   let reserved = row.reserved_counter;
   const erased = new Set([...sql.exec<{ tenant: number }>("SELECT tenant FROM erased_tenants")].map((e) => e.tenant));
-  const facts: ReplicaFacts = {
+  const facts: Facts["facts"] = {
     reservedCounter: () => reserved,
     reserveCounter: (upTo) => {
       reserved = upTo;
@@ -61,5 +69,5 @@ export async function loadFacts({ storage, kernels, register, onCorrupt }: Facts
     },
     isErased: (tenant) => erased.has(tenant),
   };
-  return { nodeNumber, incarnation, erased, facts };
+  return { nodeNumber, incarnation, isConfirmed: row.confirmed !== 0, erased, facts };
 }

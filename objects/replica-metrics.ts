@@ -2,6 +2,7 @@
 import type { HintDelivery } from "../src/replication/hint-delivery.ts";
 import type { HintLog } from "../src/replication/hint-log.ts";
 import type { Replica } from "../src/replication/replica.ts";
+import type { Standing } from "../src/replication/standing.ts";
 import type { StorageEngine } from "../src/storage/types.ts";
 
 export interface ReplicaParts {
@@ -11,6 +12,7 @@ export interface ReplicaParts {
   readonly replica: Replica;
   readonly hints: HintLog;
   readonly delivery: HintDelivery;
+  readonly standing: Standing;
 }
 
 function snakeCase(name: string): string {
@@ -18,7 +20,7 @@ function snakeCase(name: string): string {
 }
 
 export function replicaMetrics(parts: ReplicaParts): Record<string, number> {
-  const { nodeId, databaseBytes, engine, replica, hints, delivery } = parts;
+  const { nodeId, databaseBytes, engine, replica, hints, delivery, standing } = parts;
   const samples: Record<string, number> = {};
   const set = (name: string, value: number): void => {
     samples[`jade_${name}{node="${nodeId}"}`] = value;
@@ -37,5 +39,10 @@ export function replicaMetrics(parts: ReplicaParts): Record<string, number> {
   set("kv_hints_corrupt_total", hints.corruptCount);
   set("kv_hints_pending", hints.pendingCount());
   set("kv_healed_rows_total", replica.counts.healedRows);
+  set("kv_dirty_ranges", hints.dirtyRanges().length);
+  set("kv_rebuilding", standing.isRebuilding ? 1 : 0);
+  set("kv_sync_jobs", standing.jobs().filter((job) => job.phase !== "done").length);
+  set("kv_sync_rows_compared_total", standing.rowsComparedTotal);
+  set("kv_sync_rows_repaired_total", standing.rowsRepairedTotal);
   return samples;
 }

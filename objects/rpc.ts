@@ -4,6 +4,8 @@
 import type { LeaseAsk, LeaseGrant } from "../src/access/rate-authority.ts";
 import type { Caller, DirectoryView, TenantView } from "../src/access/types.ts";
 import type { KeyScan } from "../src/replication/healer.ts";
+import type { SyncState } from "../src/replication/sync-job.ts";
+import type { TenantSync } from "../src/replication/sync-runner.ts";
 import type { ErrorCode } from "../src/wire/error-codes.ts";
 
 export interface ExportPage {
@@ -37,9 +39,20 @@ export interface CoordinatorRpc {
 export interface KeyValueReplicaRpc {
   /** A replica frame of replication/frames.ts. */
   call(frame: Uint8Array): Promise<Uint8Array>;
-  /** A page of one tenant's rows after a position (objects/export.ts), as a frame of replication/scan-frames.ts. */
-  scan(tenant: number, after: Uint8Array | null, limitRows: number): Promise<Uint8Array>;
-  /** A page of keys in a token range, of all tenants, without their values, as such a frame. */
+  /**
+   * A page of one tenant's rows after a position (objects/export.ts), as a frame of replication/scan-frames.ts. Throws while the node
+   * is being rebuilt, and when it knows of a newer route than `routeRevision`: the caller would count by the old replicas.
+   */
+  scan(tenant: number, after: Uint8Array | null, limitRows: number, routeRevision: number): Promise<Uint8Array>;
+  /** A page request of replication/sync-frames.ts, and the page. */
+  page(request: Uint8Array): Promise<Uint8Array>;
+  /** Begins a node's part in a change of a tenant's replicas, where it has not begun, and says how far it is. */
+  sync(work: TenantSync): Promise<SyncState>;
+  /** Begins the node's part of a full repair, where it has not begun, and says how far it is. */
+  repair(repairId: number): Promise<SyncState>;
+  /** Gives up what is left of a change's work. */
+  endSync(tenant: number): Promise<void>;
+  /** A page of keys in a token range, of all tenants, without their values, as a frame of replication/scan-frames.ts. */
   scanKeys(scan: KeyScan): Promise<Uint8Array>;
   /** Durably forgets a tenant; true when nothing of it is left (rows, hints, records, blobs). Call again until true. */
   eraseTenant(tenant: number): Promise<boolean>;
@@ -53,8 +66,13 @@ export interface KeyValueReplicaRpc {
 /** `Directory`: one per deployment. Name: `system`. */
 export interface DirectoryRpc {
   view(): Promise<DirectoryView>;
-  /** Called by a replica whose storage is new: a fresh incarnation that no dot was ever stamped with. */
-  registerIncarnation(nodeId: string): Promise<{ nodeNumber: number; incarnation: number }>;
+  /**
+   * Called by a replica whose storage is new: a fresh incarnation that no dot was ever stamped with. `mustRebuild`: the node served
+   * before, so that others rely on what its lost store held.
+   */
+  registerIncarnation(nodeId: string): Promise<{ nodeNumber: number; incarnation: number; mustRebuild: boolean }>;
+  /** Called by a replica before it serves for the first time, and when it was rebuilt. */
+  nodeServes(nodeId: string, incarnation: number): Promise<void>;
 }
 
 /** `Tenant`: one per tenant number. Name: `t<number>`. */

@@ -1,6 +1,7 @@
 // The RPC surfaces of Directory and Tenant beyond what the data path needs (objects/rpc.ts): administration.
 // An error that the client must see travels as a value: a thrown one loses its code between objects.
 import type { ApiKeyRecord, RateLimit, Scope, TenantQuotas, TenantSettings, TenantView } from "../src/access/types.ts";
+import type { ChangeState } from "../src/replication/route-change.ts";
 import { type ErrorCode, PublicError } from "../src/wire/error-codes.ts";
 import type { DirectoryRpc, TenantRpc } from "./rpc.ts";
 
@@ -32,6 +33,8 @@ export interface TenantInfo extends TenantSettings, TenantLimits {
   readonly tenantId: string;
   readonly displayName: string;
   readonly createdAtMs: number;
+  /** A change of the replication factor that is under way; missing or null = none. */
+  readonly changeState?: ChangeState | null;
 }
 
 export interface NewTenant extends TenantSettings, TenantLimits {
@@ -50,6 +53,25 @@ export interface TenantRow {
   readonly createdAtMs: number;
 }
 
+export interface RepairProgress {
+  readonly nodesDone: number;
+  readonly nodeCount: number;
+  readonly rowsCompared: number;
+  readonly rowsRepaired: number;
+  /** Rows that stay different because a copy fails its checksum. */
+  readonly rowsUnreadable: number;
+  /** Why nodes do not get on; empty = they do. */
+  readonly waitingFor: string;
+}
+
+/** A full repair: all replicas of all keys are brought to agreement. */
+export interface RepairInfo {
+  readonly repairId: number;
+  readonly startedAtMs: number;
+  readonly finishedAtMs: number | null;
+  readonly progress: RepairProgress;
+}
+
 export interface DirectoryAdminRpc extends DirectoryRpc {
   /** The number of the active tenant of this name. */
   lookupTenant(tenantId: string): Promise<number | null>;
@@ -58,6 +80,11 @@ export interface DirectoryAdminRpc extends DirectoryRpc {
     tenantId: string,
     mutation: Mutation,
   ): Promise<RpcResult<{ readonly tenantId: string; readonly erasure: "running" }>>;
+  /** One at a time: a second one is refused while the first is under way. */
+  startRepair(mutation: Mutation): Promise<RpcResult<RepairInfo>>;
+  describeRepair(repairId: number): Promise<RepairInfo | null>;
+  /** Newest first; the last hundred. */
+  listRepairs(): Promise<readonly RepairInfo[]>;
   /** Active ones after the name `after`, by name. */
   listTenants(page: { readonly after: string; readonly limit: number }): Promise<readonly TenantRow[]>;
   metrics(): Promise<Record<string, number>>;
@@ -92,7 +119,7 @@ export interface CreatedKey extends KeyInfo {
   readonly apiKey: string;
 }
 
-export type TenantChanges = Partial<Omit<NewTenant, "tenantId">>;
+export type TenantChanges = Partial<Omit<NewTenant, "tenantId" | "routeRevision" | "change">>;
 
 export interface TenantAdminRpc extends TenantRpc {
   /** `unchanged` when the revision is still `revision`; null when there is no such tenant (any more). */

@@ -6,17 +6,21 @@ import { TENANT_BUCKET } from "../src/access/rate-authority.ts";
 import type {
   ApiKeyRecord,
   ConflictPolicy,
+  FactorChange,
   QuotaExcess,
   RateLimit,
   Scope,
   TenantQuotas,
+  TenantRoute,
   TenantView,
 } from "../src/access/types.ts";
+import { beginChange, type ChangeState, type Changing, cancelChange } from "../src/replication/route-change.ts";
 import type { Consistency } from "../src/wire/session.ts";
 import { applyMigrations } from "./migrate.ts";
 import {
   failure,
   type KeyInfo,
+  type RpcFailure,
   type RpcResult,
   type TenantChanges,
   type TenantInfo,
@@ -36,6 +40,9 @@ type TenantRow = {
   created_at_ms: number;
   sealing_secret: ArrayBuffer;
   limits: string;
+  route_revision: number;
+  route_change: string | null;
+  change_state: string | null;
 };
 type KeyRow = {
   key_id: string;
@@ -58,6 +65,11 @@ const recordOf = (row: KeyRow): ApiKeyRecord => ({
   revokedAtMs: row.revoked_at_ms,
   rateLimit: row.rate_limit === null ? null : (JSON.parse(row.rate_limit) as RateLimit),
 });
+
+function routeOf(row: TenantRow): TenantRoute {
+  const change = row.route_change === null ? undefined : (JSON.parse(row.route_change) as FactorChange);
+  return { replicationFactor: row.replication_factor, routeRevision: row.route_revision, change };
+}
 
 /** A key as it may be shown. */
 export function keyInfoOf({ hash: _, ...info }: ApiKeyRecord): KeyInfo {
@@ -163,7 +175,7 @@ export class TenantStore {
       tenant: row.tenant,
       revision: this.viewRevision(excess) ?? 0,
       state: isActive ? "active" : "deleting",
-      replicationFactor: row.replication_factor,
+      ...routeOf(row),
       defaultConsistency: row.default_consistency as Consistency,
       conflictPolicy: row.conflict_policy as ConflictPolicy,
       keys: isActive
@@ -184,7 +196,8 @@ export class TenantStore {
       tenantId: row.tenant_id,
       displayName: row.display_name,
       createdAtMs: row.created_at_ms,
-      replicationFactor: row.replication_factor,
+      ...routeOf(row),
+      changeState: row.change_state === null ? null : (JSON.parse(row.change_state) as ChangeState),
       defaultConsistency: row.default_consistency as Consistency,
       conflictPolicy: row.conflict_policy as ConflictPolicy,
       ...limitsOf(JSON.parse(row.limits) as TenantLimits),
@@ -195,13 +208,12 @@ export class TenantStore {
     this.#sql.exec("UPDATE tenant SET revision = revision + 1");
   }
 
-  update(changes: TenantChanges): RpcResult<TenantInfo> {
+  update(changes: TenantChanges, nowMs: number): RpcResult<TenantInfo> {
     const held = this.info();
     if (!held) return failure("notFound", "there is no such tenant");
-    if (changes.replicationFactor !== undefined && changes.replicationFactor !== held.replicationFactor) {
-      const message = `replicationFactor is ${held.replicationFactor} and cannot be changed to ${changes.replicationFactor}: this release fixes it at creation`;
-      return failure("conflict", message, { replicationFactor: held.replicationFactor });
-    }
+    const refusal =
+      changes.replicationFactor === undefined ? null : this.#changeFactor(changes.replicationFactor, nowMs);
+    if (refusal) return refusal;
     const next = { ...held, ...changes, quotas: { ...held.quotas, ...changes.quotas } };
     this.#sql.exec(
       "UPDATE tenant SET display_name = ?, default_consistency = ?, conflict_policy = ?, limits = ?",
@@ -211,7 +223,47 @@ export class TenantStore {
       JSON.stringify(limitsOf(next)),
     );
     this.#bump();
-    return { ok: true, value: next };
+    return { ok: true, value: this.info()! };
+  }
+
+  /** Begins a change, calls it off (back to what holds), or refuses a second one. */
+  #changeFactor(to: number, nowMs: number): RpcFailure | null {
+    const held = this.changing();
+    const { change } = held;
+    if (!change) {
+      if (to !== held.route.replicationFactor) this.saveChanging(beginChange(held, to, nowMs));
+    } else if (to === change.from) {
+      this.saveChanging(cancelChange(held));
+    } else if (to !== change.to || change.isCancelled) {
+      const message = `replicationFactor is being changed from ${change.from} to ${change.isCancelled ? change.from : change.to}; wait for its end, or set ${change.from} to call it off`;
+      return failure("conflict", message, { field: "replicationFactor", from: change.from, to: change.to });
+    }
+    return null;
+  }
+
+  /** The published route and the change that is under way. Only of an active tenant. */
+  changing(): Changing {
+    const row = this.row()!;
+    const change = row.change_state === null ? undefined : (JSON.parse(row.change_state) as ChangeState);
+    return { route: routeOf(row), change };
+  }
+
+  get isChanging(): boolean {
+    const row = this.row();
+    return row?.state === "active" && row.change_state !== null;
+  }
+
+  /** One commit. */
+  saveChanging({ route, change }: Changing): void {
+    const before = this.row()!;
+    this.#sql.exec(
+      "UPDATE tenant SET replication_factor = ?, route_revision = ?, route_change = ?, change_state = ?",
+      route.replicationFactor,
+      route.routeRevision ?? 0,
+      route.change ? JSON.stringify(route.change) : null,
+      change ? JSON.stringify(change) : null,
+    );
+    if ((route.routeRevision ?? 0) !== before.route_revision) this.#bump();
   }
 
   #insertKey(key: ApiKeyRecord): void {

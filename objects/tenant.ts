@@ -4,6 +4,7 @@
 import { DurableObject } from "cloudflare:workers";
 import { deriveApiKey, recordIdOf } from "../src/access/api-key.ts";
 import { type LeaseAsk, type LeaseGrant, RateAuthority } from "../src/access/rate-authority.ts";
+import { maxReplicationFactor } from "../src/access/ring-start.ts";
 import { nextAlarmAt } from "../src/access/schedule.ts";
 import type { ApiKeyRecord, QuotaExcess, RateLimit, TenantView } from "../src/access/types.ts";
 import { parseSettings, type Settings } from "../src/cluster/settings.ts";
@@ -14,6 +15,7 @@ import {
   type KeyInfo,
   type Mutation,
   type NewKey,
+  type RpcFailure,
   type RpcResult,
   type TenantAdminRpc,
   type TenantChanges,
@@ -21,11 +23,15 @@ import {
   type TenantStart,
   type TenantUsageInfo,
 } from "./tenancy-rpc.ts";
+import { ROUTE_CHANGE_ALARM_MS, TenantRouteChange } from "./tenant-route-change.ts";
 import { type DefaultLimits, keyInfoOf, TenantStore } from "./tenant-store.ts";
 import { TenantUsage } from "./tenant-usage.ts";
 import { TurnQueue } from "./turn-queue.ts";
+import { withDeadline } from "./with-deadline.ts";
 import { WriteRecords } from "./write-records.ts";
 
+/** One call to the Directory. Ms. */
+const CALL_TIMEOUT_MS = 5000;
 /** Longest page. */
 const MAX_PAGE_ITEMS = 1001;
 /** How long whoever asks for a key that is gone need not ask again. Ms. */
@@ -52,6 +58,7 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc {
   readonly #turns: TurnQueue;
   readonly #rates = new RateAuthority();
   readonly #usage: TenantUsage;
+  readonly #routeChange: TenantRouteChange;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -60,6 +67,13 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc {
     this.#records = new WriteRecords(ctx.storage.sql, keyValue.idempotencyRetentionHours * 3_600_000);
     this.#usage = new TenantUsage(env);
     this.#turns = new TurnQueue((run) => ctx.storage.transactionSync(run));
+    this.#routeChange = new TenantRouteChange({
+      env,
+      store: this.#store,
+      waitUntil: (work) => ctx.waitUntil(work),
+      setAlarm: (atMs) => this.#ring(atMs),
+    });
+    ctx.blockConcurrencyWhile(async () => this.#routeChange.wake());
   }
 
   async view(): Promise<TenantView> {
@@ -115,8 +129,23 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc {
     return this.#store.info();
   }
 
-  update(changes: TenantChanges, mutation: Mutation): Promise<RpcResult<TenantInfo>> {
-    return this.#mutate(mutation, () => this.#store.update(changes));
+  async update(changes: TenantChanges, mutation: Mutation): Promise<RpcResult<TenantInfo>> {
+    const refusal = await this.#factorRefusal(changes.replicationFactor);
+    if (refusal) return refusal;
+    const result = await this.#mutate(mutation, (nowMs) => this.#store.update(changes, nowMs));
+    this.#routeChange.wake();
+    return result;
+  }
+
+  /** More replicas than there are zones with nodes cannot be had. */
+  async #factorRefusal(to: number | undefined): Promise<RpcFailure | undefined> {
+    if (to === undefined || to === this.#store.info()?.replicationFactor) return undefined;
+    const directory = this.env.DIRECTORY.get(this.env.DIRECTORY.idFromName("system"));
+    const { nodes } = await withDeadline(directory.view(), CALL_TIMEOUT_MS, "Directory");
+    const limit = maxReplicationFactor(nodes);
+    if (to <= limit) return undefined;
+    const message = `replicationFactor is ${to}; with the storage nodes in ${limit} zones the limit is ${limit}`;
+    return failure("invalidRequest", message, { issues: [{ path: "replicationFactor", message, value: to, limit }] });
   }
 
   async createKey(input: NewKey, mutation: Mutation): Promise<RpcResult<CreatedKey>> {
@@ -155,6 +184,7 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc {
 
   override async alarm(): Promise<void> {
     if (!this.#store.exists) return;
+    this.#routeChange.wake();
     const nowMs = Date.now();
     await this.#turns.run(() => {
       this.#records.purge(nowMs);
@@ -176,8 +206,13 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc {
 
   async #schedule(): Promise<void> {
     if (!this.#store.exists) return;
-    const at = nextAlarmAt([this.#records.nextPurgeAtMs(), this.#store.nextKeyPurgeAtMs()]);
+    const changeAtMs = this.#store.isChanging ? Date.now() + ROUTE_CHANGE_ALARM_MS : null;
+    const at = nextAlarmAt([this.#records.nextPurgeAtMs(), this.#store.nextKeyPurgeAtMs(), changeAtMs]);
+    if (at !== null) await this.#ring(at);
+  }
+
+  async #ring(atMs: number): Promise<void> {
     const held = await this.ctx.storage.getAlarm();
-    if (at !== null && (held === null || at < held)) await this.ctx.storage.setAlarm(at);
+    if (held === null || atMs < held) await this.ctx.storage.setAlarm(atMs);
   }
 }

@@ -24,9 +24,9 @@ export function admittedKey(
 }
 
 export function callerOf(view: TenantView, scope: Scope): Caller {
-  const { tenant, replicationFactor, defaultConsistency, conflictPolicy, excess } = view;
+  const { tenant, replicationFactor, routeRevision, change, defaultConsistency, conflictPolicy, excess } = view;
   const canWrite = scopeAllows(scope, "read-write");
-  const caller = { tenant, replicationFactor, defaultConsistency, conflictPolicy, canWrite };
+  const caller = { tenant, replicationFactor, routeRevision, change, defaultConsistency, conflictPolicy, canWrite };
   return excess ? { ...caller, excess } : caller;
 }
 

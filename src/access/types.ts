@@ -6,9 +6,25 @@ export type Scope = "read-only" | "read-write" | "admin";
 /** What happens to concurrent versions of a key when they are read. */
 export type ConflictPolicy = "siblings" | "lastWriteWins" | "jsonMerge";
 
-/** Settings of a tenant that the data path needs. */
-export interface TenantSettings {
+/**
+ * A change of a tenant's replication factor under way (spec RP-39). `filling`: the replicas that join get writes and count nowhere.
+ * `joint`: reads and writes need a quorum of the old replicas and one of the new ones.
+ */
+export interface FactorChange {
+  readonly to: number;
+  readonly phase: "filling" | "joint";
+}
+
+/** How many replicas hold a tenant's keys, under a revision that grows with every change of it. */
+export interface TenantRoute {
   readonly replicationFactor: number;
+  /** Missing = 0: never changed. */
+  readonly routeRevision?: number | undefined;
+  readonly change?: FactorChange | undefined;
+}
+
+/** Settings of a tenant that the data path needs. */
+export interface TenantSettings extends TenantRoute {
   readonly defaultConsistency: Consistency;
   readonly conflictPolicy: ConflictPolicy;
 }
@@ -55,8 +71,11 @@ export interface Caller extends TenantSettings {
   readonly excess?: QuotaExcess;
 }
 
-/** The state of a storage node of the ring (DESIGN 4). Replica sets are derived from it: writes include `bootstrapping`, reads do not. */
-export type NodeState = "active" | "bootstrapping" | "draining" | "removed" | "failed";
+/**
+ * The state of a storage node of the ring (DESIGN 4). Replica sets are derived from it: writes include `bootstrapping`, reads do not.
+ * `rebuilding` = it lost its disk: it keeps its places, so that quorums stay as large, and counts nowhere until it was filled.
+ */
+export type NodeState = "active" | "bootstrapping" | "rebuilding" | "draining" | "removed" | "failed";
 
 export interface StorageNode {
   /** `n1`, `n2`, …; the number is what dots carry. */

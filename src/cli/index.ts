@@ -5,6 +5,7 @@ import { registerServe } from "../server/serve-command.ts";
 import { addGlobalOptions } from "./context.ts";
 import { EXIT, explain } from "./exit-codes.ts";
 import { addKeyValueCommands } from "./kv-commands.ts";
+import { addRepairCommands } from "./repair-commands.ts";
 import { addStatusCommands } from "./status-commands.ts";
 import { addTenantCommands } from "./tenant-commands.ts";
 import { addTransferCommands } from "./transfer/commands.ts";
@@ -20,6 +21,7 @@ function buildProgram(): Command {
     .exitOverride();
   addGlobalOptions(program);
   registerServe(program);
+  addRepairCommands(program);
   addStatusCommands(program);
   addTenantCommands(program);
   addKeyValueCommands(program);

@@ -6,6 +6,7 @@ import { KeyValue } from "./key-value.ts";
 import { HttpKeyValue } from "./key-value-http.ts";
 import { SessionKeyValue } from "./key-value-session.ts";
 import { type ClientOptions, resolveOptions } from "./options.ts";
+import { Repairs } from "./repairs.ts";
 import { Session } from "./session.ts";
 import { Tenants } from "./tenants.ts";
 import type { CallOptions } from "./types.ts";
@@ -25,6 +26,8 @@ export class JadeClient {
   readonly kv: KeyValue;
   /** Tenants and their API keys (always over HTTP). */
   readonly tenants: Tenants;
+  /** Full repairs of the deployment (always over HTTP). */
+  readonly repairs: Repairs;
   readonly #http: HttpClient;
   readonly #session: Session | undefined;
 
@@ -34,6 +37,7 @@ export class JadeClient {
     const http = new HttpClient(resolved);
     this.#http = http;
     this.tenants = new Tenants(http);
+    this.repairs = new Repairs(http);
     if (resolved.transport === "session") {
       this.#session = new Session(resolved, () => whySessionFails(http));
       this.kv = new KeyValue(new SessionKeyValue(resolved, this.#session), http);

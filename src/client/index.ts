@@ -15,10 +15,12 @@ export {
 export type { KeyValue } from "./key-value.ts";
 export type { ExportedEntry } from "./key-value-export.ts";
 export type { ClientOptions, FetchLike, SessionOptions, Transport, WebSocketLike } from "./options.ts";
+export type { RepairInfo, Repairs } from "./repairs.ts";
 export type { RetryPolicy } from "./retry.ts";
 export type {
   CreatedKey,
   CreatedTenant,
+  FactorChangeInfo,
   KeyInfo,
   KeyInput,
   MutationOptions,

@@ -42,9 +42,28 @@ export interface TenantChanges extends Omit<TenantInput, "tenantId"> {
   readonly tokensValidAfter?: string | null | undefined;
 }
 
+/** A change of the replication factor under way. Setting the factor back to `from` calls it off. */
+export interface FactorChangeInfo {
+  readonly from: number;
+  readonly to: number;
+  readonly phase: "starting" | "filling" | "joint" | "ending";
+  readonly isCancelled: boolean;
+  /** ISO 8601. */
+  readonly startedAt: string;
+  readonly nodesDone: number;
+  readonly nodeCount: number;
+  readonly rowsCompared: number;
+  readonly rowsRepaired: number;
+  readonly recordsTaken: number;
+  /** Why it does not get on; empty = it does. */
+  readonly waitingFor: string;
+}
+
 export interface TenantInfo {
   readonly tenantId: string;
   readonly replicationFactor: number;
+  /** Null = none is under way. */
+  readonly replicationFactorChange: FactorChangeInfo | null;
   readonly defaultConsistency: Consistency;
   readonly conflictPolicy: ConflictPolicy;
   readonly displayName: string;

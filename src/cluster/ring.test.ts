@@ -114,4 +114,43 @@ describe("ring", () => {
   it("no nodes, no replicas", () => {
     expect(new Ring([]).replicas({ hi: 1, lo: 1 }, 3)).toEqual({ write: [], read: [], pending: [] });
   });
+
+  it("[RP-39] [RP-42] a changing factor: while filling the new ones are pending, then both sets count", () => {
+    fc.assert(
+      fc.property(nodes, token, fc.integer({ min: 1, max: 4 }), fc.integer({ min: 1, max: 4 }), (all, at, from, to) => {
+        const ring = new Ring(all);
+        const old = ring.replicas(at, from);
+        const filling = ring.route(at, { replicationFactor: from, change: { to, phase: "filling" } });
+        expect([filling.read, filling.write, filling.joint]).toEqual([old.read, old.write, undefined]);
+        for (const id of ring.replicas(at, to).write) expect([...filling.write, ...filling.pending], id).toContain(id);
+        expect(filling.pending.some((id) => filling.write.includes(id))).toBe(false);
+        const joint = ring.route(at, { replicationFactor: from, change: { to, phase: "joint" } });
+        expect([joint.read, joint.write]).toEqual([old.read, old.write]);
+        expect(joint.joint).toEqual(ring.replicas(at, to).write);
+        expect(ring.route(at, { replicationFactor: from })).toEqual(old);
+      }),
+    );
+  });
+
+  it("[RP-44] a rebuilding node keeps its places", () => {
+    const before = [1, 2, 3, 4].map((number) => node(number));
+    const lost = before.map((one) => (one.number === 2 ? { ...one, state: "rebuilding" as const } : one));
+    expect(holders(new Ring(lost), 3)).toEqual(holders(new Ring(before), 3));
+  });
+
+  it("[RP-40] its ranges are the whole ring, each once, and within one all tokens have the same replicas", () => {
+    fc.assert(
+      fc.property(nodes, token, (all, at) => {
+        const ring = new Ring(all);
+        const ranges = ring.ranges();
+        expect(ranges[0]!.fromHi).toBe(0);
+        expect(ranges.at(-1)!.toHi).toBe(2 ** 32 - 1);
+        for (const [i, { fromHi }] of ranges.entries()) if (i > 0) expect(fromHi).toBe(ranges[i - 1]!.toHi + 1);
+        const range = ranges.find(({ fromHi, toHi }) => at.hi >= fromHi && at.hi <= toHi)!;
+        for (const hi of [range.fromHi, range.toHi])
+          expect(ring.replicas({ hi, lo: 0 }, 3)).toEqual(ring.replicas(at, 3));
+      }),
+      { numRuns: 200 },
+    );
+  });
 });

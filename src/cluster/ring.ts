@@ -1,7 +1,7 @@
 // The consistent-hash ring: which storage nodes hold a token, in order of preference, and who may count in a quorum.
 // Guarantees: replicas stand in distinct zones while there are enough zones; the same nodes give the same ring everywhere;
 // bootstrapping nodes get writes but never count and are never read (DESIGN 3, 4). Must not: know how a node is reached.
-import type { StorageNode } from "../access/types.ts";
+import type { StorageNode, TenantRoute } from "../access/types.ts";
 import type { Token } from "../storage/types.ts";
 import { tokenOf } from "./token.ts";
 
@@ -13,6 +13,14 @@ export interface ReplicaSets {
   readonly write: readonly string[];
   readonly read: readonly string[];
   readonly pending: readonly string[];
+  /** While the replication factor changes: the new replicas, of which reads and writes need a quorum too. Stamps are not theirs. */
+  readonly joint?: readonly string[] | undefined;
+}
+
+/** Tokens whose high word is in [fromHi, toHi], both inclusive. */
+export interface TokenRange {
+  readonly fromHi: number;
+  readonly toHi: number;
 }
 
 interface Position {
@@ -31,7 +39,9 @@ export interface Preference {
   readonly stampZone?: string | undefined;
 }
 
-const MAY_READ = new Set(["active", "draining", "failed"]);
+const MAY_READ = new Set(["active", "rebuilding", "draining", "failed"]);
+
+const LAST_HI = 0xffff_ffff;
 
 export class Ring {
   readonly nodes: readonly StorageNode[];
@@ -75,6 +85,30 @@ export class Ring {
     const made = this.#walk(index, replicationFactor);
     sets[index] = made;
     return made;
+  }
+
+  /** The replicas of a token while the tenant's route is this one. */
+  route(token: Token, route: TenantRoute): ReplicaSets {
+    const sets = this.replicas(token, route.replicationFactor);
+    const { change } = route;
+    if (change === undefined) return sets;
+    const next = this.replicas(token, change.to).write;
+    const joining = next.filter((id) => !sets.write.includes(id) && !sets.pending.includes(id));
+    if (change.phase === "filling") return { ...sets, pending: [...sets.pending, ...joining] };
+    return { ...sets, joint: next };
+  }
+
+  /** Ranges that together are the whole ring; within one every token has the same replicas, whatever the factor. Ascending. */
+  ranges(): TokenRange[] {
+    const ranges: TokenRange[] = [];
+    let fromHi = 0;
+    for (const { hi } of this.#positions) {
+      if (hi < fromHi) continue;
+      ranges.push({ fromHi, toHi: hi });
+      fromHi = hi + 1;
+    }
+    if (fromHi <= LAST_HI) ranges.push({ fromHi, toHi: LAST_HI });
+    return ranges;
   }
 
   #walk(start: number, replicationFactor: number): ReplicaSets {

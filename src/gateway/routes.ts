@@ -5,6 +5,7 @@ import { deleteKeyValue, getKeyValue, putKeyValue } from "./key-value.ts";
 import { batchKeyValue } from "./key-value-batch.ts";
 import { exportKeyValue, exportQuery } from "./key-value-export.ts";
 import { metricsRoute } from "./metrics.ts";
+import { getRepair, listRepairs, startRepair } from "./repairs.ts";
 import type { Route } from "./route.ts";
 import { batchShape, keyValueSchemas, valueShape, writtenShape } from "./schemas-key-value.ts";
 import type { Services } from "./services.ts";
@@ -94,6 +95,9 @@ export function allRoutes(services: Services): readonly Route[] {
     listKeys,
     revokeKey,
     listStorageNodes,
+    startRepair,
+    listRepairs,
+    getRepair,
     ...healthRoutes(services),
     metricsRoute(services),
     sessionRoute,

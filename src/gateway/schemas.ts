@@ -134,9 +134,30 @@ export const newKeyBody = z
 
 const shownRateLimit = z.object({ requestsPerSecond: z.number(), burst: z.number() }).nullable();
 
+const replicationFactorChange = z
+  .object({
+    from: z.number(),
+    to: z.number(),
+    phase: z.enum(["starting", "filling", "joint", "ending"]),
+    isCancelled: z.boolean(),
+    startedAt: z.string(),
+    nodesDone: z.number(),
+    nodeCount: z.number(),
+    rowsCompared: z.number(),
+    rowsRepaired: z.number(),
+    recordsTaken: z.number(),
+    waitingFor: z.string(),
+  })
+  .nullable()
+  .openapi({
+    description:
+      "A change of the replication factor under way, with its progress; null when there is none. Setting replicationFactor back to `from` calls it off.",
+  });
+
 export const tenantShape = z.object({
   tenantId,
   replicationFactor,
+  replicationFactorChange,
   defaultConsistency: consistency,
   conflictPolicy,
   displayName,

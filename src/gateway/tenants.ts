@@ -25,10 +25,23 @@ import {
 export function shownTenant(info: TenantInfo): Record<string, unknown> {
   const { tenantId, replicationFactor, defaultConsistency, conflictPolicy, displayName, createdAtMs } = info;
   const createdAt = new Date(createdAtMs).toISOString();
-  const settings = { tenantId, replicationFactor, defaultConsistency, conflictPolicy, displayName, createdAt };
+  const replicationFactorChange = shownChange(info);
+  const settings = {
+    ...{ tenantId, replicationFactor, replicationFactorChange, defaultConsistency, conflictPolicy, displayName },
+    createdAt,
+  };
   const { rateLimit = null, quotas = {}, tokensValidAfterMs } = info;
   const tokensValidAfter = tokensValidAfterMs ? new Date(tokensValidAfterMs).toISOString() : null;
   return { ...settings, rateLimit, quotas, tokensValidAfter };
+}
+
+/** How far a change of the replication factor is; null = none is under way. */
+function shownChange({ change, changeState }: TenantInfo): Record<string, unknown> | null {
+  if (!changeState) return null;
+  const { from, to, isCancelled, startedAtMs, progress, waitingFor, announcing } = changeState;
+  const phase = announcing === "ending" ? "ending" : (change?.phase ?? "starting");
+  const startedAt = new Date(startedAtMs).toISOString();
+  return { from, to: isCancelled ? from : to, phase, isCancelled, startedAt, ...progress, waitingFor };
 }
 
 /** Fields that a tenant's own administrator may not set: they would free it of what the operator grants. */

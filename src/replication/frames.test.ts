@@ -18,7 +18,7 @@ import { encodeState } from "../kv/key-state.ts";
 import { ByteReader, ByteWriter, MalformedBytes } from "../wire/bytes.ts";
 import { byActorThenCounter, MalformedClock } from "../wire/clock.ts";
 import { type ReplicaOp, type ReplicaResult, readOps, readResult, writeOp, writeResult } from "./frames.ts";
-import { decodeAnswer, decodeVote, encodeAnswer, encodeVote, voteIdOf } from "./records.ts";
+import { decodeRecord, encodeAnswer, encodeHearsay, encodeVote, voteIdOf } from "./records.ts";
 import { compareRows, joinPages, readScanPage, writeScanPage } from "./scan-frames.ts";
 
 const bytes = fc.uint8Array({ maxLength: 60 });
@@ -139,12 +139,12 @@ describe("records", () => {
   it("[RP-6] an answer round-trips, and is no vote", () => {
     fc.assert(
       fc.property(clock, bodyHash, (answer, hash) => {
-        const record = encodeAnswer(answer).slice();
-        expect(decodeAnswer(record)).toEqual(answer);
-        expect(decodeVote(record)).toBeUndefined();
-        const vote = encodeVote(hash).slice();
-        expect(decodeVote(vote)).toEqual(hash);
-        expect(decodeAnswer(vote)).toBeUndefined();
+        const place = 0xfedc_ba98;
+        expect(decodeRecord(encodeAnswer(place, answer).slice())).toEqual({ kind: "answer", place, answer });
+        expect(decodeRecord(encodeVote(place, hash).slice())).toEqual({ kind: "vote", place, bodyHash: hash });
+        const hearsay = encodeHearsay(place, 3, answer).slice();
+        expect(decodeRecord(hearsay)).toEqual({ kind: "hearsay", place, epoch: 3, answer });
+        expect(decodeRecord(Uint8Array.of(77))).toBeUndefined();
       }),
     );
   });

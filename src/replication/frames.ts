@@ -20,6 +20,7 @@ const KIND = {
   repair: 8,
   deadline: 9,
   heal: 16,
+  route: 10,
 } as const;
 
 const DELETE = 1;
@@ -111,6 +112,15 @@ export interface DeadlineOp {
   readonly atMs: number;
 }
 
+/**
+ * The revision of the tenant's route that the following operations of the frame were sent by. A replica that knows of a newer one
+ * refuses them (`stale`). Operations before any route are of no coordinator (hints, filling, repair) and are not checked. No row.
+ */
+export interface RouteOp {
+  readonly kind: "route";
+  readonly revision: number;
+}
+
 export type ReplicaOp =
   | StampOp
   | MergeOp
@@ -121,7 +131,15 @@ export type ReplicaOp =
   | VoteOp
   | HintOp
   | SettledOp
-  | DeadlineOp;
+  | DeadlineOp
+  | RouteOp;
+
+/** Operations that concern the frame and no row. */
+export type FrameOp = SettledOp | DeadlineOp | RouteOp;
+
+export function isOfFrame(op: ReplicaOp): op is FrameOp {
+  return op.kind === "settled" || op.kind === "deadline" || op.kind === "route";
+}
 
 export type RefusalCode =
   | "tooManySiblings"
@@ -133,7 +151,9 @@ export type RefusalCode =
   | "overloaded"
   | "expired"
   /** The answer frame is full. Nothing was done; the link sends the operation again. */
-  | "deferred";
+  | "deferred"
+  /** The replica is empty and being filled: it can answer for nothing yet. */
+  | "bootstrapping";
 const REFUSALS: readonly RefusalCode[] = [
   "tooManySiblings",
   "stateTooLarge",
@@ -144,6 +164,7 @@ const REFUSALS: readonly RefusalCode[] = [
   "overloaded",
   "expired",
   "deferred",
+  "bootstrapping",
 ];
 
 export type ReplicaResult =
@@ -158,6 +179,10 @@ export type ReplicaResult =
       readonly wantsValue: boolean;
     }
   | { readonly kind: "done" }
+  /** Applied, by a replica that is being filled and must not count. */
+  | { readonly kind: "pending" }
+  /** Not applied: the replica knows of this newer route of the tenant. */
+  | { readonly kind: "stale"; readonly revision: number }
   | { readonly kind: "state"; readonly state: Uint8Array | undefined }
   /** Not remembered: with the dots of the versions alive here that are old and were stamped by a first attempt. */
   | { readonly kind: "recalled"; readonly answer: Clock | undefined; readonly alive: readonly Dot[] }
@@ -165,7 +190,18 @@ export type ReplicaResult =
   | { readonly kind: "voted"; readonly bodyHash: Uint8Array; readonly isFirst: boolean }
   | { readonly kind: "refused"; readonly code: RefusalCode; readonly clock: Clock };
 
-const RESULT = { stamped: 1, done: 2, state: 3, absent: 4, recalled: 5, unknown: 6, voted: 7, refused: 8 } as const;
+const RESULT = {
+  stamped: 1,
+  done: 2,
+  state: 3,
+  absent: 4,
+  recalled: 5,
+  unknown: 6,
+  voted: 7,
+  refused: 8,
+  pending: 9,
+  stale: 10,
+} as const;
 
 function writeRow(writer: ByteWriter, row: RowKey): void {
   writer.varint(row.tenant);
@@ -228,7 +264,9 @@ export function writeOp(writer: ByteWriter, op: ReplicaOp): void {
       for (const counter of op.counters) writer.varint(counter);
       return;
     case "deadline":
-      writer.varint(op.atMs);
+      return writer.varint(op.atMs);
+    case "route":
+      writer.varint(op.revision);
   }
 }
 
@@ -281,6 +319,8 @@ export function readOp(reader: ByteReader): ReplicaOp {
       return readSettled(reader);
     case KIND.deadline:
       return { kind: "deadline", atMs: reader.varint() };
+    case KIND.route:
+      return { kind: "route", revision: reader.varint() };
     default:
       throw new MalformedBytes(`unknown replica operation ${kind}`);
   }
@@ -304,6 +344,11 @@ export function writeResult(writer: ByteWriter, result: ReplicaResult): void {
       return writer.bytes(result.prefix);
     case "done":
       return writer.u8(RESULT.done);
+    case "pending":
+      return writer.u8(RESULT.pending);
+    case "stale":
+      writer.u8(RESULT.stale);
+      return writer.varint(result.revision);
     case "state":
       writer.u8(result.state ? RESULT.state : RESULT.absent);
       if (result.state) writer.bytes(result.state);
@@ -346,6 +391,10 @@ export function readResult(reader: ByteReader): ReplicaResult {
       return readStamped(reader);
     case RESULT.done:
       return { kind: "done" };
+    case RESULT.pending:
+      return { kind: "pending" };
+    case RESULT.stale:
+      return { kind: "stale", revision: reader.varint() };
     case RESULT.state:
       return { kind: "state", state: reader.bytes() };
     case RESULT.absent:

@@ -243,7 +243,15 @@ describe("replica over blobs that are not readable within a turn", () => {
     await flush(fixture);
     const replica = new Replica({
       engine: fixture.engine,
-      facts: { reservedCounter: () => 0, reserveCounter: () => undefined, isErased: () => false },
+      facts: {
+        reservedCounter: () => 0,
+        reserveCounter: () => undefined,
+        isErased: () => false,
+        routeRevision: () => 0,
+        isRebuilding: () => false,
+        isFilling: () => false,
+        isFilled: () => true,
+      },
       hints: { add: () => true },
       actor: 4097,
       now: () => fixture.nowMs,

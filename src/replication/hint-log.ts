@@ -1,6 +1,8 @@
 // Hints: states kept here for replicas that could not be reached, in the object's SQLite, in the commit of the turn that made them.
 // Guarantees: bounded per target by rows and bytes; older than their lifetime they are dropped and their range is marked dirty, so
-// that repair knows what is missing; delivered in order; a hint that fails its checksum is dropped, never delivered. Must not: count towards a quorum (the coordinator sees to that).
+// that repair knows what is missing; delivered in order; a hint that fails its checksum is dropped, never delivered. Must not: count
+// towards a quorum (the coordinator sees to that).
+import type { TokenRange } from "../cluster/ring.ts";
 import type { Kernels, RowKey, SqlStorage } from "../storage/types.ts";
 import { ByteWriter } from "../wire/bytes.ts";
 import { writeOp } from "./frames.ts";
@@ -12,6 +14,8 @@ const PIECE_BYTES = 1024 * 1024;
 const MAX_PIECES_PER_FRAME = 4096;
 /** Dirty ranges are kept as the top 8 bits of the token. */
 const RANGE_SHIFT = 24;
+/** Of 256: one repair stays a bounded piece of work. */
+const MAX_RANGES_TAKEN = 16;
 
 interface Totals {
   count: number;
@@ -46,6 +50,8 @@ export class HintLog {
   readonly #totals = new Map<string, Totals>();
   readonly #scratch = new ByteWriter(4096);
   #nextId = 1;
+  /** There are dirty ranges: known without asking, since every turn asks. */
+  hasDirtyRanges = false;
   expiredCount = 0;
   overflowCount = 0;
   corruptCount = 0;
@@ -59,6 +65,7 @@ export class HintLog {
   }
 
   #load(): void {
+    this.hasDirtyRanges = this.dirtyRanges().length > 0;
     const totals = this.#sql.exec<{ target: string; count: number; bytes: number; last: number }>(
       "SELECT target, COUNT(DISTINCT id) AS count, SUM(LENGTH(piece)) AS bytes, MAX(id) AS last FROM hints GROUP BY target",
     );
@@ -213,7 +220,23 @@ export class HintLog {
     ];
   }
 
+  /**
+   * Takes the first dirty ranges that adjoin each other, whatever their targets; their marks are gone. For the commit that puts the
+   * repair of them down: a hint that is lost from then on marks its range anew.
+   */
+  takeDirtyRange(): TokenRange | undefined {
+    const marked = [...new Set(this.dirtyRanges().map(({ range }) => range))].sort((a, b) => a - b);
+    const first = marked[0];
+    this.hasDirtyRanges = first !== undefined;
+    if (first === undefined) return undefined;
+    let last = first;
+    while (marked.includes(last + 1) && last - first + 1 < MAX_RANGES_TAKEN) last++;
+    this.#sql.exec("DELETE FROM dirty_ranges WHERE range BETWEEN ? AND ?", first, last);
+    return { fromHi: (first << RANGE_SHIFT) >>> 0, toHi: (((last + 1) << RANGE_SHIFT) - 1) >>> 0 };
+  }
+
   #markDirty(target: string, tokenHi: number): void {
+    this.hasDirtyRanges = true;
     this.#sql.exec("INSERT OR IGNORE INTO dirty_ranges (target, range) VALUES (?, ?)", target, tokenHi >>> RANGE_SHIFT);
   }
 

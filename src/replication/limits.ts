@@ -44,8 +44,39 @@ export const HINT_DELIVERY_BYTES = 1024 * 1024;
 /** Pause before hints are offered again to a target that did not take them. Ms, doubled up to the maximum. */
 export const HINT_RETRY_MIN_MS = 500;
 export const HINT_RETRY_MAX_MS = 30_000;
+/** Rounds in which rows are brought to agreement: two when nobody writes meanwhile, as for a read. */
+export const REPAIR_ROUNDS = 4;
+/** Rows of one page that a replica compares by, and the bytes of states read for it: one slice of background work. */
+export const SYNC_PAGE_ROWS = 512;
+export const SYNC_PAGE_BYTES = 4 * 1024 * 1024;
+/** Rows brought to agreement at once. Their states are in memory together, at most 4 MiB each. */
+export const SYNC_REPAIR_ROWS = 16;
+/** Records of one page, and the parts that the space of ids is read in: a part's records are sorted in memory. */
+export const SYNC_PAGE_RECORDS = 2048;
+export const SYNC_RECORD_WINDOWS = 64;
+/** Failures in a row after which a filling is begun anew, with the sources that answer then. */
+export const SYNC_FAILURES_TO_RESTART = 5;
+/** Tenants whose route a comparison remembers. */
+export const SYNC_ROUTES = 10_000;
+/** Tenants whose route a coordinator remembers after a replica told it of a newer one; callers carry theirs themselves. */
+export const MAX_KNOWN_ROUTES = 10_000;
+/** How often a coordinator asks for a route that a replica already knows, and the first pause between. Ms, doubled each time. */
+export const ROUTE_RELOADS = 7;
+export const ROUTE_RETRY_MS = 10;
+/** How often the nodes are asked how far a change of replicas is, and the pause after a step that did not get on. Ms. */
+export const ROUTE_CHANGE_POLL_MS = 250;
+export const ROUTE_CHANGE_RETRY_MS = 1000;
+/**
+ * How long a node may take to record a route, and how long a store that is new waits before its rebuild asks for routes: longer, so
+ * that an answer its lost disk gave is not counted any more by then. Ms.
+ */
+export const RECORD_ROUTE_TIMEOUT_MS = 2000;
+export const REBUILD_PAUSE_MS = 3000;
+/** How often one request may find its route outdated before it is answered that it could not be done. */
+export const MAX_REROUTES = 4;
 
 if (CLOCK_STEP_JUMP_MS <= MAX_DEADLINE_LEAD_MS) throw new Error("a step back must pass every deadline given before");
+if (REBUILD_PAUSE_MS <= RECORD_ROUTE_TIMEOUT_MS) throw new Error("a rebuild must outlast the recording of a route");
 if (DEFAULT_HINT_TTL_SECONDS >= DEFAULT_TOMBSTONE_GRACE_SECONDS / 2) {
   throw new Error("hints must expire before half the tombstone grace period");
 }

@@ -1,6 +1,7 @@
 // The way to one replica: gathers the operations of a turn into one frame, bounds what is queued and under way, times out, and
 // trips a breaker. Guarantees: each operation's callback runs exactly once, with the result or with undefined (not known to have
 // been applied, and not known not to have been). A late answer changes nothing. Must not: retry; that is the caller's decision.
+import type { TenantRoute } from "../access/types.ts";
 import { Breaker } from "../cluster/breaker.ts";
 import { ByteReader, ByteWriter } from "../wire/bytes.ts";
 import { type ReplicaOp, type ReplicaResult, readResult, writeOp } from "./frames.ts";
@@ -23,6 +24,8 @@ export interface Environment {
   setTimer(delayMs: number, run: () => void): unknown;
   clearTimer(timer: unknown): void;
   readonly replicaTimeoutMs: number;
+  /** The tenant's route as its owner knows it now; undefined = there is no such tenant. Rejects when the owner is away. */
+  reloadRoute?(tenant: number): Promise<TenantRoute | undefined>;
 }
 
 export type OpDone = (result: ReplicaResult | undefined) => void;
@@ -32,7 +35,10 @@ interface Batch {
   readonly done: OpDone[];
   /** What to send again when it was deferred; riders have none. */
   readonly ops: ReplicaOp[];
+  readonly routes: (number | undefined)[];
   hasStamp: boolean;
+  /** Of the operations written last. */
+  route: number | undefined;
 }
 
 /** What an answer said about the replica's clock, and when (in ours) it came. */
@@ -46,6 +52,10 @@ export interface LinkCounts {
   operations: number;
   failures: number;
   timeouts: number;
+}
+
+function newBatch(writer: ByteWriter): Batch {
+  return { writer, done: [], ops: [], routes: [], hasStamp: false, route: undefined };
 }
 
 const MAX_SETTLED_PER_FRAME = 4096;
@@ -66,6 +76,7 @@ export class ReplicaLink {
   #isProbing = false;
   /** Operations a frame may hold: fewer after answers that grew too large, so that what is deferred is not sent again and again. */
   #frameOperations = Number.POSITIVE_INFINITY;
+  #fillingUntilMs = 0;
   #calibration: Calibration | undefined;
   /** The replica's actor and highest counter, as of its last answer. */
   actor = 0;
@@ -80,23 +91,44 @@ export class ReplicaLink {
     return this.#breaker.isOpen(this.#environment.now());
   }
 
+  /** It said lately that it is being filled: it takes writes, but neither stamps nor answers reads. */
+  get isFilling(): boolean {
+    return this.#environment.now() < this.#fillingUntilMs;
+  }
+
+  noteFilling(): void {
+    this.#fillingUntilMs = this.#environment.now() + BREAKER_OPEN_MS;
+  }
+
   get isFull(): boolean {
     return this.#queuedBytes >= MAX_LINK_QUEUE_BYTES;
   }
 
-  send(op: ReplicaOp, done: OpDone): void {
+  /** `route`: the revision of the tenant's route by which the operation is sent; undefined = the same as the one before. */
+  send(op: ReplicaOp, done: OpDone, route?: number): void {
     let batch = this.#batches.at(-1);
     if (!batch || batch.writer.length >= MAX_FRAME_BYTES || batch.done.length >= this.#frameOperations) {
-      batch = { writer: new ByteWriter(4096), done: [], ops: [], hasStamp: false };
+      batch = newBatch(new ByteWriter(4096));
       this.#batches.push(batch);
     }
     const before = batch.writer.length;
+    if (route !== undefined && route !== batch.route) this.#enterRoute(batch, route);
     writeOp(batch.writer, op);
+    batch.routes.push(route);
     this.#queuedBytes += batch.writer.length - before;
     batch.done.push(done);
     batch.ops.push(op);
     if (op.kind === "stamp") batch.hasStamp = true;
     this.#scheduleFlush();
+  }
+
+  #enterRoute(batch: Batch, revision: number): void {
+    batch.route = revision;
+    const op: ReplicaOp = { kind: "route", revision };
+    writeOp(batch.writer, op);
+    batch.done.push(IGNORE);
+    batch.ops.push(op);
+    batch.routes.push(undefined);
   }
 
   /** Rides along with the next frame; lost knowledge costs a few bytes later, nothing else. */
@@ -139,7 +171,9 @@ export class ReplicaLink {
       this.#queuedBytes = 0;
       for (const batch of waiting) this.#fail(batch.done);
     };
-    this.#dispatch({ writer, done: [done], ops: [], hasStamp: false });
+    const probe = newBatch(writer);
+    probe.done.push(done);
+    this.#dispatch(probe);
   }
 
   #dispatch(batch: Batch): void {
@@ -188,7 +222,7 @@ export class ReplicaLink {
     return Math.max(0, Math.floor(replicaMs + now() - receivedMs + replicaTimeoutMs));
   }
 
-  #answered({ done, ops }: Batch, answer: Uint8Array): void {
+  #answered({ done, ops, routes }: Batch, answer: Uint8Array): void {
     const results: ReplicaResult[] = [];
     try {
       const reader = new ByteReader(answer);
@@ -207,7 +241,7 @@ export class ReplicaLink {
     for (let i = 0; i < done.length; i++) {
       const result = results[i]!;
       const op = ops[i];
-      if (op && result.kind === "refused" && result.code === "deferred") this.send(op, done[i]!);
+      if (op && result.kind === "refused" && result.code === "deferred") this.send(op, done[i]!, routes[i]);
       else done[i]!(result);
     }
   }

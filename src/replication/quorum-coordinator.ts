@@ -1,7 +1,7 @@
 // The quorum coordinator of a zone: takes client requests, finds the replicas on the ring, runs write and read calls over one link
 // per replica. The pure core of the `Coordinator` object; the simulator runs the same class.
 // Guarantees: every request is answered exactly once; what is under way is bounded. Must not: store anything.
-import type { Caller, DirectoryView } from "../access/types.ts";
+import type { Caller, DirectoryView, TenantRoute } from "../access/types.ts";
 import { type Preference, type ReplicaSets, Ring } from "../cluster/ring.ts";
 import { tokenOf } from "../cluster/token.ts";
 import {
@@ -17,10 +17,12 @@ import type { ErrorCode } from "../wire/error-codes.ts";
 import type { Consistency, SessionAnswer, SessionRequest } from "../wire/session.ts";
 import { hex } from "./hex.ts";
 import { TICKS_PER_MS } from "./hybrid-clock.ts";
-import { MAX_REQUEST_BYTES_IN_FLIGHT, MAX_REQUESTS_IN_FLIGHT } from "./limits.ts";
+import { MAX_REQUEST_BYTES_IN_FLIGHT, MAX_REQUESTS_IN_FLIGHT, MAX_REROUTES } from "./limits.ts";
 import { type Environment, ReplicaLink } from "./link.ts";
 import { ReadCall } from "./read-call.ts";
-import { majority, WriteCall } from "./write-call.ts";
+import { Routes } from "./routes.ts";
+import { type Group, majority } from "./tally.ts";
+import { WriteCall } from "./write-call.ts";
 
 export interface CoordinatorCounts {
   puts: number;
@@ -32,9 +34,34 @@ export interface CoordinatorCounts {
   hintsRequested: number;
   hintsLost: number;
   unknownOutcomes: number;
+  staleRoutes: number;
 }
 
 export type AnswerDone = (answer: SessionAnswer) => void;
+
+interface Run {
+  readonly caller: Caller;
+  readonly request: SessionRequest;
+  readonly row: RowKey;
+  readonly done: AnswerDone;
+}
+
+/** Of whom answers are needed. `one` asks one of the old replicas; every other level is asked of old and new ones alike. */
+function groupsFor(
+  level: Consistency,
+  of: {
+    readonly first: readonly string[];
+    readonly joint: readonly string[] | undefined;
+    readonly atLeastMajority: boolean;
+  },
+): Group[] {
+  const group = (members: readonly string[]): Group => {
+    const wanted = acknowledgementsFor(level, members.length);
+    return { members, needed: of.atLeastMajority ? Math.max(wanted, majority(members.length)) : wanted };
+  };
+  const isWeak = level === "one" && !of.atLeastMajority;
+  return of.joint && !isWeak ? [group(of.first), group(of.joint)] : [group(of.first)];
+}
 
 function acknowledgementsFor(level: Consistency, replicaCount: number): number {
   if (level === "one") return 1;
@@ -54,10 +81,12 @@ export class QuorumCoordinator {
     hintsRequested: 0,
     hintsLost: 0,
     unknownOutcomes: 0,
+    staleRoutes: 0,
   };
   readonly #environment: Environment;
   readonly #preference: Preference;
   readonly #links = new Map<string, ReplicaLink>();
+  readonly #routes: Routes;
   #ring = new Ring([]);
   #revision = -1;
   #inFlight = 0;
@@ -66,6 +95,7 @@ export class QuorumCoordinator {
   constructor(environment: Environment, preference: Preference = {}) {
     this.#environment = environment;
     this.#preference = preference;
+    this.#routes = new Routes(environment);
   }
 
   get revision(): number {
@@ -101,10 +131,10 @@ export class QuorumCoordinator {
     return link;
   }
 
-  votePlace(tenant: number, writeId: Uint8Array, replicationFactor: number): { row: RowKey; sets: ReplicaSets } {
+  votePlace(tenant: number, writeId: Uint8Array, route: TenantRoute): { row: RowKey; sets: ReplicaSets } {
     const key = `vote/${hex(writeId)}`;
     const token = tokenOf(tenant, key);
-    return { row: { token, tenant, key }, sets: this.#ring.replicas(token, replicationFactor) };
+    return { row: { token, tenant, key }, sets: this.#ring.route(token, route) };
   }
 
   submit(caller: Caller, request: SessionRequest, done: AnswerDone): void {
@@ -124,27 +154,47 @@ export class QuorumCoordinator {
       if (answer.kind === "error") this.counts.errors++;
       done(answer);
     };
+    if (request.op === "get") this.counts.gets++;
+    else if (request.op === "put") this.counts.puts++;
+    else this.counts.deletes++;
     const row: RowKey = { token: tokenOf(caller.tenant, request.key), tenant: caller.tenant, key: request.key };
-    const sets = this.#ring.replicas(row.token, caller.replicationFactor);
+    const run = { caller, request, row, done: finish };
+    this.#start(run, this.#routes.of(caller.tenant, caller), MAX_REROUTES);
+  }
+
+  #start(run: Run, route: TenantRoute, reroutesLeft: number): void {
+    const { caller, request, row, done } = run;
+    const sets = this.#ring.route(row.token, route);
     const level = request.consistency ?? caller.defaultConsistency;
+    const again = (revision: number, isInDoubt: boolean): void => {
+      this.counts.staleRoutes++;
+      const next = isInDoubt ? { ...run, request: { ...request, isRetry: true } } : run;
+      this.#routes.reload(caller.tenant, revision, (newer) => {
+        if (newer && reroutesLeft > 0) this.#start(next, newer, reroutesLeft - 1);
+        else done(this.#unrouted(next.request));
+      });
+    };
     if (request.op === "get") {
-      this.counts.gets++;
-      new ReadCall(this, {
-        caller,
-        request,
-        row,
-        sets,
-        needed: acknowledgementsFor(level, sets.read.length),
-        done: finish,
-      }).start();
+      const groups = groupsFor(level, { first: sets.read, joint: sets.joint, atLeastMajority: false });
+      const routeRevision = route.routeRevision ?? 0;
+      const stale = (revision: number): void => again(revision, false);
+      new ReadCall(this, { caller, request, row, sets, groups, routeRevision, done, stale }).start();
       return;
     }
-    if (request.op === "put") this.counts.puts++;
-    else this.counts.deletes++;
-    const wanted = acknowledgementsFor(level, sets.write.length);
     // A user's own idempotency key raises the write to a majority: at `one` a retry could miss the first copy (DESIGN 4).
-    const needed = request.bodyHash ? Math.max(wanted, majority(sets.write.length)) : wanted;
-    new WriteCall(this, { caller, request, row, sets, needed, done: finish }).start();
+    const atLeastMajority = request.bodyHash !== undefined;
+    const groups = groupsFor(level, { first: sets.write, joint: sets.joint, atLeastMajority });
+    new WriteCall(this, { caller, request, row, sets, groups, route, done, stale: again }).start();
+  }
+
+  /** The replicas know a newer route than its owner would tell in time. */
+  #unrouted(request: SessionRequest): SessionAnswer {
+    const message = "the replicas of this key are being changed and the new ones could not be learned in time";
+    if (request.op === "get" || !request.isRetry)
+      return { id: request.id, kind: "error", code: "quorumUnavailable", message: `${message}; nothing was written` };
+    this.counts.unknownOutcomes++;
+    const details = { writeId: hex(request.writeId!), mayHaveBeenApplied: true };
+    return { id: request.id, kind: "error", code: "unknownOutcome", message, details };
   }
 
   /** Checks what every transport must have checked; the last line of defence, cheap. */
@@ -163,10 +213,11 @@ export class QuorumCoordinator {
     for (const link of this.#links.values()) {
       if (link.isFull) return { code: "overloaded", message: `too many bytes wait for storage node ${link.nodeId}` };
     }
-    if (caller.replicationFactor > this.#ring.nodes.length) {
+    const { replicationFactor } = this.#routes.of(caller.tenant, caller);
+    if (replicationFactor > this.#ring.nodes.length) {
       return {
         code: "unavailable",
-        message: `the ring has ${this.#ring.nodes.length} nodes, the tenant needs ${caller.replicationFactor}`,
+        message: `the ring has ${this.#ring.nodes.length} nodes, the tenant needs ${replicationFactor}`,
       };
     }
     const { key, value } = request;

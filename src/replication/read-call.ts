@@ -11,7 +11,9 @@ import type { RowKey } from "../storage/types.ts";
 import { MalformedBytes } from "../wire/bytes.ts";
 import { EMPTY_CLOCK, MalformedClock } from "../wire/clock.ts";
 import type { SessionAnswer, SessionRequest } from "../wire/session.ts";
-import type { ReplicaLink } from "./link.ts";
+import type { ReplicaOp } from "./frames.ts";
+import type { OpDone, ReplicaLink } from "./link.ts";
+import { type Group, readQuorum, Tally } from "./tally.ts";
 
 export interface ReadContext {
   link(nodeId: string): ReplicaLink;
@@ -23,9 +25,12 @@ export interface ReadOptions {
   readonly request: SessionRequest;
   readonly row: RowKey;
   readonly sets: ReplicaSets;
-  /** R. */
-  readonly needed: number;
+  /** R of `sets.read`, and while the replicas change so many of the new ones too. */
+  readonly groups: readonly Group[];
+  readonly routeRevision: number;
   readonly done: (answer: SessionAnswer) => void;
+  /** Called in place of `done`, once, when a replica knows of a newer route. */
+  readonly stale: (revision: number) => void;
 }
 
 interface Reply {
@@ -40,64 +45,92 @@ export class ReadCall {
   readonly #context: ReadContext;
   readonly #options: ReadOptions;
   readonly #waiting: string[];
+  /** Of those that hold an intact copy. */
+  readonly #answered: Tally;
+  /** The same, and those that may still answer. */
+  readonly #hoped: Tally;
   readonly #replies: Reply[] = [];
-  #open = 0;
   /** Replicas whose copy failed its checksum. */
   readonly #corrupt: string[] = [];
+  #completed = false;
   #finished = false;
 
   constructor(context: ReadContext, options: ReadOptions) {
     this.#context = context;
     this.#options = options;
-    const open = (id: string): number => (context.link(id).isOpen ? 1 : 0);
-    this.#waiting = options.sets.read.some((id) => open(id))
-      ? [...options.sets.read].sort((a, b) => open(a) - open(b))
-      : [...options.sets.read];
+    const { read, joint } = options.sets;
+    const all = joint ? [...new Set([...read, ...joint])] : [...read];
+    const rank = (id: string): number => (context.link(id).isOpen ? 2 : context.link(id).isFilling ? 1 : 0);
+    this.#waiting = all.some((id) => rank(id) > 0) ? all.sort((a, b) => rank(a) - rank(b)) : all;
+    this.#answered = new Tally(options.groups);
+    this.#hoped = new Tally(options.groups);
   }
 
   start(): void {
-    for (let i = 0; i < this.#options.needed; i++) this.#askNext();
+    this.#askMore();
   }
 
-  #askNext(): void {
-    const nodeId = this.#waiting.shift();
-    if (nodeId === undefined) return this.#allAsked();
-    this.#open++;
-    this.#context.link(nodeId).send({ kind: "get", row: this.#options.row }, (result) => {
-      this.#open--;
+  #send(nodeId: string, op: ReplicaOp, done: OpDone): void {
+    this.#context.link(nodeId).send(op, done, this.#options.routeRevision);
+  }
+
+  /** Asks so many more that every group would have enough, if all of them answered. */
+  #askMore(): void {
+    if (this.#completed) return;
+    for (const [i, { members, needed }] of this.#options.groups.entries()) {
+      for (let short = needed - this.#hoped.countedIn(i); short > 0; short--) {
+        const at = this.#waiting.findIndex((id) => members.includes(id));
+        if (at < 0) return this.#allAsked();
+        this.#ask(this.#waiting.splice(at, 1)[0]!);
+      }
+    }
+  }
+
+  #ask(nodeId: string): void {
+    this.#hoped.count(nodeId);
+    this.#send(nodeId, { kind: "get", row: this.#options.row }, (result) => {
+      if (this.#finished) return;
       if (result?.kind === "state") {
         this.#replies.push({ nodeId, state: result.state });
-        if (this.#replies.length === this.#options.needed) this.#complete();
-        else if (this.#waiting.length === 0) this.#allAsked();
+        this.#answered.count(nodeId);
+        if (this.#completed) return;
+        if (this.#answered.isReached) this.#complete();
+        else this.#askMore();
         return;
       }
+      this.#hoped.uncount(nodeId);
+      if (result?.kind === "stale") return this.#stale(result.revision);
       if (result?.kind === "refused" && result.code === "tenantErased")
         return this.#finish({ ...this.#error, code: "unauthenticated", message: "the tenant was deleted" });
+      if (result?.kind === "refused" && result.code === "bootstrapping") this.#context.link(nodeId).noteFilling();
       if (result?.kind === "refused" && result.code === "corrupt") {
         this.#corrupt.push(nodeId);
         this.#context.counts.corruptReads++;
       }
-      this.#askNext();
+      this.#askMore();
     });
   }
 
+  #stale(revision: number): void {
+    if (this.#finished) return;
+    this.#finished = true;
+    this.#options.stale(revision);
+  }
+
   /**
-   * Others that must have answered before their state may take the place of an unreadable one: any majority that acknowledged a
-   * write with the unreadable copy in it shares at least one replica with them.
+   * Do so many intact answers suffice to heal an unreadable copy? Any majority that acknowledged a write with that copy in it shares
+   * at least one replica with them. While the replicas change nothing is healed by reads.
    */
-  get #healersNeeded(): number {
-    const { length } = this.#options.sets.read;
-    return length - Math.floor(length / 2);
+  #mayHeal(intactCount: number): boolean {
+    return this.#options.groups.length === 1 && intactCount >= readQuorum(this.#options.sets.read.length);
   }
 
   /** No replica is left to ask: goes on while enough can still answer, or be healed by those that do. */
   #allAsked(): void {
-    const { needed } = this.#options;
-    const intact = this.#open + this.#replies.length;
-    if (intact >= needed) return;
-    const mayHeal = intact >= this.#healersNeeded && intact + this.#corrupt.length >= needed;
-    if (!mayHeal) this.#unavailable();
-    else if (this.#open === 0) this.#complete();
+    const intact = this.#hoped.countedCount;
+    const isEnough = intact + this.#corrupt.length >= this.#options.groups[0]!.needed;
+    if (!isEnough || !this.#mayHeal(intact)) this.#unavailable();
+    else if (intact === this.#replies.length) this.#complete();
   }
 
   get #error(): { id: number; kind: "error" } {
@@ -105,8 +138,8 @@ export class ReadCall {
   }
 
   #unavailable(): void {
-    const { needed } = this.#options;
-    const answered = this.#replies.length;
+    const { needed } = this.#options.groups[0]!;
+    const answered = this.#answered.countedCount;
     const details = { needed, answered };
     if (this.#corrupt.length > 0) {
       const message = `${this.#corrupt.length} replicas hold this key in a block that failed its checksum, and too few intact ones answered`;
@@ -121,6 +154,7 @@ export class ReadCall {
   }
 
   #complete(): void {
+    this.#completed = true;
     const first = this.#replies[0]!.state;
     if (this.#replies.every((reply) => sameState(reply.state, first))) this.#agreed(first);
     else this.#repair(MAX_REPAIR_ROUNDS);
@@ -142,7 +176,8 @@ export class ReadCall {
     for (const reply of stale) {
       this.#context.counts.readRepairs++;
       const op = { kind: "repair" as const, row: this.#options.row, state: merged };
-      this.#context.link(reply.nodeId).send(op, (result) => {
+      this.#send(reply.nodeId, op, (result) => {
+        if (result?.kind === "stale") return this.#stale(result.revision);
         if (result?.kind !== "done" && result?.kind !== "state") return this.#unavailable();
         reply.state = merged;
         if (result.kind === "state") {
@@ -159,13 +194,13 @@ export class ReadCall {
 
   /** Every replica that answered holds `state`: those with an unreadable copy get it, and count once they hold it. */
   #agreed(state: Uint8Array | undefined): void {
-    let missing = this.#options.needed - this.#replies.length;
-    if (missing <= 0) this.#answer(state);
-    if (this.#replies.length < this.#healersNeeded) return;
+    let missing = this.#answered.isReached ? 0 : this.#options.groups[0]!.needed - this.#replies.length;
+    if (missing === 0) this.#answer(state);
+    if (!this.#mayHeal(this.#replies.length)) return;
     const op = { kind: "heal" as const, row: this.#options.row, state: state ?? encodeState(EMPTY_STATE) };
     let open = this.#corrupt.length;
     for (const nodeId of this.#corrupt) {
-      this.#context.link(nodeId).send(op, (result) => {
+      this.#send(nodeId, op, (result) => {
         open--;
         if (result?.kind === "done" && --missing === 0) this.#answer(state);
         if (open === 0 && missing > 0) this.#unavailable();

@@ -17,12 +17,15 @@ import { MAX_SETTLED_REMEMBERED, MAX_STATE_BYTES, MAX_TIME_LEAD_MS } from "../kv
 import { findVersion, mergeStates, replacesAll } from "../kv/merge.ts";
 import { answerClock, stampWrite } from "../kv/stamp.ts";
 import type { UsageMeter } from "../kv/usage.ts";
-import { CorruptBlock, type RowKey, type StorageEngine } from "../storage/types.ts";
+import { CorruptBlock, type RecordKey, type RowKey, type StorageEngine } from "../storage/types.ts";
 import { type ByteReader, ByteWriter, MalformedBytes } from "../wire/bytes.ts";
 import { byActorThenCounter, type Clock, EMPTY_CLOCK, MalformedClock } from "../wire/clock.ts";
+import { BODY_HASH_BYTES } from "../wire/session.ts";
 import {
+  type FrameOp,
   type HealOp,
   type HintOp,
+  isOfFrame,
   type RefusalCode,
   type ReplicaOp,
   type ReplicaResult,
@@ -33,7 +36,7 @@ import {
 } from "./frames.ts";
 import { HybridClock } from "./hybrid-clock.ts";
 import { CLOCK_STEP_JUMP_MS, MAX_ANSWER_BYTES, MAX_DEADLINE_LEAD_MS, RESTAMP_SUPERSEDES_OLDER_MS } from "./limits.ts";
-import { decodeAnswer, decodeVote, encodeAnswer, encodeVote, voteIdOf } from "./records.ts";
+import { decodeRecord, encodeAnswer, encodeHearsay, encodeVote, type StoredRecord, voteIdOf } from "./records.ts";
 import { whenResident } from "./residency.ts";
 
 /** Where the replica's own durable facts live (SQLite in the object). Called inside the turn that commits them. */
@@ -42,6 +45,14 @@ export interface ReplicaFacts {
   reservedCounter(): number;
   reserveCounter(upTo: number): void;
   isErased(tenant: number): boolean;
+  /** The newest revision of the tenant's route that was recorded here. */
+  routeRevision(tenant: number): number;
+  /** This store replaces a lost one and has not been filled yet: it counts nowhere. */
+  isRebuilding(): boolean;
+  /** The rows of this place are being filled from others (all are while rebuilding): what is missing here may be alive elsewhere. */
+  isFilling(tenant: number, tokenHi: number): boolean;
+  /** The filling of this number is complete: what was heard during it is known now. */
+  isFilled(epoch: number): boolean;
 }
 
 /** Hints kept here for others. `add` is part of the turn's commit; false = full, the range is marked dirty instead. */
@@ -81,6 +92,9 @@ export interface ReplicaCounts {
 
 const refused = (code: RefusalCode, clock: Clock = EMPTY_CLOCK): ReplicaResult => ({ kind: "refused", code, clock });
 const DONE: ReplicaResult = { kind: "done" };
+const PENDING: ReplicaResult = { kind: "pending" };
+/** The hash that no request has: two sources remember different votes, so that no body may win by this replica's voice. */
+const NO_BODY = new Uint8Array(BODY_HASH_BYTES);
 
 export class Replica {
   readonly counts: ReplicaCounts = {
@@ -107,6 +121,8 @@ export class Replica {
   /** See {@link #deadlineClock}. */
   #lastMs = 0;
   #shiftMs = 0;
+  /** By which the operations being applied were sent; undefined = by no coordinator. */
+  #route: number | undefined;
 
   constructor(options: ReplicaOptions) {
     this.#options = options;
@@ -139,6 +155,7 @@ export class Replica {
     // A deadline far ahead was given in the time of another life of this replica, or by a clock that has stepped since.
     const isOfNow = this.#deadlineMs <= nowMs + MAX_DEADLINE_LEAD_MS || this.#deadlineMs === Number.POSITIVE_INFINITY;
     this.#isExpired = nowMs > this.#deadlineMs || !isOfNow;
+    this.#route = undefined;
     const results = ops.map((op) => this.#applyOne(op));
     this.#options.engine.commit();
     out.varint(this.#counter);
@@ -159,10 +176,18 @@ export class Replica {
   }
 
   #applyOne(op: ReplicaOp): ReplicaResult {
-    if (op.kind === "settled" || op.kind === "deadline") return DONE;
+    if (op.kind === "route") this.#route = op.revision;
+    if (isOfFrame(op)) return DONE;
     const mayAnswerState = op.kind === "get" || op.kind === "stamp" || op.kind === "repair";
     if (mayAnswerState && this.#answerBytes > MAX_ANSWER_BYTES) return refused("deferred");
-    if (this.#options.facts.isErased(op.row.tenant)) return refused("tenantErased");
+    const { facts } = this.#options;
+    if (facts.isErased(op.row.tenant)) return refused("tenantErased");
+    if (this.#route !== undefined && op.kind !== "hint") {
+      const known = facts.routeRevision(op.row.tenant);
+      if (known > this.#route) return { kind: "stale", revision: known };
+      const mustKnowAll = op.kind !== "merge" && op.kind !== "repair";
+      if (mustKnowAll && facts.isRebuilding()) return refused("bootstrapping");
+    }
     try {
       const result = this.#dispatch(op);
       if (result.kind === "refused") this.counts.refusals++;
@@ -177,13 +202,13 @@ export class Replica {
     }
   }
 
-  #dispatch(op: Exclude<ReplicaOp, { kind: "settled" | "deadline" }>): ReplicaResult {
+  #dispatch(op: Exclude<ReplicaOp, FrameOp>): ReplicaResult {
     switch (op.kind) {
       case "stamp":
         return this.#stamp(op);
       case "merge":
         this.#merge(op.row, op.state);
-        return DONE;
+        return this.#route !== undefined && this.#options.facts.isRebuilding() ? PENDING : DONE;
       case "repair": {
         const state = this.#merge(op.row, op.state);
         return sameBytes(state, op.state) ? DONE : { kind: "state", state };
@@ -209,11 +234,31 @@ export class Replica {
 
   #recall(tenant: number, writeId: Uint8Array): Clock | undefined {
     const record = this.#options.engine.findRecord(tenant, writeId);
-    return record ? decodeAnswer(record) : undefined;
+    const stored = record && decodeRecord(record);
+    if (stored?.kind === "answer") return stored.answer;
+    return stored?.kind === "hearsay" && this.#options.facts.isFilled(stored.epoch) ? stored.answer : undefined;
   }
 
-  #remember(tenant: number, writeId: Uint8Array, answer: Clock): void {
-    this.#options.engine.addRecord(tenant, writeId, encodeAnswer(answer));
+  #remember(row: RowKey, writeId: Uint8Array, answer: Clock): void {
+    this.#options.engine.addRecord(row.tenant, writeId, encodeAnswer(row.token.hi, answer));
+  }
+
+  /**
+   * Takes over what another replica remembers, during the filling `epoch`. Answers count only once it is complete (spec RP-45): until
+   * then the row that they are about may still be missing here, and a remembered write that is missing is taken for superseded.
+   */
+  importRecord(epoch: number, key: RecordKey, stored: StoredRecord): void {
+    const { engine } = this.#options;
+    const { tenant, writeId } = key;
+    const place = stored.place ?? 0;
+    if (stored.kind !== "vote") {
+      if (!this.#recall(tenant, writeId)) engine.addRecord(tenant, writeId, encodeHearsay(place, epoch, stored.answer));
+      return;
+    }
+    const record = engine.findRecord(tenant, writeId);
+    const held = record && decodeRecord(record);
+    if (held?.kind !== "vote") engine.addRecord(tenant, writeId, encodeVote(place, stored.bodyHash));
+    else if (!sameBytes(held.bodyHash, stored.bodyHash)) engine.addRecord(tenant, writeId, encodeVote(place, NO_BODY));
   }
 
   #stamp(op: StampOp): ReplicaResult {
@@ -251,7 +296,7 @@ export class Replica {
     if (bytes.length > MAX_STATE_BYTES && state.versions.length > 1) return refused("stateTooLarge", held.clock);
     this.#options.engine.put(op.row, bytes);
     this.#options.usage?.changed(op.row, held, state);
-    this.#remember(op.row.tenant, op.writeId, answer);
+    this.#remember(op.row, op.writeId, answer);
     this.counts.stamps++;
     return {
       kind: "stamped",
@@ -294,14 +339,14 @@ export class Replica {
     const held = heldBytes ? decodeState(heldBytes) : EMPTY_STATE;
     const incoming = decodeState(incomingBytes);
     this.#hybrid.observe(incoming.clock.time, MAX_TIME_LEAD_MS);
-    if (replacesAll(held, incoming) && !this.#isSuperseded(row.tenant, incoming.versions[0]!)) {
-      this.#rememberNew(row.tenant, held, incoming);
+    if (replacesAll(held, incoming) && !this.#isSuperseded(row, incoming.versions[0]!)) {
+      this.#rememberNew(row, held, incoming);
       engine.put(row, incomingBytes);
       usage?.changed(row, held, incoming);
       return incomingBytes;
     }
-    const merged = mergeStates(held, incoming, (version) => this.#isSuperseded(row.tenant, version));
-    this.#rememberNew(row.tenant, held, merged);
+    const merged = mergeStates(held, incoming, (version) => this.#isSuperseded(row, version));
+    this.#rememberNew(row, held, merged);
     const bytes = encodeState(merged);
     if (!heldBytes || !sameBytes(bytes, heldBytes)) {
       engine.put(row, bytes);
@@ -319,7 +364,7 @@ export class Replica {
       if (error.newestMs + healAfterMs > now()) return refused("corrupt");
       const incoming = decodeState(state);
       this.#hybrid.observe(incoming.clock.time, MAX_TIME_LEAD_MS);
-      this.#rememberNew(row.tenant, EMPTY_STATE, incoming);
+      this.#rememberNew(row, EMPTY_STATE, incoming);
       engine.put(row, state);
       this.counts.healedRows++;
       return DONE;
@@ -329,7 +374,9 @@ export class Replica {
   }
 
   /** A version that is remembered here but no longer alive here was superseded here, under another dot. */
-  #isSuperseded(tenant: number, version: Version): boolean {
+  #isSuperseded({ tenant, token }: RowKey, version: Version): boolean {
+    // What is not alive here may just not have been filled in yet.
+    if (this.#options.facts.isFilling(tenant, token.hi)) return false;
     return this.#recall(tenant, version.writeId) !== undefined;
   }
 
@@ -337,16 +384,17 @@ export class Replica {
    * Records travel with states: of versions that are new here, and of unsettled writes that came along (spec KV-9). Looks
    * everything up before it adds anything: a lookup may find an unreadable record, and then nothing may have been applied.
    */
-  #rememberNew(tenant: number, held: KeyState, merged: KeyState): void {
+  #rememberNew(row: RowKey, held: KeyState, merged: KeyState): void {
     const unknown = merged.unsettled.filter(
       (entry) =>
-        !held.unsettled.some((old) => sameBytes(old.writeId, entry.writeId)) && !this.#recall(tenant, entry.writeId),
+        !held.unsettled.some((old) => sameBytes(old.writeId, entry.writeId)) &&
+        !this.#recall(row.tenant, entry.writeId),
     );
     for (const version of merged.versions) {
       if (findVersion(held.versions, version.writeId)) continue;
-      this.#remember(tenant, version.writeId, answerClock(merged, version));
+      this.#remember(row, version.writeId, answerClock(merged, version));
     }
-    for (const entry of unknown) this.#remember(tenant, entry.writeId, { vector: [], dots: [entry.dot], time: 0 });
+    for (const entry of unknown) this.#remember(row, entry.writeId, { vector: [], dots: [entry.dot], time: 0 });
   }
 
   #recalled(row: RowKey, writeId: Uint8Array): ReplicaResult {
@@ -361,9 +409,9 @@ export class Replica {
   #vote(op: VoteOp): ReplicaResult {
     const id = voteIdOf(op.writeId);
     const record = this.#options.engine.findRecord(op.row.tenant, id);
-    const first = record && decodeVote(record);
-    if (first) return { kind: "voted", bodyHash: first, isFirst: false };
-    this.#options.engine.addRecord(op.row.tenant, id, encodeVote(op.bodyHash));
+    const first = record && decodeRecord(record);
+    if (first?.kind === "vote") return { kind: "voted", bodyHash: first.bodyHash, isFirst: false };
+    this.#options.engine.addRecord(op.row.tenant, id, encodeVote(op.row.token.hi, op.bodyHash));
     return { kind: "voted", bodyHash: op.bodyHash, isFirst: true };
   }
 

@@ -57,6 +57,10 @@ function replicaOver(engine: FarEngine): { handle: (...ops: ReplicaOp[]) => Prom
       reserved = upTo;
     },
     isErased: () => false,
+    routeRevision: () => 0,
+    isRebuilding: () => false,
+    isFilling: () => false,
+    isFilled: () => true,
   };
   const hints = { add: () => true };
   const replica = new Replica({ engine, facts, hints, actor: 4097, now: () => 1000, counterBlock: 16, mayWait: true });
@@ -142,7 +146,7 @@ describe("frames over tables far away", () => {
     const engine = new FarEngine();
     const { handle } = replicaOver(engine);
     const clock = { vector: [{ actor: 4097, counter: 1 }], dots: [], time: 5 };
-    engine.addRecord(7, idOf(1), encodeAnswer(clock));
+    engine.addRecord(7, idOf(1), encodeAnswer(0, clock));
     const [result] = await handle(stamp("a", 1));
     expect(result).toMatchObject({ kind: "stamped", repeated: true, answer: clock });
   });

@@ -3,7 +3,7 @@
 // swapped a table meanwhile. Must not: be used where blobs are SQLite rows; it would cost every frame a decode.
 import { decodeState } from "../kv/key-state.ts";
 import { CorruptBlock, NotResident, type RecordKey, type RowKey, type StorageEngine } from "../storage/types.ts";
-import type { ReplicaOp } from "./frames.ts";
+import { isOfFrame, type ReplicaOp } from "./frames.ts";
 import { voteIdOf } from "./records.ts";
 
 /** Rounds of loading before a frame is given up: compactions swap tables rarely. */
@@ -38,8 +38,7 @@ function isResident(engine: StorageEngine, rows: readonly RowKey[], records: rea
 
 function rowsOf(ops: readonly ReplicaOp[]): RowKey[] {
   const rows: RowKey[] = [];
-  for (const op of ops)
-    if (op.kind !== "vote" && op.kind !== "hint" && op.kind !== "settled" && op.kind !== "deadline") rows.push(op.row);
+  for (const op of ops) if (op.kind !== "vote" && op.kind !== "hint" && !isOfFrame(op)) rows.push(op.row);
   return rows;
 }
 

@@ -3,7 +3,7 @@
 // Guarantees (spec RP): a write is answered `written` only after W distinct members of the write set hold it durably; a repeated
 // write is stamped again only by a replica among a majority that does not remember it; pending nodes and hints never count.
 // Must not: hold state beyond the call.
-import type { Caller } from "../access/types.ts";
+import type { Caller, TenantRoute } from "../access/types.ts";
 import type { ReplicaSets } from "../cluster/ring.ts";
 import { addDots, joinClocks, sameDot } from "../kv/clock.ts";
 import { sameBytes } from "../kv/key-state.ts";
@@ -12,16 +12,17 @@ import type { RowKey } from "../storage/types.ts";
 import { type Clock, clockToMap, type Dot, EMPTY_CLOCK } from "../wire/clock.ts";
 import type { ErrorCode } from "../wire/error-codes.ts";
 import type { SessionAnswer, SessionRequest } from "../wire/session.ts";
-import type { RefusalCode, ReplicaResult } from "./frames.ts";
+import type { RefusalCode, ReplicaOp, ReplicaResult } from "./frames.ts";
 import { hex } from "./hex.ts";
-import type { ReplicaLink } from "./link.ts";
+import type { OpDone, ReplicaLink } from "./link.ts";
+import { type Group, majorities, majority, Tally } from "./tally.ts";
 
 type Stamped = Extract<ReplicaResult, { kind: "stamped" }>;
 
 export interface WriteContext {
   link(nodeId: string): ReplicaLink;
   /** Where the vote on a write id is held. */
-  votePlace(tenant: number, writeId: Uint8Array, replicationFactor: number): { row: RowKey; sets: ReplicaSets };
+  votePlace(tenant: number, writeId: Uint8Array, route: TenantRoute): { row: RowKey; sets: ReplicaSets };
   readonly counts: { hintsRequested: number; hintsLost: number; unknownOutcomes: number };
 }
 
@@ -30,13 +31,15 @@ export interface WriteOptions {
   readonly request: SessionRequest;
   readonly row: RowKey;
   readonly sets: ReplicaSets;
-  /** W: acknowledgements of members of `sets.write` needed. */
-  readonly needed: number;
+  /** Whose acknowledgements are needed, and how many of each: of `sets.write`, and while these change of the new ones too. */
+  readonly groups: readonly Group[];
+  readonly route: TenantRoute;
   readonly done: (answer: SessionAnswer) => void;
-}
-
-export function majority(count: number): number {
-  return Math.floor(count / 2) + 1;
+  /**
+   * Called in place of `done`, once, when replicas know of a newer route and the write cannot be done by this one. `isInDoubt`: some
+   * replica may have stamped it.
+   */
+  readonly stale: (revision: number, isInDoubt: boolean) => void;
 }
 
 function aliveInAll(replies: readonly { readonly alive: readonly Dot[] }[]): Dot[] {
@@ -54,20 +57,35 @@ export class WriteCall {
   #mayBeRepeated: boolean;
   /** Those of them that said their copy is unreadable: they stamped nothing. */
   readonly #unreadable = new Set<string>();
+  readonly #acknowledged: Tally;
+  readonly #routeRevision: number;
+  #staleRevision = 0;
+  #isStamped = false;
   #answered = false;
-  #acknowledged = 0;
 
   constructor(context: WriteContext, options: WriteOptions) {
     this.#context = context;
     this.#options = options;
+    this.#acknowledged = new Tally(options.groups);
+    this.#routeRevision = options.route.routeRevision ?? 0;
     this.#writeId = options.request.writeId!;
     this.#mayBeRepeated = options.request.isRetry === true || options.request.bodyHash !== undefined;
   }
 
+  #send(id: string, op: ReplicaOp, done: OpDone): void {
+    this.#context.link(id).send(op, done, this.#routeRevision);
+  }
+
+  get #needed(): number {
+    return this.#options.groups[0]!.needed;
+  }
+
   start(): void {
-    const { sets, needed, request } = this.#options;
-    const reachable = sets.write.filter((id) => !this.#context.link(id).isOpen);
-    if (reachable.length < needed) return this.#unavailable(reachable.length);
+    const { groups, request } = this.#options;
+    for (const { members, needed } of groups) {
+      const reachable = members.filter((id) => !this.#context.link(id).isOpen);
+      if (reachable.length < needed) return this.#unavailable(reachable.length);
+    }
     if (request.bodyHash) this.#vote();
     else if (request.isRetry) this.#recall();
     else this.#stampFirst();
@@ -75,42 +93,43 @@ export class WriteCall {
 
   #stampFirst(): void {
     const { sets } = this.#options;
-    const reachable = sets.write.find((id) => !this.#context.link(id).isOpen);
-    this.#stampAt(reachable ?? sets.write[0]!);
+    const isOpen = (id: string): boolean => this.#context.link(id).isOpen;
+    const reachable = sets.write.find((id) => !isOpen(id) && !this.#context.link(id).isFilling);
+    this.#stampAt(reachable ?? sets.write.find((id) => !isOpen(id)) ?? sets.write[0]!);
   }
 
   #vote(): void {
-    const { caller, request, sets } = this.#options;
-    const place = this.#context.votePlace(caller.tenant, this.#writeId, caller.replicationFactor);
-    const voters = place.sets.write;
-    const needed = majority(voters.length);
+    const { caller, request, route } = this.#options;
+    const place = this.#context.votePlace(caller.tenant, this.#writeId, route);
+    const { write, joint } = place.sets;
+    const voters = joint ? [...new Set([...write, ...joint])] : write;
     const bodyHash = request.bodyHash!;
-    let same = 0;
+    const same = new Tally(majorities([write, joint]));
+    const fresh = new Tally(majorities([write]));
     let other = 0;
-    let fresh = 0;
-    let open = voters.length;
     let decided = false;
     for (const id of voters) {
-      this.#context.link(id).send({ kind: "vote", row: place.row, writeId: this.#writeId, bodyHash }, (result) => {
-        open--;
-        if (result?.kind === "voted") {
-          if (sameBytes(result.bodyHash, bodyHash)) same++;
-          else other++;
-          if (result.isFirst) fresh++;
-        }
+      this.#send(id, { kind: "vote", row: place.row, writeId: this.#writeId, bodyHash }, (result) => {
         if (decided) return;
-        if (same >= needed) {
+        const isSame = result?.kind === "voted" && sameBytes(result.bodyHash, bodyHash);
+        if (isSame) same.count(id);
+        else same.lose(id);
+        if (result?.kind === "voted" && !isSame) other++;
+        if (result?.kind === "voted" && result.isFirst) fresh.count(id);
+        if (result?.kind === "stale") this.#staleRevision = Math.max(this.#staleRevision, result.revision);
+        if (same.isReached) {
           decided = true;
           // A stamp follows a majority's vote: where a majority hears of the write for the first time, nobody has stamped it. But an
           // id that the house made (`isRetry`) was first sent without a vote.
-          if (fresh < needed || request.isRetry) return this.#recall();
+          if (!fresh.isReached || request.isRetry) return this.#recall();
           this.#mayBeRepeated = false;
           this.#stampFirst();
-        } else if (same + open < needed) {
+        } else if (same.isLost) {
           decided = true;
-          if (other > 0)
+          if (this.#staleRevision > 0) this.#restart();
+          else if (other > 0)
             this.#fail("idempotencyKeyReused", "this Idempotency-Key was used before with another request");
-          else this.#unavailable(sets.write.length - voters.length + same);
+          else this.#unavailable(same.countedCount);
         }
       });
     }
@@ -128,9 +147,15 @@ export class WriteCall {
     let open = sets.write.length;
     let decided = false;
     for (const id of sets.write) {
-      this.#context.link(id).send({ kind: "recall", row, writeId: this.#writeId }, (result) => {
+      this.#send(id, { kind: "recall", row, writeId: this.#writeId }, (result) => {
         open--;
         if (decided) return;
+        if (result?.kind === "stale") {
+          decided = true;
+          this.#staleRevision = result.revision;
+          this.#restart();
+          return;
+        }
         if (result?.kind === "refused" && result.code === "tenantErased") {
           decided = true;
           this.#refuse(result.code, result.clock);
@@ -165,7 +190,6 @@ export class WriteCall {
    */
   #stampAt(nodeId: string, aliveInMajority?: readonly Dot[]): void {
     const { caller, request, row } = this.#options;
-    const link = this.#context.link(nodeId);
     const restamp = aliveInMajority !== undefined;
     const isBlind = !request.clock || caller.conflictPolicy === "lastWriteWins";
     const op = {
@@ -177,9 +201,16 @@ export class WriteCall {
       restamp,
       supersedeAll: !restamp && caller.conflictPolicy === "lastWriteWins",
     };
-    link.send(op, (result) => {
+    this.#send(nodeId, op, (result) => {
       if (result?.kind === "stamped") return this.#ship(nodeId, result);
-      const isElsewhere = result?.kind === "refused" && (result.code === "corrupt" || result.code === "expired");
+      if (result?.kind === "stale") {
+        this.#staleRevision = result.revision;
+        return this.#restart();
+      }
+      const isFilling = result?.kind === "refused" && result.code === "bootstrapping";
+      if (isFilling) this.#context.link(nodeId).noteFilling();
+      const isElsewhere =
+        isFilling || (result?.kind === "refused" && (result.code === "corrupt" || result.code === "expired"));
       if (result?.kind === "refused" && !isElsewhere) return this.#refuse(result.code, result.clock);
       if (result?.kind === "refused" && result.code === "corrupt") this.#unreadable.add(nodeId);
       this.#stampElsewhere(nodeId, result === undefined);
@@ -206,31 +237,48 @@ export class WriteCall {
     // Now, in the turn of the stamp's answer: a node rebuilt meanwhile would answer with another actor.
     const { actor } = this.#context.link(stamper);
     const answer: Clock = request.clock ? joinClocks(stamped.answer, request.clock) : stamped.answer;
-    this.#acknowledged = 1;
-    let open = sets.write.length - 1;
+    this.#isStamped = true;
+    this.#acknowledged.count(stamper);
+    const spread = new Tally(majorities([sets.write, sets.joint]));
+    spread.count(stamper);
     let settled = false;
     const progress = (): void => {
-      if (!settled && this.#acknowledged >= majority(sets.write.length)) {
+      if (!settled && spread.isReached) {
         settled = true;
         this.#settle(stamper, actor, stamped);
       }
-      if (this.#acknowledged >= this.#options.needed) this.#written(answer);
-      else if (this.#acknowledged + open < this.#options.needed) this.#unknown();
+      if (this.#acknowledged.isReached) this.#written(answer);
+      else if (this.#acknowledged.isLost) {
+        if (this.#staleRevision > 0) this.#restart();
+        else this.#unknown();
+      }
     };
-    for (const id of [...sets.write, ...sets.pending]) {
+    const { joint } = sets;
+    const all = joint ? new Set([...sets.write, ...joint, ...sets.pending]) : [...sets.write, ...sets.pending];
+    for (const id of all) {
       if (id === stamper) continue;
-      const counts = sets.write.includes(id);
-      this.#context.link(id).send({ kind: "merge", row, state: stamped.prefix, tail }, (result) => {
-        if (counts) open--;
+      this.#send(id, { kind: "merge", row, state: stamped.prefix, tail }, (result) => {
         if (result?.kind === "done") {
-          if (counts) this.#acknowledged++;
-        } else if (result === undefined || result.kind === "refused") {
-          this.#hint(stamper, id, stamped.prefix, tail);
+          this.#acknowledged.count(id);
+          spread.count(id);
+        } else {
+          this.#acknowledged.lose(id);
+          // A replica that is being filled has taken the state; it only does not count.
+          if (result?.kind === "pending") this.#context.link(id).noteFilling();
+          else this.#hint(stamper, id, stamped.prefix, tail);
+          if (result?.kind === "stale") this.#staleRevision = Math.max(this.#staleRevision, result.revision);
         }
         progress();
       });
     }
     progress();
+  }
+
+  /** The replicas that the write was sent to are not the tenant's any more. */
+  #restart(): void {
+    if (this.#answered) return;
+    this.#answered = true;
+    this.#options.stale(this.#staleRevision, this.#isStamped || this.#uncertain.size > 0);
   }
 
   /** A majority holds the stamp: what it carried need not be carried further. */
@@ -243,7 +291,7 @@ export class WriteCall {
 
   #hint(keeper: string, target: string, state: Uint8Array, tail: Uint8Array | undefined): void {
     this.#context.counts.hintsRequested++;
-    this.#context.link(keeper).send({ kind: "hint", row: this.#options.row, target, state, tail }, (result) => {
+    this.#send(keeper, { kind: "hint", row: this.#options.row, target, state, tail }, (result) => {
       if (result?.kind !== "done") this.#context.counts.hintsLost++;
     });
   }
@@ -263,7 +311,7 @@ export class WriteCall {
   }
 
   #unavailable(reachableCount: number): void {
-    const { needed } = this.#options;
+    const needed = this.#needed;
     // What is true of this attempt is not known of the one before.
     if (this.#mayBeRepeated) return this.#unknown();
     this.#fail(
@@ -286,8 +334,8 @@ export class WriteCall {
   /** `refusal`: why this attempt was not applied, where that is known. */
   #unknown(refusal?: { readonly code: RefusalCode; readonly vectorClock: unknown }): void {
     if (this.#answered) return;
-    const { needed } = this.#options;
-    const acknowledged = this.#acknowledged;
+    const needed = this.#needed;
+    const acknowledged = this.#acknowledged.countedCount;
     this.#context.counts.unknownOutcomes++;
     this.#fail(
       "unknownOutcome",
@@ -320,6 +368,7 @@ export class WriteCall {
         return this.#fail("unauthenticated", "the tenant was deleted");
       case "overloaded":
       case "deferred":
+      case "bootstrapping":
       case "hintsFull":
         return this.#fail("overloaded", "the replica is at its bound; nothing was written");
       case "expired":

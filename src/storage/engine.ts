@@ -22,6 +22,7 @@ import { RowCache } from "./row-cache.ts";
 import { createProbe, FLAG_PURGEABLE, type Probe, writeKey } from "./row-format.ts";
 import { RunSet } from "./run-set.ts";
 import { scanPage } from "./scan.ts";
+import { recordPage } from "./scan-records.ts";
 import type { AtFailPoint, EngineState, ShouldDrop } from "./state.ts";
 import { asSync, type MissingSection, Table, TableReader } from "./table.ts";
 import {
@@ -31,6 +32,8 @@ import {
   type EngineStats,
   type Kernels,
   type RecordKey,
+  type RecordPage,
+  type RecordScanOptions,
   type RepairableEngine,
   type RowKey,
   type ScanOptions,
@@ -313,6 +316,18 @@ class LsmEngine implements RepairableEngine {
       } catch (error) {
         // A compaction may have replaced and deleted tables while the page waited: begin it again with the tables of now.
         const replaced = error instanceof CorruptBlock && this.#state.rows.runs !== runs;
+        if (!replaced || round === MAX_READ_ROUNDS) throw error;
+      }
+    }
+  }
+
+  async scanRecords(options: RecordScanOptions): Promise<RecordPage> {
+    for (let round = 0; ; round++) {
+      const { runs } = this.#state.records;
+      try {
+        return await recordPage(this.#state, options);
+      } catch (error) {
+        const replaced = error instanceof CorruptBlock && this.#state.records.runs !== runs;
         if (!replaced || round === MAX_READ_ROUNDS) throw error;
       }
     }

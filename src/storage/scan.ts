@@ -22,7 +22,7 @@ import type { EngineState } from "./state.ts";
 import type { ScanOptions, ScanPage } from "./types.ts";
 
 /** A sorted source standing at one row. */
-interface Source {
+export interface Source {
   readonly buffer: Buffer;
   readonly offset: number;
   /** False when exhausted. Steps to the next row (the first at the first call). */
@@ -60,7 +60,7 @@ class MemtableSource implements Source {
   }
 }
 
-class RunSource implements Source {
+export class RunSource implements Source {
   readonly #stream: BlockStream;
   readonly #from: Probe;
   #sought = false;
@@ -147,7 +147,7 @@ export async function scanPage(state: EngineState, options: ScanOptions, start: 
 }
 
 /** The source at the least row; the newest (first) among equals. */
-function leastOf(sources: readonly Source[]): Source | undefined {
+export function leastOf(sources: readonly Source[]): Source | undefined {
   let best = sources[0];
   for (let i = 1; i < sources.length; i++) {
     const source = sources[i]!;
@@ -157,7 +157,7 @@ function leastOf(sources: readonly Source[]): Source | undefined {
 }
 
 /** Steps every source that stands at this row. */
-async function stepPast(sources: Source[], buffer: Buffer, offset: number): Promise<void> {
+export async function stepPast(sources: Source[], buffer: Buffer, offset: number): Promise<void> {
   for (let i = sources.length - 1; i >= 0; i--) {
     const source = sources[i]!;
     if (compareRows(source.buffer, source.offset, buffer, offset) !== 0) continue;

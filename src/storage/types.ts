@@ -191,6 +191,8 @@ export interface StorageEngine {
   erasuresPending(): readonly number[];
   /** Rows of one tenant in (token, key) order after `after`, for export and listing. Async: may read many blocks. */
   scan(options: ScanOptions): Promise<ScanPage>;
+  /** Records in the order of their ids' hashes, for streaming to another store. Async: may read many blocks. */
+  scanRecords(options: RecordScanOptions): Promise<RecordPage>;
   stats(): EngineStats;
 }
 
@@ -221,6 +223,21 @@ export interface ScanOptions {
 
 export interface ScanPage {
   readonly rows: readonly { readonly row: RowKey; readonly value: Uint8Array }[];
+  /** True when the range is exhausted. */
+  readonly done: boolean;
+}
+
+export interface RecordScanOptions {
+  /** Exclusive start; undefined = from `fromHash`. */
+  readonly after?: RecordKey;
+  /** Inclusive range of the ids' hashes (u32). A narrow one keeps the work of a page small. */
+  readonly fromHash: number;
+  readonly toHash: number;
+  readonly limitRows: number;
+}
+
+export interface RecordPage {
+  readonly records: readonly { readonly key: RecordKey; readonly answer: Uint8Array }[];
   /** True when the range is exhausted. */
   readonly done: boolean;
 }

@@ -45,6 +45,21 @@ describe("jade-db", () => {
     expect(jadeDb(["tenant", "get", "t1"]).status).toBe(3);
   });
 
+  it("[RP-39] [RP-49] changes a replication factor and repairs, and tells how it went", async () => {
+    json(["tenant", "create", "t2", "--replication-factor", "1"]);
+    expect(json(["tenant", "update", "t2", "--replication-factor", "2"])).toMatchObject({
+      replicationFactor: 1,
+      replicationFactorChange: { from: 1, to: 2 },
+    });
+    const shown = () => json(["tenant", "get", "t2"]);
+    for (let i = 0; i < 100 && shown().replicationFactorChange !== null; i++)
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(shown()).toMatchObject({ replicationFactor: 2, replicationFactorChange: null });
+    expect(jadeDb(["tenant", "update", "t2", "--replication-factor", "4"]).status).toBe(2);
+    expect(json(["repair"])).toMatchObject({ state: "finished", nodesDone: 3, nodeCount: 3 });
+    expect(json(["repair", "list"])).toHaveLength(1);
+  });
+
   it("puts, gets and deletes, with exact texts and exit codes", () => {
     expect(jadeDb(["kv", "put", "a", '{"n":1.0,"big":9007199254740993}']).status).toBe(0);
     expect(jadeDb(["kv", "get", "a", "--raw"]).stdout).toBe('{"n":1.0,"big":9007199254740993}\n');

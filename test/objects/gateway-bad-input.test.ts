@@ -238,7 +238,7 @@ const adminCases: readonly (() => Case)[] = [
   () => admin("GET", `/v1/tenants/${other}`, undefined, { status: 403, code: "forbidden" }, "admin"),
   () => admin("GET", "/v1/tenants/absent", undefined, { status: 403, code: "forbidden" }, "admin"),
   () => admin("GET", t(), undefined, { status: 403, code: "forbidden", names: "admin" }, "writer"),
-  () => admin("PATCH", t(), { replicationFactor: 2 }, { status: 409, code: "conflict" }),
+  () => admin("PATCH", t(), { replicationFactor: 4 }, { ...invalid, names: "replicationFactor" }),
   () => admin("PATCH", t(), { replicationFactor: 3 }, { status: 403, code: "forbidden" }, "admin"),
   () => admin("PATCH", t(), { tenantId: "y" }, { ...invalid, names: "tenantId" }),
   () => admin("PATCH", t(), { defaultConsistency: "two" }, { ...invalid, names: "defaultConsistency" }),

@@ -156,7 +156,7 @@ describe("refusing", () => {
     expect(new Set(await codes())).toEqual(new Set(["tenantErased"]));
     await restart("n1");
     expect(new Set(await codes())).toEqual(new Set(["tenantErased"]));
-    expect(readScanPage(await replica("n1").scan(tenant, null, 10)).rows).toEqual([]);
+    expect(readScanPage(await replica("n1").scan(tenant, null, 10, 0)).rows).toEqual([]);
     const hints = await runInDurableObject(replica("n1"), (_, state) => [
       ...state.storage.sql.exec("SELECT DISTINCT tenant FROM hints WHERE target = 'n2'"),
     ]);
@@ -179,7 +179,7 @@ describe("reading", () => {
     let last = -1;
     let after: Uint8Array | null = null;
     for (let pages = 0; pages < 10; pages++) {
-      const page: ReturnType<typeof readScanPage> = readScanPage(await replica("n1").scan(tenant, after, 10));
+      const page: ReturnType<typeof readScanPage> = readScanPage(await replica("n1").scan(tenant, after, 10, 0));
       for (const { row } of page.rows) {
         expect(row.token.hi).toBeGreaterThanOrEqual(last);
         last = row.token.hi;

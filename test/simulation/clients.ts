@@ -4,7 +4,7 @@ import { tokenOf } from "../../src/cluster/token.ts";
 import { covers } from "../../src/kv/clock.ts";
 import { sameBytes } from "../../src/kv/key-state.ts";
 import { hex } from "../../src/replication/hex.ts";
-import { majority } from "../../src/replication/write-call.ts";
+import { majority } from "../../src/replication/tally.ts";
 import { type Clock, EMPTY_CLOCK } from "../../src/wire/clock.ts";
 import type { Consistency, SessionAnswer, SessionRequest } from "../../src/wire/session.ts";
 import { checkAnswer, checkRead } from "./checker.ts";

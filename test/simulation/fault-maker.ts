@@ -4,7 +4,7 @@ import { decodeState, EMPTY_STATE, encodeState, sameBytes } from "../../src/kv/k
 import { mergeStates } from "../../src/kv/merge.ts";
 import { writeOp } from "../../src/replication/frames.ts";
 import { MAX_DEADLINE_LEAD_MS } from "../../src/replication/limits.ts";
-import { decodeAnswer, encodeVote } from "../../src/replication/records.ts";
+import { decodeRecord, encodeVote } from "../../src/replication/records.ts";
 import { ByteWriter } from "../../src/wire/bytes.ts";
 import { BODY_HASH_BYTES } from "../../src/wire/session.ts";
 import type { RandomRun } from "./random-run.ts";
@@ -24,9 +24,10 @@ const LEAST_STEP_BACK_MS = MAX_DEADLINE_LEAD_MS + 1000;
  * rebuilt node that takes the other one's side would give that a majority too (seed 34190 of the first version of these schedules).
  */
 function chosenRecord(held: Uint8Array, incoming: Uint8Array): Uint8Array {
-  const [mine, theirs] = [decodeAnswer(held), decodeAnswer(incoming)];
-  if (mine && theirs) return mine.time >= theirs.time ? held : incoming;
-  return sameBytes(held, incoming) ? held : encodeVote(new Uint8Array(BODY_HASH_BYTES)).slice();
+  const [mine, theirs] = [decodeRecord(held), decodeRecord(incoming)];
+  if (mine?.kind === "answer" && theirs?.kind === "answer")
+    return mine.answer.time >= theirs.answer.time ? held : incoming;
+  return sameBytes(held, incoming) ? held : encodeVote(0, new Uint8Array(BODY_HASH_BYTES)).slice();
 }
 
 export class FaultMaker {

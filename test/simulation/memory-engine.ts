@@ -4,6 +4,7 @@ import { hex } from "../../src/replication/hex.ts";
 import {
   CorruptBlock,
   type EngineStats,
+  type RecordPage,
   type RowKey,
   type ScanPage,
   type StorageEngine,
@@ -126,6 +127,10 @@ export class MemoryEngine implements StorageEngine {
 
   async probe(): Promise<void> {
     // A Map does not fail.
+  }
+
+  async scanRecords(): Promise<RecordPage> {
+    throw new Error("these schedules fill no replica: test/simulation/routes does");
   }
 
   async scan(): Promise<ScanPage> {

@@ -48,7 +48,7 @@ function answerAll(frame: Uint8Array, answer: (op: ReplicaOp) => ReplicaResult |
   const writer = new ByteWriter(64);
   for (const field of [0, 0, 0]) writer.varint(field);
   for (const op of readOps(frame)) {
-    const result = op.kind === "settled" ? DONE : answer(op);
+    const result = op.kind === "settled" || op.kind === "route" ? DONE : answer(op);
     if (!result) return undefined;
     writeResult(writer, result);
   }

@@ -47,6 +47,13 @@ interface Event {
   cancelled: boolean;
 }
 
+/** Replicas that do not change and are never filled: test/simulation/routes is about those that do. */
+const ALWAYS_THERE = {
+  routeRevision: () => 0,
+  isRebuilding: () => false,
+  isFilling: () => false,
+  isFilled: () => true,
+};
 const START_MS = 1_800_000_000_000;
 const COUNTER_BLOCK = 16;
 /** Promises behind an answer: few in a link, more in the delivery of hints. */
@@ -119,6 +126,7 @@ export class SimulatedNode {
           this.reserved = upTo;
         },
         isErased: (tenant) => this.isErased(tenant),
+        ...ALWAYS_THERE,
       },
     });
   }

@@ -1,0 +1,41 @@
+// `client.repairs`: full repairs of the deployment. Needs the root key.
+// Guarantees: a start is repeated safely: its write id is kept over retries.
+import type { HttpClient } from "./http.ts";
+import type { MutationOptions } from "./tenants.ts";
+import type { CallOptions } from "./types.ts";
+
+export interface RepairInfo {
+  readonly repairId: number;
+  readonly state: "running" | "finished";
+  /** ISO 8601. */
+  readonly startedAt: string;
+  readonly finishedAt: string | null;
+  readonly nodesDone: number;
+  readonly nodeCount: number;
+  readonly rowsCompared: number;
+  readonly rowsRepaired: number;
+  readonly rowsUnreadable: number;
+  /** Why nodes do not get on; empty = they do. */
+  readonly waitingFor: string;
+}
+
+export class Repairs {
+  readonly #http: HttpClient;
+
+  constructor(http: HttpClient) {
+    this.#http = http;
+  }
+
+  async start(options: MutationOptions = {}): Promise<RepairInfo> {
+    return (await this.#http.call({ ...options, method: "POST", path: "/v1/repairs", body: "{}" })).data as RepairInfo;
+  }
+
+  async get(repairId: number, options: CallOptions = {}): Promise<RepairInfo> {
+    return (await this.#http.call({ ...options, method: "GET", path: `/v1/repairs/${repairId}` })).data as RepairInfo;
+  }
+
+  async list(options: CallOptions = {}): Promise<readonly RepairInfo[]> {
+    const { data } = await this.#http.call({ ...options, method: "GET", path: "/v1/repairs" });
+    return (data as { readonly items: readonly RepairInfo[] }).items;
+  }
+}

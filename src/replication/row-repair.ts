@@ -1,0 +1,111 @@
+// Brings rows to agreement between replicas, as a quorum read does (ADR 13), for those that compare whole ranges.
+// Guarantees: when it resolves, each of the nodes holds at least the join of what all of them held; what one of them remembers as
+// superseded is gone at all of them, unless writes went on meanwhile. Rejects when a node does not answer. Must not: decide which
+// nodes are enough.
+import { decodeState, EMPTY_STATE, encodeState, sameBytes } from "../kv/key-state.ts";
+import { mergeStates } from "../kv/merge.ts";
+import type { RowKey } from "../storage/types.ts";
+import { ByteReader, ByteWriter } from "../wire/bytes.ts";
+import { type ReplicaOp, type ReplicaResult, readResult, writeOp } from "./frames.ts";
+import { REPAIR_ROUNDS } from "./limits.ts";
+import { readAnswerHeader } from "./replica.ts";
+
+export type CallReplica = (nodeId: string, frame: Uint8Array) => Promise<Uint8Array>;
+
+export interface RowToRepair {
+  readonly row: RowKey;
+  readonly nodes: readonly string[];
+}
+
+interface Open extends RowToRepair {
+  /** By node; a node is missing until it was read. */
+  readonly states: Map<string, Uint8Array | undefined>;
+}
+
+/** Thrown where a copy cannot be read: another way must heal it. */
+export class UnreadableCopy extends Error {
+  override readonly name = "UnreadableCopy";
+}
+
+export async function repairRows(rows: readonly RowToRepair[], call: CallReplica): Promise<void> {
+  let open: Open[] = rows.map((one) => ({ ...one, states: new Map() }));
+  for (let round = 0; round < REPAIR_ROUNDS && open.length > 0; round++) {
+    await exchange(open, call, (one, nodeId) => (one.states.has(nodeId) ? undefined : { kind: "get", row: one.row }));
+    const joined = new Map(open.map((one) => [one, joinOf(one)]));
+    await exchange(open, call, (one, nodeId) => {
+      const state = joined.get(one);
+      if (!state || !one.states.has(nodeId)) return undefined;
+      const held = one.states.get(nodeId);
+      if (held && sameBytes(held, state)) return undefined;
+      one.states.set(nodeId, state);
+      return { kind: "repair", row: one.row, state };
+    });
+    open = open.filter((one) => !isAgreed(one));
+  }
+}
+
+/** Undefined while a node was not read (its answer was deferred), or when nobody holds the row. */
+function joinOf({ nodes, states }: Open): Uint8Array | undefined {
+  if (nodes.some((id) => !states.has(id))) return undefined;
+  let joined = EMPTY_STATE;
+  let isHeld = false;
+  for (const state of states.values()) {
+    if (!state) continue;
+    isHeld = true;
+    joined = mergeStates(joined, decodeState(state));
+  }
+  return isHeld ? encodeState(joined) : undefined;
+}
+
+function isAgreed({ nodes, states }: Open): boolean {
+  const first = states.get(nodes[0]!);
+  return nodes.every((id) => {
+    const state = states.get(id);
+    return (
+      states.has(id) && (state === first || (state !== undefined && first !== undefined && sameBytes(state, first)))
+    );
+  });
+}
+
+/** One frame a node with the operations that `opOf` gives for its rows. */
+async function exchange(
+  open: readonly Open[],
+  call: CallReplica,
+  opOf: (one: Open, nodeId: string) => ReplicaOp | undefined,
+): Promise<void> {
+  const nodes = new Set(open.flatMap((one) => one.nodes));
+  await Promise.all(
+    [...nodes].map(async (nodeId) => {
+      const writer = new ByteWriter(4096);
+      const asked: Open[] = [];
+      for (const one of open) {
+        const op = one.nodes.includes(nodeId) ? opOf(one, nodeId) : undefined;
+        if (!op) continue;
+        writeOp(writer, op);
+        asked.push(one);
+      }
+      if (asked.length === 0) return;
+      const reader = new ByteReader(await call(nodeId, writer.take()));
+      readAnswerHeader(reader);
+      for (const one of asked) take(one, nodeId, readResult(reader));
+    }),
+  );
+}
+
+function take(one: Open, nodeId: string, result: ReplicaResult): void {
+  switch (result.kind) {
+    case "state":
+      one.states.set(nodeId, result.state);
+      return;
+    case "done":
+      return;
+    case "refused":
+      if (result.code === "deferred") return void one.states.delete(nodeId);
+      // The tenant is gone: nothing of it needs to agree.
+      if (result.code === "tenantErased") return void one.states.set(nodeId, undefined);
+      if (result.code === "corrupt") throw new UnreadableCopy(`${nodeId} cannot read ${one.row.key}`);
+      throw new Error(`${nodeId} refused a repair: ${result.code}`);
+    default:
+      throw new Error(`${nodeId} answered a repair with ${result.kind}`);
+  }
+}

@@ -1,0 +1,87 @@
+// What a node durably knows of its standing, over restarts.
+import { describe, expect, it } from "vitest";
+import { REPLICA_MIGRATIONS } from "../../migrations/replica.ts";
+import { NodeSql } from "../../test/unit/storage/node-sql.ts";
+import { referenceKernels } from "../storage/kernels.reference.ts";
+import { HintLog } from "./hint-log.ts";
+import { Standing } from "./standing.ts";
+import { newSync } from "./sync-job.ts";
+
+function opened(rebuilding: boolean): { sql: NodeSql; open: () => Standing } {
+  const sql = new NodeSql();
+  for (const statements of REPLICA_MIGRATIONS) sql.database.exec(statements);
+  sql.exec(
+    "INSERT INTO replica_facts (id, node_number, incarnation, reserved_counter, rebuilding) VALUES (1, 2, 3, 0, ?)",
+    rebuilding ? 1 : 0,
+  );
+  const open = (): Standing => {
+    sql.endTurn();
+    return new Standing({ sql, now: () => 1 });
+  };
+  return { sql, open };
+}
+
+describe("standing", () => {
+  it("[RP-40] a recorded route survives a restart and never goes back", () => {
+    const { open } = opened(false);
+    const standing = open();
+    standing.recordRoute(7, 3);
+    standing.recordRoute(7, 2);
+    expect(standing.routeRevision(7)).toBe(3);
+    expect(open().routeRevision(7)).toBe(3);
+    expect(open().routeRevision(8)).toBe(0);
+    expect(open().routes()).toEqual([{ tenant: 7, revision: 3 }]);
+  });
+
+  it("[RP-44] [RP-45] a rebuilding store counts, and what it heard is known, only from the completion on", () => {
+    const { open } = opened(true);
+    const standing = open();
+    const job = newSync({ epoch: standing.nextEpoch(), kind: "rebuild" });
+    standing.put(job);
+    for (const held of [standing, open()]) {
+      expect([held.isRebuilding, held.isFilling(7, 1), held.isFilled(job.epoch)]).toEqual([true, true, false]);
+      expect(held.jobs()).toEqual([job]);
+    }
+    expect(standing.hasOpenJobs).toBe(true);
+    standing.complete({ ...job, phase: "done" });
+    for (const held of [standing, open()]) {
+      expect(held.hasOpenJobs).toBe(false);
+      expect([held.isRebuilding, held.isFilling(7, 1), held.isFilled(job.epoch)]).toEqual([false, false, true]);
+      expect(held.isConfirmed).toBe(false);
+    }
+  });
+
+  it("[RP-45] a replica that joins is filling in its ranges until it has joined", () => {
+    const { open } = opened(false);
+    const standing = open();
+    standing.beginFilling(7, [{ fromHi: 10, toHi: 20 }]);
+    const seen = (held: Standing): boolean[] => [9, 10, 20, 21].map((hi) => held.isFilling(7, hi));
+    for (const held of [standing, open()]) expect(seen(held)).toEqual([false, true, true, false]);
+    expect(standing.isFilling(8, 15)).toBe(false);
+    const join = newSync({ epoch: standing.nextEpoch(), kind: "join", tenant: 7 });
+    standing.complete({ ...join, phase: "done" });
+    for (const held of [standing, open()]) expect(seen(held)).toEqual([false, false, false, false]);
+    expect(open().isFilled(join.epoch)).toBe(true);
+  });
+
+  it("[RP-45] no two fillings have one number, whatever restarts in between", () => {
+    const { open } = opened(false);
+    expect([open().nextEpoch(), open().nextEpoch(), open().nextEpoch()]).toEqual([1, 2, 3]);
+  });
+
+  it("[RP-48] dirty ranges are taken side by side, and a later loss marks its range anew", () => {
+    const { sql } = opened(false);
+    const hints = new HintLog({ sql, now: () => 0, ttlMs: 1, kernels: referenceKernels });
+    const mark = (range: number): void =>
+      void sql.exec("INSERT OR IGNORE INTO dirty_ranges (target, range) VALUES ('n3', ?)", range);
+    for (const range of [0, 1, 2, 255]) mark(range);
+    expect(hints.takeDirtyRange()).toEqual({ fromHi: 0, toHi: 0x02ff_ffff });
+    mark(1);
+    expect(hints.takeDirtyRange()).toEqual({ fromHi: 0x0100_0000, toHi: 0x01ff_ffff });
+    expect(hints.takeDirtyRange()).toEqual({ fromHi: 0xff00_0000, toHi: 0xffff_ffff });
+    expect(hints.takeDirtyRange()).toBeUndefined();
+    expect(hints.hasDirtyRanges).toBe(false);
+    for (let range = 0; range < 100; range++) mark(range);
+    expect(hints.takeDirtyRange()).toEqual({ fromHi: 0, toHi: 0x0fff_ffff });
+  });
+});

@@ -1,0 +1,143 @@
+// What a storage node durably knows of its own standing: routes it was told of, what it is filled with, and whether it counts.
+// Guarantees: what a call changes is in one commit; a finished filling and what follows of it become true together. Must not: decide when
+// anything is finished.
+import type { TokenRange } from "../cluster/ring.ts";
+import type { SqlStorage } from "../storage/types.ts";
+import type { ReplicaFacts } from "./replica.ts";
+import type { SyncState } from "./sync-job.ts";
+import type { SyncStore } from "./sync-runner.ts";
+
+/** Finished repairs that are remembered for whoever asks how they ended. */
+const MAX_FINISHED_REPAIRS = 64;
+
+export class Standing implements SyncStore, Pick<ReplicaFacts, "routeRevision" | "isFilling" | "isFilled"> {
+  readonly #sql: SqlStorage;
+  readonly #now: () => number;
+  readonly #routes = new Map<number, number>();
+  readonly #filling = new Map<number, readonly TokenRange[]>();
+  readonly #filled = new Set<number>();
+  readonly #jobs = new Map<number, SyncState>();
+  #isRebuilding: boolean;
+  /** The Directory knows that the node serves. */
+  isConfirmed: boolean;
+  #lastEpoch: number;
+  /** Some work is not done: known without looking, since every turn asks. */
+  hasOpenJobs = false;
+  rowsComparedTotal = 0;
+  rowsRepairedTotal = 0;
+
+  constructor(options: { sql: SqlStorage; now: () => number }) {
+    this.#sql = options.sql;
+    this.#now = options.now;
+    const [facts] = this.#sql.exec<{ rebuilding: number; last_epoch: number; confirmed: number }>(
+      "SELECT rebuilding, last_epoch, confirmed FROM replica_facts",
+    );
+    this.isConfirmed = facts?.confirmed === 1;
+    this.#isRebuilding = facts?.rebuilding === 1;
+    this.#lastEpoch = facts?.last_epoch ?? 0;
+    for (const row of this.#sql.exec<{ tenant: number; revision: number }>("SELECT tenant, revision FROM routes"))
+      this.#routes.set(row.tenant, row.revision);
+    for (const row of this.#sql.exec<{ tenant: number; ranges: string }>("SELECT tenant, ranges FROM filling"))
+      this.#filling.set(row.tenant, JSON.parse(row.ranges) as TokenRange[]);
+    for (const { epoch } of this.#sql.exec<{ epoch: number }>("SELECT epoch FROM filled")) this.#filled.add(epoch);
+    for (const row of this.#sql.exec<{ state: string }>("SELECT state FROM syncs ORDER BY epoch")) {
+      const state = JSON.parse(row.state) as SyncState;
+      this.#jobs.set(state.epoch, state);
+    }
+    this.#recount();
+  }
+
+  #recount(): void {
+    this.hasOpenJobs = this.jobs().some((job) => job.phase !== "done");
+  }
+
+  /** This store replaces a lost one and was not filled yet. */
+  get isRebuilding(): boolean {
+    return this.#isRebuilding;
+  }
+
+  routeRevision(tenant: number): number {
+    return this.#routes.size === 0 ? 0 : (this.#routes.get(tenant) ?? 0);
+  }
+
+  recordRoute(tenant: number, revision: number): void {
+    if (revision <= this.routeRevision(tenant)) return;
+    this.#routes.set(tenant, revision);
+    this.#sql.exec("INSERT OR REPLACE INTO routes (tenant, revision) VALUES (?, ?)", tenant, revision);
+  }
+
+  routes(): { tenant: number; revision: number }[] {
+    return [...this.#routes].map(([tenant, revision]) => ({ tenant, revision }));
+  }
+
+  isFilling(tenant: number, hi: number): boolean {
+    if (this.#isRebuilding) return true;
+    if (this.#filling.size === 0) return false;
+    return (this.#filling.get(tenant) ?? []).some(({ fromHi, toHi }) => hi >= fromHi && hi <= toHi);
+  }
+
+  isFilled(epoch: number): boolean {
+    return this.#filled.has(epoch);
+  }
+
+  jobs(): readonly SyncState[] {
+    return [...this.#jobs.values()];
+  }
+
+  put(state: SyncState): void {
+    const before = this.#jobs.get(state.epoch);
+    this.rowsComparedTotal += Math.max(0, state.rowsCompared - (before?.rowsCompared ?? 0));
+    this.rowsRepairedTotal += Math.max(0, state.rowsRepaired - (before?.rowsRepaired ?? 0));
+    this.#jobs.set(state.epoch, state);
+    this.#recount();
+    this.#sql.exec("INSERT OR REPLACE INTO syncs (epoch, state) VALUES (?, ?)", state.epoch, JSON.stringify(state));
+  }
+
+  remove(epoch: number): void {
+    this.#jobs.delete(epoch);
+    this.#recount();
+    this.#sql.exec("DELETE FROM syncs WHERE epoch = ?", epoch);
+  }
+
+  nextEpoch(): number {
+    this.#lastEpoch++;
+    this.#sql.exec("UPDATE replica_facts SET last_epoch = ?", this.#lastEpoch);
+    return this.#lastEpoch;
+  }
+
+  beginFilling(tenant: number, ranges: readonly TokenRange[]): void {
+    this.#filling.set(tenant, ranges);
+    this.#sql.exec("INSERT OR REPLACE INTO filling (tenant, ranges) VALUES (?, ?)", tenant, JSON.stringify(ranges));
+  }
+
+  complete(state: SyncState): void {
+    this.put(state);
+    const { kind, epoch, tenant } = state;
+    if (kind === "rebuild" || kind === "join") {
+      this.#filled.add(epoch);
+      this.#sql.exec("INSERT OR REPLACE INTO filled (epoch, at_ms) VALUES (?, ?)", epoch, this.#now());
+    }
+    if (kind === "rebuild") {
+      this.#isRebuilding = false;
+      this.isConfirmed = false;
+      this.#sql.exec("UPDATE replica_facts SET rebuilding = 0, confirmed = 2");
+    }
+    if (kind === "join") {
+      this.#filling.delete(tenant!);
+      this.#sql.exec("DELETE FROM filling WHERE tenant = ?", tenant!);
+    }
+    if (kind === "repair") this.#forgetOldRepairs();
+  }
+
+  #forgetOldRepairs(): void {
+    const finished = this.jobs().filter(({ kind, phase }) => kind === "repair" && phase === "done");
+    for (const { epoch } of finished.slice(0, -MAX_FINISHED_REPAIRS)) this.remove(epoch);
+  }
+
+  /** Nothing of the tenant is needed any more. */
+  eraseTenant(tenant: number): void {
+    for (const job of this.jobs()) if (job.tenant === tenant) this.remove(job.epoch);
+    this.#filling.delete(tenant);
+    this.#sql.exec("DELETE FROM filling WHERE tenant = ?", tenant);
+  }
+}

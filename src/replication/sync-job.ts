@@ -1,0 +1,399 @@
+// One node compares what it holds with the other replicas, range by range, and brings both to agreement: how a lost store is rebuilt,
+// how a replica joins, how a range is repaired (spec RP-44 to RP-48). One class, because it is one thing: a repair in which this
+// node may hold nothing yet.
+// Guarantees: resumable after a crash at any point; bounded memory; records are read before the rows that they are about and count only
+// once the rows were compared with the same sources; finishes only when the sources know all that a majority acknowledged.
+// Must not: know how a node is reached, or what time it is.
+import type { TenantRoute } from "../access/types.ts";
+import type { Ring } from "../cluster/ring.ts";
+import type { RecordKey, RowKey } from "../storage/types.ts";
+import {
+  SYNC_FAILURES_TO_RESTART,
+  SYNC_PAGE_RECORDS,
+  SYNC_PAGE_ROWS,
+  SYNC_REPAIR_ROWS,
+  SYNC_ROUTES,
+} from "./limits.ts";
+import { decodeRecord, type StoredRecord } from "./records.ts";
+import { type CallReplica, type RowToRepair, repairRows, UnreadableCopy } from "./row-repair.ts";
+import { compareRows } from "./scan-frames.ts";
+import { type Page, type PageRequest, type RowDigest, readPage, writePageRequest } from "./sync-frames.ts";
+import {
+  concerns,
+  isEnough,
+  type Members,
+  membersOf,
+  nextOf,
+  type PlannedRange,
+  plannedRanges,
+  type SyncKind,
+} from "./sync-plan.ts";
+
+/** What is kept of a job, as JSON. */
+export interface SyncState {
+  readonly epoch: number;
+  readonly kind: SyncKind;
+  /** Undefined = all tenants. */
+  readonly tenant?: number | undefined;
+  /** Of the tenant, while it changes. */
+  readonly route?: TenantRoute | undefined;
+  /** Only tokens with high words in this range. */
+  readonly range?: { readonly fromHi: number; readonly toHi: number } | undefined;
+  /** A full repair, of which each node does the ranges that it is the first replica of. */
+  readonly repairId?: number | undefined;
+  readonly phase: "start" | "records" | "rows" | "routes" | "done";
+  /** Node → actor: whom the work began with. Another incarnation knows less than the one that was asked. */
+  readonly sources: Readonly<Record<string, number>>;
+  /** Of the records: which source, which window of ids. */
+  readonly source: number;
+  readonly window: number;
+  /** Of the rows: everything below this was compared. */
+  readonly nextHi: number;
+  readonly afterRow?: RowKey | undefined;
+  readonly failures: number;
+  readonly rowsCompared: number;
+  readonly rowsRepaired: number;
+  readonly rowsUnreadable: number;
+  readonly recordsTaken: number;
+}
+
+export interface SyncEnvironment {
+  readonly self: string;
+  /** Parts that the space of write ids is read in: a part's records are sorted in the source's memory. */
+  readonly recordWindows: number;
+  ring(): Promise<Ring>;
+  /** The tenant's route now; undefined = it is gone. */
+  routeOf(tenant: number): Promise<TenantRoute | undefined>;
+  /** A page request to a node, this one too. */
+  page(nodeId: string, request: Uint8Array): Promise<Uint8Array>;
+  /** A frame to a node, this one too. */
+  readonly call: CallReplica;
+  /** Takes a page's records over, in one commit. */
+  takeRecords(epoch: number, records: readonly { readonly key: RecordKey; readonly record: StoredRecord }[]): void;
+  /** Routes that the sources know of are known here too, durably. */
+  takeRoutes(routes: Page["routes"]): void;
+  /** A number that no filling of this node had before, durable. */
+  nextEpoch(): number;
+  /** Durable before the next step begins. Throws GivenUp. */
+  save(state: SyncState): void;
+}
+
+type Asked = Pick<PageRequest, "kind" | "from" | "to" | "limit" | "afterRow" | "afterRecord">;
+
+export type StepResult = "more" | "waiting" | "done";
+
+export function newSync(
+  of: Pick<SyncState, "epoch" | "kind"> & Partial<Pick<SyncState, "tenant" | "route" | "range" | "repairId">>,
+): SyncState {
+  return {
+    ...of,
+    phase: "start",
+    sources: {},
+    source: 0,
+    window: 0,
+    nextHi: 0,
+    failures: 0,
+    rowsCompared: 0,
+    rowsRepaired: 0,
+    rowsUnreadable: 0,
+    recordsTaken: 0,
+  };
+}
+
+/** Thrown by `save` when nobody wants the work any more. */
+export class GivenUp extends Error {
+  override readonly name = "GivenUp";
+}
+
+/** Thrown where the sources do not answer as they must; the step is tried again. */
+class SourceAway extends Error {
+  override readonly name = "SourceAway";
+}
+
+export class SyncJob {
+  readonly #environment: SyncEnvironment;
+  readonly #routes = new Map<number, TenantRoute | undefined>();
+  #state: SyncState;
+  #lastError = "";
+  #planned: { readonly ring: Ring; readonly ranges: readonly PlannedRange[] } | undefined;
+
+  constructor(environment: SyncEnvironment, state: SyncState) {
+    this.#environment = environment;
+    this.#state = state;
+  }
+
+  get state(): SyncState {
+    return this.#state;
+  }
+
+  /** Why the last step failed; empty = it did not. */
+  get lastError(): string {
+    return this.#lastError;
+  }
+
+  /** One page of the work. Rejects only with GivenUp. */
+  async step(): Promise<StepResult> {
+    if (this.#state.phase === "done") return "done";
+    try {
+      const ring = await this.#environment.ring();
+      if (this.#state.phase === "start") await this.#begin(ring);
+      else if (this.#state.phase === "records") await this.#recordsStep(ring);
+      else if (this.#state.phase === "rows") await this.#rowsStep(ring);
+      else await this.#routesStep();
+      this.#lastError = "";
+      return (this.#state as SyncState).phase === "done" ? "done" : "more";
+    } catch (error) {
+      if (error instanceof GivenUp) throw error;
+      this.#failed(error);
+      return "waiting";
+    }
+  }
+
+  #save(change: Partial<SyncState>): void {
+    this.#state = { ...this.#state, ...change };
+    this.#environment.save(this.#state);
+  }
+
+  /** After some failures the sources are chosen anew, and what was heard of the old ones is never believed. */
+  #failed(error: unknown): void {
+    this.#lastError = error instanceof Error ? error.message : String(error);
+    const failures = this.#state.failures + 1;
+    if (this.#state.phase === "start" || failures < SYNC_FAILURES_TO_RESTART) return this.#save({ failures });
+    const { kind, tenant, route, range, repairId, rowsCompared, rowsRepaired, rowsUnreadable, recordsTaken } =
+      this.#state;
+    const fresh = newSync({ epoch: this.#environment.nextEpoch(), kind, tenant, route, range, repairId });
+    this.#routes.clear();
+    this.#save({ ...fresh, afterRow: undefined, rowsCompared, rowsRepaired, rowsUnreadable, recordsTaken });
+  }
+
+  // Who takes part
+
+  #plan(ring: Ring): readonly PlannedRange[] {
+    if (this.#planned?.ring !== ring) this.#planned = { ring, ranges: this.#planNow(ring) };
+    return this.#planned.ranges;
+  }
+
+  #planNow(ring: Ring): PlannedRange[] {
+    const { kind, tenant, range, repairId } = this.#state;
+    const { self } = this.#environment;
+    const widest = new Set(ring.nodes.map((node) => node.zone)).size;
+    const route = this.#state.route ?? { replicationFactor: widest };
+    const planned = plannedRanges(ring, (token) => {
+      const members = membersOf(ring, token, route);
+      const isMine =
+        tenant === undefined ? members.all.includes(self) : concerns(kind, self, members, nextOf(ring, token, route));
+      const isOthers = repairId !== undefined && members.all[0] !== self;
+      return isMine && !isOthers ? members.all : [];
+    });
+    return planned.flatMap(({ fromHi, toHi, members }) => {
+      const from = Math.max(fromHi, range?.fromHi ?? 0);
+      const to = Math.min(toHi, range?.toHi ?? 0xffff_ffff);
+      return members.length === 0 || from > to ? [] : [{ fromHi: from, toHi: to, members }];
+    });
+  }
+
+  /** Asks who answers, and fixes these as the sources, if they are enough for every range. */
+  async #begin(ring: Ring): Promise<void> {
+    const { kind, route } = this.#state;
+    const { self } = this.#environment;
+    const plan = this.#plan(ring);
+    const sources: Record<string, number> = {};
+    const nodes = [...new Set(plan.flatMap(({ members }) => members))].sort();
+    await Promise.all(
+      nodes.map(async (id) => {
+        const page = await this.#page(id, { kind: "rows", from: 0, to: 0, limit: 0 }).catch(() => undefined);
+        // One that is being rebuilt answers for nobody. This node itself may only be what the work is for.
+        if (page && (!page.isRebuilding || (id === self && kind === "rebuild"))) sources[id] = page.actor;
+      }),
+    );
+    for (const range of plan) {
+      const token = { hi: range.toHi, lo: 0 };
+      const factors = route ? [route] : factorsUpTo(new Set(ring.nodes.map((node) => node.zone)).size);
+      for (const each of factors) {
+        const members = membersOf(ring, token, each);
+        if (!members.all.includes(self)) continue;
+        if (!isEnough(kind, self, members, new Set(Object.keys(sources))))
+          throw new SourceAway(`too few of ${members.all.join(", ")} answer`);
+      }
+    }
+    const withRecords = kind === "rebuild" || kind === "join";
+    this.#save({ sources, phase: withRecords ? "records" : "rows", failures: 0, source: 0, window: 0, nextHi: 0 });
+  }
+
+  async #page(nodeId: string, asked: Asked): Promise<Page> {
+    const { tenant, route } = this.#state;
+    const request = writePageRequest({ tenant, routeRevision: route?.routeRevision ?? 0, ...asked });
+    return readPage(await this.#environment.page(nodeId, request));
+  }
+
+  async #sourcePage(nodeId: string, asked: Asked): Promise<Page> {
+    const page = await this.#page(nodeId, asked);
+    if (page.actor !== this.#state.sources[nodeId]) throw new SourceAway(`${nodeId} is not what it was`);
+    return page;
+  }
+
+  async #routeOf(tenant: number): Promise<TenantRoute | undefined> {
+    if (tenant === this.#state.tenant && this.#state.route) return this.#state.route;
+    if (!this.#routes.has(tenant)) {
+      if (this.#routes.size >= SYNC_ROUTES) this.#routes.clear();
+      this.#routes.set(tenant, await this.#environment.routeOf(tenant));
+    }
+    return this.#routes.get(tenant);
+  }
+
+  /** The members of a place, where this node's copy is what the work is for. */
+  async #membersFor(ring: Ring, tenant: number, hi: number): Promise<Members | undefined> {
+    const route = await this.#routeOf(tenant);
+    if (!route) return undefined;
+    const token = { hi, lo: 0 };
+    const members = membersOf(ring, token, route);
+    const { self } = this.#environment;
+    return concerns(this.#state.kind, self, members, nextOf(ring, token, route)) ? members : undefined;
+  }
+
+  // Records: read before the rows
+
+  async #recordsStep(ring: Ring): Promise<void> {
+    const { source, window, epoch, tenant } = this.#state;
+    const { self, recordWindows } = this.#environment;
+    const nodes = Object.keys(this.#state.sources).filter((id) => id !== self);
+    const nodeId = nodes[source];
+    if (nodeId === undefined) return this.#save({ phase: "rows", failures: 0 });
+    const width = 2 ** 32 / recordWindows;
+    let after: RecordKey | undefined;
+    let recordsTaken = this.#state.recordsTaken;
+    for (let isDone = false; !isDone; ) {
+      const page = await this.#sourcePage(nodeId, {
+        kind: "records",
+        from: window * width,
+        to: (window + 1) * width - 1,
+        limit: SYNC_PAGE_RECORDS,
+        afterRecord: after,
+      });
+      const taken: { key: RecordKey; record: StoredRecord }[] = [];
+      for (const { key, record: bytes } of page.records) {
+        const record = bytes.length > 0 ? decodeRecord(bytes) : undefined;
+        if (record?.place === undefined || (tenant !== undefined && key.tenant !== tenant)) continue;
+        const members = await this.#membersFor(ring, key.tenant, record.place);
+        // Of a node that is none of the row's replicas no row will be compared, so its word is not taken either.
+        if (members?.all.includes(nodeId)) taken.push({ key, record });
+      }
+      if (taken.length > 0) this.#environment.takeRecords(epoch, taken);
+      recordsTaken += taken.length;
+      after = page.records.at(-1)?.key;
+      isDone = page.done || after === undefined;
+    }
+    const isLast = window + 1 === recordWindows;
+    this.#save({
+      source: isLast ? source + 1 : source,
+      window: isLast ? 0 : window + 1,
+      recordsTaken,
+      failures: 0,
+    });
+  }
+
+  // Rows
+
+  async #rowsStep(ring: Ring): Promise<void> {
+    const { kind, nextHi, afterRow, sources } = this.#state;
+    const range = this.#plan(ring).find(({ toHi }) => toHi >= nextHi);
+    if (!range) return this.#save({ phase: kind === "rebuild" ? "routes" : "done", failures: 0 });
+    const from = Math.max(range.fromHi, nextHi);
+    const nodes = range.members.filter((id) => sources[id] !== undefined);
+    const pages = await Promise.all(
+      nodes.map((id) => this.#sourcePage(id, { kind: "rows", from, to: range.toHi, limit: SYNC_PAGE_ROWS, afterRow })),
+    );
+    const { rows, after } = joinDigests(pages);
+    const different: RowToRepair[] = [];
+    for (const digests of rows) {
+      const { row } = digests.find((digest) => digest !== undefined)!;
+      const members = await this.#membersFor(ring, row.tenant, row.token.hi);
+      if (!members) continue;
+      const part = nodes.flatMap((id, i) => (members.all.includes(id) ? [{ id, digest: digests[i] }] : []));
+      if (!part.every(({ digest }) => sameDigest(digest, part[0]!.digest)))
+        different.push({ row, nodes: part.map(({ id }) => id) });
+    }
+    const unreadable = await this.#repair(different);
+    this.#save({
+      ...(after ? { afterRow: after } : { afterRow: undefined, nextHi: range.toHi + 1 }),
+      rowsCompared: this.#state.rowsCompared + rows.length,
+      rowsRepaired: this.#state.rowsRepaired + different.length - unreadable,
+      rowsUnreadable: this.#state.rowsUnreadable + unreadable,
+      failures: 0,
+    });
+  }
+
+  /** Last of a rebuild: no coordinator with an older route may get by because this disk forgot the newer one. */
+  async #routesStep(): Promise<void> {
+    for (const id of Object.keys(this.#state.sources)) {
+      if (id === this.#environment.self) continue;
+      const page = await this.#sourcePage(id, { kind: "routes", from: 0, to: 0, limit: 1 });
+      this.#environment.takeRoutes(page.routes);
+    }
+    this.#save({ phase: "done", failures: 0 });
+  }
+
+  /** Returns how many rows could not be repaired because a copy is unreadable. Only a repair may pass over those. */
+  async #repair(rows: readonly RowToRepair[]): Promise<number> {
+    const { call } = this.#environment;
+    let unreadable = 0;
+    for (let i = 0; i < rows.length; i += SYNC_REPAIR_ROWS) {
+      const group = rows.slice(i, i + SYNC_REPAIR_ROWS);
+      try {
+        await repairRows(group, call);
+      } catch (error) {
+        if (!(error instanceof UnreadableCopy) || this.#state.kind !== "repair") throw error;
+        for (const one of group) {
+          await repairRows([one], call).catch((reason: unknown) => {
+            if (!(reason instanceof UnreadableCopy)) throw reason;
+            unreadable++;
+          });
+        }
+      }
+    }
+    return unreadable;
+  }
+}
+
+function factorsUpTo(count: number): TenantRoute[] {
+  return Array.from({ length: count }, (_, i) => ({ replicationFactor: i + 1 }));
+}
+
+function sameDigest(a: RowDigest | undefined, b: RowDigest | undefined): boolean {
+  return a === b || (a !== undefined && b !== undefined && a.hi === b.hi && a.lo === b.lo);
+}
+
+interface JoinedDigests {
+  /** For each row the digests in the order of the pages; undefined where it is missing. */
+  readonly rows: readonly (readonly (RowDigest | undefined)[])[];
+  /** Where the next page starts after; undefined = nothing follows. */
+  readonly after: RowKey | undefined;
+}
+
+/** A page ends where the slowest one ends, so that nothing is passed over. */
+function joinDigests(pages: readonly Page[]): JoinedDigests {
+  let after: RowKey | undefined;
+  for (const page of pages) {
+    const last = page.rows.at(-1)?.row;
+    if (!page.done && last && (!after || compareRows(last, after) < 0)) after = last;
+  }
+  const rows: (RowDigest | undefined)[][] = [];
+  const at = pages.map(() => 0);
+  for (;;) {
+    let least: RowKey | undefined;
+    for (const [i, page] of pages.entries()) {
+      const row = page.rows[at[i]!]?.row;
+      if (row && (!least || compareRows(row, least) < 0)) least = row;
+    }
+    if (!least || (after && compareRows(least, after) > 0)) return { rows, after };
+    const key = least;
+    rows.push(
+      pages.map((page, i) => {
+        const digest = page.rows[at[i]!];
+        if (!digest || compareRows(digest.row, key) !== 0) return undefined;
+        at[i]!++;
+        return digest;
+      }),
+    );
+  }
+}

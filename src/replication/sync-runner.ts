@@ -1,0 +1,130 @@
+// The comparisons that one node has to do, one step at a time: a rebuild before all else, then the others in turns.
+// Guarantees: the same work asked for twice is one job; a job that waits for its sources does not hold up the others; finished jobs are
+// remembered until their tenant's next change, so that whoever drives that change can ask how they ended. Must not: own a timer.
+import type { TenantRoute } from "../access/types.ts";
+import type { TokenRange } from "../cluster/ring.ts";
+import { GivenUp, newSync, type StepResult, type SyncEnvironment, SyncJob, type SyncState } from "./sync-job.ts";
+import { joiningRanges, type SyncKind } from "./sync-plan.ts";
+
+/** Where the jobs are kept; every call is durable before the next step begins. */
+export interface SyncStore {
+  jobs(): readonly SyncState[];
+  put(state: SyncState): void;
+  remove(epoch: number): void;
+  /** As `put`, with what follows of it in the same commit: the node counts, or what it heard is known. */
+  complete(state: SyncState): void;
+  nextEpoch(): number;
+  /** In these ranges of the tenant this node may not hold yet what others do. */
+  beginFilling(tenant: number, ranges: readonly TokenRange[]): void;
+}
+
+/** What the driver of a tenant's change asks of a node. */
+export interface TenantSync {
+  readonly kind: Exclude<SyncKind, "rebuild" | "repair">;
+  readonly tenant: number;
+  readonly route: TenantRoute;
+}
+
+export class SyncRunner {
+  readonly #environment: Omit<SyncEnvironment, "save" | "nextEpoch">;
+  readonly #store: SyncStore;
+  readonly #running = new Map<number, SyncJob>();
+  #turn = 0;
+
+  constructor(environment: Omit<SyncEnvironment, "save" | "nextEpoch">, store: SyncStore) {
+    this.#environment = environment;
+    this.#store = store;
+  }
+
+  get isDue(): boolean {
+    return this.#store.jobs().some((job) => job.phase !== "done");
+  }
+
+  /** Why the job's last step failed; empty = it did not. */
+  errorOf(epoch: number): string {
+    return this.#running.get(epoch)?.lastError ?? "";
+  }
+
+  /** The job for this work, begun now where there is none. Older work for the tenant is given up. */
+  async want({ kind, tenant, route }: TenantSync): Promise<SyncState> {
+    const ring = await this.#environment.ring();
+    const isSame = (job: SyncState): boolean =>
+      job.kind === kind && job.tenant === tenant && job.route?.routeRevision === route.routeRevision;
+    const held = this.#store.jobs().find(isSame);
+    if (held) return held;
+    this.forget(tenant);
+    if (kind === "fill") this.#store.beginFilling(tenant, joiningRanges(ring, this.#environment.self, route));
+    const job = newSync({ epoch: this.#store.nextEpoch(), kind, tenant, route });
+    this.#store.put(job);
+    return job;
+  }
+
+  /** Gives up what is under way for the tenant's change. */
+  forget(tenant: number): void {
+    for (const job of this.#store.jobs()) {
+      if (job.tenant !== tenant || job.kind === "repair") continue;
+      this.#store.remove(job.epoch);
+      this.#running.delete(job.epoch);
+    }
+  }
+
+  rebuild(): void {
+    if (this.#store.jobs().some(({ kind }) => kind === "rebuild")) return;
+    this.#store.put(newSync({ epoch: this.#store.nextEpoch(), kind: "rebuild" }));
+  }
+
+  /** Compares a range of all tenants with all replicas of it. */
+  repairRange(range: TokenRange): SyncState {
+    const job = newSync({ epoch: this.#store.nextEpoch(), kind: "repair", range });
+    this.#store.put(job);
+    return job;
+  }
+
+  /** This node's part of a full repair; asked for again it tells how far it is. */
+  repair(repairId: number): SyncState {
+    const held = this.#store.jobs().find((job) => job.repairId === repairId);
+    if (held) return held;
+    const job = newSync({ epoch: this.#store.nextEpoch(), kind: "repair", repairId });
+    this.#store.put(job);
+    return job;
+  }
+
+  /** A range is being repaired because hints for it were lost. */
+  get isRepairingRange(): boolean {
+    return this.#store.jobs().some(({ kind, range, phase }) => kind === "repair" && range && phase !== "done");
+  }
+
+  /** One step of what is due first. `idle` = nothing is. */
+  async step(): Promise<StepResult | "idle"> {
+    const due = this.#store.jobs().filter((job) => job.phase !== "done");
+    const next = due.find(({ kind }) => kind === "rebuild") ?? due[this.#turn % Math.max(1, due.length)];
+    if (!next) return "idle";
+    const job = this.#running.get(next.epoch) ?? new SyncJob(this.#environmentOf(next.epoch), next);
+    this.#running.set(next.epoch, job);
+    const result = await job.step().catch((error: unknown): StepResult => {
+      if (error instanceof GivenUp) return "waiting";
+      throw error;
+    });
+    if (result === "waiting") this.#turn++;
+    if (result === "done") this.#running.delete(job.state.epoch);
+    return result;
+  }
+
+  /** Saves under the epoch that the job has now; what was given up meanwhile stays given up. */
+  #environmentOf(epoch: number): SyncEnvironment {
+    let held = epoch;
+    const save = (state: SyncState): void => {
+      if (!this.#store.jobs().some((job) => job.epoch === held)) throw new GivenUp(`the work ${held} was given up`);
+      if (state.epoch !== held) {
+        this.#store.remove(held);
+        const job = this.#running.get(held);
+        this.#running.delete(held);
+        if (job) this.#running.set(state.epoch, job);
+        held = state.epoch;
+      }
+      if (state.phase === "done") this.#store.complete(state);
+      else this.#store.put(state);
+    };
+    return { ...this.#environment, save, nextEpoch: () => this.#store.nextEpoch() };
+  }
+}

@@ -1,0 +1,134 @@
+// A StorageEngine that is a Map: the simulator's disk. What was not committed is gone after a crash.
+
+import { hex } from "../../../src/replication/hex.ts";
+import { compareRows } from "../../../src/replication/scan-frames.ts";
+import type {
+  EngineStats,
+  RecordPage,
+  RecordScanOptions,
+  RowKey,
+  ScanOptions,
+  ScanPage,
+  StorageEngine,
+} from "../../../src/storage/types.ts";
+
+export interface MemoryEngineOptions {
+  readonly onPut?: (row: RowKey, before: Uint8Array | undefined, after: Uint8Array) => void;
+  /** A planted mistake: nothing is remembered. */
+  readonly forgetsRecords?: boolean;
+}
+
+interface Stored {
+  readonly row: RowKey;
+  readonly value: Uint8Array;
+}
+
+export class MemoryEngine implements StorageEngine {
+  readonly #rows = new Map<string, Stored>();
+  readonly #records = new Map<string, Uint8Array>();
+  #undo: (() => void)[] = [];
+  #uncommitted: (() => void)[] = [];
+  readonly #options: MemoryEngineOptions;
+  readonly maintenanceDue = false;
+  readonly overloaded = false;
+  /** The next commit throws: the process dies before it. */
+  failsCommit = false;
+
+  constructor(options: MemoryEngineOptions = {}) {
+    this.#options = options;
+  }
+
+  rows(): RowKey[] {
+    return [...this.#rows.values()].map(({ row }) => row);
+  }
+
+  #set<T>(map: Map<string, T>, key: string, value: T): void {
+    const before = map.get(key);
+    this.#undo.push(() => (before ? map.set(key, before) : map.delete(key)));
+    map.set(key, value);
+  }
+
+  /** Loses what the turn wrote, as a crash before its commit does. */
+  rollback(): void {
+    for (const step of this.#undo.reverse()) step();
+    this.#undo = [];
+    this.#uncommitted = [];
+  }
+
+  prepare(): undefined {
+    return undefined;
+  }
+
+  get(row: RowKey): Uint8Array | undefined {
+    return this.#rows.get(`${row.tenant}/${row.key}`)?.value;
+  }
+
+  put(row: RowKey, value: Uint8Array): void {
+    const before = this.get(row);
+    const after = value.slice();
+    this.#uncommitted.push(() => this.#options.onPut?.(row, before, after));
+    this.#set(this.#rows, `${row.tenant}/${row.key}`, { row, value: after });
+  }
+
+  findRecord(tenant: number, writeId: Uint8Array): Uint8Array | undefined {
+    return this.#records.get(`${tenant}/${hex(writeId)}`);
+  }
+
+  addRecord(tenant: number, writeId: Uint8Array, answer: Uint8Array): void {
+    if (this.#options.forgetsRecords) return;
+    this.#set(this.#records, `${tenant}/${hex(writeId)}`, answer.slice());
+  }
+
+  commit(): void {
+    if (this.failsCommit) throw new Error("died before the commit");
+    for (const tell of this.#uncommitted) tell();
+    this.#uncommitted = [];
+    this.#undo = [];
+  }
+
+  async runMaintenance(): Promise<boolean> {
+    return false;
+  }
+
+  eraseTenant(tenant: number): void {
+    for (const map of [this.#rows, this.#records]) {
+      for (const key of map.keys()) if (key.startsWith(`${tenant}/`)) map.delete(key);
+    }
+  }
+
+  erasuresPending(): readonly number[] {
+    return [];
+  }
+
+  async probe(): Promise<void> {
+    // A Map does not fail.
+  }
+
+  async scan(options: ScanOptions): Promise<ScanPage> {
+    const { tenant, after, fromTokenHi = 0, toTokenHi = 0xffff_ffff, limitRows } = options;
+    const rows = [...this.#rows.values()]
+      .filter(({ row }) => tenant === undefined || row.tenant === tenant)
+      .filter(({ row }) => row.token.hi >= fromTokenHi && row.token.hi <= toTokenHi)
+      .filter(({ row }) => !after || compareRows(row, after) > 0)
+      .sort((a, b) => compareRows(a.row, b.row));
+    return { rows: rows.slice(0, limitRows), done: rows.length <= limitRows };
+  }
+
+  async scanRecords({ after, fromHash, toHash, limitRows }: RecordScanOptions): Promise<RecordPage> {
+    const from = after ? `${after.tenant}/${hex(after.writeId)}` : "";
+    const names = [...this.#records.keys()].sort().filter((name) => {
+      const hash = Number.parseInt(name.slice(name.indexOf("/") + 1, name.indexOf("/") + 9), 16);
+      return name > from && hash >= fromHash && hash <= toHash;
+    });
+    const records = names.slice(0, limitRows).map((name) => {
+      const [tenant, id] = name.split("/") as [string, string];
+      const writeId = Uint8Array.from({ length: 16 }, (_, i) => Number.parseInt(id.slice(i * 2, i * 2 + 2), 16));
+      return { key: { tenant: Number(tenant), writeId }, answer: this.#records.get(name)! };
+    });
+    return { records, done: names.length <= limitRows };
+  }
+
+  stats(): EngineStats {
+    throw new Error("the simulator has no storage numbers");
+  }
+}

@@ -1,0 +1,48 @@
+// Hints in memory: the simulator's stand-in for the SQL table of hint-log.ts.
+
+import { writeOp } from "../../../src/replication/frames.ts";
+import type { HintSource } from "../../../src/replication/hint-delivery.ts";
+import type { HintBatch } from "../../../src/replication/hint-log.ts";
+import type { HintStore } from "../../../src/replication/replica.ts";
+import type { RowKey } from "../../../src/storage/types.ts";
+import { ByteWriter } from "../../../src/wire/bytes.ts";
+
+export class MemoryHintLog implements HintStore, HintSource {
+  #hints: { id: number; target: string; bytes: Uint8Array }[] = [];
+  #nextId = 1;
+
+  /** As it was, for a crash before the commit. */
+  copy(): MemoryHintLog {
+    const copy = new MemoryHintLog();
+    copy.#hints = [...this.#hints];
+    copy.#nextId = this.#nextId;
+    return copy;
+  }
+
+  add(target: string, row: RowKey, state: Uint8Array): boolean {
+    const writer = new ByteWriter(256);
+    writeOp(writer, { kind: "merge", row, state });
+    this.#hints.push({ id: this.#nextId++, target, bytes: writer.take() });
+    return true;
+  }
+
+  targets(): string[] {
+    return [...new Set(this.#hints.map((hint) => hint.target))];
+  }
+
+  next(target: string): HintBatch | undefined {
+    const due = this.#hints.filter((hint) => hint.target === target).slice(0, 16);
+    if (due.length === 0) return undefined;
+    const writer = new ByteWriter(1024);
+    for (const hint of due) writer.raw(hint.bytes);
+    return { frame: writer.take(), hintCount: due.length, lastId: due.at(-1)!.id, ids: due.map(({ id }) => id) };
+  }
+
+  drop(target: string, lastId: number): void {
+    this.#hints = this.#hints.filter((hint) => hint.target !== target || hint.id > lastId);
+  }
+
+  expire(): number {
+    return 0;
+  }
+}
