@@ -23,6 +23,4 @@ export const ROUTE_PLANTED: Readonly<Record<string, RouteSabotage>> = {
   "the new replicas are not filled": { skipsSync: true },
   "pending node counted in W": { patch: countPending },
   "what is heard during a filling counts at once": { believesAtOnce: true },
-  "what others remember is not brought along": { hearsNothing: true },
-  "a node that is filled takes what is missing for superseded": { judgesWhileFilling: true, believesAtOnce: true },
 };

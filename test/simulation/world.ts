@@ -54,12 +54,8 @@ export interface Sabotage {
   readonly countsWhileEmpty?: boolean;
   /** Nodes do not note the routes that they are told of. */
   readonly forgetsRoutes?: boolean;
-  /** What others remember is not brought to a node that is filled. */
-  readonly hearsNothing?: boolean;
   /** What a node that is being filled has heard counts at once. */
   readonly believesAtOnce?: boolean;
-  /** A node that is being filled takes a remembered write that is missing for superseded. */
-  readonly judgesWhileFilling?: boolean;
   /** The route that coordinators are told in place of the tenant's. */
   readonly route?: (route: TenantRoute) => TenantRoute;
 }
@@ -135,7 +131,7 @@ export class SimulatedNode {
       isErased: () => false,
       routeRevision: (tenant) => this.standing.routeRevision(tenant),
       isRebuilding: () => this.standing.isRebuilding,
-      isFilling: (tenant, hi) => !this.world.sabotage.judgesWhileFilling && this.standing.isFilling(tenant, hi),
+      isFilling: (tenant, hi) => this.standing.isFilling(tenant, hi),
       isFilled: (epoch) => this.world.sabotage.believesAtOnce || this.standing.isFilled(epoch),
     };
   }
