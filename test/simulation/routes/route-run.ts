@@ -10,6 +10,7 @@ import {
   stepChange,
 } from "../../../src/replication/route-change.ts";
 import { writePageRequest } from "../../../src/replication/sync-frames.ts";
+import { newSync } from "../../../src/replication/sync-job.ts";
 import { ACTIVE_MS, CALLER, type Circumstances, RandomRun, type RunResult } from "./random-run.ts";
 import type { Sabotage, World } from "./world.ts";
 
@@ -20,7 +21,7 @@ const MAX_PAUSE_MS = 150;
 
 /** Mistakes planted into the driver's surroundings. */
 export interface RouteSabotage extends Sabotage {
-  /** Comparisons are said to be done when they have begun. */
+  /** Comparisons are said to be done, and are not begun. */
   readonly skipsSync?: boolean;
   /** Changes shipped code for the run; returns the way back. */
   readonly patch?: () => () => void;
@@ -163,8 +164,8 @@ export class RouteRun implements Circumstances {
         return alive(world.rpc(nodeId, async (node) => void (await node.page(request))));
       },
       sync: async (nodeId, work) => {
-        const state = await alive(world.rpc(nodeId, (node) => node.sync.runner.want(work)));
-        return this.#sabotage.skipsSync ? { ...state, phase: "done" } : state;
+        if (this.#sabotage.skipsSync) return { ...newSync({ epoch: 0, ...work }), phase: "done" };
+        return alive(world.rpc(nodeId, (node) => node.sync.runner.want(work)));
       },
       endSync: (nodeId) => alive(world.rpc(nodeId, async (node) => node.sync.runner.forget(tenant))),
       now: () => world.nowMs,

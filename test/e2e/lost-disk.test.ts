@@ -1,0 +1,72 @@
+// A storage node's file is deleted under a stopped server: the node comes back empty, counts nowhere, and is filled again.
+import { readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { afterAll, describe, expect, it } from "vitest";
+import { type RunningServer, startServer } from "../../scripts/lib/server-process.mjs";
+
+const KEYS = 200;
+let server: RunningServer;
+
+afterAll(() => server?.dispose());
+
+async function ask(method: string, path: string, key: string, body?: object) {
+  const headers = { authorization: `Bearer ${key}`, "content-type": "application/json" };
+  const response = await fetch(server.url + path, { method, headers, ...(body ? { body: JSON.stringify(body) } : {}) });
+  // biome-ignore lint/suspicious/noExplicitAny: answers of many routes
+  return { status: response.status, data: ((await response.json()) as any).data };
+}
+
+/** The SQLite files of one storage node. */
+function filesOf(nodeNumber: number): string[] {
+  const below = join(server.dataDir, "objects");
+  const files = readdirSync(below, { recursive: true, encoding: "utf8" }).map((name) => join(below, name));
+  const isNode = (file: string): boolean => {
+    const database = new DatabaseSync(file, { readOnly: true });
+    try {
+      return database.prepare("SELECT node_number FROM replica_facts").get()?.["node_number"] === nodeNumber;
+    } catch {
+      return false;
+    } finally {
+      database.close();
+    }
+  };
+  const found = files.find((file) => file.endsWith(".sqlite") && isNode(file));
+  if (!found) throw new Error(`no file of storage node ${nodeNumber} below ${below}`);
+  return files.filter((file) => file.startsWith(found));
+}
+
+const stateOf = async (nodeId: string): Promise<string> => {
+  const { data } = await ask("GET", "/v1/storage-nodes", server.rootKey);
+  return data.items.find((node: { nodeId: string }) => node.nodeId === nodeId).state;
+};
+
+describe("a lost disk", () => {
+  it("[RP-44] [RP-46] the node is rebuilding, quorum goes on, and afterwards every key is read from all replicas", async () => {
+    server = await startServer();
+    const { dataDir, port, rootKey } = server;
+    const { data } = await ask("POST", "/v1/tenants", rootKey, { tenantId: "acme" });
+    const put = (i: number, consistency: string) =>
+      ask("POST", "/v1/key-value", data.apiKey, { key: `k${i}`, value: i, consistency });
+    for (let i = 0; i < KEYS; i++) expect((await put(i, "all")).status).toBe(200);
+    await server.stop();
+    for (const file of filesOf(2)) rmSync(file);
+    server = await startServer({ dataDir, port, rootKey });
+    expect((await put(0, "quorum")).status).toBe(200);
+    expect(await stateOf("n2")).toBe("rebuilding");
+    expect((await put(0, "all")).status).toBe(503);
+    for (let i = 0; i < 150 && (await stateOf("n2")) !== "active"; i++)
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(await stateOf("n2")).toBe("active");
+    for (let i = 0; i < KEYS; i++) {
+      const read = await ask("GET", `/v1/key-value?key=k${i}&consistency=all`, data.apiKey);
+      expect([read.status, read.data.value]).toEqual([200, i]);
+    }
+    const metrics = await (
+      await fetch(`${server.url}/metrics`, { headers: { authorization: `Bearer ${rootKey}` } })
+    ).text();
+    expect(metrics).toMatch(/jade_kv_rebuilding\{node="n2"\} 0/);
+    // What was read found nothing to mend: the node held everything before.
+    expect(metrics).toMatch(/jade_kv_read_repairs_total(\{[^}]*\})? 0/);
+  });
+});
