@@ -4,6 +4,7 @@
 // Must not: touch blobs itself.
 
 import { drain } from "./drain.ts";
+import { MAX_KEY_BYTES } from "./limits.ts";
 import { ManifestCheck } from "./manifest-check.ts";
 import type { TableInfo } from "./table.ts";
 import { CorruptManifest, type Kernels, type SqlStorage } from "./types.ts";
@@ -57,7 +58,11 @@ export class Manifest {
   }
 
   #verify(): void {
-    for (const info of this.tables()) this.#check.toggleTable(info);
+    for (const info of this.tables()) {
+      if (info.firstKey.length > MAX_KEY_BYTES * 3)
+        throw new CorruptManifest(`a table row has a key of ${info.firstKey.length} bytes`);
+      this.#check.toggleTable(info);
+    }
     for (const [tenant, done] of this.erased()) this.#check.toggle("erased", tenant, done ? 1 : 0);
     for (const name of NUMBERS) this.#check.toggle("number", name, this.#number(name));
     const stored = [...this.#sql.exec<{ value: number }>("SELECT value FROM storage_numbers WHERE name = 'check'")][0];
