@@ -1,5 +1,5 @@
 // The session against a server in memory: batching, bounds, retries after a break, deadlines, aborts.
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { JadeClient } from "./client.ts";
 import type { JadeError } from "./errors.ts";
 import { clockAt, FakeRuntime, failure, fakeFetch, fakeServer, settle } from "./fake-server.ts";
@@ -144,6 +144,8 @@ describe("session", () => {
     server.answer = () => undefined;
     const put = later(client.kv.put("a", 1, { writeId: "00112233445566778899aabbccddeeff" }));
     const get = later(client.kv.get("a"));
+    // Hashing takes real time: before both are on their way there is no timer to run.
+    await vi.waitFor(() => expect(server.messages.flat()).toHaveLength(2));
     await runtime.advance(1000);
     expect(await put).toMatchObject({ code: "unknownOutcome", writeId: "00112233445566778899aabbccddeeff" });
     expect(await get).toMatchObject({ code: "timedOut", retryable: true });
