@@ -41,6 +41,8 @@ import { withDeadline } from "./with-deadline.ts";
 /** An alarm is the safety net for work that an eviction interrupted; timers do it while the object lives. Ms. */
 const ALARM_DELAY_MS = 15_000;
 const MIB = 1024 * 1024;
+/** Slices of maintenance in a row while the engine refuses writes: ~40 ms of work. */
+const OVERLOADED_SLICES = 8;
 /** Pause after maintenance failed. Ms. */
 const MAINTENANCE_RETRY_MS = 2000;
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
@@ -391,12 +393,14 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     this.ctx.waitUntil(this.#opened.delivery.run().finally(() => this.#afterTurn()));
   }
 
-  /** Slices with a pause between them, so that reads and writes go on. */
+  /** Slices with a pause between them, so that reads and writes go on; fewer pauses while writes are refused for want of slices. */
   async #maintain(): Promise<void> {
     if (this.#maintaining) return;
     this.#maintaining = true;
     try {
-      while (await this.#opened.engine.runMaintenance()) await pause(0);
+      const { engine } = this.#opened;
+      for (let slices = 1; await engine.runMaintenance(); slices++)
+        if (!engine.overloaded || slices % OVERLOADED_SLICES === 0) await pause(0);
     } catch (error) {
       // The blob store is away or full: what is committed is safe in the log; the next turn or the alarm tries again.
       this.#log.error("maintenance failed", { node: this.#nodeId }, error);

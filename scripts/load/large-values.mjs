@@ -14,6 +14,12 @@ const textOf = (index) =>
     .padStart(8, "0")
     .repeat((VALUE_BYTES - 2) / 8)}"`;
 
+/** Until Retry-After, give or take half of it: clients that come back together are refused together. */
+function waitAsTold(response) {
+  const seconds = Number(response.headers.get("retry-after") ?? 1);
+  return new Promise((resolve) => setTimeout(resolve, seconds * (500 + Math.random() * 1000)));
+}
+
 /** Runs `work(index)` for all indexes, so many at a time. */
 async function inParallel(count, parallel, work) {
   let next = 0;
@@ -47,7 +53,7 @@ export async function largeValues({ server, note }) {
         return;
       }
       counts.refused++;
-      await new Promise((resolve) => setTimeout(resolve, 200));
+      await waitAsTold(response);
     }
   });
   const putSeconds = (performance.now() - beganMs) / 1000;
@@ -61,7 +67,7 @@ export async function largeValues({ server, note }) {
       const text = await response.text();
       if (response.status === 503) {
         counts.refused++;
-        await new Promise((resolve) => setTimeout(resolve, 200));
+        await waitAsTold(response);
         continue;
       }
       if (!response.ok) {

@@ -4,6 +4,7 @@ import { randomBytes } from "node:crypto";
 import { ByteWriter } from "../../src/wire/bytes.ts";
 import { readAnswers, writeRequest } from "../../src/wire/session.ts";
 import { seededRandom, valueText } from "../bench/lib/keys.mjs";
+import { settle } from "../bench/lib/loader.mjs";
 import { openSession, sessionLoad } from "../bench/lib/session-load.mjs";
 import { atLeast, atMost, recorder, shown, tenantKey, watchMemory } from "./lib/tools.mjs";
 
@@ -98,6 +99,7 @@ export async function saturation({ server, seconds, note }) {
   const again = await openLoop({ sessions, perSecond: offered, seconds, nextKey, value });
   memory.stop();
   for (const session of sessions) session.close();
+  await settle(server.groupId);
   const after = (await sessionLoad({ ...load, recorder: recorder(seconds, 1) })).result();
   return [
     shown("peak puts per second (closed loop)", Math.round(peak.perSecond)),
