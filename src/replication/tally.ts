@@ -8,8 +8,9 @@ export interface Group {
 
 export class Tally {
   readonly groups: readonly Group[];
-  readonly #counted = new Set<string>();
-  readonly #lost = new Set<string>();
+  /** A handful of ids each: arrays are cheaper than sets, and every read and write makes some. */
+  readonly #counted: string[] = [];
+  readonly #lost: string[] = [];
 
   constructor(groups: readonly Group[]) {
     this.groups = groups;
@@ -17,16 +18,17 @@ export class Tally {
 
   /** This replica has answered as hoped. */
   count(id: string): void {
-    this.#counted.add(id);
+    if (!this.#counted.includes(id)) this.#counted.push(id);
   }
 
   uncount(id: string): void {
-    this.#counted.delete(id);
+    const at = this.#counted.indexOf(id);
+    if (at >= 0) this.#counted.splice(at, 1);
   }
 
   /** This replica will not any more. */
   lose(id: string): void {
-    this.#lost.add(id);
+    if (!this.#lost.includes(id)) this.#lost.push(id);
   }
 
   /** How many members of the first group counted. */
@@ -38,9 +40,9 @@ export class Tally {
     return this.#in(this.groups[group]!, this.#counted);
   }
 
-  #in({ members }: Group, set: ReadonlySet<string>): number {
+  #in({ members }: Group, ids: readonly string[]): number {
     let count = 0;
-    for (const id of members) if (set.has(id)) count++;
+    for (const id of ids) if (members.includes(id)) count++;
     return count;
   }
 
@@ -53,7 +55,7 @@ export class Tally {
   /** Some group cannot get what it needs any more. */
   get isLost(): boolean {
     for (const group of this.groups) {
-      const away = group.members.filter((id) => this.#lost.has(id) && !this.#counted.has(id)).length;
+      const away = group.members.filter((id) => this.#lost.includes(id) && !this.#counted.includes(id)).length;
       if (group.members.length - away < group.needed) return true;
     }
     return false;
