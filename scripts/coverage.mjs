@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { root } from "./lib/root.mjs";
 
 /** Issue 3: statements of these folders, in percent. */
-const LEAST = { "src/access": 90, "src/kv": 90, "src/replication": 90 };
+const LEAST = { "src/access": 90, "src/kv": 90, "src/replication": 90, "src/storage": 90 };
 const PROJECTS = ["--project", "unit", "--project", "simulation"];
 
 const argv = process.argv.slice(2);

@@ -15,7 +15,7 @@ export const CONSISTENCIES: readonly Consistency[] = ["one", "quorum", "all"];
  * sender what has been read, so without it one client that does not read would fill the server's memory.
  */
 export const ACK_EVERY_BYTES = 1024 * 1024;
-/** A session with more bytes of answers unread than this is closed: some answers of the greatest size, many of the usual. */
+/** A session with more bytes of answers unread than this is closed at once; long before, its reads wait (answer-window.ts). */
 export const MAX_UNREAD_BYTES = 64 * 1024 * 1024;
 
 export const WRITE_ID_BYTES = 16;
