@@ -1,5 +1,6 @@
 // Named schedules of writes whose outcome is in doubt: who may stamp them again, what is said of them, what their retries get.
 import { describe, expect, it } from "vitest";
+import type { Caller } from "../../src/access/types.ts";
 import { decodeState } from "../../src/kv/key-state.ts";
 import {
   bytesAt,
@@ -67,6 +68,29 @@ describe("who may stamp a write again", () => {
 });
 
 describe("what is said of a write in doubt", () => {
+  it("[RP-27] a repeated write whose stamper refuses in time is not stamped elsewhere as if it were new", async () => {
+    // Seed 3038822: the other replica had never heard of it, superseded what had superseded it, and nothing was left.
+    const { world, coordinators } = await warmWorld();
+    const latest: Caller = { ...CALLER, conflictPolicy: "lastWriteWins" };
+    const own = put(1, OWN);
+    world.cut.add("n1");
+    expect((await world.ask(coordinators[2], latest, own)).kind).toBe("written");
+    await loseHints(world);
+    world.cut.clear();
+    await world.run(1500);
+    expect((await world.ask(coordinators[2], latest, { ...put(2), consistency: "all" })).kind).toBe("written");
+
+    world.cut.add("n2");
+    world.holds = (nodeId, ops) => nodeId === "n3" && hasStamp(ops, 1);
+    const cell = world.submit(coordinators[2], latest, own);
+    await world.run(20);
+    world.node("n3").skewMs = 5000;
+    world.release();
+    await world.run(2000);
+    expect(["written", "unknownOutcome"]).toContain(codeOf(cell.answer));
+    expect(valuesOf(await world.ask(coordinators[0], latest, GET))).toEqual(["2"]);
+  });
+
   it("[RP-35] a client's own id that reaches no majority may have been applied before", async () => {
     const { world, coordinators } = await warmWorld();
     expect((await world.ask(coordinators[0], CALLER, put(1, OWN))).kind).toBe("written");
