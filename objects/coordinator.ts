@@ -114,7 +114,9 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
         this.#replica(nodeId).scan(caller.tenant, after, limitRows, caller.routeRevision ?? 0),
       );
     } catch (error) {
-      if (error instanceof PublicError) return { code: error.code, message: error.message };
+      if (error instanceof PublicError) {
+        return { code: error.code, message: error.message, details: error.details };
+      }
       throw error;
     }
   }

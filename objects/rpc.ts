@@ -19,6 +19,7 @@ export interface ExportPage {
 export interface ExportFailure {
   readonly code: ErrorCode;
   readonly message: string;
+  readonly details?: Readonly<Record<string, unknown>> | undefined;
 }
 
 /** `Coordinator`: one per zone process. Name: the zone's, `z1` on a single node. */

@@ -9,6 +9,8 @@ export interface Call {
   readonly services: Services;
   readonly request: Request;
   readonly url: URL;
+  /** The client's Host makes no URL: `url` is made up, and the request must be refused. */
+  readonly isHostMalformed: boolean;
   /** As routed: without `/api`. */
   readonly path: string;
   readonly startedMs: number;
@@ -37,9 +39,19 @@ export function routedPath(pathname: string): string {
   return isMirrored ? pathname.slice(4) : pathname;
 }
 
+/** The platform puts the Host header into the URL unread. */
+function parsedUrl(text: string): URL | undefined {
+  try {
+    return new URL(text);
+  } catch {
+    return undefined; // answered as 400 by the gateway
+  }
+}
+
 export function beginCall(services: Services, request: Request, context: ExecutionContext): Call {
   const { random } = services;
-  const url = new URL(request.url);
+  const parsed = parsedUrl(request.url);
+  const url = parsed ?? new URL("http://malformed.invalid/");
   const given = request.headers.get("x-request-id");
   const trace = TRACEPARENT.exec(request.headers.get("traceparent") ?? "");
   const traceId = trace?.[1] ?? random.hex(16);
@@ -48,6 +60,7 @@ export function beginCall(services: Services, request: Request, context: Executi
     services,
     request,
     url,
+    isHostMalformed: parsed === undefined,
     path: routedPath(url.pathname),
     startedMs: services.now(),
     requestId,

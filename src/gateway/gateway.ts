@@ -4,6 +4,7 @@
 import type { Env } from "../../objects/env.ts";
 import { apiHeaders, errorAnswer } from "./answers.ts";
 import { beginCall, type Call } from "./call.ts";
+import { invalidRequest } from "./issues.ts";
 import { type Application, createApplication } from "./openapi.ts";
 import type { Route } from "./route.ts";
 import { allowedMethods, allRoutes, unroutedError } from "./routes.ts";
@@ -31,6 +32,7 @@ export function createGateway(env: Env, overrides?: ServiceOverrides): Gateway {
   );
   const dispatch = async (call: Call): Promise<Response> => {
     const { method } = call.request;
+    if (call.isHostMalformed) throw invalidRequest([{ path: "Host", message: "is not a host with an optional port" }]);
     if (method === "OPTIONS") return options(call, routes);
     // The router costs as much as a read does; the busiest path is known by heart.
     const direct = call.path === HOT_PATH ? hot.get(method === "HEAD" ? "GET" : method) : undefined;
@@ -54,9 +56,9 @@ export function createGateway(env: Env, overrides?: ServiceOverrides): Gateway {
   return { routes, application, services, handle };
 }
 
-/** HEAD is a GET without its body. */
+/** HEAD is a GET without its body. One that came with a body cannot be made a GET as it is. */
 function routable(request: Request): Request {
-  return request.method === "HEAD" ? new Request(request, { method: "GET" }) : request;
+  return request.method === "HEAD" ? new Request(request.url, { headers: request.headers }) : request;
 }
 
 function options(call: Call, routes: readonly Route[]): Response {

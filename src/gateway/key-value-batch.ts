@@ -14,6 +14,7 @@ import { type Call, identifyWrite } from "./call.ts";
 import { answerError, callCoordinator } from "./coordinator-call.ts";
 import { invalidRequest, parseWith } from "./issues.ts";
 import { checkedValue, optionalClock, requireFailure, valuePieces } from "./key-value.ts";
+import { requireNoQuery } from "./query.ts";
 import type { KeyValueSchemas } from "./schemas-key-value.ts";
 import { bodyHashOf, itemIdsOf, type WriteIdentity } from "./write-identity.ts";
 
@@ -23,6 +24,7 @@ export async function batchKeyValue(call: Call, schemas: KeyValueSchemas): Promi
   const { limits } = call.services.settings;
   const principal = requireScope(await authenticate(call), "read-only");
   const identity = await identifyWrite(call, principal.tenantId);
+  requireNoQuery(call.url.search);
   requireJsonType(call.request);
   const bytes = await readBytes(call, limits.maxBatchBytes, "batch");
   const operations = readOperations(bytes, schemas, limits);

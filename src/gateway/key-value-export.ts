@@ -43,7 +43,7 @@ export async function exportKeyValue(call: Call): Promise<Response> {
     call.services.stubs.coordinator().exportPage(caller, cursorBytes(cursor), limit),
     "Coordinator",
   );
-  if ("code" in page) throw new PublicError(page.code, page.message);
+  if ("code" in page) throw new PublicError(page.code, page.message, page.details);
   const pieces: (string | Uint8Array)[] = [];
   for (const { key, answer } of page.rows) {
     const [read] = readAnswers(answer);

@@ -13,7 +13,7 @@ import { type Call, identifyWrite } from "./call.ts";
 import { answerError, callCoordinator } from "./coordinator-call.ts";
 import { invalidRequest, parseWith } from "./issues.ts";
 import { BODY_OVERHEAD_BYTES, MAX_ADMIN_BODY_BYTES } from "./limits.ts";
-import { parseQuery } from "./query.ts";
+import { parseQuery, requireNoQuery } from "./query.ts";
 import type { KeyValueSchemas } from "./schemas-key-value.ts";
 import { bodyHashOf, type WriteIdentity } from "./write-identity.ts";
 
@@ -35,6 +35,7 @@ export async function putKeyValue(call: Call, schemas: KeyValueSchemas): Promise
   const { limits } = call.services.settings;
   const principal = await tenantOf(call, "read-write");
   const identity = await identifyWrite(call, principal.tenantId);
+  requireNoQuery(call.url.search);
   requireJsonType(call.request);
   const bytes = await readBytes(call, limits.maxValueBytes + BODY_OVERHEAD_BYTES);
   const json = parseJsonObject(bytes);

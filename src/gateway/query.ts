@@ -1,5 +1,6 @@
 // Query strings, strictly: valid UTF-8, each name once. (URLSearchParams would turn invalid bytes into U+FFFD, another key.)
-import { type Issue, invalidRequest } from "./issues.ts";
+import { z } from "@hono/zod-openapi";
+import { type Issue, invalidRequest, parseWith } from "./issues.ts";
 
 function decode(text: string): string | undefined {
   try {
@@ -7,6 +8,13 @@ function decode(text: string): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+const NO_FIELDS = z.strictObject({});
+
+/** Of routes whose fields are all in the body: a field in the query would go unheard. */
+export function requireNoQuery(search: string): void {
+  if (search.length > 1) parseWith(NO_FIELDS, parseQuery(search));
 }
 
 /** `search` = `?a=1&b=2` or empty. */

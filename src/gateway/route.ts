@@ -105,6 +105,9 @@ const errorShape = z
 /** Every route may answer these. */
 const COMMON_ERRORS: readonly ErrorCode[] = ["invalidRequest", "rateLimited", "internal", "unavailable"];
 
+/** Every route with a body may answer these. */
+const BODY_ERRORS: readonly ErrorCode[] = ["malformedJson", "payloadTooLarge", "unsupportedMediaType"];
+
 const IDEMPOTENCY_HEADER = {
   name: "Idempotency-Key",
   in: "header" as const,
@@ -117,6 +120,9 @@ const IDEMPOTENCY_HEADER = {
 export function openApiOf(route: RouteDocument): RouteConfig {
   const codes = new Set<ErrorCode>([...COMMON_ERRORS, ...route.errors]);
   if (route.access !== "open") for (const code of ["unauthenticated", "forbidden"] as const) codes.add(code);
+  // An open route may show more to a key, and then says when it is none.
+  else if (!route.ignoresKey) codes.add("unauthenticated");
+  if (route.body) for (const code of BODY_ERRORS) codes.add(code);
   const described = new Map<number, string>();
   const responses: RouteConfig["responses"] = { [route.successStatus ?? 200]: successResponse(route) };
   for (const code of codes) {

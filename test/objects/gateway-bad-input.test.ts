@@ -119,6 +119,16 @@ const keyValueCases: readonly Case[] = [
     ...put("over-long idempotency key", { key: "a", value: 1 }, { ...invalid, names: "255" }),
     headers: { "idempotency-key": "a".repeat(256) },
   },
+  { ...put("a field in the query", { key: "a", value: 1 }), path: `${KV}?consistency=all`, names: "consistency" },
+  {
+    ...batch("a field in the query", { operations: [{ op: "delete", key: "a" }] }),
+    path: `${KV}/batch?x=1`,
+    names: "x",
+  },
+  ...["AAAA", "AAAAAAAAAAABYQAA", "!"].map((cursor) => ({
+    ...query("GET", "", { ...invalid, names: "cursor" }),
+    ...{ name: `export: cursor ${cursor}`, path: `${KV}/export?cursor=${cursor}` },
+  })),
   query("GET", "", { ...invalid, names: "key" }),
   query("GET", "key=", { ...invalid, names: "key" }),
   query("GET", "key=%FF", { ...invalid, names: "key" }),
