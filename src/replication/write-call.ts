@@ -224,8 +224,7 @@ export class WriteCall {
     this.#uncertain.add(nodeId);
     const isUntouched = [...this.#uncertain].every((id) => this.#unreadable.has(id)) && !this.#mayBeRepeated;
     if (this.#uncertain.size >= sets.write.length) return isUntouched ? this.#corrupt() : this.#unknown();
-    if (mayHaveStamped || (this.#uncertain.size > 1 && !isUntouched) || this.#mayBeRepeated)
-      return this.#recall();
+    if (mayHaveStamped || (this.#uncertain.size > 1 && !isUntouched) || this.#mayBeRepeated) return this.#recall();
     const next = sets.write.find((id) => !this.#uncertain.has(id) && !this.#context.link(id).isOpen);
     if (next) this.#stampAt(next);
     else this.#unknown();
