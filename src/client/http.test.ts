@@ -15,6 +15,20 @@ function setUp(answers: Parameters<typeof fakeFetch>[0], options: Partial<Client
 const written = success({ key: "a", vectorClock: { "n1.1": 1 } });
 
 describe("http", () => {
+  it("close() ends every call under way, however many, and refuses later ones", async () => {
+    const runtime = new FakeRuntime();
+    const fetch = (_: unknown, init?: RequestInit) =>
+      new Promise<Response>((_resolve, reject) => {
+        init!.signal!.addEventListener("abort", () => reject(init!.signal!.reason));
+      });
+    const client = new JadeClient({ url: "http://db:1", apiKey: "k1", transport: "http", fetch, runtime });
+    const calls = Array.from({ length: 50 }, () => client.kv.get("a").then(String, (error) => error.code));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    client.close();
+    expect(new Set(await Promise.all(calls))).toEqual(new Set(["clientClosed"]));
+    await expect(client.kv.get("a")).rejects.toMatchObject({ code: "clientClosed" });
+  });
+
   it("puts the exact JSON text into the body, with key, idempotency key and attempt", async () => {
     const { client, calls } = setUp([[200, written]]);
     const result = await client.kv.putRaw("a", '{"x":1.0}', { consistency: "all", clock: { "n1.1": 1 } });

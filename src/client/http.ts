@@ -93,7 +93,9 @@ export function readEnvelope(response: Response, text: string, accept: readonly 
 export class HttpClient {
   readonly options: ResolvedOptions;
   readonly #writeIds: WriteIdSource;
-  readonly #closing = new AbortController();
+  /** Of the attempts under way. Not one signal for all: Node warns of a leak from the eleventh listener on. */
+  readonly #attempts = new Set<AbortController>();
+  #closed: JadeError | undefined;
 
   constructor(options: ResolvedOptions) {
     this.options = options;
@@ -102,7 +104,8 @@ export class HttpClient {
 
   /** Ends every call; later ones are refused. */
   close(): void {
-    this.#closing.abort(new JadeError("clientClosed", "the client was closed"));
+    this.#closed ??= new JadeError("clientClosed", "the client was closed");
+    for (const attempt of this.#attempts) attempt.abort(this.#closed);
   }
 
   call(request: HttpRequest): Promise<HttpAnswer> {
@@ -169,15 +172,14 @@ export class HttpClient {
     signal: AbortSignal | undefined;
   }): Promise<T> {
     const { runtime, attemptTimeoutMs } = this.options;
-    this.#closing.signal.throwIfAborted();
+    if (this.#closed) throw this.#closed;
     const limitMs = Math.max(1, Math.min(attemptTimeoutMs, input.deadlineMs - runtime.now()));
     const controller = new AbortController();
     const timedOut = new JadeError("timedOut", `no answer within ${Math.round(limitMs)} ms`);
     const cancelTimer = runtime.after(limitMs, () => controller.abort(timedOut));
     const onAbort = () => controller.abort(input.signal?.reason);
-    const onClose = () => controller.abort(this.#closing.signal.reason);
     input.signal?.addEventListener("abort", onAbort, { once: true });
-    this.#closing.signal.addEventListener("abort", onClose, { once: true });
+    this.#attempts.add(controller);
     try {
       return await input.read(await this.options.fetch(input.url, { ...input.init, signal: controller.signal }));
     } catch (error) {
@@ -189,7 +191,7 @@ export class HttpClient {
     } finally {
       cancelTimer();
       input.signal?.removeEventListener("abort", onAbort);
-      this.#closing.signal.removeEventListener("abort", onClose);
+      this.#attempts.delete(controller);
     }
   }
 }

@@ -46,7 +46,8 @@ async function observeReadiness(call: Call): Promise<Readiness> {
     asked.then((answer) => (view = answer)),
   );
   if (!hasDirectory || !view) return { failing: ["directory"], degraded: [], replicas: { total: 0, answering: 0 } };
-  const nodes = view.nodes.filter((node) => node.state === "active");
+  // One that is rebuilt counts in no quorum; it must not vanish from the total meanwhile.
+  const nodes = view.nodes.filter(({ state }) => state === "active" || state === "rebuilding");
   const answers = await Promise.all(nodes.map((node) => probe(call, node.id, stubs.replica(node.id).probe())));
   const away = nodes.filter((_, index) => !answers[index]).map((node) => `storage node ${node.id}`);
   const answering = nodes.length - away.length;

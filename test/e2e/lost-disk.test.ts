@@ -54,6 +54,8 @@ describe("a lost disk", () => {
     server = await startServer({ dataDir, port, rootKey });
     expect((await put(0, "quorum")).status).toBe(200);
     expect(await stateOf("n2")).toBe("rebuilding");
+    const ready = await ask("GET", "/v1/ready", rootKey);
+    expect(ready.data).toEqual({ ready: true, degraded: ["storage node n2"], replicas: { total: 3, answering: 2 } });
     expect((await put(0, "all")).status).toBe(503);
     for (let i = 0; i < 150 && (await stateOf("n2")) !== "active"; i++)
       await new Promise((resolve) => setTimeout(resolve, 200));
