@@ -13,6 +13,7 @@ export interface Counters {
   compactionBytesRead: number;
   compactionBytesWritten: number;
   corruptBlocks: number;
+  purgedRows: number;
 }
 
 export function createCounters(): Counters {
@@ -28,5 +29,6 @@ export function createCounters(): Counters {
     compactionBytesRead: 0,
     compactionBytesWritten: 0,
     corruptBlocks: 0,
+    purgedRows: 0,
   };
 }

@@ -265,6 +265,14 @@ class LsmEngine implements RepairableEngine {
     return this.#maintenance.run();
   }
 
+  purge(): void {
+    this.#maintenance.purge();
+  }
+
+  get purgePending(): boolean {
+    return this.#maintenance.purgePending;
+  }
+
   eraseTenant(tenant: number): void {
     const { erased, manifest, active, frozen, kept, rowCache } = this.#state;
     assertTenant(tenant);
@@ -373,6 +381,7 @@ class LsmEngine implements RepairableEngine {
       compactionBytesReadTotal: counters.compactionBytesRead,
       compactionBytesWrittenTotal: counters.compactionBytesWritten,
       corruptBlocksTotal: counters.corruptBlocks,
+      purgedRowsTotal: counters.purgedRows,
       corruptRanges: this.corruptRanges().length,
     };
   }

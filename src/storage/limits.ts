@@ -43,6 +43,9 @@ export const MAX_WASM_MERGE_BYTES = 1024 * 1024;
 /** What a row costs a slice beside its bytes (index, bloom, comparison: ~0.3 µs, as much as copying this many bytes). */
 export const ROW_COST_BYTES = 192;
 
+/** A purge rewrites all tables when at least one row in so many goes by it. Fewer wait for a merge that happens anyway. */
+export const PURGE_ROWS_PART = 64;
+
 /** Settings of one engine; see {@link SERVER_LIMITS} and {@link CLOUDFLARE_LIMITS}. */
 export interface EngineLimits {
   /** Bytes of log (rows and records) a memtable takes before it freezes. */
@@ -70,6 +73,8 @@ export interface EngineLimits {
   readonly compactionFanIn: number;
   /** Runs at which adjacent ones are merged whatever their sizes: bounds the tables a read may touch. */
   readonly maxRuns: number;
+  /** Tables of up to this size together are rewritten when a single row of them may go. */
+  readonly purgeAlwaysBytes: number;
 }
 
 /** Where a block is read over the network or from a file, a round trip costs more than its bytes. */
@@ -91,6 +96,8 @@ export const SERVER_LIMITS: EngineLimits = {
   sliceBytes: 512 * 1024,
   compactionFanIn: 4,
   maxRuns: 12,
+  // About a second of work.
+  purgeAlwaysBytes: 64 * 1024 * 1024,
 };
 
 /** Cloudflare: 128 MB for all objects of an isolate (DESIGN 1). */

@@ -7,6 +7,7 @@ import { flushJob, type Job } from "./flush-job.ts";
 import { DEAD_BLOBS_PER_SLICE } from "./limits.ts";
 import { Memtable } from "./memtable.ts";
 import { mergeJob } from "./merge-job.ts";
+import { purgeJob } from "./purge-job.ts";
 import type { Run } from "./run-set.ts";
 import type { EngineState } from "./state.ts";
 import { CorruptBlock } from "./types.ts";
@@ -35,6 +36,9 @@ export class Maintenance {
   #stalledRecords: readonly Run[] | undefined;
   /** Runs with blocks that were given up: to be written anew without these. */
   readonly #rewrite = new Set<Run>();
+  /** A purge was asked for: until what was in memory then is in tables. */
+  #purge: { upTo: Memtable | undefined } | undefined;
+  #isPurging = false;
   #expiryRuns: readonly Run[] | undefined;
   #nextExpiryMs = Number.POSITIVE_INFINITY;
 
@@ -51,6 +55,38 @@ export class Maintenance {
     for (const memtable of frozen) this.#erasing.add(memtable);
     this.#clean = new Set();
     this.#stalledRows = undefined;
+  }
+
+  /** The rows that may be dropped by now shall go, those in memory too. */
+  purge(): void {
+    this.#purge = { upTo: this.#state.active };
+    this.#state.freezeRequested = true;
+  }
+
+  get purgePending(): boolean {
+    return this.#purge !== undefined || this.#isPurging;
+  }
+
+  /** Undefined while it must wait for the turn's commit. */
+  #nextPurge(purge: { upTo: Memtable | undefined }): Job | undefined {
+    const state = this.#state;
+    if (state.active.arena.dirty) return undefined;
+    if (state.active === purge.upTo) {
+      freezeActive(state);
+      purge.upTo = undefined;
+      if (state.frozen[0] !== undefined) return flushJob(state, state.frozen[0]);
+    }
+    this.#purge = undefined;
+    return this.#purging();
+  }
+
+  async *#purging(): Job {
+    this.#isPurging = true;
+    try {
+      yield* purgeJob(this.#state);
+    } finally {
+      this.#isPurging = false;
+    }
   }
 
   /** The unreadable blocks of a run were given up: it is written anew without them, and everything is looked at again. */
@@ -71,6 +107,7 @@ export class Maintenance {
       manifest.dead.size > 0 ||
       this.#erasureDue ||
       this.#rewrite.size > 0 ||
+      (this.#purge !== undefined && !this.#state.active.arena.dirty) ||
       (rows.runs !== this.#idleRows && rows.runs.length > 1) ||
       (records.runs !== this.#idleRecords && records.runs.length > 1) ||
       this.#expiryDue
@@ -135,7 +172,9 @@ export class Maintenance {
       if (this.#erasureDue && this.#uncheckedRuns().length > 0) return this.#eraseJob();
     }
     if (this.#expiryDue) this.#dropExpired();
-    return this.#nextRewrite() ?? this.#nextMerge();
+    const rewrite = this.#nextRewrite();
+    if (rewrite !== undefined) return rewrite;
+    return (this.#purge && this.#nextPurge(this.#purge)) ?? this.#nextMerge();
   }
 
   #nextRewrite(): Job | undefined {

@@ -156,6 +156,7 @@ class Merge {
     if (!this.#state.shouldDrop!({ token, tenant, key }, rowValue(block!, offset))) return "keep";
     this.#state.rowCache.remove(tenant, key);
     for (const memtable of this.#state.kept) memtable.forget(tenant, key);
+    this.#state.counters.purgedRows++;
     return "drop";
   }
 }

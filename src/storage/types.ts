@@ -119,6 +119,8 @@ export interface EngineStats {
   readonly compactionBytesReadTotal: number;
   readonly compactionBytesWrittenTotal: number;
   readonly corruptBlocksTotal: number;
+  /** Rows that were dropped for good because `shouldDrop` said so. */
+  readonly purgedRowsTotal: number;
   /** Unreadable stretches of rows and records that were found and not restored. */
   readonly corruptRanges: number;
 }
@@ -205,6 +207,9 @@ export interface RepairableEngine extends StorageEngine {
    * instead of throwing, and maintenance rewrites the run without it. After a restart before that the block is reported again.
    */
   discardCorrupt(range: CorruptRange): void;
+  /** `shouldDrop` says yes to more rows than before: maintenance looks for them and drops them. Forgotten by a restart. */
+  purge(): void;
+  readonly purgePending: boolean;
 }
 
 export interface ScanOptions {
