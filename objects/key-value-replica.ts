@@ -8,21 +8,23 @@ import { STORAGE_MIGRATIONS } from "../migrations/storage.ts";
 import { parseSettings, type Settings } from "../src/cluster/settings.ts";
 import { sameBytes } from "../src/kv/key-state.ts";
 import { COUNTER_BLOCK } from "../src/kv/limits.ts";
+import { isPurgeable } from "../src/kv/purge.ts";
 import { type Usage, UsageMeter } from "../src/kv/usage.ts";
 import type { KeyScan } from "../src/replication/healer.ts";
 import { HintDelivery } from "../src/replication/hint-delivery.ts";
 import { HintLog } from "../src/replication/hint-log.ts";
+import type { HintSpan } from "../src/replication/purge-round.ts";
 import { Replica } from "../src/replication/replica.ts";
 import { writeScanPage } from "../src/replication/scan-frames.ts";
 import { Standing } from "../src/replication/standing.ts";
-import type { SyncState } from "../src/replication/sync-job.ts";
 import type { TenantSync } from "../src/replication/sync-runner.ts";
+import type { SyncState } from "../src/replication/sync-state.ts";
 import { openEngine } from "../src/storage/engine.ts";
 import { createKernels } from "../src/storage/kernels.ts";
 import { REMOTE_BLOCK_BYTES, SERVER_LIMITS } from "../src/storage/limits.ts";
 import { SqliteBlobStore } from "../src/storage/sqlite-blob-store.ts";
 import type { AtFailPoint } from "../src/storage/state.ts";
-import type { SqlStorage as EngineSql, Kernels, RepairableEngine } from "../src/storage/types.ts";
+import type { CorruptRange, SqlStorage as EngineSql, Kernels, RepairableEngine } from "../src/storage/types.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
 import { MalformedBytes } from "../src/wire/bytes.ts";
 import { actorOf, MalformedClock } from "../src/wire/clock.ts";
@@ -67,6 +69,13 @@ interface Parts {
   readonly usage: UsageMeter;
   readonly standing: Standing;
   readonly sync: ReplicaSync;
+}
+
+interface EngineParts {
+  readonly sql: EngineSql;
+  readonly kernels: Kernels;
+  readonly standing: Standing;
+  readonly onCorrupt: (range: CorruptRange) => void;
 }
 
 /** The object's storage as the engine sees it. */
@@ -122,29 +131,12 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     // Before the first answer: a store that others rely on must be known as such when it is lost.
     if (!isConfirmed) await this.#confirm();
     const standing = new Standing({ sql: sqlOf(storage), now: Date.now });
-    const { storage: sizes, keyValue } = this.#settings;
+    const { keyValue } = this.#settings;
     const sql = sqlOf(storage);
     let heal: ReplicaHeal | undefined;
-    const engine = openEngine({
-      sql,
-      blobs: blobStoreOf(this.env, this.#settings, () => new SqliteBlobStore(sql)),
-      kernels,
-      clock: Date.now,
-      random: (length) => crypto.getRandomValues(new Uint8Array(length)),
-      objectName: this.#nodeId,
-      limits: {
-        ...SERVER_LIMITS,
-        blockBytes: sizes.blobStore === "sqlite" ? SERVER_LIMITS.blockBytes : REMOTE_BLOCK_BYTES,
-        memtableBytes: sizes.memtableMiB * MIB,
-        rowCacheBytes: Math.max(1, sizes.rowCacheMiB * MIB),
-        blockCacheBytes: sizes.blockCacheMiB * MIB,
-        recordRetentionMs: keyValue.idempotencyRetentionHours * 3_600_000,
-      },
-      durable: () => storage.sync(),
-      onCorrupt: (range) => heal?.found(range),
-      atFailPoint: this.#atFailPoint,
-    });
+    const engine = this.#engine({ sql, kernels, standing, onCorrupt: (range) => heal?.found(range) });
     heal = this.#heal(engine);
+    if (standing.sweptHorizon < standing.dropHorizon) engine.purge();
     const hints = new HintLog({ sql, now: Date.now, ttlMs: keyValue.hintTtlSeconds * 1000, kernels });
     const usage = new UsageMeter(
       storage.sql.exec<{ tenant: number; storedBytes: number; keys: number }>(
@@ -160,6 +152,8 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
         isRebuilding: () => standing.isRebuilding,
         isFilling: (tenant, hi) => standing.isFilling(tenant, hi),
         isFilled: (epoch) => standing.isFilled(epoch),
+        stampFloor: () => standing.stampFloor(),
+        purgeHorizon: () => standing.purgeHorizon(),
       },
       hints,
       actor,
@@ -187,6 +181,30 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
       onError: (error) => this.#abort(error),
     });
     return { engine, replica, hints, delivery, usage, standing, sync };
+  }
+
+  #engine({ sql, kernels, standing, onCorrupt }: EngineParts): RepairableEngine {
+    const { storage: sizes, keyValue } = this.#settings;
+    return openEngine({
+      sql,
+      blobs: blobStoreOf(this.env, this.#settings, () => new SqliteBlobStore(sql)),
+      kernels,
+      clock: Date.now,
+      random: (length) => crypto.getRandomValues(new Uint8Array(length)),
+      objectName: this.#nodeId,
+      limits: {
+        ...SERVER_LIMITS,
+        blockBytes: sizes.blobStore === "sqlite" ? SERVER_LIMITS.blockBytes : REMOTE_BLOCK_BYTES,
+        memtableBytes: sizes.memtableMiB * MIB,
+        rowCacheBytes: Math.max(1, sizes.rowCacheMiB * MIB),
+        blockCacheBytes: sizes.blockCacheMiB * MIB,
+        recordRetentionMs: keyValue.idempotencyRetentionHours * 3_600_000,
+      },
+      durable: () => this.ctx.storage.sync(),
+      shouldDrop: (_, value) => isPurgeable(value, standing.dropHorizon),
+      onCorrupt,
+      atFailPoint: this.#atFailPoint,
+    });
   }
 
   /** The node's identity and counter reservation; a new storage gets a new incarnation. */
@@ -280,7 +298,24 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
   }
 
   async endSync(tenant: number): Promise<void> {
-    this.#opened.sync.runner.forget(tenant);
+    this.#opened.sync.runner.release(tenant);
+    this.#afterTurn();
+  }
+
+  async promiseFloor(): Promise<{ incarnation: number; floor: number }> {
+    const { replica, standing } = this.#opened;
+    return { incarnation: this.#incarnation, floor: standing.promiseFloor(replica.hybridNow) };
+  }
+
+  async hintSpan(): Promise<HintSpan> {
+    return this.#opened.hints.span();
+  }
+
+  async recordHorizon({ horizon, drop }: { horizon: number; drop: number }): Promise<void> {
+    const { engine, standing } = this.#opened;
+    standing.recordHorizon(horizon, drop);
+    if (standing.sweptHorizon < standing.dropHorizon) engine.purge();
+    this.#afterTurn();
   }
 
   async scan(tenant: number, after: Uint8Array | null, limitRows: number, routeRevision: number): Promise<Uint8Array> {
@@ -398,9 +433,10 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     if (this.#maintaining) return;
     this.#maintaining = true;
     try {
-      const { engine } = this.#opened;
+      const { engine, standing } = this.#opened;
       for (let slices = 1; await engine.runMaintenance(); slices++)
         if (!engine.overloaded || slices % OVERLOADED_SLICES === 0) await pause(0);
+      if (!engine.purgePending && standing.sweptHorizon < standing.dropHorizon) standing.swept(standing.dropHorizon);
     } catch (error) {
       // The blob store is away or full: what is committed is safe in the log; the next turn or the alarm tries again.
       this.#log.error("maintenance failed", { node: this.#nodeId }, error);

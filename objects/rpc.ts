@@ -4,8 +4,9 @@
 import type { LeaseAsk, LeaseGrant } from "../src/access/rate-authority.ts";
 import type { Caller, DirectoryView, TenantView } from "../src/access/types.ts";
 import type { KeyScan } from "../src/replication/healer.ts";
-import type { SyncState } from "../src/replication/sync-job.ts";
+import type { HintSpan } from "../src/replication/purge-round.ts";
 import type { TenantSync } from "../src/replication/sync-runner.ts";
+import type { SyncState } from "../src/replication/sync-state.ts";
 import type { ErrorCode } from "../src/wire/error-codes.ts";
 
 export interface ExportPage {
@@ -51,8 +52,13 @@ export interface KeyValueReplicaRpc {
   sync(work: TenantSync): Promise<SyncState>;
   /** Begins the node's part of a full repair, where it has not begun, and says how far it is. */
   repair(repairId: number): Promise<SyncState>;
-  /** Gives up what is left of a change's work. */
+  /** Gives up what is left of a change's work, and begins to delete what the node is no replica of. */
   endSync(tenant: number): Promise<void>;
+  /** Durably promises that no stamp of this store has the time of now, or an earlier one (hybrid time). */
+  promiseFloor(): Promise<{ readonly incarnation: number; readonly floor: number }>;
+  hintSpan(): Promise<HintSpan>;
+  /** From now on deleted states up to `horizon` are absent here, and rows of those up to `drop` may be dropped. Durable. */
+  recordHorizon(marks: { readonly horizon: number; readonly drop: number }): Promise<void>;
   /** A page of keys in a token range, of all tenants, without their values, as a frame of replication/scan-frames.ts. */
   scanKeys(scan: KeyScan): Promise<Uint8Array>;
   /** Durably forgets a tenant; true when nothing of it is left (rows, hints, records, blobs). Call again until true. */
@@ -64,6 +70,16 @@ export interface KeyValueReplicaRpc {
   tenantUsage(tenant: number): Promise<{ readonly storedBytes: number; readonly keys: number }>;
 }
 
+/** What a node whose storage is new is told. */
+export interface Registration {
+  readonly nodeNumber: number;
+  readonly incarnation: number;
+  readonly mustRebuild: boolean;
+  /** What its lost store promised, and was told of the purge of deletes (hybrid times). */
+  readonly floor: number;
+  readonly horizon: number;
+}
+
 /** `Directory`: one per deployment. Name: `system`. */
 export interface DirectoryRpc {
   view(): Promise<DirectoryView>;
@@ -71,7 +87,7 @@ export interface DirectoryRpc {
    * Called by a replica whose storage is new: a fresh incarnation that no dot was ever stamped with. `mustRebuild`: the node served
    * before, so that others rely on what its lost store held.
    */
-  registerIncarnation(nodeId: string): Promise<{ nodeNumber: number; incarnation: number; mustRebuild: boolean }>;
+  registerIncarnation(nodeId: string): Promise<Registration>;
   /** Called by a replica before it serves for the first time, and when it was rebuilt. */
   nodeServes(nodeId: string, incarnation: number): Promise<void>;
 }

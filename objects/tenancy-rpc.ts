@@ -1,6 +1,7 @@
 // The RPC surfaces of Directory and Tenant beyond what the data path needs (objects/rpc.ts): administration.
 // An error that the client must see travels as a value: a thrown one loses its code between objects.
 import type { ApiKeyRecord, RateLimit, Scope, TenantQuotas, TenantSettings, TenantView } from "../src/access/types.ts";
+import type { PurgeRound } from "../src/replication/purge-round.ts";
 import type { ChangeState } from "../src/replication/route-change.ts";
 import { type ErrorCode, PublicError } from "../src/wire/error-codes.ts";
 import type { DirectoryRpc, TenantRpc } from "./rpc.ts";
@@ -64,12 +65,22 @@ export interface RepairProgress {
   readonly waitingFor: string;
 }
 
+/** What a full repair lets go: rows of keys that were deleted before `beforeMs`. */
+export interface RepairPurge {
+  readonly state: PurgeRound["step"] | "finished";
+  readonly beforeMs: number;
+  /** Why it does not get on; empty = it does. */
+  readonly waitingFor: string;
+}
+
 /** A full repair: all replicas of all keys are brought to agreement. */
 export interface RepairInfo {
   readonly repairId: number;
   readonly startedAtMs: number;
   readonly finishedAtMs: number | null;
   readonly progress: RepairProgress;
+  /** Null = it is not over, or no delete is older than the grace period. */
+  readonly purge: RepairPurge | null;
 }
 
 export interface DirectoryAdminRpc extends DirectoryRpc {

@@ -105,7 +105,12 @@ const keyValue = z
       .describe("How long a write for an unreachable replica is kept for it. Less than half of tombstoneGraceSeconds."),
     tombstoneGraceSeconds: whole(600, 365 * 86_400)
       .default(10 * 86_400)
-      .describe("How long the mark of a deletion is kept at least."),
+      .describe("How long the mark of a deletion is kept at least; it goes after a full repair."),
+    repairIntervalSeconds: whole(0, 365 * 86_400)
+      .default(5 * 86_400)
+      .describe(
+        "How often all replicas are compared by themselves; 0 = never. Deleted keys' rows go after such repairs.",
+      ),
     idempotencyRetentionHours: whole(24, 24 * 30)
       .default(24)
       .describe("How long a repeated Idempotency-Key still gets the first answer."),

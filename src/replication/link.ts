@@ -36,7 +36,8 @@ interface Batch {
   /** What to send again when it was deferred; riders have none. */
   readonly ops: ReplicaOp[];
   readonly routes: (number | undefined)[];
-  hasStamp: boolean;
+  /** With a stamp or a state: late ones must be told from those of now. */
+  needsDeadline: boolean;
   /** Of the operations written last. */
   route: number | undefined;
 }
@@ -55,12 +56,13 @@ export interface LinkCounts {
 }
 
 function newBatch(writer: ByteWriter): Batch {
-  return { writer, done: [], ops: [], routes: [], hasStamp: false, route: undefined };
+  return { writer, done: [], ops: [], routes: [], needsDeadline: false, route: undefined };
 }
 
 const MAX_SETTLED_PER_FRAME = 4096;
 /** A frame may hold these, however large their answers. */
 const MIN_FRAME_OPERATIONS = 8;
+const NEEDS_DEADLINE: ReadonlySet<ReplicaOp["kind"]> = new Set(["stamp", "merge", "repair", "heal", "hint"]);
 const IGNORE: OpDone = () => undefined;
 
 export class ReplicaLink {
@@ -118,7 +120,7 @@ export class ReplicaLink {
     this.#queuedBytes += batch.writer.length - before;
     batch.done.push(done);
     batch.ops.push(op);
-    if (op.kind === "stamp") batch.hasStamp = true;
+    if (NEEDS_DEADLINE.has(op.kind)) batch.needsDeadline = true;
     this.#scheduleFlush();
   }
 
@@ -149,7 +151,7 @@ export class ReplicaLink {
 
   #flush(): void {
     while (this.#batches.length > 0 && this.#framesInFlight < MAX_FRAMES_IN_FLIGHT) {
-      if (this.#batches[0]!.hasStamp && !this.#calibration && !this.isOpen) return this.#probe();
+      if (this.#batches[0]!.needsDeadline && !this.#calibration && !this.isOpen) return this.#probe();
       const batch = this.#batches.shift()!;
       this.#queuedBytes -= batch.writer.length;
       if (this.isOpen) this.#fail(batch.done);
@@ -157,7 +159,7 @@ export class ReplicaLink {
     }
   }
 
-  /** Asks for the replica's clock once, before the first stamp: without a deadline a late stamp could apply at any time. */
+  /** Asks for the replica's clock once, before the first stamp or state: without a deadline a late one could apply at any time. */
   #probe(): void {
     if (this.#isProbing) return;
     this.#isProbing = true;
@@ -182,7 +184,7 @@ export class ReplicaLink {
       batch.done.push(IGNORE);
     }
     if (this.#settled.size > 0) this.#settled = new Map();
-    if (batch.hasStamp && this.#calibration) {
+    if (batch.needsDeadline && this.#calibration) {
       writeOp(batch.writer, { kind: "deadline", atMs: this.#deadlineMs(this.#calibration) });
       batch.done.push(IGNORE);
     }

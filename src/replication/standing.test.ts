@@ -5,7 +5,7 @@ import { NodeSql } from "../../test/unit/storage/node-sql.ts";
 import { referenceKernels } from "../storage/kernels.reference.ts";
 import { HintLog } from "./hint-log.ts";
 import { Standing } from "./standing.ts";
-import { newSync } from "./sync-job.ts";
+import { newSync } from "./sync-state.ts";
 
 function opened(rebuilding: boolean): { sql: NodeSql; open: () => Standing } {
   const sql = new NodeSql();

@@ -53,6 +53,9 @@ const REPLICA: Readonly<Record<string, MetricInfo>> = {
   jade_kv_rebuilding: gauge(
     "1 while the node's store is being filled after the loss of its disk; it counts in no quorum.",
   ),
+  jade_kv_purge_horizon_seconds: gauge(
+    "Rows deleted before this time (Unix seconds, as far as clocks agree) are purged; 0 = nothing is yet.",
+  ),
   jade_kv_sync_jobs: gauge("Comparisons with other replicas under way: rebuild, joining, repair."),
   jade_kv_sync_rows_compared_total: counter("Rows compared with other replicas."),
   jade_kv_sync_rows_repaired_total: counter("Rows that differed between replicas and were brought to agreement."),
@@ -79,6 +82,7 @@ const REPLICA: Readonly<Record<string, MetricInfo>> = {
   jade_storage_compactions_total: counter("Merges of tables finished."),
   jade_storage_compaction_bytes_read_total: counter("Bytes read by merges."),
   jade_storage_compaction_bytes_written_total: counter("Bytes written by merges."),
+  jade_storage_purged_rows_total: counter("Rows of deleted keys that were dropped for good."),
   jade_storage_corrupt_blocks_total: counter("Blocks whose checksum did not match."),
   jade_storage_corrupt_ranges: gauge("Unreadable stretches of rows and records that are not restored yet."),
 };
