@@ -4,7 +4,7 @@
 
 import type { SqlStorage } from "../storage/types.ts";
 import { ByteWriter } from "../wire/bytes.ts";
-import type { ConfigAnswer, ConfigFailure, ConfigRequest, LeaseId } from "../wire/config.ts";
+import type { AnswerHeader, ConfigAnswer, ConfigFailure, ConfigRequest, LeaseId } from "../wire/config.ts";
 import { writeConfigAnswer } from "../wire/config-answers.ts";
 import { type ConfigCall, isWriting } from "../wire/config-requests.ts";
 import { Compactor } from "./compactor.ts";
@@ -13,6 +13,7 @@ import { KeptAnswers } from "./kept-answers.ts";
 import { type Change, Keyspace, leaseNotFound } from "./keyspace.ts";
 import { type Lease, Leases, leaseIdOf } from "./leases.ts";
 import { MAX_LEASE_KEYS } from "./limits.ts";
+import { Locks } from "./locks.ts";
 import type { Crc32c } from "./record.ts";
 import { ConfigStore } from "./store.ts";
 
@@ -31,6 +32,7 @@ export class Desk {
   readonly store: ConfigStore;
   readonly keyspace: Keyspace;
   readonly leases: Leases;
+  readonly locks: Locks;
   readonly #options: DeskOptions;
   readonly #kept: KeptAnswers;
   readonly #compactor: Compactor;
@@ -48,6 +50,7 @@ export class Desk {
       ...{ store: this.store, crc32c, term, cacheBytes, onChange },
       isLease: (lease) => this.leases.has(lease),
     });
+    this.locks = new Locks(this.keyspace, this.leases);
     this.#kept = new KeptAnswers(sql, crc32c);
     this.#compactor = new Compactor(this.store);
   }
@@ -76,7 +79,11 @@ export class Desk {
   /** Throws ConfigRefusal. */
   answer(request: ConfigRequest): ConfigAnswer {
     const body = this.#run(request);
-    return { ...body, header: { revision: this.keyspace.revision, term: this.keyspace.term } };
+    return { ...body, header: this.header };
+  }
+
+  get header(): AnswerHeader {
+    return { revision: this.keyspace.revision, term: this.keyspace.term };
   }
 
   /** Ends what is due; true when there may be more at once. */

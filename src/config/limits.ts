@@ -21,6 +21,10 @@ export const MAX_SORTED_ROWS = 100_000;
 export const MAX_LEASES = 200_000;
 /** Keys of one lease: its end deletes all of them in one revision. */
 export const MAX_LEASE_KEYS = MAX_DELETED_KEYS;
+/** Callers that stand in line for locks and elections of one keyspace. */
+export const MAX_LOCK_WAITS = 10_000;
+/** Longest wait for a lock: below what proxies let a request stay silent. Ms. */
+export const MAX_LOCK_WAIT_MS = 300_000;
 /** etcd's bound. Seconds. */
 export const MAX_LEASE_TTL_SECONDS = 9_000_000_000;
 /** Write ids whose answers are held, and the bytes of those answers. Older ones are forgotten first. */
