@@ -14,7 +14,7 @@ import { type Change, Keyspace, leaseNotFound } from "./keyspace.ts";
 import { type Lease, Leases, leaseIdOf } from "./leases.ts";
 import { MAX_LEASE_KEYS } from "./limits.ts";
 import { Locks } from "./locks.ts";
-import type { Crc32c } from "./record.ts";
+import { CorruptRecord, type Crc32c } from "./record.ts";
 import { ConfigStore } from "./store.ts";
 
 export interface DeskOptions {
@@ -59,7 +59,8 @@ export class Desk {
   run(call: ConfigCall): Uint8Array {
     try {
       const { writeId, bodyHash = new Uint8Array(0), request } = call;
-      if (writeId === undefined || !isWriting(request)) return this.#bytesOf(this.answer(request));
+      if (!isWriting(request)) return this.#read(request);
+      if (writeId === undefined) return this.#bytesOf(this.answer(request));
       const kept = this.#kept.find(writeId, bodyHash);
       if (kept) return kept;
       const bytes = this.#bytesOf(this.answer(request));
@@ -68,6 +69,16 @@ export class Desk {
     } catch (error) {
       if (error instanceof ConfigRefusal) return this.#bytesOf(failureOf(error));
       throw error;
+    }
+  }
+
+  /** What is damaged is an error of the read that meets it. A write that meets it ends the object's life: it may be half done. */
+  #read(request: ConfigRequest): Uint8Array {
+    try {
+      return this.#bytesOf(this.answer(request));
+    } catch (error) {
+      if (!(error instanceof CorruptRecord)) throw error;
+      throw new ConfigRefusal("dataCorrupt", error.message);
     }
   }
 
