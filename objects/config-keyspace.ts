@@ -29,8 +29,6 @@ import type { ConfigKeyspaceRpc } from "./rpc.ts";
 /** What may wait for the turn's end; more means that the object cannot keep up. */
 const MAX_WAITING_JOBS = 10_000;
 const MIB = 1024 * 1024;
-/** Memory for the versions used last. */
-const CACHE_BYTES = 64 * MIB;
 /** Compaction goes on after each slice with what waits in between. Ms. */
 const COMPACTION_PAUSE_MS = 0;
 
@@ -69,7 +67,11 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
       crc32c: (bytes, seed) => kernels.crc32c(bytes, seed),
       now: Date.now,
       random: (bytes) => crypto.getRandomValues(new Uint8Array(bytes)),
-      cacheBytes: CACHE_BYTES,
+      cacheBytes: settings.config.cacheMiB * MIB,
+      retention: {
+        keepMs: settings.config.keepHistoryHours * 3_600_000,
+        keepRevisions: settings.config.keepRevisions,
+      },
       onChange: (_, changes) => this.#waits.onChange(changes),
     });
     this.#waits = new LockWaits({
@@ -191,13 +193,13 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     }
   }
 
-  /** The one alarm rings for the lease that may end first; compaction goes on in timers of its own. */
+  /** The one alarm rings for what is due first; compaction goes on in timers of its own. */
   async #schedule(): Promise<void> {
     if (this.#desk.mustCompact && !this.#isCompacting) {
       this.#isCompacting = true;
       setTimeout(() => this.#compact(), COMPACTION_PAUSE_MS);
     }
-    const at = this.#desk.leases.nextDueMs;
+    const at = this.#desk.nextDueMs;
     if (at >= this.#alarmAtMs) return;
     this.#alarmAtMs = at;
     await this.ctx.storage.setAlarm(at);

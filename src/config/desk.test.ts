@@ -200,6 +200,44 @@ describe("storage", () => {
   });
 });
 
+describe("history", () => {
+  const HOUR_MS = 3_600_000;
+
+  it("[CF-16] history goes by age, in time and not before, over restarts", () => {
+    const opened = openDesk({ retention: { keepMs: 10 * HOUR_MS, keepRevisions: 0 } });
+    const writtenMs = new Map<number, number>();
+    for (let minute = 0; minute < 60 * 30; minute += 7) {
+      opened.clock.ms += 7 * 60_000;
+      writtenMs.set(opened.desk.answer(put("a", String(minute))).header.revision, opened.clock.ms);
+      opened.desk.endTurn();
+      if (minute % 70 === 0) opened.restart();
+      const { compactedRevision } = opened.desk.keyspace;
+      for (const [revision, atMs] of writtenMs) {
+        const ageMs = opened.clock.ms - atMs;
+        if (ageMs < 10 * HOUR_MS) expect(revision).toBeGreaterThan(compactedRevision);
+        if (ageMs > 10.3 * HOUR_MS) expect(revision).toBeLessThanOrEqual(compactedRevision);
+      }
+    }
+    expect(opened.desk.keyspace.compactedRevision).toBeGreaterThan(100);
+    // Without a write too: what is due next is told.
+    opened.clock.ms = opened.desk.nextDueMs;
+    const before = opened.desk.keyspace.compactedRevision;
+    opened.desk.endTurn();
+    expect(opened.desk.keyspace.compactedRevision).toBeGreaterThan(before);
+  });
+
+  it("[CF-16] history goes by number", () => {
+    const { desk } = openDesk({ retention: { keepMs: 0, keepRevisions: 100 } });
+    for (let i = 0; i < 1000; i++) {
+      desk.answer(put("a", String(i)));
+      desk.endTurn();
+      const behind = desk.keyspace.revision - desk.keyspace.compactedRevision;
+      if (i > 110) expect(behind).toBeGreaterThanOrEqual(100);
+      expect(behind).toBeLessThanOrEqual(106);
+    }
+  });
+});
+
 describe("leases", () => {
   it("[CF-20][CF-21] a lease ends when its time is over, not before, and takes its keys in one revision", () => {
     const opened = openDesk();

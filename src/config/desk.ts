@@ -15,6 +15,7 @@ import { type Lease, Leases, leaseIdOf } from "./leases.ts";
 import { MAX_LEASE_KEYS } from "./limits.ts";
 import { Locks } from "./locks.ts";
 import { CorruptRecord, type Crc32c } from "./record.ts";
+import { Retention, type RetentionLimits } from "./retention.ts";
 import { ConfigStore } from "./store.ts";
 
 export interface DeskOptions {
@@ -23,6 +24,7 @@ export interface DeskOptions {
   readonly now: () => number;
   readonly random: (bytes: number) => Uint8Array;
   readonly cacheBytes: number;
+  readonly retention: RetentionLimits;
   readonly onChange: (revision: number, changes: readonly Change[]) => void;
   /** What a takeover adds to the deadline of a lease. Ms. */
   readonly leaseExtensionMs?: (grantedTtlMs: number) => number;
@@ -36,6 +38,7 @@ export class Desk {
   readonly #options: DeskOptions;
   readonly #kept: KeptAnswers;
   readonly #compactor: Compactor;
+  readonly #retention: Retention;
   readonly #writer = new ByteWriter(4096);
   #mustCompact = true;
 
@@ -53,6 +56,7 @@ export class Desk {
     this.locks = new Locks(this.keyspace, this.leases);
     this.#kept = new KeptAnswers(sql, crc32c);
     this.#compactor = new Compactor(this.store);
+    this.#retention = new Retention(sql, crc32c, options.retention);
   }
 
   /** The answer's bytes (a body of wire/config-answers.ts), refusals included. */
@@ -82,9 +86,21 @@ export class Desk {
     }
   }
 
-  /** Ends the turn: what repetitions will be answered is written with what they did. */
+  /** Ends the turn: what repetitions will be answered is written with what they did, and history that is too old is given up. */
   endTurn(): void {
-    this.#kept.endTurn(this.#options.now());
+    const nowMs = this.#options.now();
+    this.#kept.endTurn(nowMs);
+    const { revision, compactedRevision: compacted } = this.keyspace;
+    this.#retention.note(nowMs, revision);
+    const target = this.#retention.due(nowMs, { revision, compacted });
+    if (target === undefined) return;
+    this.keyspace.compact(target);
+    this.#mustCompact = true;
+  }
+
+  /** When something is due that no call brings about: the end of a lease, or of what is kept of the history. */
+  get nextDueMs(): number {
+    return Math.min(this.leases.nextDueMs, this.#retention.nextDueMs);
   }
 
   /** Throws ConfigRefusal. */
