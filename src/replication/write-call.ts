@@ -145,6 +145,7 @@ export class WriteCall {
     const aware: { readonly id: string; readonly time: number }[] = [];
     const unaware: { readonly id: string; readonly alive: readonly Dot[] }[] = [];
     let open = sets.write.length;
+    let unreadable = 0;
     let decided = false;
     for (const id of sets.write) {
       this.#send(id, { kind: "recall", row, writeId: this.#writeId }, (result) => {
@@ -161,6 +162,7 @@ export class WriteCall {
           this.#refuse(result.code, result.clock);
           return;
         }
+        if (result?.kind === "refused" && result.code === "corrupt") unreadable++;
         if (result?.kind === "recalled") {
           if (result.answer) aware.push({ id, time: result.answer.time });
           else unaware.push({ id, alive: result.alive });
@@ -172,7 +174,7 @@ export class WriteCall {
         if (latest) this.#stampAt(latest.id, []);
         else if (unaware.length >= needed)
           this.#stampAt(this.#certain(unaware.map(({ id }) => id)), aliveInAll(unaware));
-        else this.#unknown();
+        else this.#unknown(unreadable === sets.write.length ? { code: "corrupt" } : undefined);
       });
     }
   }
@@ -331,7 +333,7 @@ export class WriteCall {
   }
 
   /** `refusal`: why this attempt was not applied, where that is known. */
-  #unknown(refusal?: { readonly code: RefusalCode; readonly vectorClock: unknown }): void {
+  #unknown(refusal?: { readonly code: RefusalCode; readonly vectorClock?: unknown }): void {
     if (this.#answered) return;
     const needed = this.#needed;
     const acknowledged = this.#acknowledged.countedCount;
