@@ -340,7 +340,9 @@ export class WriteCall {
     this.#context.counts.unknownOutcomes++;
     this.#fail(
       "unknownOutcome",
-      `${acknowledged} of ${needed} needed replicas acknowledged in time: the write may have been applied. Retry it with its write id`,
+      refusal?.code === "corrupt"
+        ? "every replica holds this key in a block that failed its checksum; an earlier attempt may have been applied"
+        : `${acknowledged} of ${needed} needed replicas acknowledged in time: the write may have been applied. Retry it with its write id`,
       { writeId: hex(this.#writeId), acknowledged, needed, mayHaveBeenApplied: true, ...(refusal && { refusal }) },
     );
   }

@@ -119,6 +119,7 @@ describe("a replica that cannot read its copy", () => {
     expect(codeOf(first)).toBe("dataCorrupt");
     const again = await world.ask(coordinators[0], CALLER, put(2, { isRetry: true }));
     expect(again).toMatchObject({ code: "unknownOutcome", details: { refusal: { code: "corrupt" } } });
+    expect(messageOf(again)).toContain("every replica holds this key in a block that failed its checksum");
   });
 
   it("[RP-23] a state that no reader can decode is answered as corrupt, and repaired by none", async () => {

@@ -2,7 +2,7 @@
 import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { JadeClient, Page, WriteOptions } from "../../client/index.ts";
 import type { ExportedEntry } from "../../client/key-value-export.ts";
 import { exportFile } from "./export.ts";
@@ -115,7 +115,12 @@ describe("import", () => {
     const file = join(directory, "resume.jsonl");
     writeFileSync(file, Array.from({ length: 100 }, (_, index) => `{"key":"k${index}","value":${index}}`).join("\n"));
     const first = fakeClient(60);
+    const told = vi.spyOn(console, "error").mockImplementation(() => undefined);
     await expect(importFile({ ...options, client: first.client, file })).rejects.toThrow("went away");
+    expect(told.mock.calls.flat()).toContainEqual(
+      expect.stringMatching(/^stopped at .*resume\.jsonl line \d+, key "k\d+"$/),
+    );
+    told.mockRestore();
     const { doneLines } = JSON.parse(readFileSync(`${file}.jade-import`, "utf8"));
     expect(doneLines).toBeGreaterThan(40);
     expect(doneLines).toBeLessThan(60);
