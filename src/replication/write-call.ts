@@ -83,7 +83,8 @@ export class WriteCall {
   start(): void {
     const { groups, request } = this.#options;
     for (const { members, needed } of groups) {
-      const reachable = members.filter((id) => !this.#context.link(id).isOpen);
+      // One that is being rebuilt takes the write and does not count: better nothing is written than on too few.
+      const reachable = members.filter((id) => !this.#context.link(id).isOpen && !this.#context.link(id).isFilling);
       if (reachable.length < needed) return this.#unavailable(reachable.length);
     }
     if (request.bodyHash) this.#vote();
