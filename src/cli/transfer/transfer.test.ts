@@ -160,4 +160,25 @@ describe("export", () => {
     });
     expect(readFileSync(file, "utf8")).toBe([0, 1, 2, 3, 4].map(line).join(""));
   });
+
+  it("[RP-91] --skip-corrupt asks for it, and names once what several pages left out, over a resumed run too", async () => {
+    const range = { nodeId: "n1", fromToken: "00", toToken: "ff" };
+    const asked: unknown[] = [];
+    let isBroken = true;
+    const exportPage = async (ask: { cursor?: string }) => {
+      asked.push(ask);
+      if (ask.cursor === "1" && isBroken) throw new Error("the server went away");
+      const item = (key: string) => ({ key, json: "1", vectorClock: {} });
+      return ask.cursor === undefined
+        ? { items: [item("a")], cursor: "1", skipped: { ranges: [range], keys: ["x"] } }
+        : { items: [item("b")], cursor: null, skipped: { ranges: [range], keys: ["y"] } };
+    };
+    const client = { kv: { exportPage } } as unknown as JadeClient;
+    const file = join(directory, "gaps.jsonl");
+    const run = () => exportFile({ client, url: "http://db", file, pageSize: 1, restart: false, skipCorrupt: true });
+    await expect(run()).rejects.toThrow("went away");
+    isBroken = false;
+    expect(await run()).toEqual({ keys: 2, skipped: { ranges: [range], keys: ["x", "y"] } });
+    expect(asked).toContainEqual({ limit: 1, cursor: "1", onCorrupt: "skip" });
+  });
 });
