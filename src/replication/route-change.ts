@@ -136,7 +136,7 @@ async function recordAtMajorities(
     ),
   );
   if (!isKnownToMajorities(ring, route, recorded))
-    throw new Error(`a majority of the present replicas must record revision ${revision}: ${failures.join("; ")}`);
+    throw new Error(`a majority of the present replicas of every key must answer: ${failures.join("; ")}`);
 }
 
 /** In every range a majority of those that are read by this route. */
