@@ -14,7 +14,7 @@ import { ConfigRelays } from "./config-relays.ts";
 import { coordinatorMetrics } from "./coordinator-metrics.ts";
 import type { Env } from "./env.ts";
 import { exportPage } from "./export.ts";
-import type { CoordinatorRpc, ExportFailure, ExportPage, KeyValueReplicaRpc } from "./rpc.ts";
+import type { CoordinatorRpc, ExportAsk, ExportFailure, ExportPage, KeyValueReplicaRpc } from "./rpc.ts";
 import { SessionDesk } from "./session-desk.ts";
 import { withDeadline } from "./with-deadline.ts";
 
@@ -114,11 +114,11 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
     });
   }
 
-  async exportPage(caller: Caller, cursor: Uint8Array | null, limitRows: number): Promise<ExportPage | ExportFailure> {
+  async exportPage(caller: Caller, ask: ExportAsk): Promise<ExportPage | ExportFailure> {
     await this.#ready();
     try {
-      return await exportPage(caller, this.#core.nodeIds(), cursor, (nodeId, after) =>
-        this.#replica(nodeId).scan(caller.tenant, after, limitRows, caller.routeRevision ?? 0),
+      return await exportPage(caller, this.#core.ring, ask, (nodeId, after) =>
+        this.#replica(nodeId).scan(caller.tenant, after, ask.limitRows, caller.routeRevision ?? 0),
       );
     } catch (error) {
       if (error instanceof PublicError) {

@@ -8,6 +8,7 @@ import { InstanceLock } from "./instance-lock.ts";
 import type { LoadedConfig } from "./load-config.ts";
 import { packageRoot } from "./package-root.ts";
 import { assertPortFree, joinAddress, localUrl } from "./port.ts";
+import { watchReadiness } from "./readiness.ts";
 import { type RootKey, resolveRootKey } from "./root-key.ts";
 import { Supervisor, type SupervisorEvents } from "./supervisor.ts";
 import { copyWorker, writeConfigFile } from "./worker-files.ts";
@@ -58,20 +59,32 @@ export async function serve(options: ServeOptions): Promise<number> {
         return { binary, cwd: dir.run, configFile: CONFIG_FILE };
       },
     });
-    return await untilSignalled(supervisor, (bound) => printReady(options, dir.path, bound));
+    return await untilSignalled(supervisor, (bound, signal) => {
+      printAddress(options, dir.path, bound);
+      void watchReadiness({
+        url: localUrl(host, bound),
+        signal,
+        ready: () => printReady(options),
+        late: (why) => options.report(`${why}. It goes on trying; GET /v1/ready tells`),
+      });
+    });
   } finally {
     lock.release();
   }
 }
 
-async function untilSignalled(supervisor: Supervisor, ready: (port: number) => void): Promise<number> {
+type OnListening = (port: number, signal: AbortSignal) => void;
+
+async function untilSignalled(supervisor: Supervisor, listening: OnListening): Promise<number> {
+  const ended = new AbortController();
   const stop = () => supervisor.stop();
   process.on("SIGTERM", stop).on("SIGINT", stop).on("SIGHUP", stop);
   try {
     const port = await supervisor.start();
-    if (port !== undefined) ready(port);
+    if (port !== undefined) listening(port, ended.signal);
     return await supervisor.run();
   } finally {
+    ended.abort();
     process.off("SIGTERM", stop).off("SIGINT", stop).off("SIGHUP", stop);
   }
 }
@@ -93,12 +106,15 @@ function printRootKey({ made, warning }: RootKey, { print, report }: ServeOption
   print("           shown this once: keep it. Only its SHA-256 is stored.");
 }
 
-function printReady({ config, file, print }: ServeOptions, dataDir: string, port: number): void {
+function printAddress({ config, file, print }: ServeOptions, dataDir: string, port: number): void {
   const { host, publicUrl } = config.server;
   print(`JadeDB     ${publicUrl ?? localUrl(host, port)}`);
   if (publicUrl !== undefined) print(`listening  ${localUrl(host, port)}`);
   print(`data       ${dataDir}`);
   if (file !== undefined) print(`config     ${file}`);
+}
+
+function printReady({ config, print }: ServeOptions): void {
   const { zones, nodes } = config.storage;
   print(`ready      one instance, ${nodes} storage nodes in ${zones} virtual zones. Stop with Ctrl-C`);
 }
