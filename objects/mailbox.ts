@@ -84,13 +84,17 @@ export class Mailbox {
     return parcels;
   }
 
+  readonly #settled = (): void => {
+    this.#isSettling = false;
+  };
+
   /** By the Coordinator. Nothing that waits for these answers may run before the present turn has ended. */
   settle(parcel: Parcel, answers: SessionAnswer[]): void {
+    const isFirst = !this.#isSettling;
     this.#isSettling = true;
     parcel.resolve(answers);
-    queueMicrotask(() => {
-      this.#isSettling = false;
-    });
+    // Behind what the answer sets off if it goes on here. (`queueMicrotask` costs 2 µs.)
+    if (isFirst) void Promise.resolve().then(this.#settled);
   }
 
   async #wake(wake: () => Promise<void>): Promise<void> {
