@@ -53,6 +53,8 @@ export interface ExportFailure {
 export interface CoordinatorRpc {
   /** A request frame of wire/session.ts in, the answer frame out (every request answered, errors included). */
   call(caller: Caller, frame: Uint8Array): Promise<Uint8Array>;
+  /** Takes what waits in the mailbox of its name (objects/mailbox.ts); returns when all of it is answered. */
+  work(): Promise<void>;
   /** WebSocket upgrade of a session; the gateway authenticated it and sets the header `jade-caller` to the JSON of Caller. */
   fetch(request: Request): Promise<Response>;
   /** One page of all of the tenant's keys, from `cursor` on. `error` in place of rows: a public error. */

@@ -60,7 +60,10 @@ export class ReadCall {
     this.#options = options;
     const { read, joint } = options.sets;
     const all = joint ? [...new Set([...read, ...joint])] : [...read];
-    const rank = (id: string): number => (context.link(id).isOpen ? 2 : context.link(id).isFilling ? 1 : 0);
+    const rank = (id: string): number => {
+      const link = context.link(id);
+      return link.isOpen ? 2 : link.isFilling ? 1 : 0;
+    };
     this.#waiting = all.some((id) => rank(id) > 0) ? all.sort((a, b) => rank(a) - rank(b)) : all;
     this.#answered = new Tally(options.groups);
     this.#hoped = new Tally(options.groups);
