@@ -2,6 +2,7 @@
 // Guarantees: what a call changes is in one commit; a finished filling and what follows of it become true together. Must not: decide when
 // anything is finished.
 import type { TokenRange } from "../cluster/ring.ts";
+import { firstOf } from "../storage/drain.ts";
 import type { SqlStorage } from "../storage/types.ts";
 import type { ReplicaFacts } from "./replica.ts";
 import type { SyncState } from "./sync-job.ts";
@@ -29,8 +30,10 @@ export class Standing implements SyncStore, Pick<ReplicaFacts, "routeRevision" |
   constructor(options: { sql: SqlStorage; now: () => number }) {
     this.#sql = options.sql;
     this.#now = options.now;
-    const [facts] = this.#sql.exec<{ rebuilding: number; last_epoch: number; confirmed: number }>(
-      "SELECT rebuilding, last_epoch, confirmed FROM replica_facts",
+    const facts = firstOf(
+      this.#sql.exec<{ rebuilding: number; last_epoch: number; confirmed: number }>(
+        "SELECT rebuilding, last_epoch, confirmed FROM replica_facts",
+      ),
     );
     this.isConfirmed = facts?.confirmed === 1;
     this.#isRebuilding = facts?.rebuilding === 1;

@@ -289,7 +289,7 @@ class LsmEngine implements RepairableEngine {
       if (table === undefined) continue;
       table.discarded.add(section);
       run.quarantined = false;
-      this.#maintenance.rewrite(run);
+      this.#maintenance.rewrite();
     }
   }
 

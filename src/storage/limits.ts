@@ -19,11 +19,14 @@ export const MAX_TENANT = 0xffff_ffff;
 /** Longest row of a SQLite blob. A block is a row of its own; what is longer (meta sections, huge rows) is cut here. */
 export const SQLITE_PIECE_BYTES = 32 * 1024;
 
+/** Bytes of a blob written by one slice: the commit of as many pages takes 1 to 3 ms. */
+export const BLOB_PART_BYTES = 256 * 1024;
+
 /** Covered log rows deleted per slice: freeing a row walks its overflow pages (~1 ms per MiB). */
-export const LOG_TRIM_SLICE_BYTES = 2 * 1024 * 1024;
+export const LOG_TRIM_SLICE_BYTES = 1024 * 1024;
 
 /** Dead or orphaned blobs deleted per slice. */
-export const DEAD_BLOBS_PER_SLICE = 8;
+export const DEAD_BLOBS_PER_SLICE = 2;
 
 /** How long blocks loaded by `prepare` are kept for the read that asked (ms): longer than a turn, shorter than a deadline. */
 export const PREPARED_PIN_MS = 5_000;
@@ -39,6 +42,9 @@ export const CACHED_ROW_OVERHEAD_BYTES = 200;
 
 /** Inputs larger than this are merged by the TypeScript twin in place, so that WASM memory stays small (bytes). */
 export const MAX_WASM_MERGE_BYTES = 1024 * 1024;
+
+/** Parts of a merge at most: each costs work per table of the runs, and a merge takes the space of a part. */
+export const MAX_MERGE_PARTS = 512;
 
 /** What a row costs a slice beside its bytes (index, bloom, comparison: ~0.3 µs, as much as copying this many bytes). */
 export const ROW_COST_BYTES = 192;

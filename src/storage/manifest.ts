@@ -3,7 +3,7 @@
 // table rows, erased tenants and numbers are under one checksum, written with them and compared at the start.
 // Must not: touch blobs itself.
 
-import { drain } from "./drain.ts";
+import { drain, firstOf } from "./drain.ts";
 import { MAX_KEY_BYTES } from "./limits.ts";
 import { ManifestCheck } from "./manifest-check.ts";
 import type { TableInfo } from "./table.ts";
@@ -21,10 +21,17 @@ export interface ManifestOptions {
   readonly random: (byteCount: number) => Uint8Array;
 }
 
-/** Tables to add and to remove in one step. */
+export interface ClippedTable {
+  readonly before: TableInfo;
+  readonly after: TableInfo;
+}
+
+/** Tables to add, to remove and to clip in one step. */
 export interface ManifestChange {
   readonly added: readonly TableInfo[];
   readonly removed: readonly TableInfo[];
+  /** Tables whose first rows are in the added tables now, with the first row that is not. */
+  readonly clipped?: readonly ClippedTable[];
   /** Log rows up to this are covered by the added tables. */
   readonly logThrough?: number;
 }
@@ -65,7 +72,7 @@ export class Manifest {
     }
     for (const [tenant, done] of this.erased()) this.#check.toggle("erased", tenant, done ? 1 : 0);
     for (const name of NUMBERS) this.#check.toggle("number", name, this.#number(name));
-    const stored = [...this.#sql.exec<{ value: number }>("SELECT value FROM storage_numbers WHERE name = 'check'")][0];
+    const stored = firstOf(this.#sql.exec<{ value: number }>("SELECT value FROM storage_numbers WHERE name = 'check'"));
     // A store of before the checksum gets it now.
     if (stored === undefined) this.#storeCheck();
     else if (stored.value !== this.#check.value)
@@ -79,10 +86,8 @@ export class Manifest {
   }
 
   #number(name: ManifestNumber): number {
-    for (const row of this.#sql.exec<{ value: number }>("SELECT value FROM storage_numbers WHERE name = ?", name)) {
-      return row.value;
-    }
-    return 0;
+    const rows = this.#sql.exec<{ value: number }>("SELECT value FROM storage_numbers WHERE name = ?", name);
+    return firstOf(rows)?.value ?? 0;
   }
 
   #setNumber(name: ManifestNumber, value: number): void {
@@ -146,18 +151,31 @@ export class Manifest {
     for (const info of change.removed) this.dead.add(info.name);
   }
 
-  #applyWithin({ added, removed, logThrough }: ManifestChange): void {
+  #applyWithin({ added, removed, clipped = [], logThrough }: ManifestChange): void {
     for (const info of removed) {
       this.#check.toggleTable(info);
       drain(this.#sql.exec("DELETE FROM storage_tables WHERE name = ?", info.name));
       drain(this.#sql.exec("INSERT INTO storage_dead (name) VALUES (?)", info.name));
     }
+    for (const { before, after } of clipped) this.#clip(before, after);
     for (const info of added) {
       this.#insertTable(info);
       drain(this.#sql.exec("DELETE FROM storage_intents WHERE name = ?", info.name));
     }
     if (logThrough !== undefined) this.#setNumber("logThrough", logThrough);
     this.#storeCheck();
+  }
+
+  #clip(before: TableInfo, after: TableInfo): void {
+    const { firstHi, firstLo, firstTenant, firstKey, name } = after;
+    this.#check.toggleTable(before);
+    this.#check.toggleTable(after);
+    drain(
+      this.#sql.exec(
+        "UPDATE storage_tables SET firstHi = ?, firstLo = ?, firstTenant = ?, firstKey = ? WHERE name = ?",
+        ...[firstHi, firstLo, firstTenant, firstKey, name],
+      ),
+    );
   }
 
   #insertTable(info: TableInfo): void {

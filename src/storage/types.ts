@@ -32,9 +32,17 @@ export interface BlobStore {
   delete(name: string): Promise<void>;
 }
 
+export interface PutPartsOptions {
+  /** As for `put`. */
+  readonly cuts: readonly number[];
+  readonly partBytes: number;
+}
+
 /** A blob store that can answer in the same turn (SQLite rows): saves the `prepare` round trip. */
 export interface SyncBlobStore extends BlobStore {
   putSync(name: string, bytes: Uint8Array, cuts?: readonly number[]): void;
+  /** `putSync` in stretches: each `next` writes about `partBytes`, the blob is whole when it is done. */
+  putParts(name: string, bytes: Uint8Array, options: PutPartsOptions): Generator<void, void, void>;
   getSync(name: string, offset: number, lengthBytes: number): Uint8Array | undefined;
   deleteSync(name: string): void;
 }

@@ -18,6 +18,7 @@ const ON_DISK: readonly FailPoint[] = [
   "flush.applied",
   "merge.blobIntended",
   "merge.blobWritten",
+  "merge.partApplied",
   "merge.applied",
   "blob.deleted",
   "blobs.swept",
@@ -31,6 +32,7 @@ const UNDER_LOAD: readonly FailPoint[] = [
   "log.trimmed",
   "merge.begun",
   "merge.blobWritten",
+  "merge.partApplied",
   "merge.applied",
   "blobs.swept",
 ];
