@@ -64,6 +64,15 @@ export interface KeyValueReplicaRpc {
   tenantUsage(tenant: number): Promise<{ readonly storedBytes: number; readonly keys: number }>;
 }
 
+/** `ConfigKeyspace`: one per tenant and namespace. Name: `c<tenant>/<namespace>`. */
+export interface ConfigKeyspaceRpc {
+  /** A frame of wire/config-requests.ts in, one of wire/config-answers.ts out: every call answered, refusals included. */
+  call(frame: Uint8Array): Promise<Uint8Array>;
+  /** Forgets everything; the namespace begins anew at revision 1. */
+  erase(): Promise<void>;
+  metrics(): Promise<Record<string, number>>;
+}
+
 /** `Directory`: one per deployment. Name: `system`. */
 export interface DirectoryRpc {
   view(): Promise<DirectoryView>;
