@@ -77,7 +77,7 @@ function createState(options: EngineOptions): EngineState {
   const counters: Counters = createCounters();
   const manifest = new Manifest(options);
   const reader = new TableReader({ blobs, kernels, limits, clock, counters, onCorrupt: options.onCorrupt });
-  const tables = manifest.tables().map((info) => new Table(info));
+  const tables = manifest.tables().map(({ info, scrubbedMs }) => new Table(info, scrubbedMs));
   const erased = manifest.erased();
   return {
     limits,
@@ -261,6 +261,10 @@ class LsmEngine implements RepairableEngine {
     return this.#maintenance.due;
   }
 
+  get nextScrubMs(): number | undefined {
+    return this.#maintenance.scrub.nextMs;
+  }
+
   runMaintenance(): Promise<boolean> {
     return this.#maintenance.run();
   }
@@ -374,6 +378,9 @@ class LsmEngine implements RepairableEngine {
       compactionBytesWrittenTotal: counters.compactionBytesWritten,
       corruptBlocksTotal: counters.corruptBlocks,
       corruptRanges: this.corruptRanges().length,
+      scrubbedBlocksTotal: counters.scrubbedBlocks,
+      scrubbedBytesTotal: counters.scrubbedBytes,
+      scrubOldestAgeSeconds: Math.round(this.#maintenance.scrub.oldestAgeMs / 1000),
     };
   }
 }

@@ -37,8 +37,8 @@ export async function* flushJob(state: EngineState, memtable: Memtable): Job {
   const recordTables = records.takeTables();
   state.manifest.apply({ added: [...rowTables, ...recordTables], removed: [], logThrough: memtable.lastSeq });
   state.log.cover(memtable.lastSeq);
-  addRun(state.rows, rowTables);
-  addRun(state.records, recordTables);
+  addRun(state, state.rows, rowTables);
+  addRun(state, state.records, recordTables);
   state.frozen.splice(state.frozen.indexOf(memtable), 1);
   state.kept.push(memtable);
   if (state.kept.length > state.limits.keptMemtables) state.kept.shift();
@@ -46,9 +46,9 @@ export async function* flushJob(state: EngineState, memtable: Memtable): Job {
   if (state.atFailPoint) await state.atFailPoint("flush.applied");
 }
 
-function addRun(runs: RunSet, added: readonly TableInfo[]): void {
+function addRun(state: EngineState, runs: RunSet, added: readonly TableInfo[]): void {
   if (added.length > 0)
-    runs.replace({ removed: [], added: [new Run(added.map((info) => new Table(info)))], retired: [] });
+    runs.replace({ removed: [], added: [new Run(added.map((info) => new Table(info, state.clock())))], retired: [] });
 }
 
 interface OrderedRows {

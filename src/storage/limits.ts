@@ -25,6 +25,9 @@ export const BLOB_PART_BYTES = 256 * 1024;
 /** Covered log rows deleted per slice: freeing a row walks its overflow pages (~1 ms per MiB). */
 export const LOG_TRIM_SLICE_BYTES = 1024 * 1024;
 
+/** Between two tables that are scrubbed: with tables of 2 MiB, 8 MiB a second when all are due at once. Ms. */
+export const SCRUB_PAUSE_MS = 250;
+
 /** Dead or orphaned blobs deleted per slice. */
 export const DEAD_BLOBS_PER_SLICE = 2;
 
@@ -70,6 +73,8 @@ export interface EngineLimits {
   readonly bloomBitsPerRecord: number;
   /** Records (idempotency answers) are kept at least this long. */
   readonly recordRetentionMs: number;
+  /** Every stored block is read and checked at least this often; 0 = never. */
+  readonly scrubPeriodMs: number;
   /** Bytes read or written by one slice of flush or compaction (≤ ~5 ms). */
   readonly sliceBytes: number;
   /** Runs of similar size that are merged together. */
@@ -94,6 +99,7 @@ export const SERVER_LIMITS: EngineLimits = {
   bloomBitsPerRow: 12,
   bloomBitsPerRecord: 20,
   recordRetentionMs: 24 * 3600 * 1000,
+  scrubPeriodMs: 14 * 24 * 3600 * 1000,
   sliceBytes: 512 * 1024,
   compactionFanIn: 4,
   maxRuns: 12,
@@ -113,7 +119,8 @@ export const CLOUDFLARE_LIMITS: EngineLimits = {
 export function assertLimits(limits: EngineLimits): void {
   const positive = Object.entries(limits) as [keyof EngineLimits, number][];
   for (const [name, value] of positive) {
-    if (name === "keptMemtables" ? !(value >= 0) : !(value > 0))
+    const mayBeZero = name === "keptMemtables" || name === "scrubPeriodMs";
+    if (mayBeZero ? !(value >= 0) : !(value > 0))
       throw new RangeError(`storage limit ${name} must be > 0, is ${value}`);
   }
   // A position in the arena is 31 bits (see arena.ts), and a turn may overshoot the freeze by its own size.

@@ -1,5 +1,5 @@
-// Decides what maintenance does next and runs it slice by slice: flush, log trim, erasure, compaction, expiry, sweep.
-// Guarantees: one job at a time; each call is one bounded slice; a failed job leaves nothing but names for the sweep.
+// Decides what maintenance does next and runs it slice by slice: log trim, sweep, flush, erasure, compaction, expiry, scrub.
+// Guarantees: one slice at a time, in turns between a flush and a merge; each call is one bounded slice; a failed job leaves nothing but names for the sweep.
 // Must not: run in the middle of a turn's synchronous work (it is only entered through an awaited call).
 
 import { expiredRuns, pickRecordMerge, pickRowMerge } from "./compaction-policy.ts";
@@ -8,6 +8,7 @@ import { DEAD_BLOBS_PER_SLICE } from "./limits.ts";
 import { Memtable } from "./memtable.ts";
 import { mergeJob } from "./merge-job.ts";
 import type { Run } from "./run-set.ts";
+import { ScrubSchedule } from "./scrub-job.ts";
 import type { EngineState } from "./state.ts";
 import { CorruptBlock } from "./types.ts";
 
@@ -31,6 +32,8 @@ export class Maintenance {
   #flush: Job | undefined;
   /** A merge, or the rewriting of an erasure. */
   #job: Job | undefined;
+  #scrub: Job | undefined;
+  readonly scrub: ScrubSchedule;
   #flushedLast = false;
   #running: Promise<boolean> | undefined;
   /** Memtables that may hold rows of tenants being erased. */
@@ -51,6 +54,7 @@ export class Maintenance {
 
   constructor(state: EngineState) {
     this.#state = state;
+    this.scrub = new ScrubSchedule(state);
     if (state.erased.pending.size > 0) this.erase();
   }
 
@@ -84,7 +88,9 @@ export class Maintenance {
       this.#rewriteDue ||
       (rows.runs !== this.#idle.get("row") && rows.runs.length > 1) ||
       (records.runs !== this.#idle.get("record") && records.runs.length > 1) ||
-      this.#expiryDue
+      this.#expiryDue ||
+      this.#scrub !== undefined ||
+      this.scrub.due
     );
   }
 
@@ -128,6 +134,9 @@ export class Maintenance {
       } else if (this.#erasureDue) {
         this.#finishErasures();
         if (this.#state.erased.pending.size === 0) await atFailPoint?.("erase.finished");
+      } else if (this.#state.frozen.length === 0) {
+        this.#scrub ??= this.scrub.next();
+        if (this.#scrub !== undefined && (await this.#step(this.#scrub))) this.#scrub = undefined;
       }
     }
     return this.due;
@@ -164,6 +173,7 @@ export class Maintenance {
   #forgetJob(job: Job): void {
     if (this.#flush === job) this.#flush = undefined;
     if (this.#job === job) this.#job = undefined;
+    if (this.#scrub === job) this.#scrub = undefined;
   }
 
   #nextJob(): Job | undefined {

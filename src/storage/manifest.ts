@@ -6,11 +6,12 @@
 import { drain, firstOf } from "./drain.ts";
 import { MAX_KEY_BYTES } from "./limits.ts";
 import { ManifestCheck } from "./manifest-check.ts";
-import type { TableInfo } from "./table.ts";
+import type { StoredTable, TableInfo } from "./table.ts";
 import { CorruptManifest, type Kernels, type SqlStorage } from "./types.ts";
 
 interface TableRow extends Omit<TableInfo, "firstKey"> {
   readonly firstKey: ArrayBuffer | null;
+  readonly scrubbedMs: number;
 }
 
 export interface ManifestOptions {
@@ -19,6 +20,7 @@ export interface ManifestOptions {
   /** First part of every blob name: the object. */
   readonly objectName: string;
   readonly random: (byteCount: number) => Uint8Array;
+  readonly clock: () => number;
 }
 
 export interface ClippedTable {
@@ -43,6 +45,7 @@ export class Manifest {
   readonly #sql: SqlStorage;
   readonly #objectName: string;
   readonly #random: (byteCount: number) => Uint8Array;
+  readonly #clock: () => number;
   readonly #check: ManifestCheck;
   #term = 0;
   #sequence = 0;
@@ -51,12 +54,13 @@ export class Manifest {
   readonly dead: Set<string>;
 
   /** Throws CorruptManifest. */
-  constructor({ sql, kernels, objectName, random }: ManifestOptions) {
+  constructor({ sql, kernels, objectName, random, clock }: ManifestOptions) {
     if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/.test(objectName))
       throw new RangeError(`object name ${objectName} is not a safe blob prefix`);
     this.#sql = sql;
     this.#objectName = objectName;
     this.#random = random;
+    this.#clock = clock;
     this.#check = new ManifestCheck(kernels);
     this.#verify();
     this.logThrough = this.#number("logThrough");
@@ -65,7 +69,7 @@ export class Manifest {
   }
 
   #verify(): void {
-    for (const info of this.tables()) {
+    for (const { info } of this.tables()) {
       if (info.firstKey.length > MAX_KEY_BYTES * 3)
         throw new CorruptManifest(`a table row has a key of ${info.firstKey.length} bytes`);
       this.#check.toggleTable(info);
@@ -109,12 +113,15 @@ export class Manifest {
     }
   }
 
-  tables(): TableInfo[] {
+  tables(): StoredTable[] {
     const rows = this.#sql.exec<TableRow>(
       `SELECT kind, name, runOrder, position, sizeBytes, rowCount, metaOffset, metaBytes, metaCrc, firstHi, firstLo,
-        firstTenant, firstKey, lastHi, lastLo, minMs, maxMs FROM storage_tables`,
+        firstTenant, firstKey, lastHi, lastLo, minMs, maxMs, scrubbedMs FROM storage_tables`,
     );
-    return [...rows].map((row) => ({ ...row, firstKey: new Uint8Array(row.firstKey ?? new ArrayBuffer(0)) }));
+    return [...rows].map(({ scrubbedMs, ...row }) => {
+      const firstKey = new Uint8Array(row.firstKey ?? new ArrayBuffer(0));
+      return { info: { ...row, firstKey }, scrubbedMs };
+    });
   }
 
   /** A name never used before, with its intent row. The intent must be durable before the blob is written. */
@@ -166,6 +173,11 @@ export class Manifest {
     this.#storeCheck();
   }
 
+  /** All of a table was read and checked. Not under the checksum: a wrong time only changes whose turn it is. */
+  scrubbed(name: string, atMs: number): void {
+    drain(this.#sql.exec("UPDATE storage_tables SET scrubbedMs = ? WHERE name = ?", atMs, name));
+  }
+
   #clip(before: TableInfo, after: TableInfo): void {
     const { firstHi, firstLo, firstTenant, firstKey, name } = after;
     this.#check.toggleTable(before);
@@ -183,8 +195,8 @@ export class Manifest {
     drain(
       this.#sql.exec(
         `INSERT INTO storage_tables (kind, name, runOrder, position, sizeBytes, rowCount, metaOffset, metaBytes, metaCrc,
-          firstHi, firstLo, firstTenant, firstKey, lastHi, lastLo, minMs, maxMs)
-          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+          firstHi, firstLo, firstTenant, firstKey, lastHi, lastLo, minMs, maxMs, scrubbedMs)
+          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
         info.kind,
         info.name,
         info.runOrder,
@@ -202,6 +214,7 @@ export class Manifest {
         info.lastLo,
         info.minMs,
         info.maxMs,
+        this.#clock(),
       ),
     );
   }

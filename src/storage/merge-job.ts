@@ -130,7 +130,7 @@ class Merge {
     const retired = rests.flatMap(({ removed }) => removed);
     const clipped = rests.flatMap((rest) => rest.clipped);
     this.#state.manifest.apply({ added, removed: retired.map(({ info }) => info), clipped });
-    this.#merged = [...this.#merged, ...added.map((info) => new Table(info))];
+    this.#merged = [...this.#merged, ...added.map((info) => new Table(info, this.#state.clock()))];
     const removed = this.#runs();
     rests.forEach((rest, index) => {
       const tables = index === 0 ? [...this.#merged, ...rest.tables] : rest.tables;

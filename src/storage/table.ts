@@ -45,6 +45,12 @@ export interface TableInfo {
   readonly maxMs: number;
 }
 
+/** A table of the manifest, and when all of it was last read and found whole or written. */
+export interface StoredTable {
+  readonly info: TableInfo;
+  readonly scrubbedMs: number;
+}
+
 /** What is in memory and known of one blob; shared by the tables that are the same blob, clipped ever further. */
 class TableBlob {
   meta: TableMeta | undefined;
@@ -54,20 +60,26 @@ class TableBlob {
   readonly discarded = new Set<number>();
   readonly loading = new Map<number, Promise<void>>();
   retired = false;
+  scrubbedMs: number;
+
+  constructor(scrubbedMs: number) {
+    this.scrubbedMs = scrubbedMs;
+  }
 }
 
 export class Table {
   readonly info: TableInfo;
   readonly #blob: TableBlob;
 
-  constructor(info: TableInfo, blob = new TableBlob()) {
+  /** `known`: when all of it was last read or written, or the table that is the same blob. */
+  constructor(info: TableInfo, known: number | Table) {
     this.info = info;
-    this.#blob = blob;
+    this.#blob = known instanceof Table ? known.#blob : new TableBlob(known);
   }
 
   /** The same blob without the rows before the first of `info`. Who reads this one goes on to see them. */
   clippedTo(info: TableInfo): Table {
-    return new Table(info, this.#blob);
+    return new Table(info, this);
   }
 
   /** Where its rows begin. */
@@ -114,6 +126,15 @@ export class Table {
 
   set retired(retired: boolean) {
     this.#blob.retired = retired;
+  }
+
+  /** When all of it was last read and checked, or written. Ms. */
+  get scrubbedMs(): number {
+    return this.#blob.scrubbedMs;
+  }
+
+  set scrubbedMs(atMs: number) {
+    this.#blob.scrubbedMs = atMs;
   }
 }
 
@@ -260,6 +281,24 @@ export class TableReader {
       if (meta !== undefined) return meta;
     }
     throw this.#reportCorrupt(table, META_SECTION);
+  }
+
+  /** Reads the stored index, whatever is in memory. Throws CorruptBlock. */
+  async checkMeta(table: Table): Promise<void> {
+    const { name, metaOffset, metaBytes } = table.info;
+    for (let attempt = 0; attempt < 2; attempt++) {
+      if (this.#verifyMeta(table, await this.#options.blobs.get(name, metaOffset, metaBytes)) !== undefined) return;
+    }
+    throw this.#reportCorrupt(table, META_SECTION);
+  }
+
+  /** Reads a stored block, whatever is in memory. Throws CorruptBlock. */
+  async checkBlock(table: Table, meta: TableMeta, index: number): Promise<void> {
+    for (let attempt = 0; attempt < 2; attempt++) {
+      const bytes = await this.#options.blobs.get(table.info.name, meta.offsets[index]!, meta.lengths[index]!);
+      if (bytes !== undefined && this.#options.kernels.crc32c(bytes) === meta.crcs[index]) return;
+    }
+    throw this.#reportCorrupt(table, index, meta);
   }
 
   #readMetaSync(sync: SyncBlobStore, table: Table): TableMeta {
