@@ -84,6 +84,9 @@ const REPLICA: Readonly<Record<string, MetricInfo>> = {
   jade_storage_compaction_bytes_read_total: counter("Bytes read by merges."),
   jade_storage_compaction_bytes_written_total: counter("Bytes written by merges."),
   jade_storage_corrupt_blocks_total: counter("Blocks whose checksum did not match."),
+  jade_storage_scrubbed_blocks_total: counter("Blocks read and checked in their turn."),
+  jade_storage_scrubbed_bytes_total: counter("Bytes of these blocks."),
+  jade_storage_scrub_oldest_age_seconds: gauge("Since the table that waits longest was last read whole."),
   jade_storage_corrupt_ranges: gauge("Unreadable stretches of rows and records that are not restored yet."),
 };
 

@@ -19,6 +19,7 @@ const ON_DISK: readonly FailPoint[] = [
   "flush.applied",
   "merge.blobIntended",
   "merge.blobWritten",
+  "merge.partApplied",
   "merge.applied",
   "blob.deleted",
   "blobs.swept",
@@ -32,6 +33,7 @@ const UNDER_LOAD: readonly FailPoint[] = [
   "log.trimmed",
   "merge.begun",
   "merge.blobWritten",
+  "merge.partApplied",
   "merge.applied",
   "blobs.swept",
 ];

@@ -94,7 +94,12 @@ export class FuzzRun {
       kernels: this.#options.kernels ?? referenceKernels,
       clock: () => this.#nowMs,
       random: (count) => Uint8Array.from({ length: count }, () => this.#random() & 0xff),
-      limits: { ...TINY_LIMITS, keptMemtables: this.#options.seed % 3, recordRetentionMs: 1_000_000_000 },
+      limits: {
+        ...TINY_LIMITS,
+        keptMemtables: this.#options.seed % 3,
+        recordRetentionMs: 1_000_000_000,
+        scrubPeriodMs: (this.#options.seed % 4) * 3000,
+      },
       objectName: "fuzz",
       shouldDrop: (row) => row.key.startsWith("purge"),
       durable: async () => {
