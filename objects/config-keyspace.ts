@@ -10,8 +10,11 @@ import { createKernels } from "../src/storage/kernels.ts";
 import type { SqlStorage as ConfigSql } from "../src/storage/types.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
 import { ByteWriter } from "../src/wire/bytes.ts";
+import type { ConfigFailure } from "../src/wire/config.ts";
+import { writeConfigAnswer } from "../src/wire/config-answers.ts";
 import { type ConfigCall, isWriting, readConfigCalls } from "../src/wire/config-requests.ts";
 import type { Env } from "./env.ts";
+import { KeyspaceRegistration } from "./keyspace-registration.ts";
 import { applyMigrations } from "./migrate.ts";
 import type { ConfigKeyspaceRpc } from "./rpc.ts";
 
@@ -30,11 +33,14 @@ interface Waiting {
 }
 
 export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspaceRpc {
-  readonly #desk: Desk;
+  #desk: Desk;
+  #registration: KeyspaceRegistration;
   readonly #log: Logger;
   readonly #writer = new ByteWriter(64 * 1024);
   #waiting: Waiting[] = [];
   #isCompacting = false;
+  /** Erased, and not asked since. */
+  #isEmpty = false;
   #alarmAtMs = Number.POSITIVE_INFINITY;
   #callsTotal = 0;
   #commitsTotal = 0;
@@ -44,27 +50,43 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     const settings = parseSettings(env.JADE_CONFIG);
     const write = (_: string, line: string): void => console.log(line);
     this.#log = createLogger({ level: settings.log.level, now: Date.now, write, fields: { part: "config" } });
-    applyMigrations(ctx.storage, "config", CONFIG_MIGRATIONS);
-    const sql = ctx.storage.sql;
+    this.#desk = this.#open();
+    this.#registration = this.#registered();
+    ctx.blockConcurrencyWhile(() => this.#schedule());
+  }
+
+  #open(): Desk {
+    const { storage: held } = this.ctx;
+    applyMigrations(held, "config", CONFIG_MIGRATIONS);
+    const { sql } = held;
     const storage: ConfigSql = {
       exec: <Row>(query: string, ...bindings: readonly (string | number | null | ArrayBuffer | Uint8Array)[]) =>
         sql.exec(query, ...(bindings as SqlStorageValue[])) as unknown as Iterable<Row>,
-      transactionSync: (run) => ctx.storage.transactionSync(run),
+      transactionSync: (run) => held.transactionSync(run),
     };
-    this.#desk = new Desk({
+    return new Desk({
       sql: storage,
       crc32c: (bytes, seed) => kernels.crc32c(bytes, seed),
       now: Date.now,
       random: (bytes) => crypto.getRandomValues(new Uint8Array(bytes)),
       cacheBytes: CACHE_BYTES,
       onChange: () => undefined,
+      databaseBytes: () => sql.databaseSize,
     });
-    ctx.blockConcurrencyWhile(() => this.#schedule());
+  }
+
+  #registered(): KeyspaceRegistration {
+    return new KeyspaceRegistration({ env: this.env, name: this.ctx.id.name, store: this.#desk.store });
   }
 
   async call(frame: Uint8Array): Promise<Uint8Array> {
     const calls = readConfigCalls(frame);
+    if (this.#isEmpty) this.#beginAnew();
     if (!calls.some(({ request }) => isWriting(request))) return this.#answer(calls);
+    if (this.#registration.isNeeded) {
+      const refusal = await this.#registration.ensure();
+      if (refusal) return this.#refuse(calls, refusal);
+    }
     if (this.#waiting.length >= MAX_WAITING_FRAMES) throw new Error(`${MAX_WAITING_FRAMES} frames wait`);
     return new Promise((resolve, reject) => {
       if (this.#waiting.length === 0) setTimeout(() => this.#turn(), 0);
@@ -72,10 +94,23 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     });
   }
 
-  async erase(): Promise<void> {
+  async erase(incarnation: number): Promise<void> {
+    const held = this.#registration.incarnation;
+    if (held > incarnation) return;
     await this.ctx.storage.deleteAlarm();
     await this.ctx.storage.deleteAll();
+    if (held === 0) {
+      this.#isEmpty = true;
+      return;
+    }
+    await this.ctx.storage.sync();
     this.ctx.abort("erased");
+  }
+
+  #beginAnew(): void {
+    this.#isEmpty = false;
+    this.#desk = this.#open();
+    this.#registration = this.#registered();
   }
 
   async metrics(): Promise<Record<string, number>> {
@@ -88,6 +123,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
 
   override async alarm(): Promise<void> {
     this.#alarmAtMs = Number.POSITIVE_INFINITY;
+    if (this.#isEmpty) return;
     this.#guarded(() => {
       while (this.#desk.expireLeases());
       this.#desk.endTurn();
@@ -110,6 +146,17 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
       for (const { reject } of waiting) reject(error);
     }
     void this.#schedule();
+  }
+
+  #refuse(calls: readonly ConfigCall[], refusal: ConfigFailure): Uint8Array {
+    const body = new ByteWriter(256);
+    writeConfigAnswer(body, refusal);
+    const writer = new ByteWriter(256);
+    for (const { id } of calls) {
+      writer.u32(id);
+      writer.bytes(body.view());
+    }
+    return writer.take();
   }
 
   #answer(calls: readonly ConfigCall[]): Uint8Array {
@@ -148,6 +195,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
 
   #compact(): void {
     this.#isCompacting = false;
+    if (this.#isEmpty) return;
     this.#guarded(() => this.#desk.compactStep());
     void this.#schedule();
   }

@@ -12,7 +12,7 @@ import { ConfigRefusal } from "./failure.ts";
 import { KeptAnswers } from "./kept-answers.ts";
 import { type Change, Keyspace, leaseNotFound } from "./keyspace.ts";
 import { type Lease, Leases, leaseIdOf } from "./leases.ts";
-import { MAX_LEASE_KEYS } from "./limits.ts";
+import { MAX_KEPT_ANSWER, MAX_LEASE_KEYS } from "./limits.ts";
 import type { Crc32c } from "./record.ts";
 import { ConfigStore } from "./store.ts";
 
@@ -23,6 +23,8 @@ export interface DeskOptions {
   readonly random: (bytes: number) => Uint8Array;
   readonly cacheBytes: number;
   readonly onChange: (revision: number, changes: readonly Change[]) => void;
+  /** Of the database. */
+  readonly databaseBytes?: () => number;
   /** What a takeover adds to the deadline of a lease. Ms. */
   readonly leaseExtensionMs?: (grantedTtlMs: number) => number;
 }
@@ -56,11 +58,14 @@ export class Desk {
   run(call: ConfigCall): Uint8Array {
     try {
       const { writeId, bodyHash = new Uint8Array(0), request } = call;
-      if (writeId === undefined || !isWriting(request)) return this.#bytesOf(this.answer(request));
+      if (writeId === undefined || !isKept(request)) return this.#bytesOf(this.answer(request));
       const kept = this.#kept.find(writeId, bodyHash);
       if (kept) return kept;
+      const before = this.keyspace.revision;
       const bytes = this.#bytesOf(this.answer(request));
-      this.#kept.add(writeId, bodyHash, bytes);
+      // Where nothing was written a repetition is a new try; one that was must not become one because its answer is long.
+      const mayRunAgain = request.kind === "txn" && this.keyspace.revision === before;
+      if (!mayRunAgain || bytes.length <= MAX_KEPT_ANSWER) this.#kept.add(writeId, bodyHash, bytes);
       return bytes;
     } catch (error) {
       if (error instanceof ConfigRefusal) return this.#bytesOf(failureOf(error));
@@ -136,7 +141,7 @@ export class Desk {
           keys: this.keyspace.keyCount,
           leases: this.leases.size,
           watches: 0,
-          databaseBytes: 0,
+          databaseBytes: this.#options.databaseBytes?.() ?? 0,
         } as const;
       default:
         return request satisfies never;
@@ -165,6 +170,11 @@ export class Desk {
     writeConfigAnswer(this.#writer, answer);
     return this.#writer.take();
   }
+}
+
+/** A lease that is kept alive twice is kept alive: there is no answer to keep. */
+function isKept(request: ConfigRequest): boolean {
+  return request.kind !== "leaseKeepAlive" && isWriting(request);
 }
 
 function absent(lease: LeaseId) {

@@ -241,7 +241,7 @@ export class Keyspace {
     this.#store.setCurrent(version);
     this.cache.set({ version, value });
     if (!previous) this.#keyCount++;
-    const answer: PutAnswer = { kind: "put", key };
+    const answer: PutAnswer = { kind: "put", ...put };
     return request.prevKv && previous ? { ...answer, prevKv: shown(this.#held(previous)) } : answer;
   }
 
