@@ -58,6 +58,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
       random: (bytes) => crypto.getRandomValues(new Uint8Array(bytes)),
       cacheBytes: CACHE_BYTES,
       onChange: () => undefined,
+      databaseBytes: () => sql.databaseSize,
     });
     ctx.blockConcurrencyWhile(() => this.#schedule());
   }

@@ -140,8 +140,15 @@ const auth = z.strictObject({
     .describe("How long the last keys are still used while an issuer does not give them."),
 });
 
+const etcd = z.strictObject({
+  allowAnonymous: z
+    .boolean()
+    .default(false)
+    .describe("Whether requests of etcd's API without credentials are served, as the tenant `default`."),
+});
+
 /** The parts of {@link settingsSchema} by name, so that the configuration file can extend them with what only the server reads. */
-export const settingsParts = { storage, log, limits, keyValue, auth };
+export const settingsParts = { storage, log, limits, keyValue, auth, etcd };
 
 /** What `JADE_CONFIG` holds as JSON. Every field may be missing; unknown fields are errors. */
 export const settingsSchema = z.strictObject({
@@ -150,6 +157,7 @@ export const settingsSchema = z.strictObject({
   limits: limits.prefault({}),
   keyValue: keyValue.prefault({}),
   auth: auth.prefault({}),
+  etcd: etcd.prefault({}),
 });
 
 /** Fully resolved settings: no field is missing. */

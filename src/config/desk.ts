@@ -23,6 +23,8 @@ export interface DeskOptions {
   readonly random: (bytes: number) => Uint8Array;
   readonly cacheBytes: number;
   readonly onChange: (revision: number, changes: readonly Change[]) => void;
+  /** Of its storage; left out = unknown. */
+  readonly databaseBytes?: () => number;
   /** What a takeover adds to the deadline of a lease. Ms. */
   readonly leaseExtensionMs?: (grantedTtlMs: number) => number;
 }
@@ -136,7 +138,8 @@ export class Desk {
           keys: this.keyspace.keyCount,
           leases: this.leases.size,
           watches: 0,
-          databaseBytes: 0,
+          databaseBytes: this.#options.databaseBytes?.() ?? 0,
+          chain: this.keyspace.chain >>> 0,
         } as const;
       default:
         return request satisfies never;

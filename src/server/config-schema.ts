@@ -4,6 +4,7 @@
 
 import { z } from "zod";
 import { type Settings, settingsParts } from "../cluster/settings.ts";
+import { isLoopback } from "./port.ts";
 
 const server = z.strictObject({
   host: z
@@ -32,6 +33,15 @@ const storage = settingsParts.storage.safeExtend({
     .describe("Where tables are kept: `sqlite` rows, files on `disk`, or `r2` (Cloudflare only: `serve` refuses it)."),
 });
 
+const etcd = z.strictObject({
+  allowAnonymous: z
+    .boolean()
+    .optional()
+    .describe(
+      "Whether requests of etcd's API without credentials are served, as the tenant `default`. Default: where `server.host` is loopback.",
+    ),
+});
+
 /** What jade.yaml may hold. */
 export const configSchema = z.strictObject({
   server: server.prefault({}).describe("Where the server listens."),
@@ -42,6 +52,7 @@ export const configSchema = z.strictObject({
     .describe("Bounds of requests. They can be lowered, not raised above the product's limits."),
   keyValue: settingsParts.keyValue.prefault({}).describe("The key-value store."),
   auth: settingsParts.auth.prefault({}).describe("Authentication."),
+  etcd: etcd.prefault({}).describe("etcd's API: `/v3` and gRPC."),
 });
 
 /** The whole configuration, resolved: no optional field is missing but `publicUrl`. */
@@ -51,5 +62,6 @@ export type Config = z.output<typeof configSchema>;
 export function workerSettings(config: Config): Settings {
   const { dataDir: _, ...storageSettings } = config.storage;
   const { log, limits, keyValue, auth } = config;
-  return { storage: storageSettings, log, limits, keyValue, auth };
+  const etcd = { allowAnonymous: config.etcd.allowAnonymous ?? isLoopback(config.server.host) };
+  return { storage: storageSettings, log, limits, keyValue, auth, etcd };
 }

@@ -6,6 +6,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { load as loadYaml } from "js-yaml";
 import { type ConfigProblem, problemsOf } from "./config-problems.ts";
 import { type Config, configSchema } from "./config-schema.ts";
+import { isLoopback } from "./port.ts";
 import { exitCodes, OperatorError, systemCode } from "./problem.ts";
 
 /** What the command line may override, as text: the schema judges it. */
@@ -31,7 +32,6 @@ interface Override {
 }
 
 const DEFAULT_FILE = "jade.yaml";
-const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|::1|\[::1\])$/i;
 
 function overrides(flags: ConfigFlags, env: NodeJS.ProcessEnv): readonly Override[] {
   return [
@@ -93,7 +93,7 @@ function applyOverrides(raw: Record<string, unknown>, list: readonly Override[])
 function serveProblems(config: Config, flags: ConfigFlags): readonly ConfigProblem[] {
   const problems: ConfigProblem[] = [];
   const { host } = config.server;
-  if (!LOOPBACK.test(host) && flags.insecurePublicHttp !== true) {
+  if (!isLoopback(host) && flags.insecurePublicHttp !== true) {
     const message =
       "is not loopback, and the server speaks plain HTTP: keys would travel readable. Listen on 127.0.0.1 with a TLS proxy in front, or pass --insecure-public-http";
     problems.push({ field: "server.host", value: JSON.stringify(host), message });
