@@ -1,6 +1,6 @@
 // Who asks through etcd's API: a token of Authenticate, an API key, or nobody.
-// Guarantees: nobody is the tenant `default`, and only where the operator allows it (a loopback listener does by itself); a web page
-// that a browser shows is never nobody. Must not: answer differently for unknown tenants, keys and secrets.
+// Guarantees: nobody is the tenant `default`, and only where the operator allows it (a loopback listener does by itself); what a browser's
+// page or a proxy sent is never nobody. Must not: answer differently for unknown tenants, keys and secrets.
 import { unwrap } from "../../objects/tenancy-rpc.ts";
 import { hexOf, sha256Hex } from "../access/api-key.ts";
 import { TENANT_ID_PATTERN } from "../access/limits.ts";
@@ -23,6 +23,9 @@ export interface EtcdCaller {
   readonly identity: Identity;
   readonly isAnonymous: boolean;
 }
+
+/** A page of any site can have its browser send `Origin` to a loopback address; the others are a proxy's, which stands in front of one. */
+const FOREIGN_HEADERS = ["origin", "forwarded", "x-forwarded-for", "via"] as const;
 
 /** Of keyspaces: their hashes cost more than a request's parsing. */
 const identities = new BoundedMap<string, Identity>(MAX_ETCD_IDENTITIES);
@@ -67,9 +70,10 @@ export function requireEtcdScope({ principal }: EtcdCaller, scope: Scope): void 
 async function anonymousCaller(call: Call): Promise<EtcdCaller> {
   const { settings, authenticator } = call.services;
   if (!settings.etcd.allowAnonymous) throw refusal("noCredentials");
-  // A page of any site can have its browser send this to a loopback address.
-  if (call.request.headers.has("origin"))
-    throw ownRefusal(GRPC.permissionDenied, "a request of a web page needs credentials");
+  for (const name of FOREIGN_HEADERS) {
+    if (!call.request.headers.has(name)) continue;
+    throw ownRefusal(GRPC.permissionDenied, `a request with ${name} comes from elsewhere and needs credentials`);
+  }
   let principal = await authenticator.withoutKey(ANONYMOUS_TENANT);
   if (!principal) {
     await createAnonymousTenant(call);

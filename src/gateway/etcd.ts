@@ -11,6 +11,7 @@ import { type Call, UNMATCHED } from "./call.ts";
 import { callConfig } from "./config-call.ts";
 import { publicErrorOf } from "./errors.ts";
 import { type EtcdCaller, etcdCaller, requireEtcdScope } from "./etcd-caller.ts";
+import { openFrames } from "./etcd-frames.ts";
 import { SERVICE_HANDLERS } from "./etcd-services.ts";
 import { MAX_ETCD_BODY_BYTES, MAX_ETCD_STREAM_REQUESTS } from "./limits.ts";
 
@@ -35,6 +36,10 @@ export function isEtcdPath(path: string): boolean {
 export async function answerEtcd(call: Call): Promise<Response> {
   const { path, request } = call;
   if (path === "/version" || path === "/health") return probe(call);
+  if (path === "/v3/frames") {
+    call.route = path;
+    return openFrames(call);
+  }
   const prefix = PREFIXES.find((candidate) => path.startsWith(candidate))!;
   const handler = handlers.get(path.slice(prefix.length - 1));
   if (!handler) return plain(call, 404, "Not Found\n");

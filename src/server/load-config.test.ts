@@ -110,6 +110,9 @@ describe("the Worker's settings", () => {
   it("[CF-61] allow etcd's API without credentials on a loopback listener only, unless the operator says otherwise", () => {
     const allowed = (flags: object) => workerSettings(loadConfig(flags, {}).config).etcd.allowAnonymous;
     for (const host of ["127.0.0.1", "localhost", "::1", "127.3.2.1"]) expect(allowed({ host }), host).toBe(true);
+    expect(workerSettings(loadConfig({ config: "templates/production.yaml" }, {}).config).etcd.allowAnonymous).toBe(
+      false,
+    );
     for (const host of ["0.0.0.0", "::", "10.0.0.1", "db.example"])
       expect(allowed({ host, insecurePublicHttp: true }), host).toBe(false);
   });

@@ -17,6 +17,10 @@ export interface ConfigFlags {
   readonly dataDir?: string | undefined;
   readonly logLevel?: string | undefined;
   readonly insecurePublicHttp?: boolean | undefined;
+  readonly grpcPort?: string | undefined;
+  readonly grpcCert?: string | undefined;
+  readonly grpcKey?: string | undefined;
+  readonly grpcClientCa?: string | undefined;
 }
 
 export interface LoadedConfig {
@@ -42,6 +46,10 @@ function overrides(flags: ConfigFlags, env: NodeJS.ProcessEnv): readonly Overrid
     { path: ["server", "port"], text: flags.port, source: "--port" },
     { path: ["storage", "dataDir"], text: flags.dataDir, source: "--data-dir" },
     { path: ["log", "level"], text: flags.logLevel, source: "--log-level" },
+    { path: ["etcd", "grpcPort"], text: flags.grpcPort, source: "--grpc-port" },
+    { path: ["etcd", "grpcCert"], text: flags.grpcCert, source: "--grpc-cert" },
+    { path: ["etcd", "grpcKey"], text: flags.grpcKey, source: "--grpc-key" },
+    { path: ["etcd", "grpcClientCa"], text: flags.grpcClientCa, source: "--grpc-client-ca" },
   ];
 }
 
@@ -83,7 +91,7 @@ function applyOverrides(raw: Record<string, unknown>, list: readonly Override[])
     const [section, field] = path;
     const given = raw[section];
     if (given !== undefined && given !== null && (typeof given !== "object" || Array.isArray(given))) continue;
-    raw[section] = { ...given, [field]: field === "port" && /^\d+$/.test(text) ? Number(text) : text };
+    raw[section] = { ...given, [field]: /port$/i.test(field) && /^\d+$/.test(text) ? Number(text) : text };
     sources.set(path.join("."), source);
   }
   return sources;
