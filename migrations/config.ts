@@ -16,6 +16,8 @@ export const CONFIG_MIGRATIONS: readonly string[] = [
         PRIMARY KEY (key, mod)) WITHOUT ROWID`,
     `CREATE TABLE config_leases (lease TEXT PRIMARY KEY, granted_ttl INTEGER NOT NULL, deadline_ms INTEGER NOT NULL,
         crc INTEGER NOT NULL) WITHOUT ROWID`,
+    // Which revision was the present one, and when; src/config/retention.ts.
+    "CREATE TABLE config_times (at_ms INTEGER PRIMARY KEY, revision INTEGER NOT NULL, crc INTEGER NOT NULL)",
     // Answers of one turn's writes by write id; src/config/kept-answers.ts.
     "CREATE TABLE config_answers (id INTEGER PRIMARY KEY AUTOINCREMENT, at_ms INTEGER NOT NULL, answers BLOB NOT NULL)",
   ].join(";"),

@@ -5,35 +5,46 @@ import { DurableObject } from "cloudflare:workers";
 import kernelModule from "../dist/wasm/storage.wasm";
 import { CONFIG_MIGRATIONS } from "../migrations/config.ts";
 import { parseSettings } from "../src/cluster/settings.ts";
-import { Desk } from "../src/config/desk.ts";
+import { Desk, failureOf } from "../src/config/desk.ts";
+import { ConfigRefusal } from "../src/config/failure.ts";
+import { LockWaits } from "../src/config/lock-waits.ts";
 import { createKernels } from "../src/storage/kernels.ts";
 import type { SqlStorage as ConfigSql } from "../src/storage/types.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
 import { ByteWriter } from "../src/wire/bytes.ts";
+import type {
+  AcquireAnswer,
+  AcquireRequest,
+  AnswerHeader,
+  BinaryKey,
+  ConfigFailure,
+  Ownership,
+  ReleaseRequest,
+} from "../src/wire/config.ts";
 import { type ConfigCall, isWriting, readConfigCalls } from "../src/wire/config-requests.ts";
 import type { Env } from "./env.ts";
 import { applyMigrations } from "./migrate.ts";
 import type { ConfigKeyspaceRpc } from "./rpc.ts";
 
-/** Frames that may wait for the turn's end; more means that the object cannot keep up. */
-const MAX_WAITING_FRAMES = 10_000;
+/** What may wait for the turn's end; more means that the object cannot keep up. */
+const MAX_WAITING_JOBS = 10_000;
 const MIB = 1024 * 1024;
-/** Memory for the versions used last. */
-const CACHE_BYTES = 64 * MIB;
 /** Compaction goes on after each slice with what waits in between. Ms. */
 const COMPACTION_PAUSE_MS = 0;
 
-interface Waiting {
-  readonly calls: readonly ConfigCall[];
-  readonly resolve: (frame: Uint8Array) => void;
-  readonly reject: (error: unknown) => void;
+/** Work of the next turn. `run` writes; `done` answers, when all of the turn's work is written. */
+interface Job {
+  readonly run: () => void;
+  readonly done: () => void;
+  readonly fail: (error: unknown) => void;
 }
 
 export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspaceRpc {
   readonly #desk: Desk;
   readonly #log: Logger;
   readonly #writer = new ByteWriter(64 * 1024);
-  #waiting: Waiting[] = [];
+  readonly #waits: LockWaits;
+  #jobs: Job[] = [];
   #isCompacting = false;
   #alarmAtMs = Number.POSITIVE_INFINITY;
   #callsTotal = 0;
@@ -56,9 +67,22 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
       crc32c: (bytes, seed) => kernels.crc32c(bytes, seed),
       now: Date.now,
       random: (bytes) => crypto.getRandomValues(new Uint8Array(bytes)),
-      cacheBytes: CACHE_BYTES,
-      onChange: () => undefined,
+      cacheBytes: settings.config.cacheMiB * MIB,
+      retention: {
+        keepMs: settings.config.keepHistoryHours * 3_600_000,
+        keepRevisions: settings.config.keepRevisions,
+      },
       databaseBytes: () => sql.databaseSize,
+      onChange: (_, changes) => this.#waits.onChange(changes),
+    });
+    this.#waits = new LockWaits({
+      locks: this.#desk.locks,
+      inTurn: (job) => this.#inTurn(job),
+      after: (ms, run) => {
+        const timer = setTimeout(run, ms);
+        return () => clearTimeout(timer);
+      },
+      now: Date.now,
     });
     ctx.blockConcurrencyWhile(() => this.#schedule());
   }
@@ -66,11 +90,26 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   async call(frame: Uint8Array): Promise<Uint8Array> {
     const calls = readConfigCalls(frame);
     if (!calls.some(({ request }) => isWriting(request))) return this.#answer(calls);
-    if (this.#waiting.length >= MAX_WAITING_FRAMES) throw new Error(`${MAX_WAITING_FRAMES} frames wait`);
-    return new Promise((resolve, reject) => {
-      if (this.#waiting.length === 0) setTimeout(() => this.#turn(), 0);
-      this.#waiting.push({ calls, resolve, reject });
+    return this.#inTurn(() => this.#answer(calls));
+  }
+
+  async acquire(request: AcquireRequest): Promise<AcquireAnswer | ConfigFailure> {
+    return refusalsAsValues(async () => {
+      const { key, token } = await this.#waits.acquire(request);
+      return { kind: "acquired", header: this.#desk.header, key, fencingToken: token };
     });
+  }
+
+  async release(request: ReleaseRequest): Promise<{ readonly header: AnswerHeader } | ConfigFailure> {
+    return refusalsAsValues(async () => {
+      await this.#inTurn(() => this.#desk.locks.release(request));
+      return { header: this.#desk.header };
+    });
+  }
+
+  async ownership(name: BinaryKey): Promise<Ownership> {
+    const { locks, header } = this.#desk;
+    return { header, owner: locks.owner(name), waiting: locks.waiting(name) };
   }
 
   async erase(): Promise<void> {
@@ -96,19 +135,39 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     await this.#schedule();
   }
 
-  /** All calls that came since the last turn, in one commit. */
+  /** Resolves in the turn that wrote; the output gate holds the answer until that is durable. A ConfigRefusal wrote nothing. */
+  #inTurn<T>(job: () => T): Promise<T> {
+    if (this.#jobs.length >= MAX_WAITING_JOBS)
+      return Promise.reject(new ConfigRefusal("overloaded", `${MAX_WAITING_JOBS} writes wait for the keyspace`));
+    return new Promise<T>((resolve, reject) => {
+      let result: { readonly value: T } | { readonly refusal: ConfigRefusal };
+      const run = (): void => {
+        try {
+          result = { value: job() };
+        } catch (error) {
+          if (!(error instanceof ConfigRefusal)) throw error;
+          result = { refusal: error };
+        }
+      };
+      const done = (): void => ("value" in result ? resolve(result.value) : reject(result.refusal));
+      if (this.#jobs.length === 0) setTimeout(() => this.#turn(), 0);
+      this.#jobs.push({ run, done, fail: reject });
+    });
+  }
+
+  /** All work that came since the last turn, in one commit. */
   #turn(): void {
-    const waiting = this.#waiting;
-    this.#waiting = [];
+    const jobs = this.#jobs;
+    this.#jobs = [];
     this.#commitsTotal++;
     try {
       this.#guarded(() => {
-        const frames = waiting.map(({ calls }) => this.#answer(calls));
+        for (const { run } of jobs) run();
         this.#desk.endTurn();
-        for (const [index, { resolve }] of waiting.entries()) resolve(frames[index]!);
       });
+      for (const { done } of jobs) done();
     } catch (error) {
-      for (const { reject } of waiting) reject(error);
+      for (const { fail } of jobs) fail(error);
     }
     void this.#schedule();
   }
@@ -135,13 +194,13 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     }
   }
 
-  /** The one alarm rings for the lease that may end first; compaction goes on in timers of its own. */
+  /** The one alarm rings for what is due first; compaction goes on in timers of its own. */
   async #schedule(): Promise<void> {
     if (this.#desk.mustCompact && !this.#isCompacting) {
       this.#isCompacting = true;
       setTimeout(() => this.#compact(), COMPACTION_PAUSE_MS);
     }
-    const at = this.#desk.leases.nextDueMs;
+    const at = this.#desk.nextDueMs;
     if (at >= this.#alarmAtMs) return;
     this.#alarmAtMs = at;
     await this.ctx.storage.setAlarm(at);
@@ -155,3 +214,12 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
 }
 
 const kernels = createKernels(kernelModule);
+
+async function refusalsAsValues<T>(run: () => Promise<T>): Promise<T | ConfigFailure> {
+  try {
+    return await run();
+  } catch (error) {
+    if (error instanceof ConfigRefusal) return failureOf(error);
+    throw error;
+  }
+}

@@ -6,6 +6,15 @@ import type { Caller, DirectoryView, TenantView } from "../src/access/types.ts";
 import type { KeyScan } from "../src/replication/healer.ts";
 import type { SyncState } from "../src/replication/sync-job.ts";
 import type { TenantSync } from "../src/replication/sync-runner.ts";
+import type {
+  AcquireAnswer,
+  AcquireRequest,
+  AnswerHeader,
+  BinaryKey,
+  ConfigFailure,
+  Ownership,
+  ReleaseRequest,
+} from "../src/wire/config.ts";
 import type { ErrorCode } from "../src/wire/error-codes.ts";
 
 export interface ExportPage {
@@ -68,6 +77,11 @@ export interface KeyValueReplicaRpc {
 export interface ConfigKeyspaceRpc {
   /** A frame of wire/config-requests.ts in, one of wire/config-answers.ts out: every call answered, refusals included. */
   call(frame: Uint8Array): Promise<Uint8Array>;
+  /** Resolves when the lock or election is owned, or the wait is over; a refusal is a value. */
+  acquire(request: AcquireRequest): Promise<AcquireAnswer | ConfigFailure>;
+  release(request: ReleaseRequest): Promise<{ readonly header: AnswerHeader } | ConfigFailure>;
+  /** Who owns a lock or an election. */
+  ownership(name: BinaryKey): Promise<Ownership>;
   /** Forgets everything; the namespace begins anew at revision 1. */
   erase(): Promise<void>;
   metrics(): Promise<Record<string, number>>;

@@ -140,6 +140,20 @@ const auth = z.strictObject({
     .describe("How long the last keys are still used while an issuer does not give them."),
 });
 
+const config = z.strictObject({
+  keepHistoryHours: whole(0, 24 * 365)
+    .default(24)
+    .describe(
+      "How far back a keyspace can be read and watched; older history is compacted unasked. 0: no bound by age.",
+    ),
+  keepRevisions: whole(0, 1_000_000_000)
+    .default(1_000_000)
+    .describe("How many revisions back a keyspace can be read and watched. 0: no bound by number."),
+  cacheMiB: whole(0, 4096)
+    .default(64)
+    .describe("Keys and values read or written last held in memory, for each keyspace."),
+});
+
 const etcd = z.strictObject({
   allowAnonymous: z
     .boolean()
@@ -148,7 +162,7 @@ const etcd = z.strictObject({
 });
 
 /** The parts of {@link settingsSchema} by name, so that the configuration file can extend them with what only the server reads. */
-export const settingsParts = { storage, log, limits, keyValue, auth, etcd };
+export const settingsParts = { storage, log, limits, keyValue, config, auth, etcd };
 
 /** What `JADE_CONFIG` holds as JSON. Every field may be missing; unknown fields are errors. */
 export const settingsSchema = z.strictObject({
@@ -156,6 +170,7 @@ export const settingsSchema = z.strictObject({
   log: log.prefault({}),
   limits: limits.prefault({}),
   keyValue: keyValue.prefault({}),
+  config: config.prefault({}),
   auth: auth.prefault({}),
   etcd: etcd.prefault({}),
 });

@@ -4,7 +4,7 @@
 
 import type { SqlStorage } from "../storage/types.ts";
 import { ByteWriter } from "../wire/bytes.ts";
-import type { ConfigAnswer, ConfigFailure, ConfigRequest, LeaseId } from "../wire/config.ts";
+import type { AnswerHeader, ConfigAnswer, ConfigFailure, ConfigRequest, LeaseId } from "../wire/config.ts";
 import { writeConfigAnswer } from "../wire/config-answers.ts";
 import { type ConfigCall, isWriting } from "../wire/config-requests.ts";
 import { Compactor } from "./compactor.ts";
@@ -13,7 +13,9 @@ import { KeptAnswers } from "./kept-answers.ts";
 import { type Change, Keyspace, leaseNotFound } from "./keyspace.ts";
 import { type Lease, Leases, leaseIdOf } from "./leases.ts";
 import { MAX_LEASE_KEYS } from "./limits.ts";
-import type { Crc32c } from "./record.ts";
+import { Locks } from "./locks.ts";
+import { CorruptRecord, type Crc32c } from "./record.ts";
+import { Retention, type RetentionLimits } from "./retention.ts";
 import { ConfigStore } from "./store.ts";
 
 export interface DeskOptions {
@@ -22,6 +24,7 @@ export interface DeskOptions {
   readonly now: () => number;
   readonly random: (bytes: number) => Uint8Array;
   readonly cacheBytes: number;
+  readonly retention: RetentionLimits;
   readonly onChange: (revision: number, changes: readonly Change[]) => void;
   /** Of its storage; left out = unknown. */
   readonly databaseBytes?: () => number;
@@ -33,9 +36,11 @@ export class Desk {
   readonly store: ConfigStore;
   readonly keyspace: Keyspace;
   readonly leases: Leases;
+  readonly locks: Locks;
   readonly #options: DeskOptions;
   readonly #kept: KeptAnswers;
   readonly #compactor: Compactor;
+  readonly #retention: Retention;
   readonly #writer = new ByteWriter(4096);
   #mustCompact = true;
 
@@ -50,15 +55,18 @@ export class Desk {
       ...{ store: this.store, crc32c, term, cacheBytes, onChange },
       isLease: (lease) => this.leases.has(lease),
     });
+    this.locks = new Locks(this.keyspace, this.leases);
     this.#kept = new KeptAnswers(sql, crc32c);
     this.#compactor = new Compactor(this.store);
+    this.#retention = new Retention(sql, crc32c, options.retention);
   }
 
   /** The answer's bytes (a body of wire/config-answers.ts), refusals included. */
   run(call: ConfigCall): Uint8Array {
     try {
       const { writeId, bodyHash = new Uint8Array(0), request } = call;
-      if (writeId === undefined || !isWriting(request)) return this.#bytesOf(this.answer(request));
+      if (!isWriting(request)) return this.#read(request);
+      if (writeId === undefined) return this.#bytesOf(this.answer(request));
       const kept = this.#kept.find(writeId, bodyHash);
       if (kept) return kept;
       const bytes = this.#bytesOf(this.answer(request));
@@ -70,15 +78,41 @@ export class Desk {
     }
   }
 
-  /** Ends the turn: what repetitions will be answered is written with what they did. */
+  /** What is damaged is an error of the read that meets it. A write that meets it ends the object's life: it may be half done. */
+  #read(request: ConfigRequest): Uint8Array {
+    try {
+      return this.#bytesOf(this.answer(request));
+    } catch (error) {
+      if (!(error instanceof CorruptRecord)) throw error;
+      throw new ConfigRefusal("dataCorrupt", error.message);
+    }
+  }
+
+  /** Ends the turn: what repetitions will be answered is written with what they did, and history that is too old is given up. */
   endTurn(): void {
-    this.#kept.endTurn(this.#options.now());
+    const nowMs = this.#options.now();
+    this.#kept.endTurn(nowMs);
+    const { revision, compactedRevision: compacted } = this.keyspace;
+    this.#retention.note(nowMs, revision);
+    const target = this.#retention.due(nowMs, { revision, compacted });
+    if (target === undefined) return;
+    this.keyspace.compact(target);
+    this.#mustCompact = true;
+  }
+
+  /** When something is due that no call brings about: the end of a lease, or of what is kept of the history. */
+  get nextDueMs(): number {
+    return Math.min(this.leases.nextDueMs, this.#retention.nextDueMs);
   }
 
   /** Throws ConfigRefusal. */
   answer(request: ConfigRequest): ConfigAnswer {
     const body = this.#run(request);
-    return { ...body, header: { revision: this.keyspace.revision, term: this.keyspace.term } };
+    return { ...body, header: this.header };
+  }
+
+  get header(): AnswerHeader {
+    return { revision: this.keyspace.revision, term: this.keyspace.term };
   }
 
   /** Ends what is due; true when there may be more at once. */

@@ -337,9 +337,9 @@ export class Keyspace {
       const { operation } = step;
       switch (operation.kind) {
         case "range": {
-          // The revision that is being made is the present one for a read of the same transaction.
-          const revision = operation.revision === writing.revision ? 0 : this.#stateOf(operation);
-          return readRange(this.#source, operation, revision);
+          // What was the present before this transaction is past as soon as it has written.
+          const isPast = writing.changes.length > 0 && (operation.revision ?? 0) > 0;
+          return readRange(this.#source, operation, isPast ? operation.revision! : this.#stateOf(operation));
         }
         case "put":
           return this.#put(writing, operation);

@@ -74,6 +74,7 @@ export const configSchema = z.strictObject({
     .prefault({})
     .describe("Bounds of requests. They can be lowered, not raised above the product's limits."),
   keyValue: settingsParts.keyValue.prefault({}).describe("The key-value store."),
+  config: settingsParts.config.prefault({}).describe("The configuration store."),
   auth: settingsParts.auth.prefault({}).describe("Authentication."),
   etcd: etcd.prefault({}).describe("etcd's API: `/v3` and gRPC."),
 });
@@ -89,7 +90,7 @@ function isPrivate({ server: { host, publicUrl } }: Config): boolean {
 /** The part that the Worker is given as `JADE_CONFIG`: no paths, no addresses. */
 export function workerSettings(config: Config): Settings {
   const { dataDir: _, ...storageSettings } = config.storage;
-  const { log, limits, keyValue, auth } = config;
+  const { log, limits, keyValue, config: configuration, auth } = config;
   const etcd = { allowAnonymous: config.etcd.allowAnonymous ?? isPrivate(config) };
-  return { storage: storageSettings, log, limits, keyValue, auth, etcd };
+  return { storage: storageSettings, log, limits, keyValue, config: configuration, auth, etcd };
 }

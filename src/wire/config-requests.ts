@@ -62,6 +62,11 @@ const HAS_WRITE_ID = 1;
 
 export function writeConfigCall(writer: ByteWriter, call: ConfigCall): void {
   writer.u32(call.id);
+  writeConfigCallBody(writer, call);
+}
+
+/** A call without its id, as a session carries it. */
+export function writeConfigCallBody(writer: ByteWriter, call: Omit<ConfigCall, "id">): void {
   writer.u8(call.writeId ? HAS_WRITE_ID : 0);
   if (call.writeId) {
     writer.raw(call.writeId);
@@ -75,12 +80,24 @@ export function readConfigCalls(frame: Uint8Array): readonly ConfigCall[] {
   const calls: ConfigCall[] = [];
   while (!reader.done) {
     const id = reader.u32();
-    const hasWriteId = (reader.u8() & HAS_WRITE_ID) !== 0;
-    const writeId = hasWriteId ? reader.raw(WRITE_ID_BYTES) : undefined;
-    const bodyHash = hasWriteId ? reader.raw(BODY_HASH_BYTES) : undefined;
-    calls.push({ id, writeId, bodyHash, request: readConfigRequest(reader) });
+    calls.push({ id, ...readCallBody(reader) });
   }
   return calls;
+}
+
+function readCallBody(reader: ByteReader): Omit<ConfigCall, "id"> {
+  const hasWriteId = (reader.u8() & HAS_WRITE_ID) !== 0;
+  const writeId = hasWriteId ? reader.raw(WRITE_ID_BYTES) : undefined;
+  const bodyHash = hasWriteId ? reader.raw(BODY_HASH_BYTES) : undefined;
+  return { writeId, bodyHash, request: readConfigRequest(reader) };
+}
+
+/** A call without its id, whole. */
+export function readConfigCallBody(body: Uint8Array): Omit<ConfigCall, "id"> {
+  const reader = new ByteReader(body);
+  const call = readCallBody(reader);
+  if (!reader.done) throw new MalformedBytes("a call goes on behind its end");
+  return call;
 }
 
 export function writeConfigRequest(writer: ByteWriter, request: ConfigRequest): void {

@@ -137,6 +137,44 @@ export type ConfigRequest =
   | LeasesRequest
   | StatusRequest;
 
+/**
+ * Takes a lock, or stands for an election: the key `<name>/<lease in hex>` is made, as etcd's clients do it, and owns the name when
+ * no older one is there.
+ */
+export interface AcquireRequest {
+  readonly name: BinaryKey;
+  readonly lease: LeaseId;
+  /** What the key holds: an election's candidates say who they are. */
+  readonly value: Uint8Array;
+  /** 0 = do not stand in line. */
+  readonly waitMs: number;
+}
+
+export interface AcquireAnswer {
+  readonly kind: "acquired";
+  readonly header: AnswerHeader;
+  readonly key: BinaryKey;
+  /** The fencing token: the key's createRevision. Grows with every holder; what it protects should refuse lower ones. */
+  readonly fencingToken: number;
+}
+
+/** Who owns a lock or an election. */
+export interface Ownership {
+  readonly header: AnswerHeader;
+  readonly owner?: KeyValue | undefined;
+  /** Keys that stand in line behind the owner. */
+  readonly waiting: number;
+}
+
+/** `fencingToken` or `lease` says whose hold is meant. */
+export interface ReleaseRequest {
+  readonly name: BinaryKey;
+  readonly lease?: LeaseId | undefined;
+  readonly fencingToken?: number | undefined;
+  /** Not released, but this value put in place of the owner's (an election's proclamation). */
+  readonly proclaim?: Uint8Array | undefined;
+}
+
 /** Who answers, and how far it is. */
 export interface AnswerHeader {
   readonly revision: number;

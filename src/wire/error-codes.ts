@@ -133,6 +133,18 @@ export const ERROR_CODES = {
     retryable: false,
     help: "There is a lease with this id. Leave the id out and one is chosen.",
   },
+  lockNotAcquired: {
+    status: 409,
+    category: "state",
+    retryable: false,
+    help: "Another holds the lock or leads, and did to the end of `waitSeconds`. `details.fencingToken` is the holder's. Ask again, or wait longer.",
+  },
+  notOwner: {
+    status: 409,
+    category: "state",
+    retryable: false,
+    help: "Only the holder may release a lock, resign or proclaim. The lease or fencing token is not the holder's: it was released, or its lease ended.",
+  },
   tooManyLeases: {
     status: 409,
     category: "capacity",

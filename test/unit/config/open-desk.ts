@@ -24,6 +24,7 @@ export function openDesk(overrides: Partial<DeskOptions> = {}): OpenDesk {
       now: () => clock.ms,
       random: (bytes) => new Uint8Array(bytes).fill(++random % 256),
       cacheBytes: 1024 * 1024,
+      retention: { keepMs: 0, keepRevisions: 0 },
       onChange: () => undefined,
       ...overrides,
     });
