@@ -251,10 +251,12 @@ class Call implements GrpcCall {
   }
 }
 
+/** What gRPC wants percent-encoded in a status' text. */
+const UNPRINTABLE = /[^ -$&-~]+/g;
 const OK = { "grpc-status": "0" };
 
 function statusOf(error: unknown): Record<string, string> {
   if (error === undefined) return OK;
   const known = error instanceof EtcdError ? error : new EtcdError(GRPC.internal, "jade: internal error");
-  return { "grpc-status": String(known.code), "grpc-message": encodeURIComponent(known.message) };
+  return { "grpc-status": String(known.code), "grpc-message": known.message.replace(UNPRINTABLE, encodeURIComponent) };
 }
