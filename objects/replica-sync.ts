@@ -34,6 +34,11 @@ export interface ReplicaSyncOptions {
   readonly onError: (error: unknown) => void;
 }
 
+function isEmpty(engine: StorageEngine): boolean {
+  const { tableRows, memtableRows } = engine.stats();
+  return tableRows + memtableRows === 0;
+}
+
 export class ReplicaSync {
   readonly runner: SyncRunner;
   readonly #options: ReplicaSyncOptions;
@@ -82,7 +87,7 @@ export class ReplicaSync {
       },
       standing,
     );
-    if (standing.isRebuilding) this.runner.rebuild();
+    if (standing.isRebuilding) this.runner.rebuild(() => isEmpty(engine));
   }
 
   page(request: Uint8Array): Promise<Uint8Array> {

@@ -3,10 +3,20 @@
 
 import type { LeaseAsk, LeaseGrant } from "../src/access/rate-authority.ts";
 import type { Caller, DirectoryView, TenantView } from "../src/access/types.ts";
+import type { Head, Place, ShippedRecord } from "../src/config/shipping.ts";
 import type { KeyScan } from "../src/replication/healer.ts";
 import type { HintSpan } from "../src/replication/purge-round.ts";
 import type { TenantSync } from "../src/replication/sync-runner.ts";
 import type { SyncState } from "../src/replication/sync-state.ts";
+import type {
+  AcquireAnswer,
+  AcquireRequest,
+  AnswerHeader,
+  BinaryKey,
+  ConfigFailure,
+  Ownership,
+  ReleaseRequest,
+} from "../src/wire/config.ts";
 import type { ErrorCode } from "../src/wire/error-codes.ts";
 
 export interface ExportPage {
@@ -14,6 +24,23 @@ export interface ExportPage {
   readonly rows: readonly { readonly key: string; readonly answer: Uint8Array }[];
   /** Null = that was the last page. */
   readonly cursor: Uint8Array | null;
+  readonly skipped?: Skipped;
+}
+
+/** What an export went past. */
+export interface Skipped {
+  /** Where keys may stand that nobody can name; tokens as 16 hex digits, both ends inclusive. */
+  readonly ranges: readonly { readonly nodeId: string; readonly fromToken: string; readonly toToken: string }[];
+  /** Keys that are known, but not what stands under them. */
+  readonly keys: readonly string[];
+}
+
+export interface ExportAsk {
+  /** Null = from the beginning. */
+  readonly cursor: Uint8Array | null;
+  readonly limitRows: number;
+  /** Go on past what no intact copies are left of. */
+  readonly skipCorrupt: boolean;
 }
 
 /** An error that the client must see travels as a value: a thrown one loses its code between objects. */
@@ -27,10 +54,12 @@ export interface ExportFailure {
 export interface CoordinatorRpc {
   /** A request frame of wire/session.ts in, the answer frame out (every request answered, errors included). */
   call(caller: Caller, frame: Uint8Array): Promise<Uint8Array>;
+  /** Takes what waits in the mailbox of its name (objects/mailbox.ts); returns when all of it is answered. */
+  work(): Promise<void>;
   /** WebSocket upgrade of a session; the gateway authenticated it and sets the header `jade-caller` to the JSON of Caller. */
   fetch(request: Request): Promise<Response>;
   /** One page of all of the tenant's keys, from `cursor` on. `error` in place of rows: a public error. */
-  exportPage(caller: Caller, cursor: Uint8Array | null, limitRows: number): Promise<ExportPage | ExportFailure>;
+  exportPage(caller: Caller, ask: ExportAsk): Promise<ExportPage | ExportFailure>;
   /** Counters and gauges: Prometheus sample lines' names with labels → value, e.g. `jade_kv_hints_stored_total{node="n1"}`. */
   metrics(): Promise<Record<string, number>>;
   /** Adds what a gateway isolate counted since its last report. */
@@ -70,6 +99,54 @@ export interface KeyValueReplicaRpc {
   tenantUsage(tenant: number): Promise<{ readonly storedBytes: number; readonly keys: number }>;
 }
 
+/** `ConfigKeyspace`: one per tenant and namespace. Name: `c<tenant>/<namespace>`. */
+export interface ConfigKeyspaceRpc {
+  /** A frame of wire/config-requests.ts in, one of wire/config-answers.ts out: every call answered, refusals included. */
+  call(frame: Uint8Array): Promise<Uint8Array>;
+  /** Resolves when the lock or election is owned, or the wait is over; a refusal is a value. */
+  acquire(request: AcquireRequest): Promise<AcquireAnswer | ConfigFailure>;
+  release(request: ReleaseRequest): Promise<{ readonly header: AnswerHeader } | ConfigFailure>;
+  /** Who owns a lock or an election. */
+  ownership(name: BinaryKey): Promise<Ownership>;
+  /** How far the owner is, durably. */
+  head(): Promise<Head>;
+  /** A shipment of src/config/shipping.ts; waits up to `waitMs` for what is not there yet. */
+  pull(place: Place, waitMs: number): Promise<Uint8Array>;
+  /** What a copy that begins now is a copy of. */
+  beginCopy(): Promise<{ readonly head: Head; readonly chain: number }>;
+  copyPage(after: BinaryKey, revision: number, limit: number): Promise<CopiedPage>;
+  /**
+   * Forgets everything, unless this is a later incarnation; the namespace begins anew at revision 1. Where there was something, the
+   * object restarts and the call fails: ask again until it does not.
+   */
+  erase(incarnation: number): Promise<void>;
+  metrics(): Promise<Record<string, number>>;
+}
+
+/** Keys of a state that a follower copies. `lastKey` null = that was the last page. */
+export interface CopiedPage {
+  readonly records: readonly ShippedRecord[];
+  readonly lastKey: BinaryKey | null;
+}
+
+/** How new a follower's answer must be. */
+export interface FollowerReadOptions {
+  /** At least as the owner is when the read comes. */
+  readonly isLinearizable?: boolean;
+  /** At least this revision: what the caller has seen already. */
+  readonly minRevision?: number;
+  /** At most this far behind the owner. Left out: any distance. */
+  readonly maxStalenessMs?: number;
+}
+
+/** `ConfigFollower`: one per zone and keyspace. Name: `<zone>/c<tenant>/<namespace>`. */
+export interface ConfigFollowerRpc {
+  /** A frame of ranges of wire/config-requests.ts in, one of wire/config-answers.ts out. */
+  read(frame: Uint8Array, options: FollowerReadOptions): Promise<Uint8Array>;
+  erase(): Promise<void>;
+  metrics(): Promise<Record<string, number>>;
+}
+
 /** What a node whose storage is new is told. */
 export interface Registration {
   readonly nodeNumber: number;
@@ -99,4 +176,19 @@ export interface TenantRpc {
   viewSince(revision: number | null): Promise<TenantView | "unchanged" | null>;
   /** Parts of the tenant's and its keys' token buckets for `member`, a gateway or Coordinator; one grant an ask, in order. */
   lease(member: string, asks: readonly LeaseAsk[]): Promise<readonly LeaseGrant[]>;
+  /** Called by a keyspace before its first write: durably the tenant's from now on. */
+  registerNamespace(namespace: string): Promise<RegisteredNamespace | NamespaceRefusal>;
+}
+
+export interface RegisteredNamespace {
+  readonly ok: true;
+  /** Above those of earlier namespaces of this name. */
+  readonly incarnation: number;
+}
+
+export interface NamespaceRefusal {
+  readonly ok: false;
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly details?: Readonly<Record<string, unknown>>;
 }

@@ -29,6 +29,11 @@ const storage = z
       .enum(blobStores)
       .default("sqlite")
       .describe("Where tables are kept: `sqlite` rows, files on `disk`, or `r2` (Cloudflare only)."),
+    scrubDays: whole(0, 365)
+      .default(14)
+      .describe(
+        "Every block of every table is read and checked at least once in so many days, at 8 MiB/s at most. 0 = never.",
+      ),
   })
   .check((context) => {
     const { zones, nodes } = context.value;
@@ -145,8 +150,29 @@ const auth = z.strictObject({
     .describe("How long the last keys are still used while an issuer does not give them."),
 });
 
+const config = z.strictObject({
+  keepHistoryHours: whole(0, 24 * 365)
+    .default(24)
+    .describe(
+      "How far back a keyspace can be read and watched; older history is compacted unasked. 0: no bound by age.",
+    ),
+  keepRevisions: whole(0, 1_000_000_000)
+    .default(1_000_000)
+    .describe("How many revisions back a keyspace can be read and watched. 0: no bound by number."),
+  cacheMiB: whole(0, 4096)
+    .default(64)
+    .describe("Keys and values read or written last held in memory, for each keyspace."),
+});
+
+const etcd = z.strictObject({
+  allowAnonymous: z
+    .boolean()
+    .default(false)
+    .describe("Whether requests of etcd's API without credentials are served, as the tenant `default`."),
+});
+
 /** The parts of {@link settingsSchema} by name, so that the configuration file can extend them with what only the server reads. */
-export const settingsParts = { storage, log, limits, keyValue, auth };
+export const settingsParts = { storage, log, limits, keyValue, config, auth, etcd };
 
 /** What `JADE_CONFIG` holds as JSON. Every field may be missing; unknown fields are errors. */
 export const settingsSchema = z.strictObject({
@@ -154,7 +180,9 @@ export const settingsSchema = z.strictObject({
   log: log.prefault({}),
   limits: limits.prefault({}),
   keyValue: keyValue.prefault({}),
+  config: config.prefault({}),
   auth: auth.prefault({}),
+  etcd: etcd.prefault({}),
 });
 
 /** Fully resolved settings: no field is missing. */

@@ -1,6 +1,7 @@
 // The way from the gateway to each object. One place, so that a cluster can route differently without the handlers knowing.
 import type { Env } from "../../objects/env.ts";
-import type { CoordinatorRpc, KeyValueReplicaRpc } from "../../objects/rpc.ts";
+import { type Mailbox, mailboxOf } from "../../objects/mailbox.ts";
+import type { ConfigKeyspaceRpc, CoordinatorRpc, KeyValueReplicaRpc } from "../../objects/rpc.ts";
 import type { DirectoryAdminRpc, TenantAdminRpc } from "../../objects/tenancy-rpc.ts";
 
 /** A node's Coordinator by its zone; a single node has one. */
@@ -20,6 +21,9 @@ export class Stubs {
     return this.#env.COORDINATOR.get(this.#coordinatorId);
   }
 
+  /** The short way to the Coordinator, while it is open. */
+  readonly mailbox: Mailbox = mailboxOf(COORDINATOR_NAME);
+
   directory(): DirectoryAdminRpc {
     const namespace = this.#env.DIRECTORY;
     return namespace.get(namespace.idFromName("system")) as DirectoryAdminRpc;
@@ -28,6 +32,12 @@ export class Stubs {
   tenant(tenant: number): TenantAdminRpc {
     const namespace = this.#env.TENANT;
     return namespace.get(namespace.idFromName(`t${tenant}`)) as TenantAdminRpc;
+  }
+
+  /** The one owner of a tenant's namespace. */
+  configKeyspace(tenant: number, namespace: string): ConfigKeyspaceRpc {
+    const objects = this.#env.CONFIG_KEYSPACE;
+    return objects.get(objects.idFromName(`c${tenant}/${namespace}`));
   }
 
   replica(nodeId: string): KeyValueReplicaRpc {

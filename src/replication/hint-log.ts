@@ -3,6 +3,7 @@
 // that repair knows what is missing; delivered in order; a hint that fails its checksum is dropped, never delivered. Must not: count
 // towards a quorum (the coordinator sees to that).
 import type { TokenRange } from "../cluster/ring.ts";
+import { firstOf } from "../storage/drain.ts";
 import type { Kernels, RowKey, SqlStorage } from "../storage/types.ts";
 import { ByteWriter } from "../wire/bytes.ts";
 import { writeOp } from "./frames.ts";
@@ -78,7 +79,7 @@ export class HintLog {
 
   /** The oldest hint that is kept, and the newest there was: later ones have higher numbers. */
   span(): HintSpan {
-    const [row] = this.#sql.exec<{ first: number | null }>("SELECT MIN(id) AS first FROM hints");
+    const row = firstOf(this.#sql.exec<{ first: number | null }>("SELECT MIN(id) AS first FROM hints"));
     return { first: row?.first ?? null, last: this.#nextId - 1 };
   }
 
@@ -248,9 +249,11 @@ export class HintLog {
   }
 
   #recount(target: string): void {
-    const [row] = this.#sql.exec<{ count: number; bytes: number | null }>(
-      "SELECT COUNT(DISTINCT id) AS count, SUM(LENGTH(piece)) AS bytes FROM hints WHERE target = ?",
-      target,
+    const row = firstOf(
+      this.#sql.exec<{ count: number; bytes: number | null }>(
+        "SELECT COUNT(DISTINCT id) AS count, SUM(LENGTH(piece)) AS bytes FROM hints WHERE target = ?",
+        target,
+      ),
     );
     this.#totals.set(target, { count: row?.count ?? 0, bytes: row?.bytes ?? 0 });
   }

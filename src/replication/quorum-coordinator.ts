@@ -113,9 +113,8 @@ export class QuorumCoordinator {
     this.#ring = new Ring(view.nodes, this.#preference);
   }
 
-  /** Every storage node of the ring. */
-  nodeIds(): string[] {
-    return this.#ring.nodes.map((node) => node.id);
+  get ring(): Ring {
+    return this.#ring;
   }
 
   links(): IterableIterator<ReplicaLink> {
@@ -145,6 +144,7 @@ export class QuorumCoordinator {
       return;
     }
     if (request.op === "ping" || request.op === "ack") return done({ id: request.id, kind: "pong" });
+    if (request.op === "config") throw new Error("a call to a keyspace does not come here");
     const bytes = request.value?.length ?? 0;
     this.#inFlight++;
     this.#bytesInFlight += bytes;

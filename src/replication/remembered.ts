@@ -3,7 +3,7 @@
 // Must not: change rows.
 
 import { type KeyState, sameBytes, type Version } from "../kv/key-state.ts";
-import { findVersion } from "../kv/merge.ts";
+import { entriesBeyond, findVersion } from "../kv/merge.ts";
 import { answerClock } from "../kv/stamp.ts";
 import type { RecordKey, RowKey, StorageEngine } from "../storage/types.ts";
 import type { Clock } from "../wire/clock.ts";
@@ -65,9 +65,8 @@ export class Remembered {
    * everything up before it adds anything: a lookup may find an unreadable record, and then nothing may have been applied.
    */
   rememberNew(row: RowKey, held: KeyState, merged: KeyState): void {
-    const unknown = merged.unsettled.filter(
-      (entry) =>
-        !held.unsettled.some((old) => sameBytes(old.writeId, entry.writeId)) && !this.recall(row.tenant, entry.writeId),
+    const unknown = entriesBeyond(held.unsettled, merged.unsettled).filter(
+      ({ writeId }) => !this.recall(row.tenant, writeId),
     );
     for (const version of merged.versions) {
       if (findVersion(held.versions, version.writeId)) continue;

@@ -3,8 +3,10 @@
 // anything is finished.
 import type { TokenRange } from "../cluster/ring.ts";
 import { holds, unionOf, without } from "../cluster/token-ranges.ts";
-import type { SqlStorage } from "../storage/types.ts";
+import { firstOf } from "../storage/drain.ts";
+import type { Kernels, SqlStorage } from "../storage/types.ts";
 import type { ReplicaFacts } from "./facts.ts";
+import { sealStanding } from "./standing-check.ts";
 import type { SyncStore } from "./sync-runner.ts";
 import type { SyncState } from "./sync-state.ts";
 
@@ -24,6 +26,7 @@ export class Standing
 {
   readonly #sql: SqlStorage;
   readonly #now: () => number;
+  readonly #kernels: Pick<Kernels, "crc32c">;
   readonly #routes = new Map<number, number>();
   readonly #filling = new Map<number, readonly TokenRange[]>();
   readonly #filled = new Set<number>();
@@ -38,11 +41,14 @@ export class Standing
   rowsComparedTotal = 0;
   rowsRepairedTotal = 0;
 
-  constructor(options: { sql: SqlStorage; now: () => number }) {
+  constructor(options: { sql: SqlStorage; now: () => number; kernels: Pick<Kernels, "crc32c"> }) {
     this.#sql = options.sql;
+    this.#kernels = options.kernels;
     this.#now = options.now;
-    const [facts] = this.#sql.exec<{ rebuilding: number; last_epoch: number; confirmed: number }>(
-      "SELECT rebuilding, last_epoch, confirmed FROM replica_facts",
+    const facts = firstOf(
+      this.#sql.exec<{ rebuilding: number; last_epoch: number; confirmed: number }>(
+        "SELECT rebuilding, last_epoch, confirmed FROM replica_facts",
+      ),
     );
     this.isConfirmed = facts?.confirmed === 1;
     this.#isRebuilding = facts?.rebuilding === 1;
@@ -118,6 +124,7 @@ export class Standing
   nextEpoch(): number {
     this.#lastEpoch++;
     this.#sql.exec("UPDATE replica_facts SET last_epoch = ?", this.#lastEpoch);
+    sealStanding(this.#sql, this.#kernels);
     return this.#lastEpoch;
   }
 
@@ -189,6 +196,7 @@ export class Standing
       this.#isRebuilding = false;
       this.isConfirmed = false;
       this.#sql.exec("UPDATE replica_facts SET rebuilding = 0, confirmed = 2");
+      sealStanding(this.#sql, this.#kernels);
     }
     if (kind === "join") {
       const held = this.#filling.get(tenant!) ?? [];

@@ -19,7 +19,16 @@ import { type CallReplica, type RowToRepair, repairRows, UnreadableCopy } from "
 import { forgetPage, type OwnRows, releasePage } from "./stray-rows.ts";
 import { joinDigests, sameDigest } from "./sync-digests.ts";
 import { type Page, type PageRequest, readPage, writePageRequest } from "./sync-frames.ts";
-import { concerns, isEnough, type Members, membersOf, nextOf, type PlannedRange, plannedRanges } from "./sync-plan.ts";
+import {
+  concerns,
+  isEnough,
+  type Members,
+  membersOf,
+  nextOf,
+  type PlannedRange,
+  plannedRanges,
+  type SyncKind,
+} from "./sync-plan.ts";
 import { newSync, type SyncState } from "./sync-state.ts";
 
 export interface SyncEnvironment {
@@ -52,6 +61,13 @@ export interface SyncEnvironment {
 type Asked = Pick<PageRequest, "kind" | "from" | "to" | "limit" | "afterRow" | "afterRecord">;
 
 export type StepResult = "more" | "waiting" | "done";
+
+/** A store that is only doubted may hold the only copy of something: nothing of it is deleted. */
+function firstPhase(kind: SyncKind, of: { startedEmpty: boolean; isFull: boolean }): SyncState["phase"] {
+  if (kind === "fill" || (kind === "rebuild" && of.startedEmpty)) return "clear";
+  if (kind === "rebuild" || kind === "join") return "records";
+  return of.isFull ? "strays" : "rows";
+}
 
 interface Place {
   readonly tenant: number;
@@ -129,9 +145,18 @@ export class SyncJob {
   }
 
   #restart(): void {
-    const { kind, tenant, route, range, repairId, joining } = this.#state;
+    const { kind, tenant, route, range, repairId, joining, startedEmpty } = this.#state;
     const { rowsCompared, rowsRepaired, rowsUnreadable, recordsTaken } = this.#state;
-    const fresh = newSync({ epoch: this.#environment.nextEpoch(), kind, tenant, route, range, repairId, joining });
+    const fresh = newSync({
+      epoch: this.#environment.nextEpoch(),
+      kind,
+      tenant,
+      route,
+      range,
+      repairId,
+      joining,
+      startedEmpty,
+    });
     const from = { afterRow: undefined, afterTenant: undefined, horizon: undefined };
     this.#routes.clear();
     this.#save({ ...fresh, ...from, rowsCompared, rowsRepaired, rowsUnreadable, recordsTaken });
@@ -174,7 +199,7 @@ export class SyncJob {
 
   /** Asks who answers, and fixes these as the sources, if they are enough for every range. */
   async #begin(ring: Ring): Promise<void> {
-    const { kind, route, repairId } = this.#state;
+    const { kind, route, repairId, startedEmpty } = this.#state;
     const { self } = this.#environment;
     const horizon = this.#environment.horizon();
     if (kind === "release") return this.#save({ phase: "strays", failures: 0, horizon });
@@ -198,8 +223,7 @@ export class SyncJob {
           throw new SourceAway(`too few of ${members.all.join(", ")} answer`);
       }
     }
-    const isFilled = kind === "rebuild" || kind === "fill";
-    const phase = isFilled ? "clear" : kind === "join" ? "records" : repairId === undefined ? "rows" : "strays";
+    const phase = firstPhase(kind, { startedEmpty: startedEmpty === true, isFull: repairId !== undefined });
     this.#save({ sources, phase, failures: 0, source: 0, window: 0, nextHi: 0, horizon });
   }
 

@@ -76,9 +76,10 @@ export class SyncRunner {
     this.#store.put(newSync({ epoch: this.#store.nextEpoch(), kind: "release", tenant }));
   }
 
-  rebuild(): void {
+  /** `startedEmpty`: the store holds nothing yet; asked only where no rebuild is under way. */
+  rebuild(startedEmpty: () => boolean): void {
     if (this.#store.jobs().some(({ kind }) => kind === "rebuild")) return;
-    this.#store.put(newSync({ epoch: this.#store.nextEpoch(), kind: "rebuild" }));
+    this.#store.put(newSync({ epoch: this.#store.nextEpoch(), kind: "rebuild", startedEmpty: startedEmpty() }));
   }
 
   /** Compares a range of all tenants with all replicas of it. */

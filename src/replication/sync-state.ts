@@ -18,6 +18,8 @@ export interface SyncState {
   readonly repairId?: number | undefined;
   /** Where this node joins the tenant's replicas. */
   readonly joining?: readonly TokenRange[] | undefined;
+  /** Of a rebuild: the store held nothing when it began, so that what came meanwhile is all from others. */
+  readonly startedEmpty?: boolean | undefined;
   readonly phase: "start" | "clear" | "strays" | "records" | "rows" | "routes" | "done";
   /** What is purged here since the work began; a filling is begun anew when that changes (spec RP-77). */
   readonly horizon?: number | undefined;
@@ -40,7 +42,7 @@ export interface SyncState {
 
 export function newSync(
   of: Pick<SyncState, "epoch" | "kind"> &
-    Partial<Pick<SyncState, "tenant" | "route" | "range" | "repairId" | "joining">>,
+    Partial<Pick<SyncState, "tenant" | "route" | "range" | "repairId" | "joining" | "startedEmpty">>,
 ): SyncState {
   return {
     ...of,

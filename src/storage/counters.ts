@@ -14,6 +14,8 @@ export interface Counters {
   compactionBytesWritten: number;
   corruptBlocks: number;
   purgedRows: number;
+  scrubbedBlocks: number;
+  scrubbedBytes: number;
 }
 
 export function createCounters(): Counters {
@@ -30,5 +32,7 @@ export function createCounters(): Counters {
     compactionBytesWritten: 0,
     corruptBlocks: 0,
     purgedRows: 0,
+    scrubbedBlocks: 0,
+    scrubbedBytes: 0,
   };
 }

@@ -43,11 +43,12 @@ async function readNext(stream: BlockStream, run: Run): ReturnType<BlockStream["
   }
 }
 
-export async function* purgeJob(state: EngineState): Job {
+/** `shouldStop`: as for a merge. */
+export async function* purgeJob(state: EngineState, shouldStop: (left: readonly Run[]) => boolean): Job {
   const { rows, limits } = state;
   // What cannot be read may hide an older version: its rows go with a later purge, once it is healed.
   if (state.shouldDrop === undefined || rows.runs.length === 0 || rows.runs.some((run) => run.quarantined)) return;
   const count = yield* countDroppable(state);
   const isWorthIt = count * PURGE_ROWS_PART >= rows.rowCount || rows.sizeBytes <= limits.purgeAlwaysBytes;
-  if (count > 0 && isWorthIt) yield* mergeJob(state, { kind: "row", runs: [...rows.runs] });
+  if (count > 0 && isWorthIt) yield* mergeJob(state, { kind: "row", runs: [...rows.runs], shouldStop });
 }

@@ -97,6 +97,15 @@ export class ByteWriter {
     this.raw(bytes);
   }
 
+  /** A binary string (one char a byte), length-prefixed. */
+  binary(text: string): void {
+    this.varint(text.length);
+    this.#reserve(text.length);
+    let at = this.length;
+    for (let i = 0; i < text.length; i++) this.#bytes[at++] = text.charCodeAt(i);
+    this.length = at;
+  }
+
   /** Length-prefixed UTF-8. */
   string(text: string): void {
     if (text.length < SHORT_STRING_BYTES) {
@@ -122,13 +131,13 @@ export class ByteWriter {
 /** Reads what {@link ByteWriter} wrote; `bytes()` returns views, not copies. */
 export class ByteReader {
   readonly #bytes: Uint8Array;
-  readonly #view: DataView;
+  /** Made when asked for: most readers meet no number of a fixed width. */
+  #view: DataView | undefined;
   offset: number;
   readonly end: number;
 
   constructor(bytes: Uint8Array, offset = 0, end = bytes.length) {
     this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.offset = offset;
     this.end = end;
   }
@@ -143,6 +152,11 @@ export class ByteReader {
     }
   }
 
+  #numbers(): DataView {
+    this.#view ??= new DataView(this.#bytes.buffer, this.#bytes.byteOffset, this.#bytes.byteLength);
+    return this.#view;
+  }
+
   u8(): number {
     this.#need(1);
     return this.#bytes[this.offset++]!;
@@ -150,14 +164,14 @@ export class ByteReader {
 
   u32(): number {
     this.#need(4);
-    const value = this.#view.getUint32(this.offset, true);
+    const value = this.#numbers().getUint32(this.offset, true);
     this.offset += 4;
     return value;
   }
 
   f64(): number {
     this.#need(8);
-    const value = this.#view.getFloat64(this.offset, true);
+    const value = this.#numbers().getFloat64(this.offset, true);
     this.offset += 8;
     return value;
   }
@@ -186,6 +200,17 @@ export class ByteReader {
 
   bytes(): Uint8Array {
     return this.raw(this.varint());
+  }
+
+  /** What {@link ByteWriter.binary} wrote. */
+  binary(): string {
+    const length = this.varint();
+    this.#need(length);
+    let text = "";
+    const end = this.offset + length;
+    for (let at = this.offset; at < end; at++) text += String.fromCharCode(this.#bytes[at]!);
+    this.offset = end;
+    return text;
   }
 
   string(): string {

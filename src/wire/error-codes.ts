@@ -85,6 +85,72 @@ export const ERROR_CODES = {
     retryable: false,
     help: "The request conflicts with the present state named in the message.",
   },
+  compacted: {
+    status: 410,
+    category: "state",
+    retryable: false,
+    help: "This revision of the keyspace is gone. `details.compactedRevision` is the oldest that can be read; a watch must begin anew: read the present state and watch from its revision + 1.",
+  },
+  futureRevision: {
+    status: 400,
+    category: "request",
+    retryable: false,
+    help: "The keyspace has not reached this revision; `details.revision` is its present one.",
+  },
+  keyNotFound: {
+    status: 404,
+    category: "state",
+    retryable: false,
+    help: "The operation keeps a value or a lease of a key that does not exist.",
+  },
+  preconditionFailed: {
+    status: 412,
+    category: "state",
+    retryable: false,
+    help: "What the write was made to depend on does not hold; nothing was written. `details` shows the key as it is. Read it and decide again.",
+  },
+  duplicateKey: {
+    status: 400,
+    category: "request",
+    retryable: false,
+    help: "A transaction writes one key twice. All of its changes have one revision, so each key can change once.",
+  },
+  tooManyOperations: {
+    status: 400,
+    category: "request",
+    retryable: false,
+    help: "A transaction has more operations than `details.limit`. Split it.",
+  },
+  leaseNotFound: {
+    status: 404,
+    category: "state",
+    retryable: false,
+    help: "There is no such lease: it expired or was revoked, and its keys are deleted. Grant a new one and write them again.",
+  },
+  leaseExists: {
+    status: 409,
+    category: "state",
+    retryable: false,
+    help: "There is a lease with this id. Leave the id out and one is chosen.",
+  },
+  lockNotAcquired: {
+    status: 409,
+    category: "state",
+    retryable: false,
+    help: "Another holds the lock or leads, and did to the end of `waitSeconds`. `details.fencingToken` is the holder's. Ask again, or wait longer.",
+  },
+  notOwner: {
+    status: 409,
+    category: "state",
+    retryable: false,
+    help: "Only the holder may release a lock, resign or proclaim. The lease or fencing token is not the holder's: it was released, or its lease ended.",
+  },
+  tooManyLeases: {
+    status: 409,
+    category: "capacity",
+    retryable: false,
+    help: "The keyspace holds as many leases as `details.limit`. Share a lease among the keys of one client.",
+  },
   payloadTooLarge: {
     status: 413,
     category: "request",
@@ -142,8 +208,8 @@ export const ERROR_CODES = {
   dataCorrupt: {
     status: 500,
     category: "internal",
-    retryable: true,
-    help: "A stored block failed its checksum and no intact replica answered. No wrong value is ever returned. Tell the operator.",
+    retryable: false,
+    help: "Stored blocks failed their checksums, and too few intact copies are left: a retry does not help. No wrong value is ever returned. Tell the operator; an export names the range and goes on past it with `onCorrupt=skip`.",
   },
   internal: {
     status: 500,

@@ -28,7 +28,7 @@ export class NodeSync {
   start(): void {
     this.stop();
     this.runner = this.#boot();
-    if (this.#node.standing.isRebuilding) this.runner.rebuild();
+    if (this.#node.standing.isRebuilding) this.runner.rebuild(() => true);
   }
 
   /** A step where none is under way. */
