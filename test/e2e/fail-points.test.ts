@@ -65,7 +65,7 @@ class Bench {
         new Lane({
           number,
           seed: 1,
-          keyCount: 8,
+          keyCount: 64,
           maxValueBytes: 12_000,
           counts: this.counts,
           problem: (text) => this.problems.push(text),
