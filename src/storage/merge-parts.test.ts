@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { bytesOf, Fixture, rowKey, TINY_LIMITS, textOf } from "../../test/unit/storage/fixture.ts";
 import { FailingBlobStore } from "../../test/unit/storage/failing-blob-store.ts";
+import { bytesOf, Fixture, rowKey, TINY_LIMITS, textOf } from "../../test/unit/storage/fixture.ts";
 import type { FailPoint } from "./fail-points.ts";
 import { MemoryBlobStore } from "./memory-blob-store.ts";
 
