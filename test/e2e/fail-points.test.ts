@@ -313,7 +313,8 @@ function leftOver(bench: Bench): number {
     const tables = new Set(storedTables(path).map(({ name }) => name));
     const node = [...tables][0]?.split("/")[0];
     if (!node) continue;
-    const files = readdirSync(join(bench.server.blobsDir!, node)).map((name) => `${node}/${name}`);
+    const held = readdirSync(join(bench.server.blobsDir!, node)).filter((name) => !name.endsWith(".tmp"));
+    const files = held.map((name) => `${node}/${name}`);
     count += files.filter((name) => !tables.has(name)).length;
   }
   return count;
