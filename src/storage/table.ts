@@ -144,6 +144,12 @@ export interface MissingSection {
   readonly section: number;
 }
 
+/** Where to read on: a block, and bytes that are worth one request. */
+export interface ReadAhead {
+  readonly from: number;
+  readonly lengthBytes: number;
+}
+
 export interface TableReaderOptions {
   readonly blobs: BlobStore | SyncBlobStore;
   readonly kernels: Kernels;
@@ -165,10 +171,13 @@ export class TableReader {
   readonly metaCache: ClockCache<TableMeta>;
   /** While set, sections found corrupt before are listed as missing, so that they are loaded once more. */
   retryCorrupt = false;
+  /** Reading costs a request. */
+  readonly isRemote: boolean;
 
   constructor(options: TableReaderOptions) {
     this.#options = options;
     this.#sync = asSync(options.blobs);
+    this.isRemote = this.#sync === undefined;
     this.blockCache = new ClockCache(options.limits.blockCacheBytes, options.clock);
     this.metaCache = new ClockCache(options.limits.tableMetaCacheBytes, options.clock);
   }
@@ -334,6 +343,26 @@ export class TableReader {
       if (block !== undefined) return block;
     }
     throw this.#reportCorrupt(table, index, meta);
+  }
+
+  /**
+   * The blocks from `from` on that `lengthBytes` hold (at least that one), with one request to an asynchronous store; past the cache.
+   * Ends before one that fails its CRC32C: reading that alone tells.
+   */
+  async readAhead(table: Table, meta: TableMeta, { from, lengthBytes }: ReadAhead): Promise<Block[]> {
+    const start = meta.offsets[from]!;
+    let end = from + 1;
+    while (end < meta.blockCount && meta.offsets[end]! + meta.lengths[end]! - start <= lengthBytes) end++;
+    const wanted = meta.offsets[end - 1]! + meta.lengths[end - 1]! - start;
+    const bytes = await this.#options.blobs.get(table.info.name, start, wanted);
+    const blocks: Block[] = [];
+    for (let index = from; bytes !== undefined && index < end; index++) {
+      const at = meta.offsets[index]! - start;
+      const block = this.#verifyBlock(table, meta, index, bytes.slice(at, at + meta.lengths[index]!));
+      if (block === undefined) break;
+      blocks.push(block);
+    }
+    return blocks;
   }
 
   readBlockSync(table: Table, index: number, known?: TableMeta): Block {

@@ -67,7 +67,7 @@ class Bench {
         new Lane({
           number,
           seed: 1,
-          keyCount: 8,
+          keyCount: 64,
           maxValueBytes: 12_000,
           counts: this.counts,
           problem: (text) => this.problems.push(text),
@@ -330,7 +330,8 @@ function leftOver(bench: Bench): number {
     const tables = new Set(storedTables(path).map(({ name }) => name));
     const node = [...tables][0]?.split("/")[0];
     if (!node) continue;
-    const files = readdirSync(join(bench.server.blobsDir!, node)).map((name) => `${node}/${name}`);
+    const held = readdirSync(join(bench.server.blobsDir!, node)).filter((name) => !name.endsWith(".tmp"));
+    const files = held.map((name) => `${node}/${name}`);
     count += files.filter((name) => !tables.has(name)).length;
   }
   return count;
