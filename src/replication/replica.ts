@@ -227,8 +227,8 @@ export class Replica {
     }
   }
 
-  #held(row: RowKey): KeyState {
-    const bytes = this.#options.engine.get(row);
+  #held(row: RowKey, willPut = false): KeyState {
+    const bytes = this.#options.engine.get(row, willPut);
     return bytes ? decodeState(bytes) : EMPTY_STATE;
   }
 
@@ -263,7 +263,7 @@ export class Replica {
 
   #stamp(op: StampOp): ReplicaResult {
     if (this.#isExpired) return refused("expired");
-    const held = this.#held(op.row);
+    const held = this.#held(op.row, true);
     // First attempts too: a frame that was delayed or repeated may arrive after the write was stamped here or superseded.
     const first = this.#recall(op.row.tenant, op.writeId);
     if (first) return this.#repeat(held, first);
@@ -334,7 +334,7 @@ export class Replica {
   #merge(row: RowKey, incomingBytes: Uint8Array): Uint8Array {
     this.counts.merges++;
     const { engine, usage } = this.#options;
-    const heldBytes = engine.get(row);
+    const heldBytes = engine.get(row, true);
     if (heldBytes && sameBytes(heldBytes, incomingBytes)) return heldBytes;
     const held = heldBytes ? decodeState(heldBytes) : EMPTY_STATE;
     const incoming = decodeState(incomingBytes);

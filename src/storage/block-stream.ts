@@ -39,11 +39,12 @@ export class BlockStream {
     while (await this.#enter()) {
       const table = this.#run.tables[this.#table]!;
       const index = this.#block;
+      const meta = this.#meta!;
       const block = table.discarded.has(index)
         ? undefined
-        : await this.#unlessCorrupt(() => this.#reader.readBlock(table, index));
+        : await this.#unlessCorrupt(() => this.#reader.readBlock(table, index, meta));
       this.#block++;
-      if (this.#block >= this.#meta!.blockCount) this.#leave();
+      if (this.#block >= meta.blockCount) this.#leave();
       if (block !== undefined) return block;
     }
     return undefined;

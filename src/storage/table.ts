@@ -103,23 +103,24 @@ export class TableReader {
    * (and undefined returned), or NotResident thrown where no list is given.
    */
   find(table: Table, probe: Probe, missing?: MissingSection[]): Uint8Array | undefined {
-    if (table.discarded.size > 0 && table.discarded.has(META_SECTION)) return undefined;
     const meta = table.meta ?? this.#meta(table, missing);
     if (meta === undefined) return undefined;
-    meta.touched = true;
+    if (!meta.touched) meta.touched = true;
     if (!bloomMayHold(meta.filter, meta.hashCount, probe.hi, probe.lo)) {
       this.#options.counters.bloomSkips++;
       return undefined;
     }
     const index = meta.blockFor(probe);
-    if (index < 0 || table.discarded.has(index)) return undefined;
-    const block = this.#block(table, index, missing);
+    if (index < 0) return undefined;
+    if (table.discarded.size > 0 && (table.discarded.has(META_SECTION) || table.discarded.has(index))) return undefined;
+    const block = this.#block(table, index, meta, missing);
     if (block === undefined) return undefined;
     const offset = block.find(probe);
     return offset < 0 ? undefined : rowValue(block, offset);
   }
 
   #meta(table: Table, missing: MissingSection[] | undefined): TableMeta | undefined {
+    if (table.discarded.has(META_SECTION)) return undefined;
     if (this.#sync === undefined) {
       this.#notResident(table, META_SECTION, missing);
       return undefined;
@@ -130,7 +131,7 @@ export class TableReader {
     return meta;
   }
 
-  #block(table: Table, index: number, missing: MissingSection[] | undefined): Block | undefined {
+  #block(table: Table, index: number, meta: TableMeta, missing: MissingSection[] | undefined): Block | undefined {
     const { counters } = this.#options;
     const cached = table.blocks[index];
     if (cached !== undefined) {
@@ -144,7 +145,7 @@ export class TableReader {
       this.#notResident(table, index, missing);
       return undefined;
     }
-    const block = this.readBlockSync(table, index);
+    const block = this.readBlockSync(table, index, meta);
     if (block.sizeBytes <= this.blockCache.maxEntryBytes) this.#keep(table, index, block);
     return block;
   }
@@ -229,12 +230,12 @@ export class TableReader {
     }
   }
 
-  /** One block, from the cache or read without caching it; `meta` of the table must be at hand. Throws CorruptBlock. */
-  async readBlock(table: Table, index: number): Promise<Block> {
-    if (this.#sync !== undefined) return this.readBlockSync(table, index);
+  /** One block, from the cache or read without caching it. Throws CorruptBlock. */
+  async readBlock(table: Table, index: number, known?: TableMeta): Promise<Block> {
+    if (this.#sync !== undefined) return this.readBlockSync(table, index, known);
     const cached = table.blocks[index];
     if (cached !== undefined) return cached;
-    const meta = await this.readMeta(table);
+    const meta = known ?? (await this.readMeta(table));
     for (let attempt = 0; attempt < 2; attempt++) {
       const bytes = await this.#options.blobs.get(table.info.name, meta.offsets[index]!, meta.lengths[index]!);
       const block = this.#verifyBlock(table, meta, index, bytes);
@@ -243,11 +244,12 @@ export class TableReader {
     throw this.#reportCorrupt(table, index, meta);
   }
 
-  readBlockSync(table: Table, index: number): Block {
+  /** `known`: the table's index where the caller has it; without a cached one it is read and decoded for each block. */
+  readBlockSync(table: Table, index: number, known?: TableMeta): Block {
     const cached = table.blocks[index];
     if (cached !== undefined) return cached;
     const sync = this.#sync!;
-    const meta = table.meta ?? this.#readMetaSync(sync, table);
+    const meta = known ?? table.meta ?? this.#readMetaSync(sync, table);
     for (let attempt = 0; attempt < 2; attempt++) {
       const bytes = sync.getSync(table.info.name, meta.offsets[index]!, meta.lengths[index]!);
       const block = this.#verifyBlock(table, meta, index, bytes);
