@@ -15,6 +15,11 @@ export class Breaker {
     this.#limits = limits;
   }
 
+  /** False = closed, whatever the time: every request asks, and reading a clock is dear. */
+  get hasTripped(): boolean {
+    return this.#openUntilMs !== 0;
+  }
+
   /** True when a call should not even be tried. */
   isOpen(nowMs: number): boolean {
     return nowMs < this.#openUntilMs;

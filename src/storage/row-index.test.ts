@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Memtable } from "./memtable.ts";
-import { aim, createProbe, decodeKey, rowKeyBytes, rowTenant } from "./row-format.ts";
+import { aim, compareRows, createProbe, decodeKey, rowKeyBytes, rowTenant } from "./row-format.ts";
 import type { RowKey } from "./types.ts";
 
 const TENANTS = 3;
@@ -27,11 +27,19 @@ const step = fc.oneof(
 const probe = createProbe(100);
 const name = (row: RowKey): string => `${row.tenant}/${row.key}`;
 
+function compareAt({ arena }: Memtable, a: number, b: number): number {
+  return compareRows(arena.bufferAt(a), arena.offsetAt(a), arena.bufferAt(b), arena.offsetAt(b));
+}
+
+/** In the memtable's order, which must be the order of rows. */
 function orderedNames(memtable: Memtable): string[] {
   const order = memtable.ordered()!;
   const names: string[] = [];
+  let last = -1;
   for (let bucket = 0; bucket < order.bucketCount; bucket++) {
     for (const position of order.sorted(bucket, memtable.positionOf)) {
+      if (last >= 0) expect(compareAt(memtable, last, position)).toBeLessThan(0);
+      last = position;
       const buffer = memtable.arena.bufferAt(position);
       const offset = memtable.arena.offsetAt(position);
       names.push(`${rowTenant(buffer, offset)}/${decodeKey(rowKeyBytes(buffer, offset))}`);
@@ -102,6 +110,7 @@ describe("indexes of a memtable", () => {
       expect(memtable.records.find(1, idAt(30_000))).toBeUndefined();
       expect(memtable.records.find(2, idAt(1))).toBeUndefined();
       expect(memtable.rowCount).toBe(30_000);
+      expect(orderedNames(memtable).length).toBe(30_000);
       expect(memtable.records.count).toBe(30_000);
       // A search through all rows of the token would take minutes.
       expect(performance.now() - began).toBeLessThan(20_000);

@@ -129,13 +129,11 @@ export class ByteWriter {
 /** Reads what {@link ByteWriter} wrote; `bytes()` returns views, not copies. */
 export class ByteReader {
   readonly #bytes: Uint8Array;
-  readonly #view: DataView;
   offset: number;
   readonly end: number;
 
   constructor(bytes: Uint8Array, offset = 0, end = bytes.length) {
     this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.offset = offset;
     this.end = end;
   }
@@ -157,14 +155,17 @@ export class ByteReader {
 
   u32(): number {
     this.#need(4);
-    const value = this.#view.getUint32(this.offset, true);
+    const bytes = this.#bytes;
+    const at = this.offset;
     this.offset += 4;
-    return value;
+    return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;
   }
 
   f64(): number {
     this.#need(8);
-    const value = this.#view.getFloat64(this.offset, true);
+    const { buffer, byteOffset } = this.#bytes;
+    // A view of its own: few read floats, and a view for every reader is dear.
+    const value = new DataView(buffer, byteOffset).getFloat64(this.offset, true);
     this.offset += 8;
     return value;
   }
