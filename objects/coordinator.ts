@@ -10,6 +10,7 @@ import { SampleSums, sumSamples } from "../src/telemetry/sample-sums.ts";
 import { ByteWriter } from "../src/wire/bytes.ts";
 import { PublicError } from "../src/wire/error-codes.ts";
 import { readRequests, type SessionAnswer, type SessionRequest, writeAnswer } from "../src/wire/session.ts";
+import { ConfigRelays } from "./config-relays.ts";
 import { coordinatorMetrics } from "./coordinator-metrics.ts";
 import type { Env } from "./env.ts";
 import { exportPage } from "./export.ts";
@@ -34,6 +35,7 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
   readonly #replicas = new Map<string, KeyValueReplicaRpc>();
   readonly #gateways = new SampleSums();
   readonly #sessions: SessionDesk;
+  readonly #configs: ConfigRelays;
   readonly #log: Logger;
   readonly #failureLoggedMs = new Map<string, number>();
   #viewAtMs = 0;
@@ -61,6 +63,11 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
       now: Date.now,
       write: (_level, line) => console.log(line),
       fields: { part: "coordinator" },
+    });
+    this.#configs = new ConfigRelays({
+      env,
+      schedule: (run) => this.#schedule(run),
+      onFailure: (error) => this.#logFailure("keyspace", error),
     });
     this.#sessions = new SessionDesk({
       env,
@@ -122,6 +129,7 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
   }
 
   #submit(caller: Caller, request: SessionRequest, done: (answer: SessionAnswer) => void): void {
+    if (request.op === "config") return this.#configs.submit(caller, request, done);
     if (Date.now() - this.#viewAtMs > VIEW_REFRESH_MS) this.#refreshBehind();
     this.#core.submit(caller, request, done);
   }

@@ -100,7 +100,7 @@ export class Session {
       this.#answer({ id: request.id, kind: "error", code: "overloaded", message });
       return;
     }
-    if (request.value && !isJson(request.value)) {
+    if (request.op === "put" && !isJson(request.value!)) {
       const message = "the value is not complete, valid UTF-8 JSON";
       this.#answer({ id: request.id, kind: "error", code: "malformedJson", message });
       return;
@@ -151,7 +151,7 @@ export class Session {
   }
 
   #start(request: SessionRequest): void {
-    const isRead = request.op === "get";
+    const isRead = request.op === "get" || request.op === "config";
     if (isRead) this.#window.started();
     this.#submit(request, (answer) => {
       this.#inFlight--;

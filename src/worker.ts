@@ -1,4 +1,6 @@
 // The Worker's entry: the gateway and every object class. Nothing else.
+export { ConfigFollower } from "../objects/config-follower.ts";
+export { ConfigKeyspace } from "../objects/config-keyspace.ts";
 export { Coordinator } from "../objects/coordinator.ts";
 export { Directory } from "../objects/directory.ts";
 export { KeyValueReplica } from "../objects/key-value-replica.ts";

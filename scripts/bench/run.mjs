@@ -8,7 +8,7 @@ if (!process.features.typescript) {
   process.exit(2);
 }
 
-const SUITES = { kv: "./kv.mjs", storage: "./storage.mjs", stages: "./stages.mjs" };
+const SUITES = { kv: "./kv.mjs", storage: "./storage.mjs", stages: "./stages.mjs", config: "./config.mjs" };
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

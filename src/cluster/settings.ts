@@ -140,8 +140,22 @@ const auth = z.strictObject({
     .describe("How long the last keys are still used while an issuer does not give them."),
 });
 
+const config = z.strictObject({
+  keepHistoryHours: whole(0, 24 * 365)
+    .default(24)
+    .describe(
+      "How far back a keyspace can be read and watched; older history is compacted unasked. 0: no bound by age.",
+    ),
+  keepRevisions: whole(0, 1_000_000_000)
+    .default(1_000_000)
+    .describe("How many revisions back a keyspace can be read and watched. 0: no bound by number."),
+  cacheMiB: whole(0, 4096)
+    .default(64)
+    .describe("Keys and values read or written last held in memory, for each keyspace."),
+});
+
 /** The parts of {@link settingsSchema} by name, so that the configuration file can extend them with what only the server reads. */
-export const settingsParts = { storage, log, limits, keyValue, auth };
+export const settingsParts = { storage, log, limits, keyValue, config, auth };
 
 /** What `JADE_CONFIG` holds as JSON. Every field may be missing; unknown fields are errors. */
 export const settingsSchema = z.strictObject({
@@ -149,6 +163,7 @@ export const settingsSchema = z.strictObject({
   log: log.prefault({}),
   limits: limits.prefault({}),
   keyValue: keyValue.prefault({}),
+  config: config.prefault({}),
   auth: auth.prefault({}),
 });
 

@@ -1,6 +1,6 @@
 // The way from the gateway to each object. One place, so that a cluster can route differently without the handlers knowing.
 import type { Env } from "../../objects/env.ts";
-import type { CoordinatorRpc, KeyValueReplicaRpc } from "../../objects/rpc.ts";
+import type { ConfigKeyspaceRpc, CoordinatorRpc, KeyValueReplicaRpc } from "../../objects/rpc.ts";
 import type { DirectoryAdminRpc, TenantAdminRpc } from "../../objects/tenancy-rpc.ts";
 
 /** A node's Coordinator by its zone; a single node has one. */
@@ -28,6 +28,12 @@ export class Stubs {
   tenant(tenant: number): TenantAdminRpc {
     const namespace = this.#env.TENANT;
     return namespace.get(namespace.idFromName(`t${tenant}`)) as TenantAdminRpc;
+  }
+
+  /** The one owner of a tenant's namespace. */
+  configKeyspace(tenant: number, namespace: string): ConfigKeyspaceRpc {
+    const objects = this.#env.CONFIG_KEYSPACE;
+    return objects.get(objects.idFromName(`c${tenant}/${namespace}`));
   }
 
   replica(nodeId: string): KeyValueReplicaRpc {

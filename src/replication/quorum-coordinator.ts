@@ -145,6 +145,7 @@ export class QuorumCoordinator {
       return;
     }
     if (request.op === "ping" || request.op === "ack") return done({ id: request.id, kind: "pong" });
+    if (request.op === "config") throw new Error("a call to a keyspace does not come here");
     const bytes = request.value?.length ?? 0;
     this.#inFlight++;
     this.#bytesInFlight += bytes;

@@ -41,6 +41,7 @@ export const configSchema = z.strictObject({
     .prefault({})
     .describe("Bounds of requests. They can be lowered, not raised above the product's limits."),
   keyValue: settingsParts.keyValue.prefault({}).describe("The key-value store."),
+  config: settingsParts.config.prefault({}).describe("The configuration store."),
   auth: settingsParts.auth.prefault({}).describe("Authentication."),
 });
 
@@ -50,6 +51,6 @@ export type Config = z.output<typeof configSchema>;
 /** The part that the Worker is given as `JADE_CONFIG`: no paths, no addresses. */
 export function workerSettings(config: Config): Settings {
   const { dataDir: _, ...storageSettings } = config.storage;
-  const { log, limits, keyValue, auth } = config;
-  return { storage: storageSettings, log, limits, keyValue, auth };
+  const { log, limits, keyValue, config: configuration, auth } = config;
+  return { storage: storageSettings, log, limits, keyValue, config: configuration, auth };
 }

@@ -16,4 +16,6 @@ export const objectClasses: readonly ObjectClass[] = [
   { className: "Tenant", binding: "TENANT", uniqueKey: "jade-tenant", resident: false },
   { className: "Coordinator", binding: "COORDINATOR", uniqueKey: "jade-coordinator", resident: true },
   { className: "KeyValueReplica", binding: "KEY_VALUE_REPLICA", uniqueKey: "jade-key-value-replica", resident: true },
+  { className: "ConfigKeyspace", binding: "CONFIG_KEYSPACE", uniqueKey: "jade-config-keyspace", resident: false },
+  { className: "ConfigFollower", binding: "CONFIG_FOLLOWER", uniqueKey: "jade-config-follower", resident: false },
 ];

@@ -45,6 +45,8 @@ describe("workerdConfig", () => {
       ["Tenant", "jade-tenant"],
       ["Coordinator", "jade-coordinator"],
       ["KeyValueReplica", "jade-key-value-replica"],
+      ["ConfigKeyspace", "jade-config-keyspace"],
+      ["ConfigFollower", "jade-config-follower"],
     ]);
   });
 });

@@ -104,6 +104,15 @@ export class ByteWriter {
     this.raw(bytes);
   }
 
+  /** A binary string (one char a byte), length-prefixed. */
+  binary(text: string): void {
+    this.varint(text.length);
+    this.#reserve(text.length);
+    let at = this.length;
+    for (let i = 0; i < text.length; i++) this.#bytes[at++] = text.charCodeAt(i);
+    this.length = at;
+  }
+
   /** Length-prefixed UTF-8. */
   string(text: string): void {
     if (text.length < SHORT_STRING_BYTES) {
@@ -219,6 +228,17 @@ export class ByteReader {
       return -1;
     }
     return length;
+  }
+
+  /** What {@link ByteWriter.binary} wrote. */
+  binary(): string {
+    const length = this.varint();
+    this.#need(length);
+    let text = "";
+    const end = this.offset + length;
+    for (let at = this.offset; at < end; at++) text += String.fromCharCode(this.#bytes[at]!);
+    this.offset = end;
+    return text;
   }
 
   string(): string {

@@ -21,10 +21,13 @@ export const MAX_UNREAD_BYTES = 64 * 1024 * 1024;
 export const WRITE_ID_BYTES = 16;
 export const BODY_HASH_BYTES = 8;
 
-/** `ack` has no answer: its id says how many bytes of answers the client has read. See {@link ACK_EVERY_BYTES}. */
-const OP = { put: 1, get: 2, delete: 3, ping: 4, ack: 5 } as const;
+/**
+ * `ack` has no answer: its id says how many bytes of answers the client has read. See {@link ACK_EVERY_BYTES}.
+ * `config`: a call to a configuration keyspace; `key` = the namespace, `value` = a call of wire/config-requests.ts without its id.
+ */
+const OP = { put: 1, get: 2, delete: 3, ping: 4, ack: 5, config: 6 } as const;
 export type RequestOp = keyof typeof OP;
-const OP_NAMES: readonly (RequestOp | undefined)[] = [undefined, "put", "get", "delete", "ping", "ack"];
+const OP_NAMES: readonly (RequestOp | undefined)[] = [undefined, "put", "get", "delete", "ping", "ack", "config"];
 
 const CONSISTENCY_MASK = 0b11;
 const HAS_CLOCK = 1 << 2;
@@ -45,7 +48,7 @@ export interface SessionRequest {
   /** Present when the write id came from the user (Idempotency-Key): first body wins by majority vote, another body is refused. */
   readonly bodyHash?: Uint8Array | undefined;
   readonly clock?: Clock | undefined;
-  /** put: UTF-8 JSON text. */
+  /** put: UTF-8 JSON text. config: the call's bytes. */
   readonly value?: Uint8Array | undefined;
 }
 
@@ -66,6 +69,8 @@ export type SessionAnswer =
     }
   | { readonly id: number; readonly kind: "notFound"; readonly clock: Clock }
   | { readonly id: number; readonly kind: "pong" }
+  /** A body of wire/config-answers.ts. */
+  | { readonly id: number; readonly kind: "config"; readonly body: Uint8Array }
   | {
       readonly id: number;
       readonly kind: "error";
@@ -74,7 +79,7 @@ export type SessionAnswer =
       readonly details?: Readonly<Record<string, unknown>> | undefined;
     };
 
-const KIND = { written: 1, value: 2, notFound: 3, pong: 4, error: 5, conflict: 6 } as const;
+const KIND = { written: 1, value: 2, notFound: 3, pong: 4, error: 5, conflict: 6, config: 7 } as const;
 
 export function writeRequest(writer: ByteWriter, request: SessionRequest): void {
   writer.u32(request.id);
@@ -85,6 +90,11 @@ export function writeRequest(writer: ByteWriter, request: SessionRequest): void 
   if (request.bodyHash) flags |= HAS_BODY_HASH;
   writer.u8(flags);
   if (request.op === "ping" || request.op === "ack") return;
+  if (request.op === "config") {
+    writer.string(request.key);
+    writer.bytes(request.value ?? new Uint8Array(0));
+    return;
+  }
   if (request.op !== "get") {
     if (request.writeId?.length !== WRITE_ID_BYTES) throw new MalformedBytes("a write needs a write id of 16 bytes");
     writer.raw(request.writeId);
@@ -106,6 +116,7 @@ export function readRequest(reader: ByteReader): SessionRequest {
   if (!op) throw new MalformedBytes(`unknown operation ${opCode}`);
   const flags = reader.u8();
   if (op === "ping" || op === "ack") return { id, op, key: "" };
+  if (op === "config") return { id, op, key: reader.string(), value: reader.bytes() };
   const level = flags & CONSISTENCY_MASK;
   const isWrite = op !== "get";
   return {
@@ -137,6 +148,10 @@ export function writeAnswer(writer: ByteWriter, answer: SessionAnswer): void {
       return;
     case "pong":
       writer.u8(KIND.pong);
+      return;
+    case "config":
+      writer.u8(KIND.config);
+      writer.bytes(answer.body);
       return;
     case "error":
       writer.u8(KIND.error);
@@ -187,6 +202,8 @@ export function readAnswer(reader: ByteReader): SessionAnswer {
       return { id, kind: "value", clock: readClock(reader), value: reader.bytes(), siblings: readSiblings(reader) };
     case KIND.pong:
       return { id, kind: "pong" };
+    case KIND.config:
+      return { id, kind: "config", body: reader.bytes() };
     case KIND.error: {
       const code = reader.string();
       const message = reader.string();

@@ -81,7 +81,7 @@ export class Clients {
   #brief(answer: SessionAnswer | undefined): string {
     if (!answer) return "no answer";
     if (answer.kind === "error") return `${answer.code} (${answer.message})`;
-    if (answer.kind === "pong") return "pong";
+    if (!("clock" in answer)) return answer.kind;
     return `${answer.kind} ${briefClock(answer.clock)}`;
   }
 

@@ -56,8 +56,7 @@ export function valuesOf(answer: SessionAnswer): string[] {
 }
 
 export function clockOf(answer: SessionAnswer | undefined): Clock {
-  if (!answer || answer.kind === "error" || answer.kind === "pong")
-    throw new Error(`no clock in ${JSON.stringify(answer)}`);
+  if (!answer || !("clock" in answer)) throw new Error(`no clock in ${JSON.stringify(answer)}`);
   return answer.clock;
 }
 

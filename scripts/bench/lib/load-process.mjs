@@ -1,6 +1,7 @@
 // The load generator: a process of its own that runs one phase a message and answers with what it measured.
 // Phase: {transport: "raw"|"hop"|"http"|"session"|"sdk"|"redis", op, port, apiKey, connections, inFlight, batchSize?, keys, valueBytes, seconds, warmupSeconds}
 
+import { etcdLoad } from "./etcd-load.mjs";
 import { httpLoad, requestBytes } from "./http-load.mjs";
 import { keyChooser, seededRandom, valueText } from "./keys.mjs";
 import { Recorder } from "./measure.mjs";
@@ -47,6 +48,9 @@ async function runPhase(phase) {
     return (await sessionLoad(load)).result();
   }
   if (transport === "sdk") return (await sdkLoad({ port, apiKey, inFlight, op, nextKey, value, recorder })).result();
+  if (transport === "etcd") {
+    return (await etcdLoad({ port, connections, inFlight, op, nextKey, value, recorder })).result();
+  }
   if (transport === "redis") {
     return (await redisLoad({ port, connections, inFlight, op, nextKey, value, recorder })).result();
   }
@@ -57,14 +61,14 @@ async function runPhase(phase) {
 }
 
 /** Writes `count` keys `<prefix><i>` once each, at full speed. */
-async function preload({ port, apiKey, prefix, count, valueBytes }) {
+async function preload({ port, apiKey, prefix, count, valueBytes, op = "put" }) {
   let index = 0;
   const load = {
     port,
     apiKey,
     sessions: 1,
     inFlight: 256,
-    op: "put",
+    op,
     nextKey: () => `${prefix}${index++}`,
     valueText: valueText(valueBytes, seededRandom(7)),
     recorder: () => new Recorder({ warmupSeconds: 0, seconds: 3600 }),

@@ -3,7 +3,9 @@
 
 import { randomBytes } from "node:crypto";
 import { connect } from "node:net";
-import { ByteWriter } from "../../../src/wire/bytes.ts";
+import { ByteReader, ByteWriter } from "../../../src/wire/bytes.ts";
+import { readConfigAnswer } from "../../../src/wire/config-answers.ts";
+import { writeConfigCallBody } from "../../../src/wire/config-requests.ts";
 import { ACK_EVERY_BYTES, readAnswers, writeRequest } from "../../../src/wire/session.ts";
 
 const OPCODE = { binary: 2, close: 8, ping: 9, pong: 10 };
@@ -101,18 +103,12 @@ export function openSession({ port, apiKey }) {
   });
 }
 
-/** Keeps `inFlight` requests of one session going; resolves when the recorder's time is over and the last answer is in. */
-function driveSession({ session, inFlight, op, nextKey, value, recorder, limit }) {
-  return new Promise((resolve, reject) => {
-    const writer = new ByteWriter(64 * 1024);
-    const beganMs = new Float64Array(inFlight);
-    const prefix = randomBytes(12);
-    let writes = 0;
-    let open = 0;
-    let sent = 0;
-    let received = 0;
-    let acknowledged = 0;
-    const add = (id, nowMs) => {
+/** Puts and gets of the key-value store: writes a request, tells whether an answer is the right one. */
+function keyValueRequests({ op, nextKey, value }) {
+  const prefix = randomBytes(12);
+  let writes = 0;
+  return {
+    write(writer, id) {
       let writeId;
       if (op === "put") {
         writeId = Buffer.alloc(16);
@@ -120,6 +116,48 @@ function driveSession({ session, inFlight, op, nextKey, value, recorder, limit }
         writeId.writeUInt32LE(writes++, 12);
       }
       writeRequest(writer, { id, op, key: nextKey(), writeId, value: op === "put" ? value : undefined });
+    },
+    isGood: (answer) => answer.kind === (op === "put" ? "written" : "value"),
+  };
+}
+
+/** The same of a configuration keyspace. */
+function configRequests({ op, nextKey, value }) {
+  const prefix = randomBytes(12);
+  const body = new ByteWriter(1024);
+  let writes = 0;
+  return {
+    write(writer, id) {
+      body.reset();
+      const key = nextKey();
+      if (op === "config-put") {
+        const writeId = Buffer.alloc(16);
+        writeId.set(prefix);
+        writeId.writeUInt32LE(writes++, 12);
+        writeConfigCallBody(body, { writeId, request: { kind: "put", key, value } });
+      } else writeConfigCallBody(body, { request: { kind: "range", key, rangeEnd: "" } });
+      writeRequest(writer, { id, op: "config", key: "default", value: body.view() });
+    },
+    isGood(answer) {
+      if (answer.kind !== "config") return false;
+      const read = readConfigAnswer(new ByteReader(answer.body));
+      return op === "config-put" ? read.kind === "put" : read.kind === "range" && read.kvs.length === 1;
+    },
+  };
+}
+
+/** Keeps `inFlight` requests of one session going; resolves when the recorder's time is over and the last answer is in. */
+function driveSession({ session, inFlight, op, nextKey, value, recorder, limit }) {
+  return new Promise((resolve, reject) => {
+    const writer = new ByteWriter(64 * 1024);
+    const beganMs = new Float64Array(inFlight);
+    const requests = (op.startsWith("config-") ? configRequests : keyValueRequests)({ op, nextKey, value });
+    let open = 0;
+    let sent = 0;
+    let received = 0;
+    let acknowledged = 0;
+    const add = (id, nowMs) => {
+      requests.write(writer, id);
       beganMs[id] = nowMs;
       open++;
       sent++;
@@ -135,7 +173,7 @@ function driveSession({ session, inFlight, op, nextKey, value, recorder, limit }
       }
       for (const answer of readAnswers(payload)) {
         open--;
-        if (answer.kind === (op === "put" ? "written" : "value")) recorder.done(beganMs[answer.id], nowMs);
+        if (requests.isGood(answer)) recorder.done(beganMs[answer.id], nowMs);
         else recorder.failed(JSON.stringify(answer));
         if (goOn && sent < limit) add(answer.id, nowMs);
       }

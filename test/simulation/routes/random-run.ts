@@ -54,7 +54,7 @@ function briefClock(clock: Clock): string {
 
 function brief(answer: SessionAnswer): string {
   if (answer.kind === "error") return `${answer.code} ${answer.message}`;
-  if (answer.kind === "pong") return "pong";
+  if (!("clock" in answer)) return answer.kind;
   const shown = answer.kind !== "value" ? "" : answer.siblings ? `${answer.siblings.length} siblings` : "value";
   return `${answer.kind} ${shown} ${briefClock(answer.clock)}`;
 }
@@ -164,7 +164,7 @@ export class RandomRun {
     this.#submit({ op: "get", key, consistency: level }, (answer) => {
       this.#note(`  read ${startStep} of ${key}: ${answer ? brief(answer) : "no answer"}`);
       this.#count(`read ${answer?.kind === "error" ? answer.code : (answer?.kind ?? "none")}`);
-      if (!answer || answer.kind === "error" || answer.kind === "pong") return;
+      if (!answer || !("clock" in answer)) return;
       this.history.readDone({ key, level, startStep, endStep: this.#step }, answer);
       this.#learn(client, key, { clock: answer.clock, isStrong: level !== "one" });
     });

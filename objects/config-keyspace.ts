@@ -1,0 +1,264 @@
+// The one owner of a configuration keyspace: a thin shell of SQLite, alarms and RPC around src/config/desk.ts.
+// Guarantees: what `call` answers is durable (one commit for all calls of a turn, behind the output gate); calls run in the order
+// they came. Must not: decide anything about revisions, leases or versions.
+import { DurableObject } from "cloudflare:workers";
+import kernelModule from "../dist/wasm/storage.wasm";
+import { CONFIG_MIGRATIONS } from "../migrations/config.ts";
+import { parseSettings } from "../src/cluster/settings.ts";
+import { Desk, failureOf } from "../src/config/desk.ts";
+import { ConfigRefusal } from "../src/config/failure.ts";
+import { LockWaits } from "../src/config/lock-waits.ts";
+import { type Head, type Place, Shipping, writeShipment } from "../src/config/shipping.ts";
+import { createKernels } from "../src/storage/kernels.ts";
+import { createLogger, type Logger } from "../src/telemetry/logger.ts";
+import { ByteWriter } from "../src/wire/bytes.ts";
+import type {
+  AcquireAnswer,
+  AcquireRequest,
+  AnswerHeader,
+  BinaryKey,
+  ConfigFailure,
+  Ownership,
+  ReleaseRequest,
+} from "../src/wire/config.ts";
+import { type ConfigCall, isWriting, readConfigCalls } from "../src/wire/config-requests.ts";
+import { configSql } from "./config-sql.ts";
+import type { Env } from "./env.ts";
+import { applyMigrations } from "./migrate.ts";
+import type { ConfigKeyspaceRpc, CopiedPage } from "./rpc.ts";
+
+/** What may wait for the turn's end; more means that the object cannot keep up. */
+const MAX_WAITING_JOBS = 10_000;
+const MIB = 1024 * 1024;
+/** Compaction goes on after each slice with what waits in between. Ms. */
+const COMPACTION_PAUSE_MS = 0;
+
+/** Work of the next turn. `run` writes; `done` answers, when all of the turn's work is written. */
+interface Job {
+  readonly run: () => void;
+  readonly done: () => void;
+  readonly fail: (error: unknown) => void;
+}
+
+export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspaceRpc {
+  readonly #desk: Desk;
+  readonly #log: Logger;
+  readonly #writer = new ByteWriter(64 * 1024);
+  readonly #waits: LockWaits;
+  readonly #shipping: Shipping;
+  #jobs: Job[] = [];
+  #isCompacting = false;
+  #alarmAtMs = Number.POSITIVE_INFINITY;
+  #callsTotal = 0;
+  #commitsTotal = 0;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    const settings = parseSettings(env.JADE_CONFIG);
+    const write = (_: string, line: string): void => console.log(line);
+    this.#log = createLogger({ level: settings.log.level, now: Date.now, write, fields: { part: "config" } });
+    applyMigrations(ctx.storage, "config", CONFIG_MIGRATIONS);
+    this.#desk = new Desk({
+      sql: configSql(ctx.storage),
+      crc32c: (bytes, seed) => kernels.crc32c(bytes, seed),
+      now: Date.now,
+      random: (bytes) => crypto.getRandomValues(new Uint8Array(bytes)),
+      cacheBytes: settings.config.cacheMiB * MIB,
+      retention: {
+        keepMs: settings.config.keepHistoryHours * 3_600_000,
+        keepRevisions: settings.config.keepRevisions,
+      },
+      onChange: (_, changes) => {
+        this.#waits.onChange(changes);
+        this.#shipping.onChange(changes);
+      },
+    });
+    this.#shipping = new Shipping(this.#desk.store, this.#desk.keyspace);
+    this.#waits = new LockWaits({
+      locks: this.#desk.locks,
+      inTurn: (job) => this.#inTurn(job),
+      after: (ms, run) => {
+        const timer = setTimeout(run, ms);
+        return () => clearTimeout(timer);
+      },
+      now: Date.now,
+    });
+    ctx.blockConcurrencyWhile(() => this.#schedule());
+  }
+
+  async call(frame: Uint8Array): Promise<Uint8Array> {
+    const calls = readConfigCalls(frame);
+    if (!calls.some(({ request }) => isWriting(request))) return this.#answer(calls);
+    return this.#inTurn(() => this.#answer(calls));
+  }
+
+  async acquire(request: AcquireRequest): Promise<AcquireAnswer | ConfigFailure> {
+    return refusalsAsValues(async () => {
+      const { key, token } = await this.#waits.acquire(request);
+      return { kind: "acquired", header: this.#desk.header, key, fencingToken: token };
+    });
+  }
+
+  async release(request: ReleaseRequest): Promise<{ readonly header: AnswerHeader } | ConfigFailure> {
+    return refusalsAsValues(async () => {
+      await this.#inTurn(() => this.#desk.locks.release(request));
+      return { header: this.#desk.header };
+    });
+  }
+
+  async ownership(name: BinaryKey): Promise<Ownership> {
+    const { locks, header } = this.#desk;
+    return { header, owner: locks.owner(name), waiting: locks.waiting(name) };
+  }
+
+  async head(): Promise<Head> {
+    return this.#shipping.head;
+  }
+
+  async pull(place: Place, waitMs: number): Promise<Uint8Array> {
+    let shipment = this.#shipping.next(place);
+    if (shipment.kind === "records" && shipment.records.length === 0 && waitMs > 0) {
+      await this.#nextChange(waitMs);
+      shipment = this.#shipping.next(place);
+    }
+    const writer = new ByteWriter(4096);
+    writeShipment(writer, shipment);
+    return writer.take();
+  }
+
+  async beginCopy(): Promise<{ readonly head: Head; readonly chain: number }> {
+    return { head: this.#shipping.head, chain: this.#desk.keyspace.chain };
+  }
+
+  async copyPage(after: BinaryKey, revision: number, limit: number): Promise<CopiedPage> {
+    if (revision < this.#desk.keyspace.compactedRevision)
+      throw new Error("the state was compacted while it was copied");
+    const versions = this.#desk.store.copyPage(after, revision, limit);
+    const records = versions.map(({ seq, modRevision, stored }) => ({ seq, revision: modRevision, bytes: stored! }));
+    return { records, lastKey: versions.length < limit ? null : versions.at(-1)!.key };
+  }
+
+  #nextChange(waitMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = this.#shipping.atNextChange(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+      const timer = setTimeout(() => {
+        cancel();
+        resolve();
+      }, waitMs);
+    });
+  }
+
+  async erase(): Promise<void> {
+    await this.ctx.storage.deleteAlarm();
+    await this.ctx.storage.deleteAll();
+    this.ctx.abort("erased");
+  }
+
+  async metrics(): Promise<Record<string, number>> {
+    return {
+      jade_config_calls_total: this.#callsTotal,
+      jade_config_commits_total: this.#commitsTotal,
+      jade_config_keys: this.#desk.keyspace.keyCount,
+    };
+  }
+
+  override async alarm(): Promise<void> {
+    this.#alarmAtMs = Number.POSITIVE_INFINITY;
+    this.#guarded(() => {
+      while (this.#desk.expireLeases());
+      this.#desk.endTurn();
+    });
+    await this.#schedule();
+  }
+
+  /** Resolves in the turn that wrote; the output gate holds the answer until that is durable. A ConfigRefusal wrote nothing. */
+  #inTurn<T>(job: () => T): Promise<T> {
+    if (this.#jobs.length >= MAX_WAITING_JOBS)
+      return Promise.reject(new ConfigRefusal("overloaded", `${MAX_WAITING_JOBS} writes wait for the keyspace`));
+    return new Promise<T>((resolve, reject) => {
+      let result: { readonly value: T } | { readonly refusal: ConfigRefusal };
+      const run = (): void => {
+        try {
+          result = { value: job() };
+        } catch (error) {
+          if (!(error instanceof ConfigRefusal)) throw error;
+          result = { refusal: error };
+        }
+      };
+      const done = (): void => ("value" in result ? resolve(result.value) : reject(result.refusal));
+      if (this.#jobs.length === 0) setTimeout(() => this.#turn(), 0);
+      this.#jobs.push({ run, done, fail: reject });
+    });
+  }
+
+  /** All work that came since the last turn, in one commit. */
+  #turn(): void {
+    const jobs = this.#jobs;
+    this.#jobs = [];
+    this.#commitsTotal++;
+    try {
+      this.#guarded(() => {
+        for (const { run } of jobs) run();
+        this.#desk.endTurn();
+      });
+      for (const { done } of jobs) done();
+    } catch (error) {
+      for (const { fail } of jobs) fail(error);
+    }
+    void this.#schedule();
+  }
+
+  #answer(calls: readonly ConfigCall[]): Uint8Array {
+    const writer = this.#writer;
+    writer.reset();
+    for (const call of calls) {
+      this.#callsTotal++;
+      writer.u32(call.id);
+      writer.bytes(this.#desk.run(call));
+    }
+    return writer.take();
+  }
+
+  /** After an exception memory may be ahead of storage: the object starts anew from what is durable. */
+  #guarded(run: () => void): void {
+    try {
+      this.ctx.storage.transactionSync(run);
+    } catch (error) {
+      this.#log.error("keyspace restarts", {}, error);
+      this.ctx.abort(String(error));
+      throw error;
+    }
+  }
+
+  /** The one alarm rings for what is due first; compaction goes on in timers of its own. */
+  async #schedule(): Promise<void> {
+    if (this.#desk.mustCompact && !this.#isCompacting) {
+      this.#isCompacting = true;
+      setTimeout(() => this.#compact(), COMPACTION_PAUSE_MS);
+    }
+    const at = this.#desk.nextDueMs;
+    if (at >= this.#alarmAtMs) return;
+    this.#alarmAtMs = at;
+    await this.ctx.storage.setAlarm(at);
+  }
+
+  #compact(): void {
+    this.#isCompacting = false;
+    this.#guarded(() => this.#desk.compactStep());
+    void this.#schedule();
+  }
+}
+
+const kernels = createKernels(kernelModule);
+
+async function refusalsAsValues<T>(run: () => Promise<T>): Promise<T | ConfigFailure> {
+  try {
+    return await run();
+  } catch (error) {
+    if (error instanceof ConfigRefusal) return failureOf(error);
+    throw error;
+  }
+}

@@ -1,0 +1,82 @@
+// Calls to configuration keyspaces that come over sessions: judged here, gathered for each keyspace, answered to their sessions.
+// Guarantees: a malformed or forbidden call is answered alone and spoils no frame; idle keyspaces cost nothing.
+import type { Caller } from "../src/access/types.ts";
+import { ConfigRelay } from "../src/config/relay.ts";
+import { MalformedBytes } from "../src/wire/bytes.ts";
+import { isWriting, readConfigCallBody } from "../src/wire/config-requests.ts";
+import type { ErrorCode } from "../src/wire/error-codes.ts";
+import type { SessionAnswer, SessionRequest } from "../src/wire/session.ts";
+import type { Env } from "./env.ts";
+import { withDeadline } from "./with-deadline.ts";
+
+/** Longest one frame may take. Ms. */
+const FRAME_DEADLINE_MS = 10_000;
+/** As of tenants' ids. */
+const NAMESPACE = /^[a-z0-9][a-z0-9._-]{0,62}$/;
+/** Relays that are held; idle ones are dropped beyond it. */
+const MAX_RELAYS = 1000;
+
+export interface ConfigRelaysOptions {
+  readonly env: Env;
+  readonly schedule: (run: () => void) => void;
+  readonly onFailure: (error: unknown) => void;
+}
+
+export class ConfigRelays {
+  readonly #options: ConfigRelaysOptions;
+  readonly #relays = new Map<string, ConfigRelay>();
+
+  constructor(options: ConfigRelaysOptions) {
+    this.#options = options;
+  }
+
+  submit(
+    caller: Caller,
+    { id, key: namespace, value: body }: SessionRequest,
+    done: (answer: SessionAnswer) => void,
+  ): void {
+    const refuse = (code: ErrorCode, message: string): void => done({ id, kind: "error", code, message });
+    if (!NAMESPACE.test(namespace)) return refuse("invalidRequest", `namespace must match ${NAMESPACE.source}`);
+    let isWrite: boolean;
+    try {
+      isWrite = isWriting(readConfigCallBody(body ?? new Uint8Array(0)).request);
+    } catch (error) {
+      if (error instanceof MalformedBytes) return refuse("invalidRequest", `malformed call: ${error.message}`);
+      throw error;
+    }
+    if (isWrite && !caller.canWrite) return refuse("forbidden", "the API key is read-only; this needs read-write");
+    this.#relay(`c${caller.tenant}/${namespace}`).submit({
+      body: body!,
+      isWrite,
+      done: (result) => {
+        if ("answer" in result) done({ id, kind: "config", body: result.answer });
+        else refuse(result.code, result.message);
+      },
+    });
+  }
+
+  #relay(name: string): ConfigRelay {
+    const held = this.#relays.get(name);
+    if (held) return held;
+    if (this.#relays.size >= MAX_RELAYS) {
+      for (const [other, relay] of this.#relays) if (relay.isIdle) this.#relays.delete(other);
+    }
+    const { env, schedule, onFailure } = this.#options;
+    const objects = env.CONFIG_KEYSPACE;
+    const objectId = objects.idFromName(name);
+    let stub = objects.get(objectId);
+    const send = async (frame: Uint8Array): Promise<Uint8Array> => {
+      try {
+        return await withDeadline(stub.call(frame), FRAME_DEADLINE_MS, "ConfigKeyspace");
+      } catch (error) {
+        // A stub whose object was reset stays broken: the next frame gets a new one.
+        stub = objects.get(objectId);
+        onFailure(error);
+        throw error;
+      }
+    };
+    const relay = new ConfigRelay({ send, schedule });
+    this.#relays.set(name, relay);
+    return relay;
+  }
+}

@@ -1,0 +1,210 @@
+// Takes the calls of a turn to one keyspace: runs each, in order, and gives the bytes of its answer.
+// Guarantees: a repeated write id gets its first answer; a refusal wrote nothing; all calls of a turn commit together (the object's
+// turn). Must not: wait for anything.
+
+import type { SqlStorage } from "../storage/types.ts";
+import { ByteWriter } from "../wire/bytes.ts";
+import type { AnswerHeader, ConfigAnswer, ConfigFailure, ConfigRequest, LeaseId } from "../wire/config.ts";
+import { writeConfigAnswer } from "../wire/config-answers.ts";
+import { type ConfigCall, isWriting } from "../wire/config-requests.ts";
+import { Compactor } from "./compactor.ts";
+import { ConfigRefusal } from "./failure.ts";
+import { KeptAnswers } from "./kept-answers.ts";
+import { type Change, Keyspace, leaseNotFound } from "./keyspace.ts";
+import { type Lease, Leases, leaseIdOf } from "./leases.ts";
+import { MAX_LEASE_KEYS } from "./limits.ts";
+import { Locks } from "./locks.ts";
+import { CorruptRecord, type Crc32c } from "./record.ts";
+import { Retention, type RetentionLimits } from "./retention.ts";
+import { ConfigStore } from "./store.ts";
+
+export interface DeskOptions {
+  readonly sql: SqlStorage;
+  readonly crc32c: Crc32c;
+  readonly now: () => number;
+  readonly random: (bytes: number) => Uint8Array;
+  readonly cacheBytes: number;
+  readonly retention: RetentionLimits;
+  readonly onChange: (revision: number, changes: readonly Change[]) => void;
+  /** What a takeover adds to the deadline of a lease. Ms. */
+  readonly leaseExtensionMs?: (grantedTtlMs: number) => number;
+}
+
+export class Desk {
+  readonly store: ConfigStore;
+  readonly keyspace: Keyspace;
+  readonly leases: Leases;
+  readonly locks: Locks;
+  readonly #options: DeskOptions;
+  readonly #kept: KeptAnswers;
+  readonly #compactor: Compactor;
+  readonly #retention: Retention;
+  readonly #writer = new ByteWriter(4096);
+  #mustCompact = true;
+
+  constructor(options: DeskOptions) {
+    const { sql, crc32c, cacheBytes, onChange } = options;
+    this.#options = options;
+    this.store = new ConfigStore(sql, crc32c);
+    const term = this.store.fact("term") + 1;
+    this.store.setFact("term", term);
+    this.leases = new Leases(sql, crc32c, options.leaseExtensionMs);
+    this.keyspace = new Keyspace({
+      ...{ store: this.store, crc32c, term, cacheBytes, onChange },
+      isLease: (lease) => this.leases.has(lease),
+    });
+    this.locks = new Locks(this.keyspace, this.leases);
+    this.#kept = new KeptAnswers(sql, crc32c);
+    this.#compactor = new Compactor(this.store);
+    this.#retention = new Retention(sql, crc32c, options.retention);
+  }
+
+  /** The answer's bytes (a body of wire/config-answers.ts), refusals included. */
+  run(call: ConfigCall): Uint8Array {
+    try {
+      const { writeId, bodyHash = new Uint8Array(0), request } = call;
+      if (!isWriting(request)) return this.#read(request);
+      if (writeId === undefined) return this.#bytesOf(this.answer(request));
+      const kept = this.#kept.find(writeId, bodyHash);
+      if (kept) return kept;
+      const bytes = this.#bytesOf(this.answer(request));
+      this.#kept.add(writeId, bodyHash, bytes);
+      return bytes;
+    } catch (error) {
+      if (error instanceof ConfigRefusal) return this.#bytesOf(failureOf(error));
+      throw error;
+    }
+  }
+
+  /** What is damaged is an error of the read that meets it. A write that meets it ends the object's life: it may be half done. */
+  #read(request: ConfigRequest): Uint8Array {
+    try {
+      return this.#bytesOf(this.answer(request));
+    } catch (error) {
+      if (!(error instanceof CorruptRecord)) throw error;
+      throw new ConfigRefusal("dataCorrupt", error.message);
+    }
+  }
+
+  /** Ends the turn: what repetitions will be answered is written with what they did, and history that is too old is given up. */
+  endTurn(): void {
+    const nowMs = this.#options.now();
+    this.#kept.endTurn(nowMs);
+    const { revision, compactedRevision: compacted } = this.keyspace;
+    this.#retention.note(nowMs, revision);
+    const target = this.#retention.due(nowMs, { revision, compacted });
+    if (target === undefined) return;
+    this.keyspace.compact(target);
+    this.#mustCompact = true;
+  }
+
+  /** When something is due that no call brings about: the end of a lease, or of what is kept of the history. */
+  get nextDueMs(): number {
+    return Math.min(this.leases.nextDueMs, this.#retention.nextDueMs);
+  }
+
+  /** Throws ConfigRefusal. */
+  answer(request: ConfigRequest): ConfigAnswer {
+    const body = this.#run(request);
+    return { ...body, header: this.header };
+  }
+
+  get header(): AnswerHeader {
+    return { revision: this.keyspace.revision, term: this.keyspace.term };
+  }
+
+  /** Ends what is due; true when there may be more at once. */
+  expireLeases(): boolean {
+    const due = this.leases.due(this.#options.now());
+    for (const lease of due) this.#endLease(lease);
+    return due.length > 0 && this.leases.nextDueMs <= this.#options.now();
+  }
+
+  get mustCompact(): boolean {
+    return this.#mustCompact;
+  }
+
+  /** One slice of removing what is compacted. */
+  compactStep(): void {
+    this.#mustCompact = !this.#compactor.step(this.keyspace.compactedRevision);
+  }
+
+  #run(request: ConfigRequest) {
+    switch (request.kind) {
+      case "range":
+      case "put":
+      case "deleteRange":
+      case "txn":
+        return this.keyspace.apply(request);
+      case "compact":
+        this.keyspace.compact(request.revision);
+        this.#mustCompact = true;
+        return { kind: "compact" } as const;
+      case "leaseGrant": {
+        const id = request.lease === "" ? leaseIdOf(this.#options.random(8)) : request.lease;
+        const lease = this.leases.grant({ id, ttlSeconds: request.ttlSeconds, nowMs: this.#options.now() });
+        return this.#shown(lease);
+      }
+      case "leaseRevoke": {
+        const lease = this.leases.get(request.lease);
+        if (!lease) throw leaseNotFound(request.lease);
+        this.#endLease(request.lease);
+        return { ...this.#shown(lease), ttlSeconds: 0 };
+      }
+      case "leaseKeepAlive": {
+        const lease = this.leases.keepAlive(request.lease, this.#options.now());
+        return lease ? this.#shown(lease) : absent(request.lease);
+      }
+      case "leaseTimeToLive": {
+        const lease = this.leases.get(request.lease);
+        if (!lease) return absent(request.lease);
+        const keys = request.withKeys ? this.keyspace.leasedKeys(request.lease, MAX_LEASE_KEYS) : [];
+        return { ...this.#shown(lease), keys };
+      }
+      case "leases":
+        return { kind: "leases", leases: this.leases.ids() } as const;
+      case "status":
+        return {
+          kind: "status",
+          compactedRevision: this.keyspace.compactedRevision,
+          keys: this.keyspace.keyCount,
+          leases: this.leases.size,
+          watches: 0,
+          databaseBytes: 0,
+        } as const;
+      default:
+        return request satisfies never;
+    }
+  }
+
+  #endLease(lease: LeaseId): void {
+    this.keyspace.deleteLeased(lease);
+    this.leases.remove(lease);
+  }
+
+  #shown({ id, grantedTtlMs, deadlineMs }: Lease) {
+    // Rounded down as etcd does: what is promised is never more than what is left.
+    const ttlSeconds = Math.max(0, Math.floor((deadlineMs - this.#options.now()) / 1000));
+    return {
+      kind: "lease",
+      lease: id,
+      ttlSeconds,
+      grantedTtlSeconds: grantedTtlMs / 1000,
+      keys: [] as string[],
+    } as const;
+  }
+
+  #bytesOf(answer: ConfigAnswer | ConfigFailure): Uint8Array {
+    this.#writer.reset();
+    writeConfigAnswer(this.#writer, answer);
+    return this.#writer.take();
+  }
+}
+
+function absent(lease: LeaseId) {
+  return { kind: "lease", lease, ttlSeconds: -1, grantedTtlSeconds: 0, keys: [] as string[] } as const;
+}
+
+export function failureOf({ code, message, details }: ConfigRefusal): ConfigFailure {
+  return { kind: "error", code, message, details };
+}

@@ -1,0 +1,65 @@
+import { describe, expect, it } from "vitest";
+import { openDesk } from "../../test/unit/config/open-desk.ts";
+import type { ConfigRequest, PutRequest, RangeAnswer, TxnAnswer } from "../wire/config.ts";
+import { prefixRange } from "../wire/config-keys.ts";
+
+const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
+const put = (key: string, value: string, more: Partial<PutRequest> = {}): PutRequest => ({
+  kind: "put",
+  key,
+  value: bytes(value),
+  ...more,
+});
+const get = (key: string, revision = 0): ConfigRequest => ({ kind: "range", key, rangeEnd: "", revision });
+const shown = (answer: RangeAnswer): readonly string[] =>
+  answer.kvs.map(
+    ({ key, modRevision, version, value }) => `${key}@${modRevision}v${version}=${new TextDecoder().decode(value)}`,
+  );
+
+describe("keyspace", () => {
+  it("[CF-1] every change has the next revision; the first one is 2", () => {
+    const { desk } = openDesk();
+    expect(desk.keyspace.revision).toBe(1);
+    expect(desk.answer(put("a", "1")).header.revision).toBe(2);
+    expect(desk.answer(put("a", "2")).header.revision).toBe(3);
+    expect(desk.answer({ kind: "deleteRange", key: "x", rangeEnd: "" }).header.revision).toBe(3);
+    expect(shown(desk.keyspace.range(get("a") as never))).toEqual(["a@3v2=2"]);
+  });
+
+  it("[CF-2] a past revision is read as it was, after restarts too", () => {
+    const opened = openDesk();
+    opened.desk.answer(put("a", "1"));
+    opened.desk.answer(put("b", "1"));
+    opened.desk.answer(put("a", "2"));
+    opened.desk.answer({ kind: "deleteRange", ...prefixRange("") });
+    opened.desk.answer(put("a", "3"));
+    for (let round = 0; round < 2; round++) {
+      const at = (revision: number): readonly string[] =>
+        shown(opened.desk.keyspace.range({ kind: "range", ...prefixRange(""), revision }));
+      expect(at(2)).toEqual(["a@2v1=1"]);
+      expect(at(3)).toEqual(["a@2v1=1", "b@3v1=1"]);
+      expect(at(4)).toEqual(["a@4v2=2", "b@3v1=1"]);
+      expect(at(5)).toEqual([]);
+      expect(at(6)).toEqual(["a@6v1=3"]);
+      opened.restart();
+    }
+  });
+
+  it("[CF-3] a transaction takes one branch, all of it under one revision", () => {
+    const { desk } = openDesk();
+    desk.answer(put("a", "1"));
+    const txn = (operand: number): ConfigRequest => ({
+      kind: "txn",
+      compare: [{ key: "a", rangeEnd: "", target: "mod", result: "equal", operand }],
+      success: [put("b", "x"), put("c", "y"), { kind: "range", ...prefixRange("") }],
+      failure: [{ kind: "range", key: "a", rangeEnd: "" }],
+    });
+    const taken = desk.answer(txn(2)) as TxnAnswer & { header: { revision: number } };
+    expect(taken.succeeded).toBe(true);
+    expect(taken.header.revision).toBe(3);
+    expect(shown(taken.responses[2] as RangeAnswer)).toEqual(["a@2v1=1", "b@3v1=x", "c@3v1=y"]);
+    const refused = desk.answer(txn(9)) as TxnAnswer;
+    expect(refused.succeeded).toBe(false);
+    expect(desk.keyspace.revision).toBe(3);
+  });
+});

@@ -1,0 +1,361 @@
+// A configuration keyspace: versions of keys under one revision counter.
+// Guarantees: one revision a change, in order; a request is applied whole or refused before anything is written; reads see one
+// revision; `onChange` hears every change once, in order, in the turn that wrote it. Must not: do I/O of its own, know time or callers.
+//
+// Not guarded: an exception that is no ConfigRefusal may leave memory ahead of storage. The object must restart then.
+import type {
+  BinaryKey,
+  DeleteRangeAnswer,
+  DeleteRangeRequest,
+  KeyRange,
+  KeyValue,
+  LeaseId,
+  OperationAnswer,
+  PutAnswer,
+  PutRequest,
+  RangeAnswer,
+  RangeRequest,
+  TxnAnswer,
+  TxnOperation,
+  TxnRequest,
+} from "../wire/config.ts";
+import { ConfigRefusal, invalid } from "./failure.ts";
+import { MAX_DELETED_KEYS, MAX_LEASE_KEYS, MAX_REVISION, SEQUENCE_DIGITS } from "./limits.ts";
+import { readRange } from "./range.ts";
+import { type MaybeHeld, Reader, shown } from "./reader.ts";
+import { type Crc32c, encodeRecord, type LogRecord } from "./record.ts";
+import type { ConfigStore, Version } from "./store.ts";
+import { checkOperation, compareHolds } from "./txn.ts";
+import type { Held } from "./value-cache.ts";
+
+/** One change of one key, as watchers and followers see it. */
+export interface Change {
+  readonly seq: number;
+  /** As stored. */
+  readonly bytes: Uint8Array;
+  readonly record: LogRecord;
+  /** The version that it ended, where it was at hand; otherwise it can be read from the log by `record.endedSeq`. */
+  readonly ended?: Held | undefined;
+}
+
+export interface KeyspaceOptions {
+  readonly store: ConfigStore;
+  readonly crc32c: Crc32c;
+  /** This owner's start. */
+  readonly term: number;
+  readonly cacheBytes: number;
+  readonly isLease: (lease: LeaseId) => boolean;
+  /** All changes of one revision. */
+  readonly onChange: (revision: number, changes: readonly Change[]) => void;
+}
+
+/** A request under way: all of its writes have one revision. */
+interface Writing {
+  readonly revision: number;
+  readonly changes: Change[];
+}
+
+/** etcd's: the first change makes revision 2. */
+const FIRST_REVISION = 1;
+const NO_VALUE = new Uint8Array(0);
+
+export class Keyspace {
+  readonly #options: KeyspaceOptions;
+  readonly #store: ConfigStore;
+  readonly #reader: Reader;
+  #revision = FIRST_REVISION;
+  #seq = 0;
+  #chain = 0;
+  #compacted = 0;
+  #keyCount: number;
+
+  constructor(options: KeyspaceOptions) {
+    this.#options = options;
+    this.#store = options.store;
+    this.#reader = new Reader(options.store, options.cacheBytes);
+    const last = options.store.lastRecord();
+    if (last) {
+      this.#seq = last.seq;
+      this.#revision = last.record.revision;
+      this.#chain = last.record.chain;
+    }
+    this.#compacted = options.store.fact("compacted");
+    this.#keyCount = options.store.count({ key: "\0", rangeEnd: "\0" }, 0);
+  }
+
+  get revision(): number {
+    return this.#revision;
+  }
+
+  get compactedRevision(): number {
+    return this.#compacted;
+  }
+
+  get term(): number {
+    return this.#options.term;
+  }
+
+  /** Of the last record: what a follower must have to be this log's. */
+  get chain(): number {
+    return this.#chain;
+  }
+
+  get lastSeq(): number {
+    return this.#seq;
+  }
+
+  get keyCount(): number {
+    return this.#keyCount;
+  }
+
+  range(request: RangeRequest): RangeAnswer {
+    checkOperation(request);
+    const state = this.#stateOf(request);
+    return this.#reader.range(request, state);
+  }
+
+  put(request: PutRequest): PutAnswer {
+    checkOperation(request);
+    return this.#write((writing) => this.#put(writing, request));
+  }
+
+  deleteRange(request: DeleteRangeRequest): DeleteRangeAnswer {
+    checkOperation(request);
+    return this.#write((writing) => this.#delete(writing, request));
+  }
+
+  txn(request: TxnRequest): TxnAnswer {
+    checkOperation(request);
+    const plan = this.#plan(request);
+    return this.#write((writing) => this.#run(writing, plan));
+  }
+
+  apply(request: TxnOperation): OperationAnswer {
+    switch (request.kind) {
+      case "range":
+        return this.range(request);
+      case "put":
+        return this.put(request);
+      case "deleteRange":
+        return this.deleteRange(request);
+      case "txn":
+        return this.txn(request);
+      default:
+        return request satisfies never;
+    }
+  }
+
+  /** Deletes all keys of a lease, in one revision. */
+  deleteLeased(lease: LeaseId): number {
+    return this.#write((writing) => {
+      const versions = this.#store.leased(lease, MAX_LEASE_KEYS);
+      for (const version of versions) this.#end(writing, version);
+      return versions.length;
+    });
+  }
+
+  leasedKeys(lease: LeaseId, limit: number): readonly BinaryKey[] {
+    return this.#store.leased(lease, limit).map(({ key }) => key);
+  }
+
+  /** Refuses reads below `revision` from now on. What is no longer needed goes by the Compactor. */
+  compact(revision: number): void {
+    if (revision <= this.#compacted) {
+      const message = `revision ${revision} is compacted; the keyspace is compacted up to ${this.#compacted}`;
+      throw new ConfigRefusal("compacted", message, { compactedRevision: this.#compacted });
+    }
+    this.#refuseFuture(revision);
+    this.#compacted = revision;
+    this.#store.setFact("compacted", revision);
+  }
+
+  /** The version that a change ended, with its value, while it is not compacted. */
+  endedBy(change: Pick<Change, "record" | "ended">): KeyValue | undefined {
+    const { endedSeq, key } = change.record;
+    if (change.ended) return shown(change.ended);
+    if (endedSeq === 0) return undefined;
+    const ended = this.#store.record(endedSeq);
+    if (!ended || ended.key !== key) return undefined;
+    const { createRevision, revision, version, lease, value } = ended;
+    return { key, createRevision, modRevision: revision, version, lease, value };
+  }
+
+  #stateOf({ revision = 0 }: RangeRequest): number {
+    if (revision <= 0 || revision === this.#revision) return 0;
+    this.#refuseFuture(revision);
+    if (revision < this.#compacted) {
+      const message = `revision ${revision} is compacted; the oldest that can be read is ${this.#compacted}`;
+      throw new ConfigRefusal("compacted", message, { compactedRevision: this.#compacted });
+    }
+    return revision;
+  }
+
+  #refuseFuture(revision: number): void {
+    if (revision <= this.#revision) return;
+    const message = `revision ${revision} is in the future; the keyspace is at ${this.#revision}`;
+    throw new ConfigRefusal("futureRevision", message, { revision: this.#revision });
+  }
+
+  /** Runs one request's writes; the revision is used up only when something changed. */
+  #write<T>(run: (writing: Writing) => T): T {
+    if (this.#revision >= MAX_REVISION) throw new Error("the keyspace has used up its revisions");
+    const writing: Writing = { revision: this.#revision + 1, changes: [] };
+    const answer = run(writing);
+    if (writing.changes.length > 0) {
+      this.#revision = writing.revision;
+      this.#options.onChange(writing.revision, writing.changes);
+    }
+    return answer;
+  }
+
+  #put(writing: Writing, request: PutRequest): PutAnswer {
+    const key = request.sequential ? sequentialKey(request.key, writing.revision) : request.key;
+    const lease = request.lease ?? "";
+    if (lease !== "" && !this.#options.isLease(lease)) throw leaseNotFound(lease);
+    const previous = this.#reader.findHeld(key);
+    if ((request.ignoreValue || request.ignoreLease) && !previous)
+      throw new ConfigRefusal("keyNotFound", "ignoreValue and ignoreLease need a key that exists");
+    const value = request.ignoreValue ? this.#reader.held(previous!).value : request.value.slice();
+    const put = {
+      key,
+      createRevision: previous?.version.createRevision ?? writing.revision,
+      version: (previous?.version.version ?? 0) + 1,
+      lease: request.ignoreLease ? previous!.version.lease : lease,
+    };
+    const change = this.#append(writing, { type: "put", ...put, value }, previous);
+    const version: Version = { ...put, seq: change.seq, modRevision: writing.revision };
+    this.#store.setCurrent(version);
+    this.#reader.cache.set({ version, value });
+    if (!previous) this.#keyCount++;
+    const answer: PutAnswer = { kind: "put", key };
+    return request.prevKv && previous ? { ...answer, prevKv: shown(this.#reader.held(previous)) } : answer;
+  }
+
+  #delete(writing: Writing, request: DeleteRangeRequest): DeleteRangeAnswer {
+    const versions = this.#versionsOf(request);
+    if (versions.length > MAX_DELETED_KEYS) {
+      const message = `the range holds more than ${MAX_DELETED_KEYS} keys, which is the limit of one deletion; delete it in parts`;
+      throw new ConfigRefusal("payloadTooLarge", message, { limit: MAX_DELETED_KEYS });
+    }
+    const prevKvs = request.prevKv ? versions.map((version) => this.#reader.valueOf(version)) : [];
+    for (const version of versions) this.#end(writing, version);
+    return { kind: "deleteRange", deleted: versions.length, prevKvs };
+  }
+
+  #versionsOf(range: KeyRange): readonly Version[] {
+    if (range.rangeEnd !== "") return this.#store.scan({ ...range, revision: 0, limit: MAX_DELETED_KEYS + 1 });
+    const version = this.#reader.find(range.key);
+    return version ? [version] : [];
+  }
+
+  #end(writing: Writing, version: Version): void {
+    const { key } = version;
+    const held = this.#reader.cache.get(key);
+    const gone = { key, createRevision: 0, version: 0, lease: "", value: NO_VALUE };
+    this.#append(writing, { type: "delete", ...gone }, { version, value: held?.value });
+    this.#store.removeCurrent(key);
+    this.#reader.cache.delete(key);
+    this.#keyCount--;
+  }
+
+  /** Writes the record, and moves the version that it ends into the history. */
+  #append(
+    writing: Writing,
+    change: Pick<LogRecord, "type" | "key" | "createRevision" | "version" | "lease" | "value">,
+    previous: MaybeHeld | undefined,
+  ): Change {
+    const seq = ++this.#seq;
+    const ended = previous?.version;
+    const record = {
+      ...change,
+      term: this.#options.term,
+      revision: writing.revision,
+      endedMod: ended?.modRevision ?? 0,
+      endedSeq: ended?.seq ?? 0,
+    };
+    const { bytes, chain } = encodeRecord(this.#options.crc32c, this.#chain, record);
+    this.#chain = chain;
+    this.#store.append(seq, bytes);
+    if (ended) this.#store.addEnded(ended, writing.revision);
+    const held = previous?.value ? { version: previous.version, value: previous.value } : undefined;
+    const written: Change = { seq, bytes, record: { ...record, chain }, ended: held };
+    writing.changes.push(written);
+    return written;
+  }
+
+  /** The branches that a transaction takes, decided before anything is written; its reads and leases are judged too. */
+  #plan(txn: TxnRequest): Plan {
+    const succeeded = txn.compare.every((compare) =>
+      compareHolds(
+        { each: (range) => this.#versionsOf(range), valueOf: (version) => this.#reader.valueOf(version) },
+        compare,
+      ),
+    );
+    const steps = (succeeded ? txn.success : txn.failure).map((operation): Step => {
+      if (operation.kind === "txn") return { kind: "plan", plan: this.#plan(operation) };
+      this.#judge(operation);
+      return { kind: "operation", operation };
+    });
+    return { succeeded, steps };
+  }
+
+  /** Throws what would otherwise stop a transaction in its middle. */
+  #judge(operation: Exclude<TxnOperation, TxnRequest>): void {
+    if (operation.kind === "range") {
+      const state = this.#stateOf(operation);
+      // A read that is refused for its size must be so before the first write: it is done once for that.
+      if (operation.rangeEnd !== "" && !operation.countOnly) readRange(this.#reader, operation, state);
+      return;
+    }
+    if (operation.kind === "deleteRange") {
+      if (operation.rangeEnd !== "" && this.#store.count(operation, 0) > MAX_DELETED_KEYS)
+        throw invalid("rangeEnd", `the range holds more than ${MAX_DELETED_KEYS} keys, the limit of one deletion`);
+      return;
+    }
+    const { lease = "", key } = operation;
+    if (lease !== "" && !this.#options.isLease(lease)) throw leaseNotFound(lease);
+    if ((operation.ignoreValue || operation.ignoreLease) && !this.#reader.find(key))
+      throw new ConfigRefusal("keyNotFound", "ignoreValue and ignoreLease need a key that exists");
+    if (operation.sequential && this.#reader.find(sequentialKey(key, this.#revision + 1)))
+      throw new ConfigRefusal("conflict", "the next sequential key exists already");
+  }
+
+  #run(writing: Writing, plan: Plan): TxnAnswer {
+    const responses = plan.steps.map((step): OperationAnswer => {
+      if (step.kind === "plan") return this.#run(writing, step.plan);
+      const { operation } = step;
+      switch (operation.kind) {
+        case "range": {
+          // What was the present before this transaction is past as soon as it has written.
+          const isPast = writing.changes.length > 0 && (operation.revision ?? 0) > 0;
+          return readRange(this.#reader, operation, isPast ? operation.revision! : this.#stateOf(operation));
+        }
+        case "put":
+          return this.#put(writing, operation);
+        case "deleteRange":
+          return this.#delete(writing, operation);
+        default:
+          return operation satisfies never;
+      }
+    });
+    return { kind: "txn", succeeded: plan.succeeded, responses };
+  }
+}
+
+interface Plan {
+  readonly succeeded: boolean;
+  readonly steps: readonly Step[];
+}
+
+type Step =
+  | { readonly kind: "plan"; readonly plan: Plan }
+  | { readonly kind: "operation"; readonly operation: Exclude<TxnOperation, TxnRequest> };
+
+/** Sorts as its revision does. */
+export function sequentialKey(prefix: BinaryKey, revision: number): BinaryKey {
+  return prefix + String(revision).padStart(SEQUENCE_DIGITS, "0");
+}
+
+export function leaseNotFound(lease: LeaseId): ConfigRefusal {
+  return new ConfigRefusal("leaseNotFound", `there is no lease ${lease}; it may have expired`, { leaseId: lease });
+}

@@ -1,0 +1,155 @@
+// Leases: a time to live that keys may hang on.
+// Guarantees: no lease ends before its time to live has passed since it was granted or last kept alive, restarts included; all
+// leases are in memory, their deadlines durable. Must not: delete keys (the keyspace does), read a clock.
+//
+// What is stored is a little later than the true deadline, so that keep-alives in quick succession are not written each. After a
+// restart the stored deadline counts: late by that little at most.
+import type { SqlStorage } from "../storage/types.ts";
+import type { LeaseId } from "../wire/config.ts";
+import { bytesOfKey, keyOfText } from "../wire/config-keys.ts";
+import { ConfigRefusal, invalid } from "./failure.ts";
+import { leaseNotFound } from "./keyspace.ts";
+import { MAX_LEASE_TTL_SECONDS, MAX_LEASES } from "./limits.ts";
+import { CorruptRecord, type Crc32c } from "./record.ts";
+
+export interface Lease {
+  readonly id: LeaseId;
+  readonly grantedTtlMs: number;
+  deadlineMs: number;
+  /** What is stored; ≥ deadlineMs. */
+  storedDeadlineMs: number;
+}
+
+/** How much later than the deadline is stored: keep-alives within it are not written. A third of the time to live at most. Ms. */
+const STORED_SLACK_MS = 500;
+/** Leases one pass ends; the rest is due at once. */
+const MAX_DUE = 1000;
+const INT64_MAX = 2n ** 63n - 1n;
+
+interface LeaseRow {
+  readonly lease: string;
+  readonly granted_ttl: number;
+  readonly deadline_ms: number;
+  readonly crc: number;
+}
+
+export class Leases {
+  readonly #sql: SqlStorage;
+  readonly #crc32c: Crc32c;
+  readonly #leases = new Map<LeaseId, Lease>();
+  /** A bound from below of the earliest deadline: keep-alives only move deadlines back. */
+  #earliestMs = Number.POSITIVE_INFINITY;
+
+  /** `extendMs`: what a takeover adds to every deadline; 0 at a restart in place. */
+  constructor(sql: SqlStorage, crc32c: Crc32c, extendMs: (grantedTtlMs: number) => number = () => 0) {
+    this.#sql = sql;
+    this.#crc32c = crc32c;
+    for (const row of sql.exec<LeaseRow>("SELECT lease, granted_ttl, deadline_ms, crc FROM config_leases")) {
+      if (this.#crcOf(row.lease, row.granted_ttl, row.deadline_ms) !== row.crc)
+        throw new CorruptRecord("a lease fails its checksum");
+      const deadlineMs = row.deadline_ms + extendMs(row.granted_ttl);
+      this.#hold({ id: row.lease, grantedTtlMs: row.granted_ttl, deadlineMs, storedDeadlineMs: deadlineMs });
+    }
+  }
+
+  get size(): number {
+    return this.#leases.size;
+  }
+
+  has(id: LeaseId): boolean {
+    return this.#leases.has(id);
+  }
+
+  get(id: LeaseId): Lease | undefined {
+    return this.#leases.get(id);
+  }
+
+  ids(): readonly LeaseId[] {
+    return [...this.#leases.keys()];
+  }
+
+  grant({ id, ttlSeconds, nowMs }: { id: LeaseId; ttlSeconds: number; nowMs: number }): Lease {
+    if (!Number.isInteger(ttlSeconds) || ttlSeconds < 1 || ttlSeconds > MAX_LEASE_TTL_SECONDS)
+      throw invalid("ttlSeconds", `is ${ttlSeconds}; it is from 1 to ${MAX_LEASE_TTL_SECONDS}`, {
+        value: ttlSeconds,
+        limit: MAX_LEASE_TTL_SECONDS,
+      });
+    if (this.#leases.has(id)) throw new ConfigRefusal("leaseExists", `there is a lease ${id} already`, { leaseId: id });
+    if (this.#leases.size >= MAX_LEASES)
+      throw new ConfigRefusal("tooManyLeases", `the keyspace holds ${MAX_LEASES} leases, which is the limit`, {
+        limit: MAX_LEASES,
+      });
+    const grantedTtlMs = ttlSeconds * 1000;
+    const lease: Lease = { id, grantedTtlMs, deadlineMs: nowMs + grantedTtlMs, storedDeadlineMs: 0 };
+    this.#hold(lease);
+    this.#store(lease);
+    return lease;
+  }
+
+  keepAlive(id: LeaseId, nowMs: number): Lease | undefined {
+    const lease = this.#leases.get(id);
+    // One whose time is over ends at the next pass: it must not come back between the two.
+    if (!lease || lease.deadlineMs <= nowMs) return undefined;
+    lease.deadlineMs = nowMs + lease.grantedTtlMs;
+    if (lease.deadlineMs > lease.storedDeadlineMs) this.#store(lease);
+    return lease;
+  }
+
+  /** Forgets a lease; its keys are the caller's. Throws where there is none. */
+  remove(id: LeaseId): void {
+    if (!this.#leases.delete(id)) throw leaseNotFound(id);
+    this.#sql.exec("DELETE FROM config_leases WHERE lease = ?", id);
+  }
+
+  /** Leases whose time is over. */
+  due(nowMs: number): readonly LeaseId[] {
+    if (nowMs < this.#earliestMs) return [];
+    const due: LeaseId[] = [];
+    let earliestMs = Number.POSITIVE_INFINITY;
+    for (const { id, deadlineMs } of this.#leases.values()) {
+      if (deadlineMs > nowMs || due.length >= MAX_DUE) earliestMs = Math.min(earliestMs, deadlineMs);
+      else due.push(id);
+    }
+    this.#earliestMs = earliestMs;
+    return due;
+  }
+
+  /** No lease ends before this; infinity = there is none. */
+  get nextDueMs(): number {
+    return this.#earliestMs;
+  }
+
+  #hold(lease: Lease): void {
+    this.#leases.set(lease.id, lease);
+    this.#earliestMs = Math.min(this.#earliestMs, lease.deadlineMs);
+  }
+
+  #store(lease: Lease): void {
+    const slackMs = Math.min(STORED_SLACK_MS, Math.floor(lease.grantedTtlMs / 3));
+    lease.storedDeadlineMs = lease.deadlineMs + slackMs;
+    const { id, grantedTtlMs, storedDeadlineMs } = lease;
+    this.#sql.exec(
+      "INSERT OR REPLACE INTO config_leases (lease, granted_ttl, deadline_ms, crc) VALUES (?, ?, ?, ?)",
+      id,
+      grantedTtlMs,
+      storedDeadlineMs,
+      this.#crcOf(id, grantedTtlMs, storedDeadlineMs),
+    );
+  }
+
+  #crcOf(id: LeaseId, grantedTtlMs: number, deadlineMs: number): number {
+    return this.#crc32c(bytesOfKey(keyOfText(`${id} ${grantedTtlMs} ${deadlineMs}`)));
+  }
+}
+
+/** A lease id from 8 random bytes: positive, as etcd makes them. */
+export function leaseIdOf(random: Uint8Array): LeaseId {
+  let id = 0n;
+  for (const byte of random.subarray(0, 8)) id = (id << 8n) | BigInt(byte);
+  return String(id & INT64_MAX || 1n);
+}
+
+/** True for the decimal text of a positive int64. */
+export function isLeaseId(text: string): boolean {
+  return /^[1-9][0-9]{0,18}$/.test(text) && BigInt(text) <= INT64_MAX;
+}

@@ -1,0 +1,91 @@
+// Every bound of the configuration store, with its unit and reason. Relations between them are asserted at load.
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+/** DESIGN 7. Bytes. */
+export const MAX_KEY_BYTES = KIB;
+/** DESIGN 7. Bytes. */
+export const MAX_VALUE_BYTES = MIB;
+/** DESIGN 7. Operations of a transaction, those of both branches and of inner transactions counted. etcd's default too. */
+export const MAX_TXN_OPERATIONS = 128;
+/** DESIGN 7. Bytes of keys and values of a transaction. */
+export const MAX_TXN_BYTES = 8 * MIB;
+/** An answer is one message between objects, which holds 32 MiB at most. Bytes of keys and values of one range. */
+export const MAX_RANGE_BYTES = 16 * MIB;
+/** Keys that one revision may delete: it is one turn, which nothing else shares. */
+export const MAX_DELETED_KEYS = 100_000;
+/** Rows that a sort other than by key may hold in memory. */
+export const MAX_SORTED_ROWS = 100_000;
+/** Leases: each is held in memory. */
+export const MAX_LEASES = 200_000;
+/** Keys of one lease: its end deletes all of them in one revision. */
+export const MAX_LEASE_KEYS = MAX_DELETED_KEYS;
+/** Callers that stand in line for locks and elections of one keyspace. */
+export const MAX_LOCK_WAITS = 10_000;
+/** Longest wait for a lock: below what proxies let a request stay silent. Ms. */
+export const MAX_LOCK_WAIT_MS = 300_000;
+/** What a zone's sessions may have waiting for one keyspace: calls, and bytes. More is refused as overloaded. */
+export const MAX_RELAY_CALLS = 16_384;
+export const MAX_RELAY_BYTES = 128 * MIB;
+/** A frame to the owner; a message between objects holds 32 MiB. Bytes. */
+export const MAX_RELAY_FRAME_BYTES = 8 * MIB;
+/** Frames under way to one keyspace: while one is committed the next is read. */
+export const MAX_RELAY_FRAMES = 2;
+/** Newest records that an owner holds in memory for its followers. Bytes. */
+export const SHIPPED_TAIL_BYTES = 8 * MIB;
+/** A page of records for a follower ends with the revision that passes this. Bytes. */
+export const SHIPPED_PAGE_BYTES = MIB;
+/** Keys of one page of a copy of the state. */
+export const COPIED_PAGE_KEYS = 500;
+/** etcd's bound. Seconds. */
+export const MAX_LEASE_TTL_SECONDS = 9_000_000_000;
+/** Write ids whose answers are held, and the bytes of those answers. Older ones are forgotten first. */
+export const MAX_KEPT_ANSWERS = 200_000;
+export const MAX_KEPT_ANSWER_BYTES = 64 * MIB;
+/** How long an answer is held at most. A retry comes within seconds. Ms. */
+export const KEPT_ANSWER_MS = 15 * 60_000;
+/** A longer answer is not kept for repetitions: they are told that the write was applied. Bytes. */
+export const MAX_KEPT_ANSWER = 64 * KIB;
+/** Records a compaction removes in one slice: some milliseconds. */
+export const COMPACTION_SLICE_RECORDS = 500;
+/** Digits of the suffix of a sequential key: enough for every revision. */
+export const SEQUENCE_DIGITS = 16;
+/** Largest revision: a safe integer. */
+export const MAX_REVISION = Number.MAX_SAFE_INTEGER - 1;
+/** Watches of one keyspace, each some 500 bytes; and connections that carry them. The spec asks for 100 000. */
+export const MAX_WATCHES = 200_000;
+/** Changes kept in memory for watches that resume. Bytes. */
+export const CHANGE_TAIL_BYTES = 16 * MIB;
+/** What one slice of catching up reads: some milliseconds. Bytes of records; one revision at least. */
+export const WATCH_SLICE_BYTES = 256 * KIB;
+/** What one slice takes from memory. Revisions. */
+export const WATCH_SLICE_REVISIONS = 256;
+/** A fragment of a revision's events. Bytes; one event at least. */
+export const WATCH_FRAGMENT_BYTES = MIB;
+/** A longer message cancels a watch that did not ask for fragments: a WebSocket message holds 32 MiB. Bytes. */
+export const MAX_WATCH_MESSAGE_BYTES = 16 * MIB;
+/** Previous values told with the events of one revision; the others are left out. Bytes. */
+export const MAX_PREVIOUS_BYTES = 16 * MIB;
+/** What one connection may leave unread before it has to catch up from the log. Bytes. */
+export const WATCH_WINDOW_BYTES = 4 * MIB;
+/** What all connections may leave unread. Bytes. */
+export const MAX_UNREAD_WATCH_BYTES = 256 * MIB;
+/** What a queued message costs beside its bytes, estimated. */
+export const WATCH_FRAME_BYTES = 256;
+/** A connection is asked what it has read after so many bytes; less often would leave more unknown than all may leave unread. */
+export const MOST_UNMARKED_BYTES = 64 * KIB;
+export const LEAST_UNMARKED_BYTES = 4 * KIB;
+/** A connection that is full and reads nothing for this long is closed. Ms. */
+export const WATCH_STALL_MS = 60_000;
+/** Between progress notices of a quiet watch that asked for them. Ms. */
+export const PROGRESS_EVERY_MS = 60_000;
+
+if (MAX_VALUE_BYTES + MAX_KEY_BYTES > MAX_TXN_BYTES) throw new Error("a transaction must hold one greatest put");
+if (MAX_RELAY_FRAME_BYTES < MAX_TXN_BYTES) throw new Error("a frame must hold one greatest transaction");
+if (MAX_TXN_BYTES * 2 > MAX_RANGE_BYTES) throw new Error("a transaction's previous values must fit into its answer");
+if (String(MAX_REVISION).length > SEQUENCE_DIGITS) throw new Error("a suffix must hold every revision");
+if (MOST_UNMARKED_BYTES * 4 > WATCH_WINDOW_BYTES)
+  throw new Error("a connection must be asked before its window is full");
+if (2 * (MAX_VALUE_BYTES + MAX_KEY_BYTES) > WATCH_WINDOW_BYTES)
+  throw new Error("a window must hold one greatest event");

@@ -1,0 +1,262 @@
+// Where a keyspace's versions are: an index of living and of ended versions by key, and the log with their values.
+// Guarantees: rows and records are checked when they are read (CRC32C), never served otherwise; all of one turn commits together
+// (the caller's SQLite). Must not: decide what may be written.
+//
+// Invariants: config_current holds a key's version while it lives; config_history those from `mod` until before `ended`. Every
+// row's `seq` names a log row of that key and revision. Log rows of ended versions go when `ended` ≤ the compacted revision.
+import type { SqlStorage } from "../storage/types.ts";
+import type { BinaryKey, KeyRange, KeyValue, LeaseId } from "../wire/config.ts";
+import { bytesOfKey, keyOfBytes, NO_END } from "../wire/config-keys.ts";
+import { IndexCheck } from "./index-row.ts";
+import { CorruptRecord, type Crc32c, decodeRecord, type LogRecord } from "./record.ts";
+
+/** A version's place and metadata, without its value. */
+export interface Version {
+  readonly key: BinaryKey;
+  readonly seq: number;
+  readonly modRevision: number;
+  readonly createRevision: number;
+  readonly version: number;
+  readonly lease: LeaseId;
+  /** The log row, where a scan brought it along. */
+  readonly stored?: Uint8Array | undefined;
+}
+
+interface VersionRow {
+  readonly key: ArrayBuffer;
+  readonly seq: number;
+  readonly mod: number;
+  readonly created: number;
+  readonly version: number;
+  readonly lease: string;
+  readonly crc: number;
+  /** 0 = alive. */
+  readonly ended: number;
+  readonly record?: ArrayBuffer;
+}
+
+interface LogRow {
+  readonly seq: number;
+  readonly record: ArrayBuffer;
+}
+
+const COLUMNS = "key, seq, mod, created, version, lease, crc";
+const LIVING = `SELECT ${COLUMNS}, 0 AS ended FROM config_current`;
+const ENDED = `SELECT ${COLUMNS}, ended FROM config_history`;
+const SELECT_CURRENT = `${LIVING} WHERE key = ?`;
+const SELECT_ENDED = `${ENDED} WHERE key = ? AND mod <= ? AND ended > ? ORDER BY mod DESC LIMIT 1`;
+const SELECT_RECORD = "SELECT record FROM config_log WHERE seq = ?";
+const INSERT_RECORD = "INSERT INTO config_log (seq, record) VALUES (?, ?)";
+const UPSERT_CURRENT = `INSERT OR REPLACE INTO config_current (${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)`;
+const DELETE_CURRENT = "DELETE FROM config_current WHERE key = ?";
+const INSERT_ENDED = `INSERT OR REPLACE INTO config_history (${COLUMNS}, ended) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`;
+const DELETE_ENDED = "DELETE FROM config_history WHERE key = ? AND mod = ?";
+const DELETE_RECORD = "DELETE FROM config_log WHERE seq = ?";
+const SELECT_LOG = "SELECT seq, record FROM config_log WHERE seq >= ? ORDER BY seq LIMIT ?";
+const SELECT_LAST = "SELECT seq, record FROM config_log ORDER BY seq DESC LIMIT 1";
+const SELECT_LEASED = `${LIVING} WHERE lease = ? AND lease <> '' ORDER BY key LIMIT ?`;
+
+/** The one row. A cursor that is not read to its end keeps its statement busy. */
+function only<Row>(rows: Iterable<Row>): Row | undefined {
+  let found: Row | undefined;
+  for (const row of rows) found = row;
+  return found;
+}
+
+/** The two ends of a range as SQL and its bindings. */
+function whereRange({ key, rangeEnd }: KeyRange): { readonly where: string; readonly keys: readonly Uint8Array[] } {
+  if (rangeEnd === "") return { where: "key = ?", keys: [bytesOfKey(key)] };
+  if (rangeEnd === NO_END) return { where: "key >= ?", keys: [bytesOfKey(key)] };
+  return { where: "key >= ? AND key < ?", keys: [bytesOfKey(key), bytesOfKey(rangeEnd)] };
+}
+
+export interface Scan extends KeyRange {
+  /** 0 = the living keys. */
+  readonly revision: number;
+  readonly limit: number;
+  readonly descending?: boolean | undefined;
+  /** Brings the values along, in the same statement. */
+  readonly values?: boolean | undefined;
+}
+
+export class ConfigStore {
+  readonly #sql: SqlStorage;
+  readonly #crc32c: Crc32c;
+  readonly #check: IndexCheck;
+
+  constructor(sql: SqlStorage, crc32c: Crc32c) {
+    this.#sql = sql;
+    this.#crc32c = crc32c;
+    this.#check = new IndexCheck(crc32c);
+  }
+
+  /** The version of `key` at `revision` (0 = now), if it was there. */
+  find(key: BinaryKey, revision = 0): Version | undefined {
+    const bytes = bytesOfKey(key);
+    const current = only(this.#sql.exec<VersionRow>(SELECT_CURRENT, bytes));
+    if (current && (revision === 0 || current.mod <= revision)) return this.#versionOf(current);
+    if (revision === 0) return undefined;
+    const ended = only(this.#sql.exec<VersionRow>(SELECT_ENDED, bytes, revision, revision));
+    return ended && this.#versionOf(ended);
+  }
+
+  /** Versions of a range in the order of their keys. */
+  scan({ revision, limit, descending, values, ...range }: Scan): readonly Version[] {
+    const { where, keys } = whereRange(range);
+    const ended = `UNION ALL ${ENDED} WHERE ${where} AND mod <= ? AND ended > ?`;
+    const found = `${LIVING} WHERE ${where}${revision === 0 ? "" : ` AND mod <= ? ${ended}`}`;
+    const order = `ORDER BY key ${descending ? "DESC" : "ASC"} LIMIT ?`;
+    const query = values
+      ? `SELECT f.*, l.record FROM (${found} ${order}) f LEFT JOIN config_log l ON l.seq = f.seq`
+      : `${found} ${order}`;
+    const past = revision === 0 ? [] : [revision, ...keys, revision, revision];
+    const versions: Version[] = [];
+    for (const row of this.#sql.exec<VersionRow>(query, ...keys, ...past, limit)) versions.push(this.#versionOf(row));
+    if (values) versions.sort((a, b) => (a.key < b.key === !descending ? -1 : 1));
+    return versions;
+  }
+
+  count(range: KeyRange, revision: number): number {
+    const { where, keys } = whereRange(range);
+    const current = `SELECT count(*) AS n FROM config_current WHERE ${where}`;
+    if (revision === 0) return this.#number(current, ...keys);
+    const ended = `SELECT count(*) AS n FROM config_history WHERE ${where} AND mod <= ? AND ended > ?`;
+    return (
+      this.#number(`${current} AND mod <= ?`, ...keys, revision) + this.#number(ended, ...keys, revision, revision)
+    );
+  }
+
+  leased(lease: LeaseId, limit: number): readonly Version[] {
+    const versions: Version[] = [];
+    for (const row of this.#sql.exec<VersionRow>(SELECT_LEASED, lease, limit)) versions.push(this.#versionOf(row));
+    return versions;
+  }
+
+  /** Throws CorruptRecord where it is absent or is another key's. */
+  valueOf(version: Version): KeyValue {
+    const record = version.stored ? decodeRecord(this.#crc32c, version.stored) : this.record(version.seq);
+    if (record?.key !== version.key || record.revision !== version.modRevision) {
+      throw new CorruptRecord(`the log row ${version.seq} is not the version that the index names`);
+    }
+    const { key, createRevision, modRevision, version: count, lease } = version;
+    return { key, createRevision, modRevision, version: count, lease, value: record.value };
+  }
+
+  record(seq: number): LogRecord | undefined {
+    const row = only(this.#sql.exec<LogRow>(SELECT_RECORD, seq));
+    return row && this.#decode(row.record);
+  }
+
+  lastRecord(): { readonly seq: number; readonly record: LogRecord } | undefined {
+    const row = only(this.#sql.exec<LogRow>(SELECT_LAST));
+    return row && { seq: row.seq, record: this.#decode(row.record) };
+  }
+
+  /** Records in order from `seq` on; compaction leaves gaps. */
+  log(seq: number, limit: number): readonly { readonly seq: number; readonly record: LogRecord }[] {
+    const records = [];
+    for (const row of this.#sql.exec<LogRow>(SELECT_LOG, seq, limit)) {
+      records.push({ seq: row.seq, record: this.#decode(row.record) });
+    }
+    return records;
+  }
+
+  /** As {@link log}, with the bytes as stored. */
+  rawLog(
+    seq: number,
+    limit: number,
+  ): readonly { readonly seq: number; readonly revision: number; readonly bytes: Uint8Array }[] {
+    const records = [];
+    for (const row of this.#sql.exec<LogRow>(SELECT_LOG, seq, limit)) {
+      const bytes = new Uint8Array(row.record);
+      records.push({ seq: row.seq, revision: decodeRecord(this.#crc32c, bytes).revision, bytes });
+    }
+    return records;
+  }
+
+  /** The living version and its log row, as it was at `revision`, of keys behind `after` ("" = from the first), in their order. */
+  copyPage(after: BinaryKey, revision: number, limit: number): readonly Version[] {
+    const range = after === "" ? { key: "\0", rangeEnd: NO_END } : { key: `${after}\0`, rangeEnd: NO_END };
+    return this.scan({ ...range, revision, limit, values: true });
+  }
+
+  isEmpty(): boolean {
+    return only(this.#sql.exec("SELECT 1 AS n FROM config_log LIMIT 1")) === undefined;
+  }
+
+  /** Forgets all keys and records in slices; true when nothing is left. */
+  wipe(limit: number): boolean {
+    let isEmpty = true;
+    for (const [table, column] of [
+      ["config_current", "key"],
+      ["config_history", "key"],
+      ["config_log", "seq"],
+    ]) {
+      const query = `DELETE FROM ${table} WHERE ${column} IN (SELECT ${column} FROM ${table} LIMIT ?) RETURNING 1 AS n`;
+      for (const _ of this.#sql.exec<{ n: number }>(query, limit)) isEmpty = false;
+    }
+    return isEmpty;
+  }
+
+  append(seq: number, record: Uint8Array): void {
+    this.#sql.exec(INSERT_RECORD, seq, record);
+  }
+
+  setCurrent(version: Version): void {
+    const key = bytesOfKey(version.key);
+    const { seq, modRevision, createRevision, version: count, lease } = version;
+    const crc = this.#check.crcOf(key, version);
+    this.#sql.exec(UPSERT_CURRENT, key, seq, modRevision, createRevision, count, lease, crc);
+  }
+
+  removeCurrent(key: BinaryKey): void {
+    this.#sql.exec(DELETE_CURRENT, bytesOfKey(key));
+  }
+
+  addEnded(version: Version, ended: number): void {
+    const key = bytesOfKey(version.key);
+    const { seq, modRevision, createRevision, version: count, lease } = version;
+    const crc = this.#check.crcOf(key, version, ended);
+    this.#sql.exec(INSERT_ENDED, key, seq, modRevision, createRevision, count, lease, crc, ended);
+  }
+
+  /** Forgets an ended version and its value. */
+  dropEnded({ key, modRevision, seq }: Pick<Version, "key" | "modRevision" | "seq">): void {
+    this.#sql.exec(DELETE_ENDED, bytesOfKey(key), modRevision);
+    this.dropRecord(seq);
+  }
+
+  dropRecord(seq: number): void {
+    this.#sql.exec(DELETE_RECORD, seq);
+  }
+
+  /** A durable number; 0 = never set. */
+  fact(name: string): number {
+    const row = only(this.#sql.exec<{ value: ArrayBuffer }>("SELECT value FROM config_facts WHERE name = ?", name));
+    return row ? this.#check.factOf(name, new Uint8Array(row.value)) : 0;
+  }
+
+  setFact(name: string, value: number): void {
+    this.#sql.exec(
+      "INSERT OR REPLACE INTO config_facts (name, value) VALUES (?, ?)",
+      name,
+      this.#check.factBytes(name, value),
+    );
+  }
+
+  #number(query: string, ...bindings: readonly (number | Uint8Array)[]): number {
+    return only(this.#sql.exec<{ n: number }>(query, ...bindings))?.n ?? 0;
+  }
+
+  #decode(bytes: ArrayBuffer): LogRecord {
+    return decodeRecord(this.#crc32c, new Uint8Array(bytes));
+  }
+
+  #versionOf(row: VersionRow): Version {
+    const bytes = new Uint8Array(row.key);
+    const { seq, mod, created, version, lease, ended } = row;
+    const found = { key: keyOfBytes(bytes), seq, modRevision: mod, createRevision: created, version, lease };
+    if (this.#check.crcOf(bytes, found, ended) !== row.crc) throw new CorruptRecord("an index row fails its checksum");
+    return row.record ? { ...found, stored: new Uint8Array(row.record) } : found;
+  }
+}

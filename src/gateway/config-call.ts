@@ -1,0 +1,62 @@
+// A request to a configuration keyspace and its answer. The one way there for /v1/config, /v3 and what else fronts it.
+// Guarantees: throws PublicErrors only for what the client must see; a write whose answer is lost is `unknownOutcome`.
+import { withDeadline } from "../../objects/with-deadline.ts";
+import { hexOf, sha256 } from "../access/api-key.ts";
+import { ByteWriter } from "../wire/bytes.ts";
+import type { ConfigAnswer, ConfigRequest } from "../wire/config.ts";
+import { readConfigAnswers } from "../wire/config-answers.ts";
+import { isWriting, writeConfigCall, writeConfigRequest } from "../wire/config-requests.ts";
+import { isErrorCode, PublicError } from "../wire/error-codes.ts";
+import { BODY_HASH_BYTES } from "../wire/session.ts";
+import type { Call } from "./call.ts";
+import { COORDINATOR_DEADLINE_MS } from "./limits.ts";
+
+/** Which keyspace. */
+export interface KeyspaceName {
+  readonly tenant: number;
+  readonly namespace: string;
+}
+
+/** The answer kind that a request kind has. */
+type AnswerTo<R extends ConfigRequest> = Extract<
+  ConfigAnswer,
+  { kind: R["kind"] extends `lease${string}` ? (R["kind"] extends "leases" ? "leases" : "lease") : R["kind"] }
+>;
+
+const REQUEST_OVERHEAD_BYTES = 256;
+
+/** `call.writeId`, where it is known, makes a write repeatable. */
+export async function callConfig<R extends ConfigRequest>(
+  call: Call,
+  { tenant, namespace }: KeyspaceName,
+  request: R,
+): Promise<AnswerTo<R>> {
+  const writer = new ByteWriter(REQUEST_OVERHEAD_BYTES);
+  const isWrite = isWriting(request);
+  const writeId = isWrite ? call.writeId : undefined;
+  const bodyHash = writeId ? await hashOf(request) : undefined;
+  writeConfigCall(writer, { id: 0, writeId, bodyHash, request });
+  let frame: Uint8Array;
+  try {
+    const answer = call.services.stubs.configKeyspace(tenant, namespace).call(writer.take());
+    frame = await withDeadline(answer, COORDINATOR_DEADLINE_MS, "ConfigKeyspace");
+  } catch (error) {
+    const { requestId, traceId, route } = call;
+    call.services.log.warn("keyspace call failed", { requestId, traceId, route }, error);
+    if (!isWrite) throw new PublicError("unavailable", "the keyspace did not answer");
+    const message = "the keyspace did not answer: the write may or may not have been applied";
+    throw new PublicError("unknownOutcome", message, writeId && { writeId: hexOf(writeId) });
+  }
+  const [first] = readConfigAnswers(frame);
+  if (!first) throw new Error("the keyspace left the request unanswered");
+  const { answer } = first;
+  if (answer.kind !== "error") return answer as AnswerTo<R>;
+  throw new PublicError(isErrorCode(answer.code) ? answer.code : "internal", answer.message, answer.details);
+}
+
+/** What a repeated write id must come with again. */
+async function hashOf(request: ConfigRequest): Promise<Uint8Array> {
+  const writer = new ByteWriter(REQUEST_OVERHEAD_BYTES);
+  writeConfigRequest(writer, request);
+  return (await sha256(writer.view())).subarray(0, BODY_HASH_BYTES);
+}
