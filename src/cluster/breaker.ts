@@ -15,9 +15,9 @@ export class Breaker {
     this.#limits = limits;
   }
 
-  /** False = closed, whatever the time: every request asks, and reading a clock is dear. */
-  get hasTripped(): boolean {
-    return this.#openUntilMs !== 0;
+  /** False = it has not been open since the last success: no clock need be asked. */
+  get isTripped(): boolean {
+    return this.#openUntilMs > 0;
   }
 
   /** True when a call should not even be tried. */

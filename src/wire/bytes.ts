@@ -138,6 +138,8 @@ export class ByteWriter {
 /** Reads what {@link ByteWriter} wrote; `bytes()` returns views, not copies. */
 export class ByteReader {
   readonly #bytes: Uint8Array;
+  /** Made when asked for: most readers meet no number of a fixed width. */
+  #view: DataView | undefined;
   offset: number;
   readonly end: number;
 
@@ -157,6 +159,11 @@ export class ByteReader {
     }
   }
 
+  #numbers(): DataView {
+    this.#view ??= new DataView(this.#bytes.buffer, this.#bytes.byteOffset, this.#bytes.byteLength);
+    return this.#view;
+  }
+
   u8(): number {
     this.#need(1);
     return this.#bytes[this.offset++]!;
@@ -172,9 +179,7 @@ export class ByteReader {
 
   f64(): number {
     this.#need(8);
-    const { buffer, byteOffset } = this.#bytes;
-    // A view of its own: few read floats, and a view for every reader is dear.
-    const value = new DataView(buffer, byteOffset).getFloat64(this.offset, true);
+    const value = this.#numbers().getFloat64(this.offset, true);
     this.offset += 8;
     return value;
   }
