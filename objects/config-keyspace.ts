@@ -8,8 +8,8 @@ import { parseSettings } from "../src/cluster/settings.ts";
 import { Desk, failureOf } from "../src/config/desk.ts";
 import { ConfigRefusal } from "../src/config/failure.ts";
 import { LockWaits } from "../src/config/lock-waits.ts";
+import { type Head, type Place, Shipping, writeShipment } from "../src/config/shipping.ts";
 import { createKernels } from "../src/storage/kernels.ts";
-import type { SqlStorage as ConfigSql } from "../src/storage/types.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
 import { ByteWriter } from "../src/wire/bytes.ts";
 import type {
@@ -23,10 +23,11 @@ import type {
 } from "../src/wire/config.ts";
 import { writeConfigAnswer } from "../src/wire/config-answers.ts";
 import { type ConfigCall, isWriting, readConfigCalls } from "../src/wire/config-requests.ts";
+import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
 import { KeyspaceRegistration } from "./keyspace-registration.ts";
 import { applyMigrations } from "./migrate.ts";
-import type { ConfigKeyspaceRpc } from "./rpc.ts";
+import type { ConfigKeyspaceRpc, CopiedPage } from "./rpc.ts";
 
 /** What may wait for the turn's end; more means that the object cannot keep up. */
 const MAX_WAITING_JOBS = 10_000;
@@ -41,15 +42,19 @@ interface Job {
   readonly fail: (error: unknown) => void;
 }
 
+/** What stands on the tables. */
+interface Opened {
+  readonly desk: Desk;
+  readonly waits: LockWaits;
+  readonly shipping: Shipping;
+  readonly registration: KeyspaceRegistration;
+}
+
 export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspaceRpc {
   readonly #log: Logger;
   readonly #writer = new ByteWriter(64 * 1024);
-  // Made by #begin: an erased keyspace begins anew.
-  #desk!: Desk;
-  #waits!: LockWaits;
-  #registration!: KeyspaceRegistration;
-  /** Erased, and not asked since: there are no tables. */
-  #isEmpty = false;
+  /** Undefined = erased, and not asked since: there are no tables. */
+  #opened: Opened | undefined;
   #jobs: Job[] = [];
   #isCompacting = false;
   #alarmAtMs = Number.POSITIVE_INFINITY;
@@ -61,37 +66,31 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     const settings = parseSettings(env.JADE_CONFIG);
     const write = (_: string, line: string): void => console.log(line);
     this.#log = createLogger({ level: settings.log.level, now: Date.now, write, fields: { part: "config" } });
-    this.#begin();
+    this.#opened = this.#open();
     ctx.blockConcurrencyWhile(() => this.#schedule());
   }
 
   /** What is on disk, or the tables of a keyspace without anything. */
-  #begin(): void {
+  #open(): Opened {
     const { ctx, env } = this;
-    const settings = parseSettings(env.JADE_CONFIG);
-    this.#isEmpty = false;
+    const { config } = parseSettings(env.JADE_CONFIG);
     applyMigrations(ctx.storage, "config", CONFIG_MIGRATIONS);
-    const sql = ctx.storage.sql;
-    const storage: ConfigSql = {
-      exec: <Row>(query: string, ...bindings: readonly (string | number | null | ArrayBuffer | Uint8Array)[]) =>
-        sql.exec(query, ...(bindings as SqlStorageValue[])) as unknown as Iterable<Row>,
-      transactionSync: (run) => ctx.storage.transactionSync(run),
-    };
-    this.#desk = new Desk({
-      sql: storage,
+    const desk = new Desk({
+      sql: configSql(ctx.storage),
       crc32c: (bytes, seed) => kernels.crc32c(bytes, seed),
       now: Date.now,
       random: (bytes) => crypto.getRandomValues(new Uint8Array(bytes)),
-      cacheBytes: settings.config.cacheMiB * MIB,
-      retention: {
-        keepMs: settings.config.keepHistoryHours * 3_600_000,
-        keepRevisions: settings.config.keepRevisions,
+      cacheBytes: config.cacheMiB * MIB,
+      retention: { keepMs: config.keepHistoryHours * 3_600_000, keepRevisions: config.keepRevisions },
+      onChange: (_, changes) => {
+        waits.onChange(changes);
+        shipping.onChange(changes);
       },
-      onChange: (_, changes) => this.#waits.onChange(changes),
-      databaseBytes: () => sql.databaseSize,
+      databaseBytes: () => ctx.storage.sql.databaseSize,
     });
-    this.#waits = new LockWaits({
-      locks: this.#desk.locks,
+    const shipping = new Shipping(desk.store, desk.keyspace);
+    const waits = new LockWaits({
+      locks: desk.locks,
       inTurn: (job) => this.#inTurn(job),
       after: (ms, run) => {
         const timer = setTimeout(run, ms);
@@ -99,21 +98,38 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
       },
       now: Date.now,
     });
-    this.#registration = new KeyspaceRegistration({ env, name: ctx.id.name, store: this.#desk.store });
+    const registration = new KeyspaceRegistration({ env, name: ctx.id.name, store: desk.store });
+    return { desk, waits, shipping, registration };
+  }
+
+  get #parts(): Opened {
+    this.#opened ??= this.#open();
+    return this.#opened;
+  }
+
+  get #desk(): Desk {
+    return this.#parts.desk;
+  }
+
+  get #waits(): LockWaits {
+    return this.#parts.waits;
+  }
+
+  get #shipping(): Shipping {
+    return this.#parts.shipping;
   }
 
   async call(frame: Uint8Array): Promise<Uint8Array> {
     const calls = readConfigCalls(frame);
-    if (this.#isEmpty) this.#begin();
     if (!calls.some(({ request }) => isWriting(request))) return this.#answer(calls);
-    const refusal = this.#registration.isNeeded ? await this.#registration.ensure() : undefined;
+    const { registration } = this.#parts;
+    const refusal = registration.isNeeded ? await registration.ensure() : undefined;
     if (refusal) return this.#refuse(calls, refusal);
     return this.#inTurn(() => this.#answer(calls));
   }
 
   /** Under a lease, which only a keyspace that is registered can have. */
   async acquire(request: AcquireRequest): Promise<AcquireAnswer | ConfigFailure> {
-    if (this.#isEmpty) this.#begin();
     return refusalsAsValues(async () => {
       const { key, token } = await this.#waits.acquire(request);
       return { kind: "acquired", header: this.#desk.header, key, fencingToken: token };
@@ -121,7 +137,6 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   }
 
   async release(request: ReleaseRequest): Promise<{ readonly header: AnswerHeader } | ConfigFailure> {
-    if (this.#isEmpty) this.#begin();
     return refusalsAsValues(async () => {
       await this.#inTurn(() => this.#desk.locks.release(request));
       return { header: this.#desk.header };
@@ -129,18 +144,57 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   }
 
   async ownership(name: BinaryKey): Promise<Ownership> {
-    if (this.#isEmpty) this.#begin();
     const { locks, header } = this.#desk;
     return { header, owner: locks.owner(name), waiting: locks.waiting(name) };
   }
 
+  async head(): Promise<Head> {
+    return this.#shipping.head;
+  }
+
+  async pull(place: Place, waitMs: number): Promise<Uint8Array> {
+    let shipment = this.#shipping.next(place);
+    if (shipment.kind === "records" && shipment.records.length === 0 && waitMs > 0) {
+      await this.#nextChange(waitMs);
+      shipment = this.#shipping.next(place);
+    }
+    const writer = new ByteWriter(4096);
+    writeShipment(writer, shipment);
+    return writer.take();
+  }
+
+  async beginCopy(): Promise<{ readonly head: Head; readonly chain: number }> {
+    return { head: this.#shipping.head, chain: this.#desk.keyspace.chain };
+  }
+
+  async copyPage(after: BinaryKey, revision: number, limit: number): Promise<CopiedPage> {
+    if (revision < this.#desk.keyspace.compactedRevision)
+      throw new Error("the state was compacted while it was copied");
+    const versions = this.#desk.store.copyPage(after, revision, limit);
+    const records = versions.map(({ seq, modRevision, stored }) => ({ seq, revision: modRevision, bytes: stored! }));
+    return { records, lastKey: versions.length < limit ? null : versions.at(-1)!.key };
+  }
+
+  #nextChange(waitMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = this.#shipping.atNextChange(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+      const timer = setTimeout(() => {
+        cancel();
+        resolve();
+      }, waitMs);
+    });
+  }
+
   async erase(incarnation: number): Promise<void> {
-    const held = this.#registration.incarnation;
+    const held = this.#parts.registration.incarnation;
     if (held > incarnation) return;
     await this.ctx.storage.deleteAlarm();
     await this.ctx.storage.deleteAll();
     if (held === 0) {
-      this.#isEmpty = true;
+      this.#opened = undefined;
       return;
     }
     // What is in memory goes by a restart.
@@ -158,7 +212,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
 
   override async alarm(): Promise<void> {
     this.#alarmAtMs = Number.POSITIVE_INFINITY;
-    if (this.#isEmpty) return;
+    if (!this.#opened) return;
     this.#guarded(() => {
       while (this.#desk.expireLeases());
       this.#desk.endTurn();
@@ -250,7 +304,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
 
   #compact(): void {
     this.#isCompacting = false;
-    if (this.#isEmpty) return;
+    if (!this.#opened) return;
     this.#guarded(() => this.#desk.compactStep());
     void this.#schedule();
   }
