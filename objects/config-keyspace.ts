@@ -42,16 +42,19 @@ interface Job {
   readonly fail: (error: unknown) => void;
 }
 
+/** What stands on the tables. */
+interface Opened {
+  readonly desk: Desk;
+  readonly waits: LockWaits;
+  readonly shipping: Shipping;
+  readonly registration: KeyspaceRegistration;
+}
+
 export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspaceRpc {
   readonly #log: Logger;
   readonly #writer = new ByteWriter(64 * 1024);
-  // Made by #begin: an erased keyspace begins anew.
-  #desk!: Desk;
-  #waits!: LockWaits;
-  #shipping!: Shipping;
-  #registration!: KeyspaceRegistration;
-  /** Erased, and not asked since: there are no tables. */
-  #isEmpty = false;
+  /** Undefined = erased, and not asked since: there are no tables. */
+  #opened: Opened | undefined;
   #jobs: Job[] = [];
   #isCompacting = false;
   #alarmAtMs = Number.POSITIVE_INFINITY;
@@ -63,35 +66,31 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     const settings = parseSettings(env.JADE_CONFIG);
     const write = (_: string, line: string): void => console.log(line);
     this.#log = createLogger({ level: settings.log.level, now: Date.now, write, fields: { part: "config" } });
-    this.#begin();
+    this.#opened = this.#open();
     ctx.blockConcurrencyWhile(() => this.#schedule());
   }
 
   /** What is on disk, or the tables of a keyspace without anything. */
-  #begin(): void {
+  #open(): Opened {
     const { ctx, env } = this;
-    const settings = parseSettings(env.JADE_CONFIG);
-    this.#isEmpty = false;
+    const { config } = parseSettings(env.JADE_CONFIG);
     applyMigrations(ctx.storage, "config", CONFIG_MIGRATIONS);
-    this.#desk = new Desk({
+    const desk = new Desk({
       sql: configSql(ctx.storage),
       crc32c: (bytes, seed) => kernels.crc32c(bytes, seed),
       now: Date.now,
       random: (bytes) => crypto.getRandomValues(new Uint8Array(bytes)),
-      cacheBytes: settings.config.cacheMiB * MIB,
-      retention: {
-        keepMs: settings.config.keepHistoryHours * 3_600_000,
-        keepRevisions: settings.config.keepRevisions,
-      },
+      cacheBytes: config.cacheMiB * MIB,
+      retention: { keepMs: config.keepHistoryHours * 3_600_000, keepRevisions: config.keepRevisions },
       onChange: (_, changes) => {
-        this.#waits.onChange(changes);
-        this.#shipping.onChange(changes);
+        waits.onChange(changes);
+        shipping.onChange(changes);
       },
       databaseBytes: () => ctx.storage.sql.databaseSize,
     });
-    this.#shipping = new Shipping(this.#desk.store, this.#desk.keyspace);
-    this.#waits = new LockWaits({
-      locks: this.#desk.locks,
+    const shipping = new Shipping(desk.store, desk.keyspace);
+    const waits = new LockWaits({
+      locks: desk.locks,
       inTurn: (job) => this.#inTurn(job),
       after: (ms, run) => {
         const timer = setTimeout(run, ms);
@@ -99,21 +98,38 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
       },
       now: Date.now,
     });
-    this.#registration = new KeyspaceRegistration({ env, name: ctx.id.name, store: this.#desk.store });
+    const registration = new KeyspaceRegistration({ env, name: ctx.id.name, store: desk.store });
+    return { desk, waits, shipping, registration };
+  }
+
+  get #parts(): Opened {
+    this.#opened ??= this.#open();
+    return this.#opened;
+  }
+
+  get #desk(): Desk {
+    return this.#parts.desk;
+  }
+
+  get #waits(): LockWaits {
+    return this.#parts.waits;
+  }
+
+  get #shipping(): Shipping {
+    return this.#parts.shipping;
   }
 
   async call(frame: Uint8Array): Promise<Uint8Array> {
     const calls = readConfigCalls(frame);
-    if (this.#isEmpty) this.#begin();
     if (!calls.some(({ request }) => isWriting(request))) return this.#answer(calls);
-    const refusal = this.#registration.isNeeded ? await this.#registration.ensure() : undefined;
+    const { registration } = this.#parts;
+    const refusal = registration.isNeeded ? await registration.ensure() : undefined;
     if (refusal) return this.#refuse(calls, refusal);
     return this.#inTurn(() => this.#answer(calls));
   }
 
   /** Under a lease, which only a keyspace that is registered can have. */
   async acquire(request: AcquireRequest): Promise<AcquireAnswer | ConfigFailure> {
-    if (this.#isEmpty) this.#begin();
     return refusalsAsValues(async () => {
       const { key, token } = await this.#waits.acquire(request);
       return { kind: "acquired", header: this.#desk.header, key, fencingToken: token };
@@ -121,7 +137,6 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   }
 
   async release(request: ReleaseRequest): Promise<{ readonly header: AnswerHeader } | ConfigFailure> {
-    if (this.#isEmpty) this.#begin();
     return refusalsAsValues(async () => {
       await this.#inTurn(() => this.#desk.locks.release(request));
       return { header: this.#desk.header };
@@ -129,7 +144,6 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   }
 
   async ownership(name: BinaryKey): Promise<Ownership> {
-    if (this.#isEmpty) this.#begin();
     const { locks, header } = this.#desk;
     return { header, owner: locks.owner(name), waiting: locks.waiting(name) };
   }
@@ -175,12 +189,12 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   }
 
   async erase(incarnation: number): Promise<void> {
-    const held = this.#registration.incarnation;
+    const held = this.#parts.registration.incarnation;
     if (held > incarnation) return;
     await this.ctx.storage.deleteAlarm();
     await this.ctx.storage.deleteAll();
     if (held === 0) {
-      this.#isEmpty = true;
+      this.#opened = undefined;
       return;
     }
     // What is in memory goes by a restart.
@@ -198,7 +212,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
 
   override async alarm(): Promise<void> {
     this.#alarmAtMs = Number.POSITIVE_INFINITY;
-    if (this.#isEmpty) return;
+    if (!this.#opened) return;
     this.#guarded(() => {
       while (this.#desk.expireLeases());
       this.#desk.endTurn();
@@ -290,7 +304,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
 
   #compact(): void {
     this.#isCompacting = false;
-    if (this.#isEmpty) return;
+    if (!this.#opened) return;
     this.#guarded(() => this.#desk.compactStep());
     void this.#schedule();
   }

@@ -1,5 +1,6 @@
 // JadeClient: one object for one server and one API key.
 // Guarantees: nothing is connected before the first call; `close()` ends every call and connection.
+import { Config } from "./config.ts";
 import { isAccessDenied, isJadeError, type JadeError } from "./errors.ts";
 import { HttpClient } from "./http.ts";
 import { KeyValue } from "./key-value.ts";
@@ -26,6 +27,8 @@ export class JadeClient {
   readonly kv: KeyValue;
   /** Tenants and their API keys (always over HTTP). */
   readonly tenants: Tenants;
+  /** Configuration and coordination (over HTTP). */
+  readonly config: Config;
   /** Full repairs of the deployment (always over HTTP). */
   readonly repairs: Repairs;
   readonly #http: HttpClient;
@@ -38,6 +41,7 @@ export class JadeClient {
     this.#http = http;
     this.tenants = new Tenants(http);
     this.repairs = new Repairs(http);
+    this.config = new Config(http);
     if (resolved.transport === "session") {
       this.#session = new Session(resolved, () => whySessionFails(http));
       this.kv = new KeyValue(new SessionKeyValue(resolved, this.#session), http);
