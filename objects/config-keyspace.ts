@@ -8,8 +8,8 @@ import { parseSettings } from "../src/cluster/settings.ts";
 import { Desk, failureOf } from "../src/config/desk.ts";
 import { ConfigRefusal } from "../src/config/failure.ts";
 import { LockWaits } from "../src/config/lock-waits.ts";
+import { type Head, type Place, Shipping, writeShipment } from "../src/config/shipping.ts";
 import { createKernels } from "../src/storage/kernels.ts";
-import type { SqlStorage as ConfigSql } from "../src/storage/types.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
 import { ByteWriter } from "../src/wire/bytes.ts";
 import type {
@@ -22,9 +22,10 @@ import type {
   ReleaseRequest,
 } from "../src/wire/config.ts";
 import { type ConfigCall, isWriting, readConfigCalls } from "../src/wire/config-requests.ts";
+import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
 import { applyMigrations } from "./migrate.ts";
-import type { ConfigKeyspaceRpc } from "./rpc.ts";
+import type { ConfigKeyspaceRpc, CopiedPage } from "./rpc.ts";
 
 /** What may wait for the turn's end; more means that the object cannot keep up. */
 const MAX_WAITING_JOBS = 10_000;
@@ -44,6 +45,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   readonly #log: Logger;
   readonly #writer = new ByteWriter(64 * 1024);
   readonly #waits: LockWaits;
+  readonly #shipping: Shipping;
   #jobs: Job[] = [];
   #isCompacting = false;
   #alarmAtMs = Number.POSITIVE_INFINITY;
@@ -56,14 +58,8 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     const write = (_: string, line: string): void => console.log(line);
     this.#log = createLogger({ level: settings.log.level, now: Date.now, write, fields: { part: "config" } });
     applyMigrations(ctx.storage, "config", CONFIG_MIGRATIONS);
-    const sql = ctx.storage.sql;
-    const storage: ConfigSql = {
-      exec: <Row>(query: string, ...bindings: readonly (string | number | null | ArrayBuffer | Uint8Array)[]) =>
-        sql.exec(query, ...(bindings as SqlStorageValue[])) as unknown as Iterable<Row>,
-      transactionSync: (run) => ctx.storage.transactionSync(run),
-    };
     this.#desk = new Desk({
-      sql: storage,
+      sql: configSql(ctx.storage),
       crc32c: (bytes, seed) => kernels.crc32c(bytes, seed),
       now: Date.now,
       random: (bytes) => crypto.getRandomValues(new Uint8Array(bytes)),
@@ -72,9 +68,13 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
         keepMs: settings.config.keepHistoryHours * 3_600_000,
         keepRevisions: settings.config.keepRevisions,
       },
-      databaseBytes: () => sql.databaseSize,
-      onChange: (_, changes) => this.#waits.onChange(changes),
+      databaseBytes: () => this.ctx.storage.sql.databaseSize,
+      onChange: (_, changes) => {
+        this.#waits.onChange(changes);
+        this.#shipping.onChange(changes);
+      },
     });
+    this.#shipping = new Shipping(this.#desk.store, this.#desk.keyspace);
     this.#waits = new LockWaits({
       locks: this.#desk.locks,
       inTurn: (job) => this.#inTurn(job),
@@ -110,6 +110,46 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   async ownership(name: BinaryKey): Promise<Ownership> {
     const { locks, header } = this.#desk;
     return { header, owner: locks.owner(name), waiting: locks.waiting(name) };
+  }
+
+  async head(): Promise<Head> {
+    return this.#shipping.head;
+  }
+
+  async pull(place: Place, waitMs: number): Promise<Uint8Array> {
+    let shipment = this.#shipping.next(place);
+    if (shipment.kind === "records" && shipment.records.length === 0 && waitMs > 0) {
+      await this.#nextChange(waitMs);
+      shipment = this.#shipping.next(place);
+    }
+    const writer = new ByteWriter(4096);
+    writeShipment(writer, shipment);
+    return writer.take();
+  }
+
+  async beginCopy(): Promise<{ readonly head: Head; readonly chain: number }> {
+    return { head: this.#shipping.head, chain: this.#desk.keyspace.chain };
+  }
+
+  async copyPage(after: BinaryKey, revision: number, limit: number): Promise<CopiedPage> {
+    if (revision < this.#desk.keyspace.compactedRevision)
+      throw new Error("the state was compacted while it was copied");
+    const versions = this.#desk.store.copyPage(after, revision, limit);
+    const records = versions.map(({ seq, modRevision, stored }) => ({ seq, revision: modRevision, bytes: stored! }));
+    return { records, lastKey: versions.length < limit ? null : versions.at(-1)!.key };
+  }
+
+  #nextChange(waitMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = this.#shipping.atNextChange(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+      const timer = setTimeout(() => {
+        cancel();
+        resolve();
+      }, waitMs);
+    });
   }
 
   async erase(): Promise<void> {
