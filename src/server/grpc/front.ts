@@ -17,7 +17,7 @@ import {
   type GrpcServerOptions,
 } from "./grpc-server.ts";
 import { KeyspaceLink, refusalIn } from "./keyspace-link.ts";
-import { ANSWER_MS, MAX_LINKS } from "./limits.ts";
+import { ANSWER_MS, LOCK_ANSWER_MS, MAX_LINKS } from "./limits.ts";
 
 export interface FrontOptions extends Omit<GrpcServerOptions, "methods"> {
   /** `http://…` of the server behind; asked for at each new connection to it. */
@@ -93,7 +93,7 @@ export class GrpcFront {
     let text: string;
     try {
       const headers = { "content-type": "application/json", ...(token === "" ? {} : { authorization: token }) };
-      const signal = AbortSignal.timeout(ANSWER_MS);
+      const signal = AbortSignal.timeout(method.rpc.startsWith("/etcdserverpb.") ? ANSWER_MS : LOCK_ANSWER_MS);
       response = await fetch(`${this.#url}/v3${method.path}`, { method: "POST", body, headers, signal });
       text = await response.text();
     } catch {

@@ -22,5 +22,7 @@ export const LINK_IDLE_MS = 60_000;
 /** Until a link must be open, or a request be answered by the server behind. Ms. */
 export const LINK_OPEN_MS = 10_000;
 export const ANSWER_MS = 15_000;
+/** The same where a lock may be waited for: longer than it is waited for there. */
+export const LOCK_ANSWER_MS = 310_000;
 /** What is waited for calls under way when the front stops. Ms. */
 export const STOP_MS = 2000;
