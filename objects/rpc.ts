@@ -82,6 +82,8 @@ export interface ConfigKeyspaceRpc {
   release(request: ReleaseRequest): Promise<{ readonly header: AnswerHeader } | ConfigFailure>;
   /** Who owns a lock or an election. */
   ownership(name: BinaryKey): Promise<Ownership>;
+  /** WebSocket upgrade of a watch connection; the gateway authenticated it and sets the header `jade-watch` (watch-desk.ts). */
+  fetch(request: Request): Promise<Response>;
   /** Forgets everything; the namespace begins anew at revision 1. */
   erase(): Promise<void>;
   metrics(): Promise<Record<string, number>>;
