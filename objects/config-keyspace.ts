@@ -8,10 +8,10 @@ import { parseSettings, type Settings } from "../src/cluster/settings.ts";
 import { Desk, failureOf } from "../src/config/desk.ts";
 import { ConfigRefusal } from "../src/config/failure.ts";
 import { LockWaits } from "../src/config/lock-waits.ts";
+import { type Head, type Place, Shipping, writeShipment } from "../src/config/shipping.ts";
 import { WatchRows } from "../src/config/watch-rows.ts";
 import { watchSource } from "../src/config/watch-source.ts";
 import { createKernels } from "../src/storage/kernels.ts";
-import type { SqlStorage as ConfigSql } from "../src/storage/types.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
 import { ByteWriter } from "../src/wire/bytes.ts";
 import type {
@@ -24,9 +24,10 @@ import type {
   ReleaseRequest,
 } from "../src/wire/config.ts";
 import { type ConfigCall, isWriting, readConfigCalls } from "../src/wire/config-requests.ts";
+import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
 import { applyMigrations } from "./migrate.ts";
-import type { ConfigKeyspaceRpc, TenantRpc } from "./rpc.ts";
+import type { ConfigKeyspaceRpc, CopiedPage, TenantRpc } from "./rpc.ts";
 import { WatchDesk } from "./watch-desk.ts";
 import { withDeadline } from "./with-deadline.ts";
 
@@ -52,6 +53,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   readonly #writer = new ByteWriter(64 * 1024);
   readonly #waits: LockWaits;
   readonly #watches: WatchDesk;
+  readonly #shipping: Shipping;
   #jobs: Job[] = [];
   #isCompacting = false;
   #alarmAtMs = Number.POSITIVE_INFINITY;
@@ -64,14 +66,8 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     const write = (_: string, line: string): void => console.log(line);
     this.#log = createLogger({ level: settings.log.level, now: Date.now, write, fields: { part: "config" } });
     applyMigrations(ctx.storage, "config", CONFIG_MIGRATIONS);
-    const sql = ctx.storage.sql;
-    const storage: ConfigSql = {
-      exec: <Row>(query: string, ...bindings: readonly (string | number | null | ArrayBuffer | Uint8Array)[]) =>
-        sql.exec(query, ...(bindings as SqlStorageValue[])) as unknown as Iterable<Row>,
-      transactionSync: (run) => ctx.storage.transactionSync(run),
-    };
     this.#desk = new Desk({
-      sql: storage,
+      sql: configSql(ctx.storage),
       crc32c: (bytes, seed) => kernels.crc32c(bytes, seed),
       now: Date.now,
       random: (bytes) => crypto.getRandomValues(new Uint8Array(bytes)),
@@ -82,11 +78,13 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
       },
       onChange: (revision, changes) => {
         this.#waits.onChange(changes);
+        this.#shipping.onChange(changes);
         this.#watches.hub.changed(revision, changes);
       },
       watchCount: () => this.#watches.hub.watchCount,
     });
-    this.#watches = this.#openWatches(storage, settings);
+    this.#shipping = new Shipping(this.#desk.store, this.#desk.keyspace);
+    this.#watches = this.#openWatches(settings);
     this.#waits = new LockWaits({
       locks: this.#desk.locks,
       inTurn: (job) => this.#inTurn(job),
@@ -102,13 +100,13 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     });
   }
 
-  #openWatches(storage: ConfigSql, settings: Settings): WatchDesk {
+  #openWatches(settings: Settings): WatchDesk {
     const { keyspace, store } = this.#desk;
     const tenant = (number: number): TenantRpc => this.env.TENANT.get(this.env.TENANT.idFromName(`t${number}`));
     return new WatchDesk({
       ctx: this.ctx,
       source: watchSource({ keyspace, store }, (error) => this.#log.error("a previous version is damaged", {}, error)),
-      rows: new WatchRows(storage, (bytes, seed) => kernels.crc32c(bytes, seed)),
+      rows: new WatchRows(configSql(this.ctx.storage), (bytes, seed) => kernels.crc32c(bytes, seed)),
       viewSince: (number, revision) => withDeadline(tenant(number).viewSince(revision), GUARD_DEADLINE_MS, "Tenant"),
       staleMs: settings.auth.staleTenantViewMinutes * 60_000,
       maxConnections: settings.config.maxWatchConnections,
@@ -161,6 +159,46 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   async ownership(name: BinaryKey): Promise<Ownership> {
     const { locks, header } = this.#desk;
     return { header, owner: locks.owner(name), waiting: locks.waiting(name) };
+  }
+
+  async head(): Promise<Head> {
+    return this.#shipping.head;
+  }
+
+  async pull(place: Place, waitMs: number): Promise<Uint8Array> {
+    let shipment = this.#shipping.next(place);
+    if (shipment.kind === "records" && shipment.records.length === 0 && waitMs > 0) {
+      await this.#nextChange(waitMs);
+      shipment = this.#shipping.next(place);
+    }
+    const writer = new ByteWriter(4096);
+    writeShipment(writer, shipment);
+    return writer.take();
+  }
+
+  async beginCopy(): Promise<{ readonly head: Head; readonly chain: number }> {
+    return { head: this.#shipping.head, chain: this.#desk.keyspace.chain };
+  }
+
+  async copyPage(after: BinaryKey, revision: number, limit: number): Promise<CopiedPage> {
+    if (revision < this.#desk.keyspace.compactedRevision)
+      throw new Error("the state was compacted while it was copied");
+    const versions = this.#desk.store.copyPage(after, revision, limit);
+    const records = versions.map(({ seq, modRevision, stored }) => ({ seq, revision: modRevision, bytes: stored! }));
+    return { records, lastKey: versions.length < limit ? null : versions.at(-1)!.key };
+  }
+
+  #nextChange(waitMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = this.#shipping.atNextChange(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+      const timer = setTimeout(() => {
+        cancel();
+        resolve();
+      }, waitMs);
+    });
   }
 
   async erase(): Promise<void> {

@@ -1,5 +1,12 @@
 // The bindings every object and the gateway see. wrangler.toml and src/server/workerd-config.ts provide them.
-import type { ConfigKeyspaceRpc, CoordinatorRpc, DirectoryRpc, KeyValueReplicaRpc, TenantRpc } from "./rpc.ts";
+import type {
+  ConfigFollowerRpc,
+  ConfigKeyspaceRpc,
+  CoordinatorRpc,
+  DirectoryRpc,
+  KeyValueReplicaRpc,
+  TenantRpc,
+} from "./rpc.ts";
 
 /** A stub offers the methods of its class; typed here by the surface, so that callers never import the class. */
 export interface Namespace<Rpc> {
@@ -12,6 +19,7 @@ export interface Env {
   readonly TENANT: Namespace<TenantRpc>;
   readonly COORDINATOR: Namespace<CoordinatorRpc>;
   readonly CONFIG_KEYSPACE: Namespace<ConfigKeyspaceRpc>;
+  readonly CONFIG_FOLLOWER: Namespace<ConfigFollowerRpc>;
   readonly KEY_VALUE_REPLICA: Namespace<KeyValueReplicaRpc>;
   /** Present when the blob store is R2. */
   readonly BLOBS?: R2Bucket;

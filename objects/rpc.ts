@@ -3,6 +3,7 @@
 
 import type { LeaseAsk, LeaseGrant } from "../src/access/rate-authority.ts";
 import type { Caller, DirectoryView, TenantView } from "../src/access/types.ts";
+import type { Head, Place, ShippedRecord } from "../src/config/shipping.ts";
 import type { KeyScan } from "../src/replication/healer.ts";
 import type { SyncState } from "../src/replication/sync-job.ts";
 import type { TenantSync } from "../src/replication/sync-runner.ts";
@@ -84,7 +85,38 @@ export interface ConfigKeyspaceRpc {
   ownership(name: BinaryKey): Promise<Ownership>;
   /** WebSocket upgrade of a watch connection; the gateway authenticated it and sets the header `jade-watch` (watch-desk.ts). */
   fetch(request: Request): Promise<Response>;
+  /** How far the owner is, durably. */
+  head(): Promise<Head>;
+  /** A shipment of src/config/shipping.ts; waits up to `waitMs` for what is not there yet. */
+  pull(place: Place, waitMs: number): Promise<Uint8Array>;
+  /** What a copy that begins now is a copy of. */
+  beginCopy(): Promise<{ readonly head: Head; readonly chain: number }>;
+  copyPage(after: BinaryKey, revision: number, limit: number): Promise<CopiedPage>;
   /** Forgets everything; the namespace begins anew at revision 1. */
+  erase(): Promise<void>;
+  metrics(): Promise<Record<string, number>>;
+}
+
+/** Keys of a state that a follower copies. `lastKey` null = that was the last page. */
+export interface CopiedPage {
+  readonly records: readonly ShippedRecord[];
+  readonly lastKey: BinaryKey | null;
+}
+
+/** How new a follower's answer must be. */
+export interface FollowerReadOptions {
+  /** At least as the owner is when the read comes. */
+  readonly isLinearizable?: boolean;
+  /** At least this revision: what the caller has seen already. */
+  readonly minRevision?: number;
+  /** At most this far behind the owner. Left out: any distance. */
+  readonly maxStalenessMs?: number;
+}
+
+/** `ConfigFollower`: one per zone and keyspace. Name: `<zone>/c<tenant>/<namespace>`. */
+export interface ConfigFollowerRpc {
+  /** A frame of ranges of wire/config-requests.ts in, one of wire/config-answers.ts out. */
+  read(frame: Uint8Array, options: FollowerReadOptions): Promise<Uint8Array>;
   erase(): Promise<void>;
   metrics(): Promise<Record<string, number>>;
 }

@@ -1,4 +1,5 @@
 // The Worker's entry: the gateway and every object class. Nothing else.
+export { ConfigFollower } from "../objects/config-follower.ts";
 export { ConfigKeyspace } from "../objects/config-keyspace.ts";
 export { Coordinator } from "../objects/coordinator.ts";
 export { Directory } from "../objects/directory.ts";

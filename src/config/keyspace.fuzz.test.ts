@@ -12,7 +12,7 @@ import { readConfigCalls, writeConfigCall } from "../wire/config-requests.ts";
 import { ReferenceKeyspace } from "./keyspace.reference.ts";
 import { checkOperation } from "./txn.ts";
 
-const SEEDS = Number(process.env["JADE_CONFIG_SEEDS"] ?? 60);
+const SEEDS = Number(process.env["JADE_CONFIG_SEEDS"] ?? 40);
 const OPERATIONS = 150;
 const KEYS = ["a", "a/1", "a/2", "a/2/x", "b", "b\u00ff", "b\u00ff\u00ff", "c\u0000", "\u00ff"];
 const LEASES = ["11", "22", "9223372036854775807"];

@@ -21,11 +21,12 @@ import type {
 } from "../wire/config.ts";
 import { ConfigRefusal, invalid } from "./failure.ts";
 import { MAX_DELETED_KEYS, MAX_LEASE_KEYS, MAX_REVISION, SEQUENCE_DIGITS } from "./limits.ts";
-import { type RangeSource, readRange } from "./range.ts";
+import { readRange } from "./range.ts";
+import { type MaybeHeld, Reader, shown } from "./reader.ts";
 import { type Crc32c, encodeRecord, type LogRecord } from "./record.ts";
 import type { ConfigStore, Version } from "./store.ts";
 import { checkOperation, compareHolds } from "./txn.ts";
-import { type Held, ValueCache } from "./value-cache.ts";
+import type { Held } from "./value-cache.ts";
 
 /** One change of one key, as watchers and followers see it. */
 export interface Change {
@@ -59,10 +60,9 @@ const FIRST_REVISION = 1;
 const NO_VALUE = new Uint8Array(0);
 
 export class Keyspace {
-  readonly cache: ValueCache;
   readonly #options: KeyspaceOptions;
   readonly #store: ConfigStore;
-  readonly #source: RangeSource;
+  readonly #reader: Reader;
   #revision = FIRST_REVISION;
   #seq = 0;
   #chain = 0;
@@ -72,7 +72,7 @@ export class Keyspace {
   constructor(options: KeyspaceOptions) {
     this.#options = options;
     this.#store = options.store;
-    this.cache = new ValueCache(options.cacheBytes);
+    this.#reader = new Reader(options.store, options.cacheBytes);
     const last = options.store.lastRecord();
     if (last) {
       this.#seq = last.seq;
@@ -81,12 +81,6 @@ export class Keyspace {
     }
     this.#compacted = options.store.fact("compacted");
     this.#keyCount = options.store.count({ key: "\0", rangeEnd: "\0" }, 0);
-    this.#source = {
-      find: (key, revision) => (revision === 0 ? this.#find(key) : this.#store.find(key, revision)),
-      scan: (scan) => this.#store.scan(scan),
-      count: (range, revision) => this.#store.count(range, revision),
-      valueOf: (version) => this.#keyValue(version),
-    };
   }
 
   get revision(): number {
@@ -117,15 +111,7 @@ export class Keyspace {
   range(request: RangeRequest): RangeAnswer {
     checkOperation(request);
     const state = this.#stateOf(request);
-    if (request.rangeEnd === "" && state === 0 && !request.keysOnly && !request.countOnly) this.#warm(request.key);
-    return readRange(this.#source, request, state);
-  }
-
-  /** A key that is read alone is likely to be read again. */
-  #warm(key: BinaryKey): void {
-    if (this.cache.has(key)) return;
-    const version = this.#store.find(key);
-    if (version) this.cache.set({ version, value: this.#store.valueOf(version).value });
+    return this.#reader.range(request, state);
   }
 
   put(request: PutRequest): PutAnswer {
@@ -226,10 +212,10 @@ export class Keyspace {
     const key = request.sequential ? sequentialKey(request.key, writing.revision) : request.key;
     const lease = request.lease ?? "";
     if (lease !== "" && !this.#options.isLease(lease)) throw leaseNotFound(lease);
-    const previous = this.#findHeld(key);
+    const previous = this.#reader.findHeld(key);
     if ((request.ignoreValue || request.ignoreLease) && !previous)
       throw new ConfigRefusal("keyNotFound", "ignoreValue and ignoreLease need a key that exists");
-    const value = request.ignoreValue ? this.#held(previous!).value : request.value.slice();
+    const value = request.ignoreValue ? this.#reader.held(previous!).value : request.value.slice();
     const put = {
       key,
       createRevision: previous?.version.createRevision ?? writing.revision,
@@ -239,10 +225,10 @@ export class Keyspace {
     const change = this.#append(writing, { type: "put", ...put, value }, previous);
     const version: Version = { ...put, seq: change.seq, modRevision: writing.revision };
     this.#store.setCurrent(version);
-    this.cache.set({ version, value });
+    this.#reader.cache.set({ version, value });
     if (!previous) this.#keyCount++;
     const answer: PutAnswer = { kind: "put", key };
-    return request.prevKv && previous ? { ...answer, prevKv: shown(this.#held(previous)) } : answer;
+    return request.prevKv && previous ? { ...answer, prevKv: shown(this.#reader.held(previous)) } : answer;
   }
 
   #delete(writing: Writing, request: DeleteRangeRequest): DeleteRangeAnswer {
@@ -251,24 +237,24 @@ export class Keyspace {
       const message = `the range holds more than ${MAX_DELETED_KEYS} keys, which is the limit of one deletion; delete it in parts`;
       throw new ConfigRefusal("payloadTooLarge", message, { limit: MAX_DELETED_KEYS });
     }
-    const prevKvs = request.prevKv ? versions.map((version) => this.#keyValue(version)) : [];
+    const prevKvs = request.prevKv ? versions.map((version) => this.#reader.valueOf(version)) : [];
     for (const version of versions) this.#end(writing, version);
     return { kind: "deleteRange", deleted: versions.length, prevKvs };
   }
 
   #versionsOf(range: KeyRange): readonly Version[] {
     if (range.rangeEnd !== "") return this.#store.scan({ ...range, revision: 0, limit: MAX_DELETED_KEYS + 1 });
-    const version = this.#find(range.key);
+    const version = this.#reader.find(range.key);
     return version ? [version] : [];
   }
 
   #end(writing: Writing, version: Version): void {
     const { key } = version;
-    const held = this.cache.get(key);
+    const held = this.#reader.cache.get(key);
     const gone = { key, createRevision: 0, version: 0, lease: "", value: NO_VALUE };
     this.#append(writing, { type: "delete", ...gone }, { version, value: held?.value });
     this.#store.removeCurrent(key);
-    this.cache.delete(key);
+    this.#reader.cache.delete(key);
     this.#keyCount--;
   }
 
@@ -300,7 +286,10 @@ export class Keyspace {
   /** The branches that a transaction takes, decided before anything is written; its reads and leases are judged too. */
   #plan(txn: TxnRequest): Plan {
     const succeeded = txn.compare.every((compare) =>
-      compareHolds({ each: (range) => this.#versionsOf(range), valueOf: this.#source.valueOf }, compare),
+      compareHolds(
+        { each: (range) => this.#versionsOf(range), valueOf: (version) => this.#reader.valueOf(version) },
+        compare,
+      ),
     );
     const steps = (succeeded ? txn.success : txn.failure).map((operation): Step => {
       if (operation.kind === "txn") return { kind: "plan", plan: this.#plan(operation) };
@@ -315,7 +304,7 @@ export class Keyspace {
     if (operation.kind === "range") {
       const state = this.#stateOf(operation);
       // A read that is refused for its size must be so before the first write: it is done once for that.
-      if (operation.rangeEnd !== "" && !operation.countOnly) readRange(this.#source, operation, state);
+      if (operation.rangeEnd !== "" && !operation.countOnly) readRange(this.#reader, operation, state);
       return;
     }
     if (operation.kind === "deleteRange") {
@@ -325,9 +314,9 @@ export class Keyspace {
     }
     const { lease = "", key } = operation;
     if (lease !== "" && !this.#options.isLease(lease)) throw leaseNotFound(lease);
-    if ((operation.ignoreValue || operation.ignoreLease) && !this.#find(key))
+    if ((operation.ignoreValue || operation.ignoreLease) && !this.#reader.find(key))
       throw new ConfigRefusal("keyNotFound", "ignoreValue and ignoreLease need a key that exists");
-    if (operation.sequential && this.#find(sequentialKey(key, this.#revision + 1)))
+    if (operation.sequential && this.#reader.find(sequentialKey(key, this.#revision + 1)))
       throw new ConfigRefusal("conflict", "the next sequential key exists already");
   }
 
@@ -339,7 +328,7 @@ export class Keyspace {
         case "range": {
           // What was the present before this transaction is past as soon as it has written.
           const isPast = writing.changes.length > 0 && (operation.revision ?? 0) > 0;
-          return readRange(this.#source, operation, isPast ? operation.revision! : this.#stateOf(operation));
+          return readRange(this.#reader, operation, isPast ? operation.revision! : this.#stateOf(operation));
         }
         case "put":
           return this.#put(writing, operation);
@@ -351,32 +340,6 @@ export class Keyspace {
     });
     return { kind: "txn", succeeded: plan.succeeded, responses };
   }
-
-  #find(key: BinaryKey): Version | undefined {
-    return this.cache.get(key)?.version ?? this.#store.find(key);
-  }
-
-  #findHeld(key: BinaryKey): MaybeHeld | undefined {
-    const held = this.cache.get(key);
-    if (held) return held;
-    const version = this.#store.find(key);
-    return version && { version, value: undefined };
-  }
-
-  #held({ version, value }: MaybeHeld): Held {
-    return { version, value: value ?? this.#store.valueOf(version).value };
-  }
-
-  #keyValue(version: Version): KeyValue {
-    const held = this.cache.get(version.key);
-    if (held?.version.seq === version.seq) return shown(held);
-    return this.#store.valueOf(version);
-  }
-}
-
-interface MaybeHeld {
-  readonly version: Version;
-  readonly value: Uint8Array | undefined;
 }
 
 interface Plan {
@@ -387,11 +350,6 @@ interface Plan {
 type Step =
   | { readonly kind: "plan"; readonly plan: Plan }
   | { readonly kind: "operation"; readonly operation: Exclude<TxnOperation, TxnRequest> };
-
-function shown({ version, value }: Held): KeyValue {
-  const { key, createRevision, modRevision, version: count, lease } = version;
-  return { key, createRevision, modRevision, version: count, lease, value };
-}
 
 /** Sorts as its revision does. */
 export function sequentialKey(prefix: BinaryKey, revision: number): BinaryKey {

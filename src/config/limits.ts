@@ -32,6 +32,12 @@ export const MAX_RELAY_BYTES = 128 * MIB;
 export const MAX_RELAY_FRAME_BYTES = 8 * MIB;
 /** Frames under way to one keyspace: while one is committed the next is read. */
 export const MAX_RELAY_FRAMES = 2;
+/** Newest records that an owner holds in memory for its followers. Bytes. */
+export const SHIPPED_TAIL_BYTES = 8 * MIB;
+/** A page of records for a follower ends with the revision that passes this. Bytes. */
+export const SHIPPED_PAGE_BYTES = MIB;
+/** Keys of one page of a copy of the state. */
+export const COPIED_PAGE_KEYS = 500;
 /** etcd's bound. Seconds. */
 export const MAX_LEASE_TTL_SECONDS = 9_000_000_000;
 /** Write ids whose answers are held, and the bytes of those answers. Older ones are forgotten first. */

@@ -147,7 +147,7 @@ describe("locks", () => {
   });
 
   it("[CF-100][CF-101] random arrivals, releases, time-outs and lease ends: never two owners, tokens only grow", async () => {
-    for (let seed = 1; seed <= 40; seed++) {
+    for (let seed = 1; seed <= 15; seed++) {
       const random = new Random(seed);
       const { locks, desk, grant, acquire, pass } = openLocks();
       let highest = 0;

@@ -70,6 +70,11 @@ function chainOf(crc32c: Crc32c, previousChain: number, body: Uint8Array): numbe
   return crc32c(body, crc32c(link.view()));
 }
 
+/** The chain value that a stored record must have when it follows one with `previousChain`. */
+export function chainOfRecord(crc32c: Crc32c, previousChain: number, bytes: Uint8Array): number {
+  return chainOf(crc32c, previousChain, bytes.subarray(2 * CRC_BYTES));
+}
+
 /** Throws {@link CorruptRecord}. The value is a view into `bytes`. */
 export function decodeRecord(crc32c: Crc32c, bytes: Uint8Array): LogRecord {
   try {

@@ -161,6 +161,43 @@ export class ConfigStore {
     return records;
   }
 
+  /** As {@link log}, with the bytes as stored. */
+  rawLog(
+    seq: number,
+    limit: number,
+  ): readonly { readonly seq: number; readonly revision: number; readonly bytes: Uint8Array }[] {
+    const records = [];
+    for (const row of this.#sql.exec<LogRow>(SELECT_LOG, seq, limit)) {
+      const bytes = new Uint8Array(row.record);
+      records.push({ seq: row.seq, revision: decodeRecord(this.#crc32c, bytes).revision, bytes });
+    }
+    return records;
+  }
+
+  /** The living version and its log row, as it was at `revision`, of keys behind `after` ("" = from the first), in their order. */
+  copyPage(after: BinaryKey, revision: number, limit: number): readonly Version[] {
+    const range = after === "" ? { key: "\0", rangeEnd: NO_END } : { key: `${after}\0`, rangeEnd: NO_END };
+    return this.scan({ ...range, revision, limit, values: true });
+  }
+
+  isEmpty(): boolean {
+    return only(this.#sql.exec("SELECT 1 AS n FROM config_log LIMIT 1")) === undefined;
+  }
+
+  /** Forgets all keys and records in slices; true when nothing is left. */
+  wipe(limit: number): boolean {
+    let isEmpty = true;
+    for (const [table, column] of [
+      ["config_current", "key"],
+      ["config_history", "key"],
+      ["config_log", "seq"],
+    ]) {
+      const query = `DELETE FROM ${table} WHERE ${column} IN (SELECT ${column} FROM ${table} LIMIT ?) RETURNING 1 AS n`;
+      for (const _ of this.#sql.exec<{ n: number }>(query, limit)) isEmpty = false;
+    }
+    return isEmpty;
+  }
+
   append(seq: number, record: Uint8Array): void {
     this.#sql.exec(INSERT_RECORD, seq, record);
   }

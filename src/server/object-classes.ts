@@ -17,4 +17,5 @@ export const objectClasses: readonly ObjectClass[] = [
   { className: "Coordinator", binding: "COORDINATOR", uniqueKey: "jade-coordinator", resident: true },
   { className: "KeyValueReplica", binding: "KEY_VALUE_REPLICA", uniqueKey: "jade-key-value-replica", resident: true },
   { className: "ConfigKeyspace", binding: "CONFIG_KEYSPACE", uniqueKey: "jade-config-keyspace", resident: false },
+  { className: "ConfigFollower", binding: "CONFIG_FOLLOWER", uniqueKey: "jade-config-follower", resident: false },
 ];

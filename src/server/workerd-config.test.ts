@@ -46,6 +46,7 @@ describe("workerdConfig", () => {
       ["Coordinator", "jade-coordinator"],
       ["KeyValueReplica", "jade-key-value-replica"],
       ["ConfigKeyspace", "jade-config-keyspace"],
+      ["ConfigFollower", "jade-config-follower"],
     ]);
   });
 });

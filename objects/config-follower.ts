@@ -1,0 +1,249 @@
+// A zone's copy of a configuration keyspace: a thin shell of SQLite, timers and RPC around src/config/follower.ts.
+// Guarantees: what it shows was durable at the owner first; a linearizable read shows at least what the owner had when the read came; no read
+// is older than the caller allows. Must not: write what its owner did not.
+import { DurableObject } from "cloudflare:workers";
+import kernelModule from "../dist/wasm/storage.wasm";
+import { CONFIG_MIGRATIONS } from "../migrations/config.ts";
+import { parseSettings } from "../src/cluster/settings.ts";
+import { ConfigRefusal } from "../src/config/failure.ts";
+import { Follower } from "../src/config/follower.ts";
+import { COPIED_PAGE_KEYS } from "../src/config/limits.ts";
+import { readShipment } from "../src/config/shipping.ts";
+import { ConfigStore } from "../src/config/store.ts";
+import { createKernels } from "../src/storage/kernels.ts";
+import { createLogger, type Logger } from "../src/telemetry/logger.ts";
+import { ByteWriter } from "../src/wire/bytes.ts";
+import type { ConfigFailure } from "../src/wire/config.ts";
+import { writeConfigAnswer } from "../src/wire/config-answers.ts";
+import { readConfigCalls } from "../src/wire/config-requests.ts";
+import { configSql } from "./config-sql.ts";
+import type { Env } from "./env.ts";
+import { applyMigrations } from "./migrate.ts";
+import type { ConfigFollowerRpc, ConfigKeyspaceRpc, FollowerReadOptions } from "./rpc.ts";
+import { withDeadline } from "./with-deadline.ts";
+
+const MIB = 1024 * 1024;
+/** How long the owner holds a request for what is not there yet. Ms. */
+const PULL_WAIT_MS = 10_000;
+/** Beyond it the owner is away. Ms. */
+const PULL_DEADLINE_MS = PULL_WAIT_MS + 5000;
+/** A call to the owner that does not wait. Ms. */
+const HEAD_DEADLINE_MS = 5000;
+/** How long a read waits for the follower to catch up. Ms. */
+const CATCH_UP_MS = 5000;
+/** A follower that nobody asked for this long stops following. Ms. */
+const IDLE_MS = 120_000;
+/** Pause after the owner did not answer. Ms. */
+const RETRY_MS = 500;
+
+export class ConfigFollower extends DurableObject<Env> implements ConfigFollowerRpc {
+  readonly #follower: Follower;
+  readonly #log: Logger;
+  readonly #writer = new ByteWriter(16 * 1024);
+  /** `c<tenant>/<namespace>` */
+  readonly #keyspaceName: string;
+  #isPulling = false;
+  #isCompacting = false;
+  #askedMs = 0;
+  /** When the owner was last known to have nothing that is not here. Ms. */
+  #freshMs = 0;
+  /** Called when something was applied or became known. */
+  #waiting = new Set<() => void>();
+  /** The read-index call under way, and the one that follows it: a read may only rely on one that began after it came. */
+  #heads: { current: Promise<number> | undefined; next: Promise<number> | undefined } = {
+    current: undefined,
+    next: undefined,
+  };
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    const settings = parseSettings(env.JADE_CONFIG);
+    const write = (_: string, line: string): void => console.log(line);
+    this.#log = createLogger({ level: settings.log.level, now: Date.now, write, fields: { part: "config-follower" } });
+    const name = ctx.id.name ?? "";
+    this.#keyspaceName = name.slice(name.indexOf("/") + 1);
+    applyMigrations(ctx.storage, "config", CONFIG_MIGRATIONS);
+    const crc32c = (bytes: Uint8Array, seed?: number): number => kernels.crc32c(bytes, seed);
+    this.#follower = new Follower({
+      store: new ConfigStore(configSql(ctx.storage), crc32c),
+      crc32c,
+      cacheBytes: settings.config.cacheMiB * MIB,
+      onChange: () => undefined,
+    });
+  }
+
+  async read(frame: Uint8Array, options: FollowerReadOptions): Promise<Uint8Array> {
+    this.#askedMs = Date.now();
+    this.#startPulling();
+    const refusal = await this.#caughtUp(options);
+    const writer = this.#writer;
+    const answers = readConfigCalls(frame).map(({ id, request }) => {
+      writer.reset();
+      writeConfigAnswer(writer, refusal ?? this.#answer(request));
+      return { id, body: writer.take() };
+    });
+    writer.reset();
+    for (const { id, body } of answers) {
+      writer.u32(id);
+      writer.bytes(body);
+    }
+    return writer.take();
+  }
+
+  async metrics(): Promise<Record<string, number>> {
+    return { jade_config_follower_revision: this.#follower.revision };
+  }
+
+  async erase(): Promise<void> {
+    await this.ctx.storage.deleteAll();
+    this.ctx.abort("erased");
+  }
+
+  #answer(request: Parameters<typeof isRange>[0]) {
+    if (!isRange(request))
+      return { kind: "error", code: "invalidRequest", message: "followers answer ranges only" } as const;
+    try {
+      const { revision, term } = this.#follower;
+      return { ...this.#follower.range(request), header: { revision, term } };
+    } catch (error) {
+      if (!(error instanceof ConfigRefusal)) throw error;
+      return { kind: "error", code: error.code, message: error.message, details: error.details } as const;
+    }
+  }
+
+  /** Waits until what is shown is as new as the caller asks. The result says that it did not come to that. */
+  async #caughtUp({
+    minRevision = 0,
+    maxStalenessMs,
+    isLinearizable,
+  }: FollowerReadOptions): Promise<ConfigFailure | undefined> {
+    const isFresh = maxStalenessMs === undefined || Date.now() - this.#freshMs <= maxStalenessMs;
+    const least = isLinearizable || !isFresh ? Math.max(minRevision, await this.#ownerRevision()) : minRevision;
+    const untilMs = Date.now() + CATCH_UP_MS;
+    while (!this.#follower.isFollowing || this.#follower.revision < least) {
+      const leftMs = untilMs - Date.now();
+      if (leftMs <= 0) return { kind: "error", code: "unavailable", message: "the follower has not caught up" };
+      await this.#nextApplied(leftMs);
+    }
+    return undefined;
+  }
+
+  /** What the owner has durably, asked for after now. Reads that come while a call is under way share the next one. */
+  #ownerRevision(): Promise<number> {
+    const heads = this.#heads;
+    const ask = async (): Promise<number> => {
+      try {
+        return (await withDeadline(this.#owner().head(), HEAD_DEADLINE_MS, "ConfigKeyspace")).revision;
+      } finally {
+        heads.current = heads.next;
+        heads.next = undefined;
+      }
+    };
+    if (!heads.current) {
+      heads.current = ask();
+      return heads.current;
+    }
+    heads.next ??= heads.current.then(ask, ask);
+    return heads.next;
+  }
+
+  #nextApplied(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        this.#waiting.delete(done);
+        resolve();
+      };
+      const timer = setTimeout(done, ms);
+      this.#waiting.add(done);
+    });
+  }
+
+  #startPulling(): void {
+    if (this.#isPulling) return;
+    this.#isPulling = true;
+    void this.#pullWhileAsked();
+  }
+
+  async #pullWhileAsked(): Promise<void> {
+    try {
+      while (Date.now() - this.#askedMs < IDLE_MS) await this.#pullOnce();
+    } finally {
+      this.#isPulling = false;
+    }
+  }
+
+  async #pullOnce(): Promise<void> {
+    try {
+      const frame = await withDeadline(
+        // One that does not follow yet must hear at once that there is nothing to copy.
+        this.#owner().pull(this.#follower.place, this.#follower.isFollowing ? PULL_WAIT_MS : 0),
+        PULL_DEADLINE_MS,
+        "ConfigKeyspace",
+      );
+      const shipment = readShipment(frame);
+      const isTaken = this.#guarded(() => this.#follower.take(shipment));
+      if (!isTaken) await this.#copy();
+      else if (this.#follower.revision >= shipment.head.revision) this.#freshMs = Date.now();
+      this.#wake();
+      this.#compact();
+    } catch (error) {
+      this.#log.warn("keyspace not followed", {}, error);
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    }
+  }
+
+  /** A copy of the owner's state of one revision. */
+  async #copy(): Promise<void> {
+    while (!this.#guarded(() => this.#follower.wipe())) await new Promise((resolve) => setTimeout(resolve, 0));
+    const { head, chain } = await withDeadline(this.#owner().beginCopy(), HEAD_DEADLINE_MS, "ConfigKeyspace");
+    let after = "";
+    for (;;) {
+      const page = this.#owner().copyPage(after, head.revision, COPIED_PAGE_KEYS);
+      const { records, lastKey } = await withDeadline(page, HEAD_DEADLINE_MS, "ConfigKeyspace");
+      this.#guarded(() => this.#follower.copy(records));
+      if (lastKey === null) break;
+      after = lastKey;
+    }
+    this.#guarded(() => this.#follower.endCopy(head, chain));
+  }
+
+  #wake(): void {
+    for (const wake of [...this.#waiting]) wake();
+  }
+
+  #compact(): void {
+    if (this.#isCompacting || !this.#follower.isFollowing) return;
+    this.#isCompacting = true;
+    const step = (): void => {
+      const isDone = this.#guarded(() => this.#follower.compactStep());
+      if (isDone) this.#isCompacting = false;
+      else setTimeout(step, 0);
+    };
+    step();
+  }
+
+  #owner(): ConfigKeyspaceRpc {
+    const objects = this.env.CONFIG_KEYSPACE;
+    return objects.get(objects.idFromName(this.#keyspaceName));
+  }
+
+  /** After an exception memory may be ahead of storage: the object starts anew from what is durable. */
+  #guarded<T>(run: () => T): T {
+    try {
+      return this.ctx.storage.transactionSync(run);
+    } catch (error) {
+      this.#log.error("follower restarts", {}, error);
+      this.ctx.abort(String(error));
+      throw error;
+    }
+  }
+}
+
+type AnyRequest = ReturnType<typeof readConfigCalls>[number]["request"];
+
+function isRange(request: AnyRequest): request is Extract<AnyRequest, { kind: "range" }> {
+  return request.kind === "range";
+}
+
+const kernels = createKernels(kernelModule);

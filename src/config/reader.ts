@@ -1,0 +1,69 @@
+// Reads versions through the cache. Owner and followers share it.
+// Guarantees: what the cache gives is what the store would. Must not: judge revisions (its caller did).
+import type { BinaryKey, KeyRange, KeyValue, RangeAnswer, RangeRequest } from "../wire/config.ts";
+import { type RangeSource, readRange } from "./range.ts";
+import type { ConfigStore, Scan, Version } from "./store.ts";
+import { type Held, ValueCache } from "./value-cache.ts";
+
+/** A living version; its value where that was at hand. */
+export interface MaybeHeld {
+  readonly version: Version;
+  readonly value: Uint8Array | undefined;
+}
+
+export class Reader implements RangeSource {
+  readonly cache: ValueCache;
+  readonly #store: ConfigStore;
+
+  constructor(store: ConfigStore, cacheBytes: number) {
+    this.#store = store;
+    this.cache = new ValueCache(cacheBytes);
+  }
+
+  /** `state`: the revision to read, 0 = now. */
+  range(request: RangeRequest, state: number): RangeAnswer {
+    if (request.rangeEnd === "" && state === 0 && !request.keysOnly && !request.countOnly) this.#warm(request.key);
+    return readRange(this, request, state);
+  }
+
+  /** A key that is read alone is likely to be read again. */
+  #warm(key: BinaryKey): void {
+    if (this.cache.has(key)) return;
+    const version = this.#store.find(key);
+    if (version) this.cache.set({ version, value: this.#store.valueOf(version).value });
+  }
+
+  find(key: BinaryKey, revision = 0): Version | undefined {
+    if (revision > 0) return this.#store.find(key, revision);
+    return this.cache.get(key)?.version ?? this.#store.find(key);
+  }
+
+  findHeld(key: BinaryKey): MaybeHeld | undefined {
+    const held = this.cache.get(key);
+    if (held) return held;
+    const version = this.#store.find(key);
+    return version && { version, value: undefined };
+  }
+
+  held({ version, value }: MaybeHeld): Held {
+    return { version, value: value ?? this.#store.valueOf(version).value };
+  }
+
+  scan(scan: Scan): readonly Version[] {
+    return this.#store.scan(scan);
+  }
+
+  count(range: KeyRange, revision: number): number {
+    return this.#store.count(range, revision);
+  }
+
+  valueOf(version: Version): KeyValue {
+    const held = this.cache.get(version.key);
+    return held?.version.seq === version.seq ? shown(held) : this.#store.valueOf(version);
+  }
+}
+
+export function shown({ version, value }: Held): KeyValue {
+  const { key, createRevision, modRevision, version: count, lease } = version;
+  return { key, createRevision, modRevision, version: count, lease, value };
+}

@@ -1,0 +1,104 @@
+// Followers as objects: they follow over RPC, catch up, read as new as asked, and start over when they must.
+import { runInDurableObject } from "cloudflare:test";
+import { env } from "cloudflare:workers";
+import { describe, expect, it, vi } from "vitest";
+import type { FollowerReadOptions } from "../../objects/rpc.ts";
+import { ByteWriter } from "../../src/wire/bytes.ts";
+import type { ConfigAnswer, ConfigFailure, ConfigRequest, RangeAnswer } from "../../src/wire/config.ts";
+import { readConfigAnswers } from "../../src/wire/config-answers.ts";
+import { prefixRange } from "../../src/wire/config-keys.ts";
+import { writeConfigCall } from "../../src/wire/config-requests.ts";
+import type { ConfigFollower } from "../../src/worker.ts";
+import { call, callAll, keyspace, newKeyspaceName, putOf } from "./config-support.ts";
+
+const all: ConfigRequest = { kind: "range", ...prefixRange("") };
+
+function follower(name: string): DurableObjectStub<ConfigFollower> {
+  return env.CONFIG_FOLLOWER.get(
+    env.CONFIG_FOLLOWER.idFromName(`z1/${name}`),
+  ) as unknown as DurableObjectStub<ConfigFollower>;
+}
+
+async function read(
+  name: string,
+  options: FollowerReadOptions = {},
+  request = all,
+): Promise<ConfigAnswer | ConfigFailure> {
+  const writer = new ByteWriter();
+  writeConfigCall(writer, { id: 1, request });
+  return readConfigAnswers(await follower(name).read(writer.take(), options))[0]!.answer;
+}
+
+/** As kill -9 of its process: an eviction would wait for the long poll that is under way. */
+async function crash(stub: DurableObjectStub): Promise<void> {
+  await runInDurableObject(stub, (_, state) => state.abort("injected: crash")).catch(() => undefined);
+}
+
+const shown = (answer: ConfigAnswer | ConfigFailure): readonly string[] => {
+  if (answer.kind === "error") throw new Error(`${answer.code} ${answer.message}`);
+  return (answer as RangeAnswer).kvs.map(({ key, value }) => `${key}=${new TextDecoder().decode(value)}`);
+};
+
+describe("a follower", () => {
+  it("[CF-115] a linearizable read shows every write that was answered before it began", async () => {
+    const name = newKeyspaceName();
+    for (let i = 0; i < 60; i++) {
+      await call(keyspace(name), putOf("a", String(i)));
+      expect(shown(await read(name, { isLinearizable: true }))).toEqual([`a=${i}`]);
+    }
+  });
+
+  it("[CF-116] a read shows at least the revision the caller has seen, and is no staler than allowed", async () => {
+    const name = newKeyspaceName();
+    await read(name, { isLinearizable: true });
+    for (let i = 0; i < 30; i++) {
+      const written = await call(keyspace(name), putOf("a", String(i)));
+      if (written.kind === "error") throw new Error("refused");
+      const answer =
+        i % 2 ? await read(name, { minRevision: written.header.revision }) : await read(name, { maxStalenessMs: 0 });
+      expect(shown(answer)).toEqual([`a=${i}`]);
+    }
+  });
+
+  it("[CF-111] it goes on where it was after it started anew, and after its owner did", async () => {
+    const name = newKeyspaceName();
+    await callAll(keyspace(name), [{ request: putOf("a", "1") }, { request: putOf("b", "1") }]);
+    await read(name, { isLinearizable: true });
+    await crash(follower(name));
+    expect(shown(await read(name))).toEqual(["a=1", "b=1"]);
+    await crash(keyspace(name));
+    await call(keyspace(name), putOf("a", "2"));
+    await vi.waitFor(async () => expect(shown(await read(name))).toEqual(["a=2", "b=1"]), {
+      timeout: 8000,
+      interval: 50,
+    });
+  });
+
+  it("[CF-113] one that lags behind the compacted revision copies the state and follows on", async () => {
+    const name = newKeyspaceName();
+    await call(keyspace(name), putOf("a", "0"));
+    await read(name, { isLinearizable: true });
+    await crash(follower(name));
+    const writes = Array.from({ length: 1500 }, (_, i) => ({ request: putOf(`k${i % 700}`, String(i)) }));
+    await callAll(keyspace(name), writes);
+    await call(keyspace(name), { kind: "compact", revision: 1400 });
+    await vi.waitFor(
+      async () => {
+        const left = await runInDurableObject(keyspace(name), (_, state) =>
+          Number(state.storage.sql.exec("SELECT count(*) AS n FROM config_log").one()["n"]),
+        );
+        expect(left).toBeLessThan(850);
+      },
+      { timeout: 5000, interval: 50 },
+    );
+    expect(shown(await read(name, { isLinearizable: true }))).toEqual(shown(await call(keyspace(name), all)));
+    await call(keyspace(name), putOf("a", "later"));
+    expect(shown(await read(name, { isLinearizable: true }, { kind: "range", key: "a", rangeEnd: "" }))).toEqual([
+      "a=later",
+    ]);
+    expect(await read(name, {}, { ...all, kind: "range", revision: 1300 } as never)).toMatchObject({
+      code: "compacted",
+    });
+    expect(await read(name, {}, putOf("a"))).toMatchObject({ code: "invalidRequest" });
+  });
+});
