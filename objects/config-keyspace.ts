@@ -4,11 +4,13 @@
 import { DurableObject } from "cloudflare:workers";
 import kernelModule from "../dist/wasm/storage.wasm";
 import { CONFIG_MIGRATIONS } from "../migrations/config.ts";
-import { parseSettings } from "../src/cluster/settings.ts";
+import { parseSettings, type Settings } from "../src/cluster/settings.ts";
 import { Desk, failureOf } from "../src/config/desk.ts";
 import { ConfigRefusal } from "../src/config/failure.ts";
 import { LockWaits } from "../src/config/lock-waits.ts";
 import { type Head, type Place, Shipping, writeShipment } from "../src/config/shipping.ts";
+import { WatchRows } from "../src/config/watch-rows.ts";
+import { watchSource } from "../src/config/watch-source.ts";
 import { createKernels } from "../src/storage/kernels.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
 import { ByteWriter } from "../src/wire/bytes.ts";
@@ -25,13 +27,18 @@ import { type ConfigCall, isWriting, readConfigCalls } from "../src/wire/config-
 import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
 import { applyMigrations } from "./migrate.ts";
-import type { ConfigKeyspaceRpc, CopiedPage } from "./rpc.ts";
+import type { ConfigKeyspaceRpc, CopiedPage, TenantRpc } from "./rpc.ts";
+import { WatchDesk } from "./watch-desk.ts";
+import { withDeadline } from "./with-deadline.ts";
 
 /** What may wait for the turn's end; more means that the object cannot keep up. */
 const MAX_WAITING_JOBS = 10_000;
 const MIB = 1024 * 1024;
 /** Compaction goes on after each slice with what waits in between. Ms. */
 const COMPACTION_PAUSE_MS = 0;
+
+/** How long a look at watchers' credentials may take. Ms. */
+const GUARD_DEADLINE_MS = 1000;
 
 /** Work of the next turn. `run` writes; `done` answers, when all of the turn's work is written. */
 interface Job {
@@ -45,6 +52,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   readonly #log: Logger;
   readonly #writer = new ByteWriter(64 * 1024);
   readonly #waits: LockWaits;
+  readonly #watches: WatchDesk;
   readonly #shipping: Shipping;
   #jobs: Job[] = [];
   #isCompacting = false;
@@ -69,12 +77,15 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
         keepRevisions: settings.config.keepRevisions,
       },
       databaseBytes: () => this.ctx.storage.sql.databaseSize,
-      onChange: (_, changes) => {
+      onChange: (revision, changes) => {
         this.#waits.onChange(changes);
         this.#shipping.onChange(changes);
+        this.#watches.hub.changed(revision, changes);
       },
+      watchCount: () => this.#watches.hub.watchCount,
     });
     this.#shipping = new Shipping(this.#desk.store, this.#desk.keyspace);
+    this.#watches = this.#openWatches(settings);
     this.#waits = new LockWaits({
       locks: this.#desk.locks,
       inTurn: (job) => this.#inTurn(job),
@@ -84,7 +95,46 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
       },
       now: Date.now,
     });
-    ctx.blockConcurrencyWhile(() => this.#schedule());
+    ctx.blockConcurrencyWhile(async () => {
+      await this.#schedule();
+      await this.#watches.begin();
+    });
+  }
+
+  #openWatches(settings: Settings): WatchDesk {
+    const { keyspace, store } = this.#desk;
+    const tenant = (number: number): TenantRpc => this.env.TENANT.get(this.env.TENANT.idFromName(`t${number}`));
+    return new WatchDesk({
+      ctx: this.ctx,
+      source: watchSource({ keyspace, store }, (error) => this.#log.error("a previous version is damaged", {}, error)),
+      rows: new WatchRows(configSql(this.ctx.storage), (bytes, seed) => kernels.crc32c(bytes, seed)),
+      viewSince: (number, revision) => withDeadline(tenant(number).viewSince(revision), GUARD_DEADLINE_MS, "Tenant"),
+      staleMs: settings.auth.staleTenantViewMinutes * 60_000,
+      maxConnections: settings.config.maxWatchConnections,
+      hibernateAfterMs: settings.config.hibernateAfterSeconds * 1000,
+      now: Date.now,
+      later: (delayMs, run) => void setTimeout(run, delayMs),
+    });
+  }
+
+  /** The upgrade of a watch connection: wire/config-watch.ts. */
+  override async fetch(request: Request): Promise<Response> {
+    await this.#watches.wake();
+    return this.#watches.open(request);
+  }
+
+  override async webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): Promise<void> {
+    const waking = this.#watches.wake();
+    if (waking) await waking;
+    this.#watches.message(socket, data);
+  }
+
+  override webSocketClose(socket: WebSocket): void {
+    this.#watches.closed(socket);
+  }
+
+  override webSocketError(socket: WebSocket): void {
+    this.#watches.closed(socket);
   }
 
   async call(frame: Uint8Array): Promise<Uint8Array> {
@@ -153,6 +203,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   }
 
   async erase(): Promise<void> {
+    this.#watches.endAll("the namespace is deleted");
     await this.ctx.storage.deleteAlarm();
     await this.ctx.storage.deleteAll();
     this.ctx.abort("erased");
@@ -163,15 +214,18 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
       jade_config_calls_total: this.#callsTotal,
       jade_config_commits_total: this.#commitsTotal,
       jade_config_keys: this.#desk.keyspace.keyCount,
+      ...this.#watches.metrics(),
     };
   }
 
   override async alarm(): Promise<void> {
     this.#alarmAtMs = Number.POSITIVE_INFINITY;
+    await this.#watches.wake();
     this.#guarded(() => {
       while (this.#desk.expireLeases());
       this.#desk.endTurn();
     });
+    this.#watches.flush();
     await this.#schedule();
   }
 
@@ -197,6 +251,8 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
 
   /** All work that came since the last turn, in one commit. */
   #turn(): void {
+    const waking = this.#watches.wake();
+    if (waking) return void waking.then(() => this.#turn());
     const jobs = this.#jobs;
     this.#jobs = [];
     this.#commitsTotal++;
@@ -205,6 +261,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
         for (const { run } of jobs) run();
         this.#desk.endTurn();
       });
+      this.#watches.flush();
       for (const { done } of jobs) done();
     } catch (error) {
       for (const { fail } of jobs) fail(error);

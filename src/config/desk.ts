@@ -28,6 +28,8 @@ export interface DeskOptions {
   readonly onChange: (revision: number, changes: readonly Change[]) => void;
   /** Of its storage; left out = unknown. */
   readonly databaseBytes?: () => number;
+  /** For the status. */
+  readonly watchCount?: () => number;
   /** What a takeover adds to the deadline of a lease. Ms. */
   readonly leaseExtensionMs?: (grantedTtlMs: number) => number;
 }
@@ -171,7 +173,7 @@ export class Desk {
           compactedRevision: this.keyspace.compactedRevision,
           keys: this.keyspace.keyCount,
           leases: this.leases.size,
-          watches: 0,
+          watches: this.#options.watchCount?.() ?? 0,
           databaseBytes: this.#options.databaseBytes?.() ?? 0,
           chain: this.keyspace.chain >>> 0,
         } as const;
