@@ -11,6 +11,8 @@ export const CONNECTION_WINDOW_BYTES = 16 * MIB;
 export const STREAM_WINDOW_BYTES = 4 * MIB;
 /** Node ends streams of a connection that holds more than this. MiB. */
 export const MAX_SESSION_MEMORY_MIB = 256;
+/** Requests of a watch call that wait for its connection to the server behind. */
+export const MAX_WATCH_REQUESTS_WAITING = 10_000;
 /** Calls under way to one keyspace by one token. */
 export const MAX_CALLS_IN_FLIGHT = 20_000;
 /** Bytes gathered into one message to the server behind, unless one call alone is larger. */
