@@ -23,9 +23,11 @@ import type {
   Ownership,
   ReleaseRequest,
 } from "../src/wire/config.ts";
+import { writeConfigAnswer } from "../src/wire/config-answers.ts";
 import { type ConfigCall, isWriting, readConfigCalls } from "../src/wire/config-requests.ts";
 import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
+import { KeyspaceRegistration } from "./keyspace-registration.ts";
 import { applyMigrations } from "./migrate.ts";
 import type { ConfigKeyspaceRpc, CopiedPage, TenantRpc } from "./rpc.ts";
 import { WatchDesk } from "./watch-desk.ts";
@@ -47,13 +49,21 @@ interface Job {
   readonly fail: (error: unknown) => void;
 }
 
+/** What stands on the tables. */
+interface Opened {
+  readonly desk: Desk;
+  readonly waits: LockWaits;
+  readonly shipping: Shipping;
+  readonly watches: WatchDesk;
+  readonly registration: KeyspaceRegistration;
+}
+
 export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspaceRpc {
-  readonly #desk: Desk;
+  readonly #settings: Settings;
   readonly #log: Logger;
   readonly #writer = new ByteWriter(64 * 1024);
-  readonly #waits: LockWaits;
-  readonly #watches: WatchDesk;
-  readonly #shipping: Shipping;
+  /** Undefined = erased, and not asked since: there are no tables. */
+  #opened: Opened | undefined;
   #jobs: Job[] = [];
   #isCompacting = false;
   #alarmAtMs = Number.POSITIVE_INFINITY;
@@ -62,32 +72,40 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    const settings = parseSettings(env.JADE_CONFIG);
+    this.#settings = parseSettings(env.JADE_CONFIG);
     const write = (_: string, line: string): void => console.log(line);
-    this.#log = createLogger({ level: settings.log.level, now: Date.now, write, fields: { part: "config" } });
+    this.#log = createLogger({ level: this.#settings.log.level, now: Date.now, write, fields: { part: "config" } });
+    this.#opened = this.#open();
+    ctx.blockConcurrencyWhile(async () => {
+      await this.#schedule();
+      await this.#watches.begin();
+    });
+  }
+
+  /** What is on disk, or the tables of a keyspace without anything. */
+  #open(): Opened {
+    const { ctx, env } = this;
+    const { config } = this.#settings;
     applyMigrations(ctx.storage, "config", CONFIG_MIGRATIONS);
-    this.#desk = new Desk({
+    const desk = new Desk({
       sql: configSql(ctx.storage),
       crc32c: (bytes, seed) => kernels.crc32c(bytes, seed),
       now: Date.now,
       random: (bytes) => crypto.getRandomValues(new Uint8Array(bytes)),
-      cacheBytes: settings.config.cacheMiB * MIB,
-      retention: {
-        keepMs: settings.config.keepHistoryHours * 3_600_000,
-        keepRevisions: settings.config.keepRevisions,
-      },
-      databaseBytes: () => this.ctx.storage.sql.databaseSize,
+      cacheBytes: config.cacheMiB * MIB,
+      retention: { keepMs: config.keepHistoryHours * 3_600_000, keepRevisions: config.keepRevisions },
       onChange: (revision, changes) => {
-        this.#waits.onChange(changes);
-        this.#shipping.onChange(changes);
-        this.#watches.hub.changed(revision, changes);
+        waits.onChange(changes);
+        shipping.onChange(changes);
+        watches.hub.changed(revision, changes);
       },
-      watchCount: () => this.#watches.hub.watchCount,
+      watchCount: () => watches.hub.watchCount,
+      databaseBytes: () => ctx.storage.sql.databaseSize,
     });
-    this.#shipping = new Shipping(this.#desk.store, this.#desk.keyspace);
-    this.#watches = this.#openWatches(settings);
-    this.#waits = new LockWaits({
-      locks: this.#desk.locks,
+    const shipping = new Shipping(desk.store, desk.keyspace);
+    const watches = this.#openWatches(desk);
+    const waits = new LockWaits({
+      locks: desk.locks,
       inTurn: (job) => this.#inTurn(job),
       after: (ms, run) => {
         const timer = setTimeout(run, ms);
@@ -95,14 +113,33 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
       },
       now: Date.now,
     });
-    ctx.blockConcurrencyWhile(async () => {
-      await this.#schedule();
-      await this.#watches.begin();
-    });
+    const registration = new KeyspaceRegistration({ env, name: ctx.id.name, store: desk.store });
+    return { desk, waits, shipping, watches, registration };
   }
 
-  #openWatches(settings: Settings): WatchDesk {
-    const { keyspace, store } = this.#desk;
+  get #parts(): Opened {
+    this.#opened ??= this.#open();
+    return this.#opened;
+  }
+
+  get #desk(): Desk {
+    return this.#parts.desk;
+  }
+
+  get #waits(): LockWaits {
+    return this.#parts.waits;
+  }
+
+  get #watches(): WatchDesk {
+    return this.#parts.watches;
+  }
+
+  get #shipping(): Shipping {
+    return this.#parts.shipping;
+  }
+
+  #openWatches({ keyspace, store }: Desk): WatchDesk {
+    const settings = this.#settings;
     const tenant = (number: number): TenantRpc => this.env.TENANT.get(this.env.TENANT.idFromName(`t${number}`));
     return new WatchDesk({
       ctx: this.ctx,
@@ -130,19 +167,23 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   }
 
   override webSocketClose(socket: WebSocket): void {
-    this.#watches.closed(socket);
+    this.#opened?.watches.closed(socket);
   }
 
   override webSocketError(socket: WebSocket): void {
-    this.#watches.closed(socket);
+    this.#opened?.watches.closed(socket);
   }
 
   async call(frame: Uint8Array): Promise<Uint8Array> {
     const calls = readConfigCalls(frame);
     if (!calls.some(({ request }) => isWriting(request))) return this.#answer(calls);
+    const { registration } = this.#parts;
+    const refusal = registration.isNeeded ? await registration.ensure() : undefined;
+    if (refusal) return this.#refuse(calls, refusal);
     return this.#inTurn(() => this.#answer(calls));
   }
 
+  /** Under a lease, which only a keyspace that is registered can have. */
   async acquire(request: AcquireRequest): Promise<AcquireAnswer | ConfigFailure> {
     return refusalsAsValues(async () => {
       const { key, token } = await this.#waits.acquire(request);
@@ -202,10 +243,18 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     });
   }
 
-  async erase(): Promise<void> {
+  async erase(incarnation: number): Promise<void> {
+    const held = this.#parts.registration.incarnation;
+    if (held > incarnation) return;
     this.#watches.endAll("the namespace is deleted");
     await this.ctx.storage.deleteAlarm();
     await this.ctx.storage.deleteAll();
+    if (held === 0) {
+      this.#opened = undefined;
+      return;
+    }
+    // What is in memory goes by a restart.
+    await this.ctx.storage.sync();
     this.ctx.abort("erased");
   }
 
@@ -220,6 +269,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
 
   override async alarm(): Promise<void> {
     this.#alarmAtMs = Number.POSITIVE_INFINITY;
+    if (!this.#opened) return;
     await this.#watches.wake();
     this.#guarded(() => {
       while (this.#desk.expireLeases());
@@ -269,6 +319,17 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     void this.#schedule();
   }
 
+  #refuse(calls: readonly ConfigCall[], refusal: ConfigFailure): Uint8Array {
+    const body = new ByteWriter(256);
+    writeConfigAnswer(body, refusal);
+    const writer = new ByteWriter(256);
+    for (const { id } of calls) {
+      writer.u32(id);
+      writer.bytes(body.view());
+    }
+    return writer.take();
+  }
+
   #answer(calls: readonly ConfigCall[]): Uint8Array {
     const writer = this.#writer;
     writer.reset();
@@ -305,6 +366,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
 
   #compact(): void {
     this.#isCompacting = false;
+    if (!this.#opened) return;
     this.#guarded(() => this.#desk.compactStep());
     void this.#schedule();
   }

@@ -92,8 +92,11 @@ export interface ConfigKeyspaceRpc {
   /** What a copy that begins now is a copy of. */
   beginCopy(): Promise<{ readonly head: Head; readonly chain: number }>;
   copyPage(after: BinaryKey, revision: number, limit: number): Promise<CopiedPage>;
-  /** Forgets everything; the namespace begins anew at revision 1. */
-  erase(): Promise<void>;
+  /**
+   * Forgets everything, unless this is a later incarnation; the namespace begins anew at revision 1. Where there was something, the
+   * object restarts and the call fails: ask again until it does not.
+   */
+  erase(incarnation: number): Promise<void>;
   metrics(): Promise<Record<string, number>>;
 }
 
@@ -117,6 +120,7 @@ export interface FollowerReadOptions {
 export interface ConfigFollowerRpc {
   /** A frame of ranges of wire/config-requests.ts in, one of wire/config-answers.ts out. */
   read(frame: Uint8Array, options: FollowerReadOptions): Promise<Uint8Array>;
+  /** Forgets everything and restarts, so that the call fails with "erased". */
   erase(): Promise<void>;
   metrics(): Promise<Record<string, number>>;
 }
@@ -140,4 +144,19 @@ export interface TenantRpc {
   viewSince(revision: number | null): Promise<TenantView | "unchanged" | null>;
   /** Parts of the tenant's and its keys' token buckets for `member`, a gateway or Coordinator; one grant an ask, in order. */
   lease(member: string, asks: readonly LeaseAsk[]): Promise<readonly LeaseGrant[]>;
+  /** Called by a keyspace before its first write: durably the tenant's from now on. */
+  registerNamespace(namespace: string): Promise<RegisteredNamespace | NamespaceRefusal>;
+}
+
+export interface RegisteredNamespace {
+  readonly ok: true;
+  /** Above those of earlier namespaces of this name. */
+  readonly incarnation: number;
+}
+
+export interface NamespaceRefusal {
+  readonly ok: false;
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly details?: Readonly<Record<string, unknown>>;
 }

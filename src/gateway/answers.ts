@@ -2,7 +2,7 @@
 // Guarantees: an unknown error is answered as `internal` without its text, and logged whole; values are spliced in as raw bytes.
 // Must not: parse or re-encode a value.
 import { hexOf } from "../access/api-key.ts";
-import { ERROR_CODES, type ErrorCode, type PublicError } from "../wire/error-codes.ts";
+import { ERROR_CODES, type ErrorCode, PublicError } from "../wire/error-codes.ts";
 import type { Call } from "./call.ts";
 import { publicErrorOf } from "./errors.ts";
 
@@ -49,13 +49,18 @@ export function successText(call: Call, answer: Omit<Success, "data"> & { readon
 }
 
 /** `pieces` = text and raw bytes in turns that make up `data`. */
-export function successPieces(call: Call, message: string, pieces: readonly (string | Uint8Array)[]): Response {
+export function successPieces(
+  call: Call,
+  message: string,
+  pieces: readonly (string | Uint8Array)[],
+  status = 200,
+): Response {
   const parts = [
     `{"status":"success","message":"${message}","data":`,
     ...pieces,
     `,"timestamp":"${timestampOf(call)}"}`,
   ];
-  return new Response(joinPieces(parts), { headers: apiHeaders(call) });
+  return new Response(joinPieces(parts), { status, headers: apiHeaders(call) });
 }
 
 export function joinPieces(pieces: readonly (string | Uint8Array)[]): Uint8Array<ArrayBuffer> {
@@ -83,6 +88,16 @@ export function errorBody(call: Call, error: PublicError): { readonly status: nu
     timestamp: timestampOf(call),
   });
   return { status, text };
+}
+
+/** An error whose `details` hold stored values, as raw bytes. */
+export function errorPieces(call: Call, error: PublicError, details: readonly (string | Uint8Array)[]): Response {
+  const { status, text } = errorBody(call, new PublicError(error.code, error.message));
+  call.errorCode = error.code;
+  // Quotes within the message are escaped: this is the member.
+  const [head, tail] = text.split('"details":{}', 2) as [string, string];
+  const body = joinPieces([head, '"details":', ...details, tail]);
+  return new Response(body, { status, headers: apiHeaders(call) });
 }
 
 const WAITING_CODES: ReadonlySet<ErrorCode> = new Set([

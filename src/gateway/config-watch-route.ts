@@ -1,13 +1,11 @@
 // GET /v1/config/watch: a WebSocket of our protocol (many watches), one of JSON texts (a watch from the query to begin with), or
 // server-sent events (that one watch).
 import { z } from "@hono/zod-openapi";
-import { TENANT_ID_PATTERN } from "../access/limits.ts";
-import { MAX_KEY_BYTES } from "../config/limits.ts";
-import type { KeyRange } from "../wire/config.ts";
-import { keyOfText, NO_END, prefixRange } from "../wire/config-keys.ts";
 import { WATCH_SUBPROTOCOL, type WatchOptions } from "../wire/config-watch.ts";
 import { PublicError } from "../wire/error-codes.ts";
 import type { Call } from "./call.ts";
+import { rangeFrom } from "./config-fields.ts";
+import { namespaceName } from "./config-schemas.ts";
 import { upgradeConfigWatch } from "./config-watch.ts";
 import { watchEvents } from "./config-watch-events.ts";
 import { invalidRequest, parseWith } from "./issues.ts";
@@ -19,10 +17,7 @@ const flag = (description: string) => z.enum(["true", "false"]).optional().opena
 const bound = (description: string) => z.string().optional().openapi({ description });
 
 const watchQuery = z.strictObject({
-  namespace: z
-    .string()
-    .regex(TENANT_ID_PATTERN, "must be 1 to 63 of a-z, 0-9, _ and -, beginning with a letter or digit")
-    .default("default"),
+  namespace: namespaceName.default("default"),
   key: bound("Watches this key."),
   prefix: bound("Watches all keys that begin with it; empty = all keys."),
   start: bound("Watches the keys from here on…"),
@@ -42,39 +37,14 @@ const watchQuery = z.strictObject({
 
 type WatchQuery = z.output<typeof watchQuery>;
 
-function keyOf(text: string, path: string, { keyEncoding }: WatchQuery): string {
-  let key: string;
-  try {
-    key = keyEncoding === "base64" ? atob(text.replaceAll("-", "+").replaceAll("_", "/")) : keyOfText(text);
-  } catch {
-    throw invalidRequest([{ path, message: "is not base64" }]);
-  }
-  if (key.length <= MAX_KEY_BYTES) return key;
-  throw invalidRequest([
-    { path, message: `has ${key.length} bytes, the limit is ${MAX_KEY_BYTES}`, limit: MAX_KEY_BYTES },
-  ]);
-}
-
-function rangeOf(query: WatchQuery): KeyRange | undefined {
-  const { key, prefix, start, end } = query;
-  const given = [key, prefix, start ?? end].filter((value) => value !== undefined).length;
-  if (given === 0) return undefined;
-  if (given > 1) throw invalidRequest([{ path: "prefix", message: "give one of key, prefix, and start with end" }]);
-  if (key !== undefined) {
-    if (key === "") throw invalidRequest([{ path: "key", message: "must not be empty", limit: 1 }]);
-    return { key: keyOf(key, "key", query), rangeEnd: "" };
-  }
-  if (prefix !== undefined) return prefixRange(keyOf(prefix, "prefix", query));
-  return { key: keyOf(start ?? "", "start", query) || "\0", rangeEnd: keyOf(end ?? "", "end", query) || NO_END };
-}
-
 function optionsOf(query: WatchQuery): WatchOptions | undefined {
-  const range = rangeOf(query);
+  const range = rangeFrom(query, query.keyEncoding);
   if (!range) return undefined;
   const isOn = (name: "prevKv" | "noPut" | "noDelete" | "progressNotify" | "fragment"): boolean =>
     query[name] === "true";
   return {
-    ...range,
+    key: range.key,
+    rangeEnd: range.rangeEnd,
     startRevision: Number(query.startRevision ?? 0),
     prevKv: isOn("prevKv"),
     noPut: isOn("noPut"),

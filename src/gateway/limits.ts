@@ -51,3 +51,11 @@ export const MAX_ISSUER_KEYS = 100;
 export const KEYS_FETCH_COOLDOWN_MS = 10_000;
 /** Longer than any answer takes and any body within reason: a request that is older ended without a word. Ms. */
 export const REQUEST_LOST_AFTER_MS = 60_000;
+/** Keys of one page of a configuration range; its bytes are bounded by config/limits.ts as well. */
+export const MAX_RANGE_LIMIT = 100_000;
+/** Transactions in transactions. etcd's clients nest one or two deep. */
+export const MAX_TXN_DEPTH = 8;
+/** A put's body: a value and the one it is compared with, each as base64 or with some escapes, and the fields. Bytes. */
+export const MAX_CONFIG_PUT_BYTES = 4 * 1024 * 1024;
+/** A transaction's body: 8 MiB of keys and values as base64, and the fields. Bytes. */
+export const MAX_CONFIG_TXN_BYTES = 12 * 1024 * 1024;

@@ -196,6 +196,9 @@ export interface PutAnswer {
   readonly kind: "put";
   /** As stored: differs from the request's for a sequential key. */
   readonly key: BinaryKey;
+  readonly createRevision: number;
+  readonly version: number;
+  readonly lease: LeaseId;
   readonly prevKv?: KeyValue | undefined;
 }
 

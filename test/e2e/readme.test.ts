@@ -1,4 +1,4 @@
-// Runs the examples of README.md and docs/key-value.md as they stand, against a real server.
+// Runs the examples of README.md, docs/key-value.md and docs/config.md as they stand, against a real server.
 // An example is a fenced block marked `quickstart`: ```sh quickstart (all in one shell, in their order) or ```js quickstart.
 import { spawnSync } from "node:child_process";
 import { readFileSync, symlinkSync, writeFileSync } from "node:fs";
@@ -63,4 +63,18 @@ it("the examples of README and key-value guide run as printed and give what they
   expect(orders[0]).toBe(orders[1]);
   // The one failure shown: a deleted key in the batch.
   expect(output.match(/"code":"(\w+)"/g)).toEqual(['"code":"notFound"']);
+});
+
+it("the examples of the configuration guide run as printed and give what they say", () => {
+  const output = run(["README.md", "docs/config.md"]);
+  expect(output).toContain('"version":1,"value":{"limit": 2000, "window": 1}}');
+  expect(output).toContain('"current":{"key":"leader","createRevision":3,"modRevision":3,"version":1,"value":"a"}');
+  expect(output).toContain('"commonPrefixes":["service/web/"]');
+  expect(output).toContain('"items":[],"count":3,');
+  expect(output).toContain('"succeeded":true');
+  expect(output).toMatch(/"keys":\["members\/node-[0-9]{16}"\]/);
+  expect(output).toContain("leader is { host: 'a' }");
+  expect(output).toContain("still the leader: true\njobs/leader { host: 'a' }\njobs/state running\nfalse\n");
+  const failures = [...output.matchAll(/"status":"error","code":"(\w+)"/g)].map(([, code]) => code);
+  expect(failures).toEqual(["preconditionFailed"]);
 });
