@@ -51,7 +51,8 @@ export default defineConfig({
                 JADE_MODE: "test",
                 // SHA-256 of "jdb.root.test"
                 JADE_ROOT_KEY_HASH: "45295b3fee2dd2e0eacf099132df6fc1d984876a49901a6c83afa5533cbf696e",
-                JADE_CONFIG: "{}",
+                // Tests of hibernation wait so long; those of revocation take less.
+                JADE_CONFIG: '{"config":{"hibernateAfterSeconds":4}}',
               },
             },
           }),
