@@ -264,7 +264,6 @@ export class WatchHub {
       connection.tell({ ...compacted(source), header, watchId });
       return;
     }
-    // A new keyspace is at revision 1, which changed nothing: there is no record of it.
     const next = startRevision > 0 ? Math.max(startRevision, 2) : source.revision + 1;
     const watch = this.#watchOf(connection, watchId, { ...request, startRevision: next });
     registry.added(connection.id, watchId, { ...request, startRevision: next });
