@@ -45,4 +45,7 @@ export const TENANT_MIGRATIONS: readonly string[] = [
     "ALTER TABLE tenant ADD COLUMN route_change TEXT",
     "ALTER TABLE tenant ADD COLUMN change_state TEXT",
   ].join(";"),
+  // Namespaces of the configuration store. `incarnation`: never given twice; an erasure names the one it means.
+  `CREATE TABLE namespaces (incarnation INTEGER PRIMARY KEY AUTOINCREMENT, namespace TEXT NOT NULL UNIQUE, state TEXT NOT NULL,
+      created_at_ms REAL NOT NULL)`,
 ];

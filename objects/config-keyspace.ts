@@ -21,9 +21,11 @@ import type {
   Ownership,
   ReleaseRequest,
 } from "../src/wire/config.ts";
+import { writeConfigAnswer } from "../src/wire/config-answers.ts";
 import { type ConfigCall, isWriting, readConfigCalls } from "../src/wire/config-requests.ts";
 import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
+import { KeyspaceRegistration } from "./keyspace-registration.ts";
 import { applyMigrations } from "./migrate.ts";
 import type { ConfigKeyspaceRpc, CopiedPage } from "./rpc.ts";
 
@@ -41,11 +43,15 @@ interface Job {
 }
 
 export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspaceRpc {
-  readonly #desk: Desk;
   readonly #log: Logger;
   readonly #writer = new ByteWriter(64 * 1024);
-  readonly #waits: LockWaits;
-  readonly #shipping: Shipping;
+  // Made by #begin: an erased keyspace begins anew.
+  #desk!: Desk;
+  #waits!: LockWaits;
+  #shipping!: Shipping;
+  #registration!: KeyspaceRegistration;
+  /** Erased, and not asked since: there are no tables. */
+  #isEmpty = false;
   #jobs: Job[] = [];
   #isCompacting = false;
   #alarmAtMs = Number.POSITIVE_INFINITY;
@@ -57,6 +63,15 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     const settings = parseSettings(env.JADE_CONFIG);
     const write = (_: string, line: string): void => console.log(line);
     this.#log = createLogger({ level: settings.log.level, now: Date.now, write, fields: { part: "config" } });
+    this.#begin();
+    ctx.blockConcurrencyWhile(() => this.#schedule());
+  }
+
+  /** What is on disk, or the tables of a keyspace without anything. */
+  #begin(): void {
+    const { ctx, env } = this;
+    const settings = parseSettings(env.JADE_CONFIG);
+    this.#isEmpty = false;
     applyMigrations(ctx.storage, "config", CONFIG_MIGRATIONS);
     this.#desk = new Desk({
       sql: configSql(ctx.storage),
@@ -72,6 +87,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
         this.#waits.onChange(changes);
         this.#shipping.onChange(changes);
       },
+      databaseBytes: () => ctx.storage.sql.databaseSize,
     });
     this.#shipping = new Shipping(this.#desk.store, this.#desk.keyspace);
     this.#waits = new LockWaits({
@@ -83,16 +99,21 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
       },
       now: Date.now,
     });
-    ctx.blockConcurrencyWhile(() => this.#schedule());
+    this.#registration = new KeyspaceRegistration({ env, name: ctx.id.name, store: this.#desk.store });
   }
 
   async call(frame: Uint8Array): Promise<Uint8Array> {
     const calls = readConfigCalls(frame);
+    if (this.#isEmpty) this.#begin();
     if (!calls.some(({ request }) => isWriting(request))) return this.#answer(calls);
+    const refusal = this.#registration.isNeeded ? await this.#registration.ensure() : undefined;
+    if (refusal) return this.#refuse(calls, refusal);
     return this.#inTurn(() => this.#answer(calls));
   }
 
+  /** Under a lease, which only a keyspace that is registered can have. */
   async acquire(request: AcquireRequest): Promise<AcquireAnswer | ConfigFailure> {
+    if (this.#isEmpty) this.#begin();
     return refusalsAsValues(async () => {
       const { key, token } = await this.#waits.acquire(request);
       return { kind: "acquired", header: this.#desk.header, key, fencingToken: token };
@@ -100,6 +121,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   }
 
   async release(request: ReleaseRequest): Promise<{ readonly header: AnswerHeader } | ConfigFailure> {
+    if (this.#isEmpty) this.#begin();
     return refusalsAsValues(async () => {
       await this.#inTurn(() => this.#desk.locks.release(request));
       return { header: this.#desk.header };
@@ -107,6 +129,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   }
 
   async ownership(name: BinaryKey): Promise<Ownership> {
+    if (this.#isEmpty) this.#begin();
     const { locks, header } = this.#desk;
     return { header, owner: locks.owner(name), waiting: locks.waiting(name) };
   }
@@ -151,9 +174,17 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     });
   }
 
-  async erase(): Promise<void> {
+  async erase(incarnation: number): Promise<void> {
+    const held = this.#registration.incarnation;
+    if (held > incarnation) return;
     await this.ctx.storage.deleteAlarm();
     await this.ctx.storage.deleteAll();
+    if (held === 0) {
+      this.#isEmpty = true;
+      return;
+    }
+    // What is in memory goes by a restart.
+    await this.ctx.storage.sync();
     this.ctx.abort("erased");
   }
 
@@ -167,6 +198,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
 
   override async alarm(): Promise<void> {
     this.#alarmAtMs = Number.POSITIVE_INFINITY;
+    if (this.#isEmpty) return;
     this.#guarded(() => {
       while (this.#desk.expireLeases());
       this.#desk.endTurn();
@@ -211,6 +243,17 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     void this.#schedule();
   }
 
+  #refuse(calls: readonly ConfigCall[], refusal: ConfigFailure): Uint8Array {
+    const body = new ByteWriter(256);
+    writeConfigAnswer(body, refusal);
+    const writer = new ByteWriter(256);
+    for (const { id } of calls) {
+      writer.u32(id);
+      writer.bytes(body.view());
+    }
+    return writer.take();
+  }
+
   #answer(calls: readonly ConfigCall[]): Uint8Array {
     const writer = this.#writer;
     writer.reset();
@@ -247,6 +290,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
 
   #compact(): void {
     this.#isCompacting = false;
+    if (this.#isEmpty) return;
     this.#guarded(() => this.#desk.compactStep());
     void this.#schedule();
   }

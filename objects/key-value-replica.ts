@@ -14,6 +14,7 @@ import { HintDelivery } from "../src/replication/hint-delivery.ts";
 import { HintLog } from "../src/replication/hint-log.ts";
 import { Replica } from "../src/replication/replica.ts";
 import { writeScanPage } from "../src/replication/scan-frames.ts";
+import { markUnreadable } from "../src/replication/scan-gaps.ts";
 import { Standing } from "../src/replication/standing.ts";
 import { confirmStanding } from "../src/replication/standing-check.ts";
 import type { SyncState } from "../src/replication/sync-job.ts";
@@ -295,13 +296,9 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     if (standing.isRebuilding) throw new Error(`${this.#nodeId} is being rebuilt and cannot answer for its keys yet`);
     if (standing.routeRevision(tenant) > routeRevision)
       throw new Error(`${this.#nodeId} knows of a newer route of tenant ${tenant} than ${routeRevision}`);
-    const page = await engine.scan({
-      tenant,
-      limitRows,
-      limitBytes: SCAN_PAGE_BYTES,
-      ...(after ? { after: readCursor(tenant, after) } : {}),
-    });
-    return writeScanPage(page);
+    const from = after ? { after: readCursor(tenant, after) } : {};
+    const page = await engine.scan({ tenant, limitRows, limitBytes: SCAN_PAGE_BYTES, ...from, pastCorrupt: true });
+    return writeScanPage(await markUnreadable(engine, page, { tenant, after: from.after }));
   }
 
   async scanKeys(scan: KeyScan): Promise<Uint8Array> {

@@ -121,6 +121,16 @@ export interface CreatedKey extends KeyInfo {
 
 export type TenantChanges = Partial<Omit<NewTenant, "tenantId" | "routeRevision" | "change">>;
 
+export interface NamespaceRow {
+  readonly namespace: string;
+  readonly createdAtMs: number;
+}
+
+export interface DeletedNamespace {
+  readonly namespace: string;
+  readonly erasure: "running" | "done";
+}
+
 export interface TenantAdminRpc extends TenantRpc {
   /** `unchanged` when the revision is still `revision`; null when there is no such tenant (any more). */
   viewSince(revision: number | null): Promise<TenantView | "unchanged" | null>;
@@ -131,6 +141,11 @@ export interface TenantAdminRpc extends TenantRpc {
   revokeKey(keyId: string, mutation: Mutation): Promise<RpcResult<KeyInfo>>;
   listKeys(page: { readonly after: string; readonly limit: number }): Promise<readonly KeyInfo[]>;
   usage(): Promise<RpcResult<TenantUsageInfo>>;
+  /** Namespaces of the configuration store after the name `after`, by name. */
+  listNamespaces(page: { readonly after: string; readonly limit: number }): Promise<readonly NamespaceRow[]>;
+  deleteNamespace(namespace: string, mutation: Mutation): Promise<RpcResult<DeletedNamespace>>;
+  /** One round of erasing all keyspaces; true when none is left. After {@link beginErasure}. */
+  eraseNamespaces(): Promise<boolean>;
   /** From now on no key is admitted. Idempotent. */
   beginErasure(): Promise<void>;
   /** Forgets everything. Idempotent. */

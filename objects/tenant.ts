@@ -9,11 +9,14 @@ import { nextAlarmAt } from "../src/access/schedule.ts";
 import type { ApiKeyRecord, QuotaExcess, RateLimit, TenantView } from "../src/access/types.ts";
 import { parseSettings, type Settings } from "../src/cluster/settings.ts";
 import type { Env } from "./env.ts";
+import type { NamespaceRefusal, RegisteredNamespace } from "./rpc.ts";
 import {
   type CreatedKey,
+  type DeletedNamespace,
   failure,
   type KeyInfo,
   type Mutation,
+  type NamespaceRow,
   type NewKey,
   type RpcFailure,
   type RpcResult,
@@ -23,6 +26,7 @@ import {
   type TenantStart,
   type TenantUsageInfo,
 } from "./tenancy-rpc.ts";
+import { NAMESPACE_RETRY_MS, TenantNamespaces } from "./tenant-namespaces.ts";
 import { ROUTE_CHANGE_ALARM_MS, TenantRouteChange } from "./tenant-route-change.ts";
 import { type DefaultLimits, keyInfoOf, TenantStore } from "./tenant-store.ts";
 import { TenantUsage } from "./tenant-usage.ts";
@@ -59,6 +63,7 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc {
   readonly #rates = new RateAuthority();
   readonly #usage: TenantUsage;
   readonly #routeChange: TenantRouteChange;
+  readonly #namespaces: TenantNamespaces;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -66,6 +71,7 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc {
     this.#store = new TenantStore(ctx.storage, defaultLimits(limits));
     this.#records = new WriteRecords(ctx.storage.sql, keyValue.idempotencyRetentionHours * 3_600_000);
     this.#usage = new TenantUsage(env);
+    this.#namespaces = new TenantNamespaces(ctx.storage.sql, env);
     this.#turns = new TurnQueue((run) => ctx.storage.transactionSync(run));
     this.#routeChange = new TenantRouteChange({
       env,
@@ -173,6 +179,32 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc {
     return this.#store.listKeys(after, Math.min(limit, MAX_PAGE_ITEMS));
   }
 
+  async registerNamespace(namespace: string): Promise<RegisteredNamespace | NamespaceRefusal> {
+    if (!this.#store.info()) return failure("notFound", "there is no such tenant");
+    return this.#namespaces.register(namespace, Date.now());
+  }
+
+  async listNamespaces({ after, limit }: { after: string; limit: number }): Promise<readonly NamespaceRow[]> {
+    if (!this.#store.info()) return [];
+    return this.#namespaces.list(after, Math.min(limit, MAX_PAGE_ITEMS));
+  }
+
+  async deleteNamespace(namespace: string, mutation: Mutation): Promise<RpcResult<DeletedNamespace>> {
+    const result = await this.#mutate(mutation, () => this.#namespaces.markDeleting(namespace));
+    const row = this.#store.row();
+    if (!result.ok || !row) return result.ok ? failure("notFound", "there is no such tenant") : result;
+    await this.#namespaces.erase(row.tenant);
+    const erasure = this.#namespaces.isErased(namespace) ? "done" : "running";
+    return { ok: true, value: { namespace, erasure } };
+  }
+
+  async eraseNamespaces(): Promise<boolean> {
+    const row = this.#store.row();
+    if (!row) return true;
+    this.#namespaces.markAllDeleting();
+    return this.#namespaces.erase(row.tenant);
+  }
+
   async beginErasure(): Promise<void> {
     this.#store.beginErasure();
   }
@@ -185,6 +217,7 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc {
   override async alarm(): Promise<void> {
     if (!this.#store.exists) return;
     this.#routeChange.wake();
+    await this.#namespaces.erase(this.#store.row()!.tenant);
     const nowMs = Date.now();
     await this.#turns.run(() => {
       this.#records.purge(nowMs);
@@ -207,7 +240,9 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc {
   async #schedule(): Promise<void> {
     if (!this.#store.exists) return;
     const changeAtMs = this.#store.isChanging ? Date.now() + ROUTE_CHANGE_ALARM_MS : null;
-    const at = nextAlarmAt([this.#records.nextPurgeAtMs(), this.#store.nextKeyPurgeAtMs(), changeAtMs]);
+    const erasureAtMs = this.#namespaces.isErasing ? Date.now() + NAMESPACE_RETRY_MS : null;
+    const purges = [this.#records.nextPurgeAtMs(), this.#store.nextKeyPurgeAtMs()];
+    const at = nextAlarmAt([...purges, changeAtMs, erasureAtMs]);
     if (at !== null) await this.#ring(at);
   }
 

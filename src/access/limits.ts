@@ -58,3 +58,5 @@ if (DEFAULT_PAGE_ITEMS > MAX_PAGE_ITEMS) throw new Error("the default page must 
 if (UNKNOWN_TOKENS_BURST < UNKNOWN_TOKENS_PER_SECOND) throw new Error("a burst must hold at least a second's rate");
 if (LEASE_AHEAD_MS + LEASE_PAUSE_MS > 500)
   throw new Error("a burst of one second must outlast the way to the next lease");
+/** Namespaces of the configuration store that a tenant may have; each is an object of its own. */
+export const MAX_NAMESPACES_PER_TENANT = 1000;

@@ -12,7 +12,7 @@ import { ConfigRefusal } from "./failure.ts";
 import { KeptAnswers } from "./kept-answers.ts";
 import { type Change, Keyspace, leaseNotFound } from "./keyspace.ts";
 import { type Lease, Leases, leaseIdOf } from "./leases.ts";
-import { MAX_LEASE_KEYS } from "./limits.ts";
+import { MAX_KEPT_ANSWER, MAX_LEASE_KEYS } from "./limits.ts";
 import { Locks } from "./locks.ts";
 import { CorruptRecord, type Crc32c } from "./record.ts";
 import { Retention, type RetentionLimits } from "./retention.ts";
@@ -26,6 +26,8 @@ export interface DeskOptions {
   readonly cacheBytes: number;
   readonly retention: RetentionLimits;
   readonly onChange: (revision: number, changes: readonly Change[]) => void;
+  /** Of the database. */
+  readonly databaseBytes?: () => number;
   /** What a takeover adds to the deadline of a lease. Ms. */
   readonly leaseExtensionMs?: (grantedTtlMs: number) => number;
 }
@@ -64,11 +66,15 @@ export class Desk {
     try {
       const { writeId, bodyHash = new Uint8Array(0), request } = call;
       if (!isWriting(request)) return this.#read(request);
-      if (writeId === undefined) return this.#bytesOf(this.answer(request));
+      // A lease that is kept alive twice is kept alive: there is no answer to keep.
+      if (writeId === undefined || request.kind === "leaseKeepAlive") return this.#bytesOf(this.answer(request));
       const kept = this.#kept.find(writeId, bodyHash);
       if (kept) return kept;
+      const before = this.keyspace.revision;
       const bytes = this.#bytesOf(this.answer(request));
-      this.#kept.add(writeId, bodyHash, bytes);
+      // Where nothing was written a repetition is a new try; one that was must not become one because its answer is long.
+      const mayRunAgain = request.kind === "txn" && this.keyspace.revision === before;
+      if (!mayRunAgain || bytes.length <= MAX_KEPT_ANSWER) this.#kept.add(writeId, bodyHash, bytes);
       return bytes;
     } catch (error) {
       if (error instanceof ConfigRefusal) return this.#bytesOf(failureOf(error));
@@ -170,7 +176,8 @@ export class Desk {
           keys: this.keyspace.keyCount,
           leases: this.leases.size,
           watches: 0,
-          databaseBytes: 0,
+          databaseBytes: this.#options.databaseBytes?.() ?? 0,
+          chain: this.keyspace.chain >>> 0,
         } as const;
       default:
         return request satisfies never;

@@ -133,15 +133,15 @@ export class ReferenceKeyspace {
   #put(next: State, put: PutRequest, revision: number): OperationAnswer {
     const key = put.sequential ? put.key + String(revision).padStart(16, "0") : put.key;
     const previous = next.get(key);
-    next.set(key, {
+    const meta = {
       key,
       createRevision: previous?.createRevision ?? revision,
-      modRevision: revision,
       version: (previous?.version ?? 0) + 1,
       lease: put.ignoreLease ? previous!.lease : (put.lease ?? ""),
-      value: put.ignoreValue ? previous!.value : put.value,
-    });
-    return put.prevKv && previous ? { kind: "put", key, prevKv: previous } : { kind: "put", key };
+    };
+    next.set(key, { ...meta, modRevision: revision, value: put.ignoreValue ? previous!.value : put.value });
+    const answer: OperationAnswer = { kind: "put", ...meta };
+    return put.prevKv && previous ? { ...answer, prevKv: previous } : answer;
   }
 
   #delete(next: State, request: DeleteRangeRequest): { answer: OperationAnswer; isWritten: boolean } {

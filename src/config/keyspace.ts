@@ -227,7 +227,7 @@ export class Keyspace {
     this.#store.setCurrent(version);
     this.#reader.cache.set({ version, value });
     if (!previous) this.#keyCount++;
-    const answer: PutAnswer = { kind: "put", key };
+    const answer: PutAnswer = { kind: "put", ...put };
     return request.prevKv && previous ? { ...answer, prevKv: shown(this.#reader.held(previous)) } : answer;
   }
 

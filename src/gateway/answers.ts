@@ -2,7 +2,7 @@
 // Guarantees: an unknown error is answered as `internal` without its text, and logged whole; values are spliced in as raw bytes.
 // Must not: parse or re-encode a value.
 import { hexOf } from "../access/api-key.ts";
-import { ERROR_CODES, type ErrorCode, type PublicError } from "../wire/error-codes.ts";
+import { ERROR_CODES, type ErrorCode, PublicError } from "../wire/error-codes.ts";
 import type { Call } from "./call.ts";
 import { publicErrorOf } from "./errors.ts";
 
@@ -28,8 +28,13 @@ export function apiHeaders(call: Call, extra?: Extra, contentType = "application
   return extra ? Object.assign(headers, extra) : headers;
 }
 
+let stamped = { ms: Number.NaN, text: "" };
+
 export function timestampOf(call: Call): string {
-  return new Date(call.services.now()).toISOString();
+  const ms = call.services.now();
+  // Many answers share a turn, and a turn its millisecond.
+  if (stamped.ms !== ms) stamped = { ms, text: new Date(ms).toISOString() };
+  return stamped.text;
 }
 
 export interface Success {
@@ -49,18 +54,40 @@ export function successText(call: Call, answer: Omit<Success, "data"> & { readon
 }
 
 /** `pieces` = text and raw bytes in turns that make up `data`. */
-export function successPieces(call: Call, message: string, pieces: readonly (string | Uint8Array)[]): Response {
+export function successPieces(
+  call: Call,
+  message: string,
+  pieces: readonly (string | Uint8Array)[],
+  status = 200,
+): Response {
   const parts = [
     `{"status":"success","message":"${message}","data":`,
     ...pieces,
     `,"timestamp":"${timestampOf(call)}"}`,
   ];
-  return new Response(joinPieces(parts), { headers: apiHeaders(call) });
+  return new Response(joinPieces(parts), { status, headers: apiHeaders(call) });
 }
 
 export function joinPieces(pieces: readonly (string | Uint8Array)[]): Uint8Array<ArrayBuffer> {
-  const encoded = pieces.map((piece) => (typeof piece === "string" ? encoder.encode(piece) : piece));
-  const bytes = new Uint8Array(encoded.reduce((length, piece) => length + piece.length, 0));
+  const encoded: Uint8Array[] = [];
+  let text = "";
+  let length = 0;
+  const add = (bytes: Uint8Array): void => {
+    encoded.push(bytes);
+    length += bytes.length;
+  };
+  // The encoder is native: a call for each small text costs more than the text.
+  for (const piece of pieces) {
+    if (typeof piece === "string") {
+      text += piece;
+      continue;
+    }
+    add(encoder.encode(text));
+    add(piece);
+    text = "";
+  }
+  add(encoder.encode(text));
+  const bytes = new Uint8Array(length);
   let offset = 0;
   for (const piece of encoded) {
     bytes.set(piece, offset);
@@ -83,6 +110,16 @@ export function errorBody(call: Call, error: PublicError): { readonly status: nu
     timestamp: timestampOf(call),
   });
   return { status, text };
+}
+
+/** An error whose `details` hold stored values, as raw bytes. */
+export function errorPieces(call: Call, error: PublicError, details: readonly (string | Uint8Array)[]): Response {
+  const { status, text } = errorBody(call, new PublicError(error.code, error.message));
+  call.errorCode = error.code;
+  // Quotes within the message are escaped: this is the member.
+  const [head, tail] = text.split('"details":{}', 2) as [string, string];
+  const body = joinPieces([head, '"details":', ...details, tail]);
+  return new Response(body, { status, headers: apiHeaders(call) });
 }
 
 const WAITING_CODES: ReadonlySet<ErrorCode> = new Set([

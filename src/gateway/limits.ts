@@ -2,6 +2,16 @@
 
 /** A put's body beside the value: a key in escapes (6 KiB), a clock of 1024 entries, white space. Bytes. */
 export const BODY_OVERHEAD_BYTES = 256 * 1024;
+/** A body of etcd's API: a transaction's 8 MiB in base64, and its names. Bytes. */
+export const MAX_ETCD_BODY_BYTES = 12 * 1024 * 1024;
+/** Requests in one body of a stream of etcd's API, where each is answered in turn. */
+export const MAX_ETCD_STREAM_REQUESTS = 1000;
+/** A message on a WebSocket of etcd's calls: workerd takes 32 MiB at most. Bytes. */
+export const MAX_FRAME_BYTES = 32 * 1024 * 1024 - 1;
+/** Frames under way on one such WebSocket. */
+export const MAX_FRAMES_IN_FLIGHT = 1000;
+/** Keyspaces whose cluster and member ids are held. */
+export const MAX_ETCD_IDENTITIES = 10_000;
 /** Bodies of administration routes. Bytes. */
 export const MAX_ADMIN_BODY_BYTES = 64 * 1024;
 /** Echoed in an error. Characters. */
@@ -41,3 +51,11 @@ export const MAX_ISSUER_KEYS = 100;
 export const KEYS_FETCH_COOLDOWN_MS = 10_000;
 /** Longer than any answer takes and any body within reason: a request that is older ended without a word. Ms. */
 export const REQUEST_LOST_AFTER_MS = 60_000;
+/** Keys of one page of a configuration range; its bytes are bounded by config/limits.ts as well. */
+export const MAX_RANGE_LIMIT = 100_000;
+/** Transactions in transactions. etcd's clients nest one or two deep. */
+export const MAX_TXN_DEPTH = 8;
+/** A put's body: a value and the one it is compared with, each as base64 or with some escapes, and the fields. Bytes. */
+export const MAX_CONFIG_PUT_BYTES = 4 * 1024 * 1024;
+/** A transaction's body: 8 MiB of keys and values as base64, and the fields. Bytes. */
+export const MAX_CONFIG_TXN_BYTES = 12 * 1024 * 1024;

@@ -2,7 +2,7 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
 import type { Call } from "./call.ts";
 import { VERSION } from "./health.ts";
-import { openApiOf, type Route } from "./route.ts";
+import { openApiOf, type Route, routerPath } from "./route.ts";
 import { OPENAPI_PATH, unroutedError } from "./routes.ts";
 
 type Bindings = { Bindings: { readonly call: Call } };
@@ -18,7 +18,7 @@ export function createApplication(
   });
   for (const route of routes) {
     app.openAPIRegistry.registerPath(openApiOf(route));
-    app.on(route.method.toUpperCase(), route.path.replace(/\{([a-z]+)\}/g, ":$1"), (context) => {
+    app.on(route.method.toUpperCase(), routerPath(route), (context) => {
       const { call } = context.env;
       call.route = route.path;
       return route.run(call, context.req.param() as Record<string, string>);

@@ -28,12 +28,27 @@ export interface RouteDocument {
   /** Of `data`; undefined = the answer is no envelope. */
   readonly data?: z.ZodType;
   readonly successStatus?: number;
+  /** With the same data. */
+  readonly otherSuccess?: readonly number[];
+  /** The last parameter takes the rest of the path, `/` included. */
+  readonly isRest?: boolean;
   readonly errors: readonly ErrorCode[];
 }
 
 /** What the dispatcher knows of a route. */
 export interface Route extends RouteDocument {
   readonly run: (call: Call, params: Readonly<Record<string, string>>) => Promise<Response>;
+}
+
+/** `/v1/tenants/{id}` as the router writes it. */
+export function routerPath({ path, isRest }: Pick<RouteDocument, "path" | "isRest">): string {
+  return path.replace(/\{([a-z]+)\}/g, ":$1") + (isRest ? "{.+}" : "");
+}
+
+/** What a path must be to be this route's. */
+export function pathPattern({ path, isRest }: Pick<RouteDocument, "path" | "isRest">): RegExp {
+  const parts = isRest ? path.replace(/\{[a-z]+\}$/, ".+") : path;
+  return new RegExp(`^${parts.replace(/\{[a-z]+\}/g, "[^/]+")}$`);
 }
 
 export interface RouteInput<P, Q, B> {
@@ -125,6 +140,7 @@ export function openApiOf(route: RouteDocument): RouteConfig {
   if (route.body) for (const code of BODY_ERRORS) codes.add(code);
   const described = new Map<number, string>();
   const responses: RouteConfig["responses"] = { [route.successStatus ?? 200]: successResponse(route) };
+  for (const status of route.otherSuccess ?? []) responses[status] = successResponse(route);
   for (const code of codes) {
     const { status } = ERROR_CODES[code];
     const held = described.get(status);

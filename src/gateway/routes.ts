@@ -1,12 +1,13 @@
 // Every route of the gateway, once: the dispatcher, the OpenAPI document and the bad-input tests all read this list.
 import { PublicError } from "../wire/error-codes.ts";
+import { configRoutes } from "./config-routes.ts";
 import { healthRoutes } from "./health.ts";
 import { deleteKeyValue, getKeyValue, putKeyValue } from "./key-value.ts";
 import { batchKeyValue } from "./key-value-batch.ts";
 import { exportKeyValue, exportQuery } from "./key-value-export.ts";
 import { metricsRoute } from "./metrics.ts";
 import { getRepair, listRepairs, startRepair } from "./repairs.ts";
-import type { Route } from "./route.ts";
+import { pathPattern, type Route } from "./route.ts";
 import { batchShape, keyValueSchemas, valueShape, writtenShape } from "./schemas-key-value.ts";
 import type { Services } from "./services.ts";
 import { sessionRoute } from "./session.ts";
@@ -76,7 +77,7 @@ function keyValueRoutes(services: Services): readonly Route[] {
       summary: "All keys and values, page by page, as newline-delimited JSON; the last line of a page holds the cursor",
       access: "data",
       query: exportQuery,
-      errors: ["quorumUnavailable", "overloaded"],
+      errors: ["quorumUnavailable", "dataCorrupt", "overloaded"],
       run: (call) => exportKeyValue(call),
     },
   ];
@@ -85,6 +86,7 @@ function keyValueRoutes(services: Services): readonly Route[] {
 export function allRoutes(services: Services): readonly Route[] {
   return [
     ...keyValueRoutes(services),
+    ...configRoutes,
     createTenant,
     listTenants,
     getTenant,
@@ -108,16 +110,12 @@ export function allRoutes(services: Services): readonly Route[] {
 export function allowedMethods(routes: readonly Route[], path: string): readonly string[] {
   const methods = new Set<string>(path === OPENAPI_PATH ? ["GET", "HEAD"] : []);
   for (const route of routes) {
-    if (!patternOf(route.path).test(path)) continue;
+    if (!pathPattern(route).test(path)) continue;
     methods.add(route.method.toUpperCase());
     if (route.method === "get") methods.add("HEAD");
   }
   if (methods.size > 0) methods.add("OPTIONS");
   return [...methods].sort();
-}
-
-function patternOf(path: string): RegExp {
-  return new RegExp(`^${path.replace(/\{[a-z]+\}/g, "[^/]+")}$`);
 }
 
 /** `methodNotAllowed` for a known path, `notFound` for another. */

@@ -140,7 +140,9 @@ class LsmEngine implements RepairableEngine {
     active.lastSeq = lastSeq;
     active.minMs = Math.min(active.minMs, atMs);
     active.maxMs = Math.max(active.maxMs, atMs);
-    if (active.arena.bytes >= limits.memtableBytes || this.#state.freezeRequested) freezeActive(this.#state);
+    // An erasure waits for the flush before it: many small frozen memtables would make the engine overloaded.
+    const isAskedFor = this.#state.freezeRequested && this.#state.frozen.length === 0;
+    if (active.arena.bytes >= limits.memtableBytes || isAskedFor) freezeActive(this.#state);
   }
 
   prepare(rows: readonly RowKey[], records: readonly RecordKey[] = []): Promise<void> | undefined {

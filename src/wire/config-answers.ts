@@ -84,6 +84,7 @@ export function writeConfigAnswer(writer: ByteWriter, answer: ConfigAnswer | Con
       writer.varint(answer.leases);
       writer.varint(answer.watches);
       writer.varint(answer.databaseBytes);
+      writer.u32(answer.chain);
       return;
     default:
       answer satisfies never;
@@ -116,6 +117,7 @@ export function readConfigAnswer(reader: ByteReader): ConfigAnswer | ConfigFailu
         leases: reader.varint(),
         watches: reader.varint(),
         databaseBytes: reader.varint(),
+        chain: reader.u32(),
       };
     default:
       return { ...readOperationAnswer(reader, kind, 0), header };
@@ -161,6 +163,9 @@ function writeOperationAnswer(writer: ByteWriter, answer: OperationAnswer): void
       return;
     case "put":
       writer.binary(answer.key);
+      writer.varint(answer.createRevision);
+      writer.varint(answer.version);
+      writer.string(answer.lease);
       writer.u8(answer.prevKv ? 1 : 0);
       if (answer.prevKv) writeKeyValue(writer, answer.prevKv);
       return;
@@ -191,7 +196,9 @@ function readOperationAnswer(reader: ByteReader, kind: number, depth: number): O
       return flags & 2 ? { ...plain, commonPrefixes: readKeys(reader) } : plain;
     }
     case KIND.put: {
-      const plain: PutAnswer = { kind: "put", key: reader.binary() };
+      const key = reader.binary();
+      const numbers = { createRevision: reader.varint(), version: reader.varint() };
+      const plain: PutAnswer = { kind: "put", key, ...numbers, lease: reader.string() };
       return reader.u8() === 1 ? { ...plain, prevKv: readKeyValue(reader) } : plain;
     }
     case KIND.deleteRange: {

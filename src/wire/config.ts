@@ -196,6 +196,9 @@ export interface PutAnswer {
   readonly kind: "put";
   /** As stored: differs from the request's for a sequential key. */
   readonly key: BinaryKey;
+  readonly createRevision: number;
+  readonly version: number;
+  readonly lease: LeaseId;
   readonly prevKv?: KeyValue | undefined;
 }
 
@@ -238,6 +241,8 @@ export interface StatusAnswer {
   readonly leases: number;
   readonly watches: number;
   readonly databaseBytes: number;
+  /** The chain value of the last record (CRC32C over all records): copies of one log agree in it. */
+  readonly chain: number;
 }
 
 export type ConfigAnswer = (OperationAnswer | CompactAnswer | LeaseAnswer | LeasesAnswer | StatusAnswer) & {

@@ -1,0 +1,101 @@
+// The namespaces of a tenant's configuration store: which keyspaces there are, and the end of those that are deleted.
+// Guarantees: a keyspace is in the table before its first write is acknowledged, and leaves it only when it is empty; incarnations
+// are never given twice, so that a late erasure cannot meet a later keyspace of the same name. Must not: read keys.
+import { MAX_NAMESPACES_PER_TENANT } from "../src/access/limits.ts";
+import type { Env } from "./env.ts";
+import type { NamespaceRefusal, RegisteredNamespace } from "./rpc.ts";
+import { failure, type NamespaceRow, type RpcResult } from "./tenancy-rpc.ts";
+import { withDeadline } from "./with-deadline.ts";
+
+type Row = { incarnation: number; namespace: string; state: string; created_at_ms: number };
+
+/** Keyspaces that one round erases, and how many of them at once. */
+const ROUND_KEYSPACES = 100;
+const ERASED_AT_ONCE = 10;
+const ERASE_TIMEOUT_MS = 5000;
+/** An erasure that did not come through is tried again after this. Ms. */
+export const NAMESPACE_RETRY_MS = 1000;
+
+export class TenantNamespaces {
+  readonly #sql: SqlStorage;
+  readonly #env: Env;
+
+  constructor(sql: SqlStorage, env: Env) {
+    this.#sql = sql;
+    this.#env = env;
+  }
+
+  #find(namespace: string): Row | undefined {
+    return this.#sql.exec<Row>("SELECT * FROM namespaces WHERE namespace = ?", namespace).toArray()[0];
+  }
+
+  register(namespace: string, nowMs: number): RegisteredNamespace | NamespaceRefusal {
+    const held = this.#find(namespace);
+    if (held?.state === "active") return { ok: true, incarnation: held.incarnation };
+    // Its erasure may still be repeated: what is written now could be lost.
+    if (held) return failure("unavailable", "the namespace is being deleted; try again in a moment");
+    const used = this.#sql.exec<{ count: number }>("SELECT COUNT(*) AS count FROM namespaces").one().count;
+    if (used >= MAX_NAMESPACES_PER_TENANT) {
+      const details = { quota: "namespaces", used, limit: MAX_NAMESPACES_PER_TENANT };
+      return failure("quotaExceeded", `the tenant has ${used} namespaces, which is the limit`, details);
+    }
+    const { incarnation } = this.#sql
+      .exec<{ incarnation: number }>(
+        "INSERT INTO namespaces (namespace, state, created_at_ms) VALUES (?, 'active', ?) RETURNING incarnation",
+        namespace,
+        nowMs,
+      )
+      .one();
+    return { ok: true, incarnation };
+  }
+
+  list(after: string, limit: number): NamespaceRow[] {
+    const query = "SELECT * FROM namespaces WHERE state = 'active' AND namespace > ? ORDER BY namespace LIMIT ?";
+    return this.#sql
+      .exec<Row>(query, after, limit)
+      .toArray()
+      .map((row) => ({ namespace: row.namespace, createdAtMs: row.created_at_ms }));
+  }
+
+  markDeleting(namespace: string): RpcResult<{ namespace: string }> {
+    const held = this.#find(namespace);
+    if (!held) return failure("notFound", `there is no namespace "${namespace}"`);
+    this.#sql.exec("UPDATE namespaces SET state = 'deleting' WHERE namespace = ?", namespace);
+    return { ok: true, value: { namespace } };
+  }
+
+  get isErasing(): boolean {
+    return this.#sql.exec("SELECT 1 FROM namespaces WHERE state = 'deleting' LIMIT 1").toArray().length > 0;
+  }
+
+  isErased(namespace: string): boolean {
+    return this.#find(namespace)?.state !== "deleting";
+  }
+
+  markAllDeleting(): void {
+    this.#sql.exec("UPDATE namespaces SET state = 'deleting'");
+  }
+
+  /** One round over what is marked; true when nothing is left. */
+  async erase(tenant: number): Promise<boolean> {
+    const query = "SELECT * FROM namespaces WHERE state = 'deleting' ORDER BY incarnation LIMIT ?";
+    const rows = this.#sql.exec<Row>(query, ROUND_KEYSPACES).toArray();
+    for (let start = 0; start < rows.length; start += ERASED_AT_ONCE) {
+      await Promise.all(rows.slice(start, start + ERASED_AT_ONCE).map((row) => this.#eraseOne(tenant, row)));
+    }
+    return !this.isErasing;
+  }
+
+  async #eraseOne(tenant: number, { incarnation, namespace }: Row): Promise<void> {
+    const objects = this.#env.CONFIG_KEYSPACE;
+    const id = objects.idFromName(`c${tenant}/${namespace}`);
+    const ask = () => withDeadline(objects.get(id).erase(incarnation), ERASE_TIMEOUT_MS, "ConfigKeyspace");
+    try {
+      // The first one fails where there was something: the object restarts. The second one finds it empty.
+      await ask().catch(ask);
+      this.#sql.exec("DELETE FROM namespaces WHERE incarnation = ? AND state = 'deleting'", incarnation);
+    } catch {
+      // Tried again by the alarm, or the tenant is erased meanwhile.
+    }
+  }
+}

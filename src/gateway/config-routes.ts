@@ -1,0 +1,15 @@
+// The routes of the configuration store.
+import { configAdminRoutes } from "./config-admin.ts";
+import { configKeyRoutes } from "./config-keys.ts";
+import { configLeaseRoutes } from "./config-leases.ts";
+import { configRangeRoutes } from "./config-range.ts";
+import { configTxnRoute } from "./config-txn.ts";
+import type { Route } from "./route.ts";
+
+export const configRoutes: readonly Route[] = [
+  ...configKeyRoutes,
+  ...configRangeRoutes,
+  configTxnRoute,
+  ...configLeaseRoutes,
+  ...configAdminRoutes,
+];
