@@ -187,23 +187,24 @@ export class TableReader {
    * (and undefined returned), or NotResident thrown where no list is given.
    */
   find(table: Table, probe: Probe, missing?: MissingSection[]): Uint8Array | undefined {
-    if (table.discarded.size > 0 && table.discarded.has(META_SECTION)) return undefined;
     const meta = table.meta ?? this.#meta(table, missing);
     if (meta === undefined) return undefined;
-    meta.touched = true;
+    if (!meta.touched) meta.touched = true;
     if (!bloomMayHold(meta.filter, meta.hashCount, probe.hi, probe.lo)) {
       this.#options.counters.bloomSkips++;
       return undefined;
     }
     const index = meta.blockFor(probe);
-    if (index < 0 || table.discarded.has(index)) return undefined;
-    const block = this.#block(table, index, missing);
+    if (index < 0) return undefined;
+    if (table.discarded.size > 0 && (table.discarded.has(META_SECTION) || table.discarded.has(index))) return undefined;
+    const block = this.#block(table, index, meta, missing);
     if (block === undefined) return undefined;
     const offset = block.find(probe);
     return offset < 0 ? undefined : rowValue(block, offset);
   }
 
   #meta(table: Table, missing: MissingSection[] | undefined): TableMeta | undefined {
+    if (table.discarded.has(META_SECTION)) return undefined;
     if (this.#sync === undefined) {
       this.#notResident(table, META_SECTION, missing);
       return undefined;
@@ -214,7 +215,7 @@ export class TableReader {
     return meta;
   }
 
-  #block(table: Table, index: number, missing: MissingSection[] | undefined): Block | undefined {
+  #block(table: Table, index: number, meta: TableMeta, missing: MissingSection[] | undefined): Block | undefined {
     const { counters } = this.#options;
     const cached = table.blocks[index];
     if (cached !== undefined) {
@@ -228,7 +229,7 @@ export class TableReader {
       this.#notResident(table, index, missing);
       return undefined;
     }
-    const block = this.readBlockSync(table, index);
+    const block = this.readBlockSync(table, index, meta);
     if (block.sizeBytes <= this.blockCache.maxEntryBytes) this.#keep(table, index, block);
     return block;
   }
