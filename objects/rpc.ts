@@ -108,6 +108,8 @@ export interface ConfigKeyspaceRpc {
   release(request: ReleaseRequest): Promise<{ readonly header: AnswerHeader } | ConfigFailure>;
   /** Who owns a lock or an election. */
   ownership(name: BinaryKey): Promise<Ownership>;
+  /** WebSocket upgrade of a watch connection; the gateway authenticated it and sets the header `jade-watch` (watch-desk.ts). */
+  fetch(request: Request): Promise<Response>;
   /** How far the owner is, durably. */
   head(): Promise<Head>;
   /** A shipment of src/config/shipping.ts; waits up to `waitMs` for what is not there yet. */
@@ -143,6 +145,7 @@ export interface FollowerReadOptions {
 export interface ConfigFollowerRpc {
   /** A frame of ranges of wire/config-requests.ts in, one of wire/config-answers.ts out. */
   read(frame: Uint8Array, options: FollowerReadOptions): Promise<Uint8Array>;
+  /** Forgets everything and restarts, so that the call fails with "erased". */
   erase(): Promise<void>;
   metrics(): Promise<Record<string, number>>;
 }

@@ -5,7 +5,7 @@
 
 import { vectorAt } from "../kv/clock.ts";
 import { decodeState, EMPTY_STATE, encodeState, type KeyState, sameBytes, writeState } from "../kv/key-state.ts";
-import { MAX_SETTLED_REMEMBERED, MAX_STATE_BYTES, MAX_TIME_LEAD_MS } from "../kv/limits.ts";
+import { MAX_STATE_BYTES, MAX_TIME_LEAD_MS } from "../kv/limits.ts";
 import { mergeStates, replacesAll } from "../kv/merge.ts";
 import { EMPTY_BYTES, isDeleted, isPurgeable } from "../kv/purge.ts";
 import { stampWrite } from "../kv/stamp.ts";
@@ -26,7 +26,7 @@ import {
   type StampOp,
   writeResult,
 } from "./frames.ts";
-import { HybridClock } from "./hybrid-clock.ts";
+import { HybridClock, TICKS_PER_MS } from "./hybrid-clock.ts";
 import {
   CLOCK_STEP_JUMP_MS,
   MAX_ANSWER_BYTES,
@@ -37,6 +37,7 @@ import {
 import type { StoredRecord } from "./records.ts";
 import { Remembered } from "./remembered.ts";
 import { whenResident } from "./residency.ts";
+import { SettledStamps } from "./settled.ts";
 
 /** Hints kept here for others. `add` is part of the turn's commit; false = full, the range is marked dirty instead. */
 export interface HintStore {
@@ -91,8 +92,7 @@ export class Replica {
   readonly #options: ReplicaOptions;
   readonly #hybrid: HybridClock;
   readonly #remembered: Remembered;
-  /** Stamps known to have reached a majority, by actor; insertion order is age. */
-  readonly #settled = new Map<number, Set<number>>();
+  readonly #settled = new SettledStamps();
   readonly #state = new ByteWriter(8192);
   readonly #out = new ByteWriter(8192);
   #counter: number;
@@ -109,7 +109,8 @@ export class Replica {
 
   constructor(options: ReplicaOptions) {
     this.#options = options;
-    this.#hybrid = new HybridClock(options.now);
+    // One time for all of a frame: reading a clock for each operation is dear.
+    this.#hybrid = new HybridClock(() => this.#lastMs);
     this.#remembered = new Remembered(options);
     this.#counter = options.facts.reservedCounter();
   }
@@ -131,7 +132,7 @@ export class Replica {
     // What concerns the whole frame comes first: a stamp must not carry what the same frame says is settled.
     this.#deadlineMs = Number.POSITIVE_INFINITY;
     for (const op of ops) {
-      if (op.kind === "settled") this.#rememberSettled(op.actor, op.counters);
+      if (op.kind === "settled") this.#settled.add(op.actor, op.counters);
       if (op.kind === "deadline") this.#deadlineMs = op.atMs;
     }
     this.#answerBytes = 0;
@@ -220,8 +221,8 @@ export class Replica {
   }
 
   /** What is held, where it is not purged. */
-  #seen(row: RowKey): Uint8Array | undefined {
-    const bytes = this.#options.engine.get(row);
+  #seen(row: RowKey, willPut = false): Uint8Array | undefined {
+    const bytes = this.#options.engine.get(row, willPut);
     return bytes && !this.#isPurged(bytes) ? bytes : undefined;
   }
 
@@ -229,8 +230,8 @@ export class Replica {
    * What a stamp is put upon. A purged state that is still stored is superseded by whatever is written: others may not have heard
    * that it is purged, and would keep it beside the new version.
    */
-  #held(row: RowKey): KeyState {
-    const bytes = this.#options.engine.get(row);
+  #held(row: RowKey, willPut = false): KeyState {
+    const bytes = this.#options.engine.get(row, willPut);
     if (!bytes) return EMPTY_STATE;
     const state = decodeState(bytes);
     return this.#isPurged(bytes) ? { clock: state.clock, unsettled: [], versions: [] } : state;
@@ -254,7 +255,7 @@ export class Replica {
 
   /** The time of this moment: from now on every stamp is later. For the promise of RP-72. */
   get hybridNow(): number {
-    return Math.max(this.#hybrid.physical(0), this.#hybrid.last);
+    return Math.max(this.#options.now() * TICKS_PER_MS, this.#hybrid.last);
   }
 
   /** See {@link Remembered.importRecord}. */
@@ -264,7 +265,7 @@ export class Replica {
 
   #stamp(op: StampOp): ReplicaResult {
     if (this.#isExpired) return refused("expired");
-    const held = this.#held(op.row);
+    const held = this.#held(op.row, true);
     // First attempts too: a frame that was delayed or repeated may arrive after the write was stamped here or superseded.
     const first = this.#remembered.recall(op.row.tenant, op.writeId);
     if (first) return this.#repeat(held, first);
@@ -288,7 +289,7 @@ export class Replica {
     const result = stampWrite(held, write, {
       dot,
       time,
-      isSettled: (d) => this.#settled.get(d.actor)?.has(d.counter) ?? false,
+      isSettled: (d) => this.#settled.has(d),
     });
     if (result.kind === "tooManySiblings") return refused("tooManySiblings", held.clock);
     const { state, answer } = result;
@@ -336,7 +337,7 @@ export class Replica {
   #merge(row: RowKey, incomingBytes: Uint8Array): Uint8Array {
     this.counts.merges++;
     const { usage } = this.#options;
-    const heldBytes = this.#seen(row);
+    const heldBytes = this.#seen(row, true);
     if (heldBytes && sameBytes(heldBytes, incomingBytes)) return heldBytes;
     const isPurged = this.#isPurged(incomingBytes);
     // Nothing to add: what it says is purged here too.
@@ -396,16 +397,6 @@ export class Replica {
     }
     this.counts.hintsStored++;
     return DONE;
-  }
-
-  #rememberSettled(actor: number, counters: readonly number[]): void {
-    const known = this.#settled.get(actor) ?? new Set<number>();
-    this.#settled.set(actor, known);
-    for (const counter of counters) known.add(counter);
-    for (const oldest of known) {
-      if (known.size <= MAX_SETTLED_REMEMBERED) break;
-      known.delete(oldest);
-    }
   }
 }
 

@@ -4,6 +4,8 @@ import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "c
 import { env } from "cloudflare:workers";
 import { describe, expect, it, vi } from "vitest";
 import { MAX_NAMESPACES_PER_TENANT } from "../../src/access/limits.ts";
+import { ByteWriter } from "../../src/wire/bytes.ts";
+import { writeConfigCall } from "../../src/wire/config-requests.ts";
 import { type Answer, ask, directory, newKey, newTenant, ROOT_KEY, tenantObject } from "./gateway-support.ts";
 
 const config = (key: string, method: string, path: string, body?: object): Promise<Answer> =>
@@ -157,11 +159,19 @@ describe("the end of a namespace", () => {
     const spaces = ["default", "a", "b"];
     for (const space of spaces) await config(key, "PUT", `/keys/k?namespace=${space}`, { value: 1 });
     expect(await rowsOf(keyspaceStub(tenant, "a"), "config_log")).toBe(1);
+    // A new stub each time: one whose object restarted fails for ever.
+    const follower = () => env.CONFIG_FOLLOWER.get(env.CONFIG_FOLLOWER.idFromName(`z2/c${tenant}/a`));
+    const writer = new ByteWriter();
+    writeConfigCall(writer, { id: 0, request: { kind: "range", key: "k", rangeEnd: "" } });
+    await follower().read(writer.take(), { isLinearizable: true });
+    const followed = () => rowsOf(follower() as unknown as DurableObjectStub, "config_log");
+    expect(await followed()).toBe(1);
     expect((await ask("DELETE", `/v1/tenants/${tenantId}`, { key: ROOT_KEY })).status).toBe(200);
     await vi.waitFor(
       async () => {
         await runDurableObjectAlarm(directory() as unknown as DurableObjectStub);
         for (const space of spaces) expect(await tablesOf(keyspaceStub(tenant, space))).toBe(0);
+        expect(await followed()).toBe(0);
         expect(await tenantObject(tenant).viewSince(null)).toBeNull();
       },
       { timeout: 15_000, interval: 300 },
