@@ -179,6 +179,7 @@ export class Desk {
           leases: this.leases.size,
           watches: this.#options.watchCount?.() ?? 0,
           databaseBytes: this.#options.databaseBytes?.() ?? 0,
+          chain: this.keyspace.chain >>> 0,
         } as const;
       default:
         return request satisfies never;
