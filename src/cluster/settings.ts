@@ -29,6 +29,11 @@ const storage = z
       .enum(blobStores)
       .default("sqlite")
       .describe("Where tables are kept: `sqlite` rows, files on `disk`, or `r2` (Cloudflare only)."),
+    scrubDays: whole(0, 365)
+      .default(14)
+      .describe(
+        "Every block of every table is read and checked at least once in so many days, at 8 MiB/s at most. 0 = never.",
+      ),
   })
   .check((context) => {
     const { zones, nodes } = context.value;

@@ -35,7 +35,7 @@ async function stateOf(call: Call, caller: EtcdCaller) {
 async function memberList(call: Call): Promise<unknown> {
   const caller = await etcdCaller(call);
   const { clusterId, memberId, raftTerm } = (await stateOf(call, caller)).header;
-  const urls = [call.url.origin];
+  const urls = [new URL(call.request.url).origin];
   const member = { id: memberId, name: MEMBER_NAME, peerUrls: urls, clientUrls: urls };
   return { header: { clusterId, memberId, raftTerm }, members: [member] };
 }

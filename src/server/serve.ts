@@ -10,6 +10,7 @@ import type { LoadedConfig } from "./load-config.ts";
 import { packageRoot } from "./package-root.ts";
 import { assertPortFree, joinAddress, localUrl } from "./port.ts";
 import { OperatorError } from "./problem.ts";
+import { watchReadiness } from "./readiness.ts";
 import { type RootKey, resolveRootKey } from "./root-key.ts";
 import { Supervisor, type SupervisorEvents } from "./supervisor.ts";
 import { copyWorker, writeConfigFile } from "./worker-files.ts";
@@ -61,9 +62,15 @@ export async function serve(options: ServeOptions): Promise<number> {
         return { binary, cwd: dir.run, configFile: CONFIG_FILE };
       },
     });
-    return await untilSignalled(supervisor, async (bound) => {
+    return await untilSignalled(supervisor, async (bound, signal) => {
       const front = await startFront(config, localUrl(host, bound));
-      printReady(options, dir.path, bound, front?.url);
+      printAddress(options, { dataDir: dir.path, port: bound, grpcUrl: front?.url });
+      void watchReadiness({
+        url: localUrl(host, bound),
+        signal,
+        ready: () => printReady(options),
+        late: (why) => options.report(`${why}. It goes on trying; GET /v1/ready tells`),
+      });
       return front;
     });
   } finally {
@@ -72,9 +79,10 @@ export async function serve(options: ServeOptions): Promise<number> {
 }
 
 /** What stands in front of workerd, and ends before it. */
-type Ready = (port: number) => Promise<{ stop(): Promise<void> } | undefined>;
+type OnListening = (port: number, signal: AbortSignal) => Promise<{ stop(): Promise<void> } | undefined>;
 
-async function untilSignalled(supervisor: Supervisor, ready: Ready): Promise<number> {
+async function untilSignalled(supervisor: Supervisor, listening: OnListening): Promise<number> {
+  const ended = new AbortController();
   let front: { stop(): Promise<void> } | undefined;
   const stop = () => {
     if (!front) return supervisor.stop();
@@ -85,12 +93,13 @@ async function untilSignalled(supervisor: Supervisor, ready: Ready): Promise<num
   process.on("SIGTERM", stop).on("SIGINT", stop).on("SIGHUP", stop);
   try {
     const port = await supervisor.start();
-    if (port !== undefined) front = await ready(port);
+    if (port !== undefined) front = await listening(port, ended.signal);
     return await supervisor.run();
   } catch (error) {
     supervisor.stop();
     throw error;
   } finally {
+    ended.abort();
     process.off("SIGTERM", stop).off("SIGINT", stop).off("SIGHUP", stop);
   }
 }
@@ -129,13 +138,22 @@ function printRootKey({ made, warning }: RootKey, { print, report }: ServeOption
   print("           shown this once: keep it. Only its SHA-256 is stored.");
 }
 
-function printReady({ config, file, print }: ServeOptions, dataDir: string, port: number, grpcUrl?: string): void {
+interface Address {
+  readonly dataDir: string;
+  readonly port: number;
+  readonly grpcUrl: string | undefined;
+}
+
+function printAddress({ config, file, print }: ServeOptions, { dataDir, port, grpcUrl }: Address): void {
   const { host, publicUrl } = config.server;
   print(`JadeDB     ${publicUrl ?? localUrl(host, port)}`);
   if (publicUrl !== undefined) print(`listening  ${localUrl(host, port)}`);
   if (grpcUrl !== undefined) print(`gRPC       ${grpcUrl}`);
   print(`data       ${dataDir}`);
   if (file !== undefined) print(`config     ${file}`);
+}
+
+function printReady({ config, print }: ServeOptions): void {
   const { zones, nodes } = config.storage;
   print(`ready      one instance, ${nodes} storage nodes in ${zones} virtual zones. Stop with Ctrl-C`);
 }
