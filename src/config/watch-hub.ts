@@ -68,9 +68,6 @@ export interface RestoredConnection {
   readonly watches: readonly { readonly id: WatchId; readonly options: WatchOptions }[];
 }
 
-/** etcd's: the first change makes revision 2. */
-const FIRST_CHANGE = 2;
-
 export class WatchHub {
   readonly #options: WatchHubOptions;
   readonly #tail: ChangeTail;
@@ -267,8 +264,7 @@ export class WatchHub {
       connection.tell({ ...compacted(source), header, watchId });
       return;
     }
-    // A new keyspace is at revision 1, which changed nothing: there is no record of it.
-    const next = startRevision > 0 ? Math.max(startRevision, FIRST_CHANGE) : source.revision + 1;
+    const next = startRevision > 0 ? Math.max(startRevision, limits.FIRST_CHANGE) : source.revision + 1;
     const watch = this.#watchOf(connection, watchId, { ...request, startRevision: next });
     registry.added(connection.id, watchId, { ...request, startRevision: next });
     if (connection.isWaiting) connection.laggingCount++;
