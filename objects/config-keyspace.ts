@@ -168,6 +168,8 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
 
   override webSocketClose(socket: WebSocket): void {
     this.#opened?.watches.closed(socket);
+    // Unanswered, the client would wait until the object sleeps.
+    socket.close();
   }
 
   override webSocketError(socket: WebSocket): void {

@@ -4,6 +4,7 @@ import { type Command, Option } from "commander";
 import type { Config, ConfigEntry, ConfigMeta, ConfigRangeOptions } from "../client/index.ts";
 import { shownKey, withConfig } from "./config-context.ts";
 import { addLeaseCommands } from "./config-lease-commands.ts";
+import { addWatchCommand } from "./config-watch-commands.ts";
 import { CommandFailure, EXIT, UsageError } from "./exit-codes.ts";
 import { exactValue, readBytes, readInput, valueText } from "./input.ts";
 import { collect, wholeNumber } from "./tenant-commands.ts";
@@ -234,6 +235,7 @@ export function addConfigCommands(program: Command): void {
   addPut(config);
   addDelete(config);
   addRange(config);
+  addWatchCommand(config);
   addLeaseCommands(config);
   addWhole(config);
 }

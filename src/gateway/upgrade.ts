@@ -51,7 +51,7 @@ export function bearerOf({ caller, credential, view }: TenantPrincipal): Bearer 
 /** The upgrade as the object gets it. */
 export function handedOn(request: Request, headers: Readonly<Record<string, string>>): Request {
   const handed = new Headers({ upgrade: "websocket", ...headers });
-  for (const name of ["sec-websocket-key", "sec-websocket-version", "sec-websocket-extensions"]) {
+  for (const name of ["sec-websocket-key", "sec-websocket-version"]) {
     const value = request.headers.get(name);
     if (value !== null) handed.set(name, value);
   }

@@ -38,7 +38,10 @@ describe("a watch connection", () => {
     expect(status).toMatchObject({ watches: 3 });
     watching.stream.cancel(1);
     await vi.waitFor(() => expect(watching.messages.at(-1)).toMatchObject({ kind: "canceled", watchId: 1 }));
-    watching.socket.close();
+    const closingMs = Date.now();
+    watching.socket.close(1000);
+    await watching.closed;
+    expect(Date.now() - closingMs).toBeLessThan(3000);
     await vi.waitFor(async () => expect(await call(stub, { kind: "status" })).toMatchObject({ watches: 0 }));
   });
 
