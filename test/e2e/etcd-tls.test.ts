@@ -91,9 +91,9 @@ describe("hostile bytes", () => {
     await server?.dispose();
   });
 
-  function send(path: string, body: Buffer): Promise<string> {
+  function send(path: string, body: Buffer, more: Record<string, string> = {}): Promise<string> {
     return new Promise((resolve, reject) => {
-      const headers = { ":method": "POST", ":path": path, "content-type": "application/grpc", te: "trailers" };
+      const headers = { ":method": "POST", ":path": path, "content-type": "application/grpc", te: "trailers", ...more };
       const stream = session.request(headers);
       let status = "none";
       const note = (got: Record<string, unknown>): void => {
@@ -104,6 +104,13 @@ describe("hostile bytes", () => {
       stream.end(body);
     });
   }
+
+  it("[CF-61] a call without a token that a proxy sent on is refused", async () => {
+    const message = Buffer.from([0, 0, 0, 0, 3, 0x0a, 1, 0x61]);
+    expect(await send("/etcdserverpb.KV/Range", message)).toBe("0");
+    for (const name of ["x-forwarded-for", "via", "forwarded", "origin"])
+      expect(await send("/etcdserverpb.KV/Range", message, { [name]: "elsewhere" }), name).toBe("7");
+  });
 
   /** A number or some bytes under a field number that messages have. */
   function fieldOf(random: (below: number) => number): readonly number[] {
