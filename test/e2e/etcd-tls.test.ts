@@ -5,10 +5,11 @@ import { type ClientHttp2Session, connect } from "node:http2";
 import { join } from "node:path";
 import { Etcd3 } from "etcd3";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { freePort, type RunningServer, startServer } from "../../scripts/lib/server-process.mjs";
+import type { RunningServer } from "../../scripts/lib/server-process.mjs";
 import { KEYSPACE_METHODS } from "../../src/etcd/methods.ts";
 import { SERVICE_METHODS } from "../../src/etcd/services.ts";
 import { etcdctl } from "./etcd/etcdctl.ts";
+import { startWithGrpc } from "./etcd/grpc-front.ts";
 import { whyNoEtcd } from "./etcd/real-etcd.ts";
 import { removeDir, temporaryDir } from "./serve-process.ts";
 
@@ -45,10 +46,10 @@ describe.skipIf(!hasOpenssl())("TLS (skipped where openssl is not installed)", (
 
   beforeAll(async () => {
     makeCertificates();
-    const port = await freePort();
-    url = `https://127.0.0.1:${port}`;
     const tls = ["--grpc-cert", file("cert.pem"), "--grpc-key", file("key.pem"), "--grpc-client-ca", file("ca.pem")];
-    server = await startServer({ args: ["--grpc-port", String(port), ...tls] });
+    const started = await startWithGrpc(tls);
+    server = started.server;
+    url = `https://${started.grpc}`;
   });
   afterAll(() => server?.dispose());
 
@@ -81,9 +82,9 @@ describe("hostile bytes", () => {
   let url = "";
 
   beforeAll(async () => {
-    const port = await freePort();
-    url = `http://127.0.0.1:${port}`;
-    server = await startServer({ args: ["--grpc-port", String(port)] });
+    const started = await startWithGrpc();
+    server = started.server;
+    url = `http://${started.grpc}`;
     session = connect(url);
   });
   afterAll(async () => {
