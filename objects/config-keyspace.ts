@@ -232,6 +232,15 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     return { records, lastKey: versions.length < limit ? null : versions.at(-1)!.key };
   }
 
+  /** Copies hold what the owner held. */
+  async #eraseFollowers(): Promise<void> {
+    const { storage, config } = this.#settings;
+    if (!config.serveFromFollowers) return;
+    const objects = this.env.CONFIG_FOLLOWER;
+    const zones = Array.from({ length: storage.zones }, (_, index) => `z${index + 1}`);
+    await Promise.all(zones.map((zone) => objects.get(objects.idFromName(`${zone}/${this.ctx.id.name}`)).erase()));
+  }
+
   #nextChange(waitMs: number): Promise<void> {
     return new Promise((resolve) => {
       const cancel = this.#shipping.atNextChange(() => {
@@ -248,6 +257,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   async erase(incarnation: number): Promise<void> {
     const held = this.#parts.registration.incarnation;
     if (held > incarnation) return;
+    await this.#eraseFollowers();
     this.#watches.endAll("the namespace is deleted");
     await this.ctx.storage.deleteAlarm();
     await this.ctx.storage.deleteAll();
