@@ -51,6 +51,8 @@ export const MAX_KEPT_ANSWER = 64 * KIB;
 export const COMPACTION_SLICE_RECORDS = 500;
 /** Digits of the suffix of a sequential key: enough for every revision. */
 export const SEQUENCE_DIGITS = 16;
+/** A new keyspace is at revision 1, which changed nothing: there is no record of it. */
+export const FIRST_CHANGE = 2;
 /** Largest revision: a safe integer. */
 export const MAX_REVISION = Number.MAX_SAFE_INTEGER - 1;
 /** Watches of one keyspace, each some 500 bytes; and connections that carry them. The spec asks for 100 000. */

@@ -264,7 +264,7 @@ export class WatchHub {
       connection.tell({ ...compacted(source), header, watchId });
       return;
     }
-    const next = startRevision > 0 ? Math.max(startRevision, 2) : source.revision + 1;
+    const next = startRevision > 0 ? Math.max(startRevision, limits.FIRST_CHANGE) : source.revision + 1;
     const watch = this.#watchOf(connection, watchId, { ...request, startRevision: next });
     registry.added(connection.id, watchId, { ...request, startRevision: next });
     if (connection.isWaiting) connection.laggingCount++;

@@ -1,9 +1,10 @@
 // Native gRPC: Debian's etcdctl and the npm package etcd3, as they are, against the front of a served JadeDB.
 import { Etcd3, EtcdLeaseInvalidError } from "etcd3";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { freePort, type RunningServer, startServer } from "../../scripts/lib/server-process.mjs";
+import type { RunningServer } from "../../scripts/lib/server-process.mjs";
 import { comparable, etcdctl } from "./etcd/etcdctl.ts";
 import { ETCDCTL_SEQUENCE } from "./etcd/etcdctl-sequence.ts";
+import { startWithGrpc } from "./etcd/grpc-front.ts";
 import { RealEtcd, whyNoEtcd } from "./etcd/real-etcd.ts";
 import { workerdPid } from "./serve-process.ts";
 
@@ -12,9 +13,9 @@ let jade: RunningServer;
 let grpc = "";
 
 beforeAll(async () => {
-  const port = await freePort();
-  grpc = `http://127.0.0.1:${port}`;
-  jade = await startServer({ args: ["--grpc-port", String(port)] });
+  const started = await startWithGrpc();
+  jade = started.server;
+  grpc = `http://${started.grpc}`;
 });
 afterAll(() => jade?.dispose());
 
