@@ -21,4 +21,6 @@ export const REPLICA_MIGRATIONS: readonly string[] = [
    CREATE TABLE syncs (epoch INTEGER PRIMARY KEY, state TEXT NOT NULL);
    CREATE TABLE filling (tenant INTEGER PRIMARY KEY, ranges TEXT NOT NULL);
    CREATE TABLE filled (epoch INTEGER PRIMARY KEY, at_ms REAL NOT NULL);`,
+  // CRC-32C over rebuilding, confirmed and last_epoch; NULL = written before there was one.
+  "ALTER TABLE replica_facts ADD COLUMN standing_crc INTEGER;",
 ];

@@ -26,4 +26,7 @@ export const STORAGE_MIGRATIONS: readonly string[] = [
   // A piece's id becomes blob id * 2^28 + offset, so that a block is a row. Negative on the way: old and new ids overlap.
   `UPDATE storage_pieces SET id = -(id / 1048576 * 268435456 + id % 1048576 * 32768);
    UPDATE storage_pieces SET id = -id;`,
+  // When all of a table was last read and checked, or written. And from here on a table's first row may lie behind the first of its
+  // blob (a merge took what was before it): builds that do not know that must not open the store.
+  "ALTER TABLE storage_tables ADD COLUMN scrubbedMs REAL NOT NULL DEFAULT 0;",
 ];

@@ -1,8 +1,15 @@
 // What a coordinator reports to /metrics. Names and help texts: src/telemetry.
 import type { QuorumCoordinator } from "../src/replication/quorum-coordinator.ts";
+import type { Mailbox } from "./mailbox.ts";
 import type { SessionDesk } from "./session-desk.ts";
 
-export function coordinatorMetrics(core: QuorumCoordinator, sessions: SessionDesk): Record<string, number> {
+export interface CoordinatorParts {
+  readonly core: QuorumCoordinator;
+  readonly sessions: SessionDesk;
+  readonly mailbox: Mailbox;
+}
+
+export function coordinatorMetrics({ core, sessions, mailbox }: CoordinatorParts): Record<string, number> {
   const { counts } = core;
   const samples: Record<string, number> = {
     jade_kv_puts_total: counts.puts,
@@ -16,6 +23,8 @@ export function coordinatorMetrics(core: QuorumCoordinator, sessions: SessionDes
     jade_kv_unknown_outcomes_total: counts.unknownOutcomes,
     jade_kv_stale_routes_total: counts.staleRoutes,
     jade_kv_requests_in_flight: core.inFlight,
+    jade_mailbox_requests_total: mailbox.counts.taken,
+    jade_mailbox_calls_total: mailbox.counts.calls,
     jade_sessions_open: sessions.size,
     jade_rate_limited_total: sessions.counts.rateLimited,
     'jade_requests_refused_total{bound="sessions"}': sessions.counts.refused,

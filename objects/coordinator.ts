@@ -14,7 +14,8 @@ import { ConfigRelays } from "./config-relays.ts";
 import { coordinatorMetrics } from "./coordinator-metrics.ts";
 import type { Env } from "./env.ts";
 import { exportPage } from "./export.ts";
-import type { CoordinatorRpc, ExportFailure, ExportPage, KeyValueReplicaRpc } from "./rpc.ts";
+import { Mailbox, mailboxOf, type Parcel } from "./mailbox.ts";
+import type { CoordinatorRpc, ExportAsk, ExportFailure, ExportPage, KeyValueReplicaRpc } from "./rpc.ts";
 import { SessionDesk } from "./session-desk.ts";
 import { withDeadline } from "./with-deadline.ts";
 
@@ -35,6 +36,7 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
   readonly #replicas = new Map<string, KeyValueReplicaRpc>();
   readonly #gateways = new SampleSums();
   readonly #sessions: SessionDesk;
+  readonly #mailbox: Mailbox;
   readonly #configs: ConfigRelays;
   readonly #log: Logger;
   readonly #failureLoggedMs = new Map<string, number>();
@@ -79,6 +81,9 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
     // A single instance has one coordinator, so that it may stamp where it likes: one replica for the whole turn saves commits.
     const isSole = env.JADE_MODE === "single";
     this.#core = new QuorumCoordinator(environment, { readZone: zone, stampZone: isSole ? zone : undefined });
+    this.#mailbox = zone === undefined ? new Mailbox() : mailboxOf(zone);
+    // Only there gateway and Coordinator share an isolate for certain.
+    if (isSole) this.#mailbox.open();
   }
 
   async call(caller: Caller, frame: Uint8Array): Promise<Uint8Array> {
@@ -94,6 +99,38 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
       };
       for (const request of requests) this.#core.submit(caller, request, done);
     });
+  }
+
+  async work(): Promise<void> {
+    await this.#ready();
+    const parcels = this.#mailbox.take();
+    let open = parcels.length;
+    if (open === 0) return;
+    await new Promise<void>((resolve) => {
+      for (const parcel of parcels) {
+        this.#workOn(parcel, () => {
+          if (--open === 0) resolve();
+        });
+      }
+    });
+  }
+
+  #workOn(parcel: Parcel, ended: () => void): void {
+    const { caller, requests } = parcel;
+    const answers: SessionAnswer[] = new Array(requests.length);
+    let open = requests.length;
+    const done = (answer: SessionAnswer): void => {
+      answers[answer.id] = answer;
+      if (--open > 0) return;
+      this.#mailbox.settle(parcel, answers);
+      ended();
+    };
+    try {
+      for (const request of requests) this.#core.submit(caller, request, done);
+    } catch (error) {
+      parcel.reject(error); // must not reach the requests of others
+      ended();
+    }
   }
 
   override async fetch(request: Request): Promise<Response> {
@@ -114,11 +151,11 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
     });
   }
 
-  async exportPage(caller: Caller, cursor: Uint8Array | null, limitRows: number): Promise<ExportPage | ExportFailure> {
+  async exportPage(caller: Caller, ask: ExportAsk): Promise<ExportPage | ExportFailure> {
     await this.#ready();
     try {
-      return await exportPage(caller, this.#core.nodeIds(), cursor, (nodeId, after) =>
-        this.#replica(nodeId).scan(caller.tenant, after, limitRows, caller.routeRevision ?? 0),
+      return await exportPage(caller, this.#core.ring, ask, (nodeId, after) =>
+        this.#replica(nodeId).scan(caller.tenant, after, ask.limitRows, caller.routeRevision ?? 0),
       );
     } catch (error) {
       if (error instanceof PublicError) {
@@ -135,7 +172,10 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
   }
 
   async metrics(): Promise<Record<string, number>> {
-    return sumSamples([this.#gateways.samples(), coordinatorMetrics(this.#core, this.#sessions)]);
+    return sumSamples([
+      this.#gateways.samples(),
+      coordinatorMetrics({ core: this.#core, sessions: this.#sessions, mailbox: this.#mailbox }),
+    ]);
   }
 
   async reportGatewayMetrics(delta: Record<string, number>): Promise<void> {

@@ -14,7 +14,9 @@ import { HintDelivery } from "../src/replication/hint-delivery.ts";
 import { HintLog } from "../src/replication/hint-log.ts";
 import { Replica } from "../src/replication/replica.ts";
 import { writeScanPage } from "../src/replication/scan-frames.ts";
+import { markUnreadable } from "../src/replication/scan-gaps.ts";
 import { Standing } from "../src/replication/standing.ts";
+import { confirmStanding } from "../src/replication/standing-check.ts";
 import type { SyncState } from "../src/replication/sync-job.ts";
 import type { TenantSync } from "../src/replication/sync-runner.ts";
 import { openEngine } from "../src/storage/engine.ts";
@@ -41,6 +43,7 @@ import { withDeadline } from "./with-deadline.ts";
 /** An alarm is the safety net for work that an eviction interrupted; timers do it while the object lives. Ms. */
 const ALARM_DELAY_MS = 15_000;
 const MIB = 1024 * 1024;
+const HOUR_MS = 3_600_000;
 /** Slices of maintenance in a row while the engine refuses writes: ~40 ms of work. */
 const OVERLOADED_SLICES = 8;
 /** Pause after maintenance failed. Ms. */
@@ -81,12 +84,14 @@ function sqlOf(storage: DurableObjectStorage): EngineSql {
 export class KeyValueReplica extends DurableObject<Env> implements KeyValueReplicaRpc {
   readonly #settings: Settings;
   readonly #nodeId: string;
+  readonly #kernels = createKernels(kernelModule);
   readonly #log: Logger;
   readonly #atFailPoint: AtFailPoint | undefined;
   #parts: Parts | undefined;
   #maintaining = false;
   #hintTimer: ReturnType<typeof setTimeout> | undefined;
   #usageTimer: ReturnType<typeof setTimeout> | undefined;
+  #scrubTimer: ReturnType<typeof setTimeout> | undefined;
   #alarmAtMs = 0;
 
   constructor(ctx: DurableObjectState, env: Env) {
@@ -115,15 +120,15 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     const { storage } = this.ctx;
     applyMigrations(storage, "storage", STORAGE_MIGRATIONS);
     applyMigrations(storage, "replica", REPLICA_MIGRATIONS);
-    const kernels = createKernels(kernelModule);
+    const kernels = this.#kernels;
     const { nodeNumber, incarnation, isConfirmed, erased, facts } = await this.#facts(kernels);
     this.#erased = erased;
     this.#incarnation = incarnation;
     // Before the first answer: a store that others rely on must be known as such when it is lost.
     if (!isConfirmed) await this.#confirm();
-    const standing = new Standing({ sql: sqlOf(storage), now: Date.now });
-    const { storage: sizes, keyValue } = this.#settings;
     const sql = sqlOf(storage);
+    const standing = new Standing({ sql, now: Date.now, kernels });
+    const { storage: sizes, keyValue } = this.#settings;
     let heal: ReplicaHeal | undefined;
     const engine = openEngine({
       sql,
@@ -138,7 +143,8 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
         memtableBytes: sizes.memtableMiB * MIB,
         rowCacheBytes: Math.max(1, sizes.rowCacheMiB * MIB),
         blockCacheBytes: sizes.blockCacheMiB * MIB,
-        recordRetentionMs: keyValue.idempotencyRetentionHours * 3_600_000,
+        recordRetentionMs: keyValue.idempotencyRetentionHours * HOUR_MS,
+        scrubPeriodMs: sizes.scrubDays * 24 * HOUR_MS,
       },
       durable: () => storage.sync(),
       onCorrupt: (range) => heal?.found(range),
@@ -202,7 +208,10 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
           this.#log.warn("the store is new, and the node served before: it is rebuilt", { node: this.#nodeId });
         return registered;
       },
-      onCorrupt: () => this.#log.error("the node's facts failed their checksum: it takes a new incarnation"),
+      onCorrupt: () =>
+        this.#log.error("the node's facts failed their checksum: it takes a new incarnation, or is rebuilt", {
+          node: this.#nodeId,
+        }),
     });
   }
 
@@ -223,10 +232,9 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
 
   /** Tells the Directory that this store may be relied on. */
   async #confirm(): Promise<void> {
-    const { sql } = this.ctx.storage;
     const directory = this.env.DIRECTORY.get(this.env.DIRECTORY.idFromName("system"));
     await withDeadline(directory.nodeServes(this.#nodeId, this.#incarnation), PEER_TIMEOUT_MS, "Directory");
-    sql.exec("UPDATE replica_facts SET confirmed = 1");
+    confirmStanding(sqlOf(this.ctx.storage), this.#kernels);
     if (this.#parts) this.#parts.standing.isConfirmed = true;
   }
 
@@ -288,13 +296,9 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     if (standing.isRebuilding) throw new Error(`${this.#nodeId} is being rebuilt and cannot answer for its keys yet`);
     if (standing.routeRevision(tenant) > routeRevision)
       throw new Error(`${this.#nodeId} knows of a newer route of tenant ${tenant} than ${routeRevision}`);
-    const page = await engine.scan({
-      tenant,
-      limitRows,
-      limitBytes: SCAN_PAGE_BYTES,
-      ...(after ? { after: readCursor(tenant, after) } : {}),
-    });
-    return writeScanPage(page);
+    const from = after ? { after: readCursor(tenant, after) } : {};
+    const page = await engine.scan({ tenant, limitRows, limitBytes: SCAN_PAGE_BYTES, ...from, pastCorrupt: true });
+    return writeScanPage(await markUnreadable(engine, page, { tenant, after: from.after }));
   }
 
   async scanKeys(scan: KeyScan): Promise<Uint8Array> {
@@ -382,10 +386,26 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
       this.#hintTimer = setTimeout(() => this.#deliverHints(), Math.max(0, hintsAtMs - Date.now()));
     }
     const isDue = hintsAtMs !== undefined || parts.engine.maintenanceDue || parts.standing.hasOpenJobs;
-    if (this.#alarmAtMs === 0 && isDue) {
-      this.#alarmAtMs = Date.now() + ALARM_DELAY_MS;
-      this.ctx.waitUntil(this.ctx.storage.setAlarm(this.#alarmAtMs));
-    }
+    const { nextScrubMs } = parts.engine;
+    this.#wakeAt(nextScrubMs);
+    const soonMs = Date.now() + ALARM_DELAY_MS;
+    const alarmAtMs = isDue ? soonMs : nextScrubMs && Math.max(soonMs, nextScrubMs);
+    // Not moved for little: setting an alarm is a write.
+    if (alarmAtMs === undefined || (this.#alarmAtMs !== 0 && this.#alarmAtMs <= alarmAtMs + ALARM_DELAY_MS)) return;
+    this.#alarmAtMs = alarmAtMs;
+    this.ctx.waitUntil(this.ctx.storage.setAlarm(alarmAtMs));
+  }
+
+  /** A timer for a scrub that is due before long; until then, and when the object is not in memory, there is the alarm. */
+  #wakeAt(atMs: number | undefined): void {
+    if (atMs === undefined || this.#scrubTimer !== undefined || atMs > Date.now() + ALARM_DELAY_MS) return;
+    this.#scrubTimer = setTimeout(
+      () => {
+        this.#scrubTimer = undefined;
+        this.#afterTurn();
+      },
+      Math.max(0, atMs - Date.now()),
+    );
   }
 
   #deliverHints(): void {
@@ -407,6 +427,8 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
       await pause(MAINTENANCE_RETRY_MS);
     } finally {
       this.#maintaining = false;
+      const { nextScrubMs } = this.#opened.engine;
+      this.#wakeAt(nextScrubMs);
     }
   }
 }

@@ -5,7 +5,7 @@
 export function applyMigrations(storage: DurableObjectStorage, name: string, migrations: readonly string[]): void {
   const { sql } = storage;
   sql.exec("CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, version INTEGER NOT NULL)");
-  const [row] = sql.exec<{ version: number }>("SELECT version FROM migrations WHERE name = ?", name);
+  const [row] = sql.exec<{ version: number }>("SELECT version FROM migrations WHERE name = ?", name).toArray();
   const applied = row?.version ?? 0;
   if (applied > migrations.length) {
     throw new Error(

@@ -2,6 +2,7 @@
 // Guarantees: a row that fails its checksum is never used: the node takes a new incarnation, so that no dot comes twice.
 // Must not: reserve anything outside the turn that commits it.
 import type { ReplicaFacts } from "../src/replication/replica.ts";
+import { doubtStanding, isStandingWhole, sealStanding } from "../src/replication/standing-check.ts";
 import type { Kernels } from "../src/storage/types.ts";
 
 interface FactsRow extends Record<string, SqlStorageValue> {
@@ -9,6 +10,7 @@ interface FactsRow extends Record<string, SqlStorageValue> {
   incarnation: number;
   reserved_counter: number;
   confirmed: number;
+  rebuilding: number;
   crc: number | null;
 }
 
@@ -30,7 +32,7 @@ export interface Facts {
   readonly facts: Pick<ReplicaFacts, "reservedCounter" | "reserveCounter" | "isErased">;
 }
 
-const QUERY = "SELECT node_number, incarnation, reserved_counter, confirmed, crc FROM replica_facts";
+const QUERY = "SELECT node_number, incarnation, reserved_counter, confirmed, rebuilding, crc FROM replica_facts";
 
 export async function loadFacts({ storage, kernels, register, onCorrupt }: FactsOptions): Promise<Facts> {
   const { sql } = storage;
@@ -39,14 +41,18 @@ export async function loadFacts({ storage, kernels, register, onCorrupt }: Facts
   let row = [...sql.exec<FactsRow>(QUERY)][0];
   const isDamaged =
     row !== undefined && row.crc !== null && row.crc !== crcOf(row.node_number, row.incarnation, row.reserved_counter);
-  if (isDamaged) {
-    onCorrupt();
-    row = undefined;
-  }
+  const sqlOf = {
+    exec: <Row>(query: string, ...values: never[]) => sql.exec(query, ...values) as unknown as Iterable<Row>,
+  };
+  // What may have been on its way of being filled must not count before it was.
+  const isStandingDamaged = !isStandingWhole(sqlOf, kernels);
+  const mayBeEmpty = isStandingDamaged || row?.rebuilding === 1;
+  if (isDamaged || isStandingDamaged) onCorrupt();
+  if (isDamaged) row = undefined;
   if (!row) {
     const { nodeNumber, incarnation, mustRebuild } = await register();
     // Only the node's name tag is damaged: what it stores is under checksums of its own and need not be fetched again.
-    const isRebuilt = mustRebuild && !isDamaged;
+    const isRebuilt = mustRebuild && (!isDamaged || mayBeEmpty);
     const crc = crcOf(nodeNumber, incarnation, 0);
     sql.exec("DELETE FROM replica_facts");
     sql.exec(
@@ -54,9 +60,11 @@ export async function loadFacts({ storage, kernels, register, onCorrupt }: Facts
        VALUES (1, ?, ?, 0, ?, ?, ?)`,
       ...[nodeNumber, incarnation, isRebuilt ? 1 : 0, isRebuilt ? 1 : 0, crc],
     );
+    sealStanding(sqlOf, kernels);
     await storage.sync();
     row = sql.exec<FactsRow>(QUERY).one();
   }
+  if (isStandingDamaged) doubtStanding(sqlOf, kernels);
   const { node_number: nodeNumber, incarnation } = row;
   let reserved = row.reserved_counter;
   const erased = new Set([...sql.exec<{ tenant: number }>("SELECT tenant FROM erased_tenants")].map((e) => e.tenant));
@@ -69,5 +77,5 @@ export async function loadFacts({ storage, kernels, register, onCorrupt }: Facts
     },
     isErased: (tenant) => erased.has(tenant),
   };
-  return { nodeNumber, incarnation, isConfirmed: row.confirmed !== 0, erased, facts };
+  return { nodeNumber, incarnation, isConfirmed: isStandingDamaged || row.confirmed !== 0, erased, facts };
 }

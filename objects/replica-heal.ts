@@ -56,7 +56,7 @@ function networkOf({ env, nodeId }: HealOptions): HealingNetwork {
       const coordinator = env.COORDINATOR.get(env.COORDINATOR.idFromName(zone));
       await withDeadline(coordinator.call(caller, writer.take()), CALL_TIMEOUT_MS, "Coordinator");
     },
-    replicationFactor: async (tenant) => (await tenantView(tenant))?.replicationFactor,
+    route: async (tenant) => (await tenantView(tenant)) ?? undefined,
     async tenants() {
       const numbers: number[] = [];
       for (let after = ""; ; ) {

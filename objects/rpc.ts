@@ -23,6 +23,23 @@ export interface ExportPage {
   readonly rows: readonly { readonly key: string; readonly answer: Uint8Array }[];
   /** Null = that was the last page. */
   readonly cursor: Uint8Array | null;
+  readonly skipped?: Skipped;
+}
+
+/** What an export went past. */
+export interface Skipped {
+  /** Where keys may stand that nobody can name; tokens as 16 hex digits, both ends inclusive. */
+  readonly ranges: readonly { readonly nodeId: string; readonly fromToken: string; readonly toToken: string }[];
+  /** Keys that are known, but not what stands under them. */
+  readonly keys: readonly string[];
+}
+
+export interface ExportAsk {
+  /** Null = from the beginning. */
+  readonly cursor: Uint8Array | null;
+  readonly limitRows: number;
+  /** Go on past what no intact copies are left of. */
+  readonly skipCorrupt: boolean;
 }
 
 /** An error that the client must see travels as a value: a thrown one loses its code between objects. */
@@ -36,10 +53,12 @@ export interface ExportFailure {
 export interface CoordinatorRpc {
   /** A request frame of wire/session.ts in, the answer frame out (every request answered, errors included). */
   call(caller: Caller, frame: Uint8Array): Promise<Uint8Array>;
+  /** Takes what waits in the mailbox of its name (objects/mailbox.ts); returns when all of it is answered. */
+  work(): Promise<void>;
   /** WebSocket upgrade of a session; the gateway authenticated it and sets the header `jade-caller` to the JSON of Caller. */
   fetch(request: Request): Promise<Response>;
   /** One page of all of the tenant's keys, from `cursor` on. `error` in place of rows: a public error. */
-  exportPage(caller: Caller, cursor: Uint8Array | null, limitRows: number): Promise<ExportPage | ExportFailure>;
+  exportPage(caller: Caller, ask: ExportAsk): Promise<ExportPage | ExportFailure>;
   /** Counters and gauges: Prometheus sample lines' names with labels → value, e.g. `jade_kv_hints_stored_total{node="n1"}`. */
   metrics(): Promise<Record<string, number>>;
   /** Adds what a gateway isolate counted since its last report. */

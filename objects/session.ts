@@ -169,12 +169,13 @@ export class Session {
     this.#window.sent(bytes);
     if (!this.#flushScheduled) {
       this.#flushScheduled = true;
-      queueMicrotask(() => this.#flush());
+      // (`queueMicrotask` costs 2 µs, which is much where a session has one request under way.)
+      void Promise.resolve().then(this.#flush);
     }
     return bytes;
   }
 
-  #flush(): void {
+  readonly #flush = (): void => {
     this.#flushScheduled = false;
     const frame = this.#writer.take();
     this.#writer.reset();
@@ -184,7 +185,7 @@ export class Session {
     if (unreadBytes > MAX_UNREAD_BYTES)
       this.#close(CLOSE_POLICY, `${unreadBytes} bytes of answers are not acknowledged`);
     else this.#startWaiting();
-  }
+  };
 
   /** Ends the session from our side. */
   end(code: number, reason: string): void {

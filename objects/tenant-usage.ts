@@ -1,12 +1,15 @@
 // How much a tenant stores, asked of the storage nodes while someone uses the tenant.
 // Guarantees: at most one round of questions in USAGE_REFRESH_MS; figures are of one copy, so that they do not depend on the replication
-// factor; nodes that do not answer are taken to hold as much as the others. Must not: hold up a view but for the first round.
+// factor; nodes that do not answer are taken to hold as much as the others. Must not: hold up a view for more than USAGE_WAIT_MS, but
+// for the first round.
 import type { QuotaExcess, TenantQuotas } from "../src/access/types.ts";
 import type { Env } from "./env.ts";
 import { withDeadline } from "./with-deadline.ts";
 
-/** With the age of a gateway's view this is how late an excess is noticed: within five seconds. Ms. */
-const USAGE_REFRESH_MS = 1500;
+/** With the age of a gateway's view this is how late an excess is noticed (spec AC-81). Ms. */
+const USAGE_REFRESH_MS = 500;
+/** A view waits so long for new figures: those of before a pause would be shown for as long as the view lives. Ms. */
+const USAGE_WAIT_MS = 100;
 const NODE_DEADLINE_MS = 1000;
 
 export interface StoredAmount {
@@ -40,10 +43,14 @@ export class TenantUsage {
     return undefined;
   }
 
-  /** Asks again when the figures are old; waits only when there are none. */
+  /** Asks again when the figures are old. Where there are some, a slow storage node does not hold up the caller. */
   async keepFresh(of: { readonly tenant: number; readonly replicationFactor: number }, nowMs: number): Promise<void> {
     if (nowMs - this.#askedAtMs >= USAGE_REFRESH_MS) void this.refresh(of, nowMs).catch(() => undefined);
-    if (!this.#amount) await this.#running?.catch(() => undefined);
+    if (!this.#running) return;
+    const isFirst = this.#amount === undefined;
+    await (isFirst ? this.#running : withDeadline(this.#running, USAGE_WAIT_MS, "storage nodes")).catch(
+      () => undefined,
+    );
   }
 
   /** Throws when no storage node answers. */

@@ -18,7 +18,7 @@ const BUNDLE = join(root, "dist/worker/worker.js");
 
 /** First match wins: function name (of a native: of its caller) and module path. */
 const STAGES = [
-  ["RPC: gateway to coordinator", /^callCoordinator$/, /coordinator-call/],
+  ["gateway to coordinator", /./, /coordinator-call|objects\/mailbox/],
   ["RPC: coordinator to replicas", /^#callReplica$/, /objects\/coordinator/],
   ["auth", /./, /gateway\/(authenticator|access|cached|token|rate)|src\/access\//],
   ["parse and validate", /./, /gateway\/(body|query|issues|schemas|write-identity)|node_modules\/zod|wire\/raw-json/],

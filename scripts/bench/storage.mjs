@@ -120,7 +120,7 @@ async function measureSpace(node, rowsNow) {
   const metrics = await metricsOf(node.server().url);
   const of = (name) => sumOf(metrics, `jade_storage_${name}`);
   const logBytes = of("commit_bytes_total");
-  const liveBytes = of("table_bytes") + of("record_segment_bytes");
+  const liveBytes = of("table_bytes") + of("record_segment_bytes") + of("memtable_bytes");
   return {
     liveBytes,
     rowsPerUserByte: of("table_bytes") / (rowsNow * (VALUE_BYTES + KEY_BYTES)),
@@ -166,7 +166,9 @@ async function measureSize(size, { count, seconds }) {
       line("written to log and tables / written to the log", space.amplification, "x"),
       line("start of the process to the first read", wakeMs, "ms", COLD_WAKE_LIMIT_MS),
       line("gets per second idle, 4 in flight", gets.idle.perSecond),
+      line("get p50 idle", gets.idle.p50Ms, "ms"),
       line("get p99 idle", gets.idle.p99Ms, "ms"),
+      line("get p50 beside a client that writes at full speed", gets.whileWriting.p50Ms, "ms"),
       line("get p99 beside a client that writes at full speed", gets.whileWriting.p99Ms, "ms"),
       line(
         `get p99 while it compacts (${gets.compactions} since idle) / idle`,

@@ -5,19 +5,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { isJadeError, type JadeClient } from "../../src/client/index.ts";
 import type { BatchResult, ClockMap } from "../../src/client/types.ts";
+import { seededRandom } from "../lib/seeded.mjs";
 import { KeyHistory, shownBy, type WriteOp } from "./history.ts";
-
-/** A generator of numbers in [0, 1) (mulberry32). */
-export function seeded(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 interface Attempt {
   readonly ops: readonly { readonly history: KeyHistory; readonly op: WriteOp }[];
@@ -69,7 +58,7 @@ export class Lane {
 
   constructor(options: LaneOptions) {
     this.#options = options;
-    this.#random = seeded(options.seed * 1000 + options.number);
+    this.#random = seededRandom(options.seed * 1000 + options.number);
     this.keys = Array.from({ length: options.keyCount }, (_, i) => new KeyHistory(`lane ${options.number}/${i}`));
   }
 

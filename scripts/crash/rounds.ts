@@ -7,8 +7,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { JadeClient } from "../../src/client/index.ts";
+import { seededRandom } from "../lib/seeded.mjs";
 import { startServer } from "../lib/server-process.mjs";
-import { Lane, type LoadCounts, seeded } from "./load.ts";
+import { Lane, type LoadCounts } from "./load.ts";
 import { checkStore, DAMAGES, damage, nodeDatabases, storedTables } from "./stored.ts";
 
 export interface RoundsOptions {
@@ -72,7 +73,7 @@ export class CrashRounds {
 
   constructor(options: RoundsOptions) {
     this.#options = options;
-    this.#random = seeded(options.seed);
+    this.#random = seededRandom(options.seed);
     this.#lanes = Array.from(
       { length: options.lanes },
       (_, number) =>

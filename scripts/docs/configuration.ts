@@ -26,7 +26,8 @@ const INTRO = `# Configuration
 
 \`npm start\` (= \`jade-db serve\`) needs no configuration. What is set is taken in this order, first wins:
 
-1. flags: \`--port\`, \`--host\`, \`--data-dir\`, \`--log-level\`, \`--config <file>\`, \`--insecure-public-http\`;
+1. flags: \`--port\`, \`--host\`, \`--data-dir\`, \`--log-level\`, \`--config <file>\`, \`--insecure-public-http\`,
+   \`--grpc-port\`, \`--grpc-cert\`, \`--grpc-key\`, \`--grpc-client-ca\`;
 2. environment: \`JADE_PORT\`, \`JADE_DATA_DIR\`, \`JADE_LOG_LEVEL\`, \`JADE_CONFIG_FILE\`, \`JADE_ROOT_KEY\`;
 3. the file: \`--config\`, else \`JADE_CONFIG_FILE\`, else \`jade.yaml\` in the directory the server is started in, when there is one;
 4. the defaults below.

@@ -1,18 +1,11 @@
 // Seeded choices of the fuzzer (mulberry32). Guarantees: the same seed gives the same choices.
+import { seededRandom } from "../lib/seeded.mjs";
 
 export class Choices {
-  #state: number;
+  readonly next: () => number;
 
   constructor(seed: number) {
-    this.#state = seed >>> 0;
-  }
-
-  next(): number {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
-    let t = this.#state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+    this.next = seededRandom(seed);
   }
 
   chance(probability: number): boolean {

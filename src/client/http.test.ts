@@ -70,6 +70,13 @@ describe("http", () => {
     expect(new Set(calls.map((call) => call.headers["idempotency-key"])).size).toBe(1);
   });
 
+  it("[RP-90] gives dataCorrupt at once: no retry brings the data back", async () => {
+    const { client, calls } = setUp([[500, failure("dataCorrupt")]]);
+    await expect(client.kv.get("a")).rejects.toMatchObject({ code: "dataCorrupt", retryable: false });
+    await expect(client.kv.put("a", 1)).rejects.toMatchObject({ code: "dataCorrupt", writeId: undefined });
+    expect(calls.length).toBe(2);
+  });
+
   it("waits as long as Retry-After says", async () => {
     const { client, calls, runtime } = setUp([
       [429, failure("rateLimited"), { "retry-after": "2" }],

@@ -29,7 +29,7 @@ export {
   type JadeErrorOf,
 } from "./errors.ts";
 export type { KeyValue } from "./key-value.ts";
-export type { ExportedEntry } from "./key-value-export.ts";
+export type { ExportAllOptions, ExportedEntry, ExportOptions, ExportPage, SkippedData } from "./key-value-export.ts";
 export type { ClientOptions, FetchLike, SessionOptions, Transport, WebSocketLike } from "./options.ts";
 export type { RepairInfo, Repairs } from "./repairs.ts";
 export type { RetryPolicy } from "./retry.ts";

@@ -1,7 +1,13 @@
 // `client.kv`: the key-value calls, the same over HTTP and over a session.
 // Guarantees: arguments are checked here, before anything is sent; values are serialized once.
 import type { HttpClient } from "./http.ts";
-import { type ExportedEntry, exportPage } from "./key-value-export.ts";
+import {
+  type ExportAllOptions,
+  type ExportedEntry,
+  type ExportOptions,
+  type ExportPage,
+  exportPage,
+} from "./key-value-export.ts";
 import { checkedConsistency } from "./options.ts";
 import { eachItem } from "./pages.ts";
 import type {
@@ -11,8 +17,6 @@ import type {
   ClockMap,
   Consistency,
   GetResult,
-  ListOptions,
-  Page,
   ReadOptions,
   WriteOptions,
   WriteResult,
@@ -138,13 +142,18 @@ export class KeyValue {
   }
 
   /** One page of all keys and values, in no order that means anything. Always over HTTP. */
-  exportPage(options: ListOptions = {}): Promise<Page<ExportedEntry>> {
+  exportPage(options: ExportOptions = {}): Promise<ExportPage> {
     return exportPage(this.#http, options);
   }
 
-  /** All keys and values, fetched page by page. */
-  export(options: ListOptions = {}): AsyncGenerator<ExportedEntry, void, undefined> {
-    return eachItem(options.cursor, (cursor) => this.exportPage({ ...options, cursor }));
+  /** All keys and values, fetched page by page. With `onSkipped` it goes on past what is unreadable, and tells of it. */
+  export(options: ExportAllOptions = {}): AsyncGenerator<ExportedEntry, void, undefined> {
+    const { onSkipped } = options;
+    return eachItem(options.cursor, async (cursor) => {
+      const page = await this.exportPage({ ...options, cursor, onCorrupt: onSkipped ? "skip" : "fail" });
+      if (page.skipped) onSkipped?.(page.skipped);
+      return page;
+    });
   }
 
   #write(call: WriteCall): Promise<WriteResult> {

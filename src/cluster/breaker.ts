@@ -15,6 +15,11 @@ export class Breaker {
     this.#limits = limits;
   }
 
+  /** False = it has not been open since the last success: no clock need be asked. */
+  get isTripped(): boolean {
+    return this.#openUntilMs > 0;
+  }
+
   /** True when a call should not even be tried. */
   isOpen(nowMs: number): boolean {
     return nowMs < this.#openUntilMs;

@@ -29,6 +29,11 @@ const storage = z
       .enum(blobStores)
       .default("sqlite")
       .describe("Where tables are kept: `sqlite` rows, files on `disk`, or `r2` (Cloudflare only)."),
+    scrubDays: whole(0, 365)
+      .default(14)
+      .describe(
+        "Every block of every table is read and checked at least once in so many days, at 8 MiB/s at most. 0 = never.",
+      ),
   })
   .check((context) => {
     const { zones, nodes } = context.value;
@@ -154,8 +159,15 @@ const config = z.strictObject({
     .describe("Keys and values read or written last held in memory, for each keyspace."),
 });
 
+const etcd = z.strictObject({
+  allowAnonymous: z
+    .boolean()
+    .default(false)
+    .describe("Whether requests of etcd's API without credentials are served, as the tenant `default`."),
+});
+
 /** The parts of {@link settingsSchema} by name, so that the configuration file can extend them with what only the server reads. */
-export const settingsParts = { storage, log, limits, keyValue, config, auth };
+export const settingsParts = { storage, log, limits, keyValue, config, auth, etcd };
 
 /** What `JADE_CONFIG` holds as JSON. Every field may be missing; unknown fields are errors. */
 export const settingsSchema = z.strictObject({
@@ -165,6 +177,7 @@ export const settingsSchema = z.strictObject({
   keyValue: keyValue.prefault({}),
   config: config.prefault({}),
   auth: auth.prefault({}),
+  etcd: etcd.prefault({}),
 });
 
 /** Fully resolved settings: no field is missing. */

@@ -177,6 +177,7 @@ export class Desk {
           leases: this.leases.size,
           watches: 0,
           databaseBytes: this.#options.databaseBytes?.() ?? 0,
+          chain: this.keyspace.chain >>> 0,
         } as const;
       default:
         return request satisfies never;

@@ -22,11 +22,12 @@ export function bearerToken(request: Request): string | undefined {
 /** Throws `unauthenticated`, or `rateLimited`: each authenticated request counts once. */
 export function authenticate(call: Call, token = bearerToken(call.request)): Principal | Promise<Principal> {
   const found = call.services.authenticator.authenticate(token, call.waitUntil);
-  if (found instanceof Promise) return found.then((principal) => admitted(call, principal));
-  return admitted(call, found);
+  if (found instanceof Promise) return found.then((principal) => admit(call, principal));
+  return admit(call, found);
 }
 
-function admitted(call: Call, principal: Principal): Principal | Promise<Principal> {
+/** Counts a request of a caller that is known. */
+export function admit<P extends Principal>(call: Call, principal: P): P | Promise<P> {
   call.principal = principal;
   if (principal.kind === "root" || !principal.rate) return principal;
   const waiting = call.services.rates.admit(principal.rate, 1, call.waitUntil);

@@ -28,8 +28,13 @@ export function apiHeaders(call: Call, extra?: Extra, contentType = "application
   return extra ? Object.assign(headers, extra) : headers;
 }
 
+let stamped = { ms: Number.NaN, text: "" };
+
 export function timestampOf(call: Call): string {
-  return new Date(call.services.now()).toISOString();
+  const ms = call.services.now();
+  // Many answers share a turn, and a turn its millisecond.
+  if (stamped.ms !== ms) stamped = { ms, text: new Date(ms).toISOString() };
+  return stamped.text;
 }
 
 export interface Success {
@@ -64,8 +69,25 @@ export function successPieces(
 }
 
 export function joinPieces(pieces: readonly (string | Uint8Array)[]): Uint8Array<ArrayBuffer> {
-  const encoded = pieces.map((piece) => (typeof piece === "string" ? encoder.encode(piece) : piece));
-  const bytes = new Uint8Array(encoded.reduce((length, piece) => length + piece.length, 0));
+  const encoded: Uint8Array[] = [];
+  let text = "";
+  let length = 0;
+  const add = (bytes: Uint8Array): void => {
+    encoded.push(bytes);
+    length += bytes.length;
+  };
+  // The encoder is native: a call for each small text costs more than the text.
+  for (const piece of pieces) {
+    if (typeof piece === "string") {
+      text += piece;
+      continue;
+    }
+    add(encoder.encode(text));
+    add(piece);
+    text = "";
+  }
+  add(encoder.encode(text));
+  const bytes = new Uint8Array(length);
   let offset = 0;
   for (const piece of encoded) {
     bytes.set(piece, offset);

@@ -70,6 +70,7 @@ export class Authenticator {
   readonly #verifiedTokens = new BoundedMap<string, HeldToken>(MAX_VERIFIED_TOKENS);
   /** Token → until when it is refused unasked. */
   readonly #refused = new BoundedMap<string, number>(MAX_REFUSED_TOKENS);
+  #withoutKey: TenantPrincipal | undefined;
   #lookupsLeft = UNKNOWN_TOKENS_BURST;
   #lookupsAtMs = 0;
 
@@ -91,6 +92,16 @@ export class Authenticator {
       }
     }
     return this.#verify(token);
+  }
+
+  /** A tenant's caller where no key is asked for; undefined = there is no such tenant. Who may be one is the caller's to judge. */
+  async withoutKey(tenantId: string): Promise<TenantPrincipal | undefined> {
+    const view = await this.#options.views.get(tenantId);
+    const held = this.#withoutKey;
+    if (!view || held?.view === view) return view && held;
+    const credential = { kind: "key", keyId: "" } as const;
+    this.#withoutKey = this.#principalOf(view, credential, { scope: "read-write", expiresAtMs: null, rateLimit: null });
+    return this.#withoutKey;
   }
 
   /** True while nothing that a verified caller was judged by has changed. */

@@ -43,14 +43,14 @@ async function readStream(
 /** Throws `payloadTooLarge`, `overloaded`, or `malformedJson` when the client stopped in the middle. */
 export async function readBytes(call: Call, limitBytes: number, what = "body"): Promise<Uint8Array> {
   const { request, services, held } = call;
-  if (!request.body) return EMPTY;
   const declared = request.headers.get("content-length");
+  if (declared === null && !request.body) return EMPTY;
   if (declared !== null && Number(declared) > limitBytes) throw tooLarge(limitBytes, Number(declared), what);
   const hold = (bytes: number): void => services.load.hold(held, bytes);
   if (declared !== null) hold(Number(declared));
   try {
     if (declared !== null) return new Uint8Array(await request.arrayBuffer());
-    return await readStream(request.body, { limitBytes, what, hold });
+    return await readStream(request.body!, { limitBytes, what, hold });
   } catch (error) {
     if (error instanceof PublicError) throw error;
     throw new PublicError("malformedJson", "the body ended before its announced length");

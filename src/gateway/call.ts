@@ -8,7 +8,7 @@ import { type WriteIdentity, writeIdentityFrom } from "./write-identity.ts";
 export interface Call {
   readonly services: Services;
   readonly request: Request;
-  readonly url: URL;
+  readonly url: Target;
   /** The client's Host makes no URL: `url` is made up, and the request must be refused. */
   readonly isHostMalformed: boolean;
   /** As routed: without `/api`. */
@@ -39,19 +39,40 @@ export function routedPath(pathname: string): string {
   return isMirrored ? pathname.slice(4) : pathname;
 }
 
+/** The parts of a request's URL that anyone asks for. */
+export type Target = Readonly<Pick<URL, "protocol" | "pathname" | "search">>;
+
+/** What a URL parser leaves as it is. */
+const PLAIN_PATH = /^(?:\/[A-Za-z0-9_-]+)+$/;
+const PLAIN_SEARCH = /^(?:\?[A-Za-z0-9_.~=&%+-]+)?$/;
+
+/** The last origin that a parser took and gave back unchanged: parsing costs 3 µs, and most requests come for one host. */
+let known: { readonly origin: string; readonly protocol: string } | undefined;
+
 /** The platform puts the Host header into the URL unread. */
-function parsedUrl(text: string): URL | undefined {
+export function targetOf(text: string): Target | undefined {
+  const slash = text.indexOf("/", "https://".length);
+  if (known && slash === known.origin.length && text.startsWith(known.origin)) {
+    const mark = text.indexOf("?", slash);
+    const pathname = mark < 0 ? text.slice(slash) : text.slice(slash, mark);
+    const search = mark < 0 ? "" : text.slice(mark);
+    if (PLAIN_PATH.test(pathname) && PLAIN_SEARCH.test(search)) return { protocol: known.protocol, pathname, search };
+  }
   try {
-    return new URL(text);
+    const { origin, protocol, pathname, search } = new URL(text);
+    if (text.startsWith(`${origin}/`)) known = { origin, protocol };
+    return { protocol, pathname, search };
   } catch {
     return undefined; // answered as 400 by the gateway
   }
 }
 
+const NO_TARGET: Target = { protocol: "http:", pathname: "/", search: "" };
+
 export function beginCall(services: Services, request: Request, context: ExecutionContext): Call {
   const { random } = services;
-  const parsed = parsedUrl(request.url);
-  const url = parsed ?? new URL("http://malformed.invalid/");
+  const target = targetOf(request.url);
+  const url = target ?? NO_TARGET;
   const given = request.headers.get("x-request-id");
   const trace = TRACEPARENT.exec(request.headers.get("traceparent") ?? "");
   const traceId = trace?.[1] ?? random.hex(16);
@@ -60,7 +81,7 @@ export function beginCall(services: Services, request: Request, context: Executi
     services,
     request,
     url,
-    isHostMalformed: parsed === undefined,
+    isHostMalformed: target === undefined,
     path: routedPath(url.pathname),
     startedMs: services.now(),
     requestId,

@@ -1,5 +1,5 @@
-// A frame to the Coordinator and its answers back.
-// Guarantees: every request of the frame gets an answer or the whole call throws; a write whose answer is lost is `unknownOutcome`.
+// Requests to the Coordinator and its answers back: through the mailbox of this isolate, else as a frame by RPC.
+// Guarantees: every request gets an answer or the whole call throws; a write whose answer is lost is `unknownOutcome`.
 import { withDeadline } from "../../objects/with-deadline.ts";
 import { hexOf } from "../access/api-key.ts";
 import type { Caller } from "../access/types.ts";
@@ -27,19 +27,35 @@ export async function callCoordinator(
   caller: Caller,
   requests: readonly SessionRequest[],
 ): Promise<SessionAnswer[]> {
-  let frame: Uint8Array;
+  const { stubs, log } = call.services;
+  let answers: SessionAnswer[];
   try {
-    const answer = call.services.stubs.coordinator().call(caller, frameOf(requests));
-    frame = await withDeadline(answer, COORDINATOR_DEADLINE_MS, "Coordinator");
+    answers = await (stubs.mailbox.isOpen ? handOver(call, caller, requests) : callByFrame(call, caller, requests));
   } catch (error) {
     const { requestId, traceId, route } = call;
-    call.services.log.warn("coordinator call failed", { requestId, traceId, route }, error);
+    log.warn("coordinator call failed", { requestId, traceId, route }, error);
     throw lostAnswer(call, requests);
   }
-  const answers: SessionAnswer[] = new Array(requests.length);
-  for (const answer of readAnswers(frame)) answers[answer.id] = answer;
   for (let i = 0; i < requests.length; i++)
     if (!answers[i]) throw new Error(`the Coordinator left request ${i} unanswered`);
+  return answers;
+}
+
+function handOver(
+  { services, waitUntil }: Call,
+  caller: Caller,
+  requests: readonly SessionRequest[],
+): Promise<SessionAnswer[]> {
+  const { stubs, now } = services;
+  const wake = (): Promise<void> => stubs.coordinator().work();
+  return stubs.mailbox.send(caller, requests, { wake, waitUntil, now, deadlineMs: COORDINATOR_DEADLINE_MS });
+}
+
+async function callByFrame(call: Call, caller: Caller, requests: readonly SessionRequest[]): Promise<SessionAnswer[]> {
+  const calling = call.services.stubs.coordinator().call(caller, frameOf(requests));
+  const frame = await withDeadline(calling, COORDINATOR_DEADLINE_MS, "Coordinator");
+  const answers: SessionAnswer[] = new Array(requests.length);
+  for (const answer of readAnswers(frame)) answers[answer.id] = answer;
   return answers;
 }
 

@@ -4,6 +4,7 @@
 import type { Env } from "../../objects/env.ts";
 import { apiHeaders, errorAnswer } from "./answers.ts";
 import { beginCall, type Call } from "./call.ts";
+import { answerEtcd, etcdErrorAnswer, isEtcdPath } from "./etcd.ts";
 import { invalidRequest } from "./issues.ts";
 import { type Application, createApplication } from "./openapi.ts";
 import type { Route } from "./route.ts";
@@ -33,6 +34,7 @@ export function createGateway(env: Env, overrides?: ServiceOverrides): Gateway {
   const dispatch = async (call: Call): Promise<Response> => {
     const { method } = call.request;
     if (call.isHostMalformed) throw invalidRequest([{ path: "Host", message: "is not a host with an optional port" }]);
+    if (isEtcdPath(call.path)) return answerEtcd(call);
     if (method === "OPTIONS") return options(call, routes);
     // The router costs as much as a read does; the busiest path is known by heart.
     const direct = call.path === HOT_PATH ? hot.get(method === "HEAD" ? "GET" : method) : undefined;
@@ -47,7 +49,7 @@ export function createGateway(env: Env, overrides?: ServiceOverrides): Gateway {
       call.held = services.load.enter(call.path);
       response = await dispatch(call);
     } catch (error) {
-      response = errorAnswer(call, error);
+      response = isEtcdPath(call.path) ? etcdErrorAnswer(call, error) : errorAnswer(call, error);
     }
     services.load.leave(call.held);
     finish(call, response.status);

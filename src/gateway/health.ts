@@ -84,7 +84,7 @@ function readyRoute(services: Services): Route {
     async handle(call) {
       const { failing, degraded, replicas } = await readiness.get(2 * READY_DEADLINE_MS, () => observeReadiness(call));
       if (failing.length > 0) {
-        const message = `not ready: no answer from ${failing.join(", ")}`;
+        const message = `not ready: ${failing.join(", ")} cannot serve`;
         throw new PublicError("unavailable", message, { failing, replicas });
       }
       return success(call, { message: "ready", data: { ready: true, degraded, replicas } });

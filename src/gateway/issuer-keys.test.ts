@@ -76,6 +76,32 @@ describe("rotation", () => {
     expect(issuer.asked - before).toBe(1);
   });
 
+  it("[AC-80] a key that was replaced under its key id is found by the first token that the old one does not verify", async () => {
+    const by = issuer.verifier();
+    const old = await issuer.token();
+    await by.verify(old);
+    await issuer.publish(jwk(issuer.other, "rsa"));
+    issuer.nowMs += KEYS_FETCH_COOLDOWN_MS;
+    expect(await by.verify(await issuer.token({ key: issuer.other.privateKey }))).toBeDefined();
+    expect(issuer.asked).toBe(2);
+    expect(await issuer.refusal(old, by)).toBe("signature");
+    expect(issuer.asked, "not again within the cooldown").toBe(2);
+  });
+
+  it("[AC-80] forged signatures under a known key id cause one fetch a cooldown, however many come, and end no trust", async () => {
+    const by = issuer.verifier();
+    const held = await by.verify(await issuer.token());
+    issuer.nowMs += KEYS_FETCH_COOLDOWN_MS;
+    const before = issuer.asked;
+    const forged = await Promise.all(
+      Array.from({ length: 30 }, (_, i) => issuer.token({ key: issuer.other.privateKey, claims: { sub: `s${i}` } })),
+    );
+    expect((await Promise.all(forged.map((text) => by.verify(text)))).every((one) => one === undefined)).toBe(true);
+    for (const text of forged) await by.verify(text);
+    expect(issuer.asked - before).toBe(1);
+    expect(held!.keys.isTrusted(held!.generation)).toBe(true);
+  });
+
   it("[AC-20] many first tokens at once cause one fetch", async () => {
     issuer.answer = { ...issuer.answer, delayMs: 60 };
     const by = issuer.verifier();

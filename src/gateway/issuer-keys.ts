@@ -1,6 +1,6 @@
 // The public keys of one issuer of signed tokens: inline, or fetched from its JWKS URL and kept.
-// Guarantees: a key that the issuer took out is refused once the set is `refreshMs` old; an unknown key id causes at most one
-// fetch a cooldown; while the issuer is away the last set serves for `staleMs`; an answer is bounded in time and size.
+// Guarantees: a key that the issuer took out is refused once the set is `refreshMs` old; tokens that it does not verify cause at most
+// one fetch a cooldown; while the issuer is away the last set serves for `staleMs`; an answer is bounded in time and size.
 // Must not: follow redirects, take secrets for keys, or share a promise between requests (workerd forbids it): others poll.
 import { createLocalJWKSet, type JSONWebKeySet } from "jose";
 import { PublicError } from "../wire/error-codes.ts";
@@ -94,7 +94,7 @@ export class IssuerKeys {
     throw new PublicError("unavailable", "the keys of the token's issuer cannot be fetched", { retryAfterSeconds: 10 });
   }
 
-  /** After a key id that the set of `generation` does not have: a younger one, or undefined when that was the youngest a moment ago. */
+  /** After a token that the set of `generation` does not verify: a younger one, or undefined when that was the youngest a moment ago. */
   async younger(generation: number): Promise<FindKey | undefined> {
     if (generation === this.generation) await this.#refresh();
     return generation === this.generation ? undefined : this.#held?.find;

@@ -23,6 +23,10 @@ const CURSOR = /^[A-Za-z0-9_-]{1,2000}$/;
 export const exportQuery = z.strictObject({
   limit: wholeNumberText(MAX_EXPORT_ROWS).default(MAX_EXPORT_ROWS),
   cursor: z.string().optional().openapi({ description: "The `cursor` of the page before." }),
+  onCorrupt: z.enum(["fail", "skip"]).default("fail").openapi({
+    description:
+      "Where too few intact copies are left: `fail` is `dataCorrupt`; `skip` goes on past them, and the last line names in `skipped` the ranges of tokens (`nodeId`, `fromToken`, `toToken`) and the known `keys` that are left out.",
+  }),
 });
 
 function cursorBytes(cursor: string | undefined): Uint8Array | null {
@@ -38,11 +42,9 @@ function cursorBytes(cursor: string | undefined): Uint8Array | null {
 
 export async function exportKeyValue(call: Call): Promise<Response> {
   const { caller } = requireScope(await authenticate(call), "read-only");
-  const { limit, cursor } = parseWith(exportQuery, parseQuery(call.url.search));
-  const page = await reading(
-    call.services.stubs.coordinator().exportPage(caller, cursorBytes(cursor), limit),
-    "Coordinator",
-  );
+  const { limit, cursor, onCorrupt } = parseWith(exportQuery, parseQuery(call.url.search));
+  const ask = { cursor: cursorBytes(cursor), limitRows: limit, skipCorrupt: onCorrupt === "skip" };
+  const page = await reading(call.services.stubs.coordinator().exportPage(caller, ask), "Coordinator");
   if ("code" in page) throw new PublicError(page.code, page.message, page.details);
   const pieces: (string | Uint8Array)[] = [];
   for (const { key, answer } of page.rows) {
@@ -51,7 +53,8 @@ export async function exportKeyValue(call: Call): Promise<Response> {
     const clock = JSON.stringify(clockToMap(read.clock));
     pieces.push(`{"key":${JSON.stringify(key)},`, ...valuePieces(read.value), `,"vectorClock":${clock}}\n`);
   }
-  pieces.push(`{"cursor":${page.cursor ? `"${base64UrlOf(page.cursor)}"` : "null"}}\n`);
+  const end = { cursor: page.cursor ? base64UrlOf(page.cursor) : null, skipped: page.skipped };
+  pieces.push(`${JSON.stringify(end)}\n`);
   return new Response(joinPieces(pieces), { headers: apiHeaders(call, undefined, "application/x-ndjson") });
 }
 

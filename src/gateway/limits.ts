@@ -2,6 +2,16 @@
 
 /** A put's body beside the value: a key in escapes (6 KiB), a clock of 1024 entries, white space. Bytes. */
 export const BODY_OVERHEAD_BYTES = 256 * 1024;
+/** A body of etcd's API: a transaction's 8 MiB in base64, and its names. Bytes. */
+export const MAX_ETCD_BODY_BYTES = 12 * 1024 * 1024;
+/** Requests in one body of a stream of etcd's API, where each is answered in turn. */
+export const MAX_ETCD_STREAM_REQUESTS = 1000;
+/** A message on a WebSocket of etcd's calls: workerd takes 32 MiB at most. Bytes. */
+export const MAX_FRAME_BYTES = 32 * 1024 * 1024 - 1;
+/** Frames under way on one such WebSocket. */
+export const MAX_FRAMES_IN_FLIGHT = 1000;
+/** Keyspaces whose cluster and member ids are held. */
+export const MAX_ETCD_IDENTITIES = 10_000;
 /** Bodies of administration routes. Bytes. */
 export const MAX_ADMIN_BODY_BYTES = 64 * 1024;
 /** Echoed in an error. Characters. */

@@ -77,7 +77,7 @@ function keyValueRoutes(services: Services): readonly Route[] {
       summary: "All keys and values, page by page, as newline-delimited JSON; the last line of a page holds the cursor",
       access: "data",
       query: exportQuery,
-      errors: ["quorumUnavailable", "overloaded"],
+      errors: ["quorumUnavailable", "dataCorrupt", "overloaded"],
       run: (call) => exportKeyValue(call),
     },
   ];

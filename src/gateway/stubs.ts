@@ -1,5 +1,6 @@
 // The way from the gateway to each object. One place, so that a cluster can route differently without the handlers knowing.
 import type { Env } from "../../objects/env.ts";
+import { type Mailbox, mailboxOf } from "../../objects/mailbox.ts";
 import type { ConfigKeyspaceRpc, CoordinatorRpc, KeyValueReplicaRpc } from "../../objects/rpc.ts";
 import type { DirectoryAdminRpc, TenantAdminRpc } from "../../objects/tenancy-rpc.ts";
 
@@ -19,6 +20,9 @@ export class Stubs {
     this.#coordinatorId ??= this.#env.COORDINATOR.idFromName(COORDINATOR_NAME);
     return this.#env.COORDINATOR.get(this.#coordinatorId);
   }
+
+  /** The short way to the Coordinator, while it is open. */
+  readonly mailbox: Mailbox = mailboxOf(COORDINATOR_NAME);
 
   directory(): DirectoryAdminRpc {
     const namespace = this.#env.DIRECTORY;

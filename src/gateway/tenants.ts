@@ -1,6 +1,12 @@
 // Routes of tenants: /v1/tenants and /v1/tenants/{id}.
 import { z } from "@hono/zod-openapi";
-import { type CreatedTenant, type TenantChanges, type TenantInfo, unwrap } from "../../objects/tenancy-rpc.ts";
+import {
+  type CreatedTenant,
+  type NewTenant,
+  type TenantChanges,
+  type TenantInfo,
+  unwrap,
+} from "../../objects/tenancy-rpc.ts";
 import { hexOf } from "../access/api-key.ts";
 import { DEFAULT_REPLICATION_FACTOR } from "../access/limits.ts";
 import { maxReplicationFactor } from "../access/ring-start.ts";
@@ -75,6 +81,19 @@ async function defaultReplicationFactor(call: Call): Promise<number> {
   return Math.min(DEFAULT_REPLICATION_FACTOR, maxReplicationFactor(nodes));
 }
 
+/** With the deployment's defaults for what is not given. */
+export async function newTenantOf(call: Call, body: z.output<typeof newTenantBody>): Promise<NewTenant> {
+  return {
+    tenantId: body.tenantId,
+    replicationFactor: body.replicationFactor ?? (await defaultReplicationFactor(call)),
+    defaultConsistency: body.defaultConsistency ?? call.services.settings.keyValue.defaultConsistency,
+    conflictPolicy: body.conflictPolicy ?? "siblings",
+    displayName: body.displayName ?? "",
+    rateLimit: body.rateLimit ?? null,
+    quotas: given(body.quotas),
+  };
+}
+
 export const createTenant = defineRoute({
   method: "post",
   path: "/v1/tenants",
@@ -86,15 +105,7 @@ export const createTenant = defineRoute({
   errors: ["alreadyExists", "idempotencyKeyReused", "unknownOutcome", "malformedJson", "unsupportedMediaType"],
   async handle(call, { body, mutation }) {
     const { services } = call;
-    const input = {
-      tenantId: body.tenantId,
-      replicationFactor: body.replicationFactor ?? (await defaultReplicationFactor(call)),
-      defaultConsistency: body.defaultConsistency ?? services.settings.keyValue.defaultConsistency,
-      conflictPolicy: body.conflictPolicy ?? "siblings",
-      displayName: body.displayName ?? "",
-      rateLimit: body.rateLimit ?? null,
-      quotas: given(body.quotas),
-    } as const;
+    const input = await newTenantOf(call, body);
     const work = services.stubs.directory().createTenant(input, mutation);
     const created = unwrap(await writing(work, "Directory", hexOf(mutation.writeId)));
     services.authenticator.forget(body.tenantId);

@@ -96,10 +96,10 @@ export class TokenVerifier {
     const find = await keys.current();
     let { generation } = keys;
     let payload: JWTPayload | TokenRefusal = await this.#verified(token, settings, find);
-    if (payload === "key") {
-      // Rotated: the issuer signs with a key that is younger than what is known here.
+    if (payload === "key" || payload === "signature") {
+      // Rotated, perhaps under the same key id: the issuer signs with a key that is younger than what is known here.
       const younger = await keys.younger(generation);
-      if (!younger) return "key";
+      if (!younger) return payload;
       ({ generation } = keys);
       payload = await this.#verified(token, settings, younger);
     }

@@ -5,7 +5,7 @@ import { type Reached, reached } from "../../test/unit/replication/arbitraries.t
 import { covers, includes } from "./clock.ts";
 import { decodeState, EMPTY_STATE, encodeState, type KeyState, sameBytes, type Unsettled } from "./key-state.ts";
 import { MAX_UNSETTLED } from "./limits.ts";
-import { mergeStates, mergeUnsettled, replacesAll } from "./merge.ts";
+import { entriesBeyond, mergeStates, mergeUnsettled, replacesAll } from "./merge.ts";
 import { stampWrite } from "./stamp.ts";
 
 const RUNS = { numRuns: 400 };
@@ -178,6 +178,40 @@ describe("unsettled entries", () => {
         }
       }),
     );
+  });
+
+  it("[KV-20] of 65 the one with the lowest counter goes, as when many go at once", () => {
+    fc.assert(
+      fc.property(
+        fc.shuffledSubarray(
+          Array.from({ length: 65 }, (_, n) => n),
+          { minLength: 65 },
+        ),
+        (counters) => {
+          const all = counters.map((counter, n): Unsettled => {
+            const dot = { actor: 1, counter: counter + 1 };
+            return { writeId: id(n), dot, carrier: dot };
+          });
+          for (const at of [1, 30, 64]) {
+            const merged = mergeUnsettled(all.slice(0, at), all.slice(at));
+            expect(merged).toEqual(all.filter(({ dot }) => dot.counter > 1));
+          }
+        },
+      ),
+    );
+  });
+
+  it("[KV-9] what one list has beyond another is told by whole write ids, equal beginnings or not", () => {
+    const made = (first: number, last: number): Unsettled => {
+      const writeId = new Uint8Array(16).fill(first);
+      writeId[15] = last;
+      return { writeId, dot: { actor: 1, counter: 1 }, carrier: { actor: 1, counter: 1 } };
+    };
+    const known = [made(1, 1), made(255, 2), made(3, 3)];
+    const list = [made(1, 1), made(1, 2), made(255, 2), made(4, 3)];
+    expect(entriesBeyond(known, list)).toEqual([list[1], list[3]]);
+    expect(entriesBeyond([], list)).toEqual(list);
+    expect(entriesBeyond(known, [])).toEqual([]);
   });
 
   it("[KV-24] are gone after a merge where one side covers their carrier and lacks them, and kept where it does not", () => {

@@ -47,9 +47,27 @@ export function mergeUnsettled(a: readonly Unsettled[], b: readonly Unsettled[])
 /** The youngest {@link MAX_UNSETTLED}: counters grow, and a hot key is stamped by one replica (spec KV-20). */
 function bounded(entries: Unsettled[]): readonly Unsettled[] {
   const byId = (x: Unsettled, y: Unsettled): number => compareBytes(x.writeId, y.writeId);
-  if (entries.length <= MAX_UNSETTLED) return entries.sort(byId);
-  entries.sort((x, y) => y.dot.counter - x.dot.counter || y.dot.actor - x.dot.actor || byId(x, y));
-  return entries.slice(0, MAX_UNSETTLED).sort(byId);
+  const byAge = (x: Unsettled, y: Unsettled): number =>
+    y.dot.counter - x.dot.counter || y.dot.actor - x.dot.actor || byId(x, y);
+  if (entries.length === MAX_UNSETTLED + 1) {
+    // Every write of a hot key comes by here.
+    let oldest = 0;
+    for (let i = 1; i < entries.length; i++) if (byAge(entries[i]!, entries[oldest]!) > 0) oldest = i;
+    entries.splice(oldest, 1);
+  } else if (entries.length > MAX_UNSETTLED) {
+    entries.sort(byAge).length = MAX_UNSETTLED;
+  }
+  return entries.sort(byId);
+}
+
+/** The entries of `list` for writes that `known` has none for. */
+export function entriesBeyond(known: readonly Unsettled[], list: readonly Unsettled[]): readonly Unsettled[] {
+  if (known.length === 0 || list.length === 0) return list;
+  // Full lists on both sides are what a hot key has: first words tell nearly all of them apart.
+  const word = ({ writeId }: Unsettled): number =>
+    writeId[0]! | (writeId[1]! << 8) | (writeId[2]! << 16) | (writeId[3]! << 24);
+  const words = new Set(known.map(word));
+  return list.filter((entry) => !words.has(word(entry)) || !hasEntry(known, entry.writeId));
 }
 
 function isLater(a: Dot, b: Dot): boolean {

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { FailingBlobStore } from "../../test/unit/storage/failing-blob-store.ts";
 import { bytesOf, Fixture, textOf } from "../../test/unit/storage/fixture.ts";
-import type { StorageNode } from "../access/types.ts";
+import type { StorageNode, TenantRoute } from "../access/types.ts";
 import { Ring } from "../cluster/ring.ts";
 import { tokenOf } from "../cluster/token.ts";
 import { EMPTY_STATE, encodeState } from "../kv/key-state.ts";
@@ -129,8 +129,9 @@ class Bench implements HealingNetwork {
     this.fixture.commit();
   }
 
-  async replicationFactor(tenant: number): Promise<number | undefined> {
-    return this.factors.get(tenant);
+  async route(tenant: number): Promise<TenantRoute | undefined> {
+    const replicationFactor = this.factors.get(tenant);
+    return replicationFactor === undefined ? undefined : { replicationFactor };
   }
 
   async tenants(): Promise<readonly number[]> {
@@ -191,6 +192,40 @@ describe("healer", () => {
     expect(bench.unreadable()).toEqual([]); // tenant 1 is healed all the same
     bench.factors.set(2, undefined); // deleted
     expect(await bench.healer.run()).toBe(true);
+  });
+
+  it("[RP-92] a block in ranges where no single copy is this node's is given up, whoever shares the table", async () => {
+    const ring = new Ring(NODES);
+    const owner = (hi: number) => ring.replicas({ hi, lo: 0 }, 1).write[0];
+    const counts: number[] = [];
+    for (const [nodeId, ranges] of Object.entries(Object.groupBy(ring.ranges(), ({ toHi }) => owner(toHi)!))) {
+      const { fromHi, toHi } = ranges!.sort((a, b) => b.toHi - b.fromHi - (a.toHi - a.fromHi))[0]!;
+      const bench = new Bench();
+      bench.factors.set(2, 1);
+      for (let i = 0, count = 0; count < 30; i++) {
+        const row = rowOf(`key-${i}`);
+        if (row.token.hi < fromHi || row.token.hi > toHi) continue;
+        count++;
+        bench.fixture.engine.put(row, bytesOf(newest(i)));
+        bench.fixture.engine.put(
+          { ...row, tenant: 2, key: "copy" },
+          bytesOf("the only copy, or what an older route left"),
+        );
+        for (const held of bench.peers.values()) held.set(row.key, newest(i));
+      }
+      await bench.fixture.settle();
+      bench.fixture.commit();
+      bench.fixture.engine.eraseTenant(9); // a flush
+      bench.fixture.commit();
+      await bench.fixture.settle();
+      flip(bench.fixture);
+      bench.fixture.restart();
+      const { rows } = await bench.scanKeys("n2", { fromTokenHi: 0, toTokenHi: 0xffff_ffff });
+      expect(() => rows.map(({ row }) => bench.fixture.engine.get(row))).toThrow(CorruptBlock);
+      expect(await bench.healer.run()).toBe(nodeId !== "n1");
+      counts.push(bench.fixture.engine.corruptRanges().length);
+    }
+    expect(counts.sort()).toEqual([0, 0, 1]);
   });
 
   it("[RP-61] a table whose index is lost is healed when no tenant at all keeps a single copy", async () => {

@@ -1,8 +1,8 @@
 // Restores what a node cannot read any more: the rows of an unreadable block, from the other replicas of each.
 // Guarantees: a row is restored by a read at `all` through the coordinator, so by the rule of ReadCall and never from too few others;
-// a block is given up only when every other node listed its rows, none of them is unreadable here any more, and no tenant in it keeps
-// a single copy: until then its rows are errors, never absent. Must not: judge what is newer; merging does.
-import type { DirectoryView } from "../access/types.ts";
+// a block is given up only when every other node listed its rows, none of them is unreadable here any more, and no tenant may keep a
+// single copy in it: until then its rows are errors, never absent. Must not: judge what is newer; merging does.
+import type { DirectoryView, TenantRoute } from "../access/types.ts";
 import { Ring } from "../cluster/ring.ts";
 import type { AtFailPoint } from "../storage/state.ts";
 import {
@@ -11,6 +11,7 @@ import {
   type RepairableEngine,
   type RowKey,
   type ScanPage,
+  type Token,
 } from "../storage/types.ts";
 import { whenResident } from "./residency.ts";
 
@@ -29,7 +30,7 @@ export interface HealingNetwork {
   /** Reads rows of one tenant at `all`; the coordinator heals unreadable copies. */
   read(tenant: number, rows: readonly RowKey[]): Promise<void>;
   /** Undefined = there is no such tenant (any more). */
-  replicationFactor(tenant: number): Promise<number | undefined>;
+  route(tenant: number): Promise<TenantRoute | undefined>;
   /** Every tenant there is. */
   tenants(): Promise<readonly number[]>;
 }
@@ -48,7 +49,7 @@ const PAGE_BYTES = 4 * 1024 * 1024;
 export class Healer {
   readonly #options: HealerOptions;
   /** Of this round. */
-  readonly #factors = new Map<number, number | undefined>();
+  readonly #routes = new Map<number, TenantRoute | undefined>();
 
   constructor(options: HealerOptions) {
     this.#options = options;
@@ -57,7 +58,7 @@ export class Healer {
   /** One try at everything unreadable; true when no unreadable rows are left. (Records are left to their retention.) */
   async run(): Promise<boolean> {
     const { engine } = this.#options;
-    this.#factors.clear();
+    this.#routes.clear();
     for (const range of engine.corruptRanges()) if (range.kind === "row") await this.#heal(range);
     // More may have been found meanwhile.
     return !engine.corruptRanges().some(({ kind }) => kind === "row");
@@ -82,7 +83,7 @@ export class Healer {
     let isWhole = true;
     for (const scan of scans) if (!(await this.#restore(scan, whole, ring))) isWhole = false;
     await atFailPoint?.("heal.restored");
-    if (isWhole && (await this.#hasOtherCopies(range))) engine.discardCorrupt(range);
+    if (isWhole && (await this.#hasOtherCopies(range, whole, ring))) engine.discardCorrupt(range);
   }
 
   /** Restores the listed rows page by page; true when none of them is unreadable afterwards. */
@@ -107,9 +108,9 @@ export class Healer {
   async #restoreRows(listed: readonly RowKey[], ring: Ring): Promise<boolean> {
     const byTenant = new Map<number, RowKey[]>();
     for (const row of await this.#unreadable(listed)) {
-      const factor = await this.#factor(row.tenant);
+      const route = await this.#route(row.tenant);
       // Not of this node, or of nobody any more.
-      if (factor === undefined || !this.#isHere(ring, row, factor)) continue;
+      if (route === undefined || !this.#isHere(ring, row.token, route)) continue;
       byTenant.set(row.tenant, [...(byTenant.get(row.tenant) ?? []), row]);
     }
     let isWhole = true;
@@ -120,9 +121,9 @@ export class Healer {
     return isWhole;
   }
 
-  #isHere(ring: Ring, { token }: RowKey, factor: number): boolean {
-    const { write, read, pending } = ring.replicas(token, factor);
-    return [...write, ...read, ...pending].includes(this.#options.nodeId);
+  #isHere(ring: Ring, token: Token, route: TenantRoute): boolean {
+    const { write, read, pending, joint = [] } = ring.route(token, route);
+    return [...write, ...read, ...pending, ...joint].includes(this.#options.nodeId);
   }
 
   #unreadable(rows: readonly RowKey[]): Promise<RowKey[]> {
@@ -140,16 +141,19 @@ export class Healer {
     return whenResident(engine, gets, () => rows.filter(isUnreadable));
   }
 
-  async #hasOtherCopies({ tenants }: CorruptRange): Promise<boolean> {
+  /** A table names its tenants, a block does not: whose only copies may stand in it is told by the ring. */
+  async #hasOtherCopies({ tenants }: CorruptRange, whole: KeyScan, ring: Ring): Promise<boolean> {
+    const within = ring.ranges().filter(({ fromHi, toHi }) => fromHi <= whole.toTokenHi && toHi >= whole.fromTokenHi);
     for (const tenant of tenants ?? (await this.#options.network.tenants())) {
-      const factor = await this.#factor(tenant);
-      if (factor !== undefined && factor < 2) return false;
+      const route = await this.#route(tenant);
+      if (route === undefined || route.replicationFactor >= 2) continue;
+      if (within.some(({ toHi }) => this.#isHere(ring, { hi: toHi, lo: 0 }, route))) return false;
     }
     return true;
   }
 
-  async #factor(tenant: number): Promise<number | undefined> {
-    if (!this.#factors.has(tenant)) this.#factors.set(tenant, await this.#options.network.replicationFactor(tenant));
-    return this.#factors.get(tenant);
+  async #route(tenant: number): Promise<TenantRoute | undefined> {
+    if (!this.#routes.has(tenant)) this.#routes.set(tenant, await this.#options.network.route(tenant));
+    return this.#routes.get(tenant);
   }
 }

@@ -3,6 +3,7 @@
 // that repair knows what is missing; delivered in order; a hint that fails its checksum is dropped, never delivered. Must not: count
 // towards a quorum (the coordinator sees to that).
 import type { TokenRange } from "../cluster/ring.ts";
+import { firstOf } from "../storage/drain.ts";
 import type { Kernels, RowKey, SqlStorage } from "../storage/types.ts";
 import { ByteWriter } from "../wire/bytes.ts";
 import { writeOp } from "./frames.ts";
@@ -241,9 +242,11 @@ export class HintLog {
   }
 
   #recount(target: string): void {
-    const [row] = this.#sql.exec<{ count: number; bytes: number | null }>(
-      "SELECT COUNT(DISTINCT id) AS count, SUM(LENGTH(piece)) AS bytes FROM hints WHERE target = ?",
-      target,
+    const row = firstOf(
+      this.#sql.exec<{ count: number; bytes: number | null }>(
+        "SELECT COUNT(DISTINCT id) AS count, SUM(LENGTH(piece)) AS bytes FROM hints WHERE target = ?",
+        target,
+      ),
     );
     this.#totals.set(target, { count: row?.count ?? 0, bytes: row?.bytes ?? 0 });
   }

@@ -162,7 +162,7 @@ describe("hint log", () => {
       bench.sql.endTurn();
     };
     fill();
-    const [held] = bench.sql.exec<{ piece: ArrayBuffer }>("SELECT piece FROM hints WHERE id = 2");
+    const [held] = [...bench.sql.exec<{ piece: ArrayBuffer }>("SELECT piece FROM hints WHERE id = 2")];
     const bytes = new Uint8Array(held!.piece);
     const changes: [string, number | string | Uint8Array][] = [
       ["tenant", 2],

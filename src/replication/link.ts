@@ -88,12 +88,12 @@ export class ReplicaLink {
   }
 
   get isOpen(): boolean {
-    return this.#breaker.isOpen(this.#environment.now());
+    return this.#breaker.isTripped && this.#breaker.isOpen(this.#environment.now());
   }
 
   /** It said lately that it is being filled: it takes writes, but neither stamps nor answers reads. */
   get isFilling(): boolean {
-    return this.#environment.now() < this.#fillingUntilMs;
+    return this.#fillingUntilMs > 0 && this.#environment.now() < this.#fillingUntilMs;
   }
 
   noteFilling(): void {

@@ -113,9 +113,8 @@ export class QuorumCoordinator {
     this.#ring = new Ring(view.nodes, this.#preference);
   }
 
-  /** Every storage node of the ring. */
-  nodeIds(): string[] {
-    return this.#ring.nodes.map((node) => node.id);
+  get ring(): Ring {
+    return this.#ring;
   }
 
   links(): IterableIterator<ReplicaLink> {

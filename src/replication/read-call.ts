@@ -60,7 +60,10 @@ export class ReadCall {
     this.#options = options;
     const { read, joint } = options.sets;
     const all = joint ? [...new Set([...read, ...joint])] : [...read];
-    const rank = (id: string): number => (context.link(id).isOpen ? 2 : context.link(id).isFilling ? 1 : 0);
+    const rank = (id: string): number => {
+      const link = context.link(id);
+      return link.isOpen ? 2 : link.isFilling ? 1 : 0;
+    };
     this.#waiting = all.some((id) => rank(id) > 0) ? all.sort((a, b) => rank(a) - rank(b)) : all;
     this.#answered = new Tally(options.groups);
     this.#hoped = new Tally(options.groups);
@@ -129,28 +132,37 @@ export class ReadCall {
   #allAsked(): void {
     const intact = this.#hoped.countedCount;
     const isEnough = intact + this.#corrupt.length >= this.#options.groups[0]!.needed;
-    if (!isEnough || !this.#mayHeal(intact)) this.#unavailable();
-    else if (intact === this.#replies.length) this.#complete();
+    if (!isEnough || !this.#mayHeal(intact)) {
+      // Whether a retry can help depends on what those say that were asked and have not answered.
+      if (this.#corrupt.length > 0 && intact > this.#replies.length) return;
+      this.#unavailable();
+    } else if (intact === this.#replies.length) this.#complete();
   }
 
   get #error(): { id: number; kind: "error" } {
     return { id: this.#options.request.id, kind: "error" };
   }
 
+  /** Too few copies are left even if every replica that is away came back with an intact one (spec RP-90). */
+  get #isHopeless(): boolean {
+    return this.#options.groups.some(({ members, needed }) => {
+      const leftCount = members.filter((id) => !this.#corrupt.includes(id)).length;
+      return leftCount < needed && leftCount < readQuorum(members.length);
+    });
+  }
+
   #unavailable(): void {
     const { needed } = this.#options.groups[0]!;
     const answered = this.#answered.countedCount;
-    const details = { needed, answered };
-    if (this.#corrupt.length > 0) {
-      const message = `${this.#corrupt.length} replicas hold this key in a block that failed its checksum, and too few intact ones answered`;
+    const unreadable = this.#corrupt.length;
+    const details = { needed, answered, ...(unreadable > 0 ? { unreadable } : {}) };
+    const holders = `${unreadable} replicas hold this key in a block that failed its checksum`;
+    if (unreadable > 0 && this.#isHopeless) {
+      const message = `${holders}, and too few intact ones are left`;
       return this.#finish({ ...this.#error, code: "dataCorrupt", message, details });
     }
-    this.#finish({
-      ...this.#error,
-      code: "quorumUnavailable",
-      message: `${answered} replicas answered in time, ${needed} are needed`,
-      details,
-    });
+    const message = `${answered} replicas answered in time, ${needed} are needed${unreadable > 0 ? `; ${holders}` : ""}`;
+    this.#finish({ ...this.#error, code: "quorumUnavailable", message, details });
   }
 
   #complete(): void {

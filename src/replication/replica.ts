@@ -14,7 +14,7 @@ import {
   writeState,
 } from "../kv/key-state.ts";
 import { MAX_SETTLED_REMEMBERED, MAX_STATE_BYTES, MAX_TIME_LEAD_MS } from "../kv/limits.ts";
-import { findVersion, mergeStates, replacesAll } from "../kv/merge.ts";
+import { entriesBeyond, findVersion, mergeStates, replacesAll } from "../kv/merge.ts";
 import { answerClock, stampWrite } from "../kv/stamp.ts";
 import type { UsageMeter } from "../kv/usage.ts";
 import { CorruptBlock, type RecordKey, type RowKey, type StorageEngine } from "../storage/types.ts";
@@ -385,10 +385,8 @@ export class Replica {
    * everything up before it adds anything: a lookup may find an unreadable record, and then nothing may have been applied.
    */
   #rememberNew(row: RowKey, held: KeyState, merged: KeyState): void {
-    const unknown = merged.unsettled.filter(
-      (entry) =>
-        !held.unsettled.some((old) => sameBytes(old.writeId, entry.writeId)) &&
-        !this.#recall(row.tenant, entry.writeId),
+    const unknown = entriesBeyond(held.unsettled, merged.unsettled).filter(
+      ({ writeId }) => !this.#recall(row.tenant, writeId),
     );
     for (const version of merged.versions) {
       if (findVersion(held.versions, version.writeId)) continue;

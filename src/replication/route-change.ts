@@ -91,20 +91,12 @@ export async function stepChange(environment: ChangeEnvironment): Promise<number
 
 async function announce(environment: ChangeEnvironment, phase: ChangePhase): Promise<number> {
   const { route } = environment.load();
-  const routeRevision = (route.routeRevision ?? 0) + 1;
+  const present = route.routeRevision ?? 0;
+  const routeRevision = present + 1;
   const ring = await environment.ring();
-  const recorded = new Set<string>();
-  const failures: string[] = [];
-  await Promise.all(
-    ring.nodes.map(({ id }) =>
-      environment.recordRoute(id, routeRevision).then(
-        () => recorded.add(id),
-        (error: unknown) => failures.push(`${id}: ${String(error)}`),
-      ),
-    ),
-  );
-  if (!isKnownToMajorities(ring, route, recorded))
-    throw new Error(`a majority of the present replicas must record revision ${routeRevision}: ${failures.join("; ")}`);
+  // Who has recorded a revision refuses all older ones: nobody may while too few can, or the tenant would stand still meanwhile.
+  await recordAtMajorities(environment, { ring, route, revision: present });
+  await recordAtMajorities(environment, { ring, route, revision: routeRevision });
   const held = environment.load();
   // Called off, or stepped twice, while the replicas were told: the next step goes by what holds now.
   if (held.change?.announcing !== phase || held.route.routeRevision !== route.routeRevision) return 0;
@@ -120,6 +112,31 @@ async function announce(environment: ChangeEnvironment, phase: ChangePhase): Pro
     change: { ...change, announcing: undefined, progress: NO_PROGRESS, waitingFor: "" },
   });
   return 0;
+}
+
+interface RecordInput {
+  readonly ring: Ring;
+  readonly route: TenantRoute;
+  /** The route's own: only asks who is there (spec RP-94). */
+  readonly revision: number;
+}
+
+async function recordAtMajorities(
+  environment: ChangeEnvironment,
+  { ring, route, revision }: RecordInput,
+): Promise<void> {
+  const recorded = new Set<string>();
+  const failures: string[] = [];
+  await Promise.all(
+    ring.nodes.map(({ id }) =>
+      environment.recordRoute(id, revision).then(
+        () => recorded.add(id),
+        (error: unknown) => failures.push(`${id}: ${String(error)}`),
+      ),
+    ),
+  );
+  if (!isKnownToMajorities(ring, route, recorded))
+    throw new Error(`a majority of the present replicas of every key must answer: ${failures.join("; ")}`);
 }
 
 /** In every range a majority of those that are read by this route. */

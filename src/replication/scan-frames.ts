@@ -1,16 +1,35 @@
 // Pages of a tenant's rows: the frame a replica answers a scan with, and the join of the pages of several replicas.
 // Guarantees: rows leave in ring order (token, then key), each once, joined from every replica that answered; a page ends where the
 // slowest replica's page ends, so nothing is passed over. Must not: decide how many replicas are enough.
-import { compareBytes, decodeState, type KeyState } from "../kv/key-state.ts";
+import { compareBytes, decodeState, EMPTY_STATE, type KeyState } from "../kv/key-state.ts";
 import { mergeStates } from "../kv/merge.ts";
-import type { RowKey, ScanPage } from "../storage/types.ts";
+import type { RowKey, ScanPage, Token } from "../storage/types.ts";
 import { ByteReader, ByteWriter } from "../wire/bytes.ts";
 
 const encoder = new TextEncoder();
 
-export function writeScanPage(page: ScanPage): Uint8Array {
+/** Stands for a value that a node cannot read. A state is never empty. */
+export const UNREADABLE = new Uint8Array(0);
+
+/** Tokens, both ends inclusive, between which a node cannot read all of its rows. */
+export interface Gap {
+  readonly from: Token;
+  readonly to: Token;
+}
+
+export interface GappyPage extends ScanPage {
+  readonly gaps: readonly Gap[];
+}
+
+export function writeScanPage(page: ScanPage & { readonly gaps?: readonly Gap[] }): Uint8Array {
   const writer = new ByteWriter(64 * 1024);
   writer.u8(page.done ? 1 : 0);
+  const { gaps = [] } = page;
+  writer.varint(gaps.length);
+  for (const { hi, lo } of gaps.flatMap(({ from, to }) => [from, to])) {
+    writer.u32(hi);
+    writer.u32(lo);
+  }
   for (const { row, value } of page.rows) {
     writer.varint(row.tenant);
     writer.u32(row.token.hi);
@@ -21,23 +40,26 @@ export function writeScanPage(page: ScanPage): Uint8Array {
   return writer.take();
 }
 
-export function readScanPage(frame: Uint8Array): ScanPage {
+export function readScanPage(frame: Uint8Array): GappyPage {
   const reader = new ByteReader(frame);
   const done = reader.u8() === 1;
+  const token = (): Token => ({ hi: reader.u32(), lo: reader.u32() });
+  const gaps: Gap[] = [];
+  for (let left = reader.varint(); left > 0; left--) gaps.push({ from: token(), to: token() });
   const rows: { row: RowKey; value: Uint8Array }[] = [];
   while (!reader.done) {
     const tenant = reader.varint();
-    const token = { hi: reader.u32(), lo: reader.u32() };
-    rows.push({ row: { tenant, token, key: reader.string() }, value: reader.bytes() });
+    rows.push({ row: { tenant, token: token(), key: reader.string() }, value: reader.bytes() });
   }
-  return { rows, done };
+  return { rows, done, gaps };
 }
+
+export const compareTokens = (a: Token, b: Token): number => a.hi - b.hi || a.lo - b.lo;
 
 /** Ring order, as the engine sorts: token, tenant, UTF-8 of the key. */
 export function compareRows(a: RowKey, b: RowKey): number {
   return (
-    a.token.hi - b.token.hi ||
-    a.token.lo - b.token.lo ||
+    compareTokens(a.token, b.token) ||
     a.tenant - b.tenant ||
     (a.key === b.key ? 0 : compareBytes(encoder.encode(a.key), encoder.encode(b.key)))
   );
@@ -60,7 +82,7 @@ export function joinPages(pages: readonly ScanPage[]): JoinedPage {
   const all = pages.flatMap((page) => page.rows).filter(({ row }) => !limit || compareRows(row, limit) <= 0);
   all.sort((a, b) => compareRows(a.row, b.row));
   for (const { row, value } of all) {
-    const state = decodeState(value);
+    const state = value.length === 0 ? EMPTY_STATE : decodeState(value);
     const held = joined.at(-1);
     if (held && compareRows(held.row, row) === 0) {
       joined[joined.length - 1] = { row, state: mergeStates(held.state, state) };

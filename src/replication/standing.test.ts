@@ -5,6 +5,7 @@ import { NodeSql } from "../../test/unit/storage/node-sql.ts";
 import { referenceKernels } from "../storage/kernels.reference.ts";
 import { HintLog } from "./hint-log.ts";
 import { Standing } from "./standing.ts";
+import { confirmStanding, doubtStanding, isStandingWhole } from "./standing-check.ts";
 import { newSync } from "./sync-job.ts";
 
 function opened(rebuilding: boolean): { sql: NodeSql; open: () => Standing } {
@@ -16,7 +17,7 @@ function opened(rebuilding: boolean): { sql: NodeSql; open: () => Standing } {
   );
   const open = (): Standing => {
     sql.endTurn();
-    return new Standing({ sql, now: () => 1 });
+    return new Standing({ sql, now: () => 1, kernels: referenceKernels });
   };
   return { sql, open };
 }
@@ -83,5 +84,34 @@ describe("standing", () => {
     expect(hints.hasDirtyRanges).toBe(false);
     for (let range = 0; range < 100; range++) mark(range);
     expect(hints.takeDirtyRange()).toEqual({ fromHi: 0, toHi: 0x0fff_ffff });
+  });
+
+  it("[RP-65] a standing that was changed behind its checksum is not believed: rebuilt again, and no filling's number twice", () => {
+    for (const change of ["rebuilding = 0", "confirmed = 0", "last_epoch = 0", "standing_crc = 5"]) {
+      const { sql, open } = opened(true);
+      const standing = open();
+      const done = newSync({ epoch: standing.nextEpoch(), kind: "rebuild" });
+      if (change !== "rebuilding = 0") standing.complete({ ...done, phase: "done" });
+      confirmStanding(sql, referenceKernels);
+      open();
+      expect(isStandingWhole(sql, referenceKernels)).toBe(true);
+      sql.database.exec(`UPDATE replica_facts SET ${change}`);
+      expect(isStandingWhole(sql, referenceKernels), change).toBe(false);
+      doubtStanding(sql, referenceKernels);
+      expect(isStandingWhole(sql, referenceKernels)).toBe(true);
+      const doubted = open();
+      expect(doubted.isRebuilding).toBe(true);
+      expect(doubted.isConfirmed).toBe(true);
+      expect(doubted.jobs()).toEqual([]);
+      expect(doubted.nextEpoch()).toBeGreaterThan(done.epoch + 1000);
+    }
+  });
+
+  it("[RP-65] a standing of before the checksum is taken, and gets one", () => {
+    const { sql, open } = opened(true);
+    expect(isStandingWhole(sql, referenceKernels)).toBe(true);
+    open();
+    sql.database.exec("UPDATE replica_facts SET rebuilding = 0");
+    expect(isStandingWhole(sql, referenceKernels)).toBe(false);
   });
 });

@@ -2,8 +2,10 @@
 // Guarantees: what a call changes is in one commit; a finished filling and what follows of it become true together. Must not: decide when
 // anything is finished.
 import type { TokenRange } from "../cluster/ring.ts";
-import type { SqlStorage } from "../storage/types.ts";
+import { firstOf } from "../storage/drain.ts";
+import type { Kernels, SqlStorage } from "../storage/types.ts";
 import type { ReplicaFacts } from "./replica.ts";
+import { sealStanding } from "./standing-check.ts";
 import type { SyncState } from "./sync-job.ts";
 import type { SyncStore } from "./sync-runner.ts";
 
@@ -13,6 +15,7 @@ const MAX_FINISHED_REPAIRS = 64;
 export class Standing implements SyncStore, Pick<ReplicaFacts, "routeRevision" | "isFilling" | "isFilled"> {
   readonly #sql: SqlStorage;
   readonly #now: () => number;
+  readonly #kernels: Pick<Kernels, "crc32c">;
   readonly #routes = new Map<number, number>();
   readonly #filling = new Map<number, readonly TokenRange[]>();
   readonly #filled = new Set<number>();
@@ -26,11 +29,14 @@ export class Standing implements SyncStore, Pick<ReplicaFacts, "routeRevision" |
   rowsComparedTotal = 0;
   rowsRepairedTotal = 0;
 
-  constructor(options: { sql: SqlStorage; now: () => number }) {
+  constructor(options: { sql: SqlStorage; now: () => number; kernels: Pick<Kernels, "crc32c"> }) {
     this.#sql = options.sql;
+    this.#kernels = options.kernels;
     this.#now = options.now;
-    const [facts] = this.#sql.exec<{ rebuilding: number; last_epoch: number; confirmed: number }>(
-      "SELECT rebuilding, last_epoch, confirmed FROM replica_facts",
+    const facts = firstOf(
+      this.#sql.exec<{ rebuilding: number; last_epoch: number; confirmed: number }>(
+        "SELECT rebuilding, last_epoch, confirmed FROM replica_facts",
+      ),
     );
     this.isConfirmed = facts?.confirmed === 1;
     this.#isRebuilding = facts?.rebuilding === 1;
@@ -102,6 +108,7 @@ export class Standing implements SyncStore, Pick<ReplicaFacts, "routeRevision" |
   nextEpoch(): number {
     this.#lastEpoch++;
     this.#sql.exec("UPDATE replica_facts SET last_epoch = ?", this.#lastEpoch);
+    sealStanding(this.#sql, this.#kernels);
     return this.#lastEpoch;
   }
 
@@ -121,6 +128,7 @@ export class Standing implements SyncStore, Pick<ReplicaFacts, "routeRevision" |
       this.#isRebuilding = false;
       this.isConfirmed = false;
       this.#sql.exec("UPDATE replica_facts SET rebuilding = 0, confirmed = 2");
+      sealStanding(this.#sql, this.#kernels);
     }
     if (kind === "join") {
       this.#filling.delete(tenant!);

@@ -83,7 +83,8 @@ export class WriteCall {
   start(): void {
     const { groups, request } = this.#options;
     for (const { members, needed } of groups) {
-      const reachable = members.filter((id) => !this.#context.link(id).isOpen);
+      // One that is being rebuilt takes the write and does not count: better nothing is written than on too few.
+      const reachable = members.filter((id) => !this.#context.link(id).isOpen && !this.#context.link(id).isFilling);
       if (reachable.length < needed) return this.#unavailable(reachable.length);
     }
     if (request.bodyHash) this.#vote();
@@ -145,6 +146,7 @@ export class WriteCall {
     const aware: { readonly id: string; readonly time: number }[] = [];
     const unaware: { readonly id: string; readonly alive: readonly Dot[] }[] = [];
     let open = sets.write.length;
+    let unreadable = 0;
     let decided = false;
     for (const id of sets.write) {
       this.#send(id, { kind: "recall", row, writeId: this.#writeId }, (result) => {
@@ -161,6 +163,7 @@ export class WriteCall {
           this.#refuse(result.code, result.clock);
           return;
         }
+        if (result?.kind === "refused" && result.code === "corrupt") unreadable++;
         if (result?.kind === "recalled") {
           if (result.answer) aware.push({ id, time: result.answer.time });
           else unaware.push({ id, alive: result.alive });
@@ -172,7 +175,7 @@ export class WriteCall {
         if (latest) this.#stampAt(latest.id, []);
         else if (unaware.length >= needed)
           this.#stampAt(this.#certain(unaware.map(({ id }) => id)), aliveInAll(unaware));
-        else this.#unknown();
+        else this.#unknown(unreadable === sets.write.length ? { code: "corrupt" } : undefined);
       });
     }
   }
@@ -331,14 +334,16 @@ export class WriteCall {
   }
 
   /** `refusal`: why this attempt was not applied, where that is known. */
-  #unknown(refusal?: { readonly code: RefusalCode; readonly vectorClock: unknown }): void {
+  #unknown(refusal?: { readonly code: RefusalCode; readonly vectorClock?: unknown }): void {
     if (this.#answered) return;
     const needed = this.#needed;
     const acknowledged = this.#acknowledged.countedCount;
     this.#context.counts.unknownOutcomes++;
     this.#fail(
       "unknownOutcome",
-      `${acknowledged} of ${needed} needed replicas acknowledged in time: the write may have been applied. Retry it with its write id`,
+      refusal?.code === "corrupt"
+        ? "every replica holds this key in a block that failed its checksum; an earlier attempt may have been applied"
+        : `${acknowledged} of ${needed} needed replicas acknowledged in time: the write may have been applied. Retry it with its write id`,
       { writeId: hex(this.#writeId), acknowledged, needed, mayHaveBeenApplied: true, ...(refusal && { refusal }) },
     );
   }

@@ -4,6 +4,7 @@
 
 import { z } from "zod";
 import { type Settings, settingsParts } from "../cluster/settings.ts";
+import { isLoopback } from "./port.ts";
 
 const server = z.strictObject({
   host: z
@@ -32,6 +33,38 @@ const storage = settingsParts.storage.safeExtend({
     .describe("Where tables are kept: `sqlite` rows, files on `disk`, or `r2` (Cloudflare only: `serve` refuses it)."),
 });
 
+const file = z.string().min(1).max(4096).optional();
+
+const etcd = z
+  .strictObject({
+    allowAnonymous: z
+      .boolean()
+      .optional()
+      .describe(
+        "Whether requests of etcd's API without credentials are served, as the tenant `default`. Default: where `server.host` is loopback and there is no `server.publicUrl`.",
+      ),
+    grpcPort: z
+      .int()
+      .min(0)
+      .max(65_535)
+      .optional()
+      .describe("Port of native gRPC on `server.host`; etcd's is 2379. 0 takes a free one. None given: no gRPC."),
+    grpcCert: file.describe("Certificate of the gRPC listener, a PEM file. None given: no TLS."),
+    grpcKey: file.describe("Its private key, a PEM file."),
+    grpcClientCa: file.describe("Clients must show a certificate signed by this one, a PEM file."),
+  })
+  .check((context) => {
+    const { grpcPort, grpcCert, grpcKey, grpcClientCa } = context.value;
+    const refuse = (field: string, input: unknown, message: string): void => {
+      context.issues.push({ code: "custom", path: [field], input, message });
+    };
+    if (grpcPort === undefined && grpcCert !== undefined) refuse("grpcCert", grpcCert, "needs grpcPort");
+    if (grpcCert !== undefined && grpcKey === undefined) refuse("grpcKey", grpcKey, "is missing: grpcCert needs it");
+    if (grpcCert !== undefined) return;
+    for (const [field, value] of Object.entries({ grpcKey, grpcClientCa }))
+      if (value !== undefined) refuse(field, value, "needs grpcCert");
+  });
+
 /** What jade.yaml may hold. */
 export const configSchema = z.strictObject({
   server: server.prefault({}).describe("Where the server listens."),
@@ -43,14 +76,21 @@ export const configSchema = z.strictObject({
   keyValue: settingsParts.keyValue.prefault({}).describe("The key-value store."),
   config: settingsParts.config.prefault({}).describe("The configuration store."),
   auth: settingsParts.auth.prefault({}).describe("Authentication."),
+  etcd: etcd.prefault({}).describe("etcd's API: `/v3` and gRPC."),
 });
 
 /** The whole configuration, resolved: no optional field is missing but `publicUrl`. */
 export type Config = z.output<typeof configSchema>;
 
+/** Nobody else reaches the server, as far as its configuration tells. */
+function isPrivate({ server: { host, publicUrl } }: Config): boolean {
+  return isLoopback(host) && publicUrl === undefined;
+}
+
 /** The part that the Worker is given as `JADE_CONFIG`: no paths, no addresses. */
 export function workerSettings(config: Config): Settings {
   const { dataDir: _, ...storageSettings } = config.storage;
   const { log, limits, keyValue, config: configuration, auth } = config;
-  return { storage: storageSettings, log, limits, keyValue, config: configuration, auth };
+  const etcd = { allowAnonymous: config.etcd.allowAnonymous ?? isPrivate(config) };
+  return { storage: storageSettings, log, limits, keyValue, config: configuration, auth, etcd };
 }

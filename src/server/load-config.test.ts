@@ -104,7 +104,17 @@ describe("the Worker's settings", () => {
     const text = JSON.stringify(workerSettings(config));
     expect(parseSettings(text)).toEqual(workerSettings(config));
     expect(text).not.toContain("/var/lib");
-    expect(workerSettings(loadConfig({}, {}).config)).toEqual(defaultSettings);
+    expect(workerSettings(loadConfig({}, {}).config)).toEqual({ ...defaultSettings, etcd: { allowAnonymous: true } });
+  });
+
+  it("[CF-61] allow etcd's API without credentials on a loopback listener only, unless the operator says otherwise", () => {
+    const allowed = (flags: object) => workerSettings(loadConfig(flags, {}).config).etcd.allowAnonymous;
+    for (const host of ["127.0.0.1", "localhost", "::1", "127.3.2.1"]) expect(allowed({ host }), host).toBe(true);
+    expect(workerSettings(loadConfig({ config: "templates/production.yaml" }, {}).config).etcd.allowAnonymous).toBe(
+      false,
+    );
+    for (const host of ["0.0.0.0", "::", "10.0.0.1", "db.example"])
+      expect(allowed({ host, insecurePublicHttp: true }), host).toBe(false);
   });
 
   it("are defaults when nothing is given, and an error that names the field when wrong", () => {

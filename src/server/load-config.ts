@@ -6,6 +6,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { load as loadYaml } from "js-yaml";
 import { type ConfigProblem, problemsOf } from "./config-problems.ts";
 import { type Config, configSchema } from "./config-schema.ts";
+import { isLoopback } from "./port.ts";
 import { exitCodes, OperatorError, systemCode } from "./problem.ts";
 
 /** What the command line may override, as text: the schema judges it. */
@@ -16,6 +17,10 @@ export interface ConfigFlags {
   readonly dataDir?: string | undefined;
   readonly logLevel?: string | undefined;
   readonly insecurePublicHttp?: boolean | undefined;
+  readonly grpcPort?: string | undefined;
+  readonly grpcCert?: string | undefined;
+  readonly grpcKey?: string | undefined;
+  readonly grpcClientCa?: string | undefined;
 }
 
 export interface LoadedConfig {
@@ -31,7 +36,6 @@ interface Override {
 }
 
 const DEFAULT_FILE = "jade.yaml";
-const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|::1|\[::1\])$/i;
 
 function overrides(flags: ConfigFlags, env: NodeJS.ProcessEnv): readonly Override[] {
   return [
@@ -42,6 +46,10 @@ function overrides(flags: ConfigFlags, env: NodeJS.ProcessEnv): readonly Overrid
     { path: ["server", "port"], text: flags.port, source: "--port" },
     { path: ["storage", "dataDir"], text: flags.dataDir, source: "--data-dir" },
     { path: ["log", "level"], text: flags.logLevel, source: "--log-level" },
+    { path: ["etcd", "grpcPort"], text: flags.grpcPort, source: "--grpc-port" },
+    { path: ["etcd", "grpcCert"], text: flags.grpcCert, source: "--grpc-cert" },
+    { path: ["etcd", "grpcKey"], text: flags.grpcKey, source: "--grpc-key" },
+    { path: ["etcd", "grpcClientCa"], text: flags.grpcClientCa, source: "--grpc-client-ca" },
   ];
 }
 
@@ -83,7 +91,7 @@ function applyOverrides(raw: Record<string, unknown>, list: readonly Override[])
     const [section, field] = path;
     const given = raw[section];
     if (given !== undefined && given !== null && (typeof given !== "object" || Array.isArray(given))) continue;
-    raw[section] = { ...given, [field]: field === "port" && /^\d+$/.test(text) ? Number(text) : text };
+    raw[section] = { ...given, [field]: /port$/i.test(field) && /^\d+$/.test(text) ? Number(text) : text };
     sources.set(path.join("."), source);
   }
   return sources;
@@ -93,7 +101,7 @@ function applyOverrides(raw: Record<string, unknown>, list: readonly Override[])
 function serveProblems(config: Config, flags: ConfigFlags): readonly ConfigProblem[] {
   const problems: ConfigProblem[] = [];
   const { host } = config.server;
-  if (!LOOPBACK.test(host) && flags.insecurePublicHttp !== true) {
+  if (!isLoopback(host) && flags.insecurePublicHttp !== true) {
     const message =
       "is not loopback, and the server speaks plain HTTP: keys would travel readable. Listen on 127.0.0.1 with a TLS proxy in front, or pass --insecure-public-http";
     problems.push({ field: "server.host", value: JSON.stringify(host), message });

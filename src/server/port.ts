@@ -28,6 +28,13 @@ export async function assertPortFree(host: string, port: number): Promise<void> 
   });
 }
 
+const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|::1|\[::1\])$/i;
+
+/** True for an address that only this machine reaches. */
+export function isLoopback(host: string): boolean {
+  return LOOPBACK.test(host);
+}
+
 /** `host:port` as workerd and URLs write it: IPv6 in brackets. */
 export function joinAddress(host: string, port: number): string {
   return host.includes(":") && !host.startsWith("[") ? `[${host}]:${port}` : `${host}:${port}`;

@@ -19,6 +19,10 @@ export function registerServe(program: Command): void {
     .option("--host <address>", "address to listen on (default: 127.0.0.1)")
     .option("--data-dir <directory>", "where everything is kept (default: ./data; JADE_DATA_DIR)")
     .option("--log-level <level>", "debug, info, warn, error or off (default: info; JADE_LOG_LEVEL)")
+    .option("--grpc-port <number>", "also serve etcd's API as native gRPC on this port (etcd's: 2379)")
+    .option("--grpc-cert <file>", "certificate of the gRPC listener (PEM); none: no TLS")
+    .option("--grpc-key <file>", "its private key (PEM)")
+    .option("--grpc-client-ca <file>", "clients must show a certificate signed by this one (PEM)")
     .option("--insecure-public-http", "allow plain HTTP on an address that is not loopback")
     .option("--check", "only check the configuration: exit with 0 when it is good, 2 when it is not")
     .action(runServe);

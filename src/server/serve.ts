@@ -2,12 +2,15 @@
 // Guarantees: nothing is started before configuration, data directory, lock and port are good; the lock is released at the end.
 
 import { join } from "node:path";
-import { workerSettings } from "./config-schema.ts";
+import { type Config, workerSettings } from "./config-schema.ts";
 import { prepareDataDir } from "./data-dir.ts";
+import { GrpcFront } from "./grpc/front.ts";
 import { InstanceLock } from "./instance-lock.ts";
 import type { LoadedConfig } from "./load-config.ts";
 import { packageRoot } from "./package-root.ts";
 import { assertPortFree, joinAddress, localUrl } from "./port.ts";
+import { OperatorError } from "./problem.ts";
+import { watchReadiness } from "./readiness.ts";
 import { type RootKey, resolveRootKey } from "./root-key.ts";
 import { Supervisor, type SupervisorEvents } from "./supervisor.ts";
 import { copyWorker, writeConfigFile } from "./worker-files.ts";
@@ -36,6 +39,7 @@ export async function serve(options: ServeOptions): Promise<number> {
   const lock = await InstanceLock.acquire(dir.path);
   try {
     await assertPortFree(host, port);
+    if (config.etcd.grpcPort !== undefined) await assertPortFree(host, config.etcd.grpcPort);
     const binary = workerdBinary();
     const modules = copyWorker(join(packageRoot(), "dist/worker"), dir.run);
     const rootKey = resolveRootKey(dir.path, options.rootKeyFromEnvironment);
@@ -58,21 +62,62 @@ export async function serve(options: ServeOptions): Promise<number> {
         return { binary, cwd: dir.run, configFile: CONFIG_FILE };
       },
     });
-    return await untilSignalled(supervisor, (bound) => printReady(options, dir.path, bound));
+    return await untilSignalled(supervisor, async (bound, signal) => {
+      const front = await startFront(config, localUrl(host, bound));
+      printAddress(options, { dataDir: dir.path, port: bound, grpcUrl: front?.url });
+      void watchReadiness({
+        url: localUrl(host, bound),
+        signal,
+        ready: () => printReady(options),
+        late: (why) => options.report(`${why}. It goes on trying; GET /v1/ready tells`),
+      });
+      return front;
+    });
   } finally {
     lock.release();
   }
 }
 
-async function untilSignalled(supervisor: Supervisor, ready: (port: number) => void): Promise<number> {
-  const stop = () => supervisor.stop();
+/** What stands in front of workerd, and ends before it. */
+type OnListening = (port: number, signal: AbortSignal) => Promise<{ stop(): Promise<void> } | undefined>;
+
+async function untilSignalled(supervisor: Supervisor, listening: OnListening): Promise<number> {
+  const ended = new AbortController();
+  let front: { stop(): Promise<void> } | undefined;
+  const stop = () => {
+    if (!front) return supervisor.stop();
+    const stopping = front;
+    front = undefined;
+    void stopping.stop().finally(() => supervisor.stop());
+  };
   process.on("SIGTERM", stop).on("SIGINT", stop).on("SIGHUP", stop);
   try {
     const port = await supervisor.start();
-    if (port !== undefined) ready(port);
+    if (port !== undefined) front = await listening(port, ended.signal);
     return await supervisor.run();
+  } catch (error) {
+    supervisor.stop();
+    throw error;
   } finally {
+    ended.abort();
     process.off("SIGTERM", stop).off("SIGINT", stop).off("SIGHUP", stop);
+  }
+}
+
+/** @throws OperatorError when it cannot listen or read its certificate. */
+async function startFront({ etcd, server }: Config, url: string) {
+  const { grpcPort, grpcCert, grpcKey, grpcClientCa } = etcd;
+  if (grpcPort === undefined) return undefined;
+  const tls = grpcCert && grpcKey ? { certFile: grpcCert, keyFile: grpcKey, clientCaFile: grpcClientCa } : undefined;
+  try {
+    const front = new GrpcFront({ url, host: server.host, port: grpcPort, tls });
+    const port = await front.listen();
+    const shown = localUrl(server.host, port);
+    return { url: tls ? shown.replace(/^http:/, "https:") : shown, stop: () => front.stop() };
+  } catch (cause) {
+    throw new OperatorError(`native gRPC cannot start: ${cause instanceof Error ? cause.message : String(cause)}`, {
+      cause,
+    });
   }
 }
 
@@ -93,12 +138,22 @@ function printRootKey({ made, warning }: RootKey, { print, report }: ServeOption
   print("           shown this once: keep it. Only its SHA-256 is stored.");
 }
 
-function printReady({ config, file, print }: ServeOptions, dataDir: string, port: number): void {
+interface Address {
+  readonly dataDir: string;
+  readonly port: number;
+  readonly grpcUrl: string | undefined;
+}
+
+function printAddress({ config, file, print }: ServeOptions, { dataDir, port, grpcUrl }: Address): void {
   const { host, publicUrl } = config.server;
   print(`JadeDB     ${publicUrl ?? localUrl(host, port)}`);
   if (publicUrl !== undefined) print(`listening  ${localUrl(host, port)}`);
+  if (grpcUrl !== undefined) print(`gRPC       ${grpcUrl}`);
   print(`data       ${dataDir}`);
   if (file !== undefined) print(`config     ${file}`);
+}
+
+function printReady({ config, print }: ServeOptions): void {
   const { zones, nodes } = config.storage;
   print(`ready      one instance, ${nodes} storage nodes in ${zones} virtual zones. Stop with Ctrl-C`);
 }

@@ -5,28 +5,40 @@ import type { Block } from "./block.ts";
 import type { Probe } from "./row-format.ts";
 import type { Run } from "./run-set.ts";
 import { META_SECTION, type TableReader } from "./table.ts";
-import type { TableMeta } from "./table-meta.ts";
+import type { FirstRow, TableMeta } from "./table-meta.ts";
 import { CorruptBlock } from "./types.ts";
+
+export interface BlockStreamOptions {
+  /** What cannot be read is passed over. */
+  readonly pastCorrupt?: boolean;
+  /** Place of the first table to read. */
+  readonly fromTable?: number;
+}
 
 export class BlockStream {
   readonly #reader: TableReader;
   readonly #run: Run;
-  #table = 0;
+  #table: number;
+  #given = 0;
   #block = 0;
+  /** The first block of the current table with rows that count. */
+  #startBlock = 0;
   #meta: TableMeta | undefined;
+  /** First row that counts in the block that `next` gave last; above 0 where a merge took rows before it. */
+  startRow = 0;
   readonly #pastCorrupt: boolean;
 
-  /** `pastCorrupt`: what cannot be read is passed over. */
-  constructor(reader: TableReader, run: Run, pastCorrupt = false) {
+  constructor(reader: TableReader, run: Run, { pastCorrupt = false, fromTable = 0 }: BlockStreamOptions = {}) {
     this.#reader = reader;
     this.#run = run;
     this.#pastCorrupt = pastCorrupt;
+    this.#table = fromTable;
   }
 
   /** Starts at the block that may hold the probed row or its successor. */
   async seek(probe: Probe): Promise<void> {
     this.#table = Math.max(0, this.#run.tableFor(probe));
-    if (await this.#enter()) this.#block = Math.max(0, this.#meta!.blockFor(probe));
+    if (await this.#enter()) this.#block = Math.max(this.#block, this.#meta!.blockFor(probe));
   }
 
   /** True when `next` has nothing more to give. */
@@ -34,17 +46,21 @@ export class BlockStream {
     return this.#table >= this.#run.tables.length;
   }
 
-  /** The next block; undefined at the end. Blocks that were given up are passed over. */
+  /** The next block; undefined at the end. Blocks that were given up are passed over, and rows before a table's first. */
   async next(): Promise<Block | undefined> {
     while (await this.#enter()) {
       const table = this.#run.tables[this.#table]!;
+      this.#given = this.#table;
       const index = this.#block;
       const block = table.discarded.has(index)
         ? undefined
-        : await this.#unlessCorrupt(() => this.#reader.readBlock(table, index));
+        : await this.#unlessCorrupt(() => this.#reader.readBlock(table, index, this.#meta));
+      const isFirst = index === this.#startBlock;
       this.#block++;
       if (this.#block >= this.#meta!.blockCount) this.#leave();
-      if (block !== undefined) return block;
+      if (block === undefined) continue;
+      this.startRow = isFirst ? block.lowerBound(table.first) : 0;
+      if (this.startRow < block.rowCount) return block;
     }
     return undefined;
   }
@@ -56,9 +72,24 @@ export class BlockStream {
       if (table === undefined) return false;
       const isLost = table.discarded.has(META_SECTION);
       this.#meta = isLost ? undefined : await this.#unlessCorrupt(() => this.#reader.readMeta(table));
-      if (this.#meta === undefined) this.#leave();
+      if (this.#meta === undefined) {
+        this.#leave();
+        continue;
+      }
+      this.#startBlock = Math.max(0, this.#meta.blockFor(table.first));
+      this.#block = this.#startBlock;
     }
     return true;
+  }
+
+  /** The table that the block given last was of, by its place in the run. */
+  get givenTable(): number {
+    return this.#given;
+  }
+
+  /** Where `next` goes on: a table by its place in the run, and the first row there, undefined = where that table begins. */
+  get ahead(): { readonly table: number; readonly first: FirstRow | undefined } {
+    return { table: this.#table, first: this.#meta?.firstOf(this.#block) };
   }
 
   async #unlessCorrupt<T>(read: () => Promise<T>): Promise<T | undefined> {

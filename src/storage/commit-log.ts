@@ -146,10 +146,12 @@ export class CommitLog {
   trim(): void {
     let freed = 0;
     let through = this.#firstSeq - 1;
-    const rows = this.#sql.exec<{ seq: number; size: number }>(
-      "SELECT seq, length(bytes) AS size FROM storage_log WHERE seq <= ? ORDER BY seq LIMIT 512",
-      this.#trimThrough,
-    );
+    const rows = [
+      ...this.#sql.exec<{ seq: number; size: number }>(
+        "SELECT seq, length(bytes) AS size FROM storage_log WHERE seq <= ? ORDER BY seq LIMIT 512",
+        this.#trimThrough,
+      ),
+    ];
     for (const { seq, size } of rows) {
       if (freed > 0 && freed + size > LOG_TRIM_SLICE_BYTES) break;
       freed += size;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { seededRandom } from "../../test/unit/storage/fixture.ts";
+import { seededWords } from "../../scripts/lib/seeded.mjs";
 import { expiredRuns, pickRecordMerge, pickRowMerge, type RunShape } from "./compaction-policy.ts";
 
 const shape = (sizeBytes: number, minMs = 0, maxMs = minMs): RunShape => ({
@@ -22,7 +22,7 @@ describe("compaction policy", () => {
   });
 
   it("[ST-92] flushing for ever keeps the number of runs and the bytes written per byte flushed bounded", () => {
-    const random = seededRandom(3);
+    const random = seededWords(3);
     let runs: RunShape[] = [];
     let written = 0;
     let flushed = 0;

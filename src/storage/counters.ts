@@ -13,6 +13,8 @@ export interface Counters {
   compactionBytesRead: number;
   compactionBytesWritten: number;
   corruptBlocks: number;
+  scrubbedBlocks: number;
+  scrubbedBytes: number;
 }
 
 export function createCounters(): Counters {
@@ -28,5 +30,7 @@ export function createCounters(): Counters {
     compactionBytesRead: 0,
     compactionBytesWritten: 0,
     corruptBlocks: 0,
+    scrubbedBlocks: 0,
+    scrubbedBytes: 0,
   };
 }

@@ -77,7 +77,7 @@ function createState(options: EngineOptions): EngineState {
   const counters: Counters = createCounters();
   const manifest = new Manifest(options);
   const reader = new TableReader({ blobs, kernels, limits, clock, counters, onCorrupt: options.onCorrupt });
-  const tables = manifest.tables().map((info) => new Table(info));
+  const tables = manifest.tables().map(({ info, scrubbedMs }) => new Table(info, scrubbedMs));
   const erased = manifest.erased();
   return {
     limits,
@@ -140,7 +140,9 @@ class LsmEngine implements RepairableEngine {
     active.lastSeq = lastSeq;
     active.minMs = Math.min(active.minMs, atMs);
     active.maxMs = Math.max(active.maxMs, atMs);
-    if (active.arena.bytes >= limits.memtableBytes || this.#state.freezeRequested) freezeActive(this.#state);
+    // An erasure waits for the flush before it: many small frozen memtables would make the engine overloaded.
+    const isAskedFor = this.#state.freezeRequested && this.#state.frozen.length === 0;
+    if (active.arena.bytes >= limits.memtableBytes || isAskedFor) freezeActive(this.#state);
   }
 
   prepare(rows: readonly RowKey[], records: readonly RecordKey[] = []): Promise<void> | undefined {
@@ -261,6 +263,10 @@ class LsmEngine implements RepairableEngine {
     return this.#maintenance.due;
   }
 
+  get nextScrubMs(): number | undefined {
+    return this.#maintenance.scrub.nextMs;
+  }
+
   runMaintenance(): Promise<boolean> {
     return this.#maintenance.run();
   }
@@ -289,7 +295,7 @@ class LsmEngine implements RepairableEngine {
       if (table === undefined) continue;
       table.discarded.add(section);
       run.quarantined = false;
-      this.#maintenance.rewrite(run);
+      this.#maintenance.rewrite();
     }
   }
 
@@ -374,6 +380,9 @@ class LsmEngine implements RepairableEngine {
       compactionBytesWrittenTotal: counters.compactionBytesWritten,
       corruptBlocksTotal: counters.corruptBlocks,
       corruptRanges: this.corruptRanges().length,
+      scrubbedBlocksTotal: counters.scrubbedBlocks,
+      scrubbedBytesTotal: counters.scrubbedBytes,
+      scrubOldestAgeSeconds: Math.round(this.#maintenance.scrub.oldestAgeMs / 1000),
     };
   }
 }

@@ -41,7 +41,13 @@ describe("fail points", () => {
     const order: FailPoint[] = ["flush.frozen", "flush.blobWritten", "flush.applied", "log.trimmed"];
     for (const [i, point] of order.entries())
       expect(first(point), point).toBeGreaterThan(i === 0 ? -1 : first(order[i - 1]!));
-    const merging: FailPoint[] = ["merge.begun", "merge.blobWritten", "merge.applied", "blobs.swept"];
+    const merging: FailPoint[] = [
+      "merge.begun",
+      "merge.blobWritten",
+      "merge.partApplied",
+      "blobs.swept",
+      "merge.applied",
+    ];
     for (const [i, point] of merging.entries())
       expect(first(point), point).toBeGreaterThan(i === 0 ? -1 : first(merging[i - 1]!));
     expect(passed).not.toContain("blob.deleted");

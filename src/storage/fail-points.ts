@@ -15,6 +15,8 @@ export const FAIL_POINTS = {
   "merge.begun": "a merge was chosen; nothing of it is written",
   "merge.blobIntended": "the intent row of a merged table; its blob is not written (asynchronous blob stores)",
   "merge.blobWritten": "a merged table's blob; the manifest still names the old ones",
+  "merge.partApplied":
+    "the manifest names the tables merged so far, and where the rest of the old ones begins; others wait",
   "merge.applied": "the manifest names the merged tables; the old blobs are still there",
   "blob.deleted": "a dead blob is gone; its dead row is still there (asynchronous blob stores)",
   "blobs.swept": "some dead blobs and their dead rows are gone; others may wait",

@@ -8,7 +8,7 @@ import type { Memtable } from "./memtable.ts";
 import { rowBytes, rowTenant } from "./row-format.ts";
 import { Run, type RunSet } from "./run-set.ts";
 import type { EngineState } from "./state.ts";
-import { Table } from "./table.ts";
+import { Table, type TableInfo } from "./table.ts";
 import { TableWriter } from "./table-writer.ts";
 
 /** Rows filed into buckets per slice (~50 ns each). */
@@ -33,10 +33,12 @@ export async function* flushJob(state: EngineState, memtable: Memtable): Job {
     records.abandon();
     throw error;
   }
-  state.manifest.apply({ added: [...rows.tables(), ...records.tables()], removed: [], logThrough: memtable.lastSeq });
+  const rowTables = rows.takeTables();
+  const recordTables = records.takeTables();
+  state.manifest.apply({ added: [...rowTables, ...recordTables], removed: [], logThrough: memtable.lastSeq });
   state.log.cover(memtable.lastSeq);
-  addRun(state.rows, rows);
-  addRun(state.records, records);
+  addRun(state, state.rows, rowTables);
+  addRun(state, state.records, recordTables);
   state.frozen.splice(state.frozen.indexOf(memtable), 1);
   state.kept.push(memtable);
   if (state.kept.length > state.limits.keptMemtables) state.kept.shift();
@@ -44,9 +46,9 @@ export async function* flushJob(state: EngineState, memtable: Memtable): Job {
   if (state.atFailPoint) await state.atFailPoint("flush.applied");
 }
 
-function addRun(runs: RunSet, writer: TableWriter): void {
-  const tables = writer.tables().map((info) => new Table(info));
-  if (tables.length > 0) runs.replace([], new Run(tables));
+function addRun(state: EngineState, runs: RunSet, added: readonly TableInfo[]): void {
+  if (added.length > 0)
+    runs.replace({ removed: [], added: [new Run(added.map((info) => new Table(info, state.clock())))], retired: [] });
 }
 
 interface OrderedRows {
@@ -67,8 +69,7 @@ async function* writeOrdered(state: EngineState, memtable: Memtable, options: Or
       writer.builder.appendRow(buffer, offset);
       sliceBytes += rowBytes(buffer, offset) + ROW_COST_BYTES;
       if (writer.full) {
-        yield;
-        state.counters.flushBytes += await writer.writeTable();
+        state.counters.flushBytes += yield* writer.writeTable();
         sliceBytes = state.limits.sliceBytes;
       }
       if (sliceBytes >= state.limits.sliceBytes) {
@@ -77,7 +78,7 @@ async function* writeOrdered(state: EngineState, memtable: Memtable, options: Or
       }
     }
   }
-  const lastBytes = await writer.writeTable();
+  const lastBytes = yield* writer.writeTable();
   state.counters.flushBytes += lastBytes;
   if (lastBytes > 0) yield;
 }

@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { beforeAll, describe, expect, it } from "vitest";
 import { buildWasm } from "../../scripts/build-wasm.mjs";
-import { bytesOf, seededRandom } from "../../test/unit/storage/fixture.ts";
+import { seededWords } from "../../scripts/lib/seeded.mjs";
+import { bytesOf } from "../../test/unit/storage/fixture.ts";
 import { sampleBlocks } from "../../test/unit/storage/sample-blocks.ts";
 import { bloomMayHold } from "./bloom.ts";
 import { referenceKernels } from "./kernels.reference.ts";
@@ -25,7 +26,7 @@ describe("kernels", () => {
   });
 
   it("[ST-21] WASM and reference agree on crc32c of random lengths, also above one piece", () => {
-    const random = seededRandom(1);
+    const random = seededWords(1);
     for (const length of [1, 15, 16, 17, 31, 33, 1000, 65_537, 262_144, 600_001]) {
       const bytes = Uint8Array.from({ length }, () => random() & 0xff);
       expect(wasm.crc32c(bytes, length), `${length} bytes`).toBe(referenceKernels.crc32c(bytes, length));
@@ -33,7 +34,7 @@ describe("kernels", () => {
   });
 
   it("[ST-22] WASM and reference build the same bloom filter; it holds every token and few others", () => {
-    const random = seededRandom(2);
+    const random = seededWords(2);
     const tokens = Uint32Array.from({ length: 20_000 }, () => random());
     const filter = wasm.bloomBuild(tokens, 12_500, 7);
     expect(filter).toEqual(referenceKernels.bloomBuild(tokens, 12_500, 7));
@@ -45,7 +46,7 @@ describe("kernels", () => {
 
   it("[ST-23] WASM and reference merge byte for byte alike, whatever the request", () => {
     for (let seed = 1; seed <= 300; seed++) {
-      const random = seededRandom(seed);
+      const random = seededWords(seed);
       let request = randomRequest(random);
       for (let step = 0; step < 50; step++) {
         const expected = copy(referenceKernels.mergeBlocks(request));

@@ -174,6 +174,20 @@ describe("bounds", () => {
     expect(textOf(fixture.engine.get(rowKey(1, "key-3")))).toMatch("T1!3:");
   });
 
+  it("[ST-80] [ST-51] erasures that follow each other faster than a flush do not make it overloaded, and are all finished", async () => {
+    const fixture = new Fixture();
+    for (let tenant = 1; tenant <= 20; tenant++) {
+      fill(fixture, { tenant, count: 2 });
+      fixture.engine.eraseTenant(tenant);
+      fill(fixture, { tenant: 100, count: 1, from: tenant });
+      expect(fixture.engine.overloaded).toBe(false);
+    }
+    await fixture.settle();
+    expect(fixture.engine.erasuresPending()).toEqual([]);
+    expect(stored(fixture, "T7!")).toBe(false);
+    expect(textOf(fixture.engine.get(rowKey(100, "key-20")))).toMatch("T100!20:");
+  });
+
   it("[ST-81] caches keep their byte limits", async () => {
     const fixture = new Fixture();
     fill(fixture, { tenant: 1, count: 2000 });

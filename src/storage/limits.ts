@@ -19,11 +19,17 @@ export const MAX_TENANT = 0xffff_ffff;
 /** Longest row of a SQLite blob. A block is a row of its own; what is longer (meta sections, huge rows) is cut here. */
 export const SQLITE_PIECE_BYTES = 32 * 1024;
 
+/** Bytes of a blob written by one slice: the commit of as many pages takes 1 to 3 ms. */
+export const BLOB_PART_BYTES = 256 * 1024;
+
 /** Covered log rows deleted per slice: freeing a row walks its overflow pages (~1 ms per MiB). */
-export const LOG_TRIM_SLICE_BYTES = 2 * 1024 * 1024;
+export const LOG_TRIM_SLICE_BYTES = 1024 * 1024;
+
+/** Between two tables that are scrubbed: with tables of 2 MiB, 8 MiB a second when all are due at once. Ms. */
+export const SCRUB_PAUSE_MS = 250;
 
 /** Dead or orphaned blobs deleted per slice. */
-export const DEAD_BLOBS_PER_SLICE = 8;
+export const DEAD_BLOBS_PER_SLICE = 2;
 
 /** How long blocks loaded by `prepare` are kept for the read that asked (ms): longer than a turn, shorter than a deadline. */
 export const PREPARED_PIN_MS = 5_000;
@@ -39,6 +45,9 @@ export const CACHED_ROW_OVERHEAD_BYTES = 200;
 
 /** Inputs larger than this are merged by the TypeScript twin in place, so that WASM memory stays small (bytes). */
 export const MAX_WASM_MERGE_BYTES = 1024 * 1024;
+
+/** Parts of a merge at most: each costs work per table of the runs, and a merge takes the space of a part. */
+export const MAX_MERGE_PARTS = 512;
 
 /** What a row costs a slice beside its bytes (index, bloom, comparison: ~0.3 µs, as much as copying this many bytes). */
 export const ROW_COST_BYTES = 192;
@@ -64,6 +73,8 @@ export interface EngineLimits {
   readonly bloomBitsPerRecord: number;
   /** Records (idempotency answers) are kept at least this long. */
   readonly recordRetentionMs: number;
+  /** Every stored block is read and checked at least this often; 0 = never. */
+  readonly scrubPeriodMs: number;
   /** Bytes read or written by one slice of flush or compaction (≤ ~5 ms). */
   readonly sliceBytes: number;
   /** Runs of similar size that are merged together. */
@@ -88,6 +99,7 @@ export const SERVER_LIMITS: EngineLimits = {
   bloomBitsPerRow: 12,
   bloomBitsPerRecord: 20,
   recordRetentionMs: 24 * 3600 * 1000,
+  scrubPeriodMs: 14 * 24 * 3600 * 1000,
   sliceBytes: 512 * 1024,
   compactionFanIn: 4,
   maxRuns: 12,
@@ -107,7 +119,8 @@ export const CLOUDFLARE_LIMITS: EngineLimits = {
 export function assertLimits(limits: EngineLimits): void {
   const positive = Object.entries(limits) as [keyof EngineLimits, number][];
   for (const [name, value] of positive) {
-    if (name === "keptMemtables" ? !(value >= 0) : !(value > 0))
+    const mayBeZero = name === "keptMemtables" || name === "scrubPeriodMs";
+    if (mayBeZero ? !(value >= 0) : !(value > 0))
       throw new RangeError(`storage limit ${name} must be > 0, is ${value}`);
   }
   // A position in the arena is 31 bits (see arena.ts), and a turn may overshoot the freeze by its own size.

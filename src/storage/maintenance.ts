@@ -1,5 +1,5 @@
-// Decides what maintenance does next and runs it slice by slice: flush, log trim, erasure, compaction, expiry, sweep.
-// Guarantees: one job at a time; each call is one bounded slice; a failed job leaves nothing but names for the sweep.
+// Decides what maintenance does next and runs it slice by slice: log trim, sweep, flush, erasure, compaction, expiry, scrub.
+// Guarantees: one slice at a time, in turns between a flush and a merge; each call is one bounded slice; a failed job leaves nothing but names for the sweep.
 // Must not: run in the middle of a turn's synchronous work (it is only entered through an awaited call).
 
 import { expiredRuns, pickRecordMerge, pickRowMerge } from "./compaction-policy.ts";
@@ -8,8 +8,16 @@ import { DEAD_BLOBS_PER_SLICE } from "./limits.ts";
 import { Memtable } from "./memtable.ts";
 import { mergeJob } from "./merge-job.ts";
 import type { Run } from "./run-set.ts";
+import { ScrubSchedule } from "./scrub-job.ts";
 import type { EngineState } from "./state.ts";
 import { CorruptBlock } from "./types.ts";
+
+type Kind = "row" | "record";
+
+/** A merge of this many times less bytes does not wait for one of the other kind. */
+const MUCH_SMALLER = 4;
+
+const bytesOf = (runs: readonly Run[]): number => runs.reduce((sum, run) => sum + run.sizeBytes, 0);
 
 /** Freezes the active memtable; it must have nothing uncommitted. */
 export function freezeActive(state: EngineState): void {
@@ -21,25 +29,32 @@ export function freezeActive(state: EngineState): void {
 
 export class Maintenance {
   readonly #state: EngineState;
+  #flush: Job | undefined;
+  /** A merge, or the rewriting of an erasure. */
   #job: Job | undefined;
+  #scrub: Job | undefined;
+  readonly scrub: ScrubSchedule;
+  #flushedLast = false;
   #running: Promise<boolean> | undefined;
   /** Memtables that may hold rows of tenants being erased. */
   readonly #erasing = new Set<Memtable>();
   /** Runs seen to hold no pending tenant since the last `erase`. */
   #clean = new Set<Run>();
   /** The run lists for which the last answer of the policy was "nothing". */
-  #idleRows: readonly Run[] | undefined;
-  #idleRecords: readonly Run[] | undefined;
+  readonly #idle = new Map<Kind, readonly Run[]>();
   /** The run lists in which only unreadable runs keep an erasure from finishing. */
   #stalledRows: readonly Run[] | undefined;
   #stalledRecords: readonly Run[] | undefined;
-  /** Runs with blocks that were given up: to be written anew without these. */
-  readonly #rewrite = new Set<Run>();
+  /** A block was given up: runs with such are to be written anew. */
+  #rewriteDue = false;
+  /** What merges left that made way for more urgent ones. */
+  readonly #unfinished = new Map<Kind, readonly Run[]>();
   #expiryRuns: readonly Run[] | undefined;
   #nextExpiryMs = Number.POSITIVE_INFINITY;
 
   constructor(state: EngineState) {
     this.#state = state;
+    this.scrub = new ScrubSchedule(state);
     if (state.erased.pending.size > 0) this.erase();
   }
 
@@ -53,11 +68,10 @@ export class Maintenance {
     this.#stalledRows = undefined;
   }
 
-  /** The unreadable blocks of a run were given up: it is written anew without them, and everything is looked at again. */
-  rewrite(run: Run): void {
-    this.#rewrite.add(run);
-    this.#idleRows = undefined;
-    this.#idleRecords = undefined;
+  /** Unreadable blocks were given up: their runs are written anew without them, and everything is looked at again. */
+  rewrite(): void {
+    this.#rewriteDue = true;
+    this.#idle.clear();
     this.#stalledRows = undefined;
     this.#stalledRecords = undefined;
   }
@@ -66,14 +80,17 @@ export class Maintenance {
     const { frozen, log, manifest, rows, records } = this.#state;
     return (
       this.#job !== undefined ||
+      this.#unfinished.size > 0 ||
       frozen.length > 0 ||
       log.trimDue ||
       manifest.dead.size > 0 ||
       this.#erasureDue ||
-      this.#rewrite.size > 0 ||
-      (rows.runs !== this.#idleRows && rows.runs.length > 1) ||
-      (records.runs !== this.#idleRecords && records.runs.length > 1) ||
-      this.#expiryDue
+      this.#rewriteDue ||
+      (rows.runs !== this.#idle.get("row") && rows.runs.length > 1) ||
+      (records.runs !== this.#idle.get("record") && records.runs.length > 1) ||
+      this.#expiryDue ||
+      this.#scrub !== undefined ||
+      this.scrub.due
     );
   }
 
@@ -101,75 +118,140 @@ export class Maintenance {
   }
 
   async #slice(): Promise<boolean> {
-    this.#job ??= this.#nextJob();
-    if (this.#job !== undefined) {
-      try {
-        const { done } = await this.#job.next();
-        if (done) this.#job = undefined;
-      } catch (error) {
-        this.#job = undefined;
-        // Reported by the reader and the run is set aside; everything else goes on. Other errors are the caller's to judge.
-        if (!(error instanceof CorruptBlock)) throw error;
-      }
-    } else if (this.#state.log.trimDue) {
-      this.#state.log.trim();
-      await this.#state.atFailPoint?.("log.trimmed");
-    } else if (this.#state.manifest.dead.size > 0) {
+    const { log, manifest, atFailPoint } = this.#state;
+    // First what makes room: the pages are used again by what is written next.
+    if (log.trimDue) {
+      log.trim();
+      await atFailPoint?.("log.trimmed");
+    } else if (manifest.dead.size > 0) {
       await this.#deleteDead();
-    } else if (this.#erasureDue) {
-      this.#finishErasures();
-      if (this.#state.erased.pending.size === 0) await this.#state.atFailPoint?.("erase.finished");
+    } else if (this.#flushesNext()) {
+      if (await this.#step(this.#flush!)) this.#flush = undefined;
+    } else {
+      this.#job ??= this.#nextJob();
+      if (this.#job !== undefined) {
+        if (await this.#step(this.#job)) this.#job = undefined;
+      } else if (this.#erasureDue) {
+        this.#finishErasures();
+        if (this.#state.erased.pending.size === 0) await atFailPoint?.("erase.finished");
+      } else if (this.#state.frozen.length === 0) {
+        this.#scrub ??= this.scrub.next();
+        if (this.#scrub !== undefined && (await this.#step(this.#scrub))) this.#scrub = undefined;
+      }
     }
     return this.due;
   }
 
-  #nextJob(): Job | undefined {
-    const { frozen, erased } = this.#state;
-    const oldest = frozen[0];
-    if (oldest !== undefined) return flushJob(this.#state, oldest);
-    if (erased.pending.size > 0) {
-      if (this.#state.freezeRequested && !this.#state.active.arena.dirty) {
-        freezeActive(this.#state);
-        if (frozen[0] !== undefined) return flushJob(this.#state, frozen[0]);
-      }
-      if (this.#erasureDue && this.#uncheckedRuns().length > 0) return this.#eraseJob();
+  /** A flush shares the slices with a merge: waiting for it would fill the log and stop the writers. */
+  #flushesNext(): boolean {
+    const { frozen, erased, active, rows, limits } = this.#state;
+    if (this.#flush === undefined) {
+      const mayFreeze = erased.pending.size > 0 && this.#state.freezeRequested && !active.arena.dirty;
+      if (frozen.length === 0 && mayFreeze) freezeActive(this.#state);
+      if (frozen[0] === undefined) return false;
+      this.#flush = flushJob(this.#state, frozen[0]);
     }
+    const isMerging = this.#job !== undefined || rows.runs !== this.#idle.get("row");
+    // With twice the runs there may be, reads cost too much: then writers wait for merges.
+    const mergesOnly = rows.runs.length > 2 * limits.maxRuns;
+    this.#flushedLast = !(isMerging && (mergesOnly || (this.#flushedLast && frozen.length === 1)));
+    return this.#flushedLast;
+  }
+
+  /** One slice of a job; true when it has ended. */
+  async #step(job: Job): Promise<boolean> {
+    try {
+      return (await job.next()).done === true;
+    } catch (error) {
+      // Reported by the reader and the run is set aside; everything else goes on. Other errors are the caller's to judge.
+      if (error instanceof CorruptBlock) return true;
+      this.#forgetJob(job);
+      throw error;
+    }
+  }
+
+  #forgetJob(job: Job): void {
+    if (this.#flush === job) this.#flush = undefined;
+    if (this.#job === job) this.#job = undefined;
+    if (this.#scrub === job) this.#scrub = undefined;
+  }
+
+  #nextJob(): Job | undefined {
+    if (this.#erasureDue && this.#uncheckedRuns().length > 0) return this.#eraseJob();
     if (this.#expiryDue) this.#dropExpired();
     return this.#nextRewrite() ?? this.#nextMerge();
   }
 
   #nextRewrite(): Job | undefined {
+    if (!this.#rewriteDue) return undefined;
     const { rows, records } = this.#state;
-    for (const run of this.#rewrite) {
-      this.#rewrite.delete(run);
-      const kind = run.tables[0]!.info.kind;
-      // Another merge may have taken it meanwhile; and one with a further unreadable block waits until that is given up too.
-      const isStored = (kind === "row" ? rows : records).runs.includes(run);
+    for (const run of [...rows.runs, ...records.runs]) {
+      const isDamaged = run.tables.some(({ discarded }) => discarded.size > 0);
+      // One with a further unreadable block waits until that is given up too.
       const isReadable = run.tables.every(({ reported, discarded }) =>
         [...reported.keys()].every((s) => discarded.has(s)),
       );
-      if (isStored && isReadable) return mergeJob(this.#state, { kind, runs: [run] });
+      if (isDamaged && isReadable) return mergeJob(this.#state, { kind: run.tables[0]!.info.kind, runs: [run] });
     }
+    this.#rewriteDue = false;
     return undefined;
   }
 
+  /** The smaller one first: small merges keep the runs few, large ones can wait. */
   #nextMerge(): Job | undefined {
-    const { rows, records, limits } = this.#state;
-    if (rows.runs !== this.#idleRows) {
-      const range = pickRowMerge(rows.runs, { fanIn: limits.compactionFanIn, maxRuns: limits.maxRuns });
-      if (range !== undefined)
-        return mergeJob(this.#state, { kind: "row", runs: rows.runs.slice(range.from, range.to) });
-      this.#idleRows = rows.runs;
+    const rows = this.#pickMerge("row");
+    const records = this.#pickMerge("record");
+    const kind = rows === undefined || (records && bytesOf(records) < bytesOf(rows)) ? "record" : "row";
+    const runs = kind === "row" ? rows : records;
+    if (runs === undefined) return undefined;
+    this.#unfinished.delete(kind);
+    return mergeJob(this.#state, { kind, runs, shouldStop: (left) => this.#mustStop(kind, left) });
+  }
+
+  #pickMerge(kind: Kind): readonly Run[] | undefined {
+    const { runs } = kind === "row" ? this.#state.rows : this.#state.records;
+    const unfinished = this.#unfinished.get(kind);
+    if (unfinished !== undefined) {
+      const newer = this.#newerMerge(kind, unfinished);
+      if (newer !== undefined) return newer;
+      if (unfinished.every((run) => runs.includes(run) && !run.quarantined)) return unfinished;
+      this.#unfinished.delete(kind);
     }
-    if (records.runs !== this.#idleRecords) {
-      const policy = { fanIn: limits.compactionFanIn, retentionMs: limits.recordRetentionMs };
-      const range = pickRecordMerge(records.runs, policy);
-      if (range !== undefined) {
-        return mergeJob(this.#state, { kind: "record", runs: records.runs.slice(range.from, range.to) });
-      }
-      this.#idleRecords = records.runs;
-    }
-    return undefined;
+    if (runs === this.#idle.get(kind)) return undefined;
+    const picked = this.#mergeOf(kind, runs);
+    if (picked === undefined) this.#idle.set(kind, runs);
+    return picked;
+  }
+
+  #mergeOf(kind: Kind, runs: readonly Run[]): readonly Run[] | undefined {
+    const { compactionFanIn: fanIn, maxRuns, recordRetentionMs: retentionMs } = this.#state.limits;
+    const range =
+      kind === "row" ? pickRowMerge(runs, { fanIn, maxRuns }) : pickRecordMerge(runs, { fanIn, retentionMs });
+    return range && runs.slice(range.from, range.to);
+  }
+
+  /** A merge among the runs that are newer than all of these. */
+  #newerMerge(kind: Kind, than: readonly Run[]): readonly Run[] | undefined {
+    const { runs } = kind === "row" ? this.#state.rows : this.#state.records;
+    const order = than[0]?.order ?? 0;
+    return this.#mergeOf(
+      kind,
+      runs.filter((run) => run.order > order),
+    );
+  }
+
+  /** A large merge makes way for small ones, and for what was asked for. It goes on where it stopped. */
+  #mustStop(kind: Kind, left: readonly Run[]): boolean {
+    // What is left of one run alone needs no merge.
+    if (left.length < 2) return true;
+    const other = this.#pickMerge(kind === "row" ? "record" : "row");
+    const mustStop =
+      this.#rewriteDue ||
+      (this.#erasureDue && this.#uncheckedRuns().some((run) => !left.includes(run))) ||
+      this.#newerMerge(kind, left) !== undefined ||
+      (other !== undefined && bytesOf(other) * MUCH_SMALLER < bytesOf(left));
+    if (mustStop) this.#unfinished.set(kind, left);
+    return mustStop;
   }
 
   #dropExpired(): void {
@@ -177,7 +259,7 @@ export class Maintenance {
     const expired = expiredRuns(records.runs, { retentionMs: limits.recordRetentionMs, nowMs: clock() });
     if (expired.length === 0) return;
     manifest.apply({ added: [], removed: expired.flatMap((run) => run.tables.map((table) => table.info)) });
-    records.replace(expired, undefined);
+    records.replace({ removed: expired, added: [], retired: expired.flatMap((run) => run.tables) });
   }
 
   async #deleteDead(): Promise<void> {

@@ -3,14 +3,15 @@
 // table rows, erased tenants and numbers are under one checksum, written with them and compared at the start.
 // Must not: touch blobs itself.
 
-import { drain } from "./drain.ts";
+import { drain, firstOf } from "./drain.ts";
 import { MAX_KEY_BYTES } from "./limits.ts";
 import { ManifestCheck } from "./manifest-check.ts";
-import type { TableInfo } from "./table.ts";
+import type { StoredTable, TableInfo } from "./table.ts";
 import { CorruptManifest, type Kernels, type SqlStorage } from "./types.ts";
 
 interface TableRow extends Omit<TableInfo, "firstKey"> {
   readonly firstKey: ArrayBuffer | null;
+  readonly scrubbedMs: number;
 }
 
 export interface ManifestOptions {
@@ -19,12 +20,20 @@ export interface ManifestOptions {
   /** First part of every blob name: the object. */
   readonly objectName: string;
   readonly random: (byteCount: number) => Uint8Array;
+  readonly clock: () => number;
 }
 
-/** Tables to add and to remove in one step. */
+export interface ClippedTable {
+  readonly before: TableInfo;
+  readonly after: TableInfo;
+}
+
+/** Tables to add, to remove and to clip in one step. */
 export interface ManifestChange {
   readonly added: readonly TableInfo[];
   readonly removed: readonly TableInfo[];
+  /** Tables whose first rows are in the added tables now, with the first row that is not. */
+  readonly clipped?: readonly ClippedTable[];
   /** Log rows up to this are covered by the added tables. */
   readonly logThrough?: number;
 }
@@ -36,6 +45,7 @@ export class Manifest {
   readonly #sql: SqlStorage;
   readonly #objectName: string;
   readonly #random: (byteCount: number) => Uint8Array;
+  readonly #clock: () => number;
   readonly #check: ManifestCheck;
   #term = 0;
   #sequence = 0;
@@ -44,12 +54,13 @@ export class Manifest {
   readonly dead: Set<string>;
 
   /** Throws CorruptManifest. */
-  constructor({ sql, kernels, objectName, random }: ManifestOptions) {
+  constructor({ sql, kernels, objectName, random, clock }: ManifestOptions) {
     if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/.test(objectName))
       throw new RangeError(`object name ${objectName} is not a safe blob prefix`);
     this.#sql = sql;
     this.#objectName = objectName;
     this.#random = random;
+    this.#clock = clock;
     this.#check = new ManifestCheck(kernels);
     this.#verify();
     this.logThrough = this.#number("logThrough");
@@ -58,14 +69,14 @@ export class Manifest {
   }
 
   #verify(): void {
-    for (const info of this.tables()) {
+    for (const { info } of this.tables()) {
       if (info.firstKey.length > MAX_KEY_BYTES * 3)
         throw new CorruptManifest(`a table row has a key of ${info.firstKey.length} bytes`);
       this.#check.toggleTable(info);
     }
     for (const [tenant, done] of this.erased()) this.#check.toggle("erased", tenant, done ? 1 : 0);
     for (const name of NUMBERS) this.#check.toggle("number", name, this.#number(name));
-    const stored = [...this.#sql.exec<{ value: number }>("SELECT value FROM storage_numbers WHERE name = 'check'")][0];
+    const stored = firstOf(this.#sql.exec<{ value: number }>("SELECT value FROM storage_numbers WHERE name = 'check'"));
     // A store of before the checksum gets it now.
     if (stored === undefined) this.#storeCheck();
     else if (stored.value !== this.#check.value)
@@ -79,10 +90,8 @@ export class Manifest {
   }
 
   #number(name: ManifestNumber): number {
-    for (const row of this.#sql.exec<{ value: number }>("SELECT value FROM storage_numbers WHERE name = ?", name)) {
-      return row.value;
-    }
-    return 0;
+    const rows = this.#sql.exec<{ value: number }>("SELECT value FROM storage_numbers WHERE name = ?", name);
+    return firstOf(rows)?.value ?? 0;
   }
 
   #setNumber(name: ManifestNumber, value: number): void {
@@ -104,12 +113,15 @@ export class Manifest {
     }
   }
 
-  tables(): TableInfo[] {
+  tables(): StoredTable[] {
     const rows = this.#sql.exec<TableRow>(
       `SELECT kind, name, runOrder, position, sizeBytes, rowCount, metaOffset, metaBytes, metaCrc, firstHi, firstLo,
-        firstTenant, firstKey, lastHi, lastLo, minMs, maxMs FROM storage_tables`,
+        firstTenant, firstKey, lastHi, lastLo, minMs, maxMs, scrubbedMs FROM storage_tables`,
     );
-    return [...rows].map((row) => ({ ...row, firstKey: new Uint8Array(row.firstKey ?? new ArrayBuffer(0)) }));
+    return [...rows].map(({ scrubbedMs, ...row }) => {
+      const firstKey = new Uint8Array(row.firstKey ?? new ArrayBuffer(0));
+      return { info: { ...row, firstKey }, scrubbedMs };
+    });
   }
 
   /** A name never used before, with its intent row. The intent must be durable before the blob is written. */
@@ -146,12 +158,13 @@ export class Manifest {
     for (const info of change.removed) this.dead.add(info.name);
   }
 
-  #applyWithin({ added, removed, logThrough }: ManifestChange): void {
+  #applyWithin({ added, removed, clipped = [], logThrough }: ManifestChange): void {
     for (const info of removed) {
       this.#check.toggleTable(info);
       drain(this.#sql.exec("DELETE FROM storage_tables WHERE name = ?", info.name));
       drain(this.#sql.exec("INSERT INTO storage_dead (name) VALUES (?)", info.name));
     }
+    for (const { before, after } of clipped) this.#clip(before, after);
     for (const info of added) {
       this.#insertTable(info);
       drain(this.#sql.exec("DELETE FROM storage_intents WHERE name = ?", info.name));
@@ -160,13 +173,30 @@ export class Manifest {
     this.#storeCheck();
   }
 
+  /** All of a table was read and checked. Not under the checksum: a wrong time only changes whose turn it is. */
+  scrubbed(name: string, atMs: number): void {
+    drain(this.#sql.exec("UPDATE storage_tables SET scrubbedMs = ? WHERE name = ?", atMs, name));
+  }
+
+  #clip(before: TableInfo, after: TableInfo): void {
+    const { firstHi, firstLo, firstTenant, firstKey, name } = after;
+    this.#check.toggleTable(before);
+    this.#check.toggleTable(after);
+    drain(
+      this.#sql.exec(
+        "UPDATE storage_tables SET firstHi = ?, firstLo = ?, firstTenant = ?, firstKey = ? WHERE name = ?",
+        ...[firstHi, firstLo, firstTenant, firstKey, name],
+      ),
+    );
+  }
+
   #insertTable(info: TableInfo): void {
     this.#check.toggleTable(info);
     drain(
       this.#sql.exec(
         `INSERT INTO storage_tables (kind, name, runOrder, position, sizeBytes, rowCount, metaOffset, metaBytes, metaCrc,
-          firstHi, firstLo, firstTenant, firstKey, lastHi, lastLo, minMs, maxMs)
-          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+          firstHi, firstLo, firstTenant, firstKey, lastHi, lastLo, minMs, maxMs, scrubbedMs)
+          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
         info.kind,
         info.name,
         info.runOrder,
@@ -184,6 +214,7 @@ export class Manifest {
         info.lastLo,
         info.minMs,
         info.maxMs,
+        this.#clock(),
       ),
     );
   }

@@ -11,6 +11,11 @@ export class MemoryBlobStore implements SyncBlobStore {
     this.blobs.set(name, bytes.slice());
   }
 
+  *putParts(name: string, bytes: Uint8Array): Generator<void, void, void> {
+    this.putSync(name, bytes);
+    yield;
+  }
+
   getSync(name: string, offset: number, lengthBytes: number): Uint8Array | undefined {
     const blob = this.blobs.get(name);
     if (blob === undefined || offset + lengthBytes > blob.length) return undefined;

@@ -1,109 +1,89 @@
 // Merges adjacent runs into one, in slices: compaction, and the rewriting that erases a tenant.
-// Guarantees: newest version wins; readers see the old runs until the one transaction that swaps them; a crash leaves only
-// orphans. Rows of erased tenants are dropped; `shouldDrop` is asked only when nothing older than the inputs exists.
+// Guarantees: newest version wins. It happens in parts, in row order: one transaction adds a part's tables to the newest run, removes
+// the input tables that gave all their rows and clips those that gave some, so that the space of a merge is that of a part, and a
+// crash or a stop between parts leaves whole runs behind, and orphans for the sweep. Rows of erased tenants are dropped; `shouldDrop` is asked only when nothing older than the inputs exists.
 // Must not: merge runs that are not adjacent in age (an older version would come back).
 
-import type { Block } from "./block.ts";
-import { BlockStream } from "./block-stream.ts";
 import type { Job } from "./flush-job.ts";
-import { ROW_COST_BYTES } from "./limits.ts";
+import { MAX_MERGE_PARTS, ROW_COST_BYTES } from "./limits.ts";
+import { MergeSource } from "./merge-source.ts";
 import { decodeKey, rowHi, rowKeyBytes, rowLo, rowTenant, rowValue } from "./row-format.ts";
 import { Run, type RunSet } from "./run-set.ts";
 import type { EngineState } from "./state.ts";
 import { Table } from "./table.ts";
 import { TableWriter } from "./table-writer.ts";
-import { CorruptBlock, type MergeRequest, type MergeResult } from "./types.ts";
+import type { MergeRequest, MergeResult } from "./types.ts";
 
 export interface MergeOptions {
   readonly kind: "row" | "record";
-  /** Newest first, adjacent in `set`. */
+  /** Newest first, adjacent in age. */
   readonly runs: readonly Run[];
+  /** Asked between parts, with what the runs have become: true = something else must be done first. */
+  readonly shouldStop?: (runs: readonly Run[]) => boolean;
 }
 
-/** One run being read: its current block and the next row in it. */
-class MergeSource {
-  readonly run: Run;
-  readonly #stream: BlockStream;
-  block: Block | undefined;
-  nextRow = 0;
-
-  constructor(state: EngineState, run: Run) {
-    this.run = run;
-    this.#stream = new BlockStream(state.reader, run);
-  }
-
-  /** Loads the next block when the current one is used up. Returns the bytes read. */
-  async refill(): Promise<number> {
-    if (this.block !== undefined && this.nextRow < this.block.rowCount) return 0;
-    if (this.#stream.ended) return 0;
-    let next: Block | undefined;
-    try {
-      next = await this.#stream.next();
-    } catch (error) {
-      if (error instanceof CorruptBlock) this.run.quarantined = true;
-      throw error;
-    }
-    if (next === undefined) return 0;
-    this.block = next;
-    this.nextRow = 0;
-    return next.sizeBytes;
-  }
-
-  get last(): boolean {
-    return this.#stream.ended;
-  }
-
-  get used(): boolean {
-    return this.last && (this.block === undefined || this.nextRow >= this.block.rowCount);
-  }
-}
-
-export async function* mergeJob(state: EngineState, { kind, runs }: MergeOptions): Job {
-  const set = kind === "row" ? state.rows : state.records;
-  const writer = new TableWriter(state, {
-    job: "merge",
-    kind,
-    runOrder: runs[0]!.order,
-    minMs: Math.min(...runs.map((run) => run.minMs)),
-    maxMs: Math.max(...runs.map((run) => run.maxMs)),
-  });
+/** Merges `runs`. Ends early, with all that was merged so far in the manifest, when `shouldStop` says so after a part. */
+export async function* mergeJob(state: EngineState, options: MergeOptions): Job {
+  const merge = new Merge(state, options);
   if (state.atFailPoint) await state.atFailPoint("merge.begun");
   try {
-    yield* new Merge(state, { kind, runs }, writer).run();
+    yield* merge.run();
+    state.counters.compactions++;
   } catch (error) {
-    writer.abandon();
+    merge.abandon();
     throw error;
   }
-  swapRuns(state, { set, removed: runs, writer });
-  state.counters.compactions++;
-  if (state.atFailPoint) await state.atFailPoint("merge.applied");
 }
 
-function swapRuns(state: EngineState, change: { set: RunSet; removed: readonly Run[]; writer: TableWriter }): void {
-  const { set, removed, writer } = change;
-  const added = writer.tables();
-  state.manifest.apply({ added, removed: removed.flatMap((run) => run.tables.map((table) => table.info)) });
-  set.replace(removed, added.length === 0 ? undefined : new Run(added.map((info) => new Table(info))));
+/** Tables of the newest run that end before every other run begins: an interrupted merge wrote them, and they are merged already. */
+function mergedBefore(runs: readonly Run[]): number {
+  const [newest, ...others] = runs;
+  if (newest === undefined || others.length === 0) return 0;
+  const isBefore = ({ info }: Table): boolean =>
+    others.every(({ tables }) => {
+      const { hi, lo } = tables[0]!.first;
+      return info.lastHi < hi || (info.lastHi === hi && info.lastLo < lo);
+    });
+  const count = newest.tables.findIndex((table) => !isBefore(table));
+  return count < 0 ? newest.tables.length : count;
 }
 
 class Merge {
   readonly #state: EngineState;
+  readonly #options: MergeOptions;
   readonly #writer: TableWriter;
+  readonly #set: RunSet;
   readonly #sources: readonly MergeSource[];
   readonly #mayPurge: boolean;
+  /** Bytes of tables that make a part: so many that the parts are few, and their space a small share. */
+  readonly #partBytes: number;
+  /** The merged tables, before those of the newest run that are still to be merged. */
+  #merged: Table[];
   #firstRow: MergeRequest["firstRow"] = "check";
   #sliceBytes = 0;
 
-  constructor(state: EngineState, { kind, runs }: MergeOptions, writer: TableWriter) {
+  constructor(state: EngineState, options: MergeOptions) {
+    const { kind, runs } = options;
     this.#state = state;
-    this.#writer = writer;
-    this.#sources = runs.map((run) => new MergeSource(state, run));
+    this.#options = options;
+    this.#set = kind === "row" ? state.rows : state.records;
+    this.#writer = new TableWriter(state, {
+      job: "merge",
+      kind,
+      runOrder: runs[0]!.order,
+      minMs: Math.min(...runs.map((run) => run.minMs)),
+      maxMs: Math.max(...runs.map((run) => run.maxMs)),
+    });
+    const skipped = mergedBefore(runs);
+    this.#merged = runs[0]!.tables.slice(0, skipped);
+    this.#sources = runs.map((run, index) => new MergeSource(state, run, index === 0 ? skipped : 0));
+    this.#partBytes = runs.reduce((sum, run) => sum + run.sizeBytes, 0) / MAX_MERGE_PARTS;
     const oldest = kind === "row" ? state.rows.runs.at(-1) : undefined;
     this.#mayPurge = state.shouldDrop !== undefined && oldest !== undefined && runs.includes(oldest);
   }
 
   async *run(): Job {
-    const { counters, limits } = this.#state;
+    const { counters, limits, atFailPoint } = this.#state;
     for (;;) {
       for (const source of this.#sources) {
         const read = await source.refill();
@@ -114,8 +94,12 @@ class Merge {
       if (sources.length === 0) break;
       this.#step(sources);
       if (this.#writer.full) {
-        yield;
-        counters.compactionBytesWritten += await this.#writer.writeTable();
+        yield* this.#write();
+        if (this.#writer.writtenBytes >= this.#partBytes) {
+          this.#apply();
+          if (atFailPoint) await atFailPoint("merge.partApplied");
+          if (this.#options.shouldStop?.(this.#runs())) return;
+        }
         this.#sliceBytes = limits.sliceBytes;
       }
       if (this.#sliceBytes >= limits.sliceBytes) {
@@ -123,7 +107,41 @@ class Merge {
         yield;
       }
     }
-    counters.compactionBytesWritten += await this.#writer.writeTable();
+    yield* this.#write();
+    this.#apply();
+    if (atFailPoint) await atFailPoint("merge.applied");
+  }
+
+  async *#write(): Job {
+    this.#state.counters.compactionBytesWritten += yield* this.#writer.writeTable();
+  }
+
+  #runs(): Run[] {
+    return this.#sources.flatMap(({ run }) => (run === undefined ? [] : [run]));
+  }
+
+  /**
+   * Makes what was merged so far true, when nothing that was read is unwritten: the new tables take their place before what is left
+   * of the newest run, and every input begins where the merge has come to. So both parts are whole runs, whatever happens next.
+   */
+  #apply(): void {
+    const rests = this.#sources.map((source) => source.rest());
+    const added = this.#writer.takeTables();
+    const retired = rests.flatMap(({ removed }) => removed);
+    const clipped = rests.flatMap((rest) => rest.clipped);
+    this.#state.manifest.apply({ added, removed: retired.map(({ info }) => info), clipped });
+    this.#merged = [...this.#merged, ...added.map((info) => new Table(info, this.#state.clock()))];
+    const removed = this.#runs();
+    rests.forEach((rest, index) => {
+      const tables = index === 0 ? [...this.#merged, ...rest.tables] : rest.tables;
+      this.#sources[index]!.keep(rest, tables.length === 0 ? undefined : new Run(tables));
+    });
+    this.#set.replace({ removed, added: this.#runs(), retired });
+  }
+
+  /** The job failed. What was applied stands. */
+  abandon(): void {
+    this.#writer.abandon();
   }
 
   #step(sources: readonly MergeSource[]): void {

@@ -7,7 +7,7 @@ import { compareKeyToProbe } from "./table-meta.ts";
 
 export class Run {
   readonly order: number;
-  /** By position, ascending ranges. */
+  /** Ascending ranges. */
   readonly tables: readonly Table[];
   readonly sizeBytes: number;
   readonly rowCount: number;
@@ -23,8 +23,8 @@ export class Run {
     this.tables = tables;
     this.sizeBytes = tables.reduce((sum, table) => sum + table.info.sizeBytes, 0);
     this.rowCount = tables.reduce((sum, table) => sum + table.info.rowCount, 0);
-    this.minMs = Math.min(...tables.map((table) => table.info.minMs));
-    this.maxMs = Math.max(...tables.map((table) => table.info.maxMs));
+    this.minMs = tables.reduce((least, table) => Math.min(least, table.info.minMs), Number.POSITIVE_INFINITY);
+    this.maxMs = tables.reduce((most, table) => Math.max(most, table.info.maxMs), Number.NEGATIVE_INFINITY);
   }
 
   /** The only table that can hold the probed row: the last one that does not begin after it. -1 when none. */
@@ -40,6 +40,10 @@ export class Run {
   }
 }
 
+function byFirstRow(a: Table, b: Table): number {
+  return beginsAfter(a, b.first) ? 1 : -1;
+}
+
 function beginsAfter({ info }: Table, probe: Probe): boolean {
   if (info.firstHi !== probe.hi) return info.firstHi > probe.hi;
   if (info.firstLo !== probe.lo) return info.firstLo > probe.lo;
@@ -49,6 +53,12 @@ function beginsAfter({ info }: Table, probe: Probe): boolean {
 
 function endsBefore({ info }: Table, probe: Probe): boolean {
   return info.lastHi < probe.hi || (info.lastHi === probe.hi && info.lastLo < probe.lo);
+}
+
+export interface RunChange {
+  readonly removed: readonly Run[];
+  readonly added: readonly Run[];
+  readonly retired: readonly Table[];
 }
 
 export class RunSet {
@@ -67,7 +77,7 @@ export class RunSet {
       if (run === undefined) byOrder.set(table.info.runOrder, [table]);
       else run.push(table);
     }
-    this.#set([...byOrder.values()].map((run) => new Run(run.sort((a, b) => a.info.position - b.info.position))));
+    this.#set([...byOrder.values()].map((run) => new Run(run.sort(byFirstRow))));
   }
 
   #set(runs: Run[]): void {
@@ -77,11 +87,10 @@ export class RunSet {
     this.tableCount = runs.reduce((sum, run) => sum + run.tables.length, 0);
   }
 
-  /** Swaps `removed` for `added` (undefined: nothing is left of them) and forgets the removed tables. */
-  replace(removed: readonly Run[], added: Run | undefined): void {
-    const kept = this.runs.filter((run) => !removed.includes(run));
-    this.#set(added === undefined ? kept : [...kept, added]);
-    for (const run of removed) for (const table of run.tables) this.#reader.retire(table);
+  /** Swaps runs for others and forgets tables that are in none any more. */
+  replace({ removed, added, retired }: RunChange): void {
+    this.#set([...this.runs.filter((run) => !removed.includes(run)), ...added]);
+    for (const table of retired) this.#reader.retire(table);
   }
 
   /** See {@link TableReader.find}. */

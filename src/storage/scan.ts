@@ -75,8 +75,8 @@ export class RunSource implements Source {
     run: Run,
     start: { readonly from: Probe; readonly pastCorrupt: boolean | undefined },
   ) {
-    const { from, pastCorrupt } = start;
-    this.#stream = new BlockStream(state.reader, run, pastCorrupt);
+    const { from, pastCorrupt = false } = start;
+    this.#stream = new BlockStream(state.reader, run, { pastCorrupt });
     this.#from = from;
   }
 
@@ -94,7 +94,7 @@ export class RunSource implements Source {
     for (;;) {
       const block = await this.#stream.next();
       if (block === undefined) return false;
-      nextRow = this.#sought ? 0 : block.lowerBound(this.#from);
+      nextRow = this.#sought ? this.#stream.startRow : Math.max(this.#stream.startRow, block.lowerBound(this.#from));
       this.#sought = true;
       if (nextRow >= block.rowCount) continue;
       this.buffer = block;

@@ -2,9 +2,9 @@
 // Guarantees: a range that was written between two cuts is one row, found by its key; a put cut short by an error reads as missing
 // or short, never as other bytes. Must not: hold a row above 32 KiB (the platform's cap is 2 MB; larger pieces make small reads dear).
 
-import { drain } from "./drain.ts";
+import { drain, firstOf } from "./drain.ts";
 import { SQLITE_PIECE_BYTES } from "./limits.ts";
-import type { SqlStorage, SyncBlobStore } from "./types.ts";
+import type { PutPartsOptions, SqlStorage, SyncBlobStore } from "./types.ts";
 
 /** A piece's id is blob id × 2^28 + its offset in the blob. */
 const MAX_BLOB_BYTES = 2 ** 28;
@@ -38,27 +38,35 @@ export class SqliteBlobStore implements SyncBlobStore {
   }
 
   putSync(name: string, bytes: Uint8Array, cuts: readonly number[] = []): void {
+    for (const _ of this.putParts(name, bytes, { cuts, partBytes: Number.POSITIVE_INFINITY })) {
+      // All in one part.
+    }
+  }
+
+  *putParts(name: string, bytes: Uint8Array, { cuts, partBytes }: PutPartsOptions): Generator<void, void, void> {
     if (bytes.length > MAX_BLOB_BYTES)
       throw new RangeError(`a blob of ${bytes.length} bytes is over ${MAX_BLOB_BYTES}`);
     drain(this.#sql.exec("INSERT INTO storage_blobs (name, sizeBytes) VALUES (?, ?)", name, bytes.length));
     const base = this.#row(name)!.id * MAX_BLOB_BYTES;
-    const bindings: (number | Uint8Array)[] = [];
+    let bindings: (number | Uint8Array)[] = [];
     let start = 0;
+    let partEnd = partBytes;
     for (const cut of [...cuts, bytes.length]) {
       for (; start < cut; start = Math.min(cut, start + SQLITE_PIECE_BYTES)) {
         bindings.push(base + start, bytes.subarray(start, Math.min(cut, start + SQLITE_PIECE_BYTES)));
+        if (bindings.length < PIECES_PER_INSERT * 2) continue;
+        drain(this.#sql.exec(INSERT_MANY, ...bindings));
+        bindings = [];
+        if (start < partEnd) continue;
+        partEnd = start + partBytes;
+        yield;
       }
     }
-    const perInsert = PIECES_PER_INSERT * 2;
-    const whole = bindings.length - (bindings.length % perInsert);
-    for (let i = 0; i < whole; i += perInsert) drain(this.#sql.exec(INSERT_MANY, ...bindings.slice(i, i + perInsert)));
-    for (let i = whole; i < bindings.length; i += 2) drain(this.#sql.exec(INSERT_ONE, bindings[i]!, bindings[i + 1]!));
+    for (let i = 0; i < bindings.length; i += 2) drain(this.#sql.exec(INSERT_ONE, bindings[i]!, bindings[i + 1]!));
   }
 
   #row(name: string): BlobRow | undefined {
-    for (const row of this.#sql.exec<BlobRow>("SELECT id, sizeBytes FROM storage_blobs WHERE name = ?", name))
-      return row;
-    return undefined;
+    return firstOf(this.#sql.exec<BlobRow>("SELECT id, sizeBytes FROM storage_blobs WHERE name = ?", name));
   }
 
   #find(name: string): BlobRow | undefined {
@@ -74,22 +82,23 @@ export class SqliteBlobStore implements SyncBlobStore {
     if (blob === undefined || offset + lengthBytes > blob.sizeBytes) return undefined;
     if (lengthBytes === 0) return new Uint8Array(0);
     const base = blob.id * MAX_BLOB_BYTES;
-    for (const { bytes } of this.#sql.exec<PieceRow>("SELECT bytes FROM storage_pieces WHERE id = ?", base + offset)) {
-      if (bytes.byteLength === lengthBytes) return new Uint8Array(bytes);
-    }
+    const piece = firstOf(this.#sql.exec<PieceRow>("SELECT bytes FROM storage_pieces WHERE id = ?", base + offset));
+    if (piece?.bytes.byteLength === lengthBytes) return new Uint8Array(piece.bytes);
     return this.#join(base, offset, lengthBytes);
   }
 
   /** A range that is not exactly one piece. */
   #join(base: number, offset: number, lengthBytes: number): Uint8Array | undefined {
     const joined = new Uint8Array(lengthBytes);
-    const pieces = this.#sql.exec<PieceRow>(
-      `SELECT id, bytes FROM storage_pieces WHERE id < ? AND id >=
+    const pieces = [
+      ...this.#sql.exec<PieceRow>(
+        `SELECT id, bytes FROM storage_pieces WHERE id < ? AND id >=
          (SELECT max(id) FROM storage_pieces WHERE id >= ? AND id <= ?) ORDER BY id`,
-      base + offset + lengthBytes,
-      base,
-      base + offset,
-    );
+        base + offset + lengthBytes,
+        base,
+        base + offset,
+      ),
+    ];
     let filled = 0;
     for (const { id, bytes } of pieces) {
       const from = offset + filled - (id - base);

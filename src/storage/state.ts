@@ -47,6 +47,6 @@ export interface EngineState {
   readonly frozen: Memtable[];
   /** Flushed, and kept for reads: a copy of what the newest tables hold. Oldest first. */
   readonly kept: Memtable[];
-  /** The next commit freezes the memtable, however small (an erasure waits for its log rows to go). */
+  /** The next commit behind the flushes under way freezes the memtable, however small (an erasure waits for its log rows to go). */
   freezeRequested: boolean;
 }

@@ -19,6 +19,9 @@ export interface BlockInfo {
   readonly key: Uint8Array;
 }
 
+/** A row's place in the order. */
+export type FirstRow = Pick<BlockInfo, "hi" | "lo" | "tenant" | "key">;
+
 /** Content of the meta section. */
 export interface TableMetaContent {
   readonly blocks: readonly BlockInfo[];
@@ -103,7 +106,7 @@ export class TableMeta implements CacheEntry {
   }
 
   /** First row of a block. */
-  firstOf(block: number): Omit<BlockInfo, "offset" | "lengthBytes" | "crc"> {
+  firstOf(block: number): FirstRow {
     return {
       hi: this.#his[block]!,
       lo: this.#los[block]!,

@@ -34,6 +34,7 @@ export interface TableInfo {
   readonly metaOffset: number;
   readonly metaBytes: number;
   readonly metaCrc: number;
+  /** First row that counts: what a merge has taken out of the table lies before it. */
   readonly firstHi: number;
   readonly firstLo: number;
   readonly firstTenant: number;
@@ -44,22 +45,96 @@ export interface TableInfo {
   readonly maxMs: number;
 }
 
-export class Table {
+/** A table of the manifest, and when all of it was last read and found whole or written. */
+export interface StoredTable {
   readonly info: TableInfo;
+  readonly scrubbedMs: number;
+}
+
+/** What is in memory and known of one blob; shared by the tables that are the same blob, clipped ever further. */
+class TableBlob {
   meta: TableMeta | undefined;
   readonly blocks: (Block | undefined)[] = [];
-  /** Sections found corrupt (asynchronous stores) and not loaded again since. */
   readonly corrupt = new Set<number>();
-  /** Sections reported, so that one bad block counts once, with the rows each held. */
   readonly reported = new Map<number, CorruptRange>();
-  /** Sections given up by the owner: their rows read as absent. */
   readonly discarded = new Set<number>();
   readonly loading = new Map<number, Promise<void>>();
-  /** Set when no manifest row names it any more. */
   retired = false;
+  scrubbedMs: number;
 
-  constructor(info: TableInfo) {
+  constructor(scrubbedMs: number) {
+    this.scrubbedMs = scrubbedMs;
+  }
+}
+
+export class Table {
+  readonly info: TableInfo;
+  readonly #blob: TableBlob;
+
+  /** `known`: when all of it was last read or written, or the table that is the same blob. */
+  constructor(info: TableInfo, known: number | Table) {
     this.info = info;
+    this.#blob = known instanceof Table ? known.#blob : new TableBlob(known);
+  }
+
+  /** The same blob without the rows before the first of `info`. Who reads this one goes on to see them. */
+  clippedTo(info: TableInfo): Table {
+    return new Table(info, this);
+  }
+
+  /** Where its rows begin. */
+  get first(): Probe {
+    const { firstHi: hi, firstLo: lo, firstTenant: tenant, firstKey: key } = this.info;
+    return { hi, lo, tenant, key, keyBytes: key.length };
+  }
+
+  get meta(): TableMeta | undefined {
+    return this.#blob.meta;
+  }
+
+  set meta(meta: TableMeta | undefined) {
+    this.#blob.meta = meta;
+  }
+
+  get blocks(): (Block | undefined)[] {
+    return this.#blob.blocks;
+  }
+
+  /** Sections found corrupt (asynchronous stores) and not loaded again since. */
+  get corrupt(): Set<number> {
+    return this.#blob.corrupt;
+  }
+
+  /** Sections reported, so that one bad block counts once, with the rows each held. */
+  get reported(): Map<number, CorruptRange> {
+    return this.#blob.reported;
+  }
+
+  /** Sections given up by the owner: their rows read as absent. */
+  get discarded(): Set<number> {
+    return this.#blob.discarded;
+  }
+
+  get loading(): Map<number, Promise<void>> {
+    return this.#blob.loading;
+  }
+
+  /** True when no manifest row names the blob any more. */
+  get retired(): boolean {
+    return this.#blob.retired;
+  }
+
+  set retired(retired: boolean) {
+    this.#blob.retired = retired;
+  }
+
+  /** When all of it was last read and checked, or written. Ms. */
+  get scrubbedMs(): number {
+    return this.#blob.scrubbedMs;
+  }
+
+  set scrubbedMs(atMs: number) {
+    this.#blob.scrubbedMs = atMs;
   }
 }
 
@@ -208,6 +283,24 @@ export class TableReader {
     throw this.#reportCorrupt(table, META_SECTION);
   }
 
+  /** Reads the stored index, whatever is in memory. Throws CorruptBlock. */
+  async checkMeta(table: Table): Promise<void> {
+    const { name, metaOffset, metaBytes } = table.info;
+    for (let attempt = 0; attempt < 2; attempt++) {
+      if (this.#verifyMeta(table, await this.#options.blobs.get(name, metaOffset, metaBytes)) !== undefined) return;
+    }
+    throw this.#reportCorrupt(table, META_SECTION);
+  }
+
+  /** Reads a stored block, whatever is in memory. Throws CorruptBlock. */
+  async checkBlock(table: Table, meta: TableMeta, index: number): Promise<void> {
+    for (let attempt = 0; attempt < 2; attempt++) {
+      const bytes = await this.#options.blobs.get(table.info.name, meta.offsets[index]!, meta.lengths[index]!);
+      if (bytes !== undefined && this.#options.kernels.crc32c(bytes) === meta.crcs[index]) return;
+    }
+    throw this.#reportCorrupt(table, index, meta);
+  }
+
   #readMetaSync(sync: SyncBlobStore, table: Table): TableMeta {
     const { name, metaOffset, metaBytes } = table.info;
     for (let attempt = 0; attempt < 2; attempt++) {
@@ -229,12 +322,12 @@ export class TableReader {
     }
   }
 
-  /** One block, from the cache or read without caching it; `meta` of the table must be at hand. Throws CorruptBlock. */
-  async readBlock(table: Table, index: number): Promise<Block> {
-    if (this.#sync !== undefined) return this.readBlockSync(table, index);
+  /** One block, from the cache or read without caching it; `known` saves reading the table's index. Throws CorruptBlock. */
+  async readBlock(table: Table, index: number, known?: TableMeta): Promise<Block> {
+    if (this.#sync !== undefined) return this.readBlockSync(table, index, known);
     const cached = table.blocks[index];
     if (cached !== undefined) return cached;
-    const meta = await this.readMeta(table);
+    const meta = known ?? (await this.readMeta(table));
     for (let attempt = 0; attempt < 2; attempt++) {
       const bytes = await this.#options.blobs.get(table.info.name, meta.offsets[index]!, meta.lengths[index]!);
       const block = this.#verifyBlock(table, meta, index, bytes);
@@ -243,11 +336,11 @@ export class TableReader {
     throw this.#reportCorrupt(table, index, meta);
   }
 
-  readBlockSync(table: Table, index: number): Block {
+  readBlockSync(table: Table, index: number, known?: TableMeta): Block {
     const cached = table.blocks[index];
     if (cached !== undefined) return cached;
     const sync = this.#sync!;
-    const meta = table.meta ?? this.#readMetaSync(sync, table);
+    const meta = known ?? table.meta ?? this.#readMetaSync(sync, table);
     for (let attempt = 0; attempt < 2; attempt++) {
       const bytes = sync.getSync(table.info.name, meta.offsets[index]!, meta.lengths[index]!);
       const block = this.#verifyBlock(table, meta, index, bytes);

@@ -32,9 +32,17 @@ export interface BlobStore {
   delete(name: string): Promise<void>;
 }
 
+export interface PutPartsOptions {
+  /** As for `put`. */
+  readonly cuts: readonly number[];
+  readonly partBytes: number;
+}
+
 /** A blob store that can answer in the same turn (SQLite rows): saves the `prepare` round trip. */
 export interface SyncBlobStore extends BlobStore {
   putSync(name: string, bytes: Uint8Array, cuts?: readonly number[]): void;
+  /** `putSync` in stretches: each `next` writes about `partBytes`, the blob is whole when it is done. */
+  putParts(name: string, bytes: Uint8Array, options: PutPartsOptions): Generator<void, void, void>;
   getSync(name: string, offset: number, lengthBytes: number): Uint8Array | undefined;
   deleteSync(name: string): void;
 }
@@ -121,6 +129,10 @@ export interface EngineStats {
   readonly corruptBlocksTotal: number;
   /** Unreadable stretches of rows and records that were found and not restored. */
   readonly corruptRanges: number;
+  readonly scrubbedBlocksTotal: number;
+  readonly scrubbedBytesTotal: number;
+  /** Since the table that waits longest was last read whole. */
+  readonly scrubOldestAgeSeconds: number;
 }
 
 /** Thrown by a synchronous read whose block must be loaded first; `prepare` of the same keys loads it. */
@@ -198,6 +210,8 @@ export interface StorageEngine {
 
 /** An engine whose unreadable blocks can be given up once their rows have been restored from elsewhere. */
 export interface RepairableEngine extends StorageEngine {
+  /** When the clock may make `maintenanceDue` true, for stored tables to be read and checked (ms); undefined = it will not. */
+  readonly nextScrubMs: number | undefined;
   /** What was found unreadable and not given up; the engine's `onCorrupt` told of each. */
   corruptRanges(): readonly CorruptRange[];
   /**

@@ -24,6 +24,10 @@ const COORDINATOR: Readonly<Record<string, MetricInfo>> = {
   jade_kv_hints_lost_total: counter("Hints that no replica could keep."),
   jade_kv_unknown_outcomes_total: counter("Writes whose outcome could not be told."),
   jade_kv_stale_routes_total: counter("Requests whose replicas knew of a newer route; they were sent again by it."),
+  jade_mailbox_requests_total: counter(
+    "Requests over HTTP that reached the coordinator through memory; on a single node all do, and others cost an RPC each.",
+  ),
+  jade_mailbox_calls_total: counter("RPCs that those needed."),
   jade_kv_requests_in_flight: gauge("Operations under way."),
   jade_sessions_open: gauge("WebSocket sessions open."),
   jade_replica_frames_total: counter("Frames sent to a storage node."),
@@ -80,6 +84,9 @@ const REPLICA: Readonly<Record<string, MetricInfo>> = {
   jade_storage_compaction_bytes_read_total: counter("Bytes read by merges."),
   jade_storage_compaction_bytes_written_total: counter("Bytes written by merges."),
   jade_storage_corrupt_blocks_total: counter("Blocks whose checksum did not match."),
+  jade_storage_scrubbed_blocks_total: counter("Blocks read and checked in their turn."),
+  jade_storage_scrubbed_bytes_total: counter("Bytes of these blocks."),
+  jade_storage_scrub_oldest_age_seconds: gauge("Since the table that waits longest was last read whole."),
   jade_storage_corrupt_ranges: gauge("Unreadable stretches of rows and records that are not restored yet."),
 };
 

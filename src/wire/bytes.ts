@@ -131,13 +131,13 @@ export class ByteWriter {
 /** Reads what {@link ByteWriter} wrote; `bytes()` returns views, not copies. */
 export class ByteReader {
   readonly #bytes: Uint8Array;
-  readonly #view: DataView;
+  /** Made when asked for: most readers meet no number of a fixed width. */
+  #view: DataView | undefined;
   offset: number;
   readonly end: number;
 
   constructor(bytes: Uint8Array, offset = 0, end = bytes.length) {
     this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.offset = offset;
     this.end = end;
   }
@@ -152,6 +152,11 @@ export class ByteReader {
     }
   }
 
+  #numbers(): DataView {
+    this.#view ??= new DataView(this.#bytes.buffer, this.#bytes.byteOffset, this.#bytes.byteLength);
+    return this.#view;
+  }
+
   u8(): number {
     this.#need(1);
     return this.#bytes[this.offset++]!;
@@ -159,14 +164,14 @@ export class ByteReader {
 
   u32(): number {
     this.#need(4);
-    const value = this.#view.getUint32(this.offset, true);
+    const value = this.#numbers().getUint32(this.offset, true);
     this.offset += 4;
     return value;
   }
 
   f64(): number {
     this.#need(8);
-    const value = this.#view.getFloat64(this.offset, true);
+    const value = this.#numbers().getFloat64(this.offset, true);
     this.offset += 8;
     return value;
   }

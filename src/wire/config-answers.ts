@@ -84,6 +84,7 @@ export function writeConfigAnswer(writer: ByteWriter, answer: ConfigAnswer | Con
       writer.varint(answer.leases);
       writer.varint(answer.watches);
       writer.varint(answer.databaseBytes);
+      writer.u32(answer.chain);
       return;
     default:
       answer satisfies never;
@@ -116,6 +117,7 @@ export function readConfigAnswer(reader: ByteReader): ConfigAnswer | ConfigFailu
         leases: reader.varint(),
         watches: reader.varint(),
         databaseBytes: reader.varint(),
+        chain: reader.u32(),
       };
     default:
       return { ...readOperationAnswer(reader, kind, 0), header };

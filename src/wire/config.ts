@@ -241,6 +241,8 @@ export interface StatusAnswer {
   readonly leases: number;
   readonly watches: number;
   readonly databaseBytes: number;
+  /** The chain value of the last record (CRC32C over all records): copies of one log agree in it. */
+  readonly chain: number;
 }
 
 export type ConfigAnswer = (OperationAnswer | CompactAnswer | LeaseAnswer | LeasesAnswer | StatusAnswer) & {

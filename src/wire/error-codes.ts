@@ -208,8 +208,8 @@ export const ERROR_CODES = {
   dataCorrupt: {
     status: 500,
     category: "internal",
-    retryable: true,
-    help: "A stored block failed its checksum and no intact replica answered. No wrong value is ever returned. Tell the operator.",
+    retryable: false,
+    help: "Stored blocks failed their checksums, and too few intact copies are left: a retry does not help. No wrong value is ever returned. Tell the operator; an export names the range and goes on past it with `onCorrupt=skip`.",
   },
   internal: {
     status: 500,

@@ -4,8 +4,9 @@ import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { Lane, type LoadCounts, seeded } from "../../scripts/crash/load.ts";
+import { Lane, type LoadCounts } from "../../scripts/crash/load.ts";
 import { checkStore, damage, nodeDatabases, storedTables } from "../../scripts/crash/stored.ts";
+import { seededRandom } from "../../scripts/lib/seeded.mjs";
 import { JadeClient } from "../../src/client/index.ts";
 import { FAIL_POINTS, type FailPoint } from "../../src/storage/fail-points.ts";
 import { FailPointServer, ROOT_KEY } from "./fail-point-server.ts";
@@ -18,6 +19,7 @@ const ON_DISK: readonly FailPoint[] = [
   "flush.applied",
   "merge.blobIntended",
   "merge.blobWritten",
+  "merge.partApplied",
   "merge.applied",
   "blob.deleted",
   "blobs.swept",
@@ -31,6 +33,7 @@ const UNDER_LOAD: readonly FailPoint[] = [
   "log.trimmed",
   "merge.begun",
   "merge.blobWritten",
+  "merge.partApplied",
   "merge.applied",
   "blobs.swept",
 ];
@@ -221,7 +224,7 @@ describe("SQLite blobs", () => {
       await sleep(500);
       await bench.server.kill9();
       const path = nodeDatabases(bench.server.dataDir)[1]!;
-      const random = seeded(3);
+      const random = seededRandom(3);
       const tables = storedTables(path).filter(({ kind }) => kind === "row");
       expect(tables.length).toBeGreaterThan(0);
       for (const table of tables) damage(path, table, "zero", { random: () => 0.1 * random(), blobsDir: undefined });

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { afterAll, describe, expect, it } from "vitest";
 import { type RunningServer, startServer } from "../../scripts/lib/server-process.mjs";
+import { ServeProcess } from "./serve-process.ts";
 
 const KEYS = 200;
 let server: RunningServer;
@@ -14,7 +15,8 @@ async function ask(method: string, path: string, key: string, body?: object) {
   const headers = { authorization: `Bearer ${key}`, "content-type": "application/json" };
   const response = await fetch(server.url + path, { method, headers, ...(body ? { body: JSON.stringify(body) } : {}) });
   // biome-ignore lint/suspicious/noExplicitAny: answers of many routes
-  return { status: response.status, data: ((await response.json()) as any).data };
+  const { data, code } = (await response.json()) as any;
+  return { status: response.status, data, code };
 }
 
 /** The SQLite files of one storage node. */
@@ -42,6 +44,35 @@ const stateOf = async (nodeId: string): Promise<string> => {
 };
 
 describe("a lost disk", () => {
+  it("[RP-44] [RP-93] two of three: reads and writes of a majority are refused, nothing is written, and the server says that it is not ready", async () => {
+    server = await startServer();
+    const { dataDir, port, rootKey } = server;
+    const { data } = await ask("POST", "/v1/tenants", rootKey, { tenantId: "acme" });
+    const put = (value: string, consistency: string) =>
+      ask("POST", "/v1/key-value", data.apiKey, { key: "k", value, consistency });
+    const get = (consistency: string) => ask("GET", `/v1/key-value?key=k&consistency=${consistency}`, data.apiKey);
+    expect((await put("kept", "all")).status).toBe(200);
+    await server.stop();
+    for (const node of [2, 3]) for (const file of filesOf(node)) rmSync(file);
+    const args = ["--port", String(port), "--data-dir", dataDir];
+    const half = new ServeProcess({ args, env: { JADE_ROOT_KEY: rootKey } });
+    try {
+      await half.waitFor(() => /not ready: .*storage node n2, storage node n3/.test(half.stderr));
+      expect(half.stdout).not.toMatch(/^ready /m);
+      expect((await ask("GET", "/v1/ready", rootKey)).status).toBe(503);
+      expect(await get("one")).toMatchObject({ status: 200, data: { value: "kept" } });
+      expect(await get("quorum")).toMatchObject({ status: 503, code: "quorumUnavailable" });
+      await put("unsure", "quorum"); // may be unknownOutcome: only now is it known who is rebuilt
+      expect(await put("refused", "quorum")).toMatchObject({ status: 503, code: "quorumUnavailable" });
+      expect((await get("one")).data.value).not.toBe("refused");
+    } finally {
+      half.kill("SIGTERM");
+      await half.exited;
+      rmSync(dataDir, { recursive: true });
+      rmSync(`${dataDir}.log`, { force: true });
+    }
+  });
+
   it("[RP-44] [RP-46] the node is rebuilding, quorum goes on, and afterwards every key is read from all replicas", async () => {
     server = await startServer();
     const { dataDir, port, rootKey } = server;

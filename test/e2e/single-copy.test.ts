@@ -1,7 +1,7 @@
 // A tenant with a single copy, a damaged block, and a stopped server in between: errors, never a wrong value, never "not found".
 import { afterAll, expect, it } from "vitest";
 import { DAMAGES, damage, nodeDatabases, storedTables } from "../../scripts/crash/stored.ts";
-import { isNotFound, JadeClient, type JadeError } from "../../src/client/index.ts";
+import { isNotFound, JadeClient, type JadeError, type SkippedData } from "../../src/client/index.ts";
 import { FailPointServer, ROOT_KEY } from "./fail-point-server.ts";
 import { removeDir, temporaryDir } from "./serve-process.ts";
 
@@ -12,7 +12,7 @@ afterAll(async () => {
   removeDir(dataDir);
 });
 
-it("[RP-23] [RP-61] a damaged block of a tenant with one replica: dataCorrupt for its keys, others are served, nothing is given up", async () => {
+it("[RP-23] [RP-61] [RP-90] [RP-91] a damaged block of a tenant with one replica: dataCorrupt for its keys, others are served, nothing is given up", async () => {
   await server.start();
   const admin = new JadeClient({ url: server.url, apiKey: ROOT_KEY });
   const { apiKey } = await admin.tenants.create({ tenantId: "single", replicationFactor: 1 });
@@ -75,4 +75,22 @@ it("[RP-23] [RP-61] a damaged block of a tenant with one replica: dataCorrupt fo
   await server.kill9();
   await server.start();
   expect(await readAll()).toEqual(first);
+  // The SDK tells at once: a retry does not help.
+  const began = performance.now();
+  const patient = new JadeClient({ url: server.url, apiKey });
+  await expect(patient.kv.get(lost.key)).rejects.toMatchObject({ code: "dataCorrupt", retryable: false });
+  await expect(patient.kv.put(lost.key, 1)).rejects.toMatchObject({ code: "dataCorrupt" });
+  expect(performance.now() - began).toBeLessThan(2000);
+  // An export fails with what is damaged, or goes on past it: what it then holds is right, and what it lacks is what is lost.
+  const failed = await patient.kv.exportPage().catch((error: JadeError) => error);
+  expect(failed).toMatchObject({ code: "dataCorrupt", details: { keyCount: 0 } });
+  const range = { nodeId: expect.stringMatching(/^n[123]$/), fromToken: expect.stringMatching(/^[0-9a-f]{16}$/) };
+  expect((failed as JadeError).details["ranges"]).toContainEqual(expect.objectContaining(range));
+  const exported = new Map<string, string>();
+  const skipped: SkippedData["ranges"][number][] = [];
+  const onSkipped = ({ ranges }: SkippedData) => void skipped.push(...ranges);
+  for await (const { key, json } of patient.kv.export({ limit: 100, onSkipped })) exported.set(key, json);
+  expect(skipped.length).toBeGreaterThan(0);
+  for (const [key, json] of exported) expect(JSON.parse(json)).toBe(storedValue(Number(key.slice(1))));
+  expect(exported.size).toBe(first.get("right"));
 });

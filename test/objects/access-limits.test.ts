@@ -238,6 +238,18 @@ describe("quotas", () => {
     expect(await until(async () => (await put(gateway, key, "k1", 1)).status === 200)).toBeLessThan(5000);
   }, 40_000);
 
+  it("[AC-81] the first view behind a pause shows what was stored in it", async () => {
+    const { tenantId, key } = await newTenant({ quotas: { keys: 2 } });
+    const tenant = tenantObject((await directory().lookupTenant(tenantId))!);
+    expect((await tenant.view()).excess).toBeNull();
+    for (const name of ["one", "two"]) expect((await put(newGateway(), key, name, 1)).status).toBe(200);
+    await pause(600);
+    expect((await tenant.view()).excess).toEqual({ quota: "keys", used: 2, limit: 2 });
+    await askOf(newGateway(), "DELETE", "/v1/key-value?key=one", { key });
+    await pause(600);
+    expect((await tenant.view()).excess).toBeNull();
+  });
+
   it("[AC-29] keys are counted once whatever is written under them, deleted ones not at all", async () => {
     const { tenantId, key } = await newTenant({ quotas: { keys: 3 } });
     const gateway = newGateway();

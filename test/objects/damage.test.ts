@@ -120,6 +120,25 @@ describe("a storage node's facts", () => {
     }
   });
 
+  it("[RP-65] a node whose standing was changed is rebuilt before it counts, and keeps what it holds", async () => {
+    const row = rowOf(newTenantNumber(), "k");
+    const before = await send("n2", stampOf(row, "kept"));
+    const facts = () =>
+      runInDurableObject(replica("n2"), (_, state) =>
+        state.storage.sql.exec("SELECT rebuilding, last_epoch FROM replica_facts").one(),
+      );
+    const { last_epoch: epochBefore } = await facts();
+    await runInDurableObject(
+      replica("n2"),
+      (_, state) => void state.storage.sql.exec("UPDATE replica_facts SET rebuilding = 1 - rebuilding"),
+    );
+    await restart("n2");
+    expect(valuesOf(await held("n2", row))).toEqual(["kept"]);
+    const after = await facts();
+    expect(Number(after["last_epoch"])).toBeGreaterThan(Number(epochBefore) + 1000);
+    expect((await send("n2", { kind: "recall", row, writeId: newWriteId() })).actor).toBe(before.actor);
+  });
+
   it("[RP-65] facts of before the checksum are taken, and get one with the next reservation", async () => {
     const row = rowOf(newTenantNumber(), "k");
     const before = await send("n1", stampOf(row, "1"));

@@ -1,21 +1,15 @@
 // Seeded randomness (mulberry32): the same seed gives the same world.
+import { seededRandom } from "../../scripts/lib/seeded.mjs";
+
 export class Random {
-  #state: number;
+  next: () => number;
 
   constructor(seed: number) {
-    this.#state = seed >>> 0;
+    this.next = seededRandom(seed);
   }
 
   reset(seed: number): void {
-    this.#state = seed >>> 0;
-  }
-
-  next(): number {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
-    let t = this.#state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+    this.next = seededRandom(seed);
   }
 
   chance(probability: number): boolean {

@@ -99,6 +99,29 @@ describe("a replica that cannot read its copy", () => {
     expect(valuesOf(await world.ask(coordinators[2], CALLER, { ...GET, consistency: "one" }))).toEqual(["1"]);
   });
 
+  it("[RP-90] is final only where no replica that is away could help; else the read may be tried again", async () => {
+    const { world, coordinators } = await warmWorld();
+    await world.ask(coordinators[0], CALLER, put(1, { consistency: "all" }));
+    corrupt(world, ["n1"]);
+    world.node("n2").crash();
+    const read = await world.ask(coordinators[0], CALLER, GET);
+    expect(read).toMatchObject({ code: "quorumUnavailable", details: { needed: 2, unreadable: 1 } });
+    corrupt(world, ["n3"]);
+    expect(codeOf(await world.ask(coordinators[0], CALLER, GET))).toBe("dataCorrupt");
+    expect(codeOf(await world.ask(coordinators[0], CALLER, { ...GET, consistency: "one" }))).toBe("quorumUnavailable");
+  });
+
+  it("[RP-90] [RP-35] a repeated write that every replica refuses says what for", async () => {
+    const { world, coordinators } = await warmWorld();
+    await world.ask(coordinators[0], CALLER, put(1, { consistency: "all" }));
+    corrupt(world, NODES);
+    const first = await world.ask(coordinators[0], CALLER, put(2));
+    expect(codeOf(first)).toBe("dataCorrupt");
+    const again = await world.ask(coordinators[0], CALLER, put(2, { isRetry: true }));
+    expect(again).toMatchObject({ code: "unknownOutcome", details: { refusal: { code: "corrupt" } } });
+    expect(messageOf(again)).toContain("every replica holds this key in a block that failed its checksum");
+  });
+
   it("[RP-23] a state that no reader can decode is answered as corrupt, and repaired by none", async () => {
     const { world, coordinators } = await warmWorld();
     await world.ask(coordinators[0], CALLER, put(1, { consistency: "all" }));

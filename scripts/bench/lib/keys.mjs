@@ -1,16 +1,9 @@
 // Which keys a phase touches, and the values: JSON texts of an exact size. Seeded, so that two runs ask for the same.
 // Three ranges: `old-*` are only read after the preload; `live-*` are overwritten; `new-*` are written just before a phase of gets.
 
-/** mulberry32: small, fast, good enough to spread keys. */
-export function seededRandom(seed) {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
-  };
-}
+import { seededRandom } from "../../lib/seeded.mjs";
+
+export { seededRandom };
 
 /** A JSON string of exactly `bytes` bytes; not one repeated letter, so that nothing compresses it away. */
 export function valueText(bytes, random) {

@@ -15,6 +15,7 @@ interface TransferFlags {
   readonly pageSize: number;
   readonly verify?: boolean;
   readonly restart?: boolean;
+  readonly skipCorrupt?: boolean;
 }
 
 /** A session where the runtime has WebSocket (Node 22 or newer), plain HTTP otherwise. */
@@ -65,15 +66,23 @@ export function addTransferCommands(program: Command): void {
     .option("--concurrency <n>", "reads under way at once while verifying", wholeNumber, 256)
     .option("--verify", "read everything back and compare")
     .option("--restart", "forget an earlier export to this file that stopped")
+    .option("--skip-corrupt", "go on past what no intact copies are left of; tells what is left out and exits with 1")
     .action((file: string, flags: TransferFlags, command: Command) =>
       withContext(command, contextOptions(), async (context) => {
         const {
           client,
           flags: { url },
         } = context;
-        const keys = await exportFile({ client, url, file, pageSize: flags.pageSize, restart: flags.restart ?? false });
+        const { pageSize, restart = false, skipCorrupt } = flags;
+        const { keys, skipped } = await exportFile({ client, url, file, pageSize, restart, skipCorrupt });
         const check = flags.verify ? await verified(context, file, flags.concurrency) : {};
-        context.print({ file, keys, ...check });
+        const isWhole = skipped.ranges.length + skipped.keys.length === 0;
+        context.print({ file, keys, ...check, ...(isWhole ? {} : { skipped }) });
+        if (!isWhole) {
+          throw new CommandFailure(
+            `the export is not whole: unreadable are ${skipped.keys.length} known keys, and all keys in ${skipped.ranges.length} ranges of tokens`,
+          );
+        }
       }),
     );
 }

@@ -86,7 +86,7 @@ class ImportRun {
   readonly #lastOfKey = new Map<string, Promise<void>>();
   #reservedLines: number;
   #savedMs = performance.now();
-  #failure: { readonly error: unknown } | undefined;
+  #failure: { readonly error: unknown; readonly at?: string } | undefined;
 
   constructor(options: ImportOptions, state: ImportState) {
     this.#options = options;
@@ -112,8 +112,9 @@ class ImportRun {
     await Promise.all(this.#open);
     this.#progress.finish(this.#mark.lines, this.#mark.bytes);
     this.#save();
-    if (this.#failure) throw this.#failure.error;
-    return this.#mark.lines;
+    if (!this.#failure) return this.#mark.lines;
+    if (this.#failure.at) console.error(`stopped at ${this.#failure.at}`);
+    throw this.#failure.error;
   }
 
   #start(line: Line): void {
@@ -129,7 +130,7 @@ class ImportRun {
     }
     const before = this.#lastOfKey.get(entry.key);
     const write = this.#write({ ...entry, line, before, mayHaveBeenSent }).catch((error: unknown) => {
-      this.#failure ??= { error };
+      this.#failure ??= { error, at: `${this.#options.file} line ${line.number}, key ${JSON.stringify(entry.key)}` };
     });
     this.#open.add(write);
     this.#lastOfKey.set(entry.key, write);

@@ -1,6 +1,7 @@
 // The file next to an import or export that lets it go on where it stopped.
 // Guarantees: it is replaced whole and is durable before the call returns.
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
+import type { SkippedData } from "../../client/index.ts";
 import { UsageError } from "../exit-codes.ts";
 
 export interface ImportState {
@@ -26,6 +27,8 @@ export interface ExportState {
   /** The file up to here is whole and durable. */
   readonly doneBytes: number;
   readonly doneLines: number;
+  /** What was left out so far. */
+  readonly skipped?: SkippedData;
 }
 
 export function statePath(file: string, kind: "import" | "export"): string {

@@ -2,7 +2,7 @@
 import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { JadeClient, Page, WriteOptions } from "../../client/index.ts";
 import type { ExportedEntry } from "../../client/key-value-export.ts";
 import { exportFile } from "./export.ts";
@@ -115,7 +115,12 @@ describe("import", () => {
     const file = join(directory, "resume.jsonl");
     writeFileSync(file, Array.from({ length: 100 }, (_, index) => `{"key":"k${index}","value":${index}}`).join("\n"));
     const first = fakeClient(60);
+    const told = vi.spyOn(console, "error").mockImplementation(() => undefined);
     await expect(importFile({ ...options, client: first.client, file })).rejects.toThrow("went away");
+    expect(told.mock.calls.flat()).toContainEqual(
+      expect.stringMatching(/^stopped at .*resume\.jsonl line \d+, key "k\d+"$/),
+    );
+    told.mockRestore();
     const { doneLines } = JSON.parse(readFileSync(`${file}.jade-import`, "utf8"));
     expect(doneLines).toBeGreaterThan(40);
     expect(doneLines).toBeLessThan(60);
@@ -149,7 +154,31 @@ describe("export", () => {
     const doneBytes = line(0).length * 2;
     const state = { kind: "export", url: "http://db", cursor: "2", doneBytes, doneLines: 2 };
     writeFileSync(`${file}.jade-export`, JSON.stringify(state));
-    expect(await exportFile({ client, url: "http://db", file, pageSize: 2, restart: false })).toBe(5);
+    expect(await exportFile({ client, url: "http://db", file, pageSize: 2, restart: false })).toEqual({
+      keys: 5,
+      skipped: { ranges: [], keys: [] },
+    });
     expect(readFileSync(file, "utf8")).toBe([0, 1, 2, 3, 4].map(line).join(""));
+  });
+
+  it("[RP-91] --skip-corrupt asks for it, and names once what several pages left out, over a resumed run too", async () => {
+    const range = { nodeId: "n1", fromToken: "00", toToken: "ff" };
+    const asked: unknown[] = [];
+    let isBroken = true;
+    const exportPage = async (ask: { cursor?: string }) => {
+      asked.push(ask);
+      if (ask.cursor === "1" && isBroken) throw new Error("the server went away");
+      const item = (key: string) => ({ key, json: "1", vectorClock: {} });
+      return ask.cursor === undefined
+        ? { items: [item("a")], cursor: "1", skipped: { ranges: [range], keys: ["x"] } }
+        : { items: [item("b")], cursor: null, skipped: { ranges: [range], keys: ["y"] } };
+    };
+    const client = { kv: { exportPage } } as unknown as JadeClient;
+    const file = join(directory, "gaps.jsonl");
+    const run = () => exportFile({ client, url: "http://db", file, pageSize: 1, restart: false, skipCorrupt: true });
+    await expect(run()).rejects.toThrow("went away");
+    isBroken = false;
+    expect(await run()).toEqual({ keys: 2, skipped: { ranges: [range], keys: ["x", "y"] } });
+    expect(asked).toContainEqual({ limit: 1, cursor: "1", onCorrupt: "skip" });
   });
 });

@@ -1,6 +1,7 @@
 // What every test of the engine needs: an engine over the Node stand-in, small limits, deterministic clock and randomness.
 // Must not: be imported by production code.
 
+import { seededWords } from "../../../scripts/lib/seeded.mjs";
 import { type EngineOptions, openEngine } from "../../../src/storage/engine.ts";
 import { referenceKernels } from "../../../src/storage/kernels.reference.ts";
 import { type EngineLimits, SERVER_LIMITS } from "../../../src/storage/limits.ts";
@@ -21,18 +22,6 @@ export const TINY_LIMITS: EngineLimits = {
   sliceBytes: 2 * 1024,
   maxRuns: 5,
 };
-
-/** A generator of 32-bit numbers (mulberry32). */
-export function seededRandom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return (t ^ (t >>> 14)) >>> 0;
-  };
-}
 
 /** A stand-in for the ring's token: any even spread does here. */
 export function rowKey(tenant: number, key: string): RowKey {
@@ -71,7 +60,7 @@ export class Fixture {
   }
 
   open(): RepairableEngine {
-    const random = seededRandom(this.sql.database.prepare("SELECT 1").all().length + this.nowMs);
+    const random = seededWords(this.sql.database.prepare("SELECT 1").all().length + this.nowMs);
     this.engine = openEngine({
       sql: this.sql,
       blobs: new SqliteBlobStore(this.sql),

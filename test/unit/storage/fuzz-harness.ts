@@ -1,13 +1,14 @@
 // Random operations on an engine against a Map model, with crashes at any turn boundary or blob operation. Deterministic by seed.
 // Guarantees: a process that "died" can no longer touch SQL or blobs; the model knows what must have survived. Test only.
 
+import { seededWords } from "../../../scripts/lib/seeded.mjs";
 import { openEngine } from "../../../src/storage/engine.ts";
 import { referenceKernels } from "../../../src/storage/kernels.reference.ts";
 import { MemoryBlobStore } from "../../../src/storage/memory-blob-store.ts";
 import { SqliteBlobStore } from "../../../src/storage/sqlite-blob-store.ts";
 import type { BlobStore, Kernels, SqlStorage, StorageEngine } from "../../../src/storage/types.ts";
 import { FailingBlobStore } from "./failing-blob-store.ts";
-import { bytesOf, rowKey, seededRandom, TINY_LIMITS, textOf, writeId } from "./fixture.ts";
+import { bytesOf, rowKey, TINY_LIMITS, textOf, writeId } from "./fixture.ts";
 import { NodeSql } from "./node-sql.ts";
 
 class Died extends Error {}
@@ -64,7 +65,7 @@ export class FuzzRun {
 
   constructor(options: FuzzOptions) {
     this.#options = options;
-    this.#random = seededRandom(options.seed);
+    this.#random = seededWords(options.seed);
   }
 
   #pick(count: number): number {
@@ -93,7 +94,12 @@ export class FuzzRun {
       kernels: this.#options.kernels ?? referenceKernels,
       clock: () => this.#nowMs,
       random: (count) => Uint8Array.from({ length: count }, () => this.#random() & 0xff),
-      limits: { ...TINY_LIMITS, keptMemtables: this.#options.seed % 3, recordRetentionMs: 1_000_000_000 },
+      limits: {
+        ...TINY_LIMITS,
+        keptMemtables: this.#options.seed % 3,
+        recordRetentionMs: 1_000_000_000,
+        scrubPeriodMs: (this.#options.seed % 4) * 3000,
+      },
       objectName: "fuzz",
       shouldDrop: (row) => row.key.startsWith("purge"),
       durable: async () => {

@@ -1,7 +1,7 @@
 // Random sorted blocks with colliding rows, tokens and keys, for the kernels' twin tests. Test only.
 
+import { seededWords } from "../../../scripts/lib/seeded.mjs";
 import { bufferOf, compareRows, ROW_HEADER_BYTES, rowBytes } from "../../../src/storage/row-format.ts";
-import { seededRandom } from "./fixture.ts";
 
 export interface SampleOptions {
   readonly seed: number;
@@ -12,7 +12,7 @@ export interface SampleOptions {
 
 /** One block per input; rows of a block are in order and distinct. */
 export function sampleBlocks({ seed, inputCount, rowsPerBlock, valueBytes }: SampleOptions): Uint8Array[] {
-  const random = seededRandom(seed);
+  const random = seededWords(seed);
   return Array.from({ length: inputCount }, () => {
     const rows = Array.from({ length: rowsPerBlock }, () => sampleRow(random, valueBytes));
     rows.sort((a, b) => compareRows(bufferOf(a), 0, bufferOf(b), 0));

@@ -1,0 +1,4 @@
+/** Whole numbers in [0, 2^32). */
+export function seededWords(seed: number): () => number;
+/** Numbers in [0, 1). */
+export function seededRandom(seed: number): () => number;
