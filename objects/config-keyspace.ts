@@ -25,6 +25,7 @@ import { writeConfigAnswer } from "../src/wire/config-answers.ts";
 import { type ConfigCall, isWriting, readConfigCalls } from "../src/wire/config-requests.ts";
 import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
+import { KeyspaceMeter } from "./keyspace-metrics.ts";
 import { KeyspaceRegistration } from "./keyspace-registration.ts";
 import { applyMigrations } from "./migrate.ts";
 import type { ConfigKeyspaceRpc, CopiedPage } from "./rpc.ts";
@@ -53,6 +54,7 @@ interface Opened {
 export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspaceRpc {
   readonly #log: Logger;
   readonly #writer = new ByteWriter(64 * 1024);
+  readonly #meter: KeyspaceMeter;
   /** Undefined = erased, and not asked since: there are no tables. */
   #opened: Opened | undefined;
   #jobs: Job[] = [];
@@ -66,6 +68,13 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     const settings = parseSettings(env.JADE_CONFIG);
     const write = (_: string, line: string): void => console.log(line);
     this.#log = createLogger({ level: settings.log.level, now: Date.now, write, fields: { part: "config" } });
+    const id = ctx.id.toString();
+    this.#meter = new KeyspaceMeter({
+      env,
+      id,
+      read: () => this.#opened && this.#samples(),
+      waitUntil: (work) => ctx.waitUntil(work),
+    });
     this.#opened = this.#open();
     ctx.blockConcurrencyWhile(() => this.#schedule());
   }
@@ -191,6 +200,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   async erase(incarnation: number): Promise<void> {
     const held = this.#parts.registration.incarnation;
     if (held > incarnation) return;
+    await this.#meter.end();
     await this.ctx.storage.deleteAlarm();
     await this.ctx.storage.deleteAll();
     if (held === 0) {
@@ -203,10 +213,15 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   }
 
   async metrics(): Promise<Record<string, number>> {
+    return this.#samples();
+  }
+
+  #samples(): Record<string, number> {
     return {
       jade_config_calls_total: this.#callsTotal,
       jade_config_commits_total: this.#commitsTotal,
       jade_config_keys: this.#desk.keyspace.keyCount,
+      jade_config_leases: this.#desk.leases.size,
     };
   }
 
@@ -271,6 +286,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   #answer(calls: readonly ConfigCall[]): Uint8Array {
     const writer = this.#writer;
     writer.reset();
+    this.#meter.touch();
     for (const call of calls) {
       this.#callsTotal++;
       writer.u32(call.id);

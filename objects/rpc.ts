@@ -17,6 +17,7 @@ import type {
   ReleaseRequest,
 } from "../src/wire/config.ts";
 import type { ErrorCode } from "../src/wire/error-codes.ts";
+import type { KeyspaceReport } from "./keyspace-metrics.ts";
 
 export interface ExportPage {
   /** `answer` = one answer of wire/session.ts, kind `value`. */
@@ -63,6 +64,8 @@ export interface CoordinatorRpc {
   metrics(): Promise<Record<string, number>>;
   /** Adds what a gateway isolate counted since its last report. */
   reportGatewayMetrics(delta: Record<string, number>): Promise<void>;
+  /** `id`: the keyspace object's. */
+  reportKeyspaceMetrics(id: string, report: KeyspaceReport): Promise<void>;
 }
 
 /** `KeyValueReplica`: one per storage node. Name: the node id (`n1`). */
