@@ -4,11 +4,13 @@
 import { DurableObject } from "cloudflare:workers";
 import kernelModule from "../dist/wasm/storage.wasm";
 import { CONFIG_MIGRATIONS } from "../migrations/config.ts";
-import { parseSettings } from "../src/cluster/settings.ts";
+import { parseSettings, type Settings } from "../src/cluster/settings.ts";
 import { Desk, failureOf } from "../src/config/desk.ts";
 import { ConfigRefusal } from "../src/config/failure.ts";
 import { LockWaits } from "../src/config/lock-waits.ts";
 import { type Head, type Place, Shipping, writeShipment } from "../src/config/shipping.ts";
+import { WatchRows } from "../src/config/watch-rows.ts";
+import { watchSource } from "../src/config/watch-source.ts";
 import { createKernels } from "../src/storage/kernels.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
 import { ByteWriter } from "../src/wire/bytes.ts";
@@ -28,13 +30,18 @@ import type { Env } from "./env.ts";
 import { KeyspaceMeter } from "./keyspace-metrics.ts";
 import { KeyspaceRegistration } from "./keyspace-registration.ts";
 import { applyMigrations } from "./migrate.ts";
-import type { ConfigKeyspaceRpc, CopiedPage } from "./rpc.ts";
+import type { ConfigKeyspaceRpc, CopiedPage, TenantRpc } from "./rpc.ts";
+import { WatchDesk } from "./watch-desk.ts";
+import { withDeadline } from "./with-deadline.ts";
 
 /** What may wait for the turn's end; more means that the object cannot keep up. */
 const MAX_WAITING_JOBS = 10_000;
 const MIB = 1024 * 1024;
 /** Compaction goes on after each slice with what waits in between. Ms. */
 const COMPACTION_PAUSE_MS = 0;
+
+/** How long a look at watchers' credentials may take. Ms. */
+const GUARD_DEADLINE_MS = 1000;
 
 /** Work of the next turn. `run` writes; `done` answers, when all of the turn's work is written. */
 interface Job {
@@ -48,10 +55,12 @@ interface Opened {
   readonly desk: Desk;
   readonly waits: LockWaits;
   readonly shipping: Shipping;
+  readonly watches: WatchDesk;
   readonly registration: KeyspaceRegistration;
 }
 
 export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspaceRpc {
+  readonly #settings: Settings;
   readonly #log: Logger;
   readonly #writer = new ByteWriter(64 * 1024);
   readonly #meter: KeyspaceMeter;
@@ -65,9 +74,9 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    const settings = parseSettings(env.JADE_CONFIG);
+    this.#settings = parseSettings(env.JADE_CONFIG);
     const write = (_: string, line: string): void => console.log(line);
-    this.#log = createLogger({ level: settings.log.level, now: Date.now, write, fields: { part: "config" } });
+    this.#log = createLogger({ level: this.#settings.log.level, now: Date.now, write, fields: { part: "config" } });
     const id = ctx.id.toString();
     this.#meter = new KeyspaceMeter({
       env,
@@ -76,13 +85,16 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
       waitUntil: (work) => ctx.waitUntil(work),
     });
     this.#opened = this.#open();
-    ctx.blockConcurrencyWhile(() => this.#schedule());
+    ctx.blockConcurrencyWhile(async () => {
+      await this.#schedule();
+      await this.#watches.begin();
+    });
   }
 
   /** What is on disk, or the tables of a keyspace without anything. */
   #open(): Opened {
     const { ctx, env } = this;
-    const { config } = parseSettings(env.JADE_CONFIG);
+    const { config } = this.#settings;
     applyMigrations(ctx.storage, "config", CONFIG_MIGRATIONS);
     const desk = new Desk({
       sql: configSql(ctx.storage),
@@ -91,13 +103,16 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
       random: (bytes) => crypto.getRandomValues(new Uint8Array(bytes)),
       cacheBytes: config.cacheMiB * MIB,
       retention: { keepMs: config.keepHistoryHours * 3_600_000, keepRevisions: config.keepRevisions },
-      onChange: (_, changes) => {
+      onChange: (revision, changes) => {
         waits.onChange(changes);
         shipping.onChange(changes);
+        watches.hub.changed(revision, changes);
       },
+      watchCount: () => watches.hub.watchCount,
       databaseBytes: () => ctx.storage.sql.databaseSize,
     });
     const shipping = new Shipping(desk.store, desk.keyspace);
+    const watches = this.#openWatches(desk);
     const waits = new LockWaits({
       locks: desk.locks,
       inTurn: (job) => this.#inTurn(job),
@@ -108,7 +123,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
       now: Date.now,
     });
     const registration = new KeyspaceRegistration({ env, name: ctx.id.name, store: desk.store });
-    return { desk, waits, shipping, registration };
+    return { desk, waits, shipping, watches, registration };
   }
 
   get #parts(): Opened {
@@ -124,8 +139,48 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     return this.#parts.waits;
   }
 
+  get #watches(): WatchDesk {
+    return this.#parts.watches;
+  }
+
   get #shipping(): Shipping {
     return this.#parts.shipping;
+  }
+
+  #openWatches({ keyspace, store }: Desk): WatchDesk {
+    const settings = this.#settings;
+    const tenant = (number: number): TenantRpc => this.env.TENANT.get(this.env.TENANT.idFromName(`t${number}`));
+    return new WatchDesk({
+      ctx: this.ctx,
+      source: watchSource({ keyspace, store }, (error) => this.#log.error("a previous version is damaged", {}, error)),
+      rows: new WatchRows(configSql(this.ctx.storage), (bytes, seed) => kernels.crc32c(bytes, seed)),
+      viewSince: (number, revision) => withDeadline(tenant(number).viewSince(revision), GUARD_DEADLINE_MS, "Tenant"),
+      staleMs: settings.auth.staleTenantViewMinutes * 60_000,
+      maxConnections: settings.config.maxWatchConnections,
+      hibernateAfterMs: settings.config.hibernateAfterSeconds * 1000,
+      now: Date.now,
+      later: (delayMs, run) => void setTimeout(run, delayMs),
+    });
+  }
+
+  /** The upgrade of a watch connection: wire/config-watch.ts. */
+  override async fetch(request: Request): Promise<Response> {
+    await this.#watches.wake();
+    return this.#watches.open(request);
+  }
+
+  override async webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): Promise<void> {
+    const waking = this.#watches.wake();
+    if (waking) await waking;
+    this.#watches.message(socket, data);
+  }
+
+  override webSocketClose(socket: WebSocket): void {
+    this.#opened?.watches.closed(socket);
+  }
+
+  override webSocketError(socket: WebSocket): void {
+    this.#opened?.watches.closed(socket);
   }
 
   async call(frame: Uint8Array): Promise<Uint8Array> {
@@ -201,6 +256,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     const held = this.#parts.registration.incarnation;
     if (held > incarnation) return;
     await this.#meter.end();
+    this.#watches.endAll("the namespace is deleted");
     await this.ctx.storage.deleteAlarm();
     await this.ctx.storage.deleteAll();
     if (held === 0) {
@@ -222,16 +278,19 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
       jade_config_commits_total: this.#commitsTotal,
       jade_config_keys: this.#desk.keyspace.keyCount,
       jade_config_leases: this.#desk.leases.size,
+      ...this.#watches.metrics(),
     };
   }
 
   override async alarm(): Promise<void> {
     this.#alarmAtMs = Number.POSITIVE_INFINITY;
     if (!this.#opened) return;
+    await this.#watches.wake();
     this.#guarded(() => {
       while (this.#desk.expireLeases());
       this.#desk.endTurn();
     });
+    this.#watches.flush();
     await this.#schedule();
   }
 
@@ -257,6 +316,8 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
 
   /** All work that came since the last turn, in one commit. */
   #turn(): void {
+    const waking = this.#watches.wake();
+    if (waking) return void waking.then(() => this.#turn());
     const jobs = this.#jobs;
     this.#jobs = [];
     this.#commitsTotal++;
@@ -265,6 +326,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
         for (const { run } of jobs) run();
         this.#desk.endTurn();
       });
+      this.#watches.flush();
       for (const { done } of jobs) done();
     } catch (error) {
       for (const { fail } of jobs) fail(error);

@@ -105,6 +105,8 @@ export interface ConfigKeyspaceRpc {
   release(request: ReleaseRequest): Promise<{ readonly header: AnswerHeader } | ConfigFailure>;
   /** Who owns a lock or an election. */
   ownership(name: BinaryKey): Promise<Ownership>;
+  /** WebSocket upgrade of a watch connection; the gateway authenticated it and sets the header `jade-watch` (watch-desk.ts). */
+  fetch(request: Request): Promise<Response>;
   /** How far the owner is, durably. */
   head(): Promise<Head>;
   /** A shipment of src/config/shipping.ts; waits up to `waitMs` for what is not there yet. */

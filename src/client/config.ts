@@ -1,5 +1,7 @@
 // `client.config`: the configuration store of one namespace, over HTTP.
 // Guarantees: arguments are checked here, before anything is sent; a write is applied once over all of its retries.
+
+import { ConfigCache } from "./config-cached.ts";
 import {
   ASKED,
   checkedKey,
@@ -31,6 +33,9 @@ import type {
   ConfigWriteOptions,
   NamespaceInfo,
 } from "./config-types.ts";
+import type { ConfigWatch, ConfigWatchOptions } from "./config-watch.ts";
+import type { ConfigWatchRange } from "./config-watch-events.ts";
+import type { WatchLinks } from "./config-watch-links.ts";
 import type { HttpClient, HttpRequest } from "./http.ts";
 import { eachItem } from "./pages.ts";
 import type { CallOptions, ListOptions, Page } from "./types.ts";
@@ -45,9 +50,11 @@ export class Config {
   readonly leases: ConfigLeases;
   readonly #http: HttpClient;
   readonly #namespace: string | undefined;
+  readonly #watches: WatchLinks;
 
-  constructor(http: HttpClient, namespace?: string) {
+  constructor(http: HttpClient, watches: WatchLinks, namespace?: string) {
     this.#http = http;
+    this.#watches = watches;
     this.#namespace = namespace;
     this.leases = new ConfigLeases(http, namespace);
   }
@@ -55,7 +62,7 @@ export class Config {
   /** The keyspace of another namespace. */
   namespace(name: string): Config {
     if (typeof name !== "string" || name === "") throw new TypeError("a namespace must have a name");
-    return new Config(this.#http, name);
+    return new Config(this.#http, this.#watches, name);
   }
 
   /** Stores JSON, or bytes. Throws `preconditionFailed` (see {@link isPreconditionFailed}) when a condition does not hold. */
@@ -139,6 +146,23 @@ export class Config {
     const keyEncoding = encodingOf(rangeKeys(range));
     const query = { keyEncoding, ...rangeText(range, keyEncoding) };
     return (await this.#call("DELETE", "/range", { ...options, query })) as ConfigDeleteResult;
+  }
+
+  /**
+   * Changes as they happen: `for await (const { revision, events } of config.watch({ prefix: "flags/" }))`. Goes on over lost connections
+   * without a gap or a repetition. Throws `compacted` when what comes next is gone. Several iterators share one connection.
+   */
+  watch<T = unknown>(range: ConfigWatchRange, options: ConfigWatchOptions = {}): ConfigWatch<T> {
+    return this.#watches.of(this.#namespace).watch<T>(range, options);
+  }
+
+  /** A range held in memory and kept fresh by a watch. Resolves when it was read. */
+  cached<T = unknown>(range: ConfigRange, { as }: Pick<ConfigReadOptions, "as"> = {}): Promise<ConfigCache<T>> {
+    const cache = new ConfigCache<T>({
+      page: (cursor) => this.rangePage<T>({ ...range, as, cursor, limit: PAGE_KEYS }),
+      watch: (startRevision) => this.watch<T>(range, { as, startRevision }),
+    });
+    return cache.begin();
   }
 
   /** A transaction to be filled and committed. */

@@ -157,6 +157,14 @@ const config = z.strictObject({
   cacheMiB: whole(0, 4096)
     .default(64)
     .describe("Keys and values read or written last held in memory, for each keyspace."),
+  hibernateAfterSeconds: whole(1, 86_400)
+    .default(60)
+    .describe(
+      "A keyspace that nobody writes to for so long may sleep with its watch connections open. It looks at their keys again before it tells them anything.",
+    ),
+  maxWatchConnections: whole(1, 100_000)
+    .default(10_000)
+    .describe("Connections that watch one keyspace, each of any number of watches: 90 KB of memory. Beyond it 503."),
 });
 
 const etcd = z.strictObject({

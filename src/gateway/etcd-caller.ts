@@ -91,7 +91,9 @@ async function createAnonymousTenant(call: Call): Promise<void> {
   const mutation = { writeId: services.random.bytes(16), bodyHash: await sha256Hex(JSON.stringify(input)) };
   try {
     unwrap(
-      await writing(services.stubs.directory().createTenant(input, mutation), "Directory", hexOf(mutation.writeId)),
+      await writing(services.stubs.directory().createTenant(input, mutation), "Directory", {
+        writeIdHex: hexOf(mutation.writeId),
+      }),
     );
   } catch (error) {
     // Several first requests meet here.

@@ -45,7 +45,7 @@ export const startRepair = defineRoute({
   errors: ["conflict", "idempotencyKeyReused", "unknownOutcome", "malformedJson", "unsupportedMediaType"],
   async handle(call, { mutation }) {
     const work = call.services.stubs.directory().startRepair(mutation);
-    const info = unwrap(await writing(work, "Directory", hexOf(mutation.writeId)));
+    const info = unwrap(await writing(work, "Directory", { writeIdHex: hexOf(mutation.writeId) }));
     return success(call, { status: 201, message: "started", data: shownRepair(info) });
   },
 });

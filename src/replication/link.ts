@@ -59,6 +59,8 @@ function newBatch(writer: ByteWriter): Batch {
 }
 
 const MAX_SETTLED_PER_FRAME = 4096;
+/** A writer that held more is not kept. */
+const MAX_SPARE_BYTES = 1024 * 1024;
 /** A frame may hold these, however large their answers. */
 const MIN_FRAME_OPERATIONS = 8;
 const IGNORE: OpDone = () => undefined;
@@ -69,6 +71,7 @@ export class ReplicaLink {
   readonly #environment: Environment;
   readonly #breaker = new Breaker({ failures: BREAKER_FAILURES, openMs: BREAKER_OPEN_MS });
   #batches: Batch[] = [];
+  #spare: ByteWriter | undefined;
   #queuedBytes = 0;
   #framesInFlight = 0;
   #scheduled = false;
@@ -108,7 +111,8 @@ export class ReplicaLink {
   send(op: ReplicaOp, done: OpDone, route?: number): void {
     let batch = this.#batches.at(-1);
     if (!batch || batch.writer.length >= MAX_FRAME_BYTES || batch.done.length >= this.#frameOperations) {
-      batch = newBatch(new ByteWriter(4096));
+      batch = newBatch(this.#spare ?? new ByteWriter(4096));
+      this.#spare = undefined;
       this.#batches.push(batch);
     }
     const before = batch.writer.length;
@@ -203,7 +207,9 @@ export class ReplicaLink {
       this.counts.timeouts++;
       this.#failed(batch.done);
     });
-    this.#environment.call(this.nodeId, batch.writer.take()).then(
+    const frame = batch.writer.take();
+    this.#keep(batch.writer);
+    this.#environment.call(this.nodeId, frame).then(
       (answer) => {
         if (close()) this.#answered(batch, answer);
       },
@@ -211,6 +217,13 @@ export class ReplicaLink {
         if (close()) this.#failed(batch.done);
       },
     );
+  }
+
+  /** Grown once, used for frame after frame. */
+  #keep(writer: ByteWriter): void {
+    if (writer.length > MAX_SPARE_BYTES) return;
+    writer.reset();
+    this.#spare = writer;
   }
 
   /**

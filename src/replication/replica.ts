@@ -13,7 +13,7 @@ import {
   type Version,
   writeState,
 } from "../kv/key-state.ts";
-import { MAX_SETTLED_REMEMBERED, MAX_STATE_BYTES, MAX_TIME_LEAD_MS } from "../kv/limits.ts";
+import { MAX_STATE_BYTES, MAX_TIME_LEAD_MS } from "../kv/limits.ts";
 import { entriesBeyond, findVersion, mergeStates, replacesAll } from "../kv/merge.ts";
 import { answerClock, stampWrite } from "../kv/stamp.ts";
 import type { UsageMeter } from "../kv/usage.ts";
@@ -38,6 +38,7 @@ import { HybridClock } from "./hybrid-clock.ts";
 import { CLOCK_STEP_JUMP_MS, MAX_ANSWER_BYTES, MAX_DEADLINE_LEAD_MS, RESTAMP_SUPERSEDES_OLDER_MS } from "./limits.ts";
 import { decodeRecord, encodeAnswer, encodeHearsay, encodeVote, type StoredRecord, voteIdOf } from "./records.ts";
 import { whenResident } from "./residency.ts";
+import { SettledStamps } from "./settled.ts";
 
 /** Where the replica's own durable facts live (SQLite in the object). Called inside the turn that commits them. */
 export interface ReplicaFacts {
@@ -109,8 +110,7 @@ export class Replica {
   };
   readonly #options: ReplicaOptions;
   readonly #hybrid: HybridClock;
-  /** Stamps known to have reached a majority, by actor; insertion order is age. */
-  readonly #settled = new Map<number, Set<number>>();
+  readonly #settled = new SettledStamps();
   readonly #state = new ByteWriter(8192);
   readonly #out = new ByteWriter(8192);
   #counter: number;
@@ -126,7 +126,8 @@ export class Replica {
 
   constructor(options: ReplicaOptions) {
     this.#options = options;
-    this.#hybrid = new HybridClock(options.now);
+    // One time for all of a frame: reading a clock for each operation is dear.
+    this.#hybrid = new HybridClock(() => this.#lastMs);
     this.#counter = options.facts.reservedCounter();
   }
 
@@ -147,7 +148,7 @@ export class Replica {
     // What concerns the whole frame comes first: a stamp must not carry what the same frame says is settled.
     this.#deadlineMs = Number.POSITIVE_INFINITY;
     for (const op of ops) {
-      if (op.kind === "settled") this.#rememberSettled(op.actor, op.counters);
+      if (op.kind === "settled") this.#settled.add(op.actor, op.counters);
       if (op.kind === "deadline") this.#deadlineMs = op.atMs;
     }
     this.#answerBytes = 0;
@@ -227,8 +228,8 @@ export class Replica {
     }
   }
 
-  #held(row: RowKey): KeyState {
-    const bytes = this.#options.engine.get(row);
+  #held(row: RowKey, willPut = false): KeyState {
+    const bytes = this.#options.engine.get(row, willPut);
     return bytes ? decodeState(bytes) : EMPTY_STATE;
   }
 
@@ -263,7 +264,7 @@ export class Replica {
 
   #stamp(op: StampOp): ReplicaResult {
     if (this.#isExpired) return refused("expired");
-    const held = this.#held(op.row);
+    const held = this.#held(op.row, true);
     // First attempts too: a frame that was delayed or repeated may arrive after the write was stamped here or superseded.
     const first = this.#recall(op.row.tenant, op.writeId);
     if (first) return this.#repeat(held, first);
@@ -286,7 +287,7 @@ export class Replica {
     const result = stampWrite(held, write, {
       dot,
       time,
-      isSettled: (d) => this.#settled.get(d.actor)?.has(d.counter) ?? false,
+      isSettled: (d) => this.#settled.has(d),
     });
     if (result.kind === "tooManySiblings") return refused("tooManySiblings", held.clock);
     const { state, answer } = result;
@@ -334,7 +335,7 @@ export class Replica {
   #merge(row: RowKey, incomingBytes: Uint8Array): Uint8Array {
     this.counts.merges++;
     const { engine, usage } = this.#options;
-    const heldBytes = engine.get(row);
+    const heldBytes = engine.get(row, true);
     if (heldBytes && sameBytes(heldBytes, incomingBytes)) return heldBytes;
     const held = heldBytes ? decodeState(heldBytes) : EMPTY_STATE;
     const incoming = decodeState(incomingBytes);
@@ -420,16 +421,6 @@ export class Replica {
     }
     this.counts.hintsStored++;
     return DONE;
-  }
-
-  #rememberSettled(actor: number, counters: readonly number[]): void {
-    const known = this.#settled.get(actor) ?? new Set<number>();
-    this.#settled.set(actor, known);
-    for (const counter of counters) known.add(counter);
-    for (const oldest of known) {
-      if (known.size <= MAX_SETTLED_REMEMBERED) break;
-      known.delete(oldest);
-    }
   }
 }
 

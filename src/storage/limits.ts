@@ -46,6 +46,9 @@ export const CACHED_ROW_OVERHEAD_BYTES = 200;
 /** Inputs larger than this are merged by the TypeScript twin in place, so that WASM memory stays small (bytes). */
 export const MAX_WASM_MERGE_BYTES = 1024 * 1024;
 
+/** Bytes a merge asks an asynchronous blob store for at once, of each run. */
+export const MERGE_READ_BYTES = 256 * 1024;
+
 /** Parts of a merge at most: each costs work per table of the runs, and a merge takes the space of a part. */
 export const MAX_MERGE_PARTS = 512;
 

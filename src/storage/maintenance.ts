@@ -24,7 +24,7 @@ export function freezeActive(state: EngineState): void {
   state.freezeRequested = false;
   if (state.active.arena.bytes === 0) return;
   state.frozen.push(state.active);
-  state.active = new Memtable();
+  state.active = new Memtable(state.secret);
 }
 
 export class Maintenance {

@@ -97,6 +97,12 @@ const CONFIG: Readonly<Record<string, MetricInfo>> = {
   jade_config_keyspaces: gauge("Configuration keyspaces that were in use since the Coordinator started."),
   jade_config_keys: gauge("Living keys of those keyspaces."),
   jade_config_leases: gauge("Leases of those keyspaces."),
+  jade_config_watch_connections: gauge("Connections with watches of those keyspaces."),
+  jade_config_watches: gauge("Watches of those keyspaces."),
+  jade_config_watch_events_total: counter("Events sent to watches."),
+  jade_config_watch_unread_bytes: gauge("Events sent and not read yet. Bytes."),
+  jade_config_watch_slow_total: counter("Watch connections cut off because they did not read."),
+  jade_config_watch_compacted_total: counter("Watches ended because their revision was compacted."),
 };
 
 export const METRICS: Readonly<Record<string, MetricInfo>> = {

@@ -5,6 +5,7 @@ import { refusal } from "../../etcd/errors.ts";
 import { headerOf } from "../../etcd/identity.ts";
 import { jsonOf, messageOfJson } from "../../etcd/json.ts";
 import type { MemberListResponse } from "../../etcd/messages-service.ts";
+import { WATCH_RPC } from "../../etcd/messages-watch.ts";
 import { KEYSPACE_METHODS, type KeyspaceMethod } from "../../etcd/methods.ts";
 import { messageOfBytes, ProtobufWriter } from "../../etcd/protobuf.ts";
 import type { Message, MessageType } from "../../etcd/schema.ts";
@@ -17,7 +18,8 @@ import {
   type GrpcServerOptions,
 } from "./grpc-server.ts";
 import { KeyspaceLink, refusalIn } from "./keyspace-link.ts";
-import { ANSWER_MS, MAX_LINKS } from "./limits.ts";
+import { ANSWER_MS, LOCK_ANSWER_MS, MAX_LINKS } from "./limits.ts";
+import { WatchCall } from "./watch-call.ts";
 
 export interface FrontOptions extends Omit<GrpcServerOptions, "methods"> {
   /** `http://…` of the server behind; asked for at each new connection to it. */
@@ -36,6 +38,7 @@ export class GrpcFront {
     const methods = new Map<string, GrpcMethod>();
     for (const method of KEYSPACE_METHODS) methods.set(method.rpc, (call) => this.#keyspaceCall(call, method));
     for (const method of SERVICE_METHODS) methods.set(method.rpc, (call) => this.#serviceCall(call, method));
+    methods.set(WATCH_RPC, (call) => new WatchCall(call, { url, token: tokenIn(call.headers) }));
     this.#server = new GrpcServer({ ...options, methods });
   }
 
@@ -93,7 +96,7 @@ export class GrpcFront {
     let text: string;
     try {
       const headers = { "content-type": "application/json", ...(token === "" ? {} : { authorization: token }) };
-      const signal = AbortSignal.timeout(ANSWER_MS);
+      const signal = AbortSignal.timeout(method.rpc.startsWith("/etcdserverpb.") ? ANSWER_MS : LOCK_ANSWER_MS);
       response = await fetch(`${this.#url}/v3${method.path}`, { method: "POST", body, headers, signal });
       text = await response.text();
     } catch {
