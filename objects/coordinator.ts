@@ -14,9 +14,16 @@ import { ConfigRelays } from "./config-relays.ts";
 import { coordinatorMetrics } from "./coordinator-metrics.ts";
 import type { Env } from "./env.ts";
 import { exportPage } from "./export.ts";
-import { type KeyspaceReport, KeyspaceSums } from "./keyspace-metrics.ts";
+import { KeyspaceSums } from "./keyspace-metrics.ts";
 import { Mailbox, mailboxOf, type Parcel } from "./mailbox.ts";
-import type { CoordinatorRpc, ExportAsk, ExportFailure, ExportPage, KeyValueReplicaRpc } from "./rpc.ts";
+import type {
+  CoordinatorRpc,
+  ExportAsk,
+  ExportFailure,
+  ExportPage,
+  KeyspaceReport,
+  KeyValueReplicaRpc,
+} from "./rpc.ts";
 import { SessionDesk } from "./session-desk.ts";
 import { withDeadline } from "./with-deadline.ts";
 

@@ -3,6 +3,7 @@
 // gauges of a bounded number of keyspaces, those heard of last. A keyspace that sleeps keeps what it said last. Must not: delay an answer.
 import { SampleSums, type Samples, sumSamples } from "../src/telemetry/sample-sums.ts";
 import type { Env } from "./env.ts";
+import type { KeyspaceReport } from "./rpc.ts";
 import { withDeadline } from "./with-deadline.ts";
 
 const REPORT_MS = 2000;
@@ -12,13 +13,6 @@ const COORDINATOR_NAME = "z1";
 /** Of so many keyspaces gauges are held. */
 const MAX_KEYSPACES = 20_000;
 const COUNTER = /_total(\{|$)/;
-
-export interface KeyspaceReport {
-  /** Since the last report. */
-  readonly counters: Samples;
-  /** Null = the keyspace is gone. */
-  readonly gauges: Samples | null;
-}
 
 export interface KeyspaceMeterOptions {
   readonly env: Env;

@@ -17,7 +17,6 @@ import type {
   ReleaseRequest,
 } from "../src/wire/config.ts";
 import type { ErrorCode } from "../src/wire/error-codes.ts";
-import type { KeyspaceReport } from "./keyspace-metrics.ts";
 
 export interface ExportPage {
   /** `answer` = one answer of wire/session.ts, kind `value`. */
@@ -48,6 +47,14 @@ export interface ExportFailure {
   readonly code: ErrorCode;
   readonly message: string;
   readonly details?: Readonly<Record<string, unknown>> | undefined;
+}
+
+/** What a configuration keyspace counts (objects/keyspace-metrics.ts). */
+export interface KeyspaceReport {
+  /** Since the last report. */
+  readonly counters: Record<string, number>;
+  /** Null = the keyspace is gone. */
+  readonly gauges: Record<string, number> | null;
 }
 
 /** `Coordinator`: one per zone process. Name: the zone's, `z1` on a single node. */
