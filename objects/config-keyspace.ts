@@ -239,6 +239,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     return { records, lastKey: versions.length < limit ? null : versions.at(-1)!.key };
   }
 
+  /** Copies hold what the owner held. */
   #nextChange(waitMs: number): Promise<void> {
     return new Promise((resolve) => {
       const cancel = this.#shipping.atNextChange(() => {

@@ -149,7 +149,7 @@ export interface FollowerReadOptions {
 export interface ConfigFollowerRpc {
   /** A frame of ranges of wire/config-requests.ts in, one of wire/config-answers.ts out. */
   read(frame: Uint8Array, options: FollowerReadOptions): Promise<Uint8Array>;
-  /** Forgets everything and restarts, so that the call fails with "erased". */
+  /** Forgets everything and restarts; the call may fail with "erased". */
   erase(): Promise<void>;
   metrics(): Promise<Record<string, number>>;
 }

@@ -154,6 +154,12 @@ const config = z.strictObject({
   keepRevisions: whole(0, 1_000_000_000)
     .default(1_000_000)
     .describe("How many revisions back a keyspace can be read and watched. 0: no bound by number."),
+  serveFromFollowers: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Answers serializable reads from a copy in the zone instead of the owner. On a single machine it only costs.",
+    ),
   cacheMiB: whole(0, 4096)
     .default(64)
     .describe("Keys and values read or written last held in memory, for each keyspace."),

@@ -1,7 +1,7 @@
 // The way from the gateway to each object. One place, so that a cluster can route differently without the handlers knowing.
 import type { Env } from "../../objects/env.ts";
 import { type Mailbox, mailboxOf } from "../../objects/mailbox.ts";
-import type { ConfigKeyspaceRpc, CoordinatorRpc, KeyValueReplicaRpc } from "../../objects/rpc.ts";
+import type { ConfigFollowerRpc, ConfigKeyspaceRpc, CoordinatorRpc, KeyValueReplicaRpc } from "../../objects/rpc.ts";
 import type { DirectoryAdminRpc, TenantAdminRpc } from "../../objects/tenancy-rpc.ts";
 
 /** A node's Coordinator by its zone; a single node has one. */
@@ -32,6 +32,12 @@ export class Stubs {
   tenant(tenant: number): TenantAdminRpc {
     const namespace = this.#env.TENANT;
     return namespace.get(namespace.idFromName(`t${tenant}`)) as TenantAdminRpc;
+  }
+
+  /** The zone's copy of a tenant's namespace. */
+  configFollower(tenant: number, namespace: string): ConfigFollowerRpc {
+    const objects = this.#env.CONFIG_FOLLOWER;
+    return objects.get(objects.idFromName(`${COORDINATOR_NAME}/c${tenant}/${namespace}`));
   }
 
   /** The one owner of a tenant's namespace. */
