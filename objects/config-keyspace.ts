@@ -27,6 +27,7 @@ import { writeConfigAnswer } from "../src/wire/config-answers.ts";
 import { type ConfigCall, isWriting, readConfigCalls } from "../src/wire/config-requests.ts";
 import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
+import { KeyspaceMeter } from "./keyspace-metrics.ts";
 import { KeyspaceRegistration } from "./keyspace-registration.ts";
 import { applyMigrations } from "./migrate.ts";
 import type { ConfigKeyspaceRpc, CopiedPage, TenantRpc } from "./rpc.ts";
@@ -62,6 +63,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   readonly #settings: Settings;
   readonly #log: Logger;
   readonly #writer = new ByteWriter(64 * 1024);
+  readonly #meter: KeyspaceMeter;
   /** Undefined = erased, and not asked since: there are no tables. */
   #opened: Opened | undefined;
   #jobs: Job[] = [];
@@ -75,6 +77,13 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     this.#settings = parseSettings(env.JADE_CONFIG);
     const write = (_: string, line: string): void => console.log(line);
     this.#log = createLogger({ level: this.#settings.log.level, now: Date.now, write, fields: { part: "config" } });
+    const id = ctx.id.toString();
+    this.#meter = new KeyspaceMeter({
+      env,
+      id,
+      read: () => this.#opened && this.#samples(),
+      waitUntil: (work) => ctx.waitUntil(work),
+    });
     this.#opened = this.#open();
     ctx.blockConcurrencyWhile(async () => {
       await this.#schedule();
@@ -233,14 +242,6 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   }
 
   /** Copies hold what the owner held. */
-  async #eraseFollowers(): Promise<void> {
-    const { storage, config } = this.#settings;
-    if (!config.serveFromFollowers) return;
-    const objects = this.env.CONFIG_FOLLOWER;
-    const zones = Array.from({ length: storage.zones }, (_, index) => `z${index + 1}`);
-    await Promise.all(zones.map((zone) => objects.get(objects.idFromName(`${zone}/${this.ctx.id.name}`)).erase()));
-  }
-
   #nextChange(waitMs: number): Promise<void> {
     return new Promise((resolve) => {
       const cancel = this.#shipping.atNextChange(() => {
@@ -257,7 +258,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   async erase(incarnation: number): Promise<void> {
     const held = this.#parts.registration.incarnation;
     if (held > incarnation) return;
-    await this.#eraseFollowers();
+    await this.#meter.end();
     this.#watches.endAll("the namespace is deleted");
     await this.ctx.storage.deleteAlarm();
     await this.ctx.storage.deleteAll();
@@ -271,10 +272,15 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   }
 
   async metrics(): Promise<Record<string, number>> {
+    return this.#samples();
+  }
+
+  #samples(): Record<string, number> {
     return {
       jade_config_calls_total: this.#callsTotal,
       jade_config_commits_total: this.#commitsTotal,
       jade_config_keys: this.#desk.keyspace.keyCount,
+      jade_config_leases: this.#desk.leases.size,
       ...this.#watches.metrics(),
     };
   }
@@ -345,6 +351,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   #answer(calls: readonly ConfigCall[]): Uint8Array {
     const writer = this.#writer;
     writer.reset();
+    this.#meter.touch();
     for (const call of calls) {
       this.#callsTotal++;
       writer.u32(call.id);

@@ -50,6 +50,14 @@ export interface ExportFailure {
   readonly details?: Readonly<Record<string, unknown>> | undefined;
 }
 
+/** What a configuration keyspace counts (objects/keyspace-metrics.ts). */
+export interface KeyspaceReport {
+  /** Since the last report. */
+  readonly counters: Record<string, number>;
+  /** Null = the keyspace is gone. */
+  readonly gauges: Record<string, number> | null;
+}
+
 /** `Coordinator`: one per zone process. Name: the zone's, `z1` on a single node. */
 export interface CoordinatorRpc {
   /** A request frame of wire/session.ts in, the answer frame out (every request answered, errors included). */
@@ -64,6 +72,8 @@ export interface CoordinatorRpc {
   metrics(): Promise<Record<string, number>>;
   /** Adds what a gateway isolate counted since its last report. */
   reportGatewayMetrics(delta: Record<string, number>): Promise<void>;
+  /** `id`: the keyspace object's. */
+  reportKeyspaceMetrics(id: string, report: KeyspaceReport): Promise<void>;
 }
 
 /** `KeyValueReplica`: one per storage node. Name: the node id (`n1`). */
@@ -145,7 +155,7 @@ export interface FollowerReadOptions {
 export interface ConfigFollowerRpc {
   /** A frame of ranges of wire/config-requests.ts in, one of wire/config-answers.ts out. */
   read(frame: Uint8Array, options: FollowerReadOptions): Promise<Uint8Array>;
-  /** Forgets everything and restarts, so that the call fails with "erased". */
+  /** Forgets everything and restarts; the call may fail with "erased". */
   erase(): Promise<void>;
   metrics(): Promise<Record<string, number>>;
 }

@@ -98,6 +98,42 @@ describe("namespaces", () => {
   });
 });
 
+describe("metrics", () => {
+  it("[CF-96] add up what keyspaces report, name no tenant, and forget what is erased", async () => {
+    const figures = async () => {
+      const { text } = await ask("GET", "/metrics");
+      const of = (name: string) => Number(new RegExp(`^jade_config_${name} (\\S+)$`, "m").exec(text)?.[1] ?? 0);
+      return { keys: of("keys"), leases: of("leases"), keyspaces: of("keyspaces"), calls: of("calls_total"), text };
+    };
+    const grown = async (
+      before: Awaited<ReturnType<typeof figures>>,
+      keys: number,
+      leases: number,
+      keyspaces: number,
+    ) =>
+      vi.waitFor(
+        async () => {
+          const now = await figures();
+          const growth = [now.keys - before.keys, now.leases - before.leases, now.keyspaces - before.keyspaces];
+          expect(growth).toEqual([keys, leases, keyspaces]);
+          return now;
+        },
+        { timeout: 15_000, interval: 500 },
+      );
+    await new Promise((resolve) => setTimeout(resolve, 3000)); // reports of earlier tests
+    const before = await figures();
+    const tenants = [await newTenant(), await newTenant()];
+    for (const { key } of tenants)
+      for (const name of ["a", "b"]) await config(key, "PUT", `/keys/${name}`, { value: 1 });
+    await config(tenants[0]!.key, "POST", "/leases", { ttlSeconds: 60 });
+    const after = await grown(before, 4, 1, 2);
+    expect(after.calls).toBeGreaterThanOrEqual(before.calls + 5);
+    expect(after.text).not.toContain(tenants[0]!.tenantId);
+    expect((await config(tenants[0]!.key, "DELETE", "/namespaces?namespace=default")).status).toBe(200);
+    await grown(before, 2, 0, 1);
+  });
+});
+
 describe("the end of a namespace", () => {
   it("[CF-93] deletes everything in it; written to again it begins anew", async () => {
     const { key, tenantId } = await newTenant();
