@@ -7,7 +7,7 @@ const MIB = 1024 * KIB;
 export const MAX_KEY_BYTES = KIB;
 /** DESIGN 7. Bytes. */
 export const MAX_VALUE_BYTES = MIB;
-/** DESIGN 7. Operations of a transaction, those of both branches and of inner transactions counted. etcd's default too. */
+/** DESIGN 7. Operations of a transaction's longer branch, those of inner transactions counted. etcd's default too. */
 export const MAX_TXN_OPERATIONS = 128;
 /** DESIGN 7. Bytes of keys and values of a transaction. */
 export const MAX_TXN_BYTES = 8 * MIB;
