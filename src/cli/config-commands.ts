@@ -4,6 +4,7 @@ import { type Command, Option } from "commander";
 import type { Config, ConfigEntry, ConfigMeta, ConfigRangeOptions } from "../client/index.ts";
 import { shownKey, withConfig } from "./config-context.ts";
 import { addLeaseCommands } from "./config-lease-commands.ts";
+import { addLockCommands } from "./config-lock-commands.ts";
 import { addWatchCommand } from "./config-watch-commands.ts";
 import { CommandFailure, EXIT, UsageError } from "./exit-codes.ts";
 import { exactValue, readBytes, readInput, valueText } from "./input.ts";
@@ -237,5 +238,6 @@ export function addConfigCommands(program: Command): void {
   addRange(config);
   addWatchCommand(config);
   addLeaseCommands(config);
+  addLockCommands(config);
   addWhole(config);
 }

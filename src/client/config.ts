@@ -16,6 +16,15 @@ import {
   valueBase64,
 } from "./config-codec.ts";
 import { ConfigLeases } from "./config-leases.ts";
+import {
+  ConfigLocks,
+  type ElectOptions,
+  type HeldLock,
+  type Leader,
+  type Leadership,
+  type LockOptions,
+} from "./config-locks.ts";
+import { observed } from "./config-observe.ts";
 import { ConfigTxn, type ConfigTxnResult, type TxnParts, txnBody, txnEncoding, txnResponses } from "./config-txn.ts";
 import type {
   ConfigDeleteOptions,
@@ -51,12 +60,15 @@ export class Config {
   readonly #http: HttpClient;
   readonly #namespace: string | undefined;
   readonly #watches: WatchLinks;
+  readonly #locks: ConfigLocks;
 
   constructor(http: HttpClient, watches: WatchLinks, namespace?: string) {
     this.#http = http;
     this.#watches = watches;
     this.#namespace = namespace;
     this.leases = new ConfigLeases(http, namespace);
+    const { leases } = this;
+    this.#locks = new ConfigLocks({ http, namespace, leases, deleteKey: (key) => this.delete(key) });
   }
 
   /** The keyspace of another namespace. */
@@ -163,6 +175,35 @@ export class Config {
       watch: (startRevision) => this.watch<T>(range, { as, startRevision }),
     });
     return cache.begin();
+  }
+
+  /**
+   * Takes a lock, first come first served, under a lease that is kept alive: `await using lock = await config.lock("orders")`.
+   * Throws `lockNotAcquired` when the time is over; then, and after an abort, it has left the line.
+   */
+  lock(name: string, options: LockOptions = {}): Promise<HeldLock> {
+    return this.#locks.lock(name, options);
+  }
+
+  /** Stands for an election, and resolves when it leads. As `lock` in all else. */
+  elect(name: string, options: ElectOptions = {}): Promise<Leadership> {
+    return this.#locks.elect(name, options);
+  }
+
+  /** Who leads now; undefined: nobody. */
+  leader<T = unknown>(name: string, options: CallOptions = {}): Promise<Leader<T> | undefined> {
+    return this.#locks.leader<T>(name, options);
+  }
+
+  /** Who leads, from now on and as it changes; undefined while nobody does. */
+  observe<T = unknown>(
+    name: string,
+    { signal }: { readonly signal?: AbortSignal | undefined } = {},
+  ): AsyncGenerator<Leader<T> | undefined, void, undefined> {
+    return observed<T>(name, {
+      page: (range) => this.rangePage<T>({ ...range, limit: PAGE_KEYS, signal }),
+      watch: (range, startRevision) => this.watch<T>(range, { startRevision, signal }),
+    });
   }
 
   /** A transaction to be filled and committed. */

@@ -123,6 +123,10 @@ export const isCompacted = (error: unknown): error is JadeErrorOf<"compacted"> =
 export const isLeaseNotFound = (error: unknown): error is JadeErrorOf<"leaseNotFound"> =>
   hasCode(error, "leaseNotFound");
 
+/** The time to stand in line for a lock or an election is over; `details.fencingToken` is its owner's. */
+export const isLockNotAcquired = (error: unknown): error is JadeErrorOf<"lockNotAcquired"> =>
+  hasCode(error, "lockNotAcquired");
+
 /** The API key is missing, unknown, expired, revoked or of too small a scope. */
 export const isAccessDenied = (error: unknown): error is JadeErrorOf<"unauthenticated" | "forbidden"> =>
   hasCode(error, "unauthenticated", "forbidden");

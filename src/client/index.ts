@@ -3,6 +3,7 @@ export { JadeClient } from "./client.ts";
 export type { Config } from "./config.ts";
 export type { ConfigCache } from "./config-cached.ts";
 export type { ConfigLeases, KeptLease } from "./config-leases.ts";
+export type { ElectOptions, HeldLock, Leader, Leadership, LockOptions } from "./config-locks.ts";
 export {
   type CompareField,
   type CompareSign,
@@ -23,6 +24,7 @@ export {
   isConflict,
   isJadeError,
   isLeaseNotFound,
+  isLockNotAcquired,
   isNotFound,
   isPreconditionFailed,
   isUnavailable,

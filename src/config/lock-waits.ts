@@ -1,6 +1,6 @@
 // Waiting in line for a lock or an election.
 // Guarantees: a deletion wakes only who stands directly behind the deleted key, and the place whose own key it was; a wait ends by its time;
-// who gives up leaves the line. Must not: decide whose turn it is.
+// who gives up leaves the line, unless the place is to be kept. Must not: decide whose turn it is.
 import type { AcquireRequest, BinaryKey } from "../wire/config.ts";
 import { ConfigRefusal } from "./failure.ts";
 import type { Change } from "./keyspace.ts";
@@ -62,7 +62,7 @@ export class LockWaits {
         if (turn.kind === "lost") throw leaseNotFound(request.lease);
         const leftMs = endMs - now();
         if (leftMs <= 0) {
-          await inTurn(() => locks.leave(place));
+          if (!request.keepPlace) await inTurn(() => locks.leave(place));
           throw this.#notAcquired(request);
         }
         await this.#woken([turn.key, place.key], leftMs);

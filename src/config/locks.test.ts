@@ -32,8 +32,8 @@ function openLocks() {
   const grant = (lease: string, ttlSeconds = 60): void => {
     opened.desk.answer({ kind: "leaseGrant", lease, ttlSeconds });
   };
-  const acquire = (lease: string, waitMs = 60_000) =>
-    watched(waits!.acquire({ name: "job", lease, value: NO_VALUE, waitMs }));
+  const acquire = (lease: string, waitMs = 60_000, keepPlace = false) =>
+    watched(waits!.acquire({ name: "job", lease, value: NO_VALUE, waitMs, keepPlace }));
   return { ...opened, locks, waits, pass, grant, acquire };
 }
 
@@ -144,6 +144,26 @@ describe("locks", () => {
     const again = acquire("1", 0);
     await settle();
     expect(again.place).toEqual(first.place);
+  });
+
+  it("[CF-150] a wait that is to keep its place keeps it over its time, until its lease ends", async () => {
+    const { grant, acquire, pass, locks } = openLocks();
+    for (const lease of ["1", "2", "3"]) grant(lease, lease === "2" ? 20 : 600);
+    acquire("1");
+    expect(acquire("2", 3_000, true)).toEqual({});
+    await settle();
+    const later = acquire("3");
+    await pass(3_000);
+    expect(locks.waiting("job")).toBe(2);
+    locks.release({ name: "job", lease: "1" });
+    await settle();
+    // Nobody asks for the second place, and it is before the third all the same.
+    expect(later.place).toBeUndefined();
+    const again = acquire("2", 3_000, true);
+    await settle();
+    expect(again.place).toBeDefined();
+    await pass(17_000);
+    expect(later.place).toBeDefined();
   });
 
   it("[CF-100][CF-101] random arrivals, releases, time-outs and lease ends: never two owners, tokens only grow", async () => {

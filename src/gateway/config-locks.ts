@@ -70,14 +70,14 @@ function routesOf({ path, words, isElection }: Face): readonly Route[] {
     errors: ["lockNotAcquired", "overloaded", ...WRITE_ERRORS],
     async handle(call, input) {
       const name = nameOf(call, path);
-      const { leaseId: lease, waitSeconds } = input.body;
+      const { leaseId: lease, waitSeconds, keepPlace } = input.body;
       const given = "value" in input.body ? input.body.value : undefined;
       const value =
         given === undefined
           ? NO_VALUE
           : valueFrom({ parsed: given, names: ["value"], path: "value" }, input.raw, "json");
       const waitMs = Math.round(waitSeconds * 1000);
-      const work = keyspaceOf(call, input).acquire({ name, lease, value, waitMs });
+      const work = keyspaceOf(call, input).acquire({ name, lease, value, waitMs, keepPlace });
       const { key, fencingToken, header } = unwrapped(
         await writing(work, "keyspace", { ...writeIdOf(call), deadlineMs: waitMs + ACQUIRE_DEADLINE_MS }),
       );

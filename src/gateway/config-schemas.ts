@@ -200,10 +200,14 @@ const waitSeconds = z
   .max(MAX_HTTP_WAIT_SECONDS)
   .default(0)
   .openapi({ description: "How long to stand in line. 0: not at all." });
-export const lockBody = z.strictObject({ leaseId, waitSeconds });
+const keepPlace = z.boolean().default(false).openapi({
+  description: "A wait that ends by its time keeps its place in line, until the lease asks again or ends.",
+});
+export const lockBody = z.strictObject({ leaseId, waitSeconds, keepPlace });
 export const campaignBody = z.strictObject({
   leaseId,
   waitSeconds,
+  keepPlace,
   value: z.unknown().optional().openapi({ description: "What observers see of the leader. Any JSON." }),
 });
 const fencingToken = revision.openapi({ description: "As the owner was told it." });

@@ -148,6 +148,8 @@ export interface AcquireRequest {
   readonly value: Uint8Array;
   /** 0 = do not stand in line. */
   readonly waitMs: number;
+  /** A wait that ends by its time keeps its place, for the next one of the same lease. */
+  readonly keepPlace?: boolean;
 }
 
 export interface AcquireAnswer {
