@@ -42,6 +42,19 @@ describe("locks", () => {
     expect((await ask("GET", path, { key })).json.data["waiting"]).toBe(0);
   });
 
+  it("[CF-150] a wait that is to keep its place goes on in it", async () => {
+    const path = "/v1/config/locks/kept";
+    const [one, two, three] = [await grant(), await grant(), await grant()];
+    await ask("POST", path, { key, body: { leaseId: one } });
+    const kept = await ask("POST", path, { key, body: { leaseId: two, waitSeconds: 0.2, keepPlace: true } });
+    expect(kept.json.code).toBe("lockNotAcquired");
+    expect((await ask("GET", path, { key })).json.data["waiting"]).toBe(1);
+    await ask("DELETE", path, { key, body: { leaseId: one } });
+    const late = await ask("POST", path, { key, body: { leaseId: three, waitSeconds: 0.2 } });
+    expect(late.json.code).toBe("lockNotAcquired");
+    expect((await ask("POST", path, { key, body: { leaseId: two } })).status).toBe(200);
+  });
+
   it("[CF-86] bad input names the field, and a read-only key takes no lock", async () => {
     const path = "/v1/config/locks/bad";
     const leaseId = await grant();
@@ -51,6 +64,7 @@ describe("locks", () => {
       [{ leaseId, waitSeconds: 51 }, "waitSeconds"],
       [{ leaseId, waitSeconds: -1 }, "waitSeconds"],
       [{ leaseId, value: 1 }, "value"],
+      [{ leaseId, keepPlace: "yes" }, "keepPlace"],
     ];
     for (const [body, field] of bad) {
       const answer = await ask("POST", path, { key, body });
