@@ -5,7 +5,7 @@ import { JadeClient } from "../../dist/client/index.js";
 
 const { JADE_URL = "http://127.0.0.1:8787", JADE_API_KEY: apiKey } = process.env;
 const instances = Number(process.env.INSTANCES ?? 500);
-const changes = Number(process.env.CHANGES ?? 20);
+const changes = Number(process.env.CHANGES ?? 40);
 const connect = () => new JadeClient({ url: JADE_URL, apiKey });
 const writer = connect();
 const clients = Array.from({ length: Number(process.env.CLIENTS ?? 5) }, connect);
@@ -19,6 +19,8 @@ async function instance(watch, arrivals) {
   }
 }
 
+// The configuration is there before it changes; the first write of a namespace also registers it.
+await writer.config.namespace("example-change").put(key, { requestsPerSecond: 99 });
 const watches = Array.from({ length: instances }, (_, i) =>
   clients[i % clients.length].config.namespace("example-change").watch(key),
 );
@@ -30,7 +32,7 @@ const writtenMs = [];
 for (let number = 0; number < changes; number++) {
   writtenMs.push(performance.now());
   await writer.config.namespace("example-change").put(key, { number, requestsPerSecond: 100 + number });
-  await new Promise((resolve) => setTimeout(resolve, 200));
+  await new Promise((resolve) => setTimeout(resolve, 100));
 }
 await Promise.all(running);
 
