@@ -9,6 +9,8 @@ import { Desk, failureOf } from "../src/config/desk.ts";
 import { ConfigRefusal } from "../src/config/failure.ts";
 import { LockWaits } from "../src/config/lock-waits.ts";
 import { type Head, type Place, Shipping, writeShipment } from "../src/config/shipping.ts";
+import { FeedWaits, readFeed } from "../src/config/webhook-feed.ts";
+import type { FeedAsk, FeedPage } from "../src/config/webhook-types.ts";
 import { createKernels } from "../src/storage/kernels.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
 import { ByteWriter } from "../src/wire/bytes.ts";
@@ -50,6 +52,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   #waits!: LockWaits;
   #shipping!: Shipping;
   #registration!: KeyspaceRegistration;
+  readonly #feedWaits = new FeedWaits();
   /** Erased, and not asked since: there are no tables. */
   #isEmpty = false;
   #jobs: Job[] = [];
@@ -86,6 +89,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
       onChange: (_, changes) => {
         this.#waits.onChange(changes);
         this.#shipping.onChange(changes);
+        this.#feedWaits.onChange(changes);
       },
       databaseBytes: () => ctx.storage.sql.databaseSize,
     });
@@ -141,12 +145,26 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   async pull(place: Place, waitMs: number): Promise<Uint8Array> {
     let shipment = this.#shipping.next(place);
     if (shipment.kind === "records" && shipment.records.length === 0 && waitMs > 0) {
-      await this.#nextChange(waitMs);
+      await this.#wait(waitMs, (wake) => this.#shipping.atNextChange(wake));
       shipment = this.#shipping.next(place);
     }
     const writer = new ByteWriter(4096);
     writeShipment(writer, shipment);
     return writer.take();
+  }
+
+  async feed(ask: FeedAsk): Promise<FeedPage> {
+    if (this.#isEmpty) this.#begin();
+    const page = this.#feedFrom(ask);
+    if (page.kind === "compacted" || page.events.length > 0 || !page.isEnd || ask.waitMs === 0) return page;
+    await this.#wait(ask.waitMs, (wake) => this.#feedWaits.atNextMatch(ask, wake));
+    return this.#feedFrom({ ...ask, from: page.next });
+  }
+
+  #feedFrom(ask: FeedAsk): FeedPage {
+    const { keyspace, store } = this.#desk;
+    const { lastSeq, revision, compactedRevision } = keyspace;
+    return readFeed({ lastSeq, revision, compactedRevision, log: (seq, limit) => store.log(seq, limit) }, ask);
   }
 
   async beginCopy(): Promise<{ readonly head: Head; readonly chain: number }> {
@@ -161,9 +179,9 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     return { records, lastKey: versions.length < limit ? null : versions.at(-1)!.key };
   }
 
-  #nextChange(waitMs: number): Promise<void> {
+  #wait(waitMs: number, until: (wake: () => void) => () => void): Promise<void> {
     return new Promise((resolve) => {
-      const cancel = this.#shipping.atNextChange(() => {
+      const cancel = until(() => {
         clearTimeout(timer);
         resolve();
       });

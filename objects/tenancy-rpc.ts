@@ -4,6 +4,7 @@ import type { ApiKeyRecord, RateLimit, Scope, TenantQuotas, TenantSettings, Tena
 import type { ChangeState } from "../src/replication/route-change.ts";
 import { type ErrorCode, PublicError } from "../src/wire/error-codes.ts";
 import type { DirectoryRpc, TenantRpc } from "./rpc.ts";
+import type { CreatedWebhook, NewWebhook, WebhookRow } from "./webhook-rpc.ts";
 
 export interface RpcFailure {
   readonly ok: false;
@@ -144,7 +145,11 @@ export interface TenantAdminRpc extends TenantRpc {
   /** Namespaces of the configuration store after the name `after`, by name. */
   listNamespaces(page: { readonly after: string; readonly limit: number }): Promise<readonly NamespaceRow[]>;
   deleteNamespace(namespace: string, mutation: Mutation): Promise<RpcResult<DeletedNamespace>>;
-  /** One round of erasing all keyspaces; true when none is left. After {@link beginErasure}. */
+  createWebhook(input: NewWebhook, mutation: Mutation): Promise<RpcResult<CreatedWebhook>>;
+  deleteWebhook(id: string, mutation: Mutation): Promise<RpcResult<{ readonly id: string }>>;
+  /** After the id `after`, by id. */
+  listWebhooks(page: { readonly after: string; readonly limit: number }): Promise<readonly WebhookRow[]>;
+  /** One round of erasing all webhooks and keyspaces; true when none is left. After {@link beginErasure}. */
   eraseNamespaces(): Promise<boolean>;
   /** From now on no key is admitted. Idempotent. */
   beginErasure(): Promise<void>;

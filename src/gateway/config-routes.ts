@@ -5,6 +5,7 @@ import { configLeaseRoutes } from "./config-leases.ts";
 import { configRangeRoutes } from "./config-range.ts";
 import { configTxnRoute } from "./config-txn.ts";
 import type { Route } from "./route.ts";
+import { webhookRoutes } from "./webhooks.ts";
 
 export const configRoutes: readonly Route[] = [
   ...configKeyRoutes,
@@ -12,4 +13,5 @@ export const configRoutes: readonly Route[] = [
   configTxnRoute,
   ...configLeaseRoutes,
   ...configAdminRoutes,
+  ...webhookRoutes,
 ];

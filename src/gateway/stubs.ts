@@ -3,6 +3,7 @@ import type { Env } from "../../objects/env.ts";
 import { type Mailbox, mailboxOf } from "../../objects/mailbox.ts";
 import type { ConfigKeyspaceRpc, CoordinatorRpc, KeyValueReplicaRpc } from "../../objects/rpc.ts";
 import type { DirectoryAdminRpc, TenantAdminRpc } from "../../objects/tenancy-rpc.ts";
+import type { WebhookSenderRpc } from "../../objects/webhook-rpc.ts";
 
 /** A node's Coordinator by its zone; a single node has one. */
 const COORDINATOR_NAME = "z1";
@@ -38,6 +39,11 @@ export class Stubs {
   configKeyspace(tenant: number, namespace: string): ConfigKeyspaceRpc {
     const objects = this.#env.CONFIG_KEYSPACE;
     return objects.get(objects.idFromName(`c${tenant}/${namespace}`));
+  }
+
+  webhookSender(tenant: number, id: string): WebhookSenderRpc {
+    const objects = this.#env.WEBHOOK_SENDER;
+    return objects.get(objects.idFromName(`w${tenant}/${id}`));
   }
 
   replica(nodeId: string): KeyValueReplicaRpc {
