@@ -29,7 +29,7 @@ export default defineConfig({
           environment: "node",
           globalSetup: ["./test/wasm.setup.ts"],
           include: ["src/**/*.test.ts", "test/unit/**/*.test.ts", "scripts/**/*.test.ts"],
-          testTimeout: 20_000,
+          testTimeout: 60_000,
         },
       },
       {
@@ -51,7 +51,8 @@ export default defineConfig({
                 JADE_MODE: "test",
                 // SHA-256 of "jdb.root.test"
                 JADE_ROOT_KEY_HASH: "45295b3fee2dd2e0eacf099132df6fc1d984876a49901a6c83afa5533cbf696e",
-                JADE_CONFIG: "{}",
+                // Tests of hibernation wait so long; those of revocation take less.
+                JADE_CONFIG: '{"config":{"hibernateAfterSeconds":4}}',
               },
             },
           }),
@@ -70,8 +71,9 @@ export default defineConfig({
           include: ["test/e2e/**/*.test.ts"],
           globalSetup: ["./test/e2e/build.setup.ts"],
           fileParallelism: false,
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
+          // Nothing takes so long on a quiet machine; several tests kill and restart a server four times.
+          testTimeout: 400_000,
+          hookTimeout: 400_000,
         },
       },
     ],

@@ -21,4 +21,7 @@ export const CONFIG_MIGRATIONS: readonly string[] = [
     // Answers of one turn's writes by write id; src/config/kept-answers.ts.
     "CREATE TABLE config_answers (id INTEGER PRIMARY KEY AUTOINCREMENT, at_ms INTEGER NOT NULL, answers BLOB NOT NULL)",
   ].join(";"),
+  // The watches of connections that hibernate; src/config/watch-rows.ts. `socket`: objects/watch-desk.ts.
+  `CREATE TABLE config_watches (socket INTEGER NOT NULL, watch INTEGER NOT NULL, state BLOB NOT NULL,
+      PRIMARY KEY (socket, watch)) WITHOUT ROWID`,
 ];

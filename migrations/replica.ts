@@ -23,4 +23,8 @@ export const REPLICA_MIGRATIONS: readonly string[] = [
    CREATE TABLE filled (epoch INTEGER PRIMARY KEY, at_ms REAL NOT NULL);`,
   // CRC-32C over rebuilding, confirmed and last_epoch; NULL = written before there was one.
   "ALTER TABLE replica_facts ADD COLUMN standing_crc INTEGER;",
+  // Hybrid times. floor: no stamp is as early. horizon: deleted states up to it are absent. drop_up_to: every node knows of this one, so
+  // their rows may go. swept: up to here the tables were merged without them.
+  `CREATE TABLE purge_marks (id INTEGER PRIMARY KEY CHECK (id = 1), floor REAL NOT NULL, horizon REAL NOT NULL,
+     drop_up_to REAL NOT NULL, swept REAL NOT NULL);`,
 ];

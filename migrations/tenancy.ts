@@ -24,6 +24,10 @@ export const DIRECTORY_MIGRATIONS: readonly string[] = [
   "ALTER TABLE nodes ADD COLUMN served INTEGER NOT NULL DEFAULT 0; UPDATE nodes SET served = 1 WHERE incarnation > 0",
   `CREATE TABLE repairs (id INTEGER PRIMARY KEY AUTOINCREMENT, started_at_ms REAL NOT NULL, finished_at_ms REAL,
       progress TEXT NOT NULL)`,
+  // begun: every node promised its floor (replication/purge-round.ts). purge: what the repair lets go, as JSON. state: JSON by name.
+  `ALTER TABLE repairs ADD COLUMN begun INTEGER NOT NULL DEFAULT 1;
+   ALTER TABLE repairs ADD COLUMN purge TEXT;
+   CREATE TABLE repair_state (name TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;`,
 ];
 
 export const TENANT_MIGRATIONS: readonly string[] = [

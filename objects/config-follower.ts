@@ -96,7 +96,9 @@ export class ConfigFollower extends DurableObject<Env> implements ConfigFollower
 
   async erase(): Promise<void> {
     await this.ctx.storage.deleteAll();
-    this.ctx.abort("erased");
+    await this.ctx.storage.sync();
+    // What is in memory goes by a restart, after the answer.
+    setTimeout(() => this.ctx.abort("erased"), 0);
   }
 
   #answer(request: Parameters<typeof isRange>[0]) {

@@ -4,12 +4,14 @@
 import { DurableObject } from "cloudflare:workers";
 import kernelModule from "../dist/wasm/storage.wasm";
 import { CONFIG_MIGRATIONS } from "../migrations/config.ts";
-import { parseSettings } from "../src/cluster/settings.ts";
+import { parseSettings, type Settings } from "../src/cluster/settings.ts";
 import { Desk, failureOf } from "../src/config/desk.ts";
 import { ConfigRefusal } from "../src/config/failure.ts";
 import { LockWaits } from "../src/config/lock-waits.ts";
 import { type Head, type Place, Shipping, writeShipment } from "../src/config/shipping.ts";
-import { FeedWaits, readFeed } from "../src/config/webhook-feed.ts";
+import { WatchRows } from "../src/config/watch-rows.ts";
+import { watchSource } from "../src/config/watch-source.ts";
+import { WebhookFeed } from "../src/config/webhook-feed.ts";
 import type { FeedAsk, FeedPage } from "../src/config/webhook-types.ts";
 import { createKernels } from "../src/storage/kernels.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
@@ -27,15 +29,21 @@ import { writeConfigAnswer } from "../src/wire/config-answers.ts";
 import { type ConfigCall, isWriting, readConfigCalls } from "../src/wire/config-requests.ts";
 import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
+import { KeyspaceMeter } from "./keyspace-metrics.ts";
 import { KeyspaceRegistration } from "./keyspace-registration.ts";
 import { applyMigrations } from "./migrate.ts";
-import type { ConfigKeyspaceRpc, CopiedPage } from "./rpc.ts";
+import type { ConfigKeyspaceRpc, CopiedPage, TenantRpc } from "./rpc.ts";
+import { WatchDesk } from "./watch-desk.ts";
+import { withDeadline } from "./with-deadline.ts";
 
 /** What may wait for the turn's end; more means that the object cannot keep up. */
 const MAX_WAITING_JOBS = 10_000;
 const MIB = 1024 * 1024;
 /** Compaction goes on after each slice with what waits in between. Ms. */
 const COMPACTION_PAUSE_MS = 0;
+
+/** How long a look at watchers' credentials may take. Ms. */
+const GUARD_DEADLINE_MS = 1000;
 
 /** Work of the next turn. `run` writes; `done` answers, when all of the turn's work is written. */
 interface Job {
@@ -44,17 +52,23 @@ interface Job {
   readonly fail: (error: unknown) => void;
 }
 
+/** What stands on the tables. */
+interface Opened {
+  readonly desk: Desk;
+  readonly waits: LockWaits;
+  readonly shipping: Shipping;
+  readonly watches: WatchDesk;
+  readonly registration: KeyspaceRegistration;
+  readonly feed: WebhookFeed;
+}
+
 export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspaceRpc {
+  readonly #settings: Settings;
   readonly #log: Logger;
   readonly #writer = new ByteWriter(64 * 1024);
-  // Made by #begin: an erased keyspace begins anew.
-  #desk!: Desk;
-  #waits!: LockWaits;
-  #shipping!: Shipping;
-  #registration!: KeyspaceRegistration;
-  readonly #feedWaits = new FeedWaits();
-  /** Erased, and not asked since: there are no tables. */
-  #isEmpty = false;
+  readonly #meter: KeyspaceMeter;
+  /** Undefined = erased, and not asked since: there are no tables. */
+  #opened: Opened | undefined;
   #jobs: Job[] = [];
   #isCompacting = false;
   #alarmAtMs = Number.POSITIVE_INFINITY;
@@ -63,39 +77,48 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    const settings = parseSettings(env.JADE_CONFIG);
+    this.#settings = parseSettings(env.JADE_CONFIG);
     const write = (_: string, line: string): void => console.log(line);
-    this.#log = createLogger({ level: settings.log.level, now: Date.now, write, fields: { part: "config" } });
-    this.#begin();
-    ctx.blockConcurrencyWhile(() => this.#schedule());
+    this.#log = createLogger({ level: this.#settings.log.level, now: Date.now, write, fields: { part: "config" } });
+    const id = ctx.id.toString();
+    this.#meter = new KeyspaceMeter({
+      env,
+      id,
+      read: () => this.#opened && this.#samples(),
+      waitUntil: (work) => ctx.waitUntil(work),
+    });
+    this.#opened = this.#open();
+    ctx.blockConcurrencyWhile(async () => {
+      await this.#schedule();
+      await this.#watches.begin();
+    });
   }
 
   /** What is on disk, or the tables of a keyspace without anything. */
-  #begin(): void {
+  #open(): Opened {
     const { ctx, env } = this;
-    const settings = parseSettings(env.JADE_CONFIG);
-    this.#isEmpty = false;
+    const { config } = this.#settings;
     applyMigrations(ctx.storage, "config", CONFIG_MIGRATIONS);
-    this.#desk = new Desk({
+    const desk = new Desk({
       sql: configSql(ctx.storage),
       crc32c: (bytes, seed) => kernels.crc32c(bytes, seed),
       now: Date.now,
       random: (bytes) => crypto.getRandomValues(new Uint8Array(bytes)),
-      cacheBytes: settings.config.cacheMiB * MIB,
-      retention: {
-        keepMs: settings.config.keepHistoryHours * 3_600_000,
-        keepRevisions: settings.config.keepRevisions,
+      cacheBytes: config.cacheMiB * MIB,
+      retention: { keepMs: config.keepHistoryHours * 3_600_000, keepRevisions: config.keepRevisions },
+      onChange: (revision, changes) => {
+        waits.onChange(changes);
+        shipping.onChange(changes);
+        watches.hub.changed(revision, changes);
+        feed.onChange(changes);
       },
-      onChange: (_, changes) => {
-        this.#waits.onChange(changes);
-        this.#shipping.onChange(changes);
-        this.#feedWaits.onChange(changes);
-      },
+      watchCount: () => watches.hub.watchCount,
       databaseBytes: () => ctx.storage.sql.databaseSize,
     });
-    this.#shipping = new Shipping(this.#desk.store, this.#desk.keyspace);
-    this.#waits = new LockWaits({
-      locks: this.#desk.locks,
+    const shipping = new Shipping(desk.store, desk.keyspace);
+    const watches = this.#openWatches(desk);
+    const waits = new LockWaits({
+      locks: desk.locks,
       inTurn: (job) => this.#inTurn(job),
       after: (ms, run) => {
         const timer = setTimeout(run, ms);
@@ -103,21 +126,81 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
       },
       now: Date.now,
     });
-    this.#registration = new KeyspaceRegistration({ env, name: ctx.id.name, store: this.#desk.store });
+    const registration = new KeyspaceRegistration({ env, name: ctx.id.name, store: desk.store });
+    const feed = new WebhookFeed(desk.keyspace, desk.store);
+    return { desk, waits, shipping, watches, registration, feed };
+  }
+
+  get #parts(): Opened {
+    this.#opened ??= this.#open();
+    return this.#opened;
+  }
+
+  get #desk(): Desk {
+    return this.#parts.desk;
+  }
+
+  get #waits(): LockWaits {
+    return this.#parts.waits;
+  }
+
+  get #watches(): WatchDesk {
+    return this.#parts.watches;
+  }
+
+  get #shipping(): Shipping {
+    return this.#parts.shipping;
+  }
+
+  #openWatches({ keyspace, store }: Desk): WatchDesk {
+    const settings = this.#settings;
+    const tenant = (number: number): TenantRpc => this.env.TENANT.get(this.env.TENANT.idFromName(`t${number}`));
+    return new WatchDesk({
+      ctx: this.ctx,
+      source: watchSource({ keyspace, store }, (error) => this.#log.error("a previous version is damaged", {}, error)),
+      rows: new WatchRows(configSql(this.ctx.storage), (bytes, seed) => kernels.crc32c(bytes, seed)),
+      viewSince: (number, revision) => withDeadline(tenant(number).viewSince(revision), GUARD_DEADLINE_MS, "Tenant"),
+      staleMs: settings.auth.staleTenantViewMinutes * 60_000,
+      maxConnections: settings.config.maxWatchConnections,
+      hibernateAfterMs: settings.config.hibernateAfterSeconds * 1000,
+      now: Date.now,
+      later: (delayMs, run) => void setTimeout(run, delayMs),
+    });
+  }
+
+  /** The upgrade of a watch connection: wire/config-watch.ts. */
+  override async fetch(request: Request): Promise<Response> {
+    await this.#watches.wake();
+    return this.#watches.open(request);
+  }
+
+  override async webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): Promise<void> {
+    const waking = this.#watches.wake();
+    if (waking) await waking;
+    this.#watches.message(socket, data);
+  }
+
+  override webSocketClose(socket: WebSocket): void {
+    this.#opened?.watches.closed(socket);
+    // Unanswered, the client would wait until the object sleeps.
+    socket.close();
+  }
+
+  override webSocketError(socket: WebSocket): void {
+    this.#opened?.watches.closed(socket);
   }
 
   async call(frame: Uint8Array): Promise<Uint8Array> {
     const calls = readConfigCalls(frame);
-    if (this.#isEmpty) this.#begin();
     if (!calls.some(({ request }) => isWriting(request))) return this.#answer(calls);
-    const refusal = this.#registration.isNeeded ? await this.#registration.ensure() : undefined;
+    const { registration } = this.#parts;
+    const refusal = registration.isNeeded ? await registration.ensure() : undefined;
     if (refusal) return this.#refuse(calls, refusal);
     return this.#inTurn(() => this.#answer(calls));
   }
 
   /** Under a lease, which only a keyspace that is registered can have. */
   async acquire(request: AcquireRequest): Promise<AcquireAnswer | ConfigFailure> {
-    if (this.#isEmpty) this.#begin();
     return refusalsAsValues(async () => {
       const { key, token } = await this.#waits.acquire(request);
       return { kind: "acquired", header: this.#desk.header, key, fencingToken: token };
@@ -125,7 +208,6 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   }
 
   async release(request: ReleaseRequest): Promise<{ readonly header: AnswerHeader } | ConfigFailure> {
-    if (this.#isEmpty) this.#begin();
     return refusalsAsValues(async () => {
       await this.#inTurn(() => this.#desk.locks.release(request));
       return { header: this.#desk.header };
@@ -133,7 +215,6 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   }
 
   async ownership(name: BinaryKey): Promise<Ownership> {
-    if (this.#isEmpty) this.#begin();
     const { locks, header } = this.#desk;
     return { header, owner: locks.owner(name), waiting: locks.waiting(name) };
   }
@@ -145,26 +226,12 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   async pull(place: Place, waitMs: number): Promise<Uint8Array> {
     let shipment = this.#shipping.next(place);
     if (shipment.kind === "records" && shipment.records.length === 0 && waitMs > 0) {
-      await this.#wait(waitMs, (wake) => this.#shipping.atNextChange(wake));
+      await atMost(waitMs, (wake) => this.#shipping.atNextChange(wake));
       shipment = this.#shipping.next(place);
     }
     const writer = new ByteWriter(4096);
     writeShipment(writer, shipment);
     return writer.take();
-  }
-
-  async feed(ask: FeedAsk): Promise<FeedPage> {
-    if (this.#isEmpty) this.#begin();
-    const page = this.#feedFrom(ask);
-    if (page.kind === "compacted" || page.events.length > 0 || !page.isEnd || ask.waitMs === 0) return page;
-    await this.#wait(ask.waitMs, (wake) => this.#feedWaits.atNextMatch(ask, wake));
-    return this.#feedFrom({ ...ask, from: page.next });
-  }
-
-  #feedFrom(ask: FeedAsk): FeedPage {
-    const { keyspace, store } = this.#desk;
-    const { lastSeq, revision, compactedRevision } = keyspace;
-    return readFeed({ lastSeq, revision, compactedRevision, log: (seq, limit) => store.log(seq, limit) }, ask);
   }
 
   async beginCopy(): Promise<{ readonly head: Head; readonly chain: number }> {
@@ -179,26 +246,23 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     return { records, lastKey: versions.length < limit ? null : versions.at(-1)!.key };
   }
 
-  #wait(waitMs: number, until: (wake: () => void) => () => void): Promise<void> {
-    return new Promise((resolve) => {
-      const cancel = until(() => {
-        clearTimeout(timer);
-        resolve();
-      });
-      const timer = setTimeout(() => {
-        cancel();
-        resolve();
-      }, waitMs);
-    });
+  async feed(ask: FeedAsk): Promise<FeedPage> {
+    const { feed } = this.#parts;
+    const page = feed.read(ask);
+    if (page.kind === "compacted" || page.events.length > 0 || !page.isEnd || ask.waitMs === 0) return page;
+    await atMost(ask.waitMs, (wake) => feed.atNextMatch(ask, wake));
+    return feed.read({ ...ask, from: page.next });
   }
 
   async erase(incarnation: number): Promise<void> {
-    const held = this.#registration.incarnation;
+    const held = this.#parts.registration.incarnation;
     if (held > incarnation) return;
+    await this.#meter.end();
+    this.#watches.endAll("the namespace is deleted");
     await this.ctx.storage.deleteAlarm();
     await this.ctx.storage.deleteAll();
     if (held === 0) {
-      this.#isEmpty = true;
+      this.#opened = undefined;
       return;
     }
     // What is in memory goes by a restart.
@@ -207,20 +271,28 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   }
 
   async metrics(): Promise<Record<string, number>> {
+    return this.#samples();
+  }
+
+  #samples(): Record<string, number> {
     return {
       jade_config_calls_total: this.#callsTotal,
       jade_config_commits_total: this.#commitsTotal,
       jade_config_keys: this.#desk.keyspace.keyCount,
+      jade_config_leases: this.#desk.leases.size,
+      ...this.#watches.metrics(),
     };
   }
 
   override async alarm(): Promise<void> {
     this.#alarmAtMs = Number.POSITIVE_INFINITY;
-    if (this.#isEmpty) return;
+    if (!this.#opened) return;
+    await this.#watches.wake();
     this.#guarded(() => {
       while (this.#desk.expireLeases());
       this.#desk.endTurn();
     });
+    this.#watches.flush();
     await this.#schedule();
   }
 
@@ -246,6 +318,8 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
 
   /** All work that came since the last turn, in one commit. */
   #turn(): void {
+    const waking = this.#watches.wake();
+    if (waking) return void waking.then(() => this.#turn());
     const jobs = this.#jobs;
     this.#jobs = [];
     this.#commitsTotal++;
@@ -254,6 +328,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
         for (const { run } of jobs) run();
         this.#desk.endTurn();
       });
+      this.#watches.flush();
       for (const { done } of jobs) done();
     } catch (error) {
       for (const { fail } of jobs) fail(error);
@@ -275,6 +350,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   #answer(calls: readonly ConfigCall[]): Uint8Array {
     const writer = this.#writer;
     writer.reset();
+    this.#meter.touch();
     for (const call of calls) {
       this.#callsTotal++;
       writer.u32(call.id);
@@ -308,7 +384,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
 
   #compact(): void {
     this.#isCompacting = false;
-    if (this.#isEmpty) return;
+    if (!this.#opened) return;
     this.#guarded(() => this.#desk.compactStep());
     void this.#schedule();
   }
@@ -323,4 +399,18 @@ async function refusalsAsValues<T>(run: () => Promise<T>): Promise<T | ConfigFai
     if (error instanceof ConfigRefusal) return failureOf(error);
     throw error;
   }
+}
+
+/** Waits for a call of `wake`. `until` asks for it, and its result takes that back. */
+function atMost(waitMs: number, until: (wake: () => void) => () => void): Promise<void> {
+  return new Promise((resolve) => {
+    const cancel = until(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+    const timer = setTimeout(() => {
+      cancel();
+      resolve();
+    }, waitMs);
+  });
 }

@@ -14,8 +14,16 @@ import { ConfigRelays } from "./config-relays.ts";
 import { coordinatorMetrics } from "./coordinator-metrics.ts";
 import type { Env } from "./env.ts";
 import { exportPage } from "./export.ts";
+import { KeyspaceSums } from "./keyspace-metrics.ts";
 import { Mailbox, mailboxOf, type Parcel } from "./mailbox.ts";
-import type { CoordinatorRpc, ExportAsk, ExportFailure, ExportPage, KeyValueReplicaRpc } from "./rpc.ts";
+import type {
+  CoordinatorRpc,
+  ExportAsk,
+  ExportFailure,
+  ExportPage,
+  KeyspaceReport,
+  KeyValueReplicaRpc,
+} from "./rpc.ts";
 import { SessionDesk } from "./session-desk.ts";
 import { withDeadline } from "./with-deadline.ts";
 
@@ -35,6 +43,7 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
   readonly #core: QuorumCoordinator;
   readonly #replicas = new Map<string, KeyValueReplicaRpc>();
   readonly #gateways = new SampleSums();
+  readonly #keyspaces = new KeyspaceSums();
   readonly #sessions: SessionDesk;
   readonly #mailbox: Mailbox;
   readonly #configs: ConfigRelays;
@@ -174,12 +183,17 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
   async metrics(): Promise<Record<string, number>> {
     return sumSamples([
       this.#gateways.samples(),
+      this.#keyspaces.samples(),
       coordinatorMetrics({ core: this.#core, sessions: this.#sessions, mailbox: this.#mailbox }),
     ]);
   }
 
   async reportGatewayMetrics(delta: Record<string, number>): Promise<void> {
     this.#gateways.add(delta);
+  }
+
+  async reportKeyspaceMetrics(id: string, report: KeyspaceReport): Promise<void> {
+    this.#keyspaces.add(id, report);
   }
 
   async #ready(): Promise<void> {

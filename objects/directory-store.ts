@@ -4,13 +4,16 @@ import { DIRECTORY_MIGRATIONS } from "../migrations/tenancy.ts";
 import { firstNodes } from "../src/access/ring-start.ts";
 import { retryDelayMs } from "../src/access/schedule.ts";
 import type { ApiKeyRecord, NodeState, StorageNode } from "../src/access/types.ts";
+import { NOTHING_PURGED, type PurgeState } from "../src/replication/purge-round.ts";
 import { INCARNATIONS_PER_NODE } from "../src/wire/clock.ts";
 import { applyMigrations } from "./migrate.ts";
+import type { Registration } from "./rpc.ts";
 import {
   failure,
   type NewTenant,
   type RepairInfo,
   type RepairProgress,
+  type RepairPurge,
   type RpcResult,
   type TenantRow,
 } from "./tenancy-rpc.ts";
@@ -39,18 +42,19 @@ type TenantRowSql = {
   failures: number;
 };
 
-/** What a node whose storage is new is told. */
-export interface Registration {
-  readonly nodeNumber: number;
-  readonly incarnation: number;
-  readonly mustRebuild: boolean;
-}
-
-type RepairRow = { id: number; started_at_ms: number; finished_at_ms: number | null; progress: string };
+type RepairRow = {
+  id: number;
+  started_at_ms: number;
+  finished_at_ms: number | null;
+  progress: string;
+  purge: string | null;
+  begun: number;
+};
 
 function repairOf(row: RepairRow): RepairInfo {
   const progress = JSON.parse(row.progress) as RepairProgress;
-  return { repairId: row.id, startedAtMs: row.started_at_ms, finishedAtMs: row.finished_at_ms, progress };
+  const purge = row.purge === null ? null : (JSON.parse(row.purge) as RepairPurge);
+  return { repairId: row.id, startedAtMs: row.started_at_ms, finishedAtMs: row.finished_at_ms, progress, purge };
 }
 
 const NO_REPAIR_PROGRESS: RepairProgress = {
@@ -123,7 +127,9 @@ export class DirectoryStore {
       );
     }
     this.#bump();
-    return { nodeNumber: row.number, incarnation: row.incarnation, mustRebuild: row.served === 1 };
+    const { floors, horizon } = this.purgeState();
+    const floor = floors.at(-1)?.time ?? 0;
+    return { nodeNumber: row.number, incarnation: row.incarnation, mustRebuild: row.served === 1, floor, horizon };
   }
 
   /** The node's store holds what it should, and from now on others may rely on it. */
@@ -257,7 +263,7 @@ export class DirectoryStore {
     }
     const [row] = this.#sql
       .exec<RepairRow>(
-        "INSERT INTO repairs (started_at_ms, progress) VALUES (?, ?) RETURNING *",
+        "INSERT INTO repairs (started_at_ms, progress, begun) VALUES (?, ?, 0) RETURNING *",
         nowMs,
         JSON.stringify(NO_REPAIR_PROGRESS),
       )
@@ -286,5 +292,35 @@ export class DirectoryStore {
   /** Newest first. */
   repairs(): RepairInfo[] {
     return this.#sql.exec<RepairRow>("SELECT * FROM repairs ORDER BY id DESC").toArray().map(repairOf);
+  }
+
+  /** Every node promised its floor: the nodes may begin. */
+  hasBegun(repairId: number): boolean {
+    return this.#sql.exec("SELECT 1 FROM repairs WHERE id = ? AND begun = 1", repairId).toArray().length > 0;
+  }
+
+  beginRepair(repairId: number): void {
+    this.#sql.exec("UPDATE repairs SET begun = 1 WHERE id = ?", repairId);
+  }
+
+  savePurge(repairId: number, purge: RepairPurge): void {
+    this.#sql.exec("UPDATE repairs SET purge = ? WHERE id = ?", JSON.stringify(purge), repairId);
+  }
+
+  purgeState(): PurgeState {
+    const rows = this.#sql.exec<{ state: string }>("SELECT state FROM repair_state WHERE name = 'purge'").toArray();
+    return rows[0] ? (JSON.parse(rows[0].state) as PurgeState) : NOTHING_PURGED;
+  }
+
+  savePurgeState(state: PurgeState): void {
+    this.#sql.exec("INSERT OR REPLACE INTO repair_state VALUES ('purge', ?)", JSON.stringify(state));
+  }
+
+  /** When the last full repair began; `nowMs` where none ever did, from the first time this is asked on. */
+  lastRepairAtMs(nowMs: number): number {
+    this.#sql.exec("INSERT OR IGNORE INTO repair_state VALUES ('since', ?)", JSON.stringify(nowMs));
+    const query = `SELECT MAX((SELECT CAST(state AS REAL) FROM repair_state WHERE name = 'since'),
+        (SELECT COALESCE(MAX(started_at_ms), 0) FROM repairs)) AS at`;
+    return this.#sql.exec<{ at: number }>(query).one().at;
   }
 }

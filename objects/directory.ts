@@ -8,15 +8,16 @@ import { nextAlarmAt, retryDelayMs } from "../src/access/schedule.ts";
 import type { DirectoryView } from "../src/access/types.ts";
 import { parseSettings } from "../src/cluster/settings.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
-import { DirectoryStore, type DueTenant, type Registration, type TenantPlan } from "./directory-store.ts";
+import { DirectoryRepairs } from "./directory-repairs.ts";
+import { DirectoryStore, type DueTenant, type TenantPlan } from "./directory-store.ts";
 import type { Env } from "./env.ts";
+import type { Registration } from "./rpc.ts";
 import type {
   CreatedTenant,
   DirectoryAdminRpc,
   Mutation,
   NewTenant,
   RepairInfo,
-  RepairProgress,
   RpcResult,
   TenantAdminRpc,
   TenantRow,
@@ -32,8 +33,6 @@ const CALL_TIMEOUT_MS = 5000;
 const TENANTS_PER_ALARM = 20;
 /** A replica that still merges its tables is asked again after this. Ms. */
 const ERASURE_POLL_MS = 1000;
-/** How often nodes are asked how far a repair is. Ms. */
-const REPAIR_POLL_MS = 500;
 /** Longest page. */
 const MAX_PAGE_ITEMS = 1001;
 
@@ -46,6 +45,7 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
   readonly #store: DirectoryStore;
   readonly #records: WriteRecords;
   readonly #turns: TurnQueue;
+  readonly #repairs: DirectoryRepairs;
   readonly #log: Logger;
 
   constructor(ctx: DurableObjectState, env: Env) {
@@ -56,6 +56,7 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
     this.#store = new DirectoryStore(ctx.storage, { nodes, zones, random });
     this.#records = new WriteRecords(ctx.storage.sql, settings.keyValue.idempotencyRetentionHours * 3_600_000);
     this.#turns = new TurnQueue((run) => ctx.storage.transactionSync(run));
+    this.#repairs = new DirectoryRepairs({ env, store: this.#store, turns: this.#turns, settings: settings.keyValue });
     const write = (_: string, line: string): void => console.log(line);
     this.#log = createLogger({ level: settings.log.level, now: Date.now, write, fields: { part: "directory" } });
     ctx.blockConcurrencyWhile(() => this.#schedule());
@@ -158,38 +159,6 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
     return this.#store.repairs();
   }
 
-  /** Asks every node how far its part is; a node that does not answer is asked again. */
-  async #followRepair(): Promise<void> {
-    const running = this.#store.runningRepair();
-    if (!running) return;
-    const namespace = this.env.KEY_VALUE_REPLICA;
-    const nodes = this.#store.nodes().filter((node) => node.state !== "removed");
-    const away: string[] = [];
-    const parts = await Promise.all(
-      nodes.map(({ id }) =>
-        withDeadline(namespace.get(namespace.idFromName(id)).repair(running.repairId), CALL_TIMEOUT_MS, id).catch(
-          (error: unknown) => {
-            away.push(`${id}: ${error instanceof Error ? error.message : String(error)}`);
-            return undefined;
-          },
-        ),
-      ),
-    );
-    const sum = (field: "rowsCompared" | "rowsRepaired" | "rowsUnreadable"): number =>
-      parts.reduce((total, part) => total + (part?.[field] ?? 0), 0);
-    const nodesDone = parts.filter((part) => part?.phase === "done").length;
-    const progress: RepairProgress = {
-      ...{ nodesDone, nodeCount: nodes.length, waitingFor: away.join("; ") },
-      ...{
-        rowsCompared: sum("rowsCompared"),
-        rowsRepaired: sum("rowsRepaired"),
-        rowsUnreadable: sum("rowsUnreadable"),
-      },
-    };
-    const finishedAtMs = nodesDone === nodes.length ? Date.now() : null;
-    await this.#turns.run(() => this.#store.saveRepair(running.repairId, progress, finishedAtMs));
-  }
-
   async listTenants({ after, limit }: { after: string; limit: number }): Promise<readonly TenantRow[]> {
     return this.#store.list(after, Math.min(limit, MAX_PAGE_ITEMS));
   }
@@ -211,7 +180,7 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
   override async alarm(): Promise<void> {
     const nowMs = Date.now();
     for (const due of this.#store.dueTenants(nowMs, TENANTS_PER_ALARM)) await this.#reconcile(due);
-    await this.#followRepair();
+    await this.#repairs.step();
     await this.#turns.run(() => this.#records.purge(Date.now()));
     await this.#schedule();
   }
@@ -269,7 +238,7 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
 
   /** The one alarm rings for whatever is due first. */
   async #schedule(): Promise<void> {
-    const repairAtMs = this.#store.runningRepair() ? Date.now() + REPAIR_POLL_MS : null;
+    const repairAtMs = this.#repairs.nextAtMs(Date.now());
     const at = nextAlarmAt([this.#store.nextDueAtMs(), this.#records.nextPurgeAtMs(), repairAtMs]);
     if (at === null) return;
     const held = await this.ctx.storage.getAlarm();

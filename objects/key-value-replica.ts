@@ -12,16 +12,15 @@ import { type Usage, UsageMeter } from "../src/kv/usage.ts";
 import type { KeyScan } from "../src/replication/healer.ts";
 import { HintDelivery } from "../src/replication/hint-delivery.ts";
 import { HintLog } from "../src/replication/hint-log.ts";
+import type { HintSpan } from "../src/replication/purge-round.ts";
 import { Replica } from "../src/replication/replica.ts";
 import { writeScanPage } from "../src/replication/scan-frames.ts";
 import { markUnreadable } from "../src/replication/scan-gaps.ts";
 import { Standing } from "../src/replication/standing.ts";
 import { confirmStanding } from "../src/replication/standing-check.ts";
-import type { SyncState } from "../src/replication/sync-job.ts";
 import type { TenantSync } from "../src/replication/sync-runner.ts";
-import { openEngine } from "../src/storage/engine.ts";
+import type { SyncState } from "../src/replication/sync-state.ts";
 import { createKernels } from "../src/storage/kernels.ts";
-import { REMOTE_BLOCK_BYTES, SERVER_LIMITS } from "../src/storage/limits.ts";
 import { SqliteBlobStore } from "../src/storage/sqlite-blob-store.ts";
 import type { AtFailPoint } from "../src/storage/state.ts";
 import type { SqlStorage as EngineSql, Kernels, RepairableEngine } from "../src/storage/types.ts";
@@ -33,6 +32,7 @@ import type { Env } from "./env.ts";
 import { readCursor } from "./export.ts";
 import { failPointsOf } from "./fail-points.ts";
 import { applyMigrations } from "./migrate.ts";
+import { openReplicaEngine } from "./replica-engine.ts";
 import { type Facts, loadFacts } from "./replica-facts.ts";
 import { ReplicaHeal } from "./replica-heal.ts";
 import { replicaMetrics } from "./replica-metrics.ts";
@@ -43,7 +43,7 @@ import { withDeadline } from "./with-deadline.ts";
 /** An alarm is the safety net for work that an eviction interrupted; timers do it while the object lives. Ms. */
 const ALARM_DELAY_MS = 15_000;
 const MIB = 1024 * 1024;
-const HOUR_MS = 3_600_000;
+
 /** Slices of maintenance in a row while the engine refuses writes: ~40 ms of work. */
 const OVERLOADED_SLICES = 8;
 /** Pause after maintenance failed. Ms. */
@@ -128,29 +128,16 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     if (!isConfirmed) await this.#confirm();
     const sql = sqlOf(storage);
     const standing = new Standing({ sql, now: Date.now, kernels });
-    const { storage: sizes, keyValue } = this.#settings;
+    const { keyValue } = this.#settings;
     let heal: ReplicaHeal | undefined;
-    const engine = openEngine({
-      sql,
-      blobs: blobStoreOf(this.env, this.#settings, () => new SqliteBlobStore(sql)),
-      kernels,
-      clock: Date.now,
-      random: (length) => crypto.getRandomValues(new Uint8Array(length)),
-      objectName: this.#nodeId,
-      limits: {
-        ...SERVER_LIMITS,
-        blockBytes: sizes.blobStore === "sqlite" ? SERVER_LIMITS.blockBytes : REMOTE_BLOCK_BYTES,
-        memtableBytes: sizes.memtableMiB * MIB,
-        rowCacheBytes: Math.max(1, sizes.rowCacheMiB * MIB),
-        blockCacheBytes: sizes.blockCacheMiB * MIB,
-        recordRetentionMs: keyValue.idempotencyRetentionHours * HOUR_MS,
-        scrubPeriodMs: sizes.scrubDays * 24 * HOUR_MS,
-      },
+    const engine = openReplicaEngine({
+      ...{ sql, kernels, standing, env: this.env, settings: this.#settings, nodeId: this.#nodeId },
       durable: () => storage.sync(),
       onCorrupt: (range) => heal?.found(range),
       atFailPoint: this.#atFailPoint,
     });
     heal = this.#heal(engine);
+    if (standing.sweptHorizon < standing.dropHorizon) engine.purge();
     const hints = new HintLog({ sql, now: Date.now, ttlMs: keyValue.hintTtlSeconds * 1000, kernels });
     const usage = new UsageMeter(
       storage.sql.exec<{ tenant: number; storedBytes: number; keys: number }>(
@@ -166,6 +153,8 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
         isRebuilding: () => standing.isRebuilding,
         isFilling: (tenant, hi) => standing.isFilling(tenant, hi),
         isFilled: (epoch) => standing.isFilled(epoch),
+        stampFloor: () => standing.stampFloor(),
+        purgeHorizon: () => standing.purgeHorizon(),
       },
       hints,
       actor,
@@ -288,7 +277,24 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
   }
 
   async endSync(tenant: number): Promise<void> {
-    this.#opened.sync.runner.forget(tenant);
+    this.#opened.sync.runner.release(tenant);
+    this.#afterTurn();
+  }
+
+  async promiseFloor(): Promise<{ incarnation: number; floor: number }> {
+    const { replica, standing } = this.#opened;
+    return { incarnation: this.#incarnation, floor: standing.promiseFloor(replica.hybridNow) };
+  }
+
+  async hintSpan(): Promise<HintSpan> {
+    return this.#opened.hints.span();
+  }
+
+  async recordHorizon({ horizon, drop }: { horizon: number; drop: number }): Promise<void> {
+    const { engine, standing } = this.#opened;
+    standing.recordHorizon(horizon, drop);
+    if (standing.sweptHorizon < standing.dropHorizon) engine.purge();
+    this.#afterTurn();
   }
 
   async scan(tenant: number, after: Uint8Array | null, limitRows: number, routeRevision: number): Promise<Uint8Array> {
@@ -418,9 +424,10 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     if (this.#maintaining) return;
     this.#maintaining = true;
     try {
-      const { engine } = this.#opened;
+      const { engine, standing } = this.#opened;
       for (let slices = 1; await engine.runMaintenance(); slices++)
         if (!engine.overloaded || slices % OVERLOADED_SLICES === 0) await pause(0);
+      if (!engine.purgePending && standing.sweptHorizon < standing.dropHorizon) standing.swept(standing.dropHorizon);
     } catch (error) {
       // The blob store is away or full: what is committed is safe in the log; the next turn or the alarm tries again.
       this.#log.error("maintenance failed", { node: this.#nodeId }, error);

@@ -1,9 +1,10 @@
 // A storage node's own durable facts: who it is, under which incarnation it stamps, and how far its counters are reserved.
 // Guarantees: a row that fails its checksum is never used: the node takes a new incarnation, so that no dot comes twice.
 // Must not: reserve anything outside the turn that commits it.
-import type { ReplicaFacts } from "../src/replication/replica.ts";
+import type { ReplicaFacts } from "../src/replication/facts.ts";
 import { doubtStanding, isStandingWhole, sealStanding } from "../src/replication/standing-check.ts";
 import type { Kernels } from "../src/storage/types.ts";
+import type { Registration } from "./rpc.ts";
 
 interface FactsRow extends Record<string, SqlStorageValue> {
   node_number: number;
@@ -18,7 +19,7 @@ export interface FactsOptions {
   readonly storage: DurableObjectStorage;
   readonly kernels: Pick<Kernels, "crc32c">;
   /** Asks the Directory for an incarnation that never stamped a dot. `mustRebuild`: the node served before. */
-  readonly register: () => Promise<{ nodeNumber: number; incarnation: number; mustRebuild: boolean }>;
+  readonly register: () => Promise<Registration>;
   /** The stored row failed its checksum. */
   readonly onCorrupt: () => void;
 }
@@ -50,7 +51,7 @@ export async function loadFacts({ storage, kernels, register, onCorrupt }: Facts
   if (isDamaged || isStandingDamaged) onCorrupt();
   if (isDamaged) row = undefined;
   if (!row) {
-    const { nodeNumber, incarnation, mustRebuild } = await register();
+    const { nodeNumber, incarnation, mustRebuild, floor, horizon } = await register();
     // Only the node's name tag is damaged: what it stores is under checksums of its own and need not be fetched again.
     const isRebuilt = mustRebuild && (!isDamaged || mayBeEmpty);
     const crc = crcOf(nodeNumber, incarnation, 0);
@@ -59,6 +60,11 @@ export async function loadFacts({ storage, kernels, register, onCorrupt }: Facts
       `INSERT INTO replica_facts (id, node_number, incarnation, reserved_counter, rebuilding, confirmed, crc)
        VALUES (1, ?, ?, 0, ?, ?, ?)`,
       ...[nodeNumber, incarnation, isRebuilt ? 1 : 0, isRebuilt ? 1 : 0, crc],
+    );
+    sql.exec(
+      `INSERT INTO purge_marks VALUES (1, ?, ?, 0, 0) ON CONFLICT (id) DO UPDATE SET
+         floor = MAX(floor, excluded.floor), horizon = MAX(horizon, excluded.horizon)`,
+      ...[floor, horizon],
     );
     sealStanding(sqlOf, kernels);
     await storage.sync();

@@ -1,6 +1,7 @@
 // What a storage node reports to /metrics. Names and help texts: src/telemetry.
 import type { HintDelivery } from "../src/replication/hint-delivery.ts";
 import type { HintLog } from "../src/replication/hint-log.ts";
+import { TICKS_PER_MS } from "../src/replication/hybrid-clock.ts";
 import type { Replica } from "../src/replication/replica.ts";
 import type { Standing } from "../src/replication/standing.ts";
 import type { StorageEngine } from "../src/storage/types.ts";
@@ -44,5 +45,6 @@ export function replicaMetrics(parts: ReplicaParts): Record<string, number> {
   set("kv_sync_jobs", standing.jobs().filter((job) => job.phase !== "done").length);
   set("kv_sync_rows_compared_total", standing.rowsComparedTotal);
   set("kv_sync_rows_repaired_total", standing.rowsRepairedTotal);
+  set("kv_purge_horizon_seconds", Math.floor(standing.purgeHorizon() / TICKS_PER_MS / 1000));
   return samples;
 }

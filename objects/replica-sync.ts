@@ -34,6 +34,11 @@ export interface ReplicaSyncOptions {
   readonly onError: (error: unknown) => void;
 }
 
+function isEmpty(engine: StorageEngine): boolean {
+  const { tableRows, memtableRows } = engine.stats();
+  return tableRows + memtableRows === 0;
+}
+
 export class ReplicaSync {
   readonly runner: SyncRunner;
   readonly #options: ReplicaSyncOptions;
@@ -60,6 +65,18 @@ export class ReplicaSync {
           id === nodeId ? this.page(request) : withDeadline(peer(id).page(request), SOURCE_TIMEOUT_MS, id),
         call: async (id, frame) =>
           id === nodeId ? await replica.handle(frame) : await withDeadline(peer(id).call(frame), SOURCE_TIMEOUT_MS, id),
+        horizon: () => standing.purgeHorizon(),
+        own: {
+          scan: (scan) => engine.scan(scan),
+          forget: (rows) => replica.forget(rows),
+          changedTenants: () =>
+            standing
+              .routes()
+              .map(({ tenant }) => tenant)
+              .sort((a, b) => a - b),
+          routeRevision: (tenant) => standing.routeRevision(tenant),
+          recordRoute: (tenant, revision) => standing.recordRoute(tenant, revision),
+        },
         takeRecords: (epoch, records) => {
           for (const { key, record } of records) replica.importRecord(epoch, key, record);
           engine.commit();
@@ -70,12 +87,17 @@ export class ReplicaSync {
       },
       standing,
     );
-    if (standing.isRebuilding) this.runner.rebuild();
+    if (standing.isRebuilding) this.runner.rebuild(() => isEmpty(engine));
   }
 
   page(request: Uint8Array): Promise<Uint8Array> {
     const { engine, replica, standing } = this.#options;
-    const facts = { isRebuilding: () => standing.isRebuilding, isFilled: (epoch: number) => standing.isFilled(epoch) };
+    const facts = {
+      isRebuilding: () => standing.isRebuilding,
+      isFilled: (epoch: number) => standing.isFilled(epoch),
+      purgeHorizon: () => standing.purgeHorizon(),
+      routeRevision: (tenant: number) => standing.routeRevision(tenant),
+    };
     const recordRoute = (tenant: number, revision: number): void => standing.recordRoute(tenant, revision);
     return answerPage({ engine, actor: replica.actor, facts, recordRoute, routes: () => standing.routes() }, request);
   }

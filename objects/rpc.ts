@@ -6,8 +6,9 @@ import type { Caller, DirectoryView, TenantView } from "../src/access/types.ts";
 import type { Head, Place, ShippedRecord } from "../src/config/shipping.ts";
 import type { FeedAsk, FeedPage } from "../src/config/webhook-types.ts";
 import type { KeyScan } from "../src/replication/healer.ts";
-import type { SyncState } from "../src/replication/sync-job.ts";
+import type { HintSpan } from "../src/replication/purge-round.ts";
 import type { TenantSync } from "../src/replication/sync-runner.ts";
+import type { SyncState } from "../src/replication/sync-state.ts";
 import type {
   AcquireAnswer,
   AcquireRequest,
@@ -50,6 +51,14 @@ export interface ExportFailure {
   readonly details?: Readonly<Record<string, unknown>> | undefined;
 }
 
+/** What a configuration keyspace counts (objects/keyspace-metrics.ts). */
+export interface KeyspaceReport {
+  /** Since the last report. */
+  readonly counters: Record<string, number>;
+  /** Null = the keyspace is gone. */
+  readonly gauges: Record<string, number> | null;
+}
+
 /** `Coordinator`: one per zone process. Name: the zone's, `z1` on a single node. */
 export interface CoordinatorRpc {
   /** A request frame of wire/session.ts in, the answer frame out (every request answered, errors included). */
@@ -64,6 +73,8 @@ export interface CoordinatorRpc {
   metrics(): Promise<Record<string, number>>;
   /** Adds what a gateway isolate counted since its last report. */
   reportGatewayMetrics(delta: Record<string, number>): Promise<void>;
+  /** `id`: the keyspace object's. */
+  reportKeyspaceMetrics(id: string, report: KeyspaceReport): Promise<void>;
 }
 
 /** `KeyValueReplica`: one per storage node. Name: the node id (`n1`). */
@@ -81,8 +92,13 @@ export interface KeyValueReplicaRpc {
   sync(work: TenantSync): Promise<SyncState>;
   /** Begins the node's part of a full repair, where it has not begun, and says how far it is. */
   repair(repairId: number): Promise<SyncState>;
-  /** Gives up what is left of a change's work. */
+  /** Gives up what is left of a change's work, and begins to delete what the node is no replica of. */
   endSync(tenant: number): Promise<void>;
+  /** Durably promises that no stamp of this store has the time of now, or an earlier one (hybrid time). */
+  promiseFloor(): Promise<{ readonly incarnation: number; readonly floor: number }>;
+  hintSpan(): Promise<HintSpan>;
+  /** From now on deleted states up to `horizon` are absent here, and rows of those up to `drop` may be dropped. Durable. */
+  recordHorizon(marks: { readonly horizon: number; readonly drop: number }): Promise<void>;
   /** A page of keys in a token range, of all tenants, without their values, as a frame of replication/scan-frames.ts. */
   scanKeys(scan: KeyScan): Promise<Uint8Array>;
   /** Durably forgets a tenant; true when nothing of it is left (rows, hints, records, blobs). Call again until true. */
@@ -103,6 +119,8 @@ export interface ConfigKeyspaceRpc {
   release(request: ReleaseRequest): Promise<{ readonly header: AnswerHeader } | ConfigFailure>;
   /** Who owns a lock or an election. */
   ownership(name: BinaryKey): Promise<Ownership>;
+  /** WebSocket upgrade of a watch connection; the gateway authenticated it and sets the header `jade-watch` (watch-desk.ts). */
+  fetch(request: Request): Promise<Response>;
   /** How far the owner is, durably. */
   head(): Promise<Head>;
   /** A shipment of src/config/shipping.ts; waits up to `waitMs` for what is not there yet. */
@@ -140,8 +158,19 @@ export interface FollowerReadOptions {
 export interface ConfigFollowerRpc {
   /** A frame of ranges of wire/config-requests.ts in, one of wire/config-answers.ts out. */
   read(frame: Uint8Array, options: FollowerReadOptions): Promise<Uint8Array>;
+  /** Forgets everything and restarts; the call may fail with "erased". */
   erase(): Promise<void>;
   metrics(): Promise<Record<string, number>>;
+}
+
+/** What a node whose storage is new is told. */
+export interface Registration {
+  readonly nodeNumber: number;
+  readonly incarnation: number;
+  readonly mustRebuild: boolean;
+  /** What its lost store promised, and was told of the purge of deletes (hybrid times). */
+  readonly floor: number;
+  readonly horizon: number;
 }
 
 /** `Directory`: one per deployment. Name: `system`. */
@@ -151,7 +180,7 @@ export interface DirectoryRpc {
    * Called by a replica whose storage is new: a fresh incarnation that no dot was ever stamped with. `mustRebuild`: the node served
    * before, so that others rely on what its lost store held.
    */
-  registerIncarnation(nodeId: string): Promise<{ nodeNumber: number; incarnation: number; mustRebuild: boolean }>;
+  registerIncarnation(nodeId: string): Promise<Registration>;
   /** Called by a replica before it serves for the first time, and when it was rebuilt. */
   nodeServes(nodeId: string, incarnation: number): Promise<void>;
 }

@@ -1,10 +1,10 @@
 // The RPC surfaces of Directory and Tenant beyond what the data path needs (objects/rpc.ts): administration.
 // An error that the client must see travels as a value: a thrown one loses its code between objects.
 import type { ApiKeyRecord, RateLimit, Scope, TenantQuotas, TenantSettings, TenantView } from "../src/access/types.ts";
+import type { PurgeRound } from "../src/replication/purge-round.ts";
 import type { ChangeState } from "../src/replication/route-change.ts";
 import { type ErrorCode, PublicError } from "../src/wire/error-codes.ts";
 import type { DirectoryRpc, TenantRpc } from "./rpc.ts";
-import type { CreatedWebhook, NewWebhook, WebhookRow } from "./webhook-rpc.ts";
 
 export interface RpcFailure {
   readonly ok: false;
@@ -65,12 +65,22 @@ export interface RepairProgress {
   readonly waitingFor: string;
 }
 
+/** What a full repair lets go: rows of keys that were deleted before `beforeMs`. */
+export interface RepairPurge {
+  readonly state: PurgeRound["step"] | "finished";
+  readonly beforeMs: number;
+  /** Why it does not get on; empty = it does. */
+  readonly waitingFor: string;
+}
+
 /** A full repair: all replicas of all keys are brought to agreement. */
 export interface RepairInfo {
   readonly repairId: number;
   readonly startedAtMs: number;
   readonly finishedAtMs: number | null;
   readonly progress: RepairProgress;
+  /** Null = it is not over, or no delete is older than the grace period. */
+  readonly purge: RepairPurge | null;
 }
 
 export interface DirectoryAdminRpc extends DirectoryRpc {
@@ -145,10 +155,6 @@ export interface TenantAdminRpc extends TenantRpc {
   /** Namespaces of the configuration store after the name `after`, by name. */
   listNamespaces(page: { readonly after: string; readonly limit: number }): Promise<readonly NamespaceRow[]>;
   deleteNamespace(namespace: string, mutation: Mutation): Promise<RpcResult<DeletedNamespace>>;
-  createWebhook(input: NewWebhook, mutation: Mutation): Promise<RpcResult<CreatedWebhook>>;
-  deleteWebhook(id: string, mutation: Mutation): Promise<RpcResult<{ readonly id: string }>>;
-  /** After the id `after`, by id. */
-  listWebhooks(page: { readonly after: string; readonly limit: number }): Promise<readonly WebhookRow[]>;
   /** One round of erasing all webhooks and keyspaces; true when none is left. After {@link beginErasure}. */
   eraseNamespaces(): Promise<boolean>;
   /** From now on no key is admitted. Idempotent. */

@@ -80,22 +80,47 @@ export class TenantNamespaces {
   async erase(tenant: number): Promise<boolean> {
     const query = "SELECT * FROM namespaces WHERE state = 'deleting' ORDER BY incarnation LIMIT ?";
     const rows = this.#sql.exec<Row>(query, ROUND_KEYSPACES).toArray();
+    const zones = rows.length > 0 ? await this.#zones() : [];
+    if (!zones) return false;
     for (let start = 0; start < rows.length; start += ERASED_AT_ONCE) {
-      await Promise.all(rows.slice(start, start + ERASED_AT_ONCE).map((row) => this.#eraseOne(tenant, row)));
+      const group = rows.slice(start, start + ERASED_AT_ONCE);
+      await Promise.all(group.map((row) => this.#eraseOne(`c${tenant}/${row.namespace}`, row.incarnation, zones)));
     }
     return !this.isErasing;
   }
 
-  async #eraseOne(tenant: number, { incarnation, namespace }: Row): Promise<void> {
-    const objects = this.#env.CONFIG_KEYSPACE;
-    const id = objects.idFromName(`c${tenant}/${namespace}`);
-    const ask = () => withDeadline(objects.get(id).erase(incarnation), ERASE_TIMEOUT_MS, "ConfigKeyspace");
+  /** Where followers may be; undefined = the Directory does not say. */
+  async #zones(): Promise<readonly string[] | undefined> {
+    const directory = this.#env.DIRECTORY.get(this.#env.DIRECTORY.idFromName("system"));
     try {
-      // The first one fails where there was something: the object restarts. The second one finds it empty.
-      await ask().catch(ask);
+      const { nodes } = await withDeadline(directory.view(), ERASE_TIMEOUT_MS, "Directory");
+      return [...new Set(nodes.map(({ zone }) => zone))];
+    } catch {
+      return undefined; // tried again by the alarm
+    }
+  }
+
+  /** The owner first: a follower that still follows it then copies nothing, but has it make its tables. So the owner last, too. */
+  async #eraseOne(keyspace: string, incarnation: number, zones: readonly string[]): Promise<void> {
+    const { CONFIG_KEYSPACE, CONFIG_FOLLOWER } = this.#env;
+    const id = CONFIG_KEYSPACE.idFromName(keyspace);
+    const erase = () => withDeadline(CONFIG_KEYSPACE.get(id).erase(incarnation), ERASE_TIMEOUT_MS, "ConfigKeyspace");
+    try {
+      // Fails where there was something: the object restarts.
+      await erase().catch(() => undefined);
+      for (const zone of zones) {
+        const follower = CONFIG_FOLLOWER.get(CONFIG_FOLLOWER.idFromName(`${zone}/${keyspace}`));
+        await withDeadline(follower.erase(), ERASE_TIMEOUT_MS, "ConfigFollower").catch(throwUnlessErased);
+      }
+      await erase();
       this.#sql.exec("DELETE FROM namespaces WHERE incarnation = ? AND state = 'deleting'", incarnation);
     } catch {
       // Tried again by the alarm, or the tenant is erased meanwhile.
     }
   }
+}
+
+/** A follower that erased itself restarts, which its caller sees as an error. */
+function throwUnlessErased(error: unknown): void {
+  if (!String(error).includes("erased")) throw error;
 }

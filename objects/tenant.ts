@@ -33,7 +33,7 @@ import { type DefaultLimits, keyInfoOf, TenantStore } from "./tenant-store.ts";
 import { TenantUsage } from "./tenant-usage.ts";
 import { TenantWebhooks, WEBHOOK_RETRY_MS } from "./tenant-webhooks.ts";
 import { TurnQueue } from "./turn-queue.ts";
-import type { CreatedWebhook, NewWebhook, WebhookRow } from "./webhook-rpc.ts";
+import type { CreatedWebhook, NewWebhook, TenantWebhooksRpc, WebhookRow } from "./webhook-rpc.ts";
 import { withDeadline } from "./with-deadline.ts";
 import { WriteRecords } from "./write-records.ts";
 
@@ -59,7 +59,7 @@ function defaultLimits(limits: Settings["limits"]): DefaultLimits {
   };
 }
 
-export class Tenant extends DurableObject<Env> implements TenantAdminRpc {
+export class Tenant extends DurableObject<Env> implements TenantAdminRpc, TenantWebhooksRpc {
   readonly #store: TenantStore;
   readonly #records: WriteRecords;
   readonly #turns: TurnQueue;

@@ -54,6 +54,14 @@ export interface NumberedDeadLetter extends DeadLetter {
   readonly number: number;
 }
 
+/** What a `Tenant` does for webhooks. */
+export interface TenantWebhooksRpc {
+  createWebhook(input: NewWebhook, mutation: Mutation): Promise<RpcResult<CreatedWebhook>>;
+  deleteWebhook(id: string, mutation: Mutation): Promise<RpcResult<{ readonly id: string }>>;
+  /** After the id `after`, by id. */
+  listWebhooks(page: { readonly after: string; readonly limit: number }): Promise<readonly WebhookRow[]>;
+}
+
 /** `WebhookSender`: one per subscription. Name: `w<tenant>/<id>`. */
 export interface WebhookSenderRpc {
   /** Idempotent. */

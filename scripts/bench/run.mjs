@@ -8,7 +8,13 @@ if (!process.features.typescript) {
   process.exit(2);
 }
 
-const SUITES = { kv: "./kv.mjs", storage: "./storage.mjs", stages: "./stages.mjs", config: "./config.mjs" };
+const SUITES = {
+  kv: "./kv.mjs",
+  storage: "./storage.mjs",
+  stages: "./stages.mjs",
+  config: "./config.mjs",
+  watch: "./watch.mjs",
+};
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

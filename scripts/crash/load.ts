@@ -36,7 +36,7 @@ const TRANSIENT = new Set<string>([
 ]);
 const RETRY_PAUSE_MS = 50;
 /** How long reading back may be answered so. Ms. */
-const VERIFY_PATIENCE_MS = 30_000;
+const VERIFY_PATIENCE_MS = 90_000;
 
 export interface LaneOptions {
   readonly number: number;

@@ -74,7 +74,10 @@ export function checkStore(path: string, blobsDir: string | undefined): StoredPr
     ]);
     const node = tables[0]?.split("/")[0];
     const directory = blobsDir && node ? join(blobsDir, node) : undefined;
-    const files = directory && existsSync(directory) ? readdirSync(directory).map((name) => `${node}/${name}`) : [];
+    // What the disk service itself had not finished: the next start of the server removes it.
+    const finished = (name: string): boolean => !name.endsWith(".tmp");
+    const held = directory && existsSync(directory) ? readdirSync(directory).filter(finished) : [];
+    const files = held.map((name) => `${node}/${name}`);
     const blobs = new Set(blobsDir ? files : names("SELECT name FROM storage_blobs"));
     for (const name of tables) if (!blobs.has(name)) problems.push(`the blob of table ${name} is missing`);
     const orphans = [...blobs].filter((name) => !known.has(name) && !name.includes("probe"));

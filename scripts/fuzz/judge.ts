@@ -50,7 +50,7 @@ export function problemOf(request: FuzzRequest, outcome: Outcome): string | unde
   }
   if (status >= 500) return `status ${status}: ${body.toString("utf8", 0, 500)}`;
   // Bodies of other methods are read by nobody.
-  const isBodyRead = method === "POST" || method === "PATCH";
+  const isBodyRead = ["POST", "PATCH", "PUT"].includes(method) && request.body !== undefined;
   if (status < 300 && isBodyRead && transport.startsWith("cut")) return "a request that was cut off succeeded";
   if (method === "HEAD" || status === 204) return undefined;
   const json = parsedBody(body);

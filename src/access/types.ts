@@ -55,6 +55,8 @@ export interface QuotaExcess {
 /** How a caller has shown who it is, for as long as it stays. */
 export type Credential =
   | { readonly kind: "key"; readonly keyId: string }
+  /** None was asked for: the operator lets anybody be this tenant with this scope. */
+  | { readonly kind: "none"; readonly scope: Scope }
   /** A signed token. Ms; `issuedAtMs` null = it does not say. */
   | {
       readonly kind: "token";

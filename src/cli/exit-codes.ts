@@ -23,6 +23,8 @@ function codeOf(error: JadeError): number {
   if (isNotFound(error)) return EXIT.notFound;
   if (isAccessDenied(error)) return EXIT.access;
   if (isConflict(error)) return EXIT.conflict;
+  // What the configuration store says of keys, leases and revisions.
+  if (error.category === "state") return error.status === 404 ? EXIT.notFound : EXIT.conflict;
   if (error.category === "availability" || error.category === "capacity") return EXIT.unavailable;
   if (error.category === "request") return EXIT.usage;
   return EXIT.error;

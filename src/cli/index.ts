@@ -2,6 +2,7 @@
 // Must not: hold logic of a command.
 import { Command, CommanderError } from "commander";
 import { registerServe } from "../server/serve-command.ts";
+import { addConfigCommands } from "./config-commands.ts";
 import { addGlobalOptions } from "./context.ts";
 import { EXIT, explain } from "./exit-codes.ts";
 import { addKeyValueCommands } from "./kv-commands.ts";
@@ -25,6 +26,7 @@ function buildProgram(): Command {
   addStatusCommands(program);
   addTenantCommands(program);
   addKeyValueCommands(program);
+  addConfigCommands(program);
   addTransferCommands(program);
   return program;
 }

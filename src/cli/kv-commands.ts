@@ -1,10 +1,10 @@
 // `jade-db kv …`: single keys and batches of a tenant.
 // Guarantees: values are passed on and printed (`--raw`) as the exact JSON text.
-import { readFileSync } from "node:fs";
 import { type Command, Option } from "commander";
 import type { BatchOperation, BatchResult, ClockMap, Consistency, GetResult } from "../client/index.ts";
 import { withContext } from "./context.ts";
 import { CommandFailure, EXIT, UsageError } from "./exit-codes.ts";
+import { exactValue, readInput, valueText } from "./input.ts";
 
 interface ReadFlags {
   readonly consistency?: Consistency;
@@ -22,29 +22,6 @@ interface WriteFlags {
 const tenant = { key: "tenant" } as const;
 const consistencyOption = () =>
   new Option("--consistency <level>", "how many replicas must answer").choices(["one", "quorum", "all"]);
-
-function readInput(path: string): string {
-  try {
-    return readFileSync(path === "-" ? 0 : path, "utf8");
-  } catch (error) {
-    throw new UsageError(`cannot read ${path}: ${error instanceof Error ? error.message : String(error)}`);
-  }
-}
-
-/** The value's JSON text from the argument, `--file`, or stdin. */
-function valueText(value: string | undefined, flags: WriteFlags): string {
-  if (value !== undefined && flags.file !== undefined)
-    throw new UsageError("give the value either as an argument or by --file");
-  const text = value ?? readInput(flags.file ?? "-");
-  if (flags.string) return JSON.stringify(text);
-  const json = text.trim();
-  try {
-    JSON.parse(json);
-  } catch {
-    throw new UsageError("the value is not JSON; quote it, or say --string for plain text");
-  }
-  return json;
-}
 
 function parsedClock(text: string | undefined): ClockMap | undefined {
   if (text === undefined) return undefined;
@@ -66,14 +43,6 @@ function shown(result: GetResult<string>): object {
   if (!conflict) return { key, value, vectorClock };
   const siblings = result.siblings?.map((sibling) => ({ ...sibling, value: exactValue(sibling.value) }));
   return { key, value, vectorClock, conflict, siblings };
-}
-
-/** The parsed value where printing it gives the stored text again (but for spaces), else the text itself. */
-function exactValue(text: string | undefined): unknown {
-  if (text === undefined) return undefined;
-  const value: unknown = JSON.parse(text);
-  const isExact = JSON.stringify(value) === text.replace(/("(?:[^"\\]|\\.)*")|\s+/g, "$1");
-  return isExact ? value : text;
 }
 
 /** `{"op": "put", "key": …, "value": …}` a line. */

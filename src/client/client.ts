@@ -1,5 +1,7 @@
 // JadeClient: one object for one server and one API key.
 // Guarantees: nothing is connected before the first call; `close()` ends every call and connection.
+import { Config } from "./config.ts";
+import { WatchLinks } from "./config-watch-links.ts";
 import { isAccessDenied, isJadeError, type JadeError } from "./errors.ts";
 import { HttpClient } from "./http.ts";
 import { KeyValue } from "./key-value.ts";
@@ -26,10 +28,13 @@ export class JadeClient {
   readonly kv: KeyValue;
   /** Tenants and their API keys (always over HTTP). */
   readonly tenants: Tenants;
+  /** Configuration and coordination (over HTTP; watches over a WebSocket of their own). */
+  readonly config: Config;
   /** Full repairs of the deployment (always over HTTP). */
   readonly repairs: Repairs;
   readonly #http: HttpClient;
   readonly #session: Session | undefined;
+  readonly #watches: WatchLinks;
 
   /** @throws TypeError that names the wrong option. */
   constructor(options: ClientOptions) {
@@ -38,6 +43,8 @@ export class JadeClient {
     this.#http = http;
     this.tenants = new Tenants(http);
     this.repairs = new Repairs(http);
+    this.#watches = new WatchLinks(resolved, () => whySessionFails(http));
+    this.config = new Config(http, this.#watches);
     if (resolved.transport === "session") {
       this.#session = new Session(resolved, () => whySessionFails(http));
       this.kv = new KeyValue(new SessionKeyValue(resolved, this.#session), http);
@@ -72,6 +79,7 @@ export class JadeClient {
   /** Ends every call with `clientClosed`. The client cannot be used again. */
   close(): void {
     this.#session?.close();
+    this.#watches.close();
     this.#http.close();
   }
 }

@@ -112,6 +112,17 @@ export const isConflict = (
 ): error is JadeErrorOf<"conflict" | "alreadyExists" | "tooManySiblings" | "idempotencyKeyReused" | "quotaExceeded"> =>
   hasCode(error, "conflict", "alreadyExists", "tooManySiblings", "idempotencyKeyReused", "quotaExceeded");
 
+/** A condition of a write does not hold; `details.current` is the key as it is, or null. */
+export const isPreconditionFailed = (error: unknown): error is JadeErrorOf<"preconditionFailed"> =>
+  hasCode(error, "preconditionFailed");
+
+/** The revision is gone: begin with the present state. */
+export const isCompacted = (error: unknown): error is JadeErrorOf<"compacted"> => hasCode(error, "compacted");
+
+/** The lease expired or was revoked, and its keys are deleted. */
+export const isLeaseNotFound = (error: unknown): error is JadeErrorOf<"leaseNotFound"> =>
+  hasCode(error, "leaseNotFound");
+
 /** The API key is missing, unknown, expired, revoked or of too small a scope. */
 export const isAccessDenied = (error: unknown): error is JadeErrorOf<"unauthenticated" | "forbidden"> =>
   hasCode(error, "unauthenticated", "forbidden");

@@ -1,11 +1,30 @@
 // The SDK's entry: everything a program that uses JadeDB may import. No runtime dependencies.
 export { JadeClient } from "./client.ts";
+export type { Config } from "./config.ts";
+export type { ConfigCache } from "./config-cached.ts";
+export type { ConfigLeases, KeptLease } from "./config-leases.ts";
+export {
+  type CompareField,
+  type CompareSign,
+  type ConfigOperation,
+  type ConfigOperationResult,
+  type ConfigTxn,
+  type ConfigTxnResult,
+  configOp,
+  type TxnParts,
+} from "./config-txn.ts";
+export type * from "./config-types.ts";
+export type { ConfigWatch, ConfigWatchOptions } from "./config-watch.ts";
+export type { ConfigChange, ConfigWatchEvent, ConfigWatchRange } from "./config-watch-events.ts";
 export {
   type ClientErrorCode,
   isAccessDenied,
+  isCompacted,
   isConflict,
   isJadeError,
+  isLeaseNotFound,
   isNotFound,
+  isPreconditionFailed,
   isUnavailable,
   isUnknownOutcome,
   JadeError,

@@ -17,6 +17,13 @@ export interface RepairInfo {
   readonly rowsUnreadable: number;
   /** Why nodes do not get on; empty = they do. */
   readonly waitingFor: string;
+  /** What it lets go: rows of keys deleted before this time; null = none, or it is not over. */
+  readonly purge: {
+    readonly state: "settling" | "draining" | "fading" | "telling" | "dropping" | "finished";
+    /** ISO 8601. */
+    readonly before: string;
+    readonly waitingFor: string;
+  } | null;
 }
 
 export class Repairs {

@@ -4,10 +4,10 @@
 import { ByteWriter } from "../wire/bytes.ts";
 import { ACK_EVERY_BYTES, writeRequest } from "../wire/session.ts";
 import { JadeError } from "./errors.ts";
-import type { ResolvedOptions, WebSocketConstructor, WebSocketLike } from "./options.ts";
+import type { ResolvedOptions, WebSocketLike } from "./options.ts";
+import { openSocket } from "./socket.ts";
 
 const SUBPROTOCOL = "jade.v1";
-const BEARER_SUBPROTOCOL_PREFIX = "jade.bearer.";
 /** Calls are numbered from 1. */
 export const PING_ID = 0;
 
@@ -16,27 +16,6 @@ export interface LinkEvents {
   /** The bytes are only valid during the call. */
   onFrame(frame: Uint8Array): void;
   onDown(error: JadeError): void;
-}
-
-function base64Url(text: string): string {
-  const binary = Array.from(new TextEncoder().encode(text), (byte) => String.fromCharCode(byte)).join("");
-  return btoa(binary).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
-}
-
-/** Node's own WebSocket takes headers; elsewhere the key travels as a subprotocol, which no log of URLs shows. */
-function openSocket(options: ResolvedOptions): WebSocketLike {
-  const Socket = options.WebSocket as WebSocketConstructor;
-  const url = `${options.url.replace(/^http/, "ws")}/v1/session`;
-  const versions = (globalThis as { process?: { versions?: Record<string, string> } }).process?.versions;
-  const isNodesOwn =
-    versions?.undici !== undefined && (Socket as unknown) === (globalThis as { WebSocket?: unknown }).WebSocket;
-  if (isNodesOwn) {
-    const headers = options.apiKey === undefined ? {} : { authorization: `Bearer ${options.apiKey}` };
-    return new Socket(url, { headers } as never);
-  }
-  const protocols = [SUBPROTOCOL];
-  if (options.apiKey !== undefined) protocols.push(BEARER_SUBPROTOCOL_PREFIX + base64Url(options.apiKey));
-  return new Socket(url, protocols as never);
 }
 
 function controlFrame(op: "ping" | "ack", id: number): Uint8Array {
@@ -59,7 +38,7 @@ export class SessionLink {
   constructor(options: ResolvedOptions, events: LinkEvents) {
     this.#options = options;
     this.#events = events;
-    this.#socket = openSocket(options);
+    this.#socket = openSocket(options, "/v1/session", SUBPROTOCOL);
     this.#socket.binaryType = "arraybuffer"; // the default, blob, can only be read asynchronously
     this.#cancelTimer = options.runtime.after(options.attemptTimeoutMs, () =>
       this.#down(new JadeError("timedOut", `the session did not open within ${options.attemptTimeoutMs} ms`)),

@@ -111,7 +111,12 @@ const keyValue = z
       .describe("How long a write for an unreachable replica is kept for it. Less than half of tombstoneGraceSeconds."),
     tombstoneGraceSeconds: whole(600, 365 * 86_400)
       .default(10 * 86_400)
-      .describe("How long the mark of a deletion is kept at least."),
+      .describe("How long the mark of a deletion is kept at least; it goes after a full repair."),
+    repairIntervalSeconds: whole(0, 365 * 86_400)
+      .default(5 * 86_400)
+      .describe(
+        "How often all replicas are compared by themselves; 0 = never. Deleted keys' rows go after such repairs.",
+      ),
     idempotencyRetentionHours: whole(24, 24 * 30)
       .default(24)
       .describe("How long a repeated Idempotency-Key still gets the first answer."),
@@ -155,9 +160,23 @@ const config = z.strictObject({
   keepRevisions: whole(0, 1_000_000_000)
     .default(1_000_000)
     .describe("How many revisions back a keyspace can be read and watched. 0: no bound by number."),
+  serveFromFollowers: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Answers serializable reads from a copy in the zone instead of the owner. On a single machine it only costs.",
+    ),
   cacheMiB: whole(0, 4096)
     .default(64)
     .describe("Keys and values read or written last held in memory, for each keyspace."),
+  hibernateAfterSeconds: whole(1, 86_400)
+    .default(60)
+    .describe(
+      "A keyspace that nobody writes to for so long may sleep with its watch connections open. It looks at their keys again before it tells them anything.",
+    ),
+  maxWatchConnections: whole(1, 100_000)
+    .default(10_000)
+    .describe("Connections that watch one keyspace, each of any number of watches: 90 KB of memory. Beyond it 503."),
 });
 
 const etcd = z.strictObject({

@@ -74,6 +74,17 @@ describe("requests", () => {
     expect(codeOf(() => desk.answer({ ...put("k"), value: new Uint8Array(MAX_VALUE_BYTES + 1) }))).toBe(
       "payloadTooLarge",
     );
+    const full = (prefix: string) => Array.from({ length: MAX_TXN_OPERATIONS }, (_, i) => put(`${prefix}${i}`));
+    const nested = {
+      kind: "txn",
+      compare: [],
+      success: full("a").slice(0, 64),
+      failure: full("b").slice(0, 64),
+    } as const;
+    const both = [...full("c").slice(0, 64), nested];
+    expect(codeOf(() => desk.answer({ kind: "txn", compare: [], success: [...both, put("d")], failure: [] }))).toBe(
+      "tooManyOperations",
+    );
     const many = Array.from({ length: MAX_TXN_OPERATIONS + 1 }, (_, i) => put(`k${i}`));
     expect(codeOf(() => desk.answer({ kind: "txn", compare: [], success: many, failure: [] }))).toBe(
       "tooManyOperations",
@@ -84,6 +95,8 @@ describe("requests", () => {
       ),
     ).toBe("leaseNotFound");
     expect(desk.keyspace.revision).toBe(1);
+    // As etcd counts: each branch by itself.
+    expect(desk.answer({ kind: "txn", compare: [], success: both, failure: full("e") }).header.revision).toBe(2);
   });
 
   it("[CF-7] sequential keys sort in the order they were made", () => {

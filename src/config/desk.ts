@@ -26,6 +26,8 @@ export interface DeskOptions {
   readonly cacheBytes: number;
   readonly retention: RetentionLimits;
   readonly onChange: (revision: number, changes: readonly Change[]) => void;
+  /** For the status. */
+  readonly watchCount?: () => number;
   /** Of the database. */
   readonly databaseBytes?: () => number;
   /** What a takeover adds to the deadline of a lease. Ms. */
@@ -175,7 +177,7 @@ export class Desk {
           compactedRevision: this.keyspace.compactedRevision,
           keys: this.keyspace.keyCount,
           leases: this.leases.size,
-          watches: 0,
+          watches: this.#options.watchCount?.() ?? 0,
           databaseBytes: this.#options.databaseBytes?.() ?? 0,
           chain: this.keyspace.chain >>> 0,
         } as const;

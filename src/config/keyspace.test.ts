@@ -62,4 +62,58 @@ describe("keyspace", () => {
     expect(refused.succeeded).toBe(false);
     expect(desk.keyspace.revision).toBe(3);
   });
+
+  it("[CF-4] what would answer more than a message holds is refused before anything is written", () => {
+    const { desk } = openDesk();
+    const mebibyte = "x".repeat(1024 * 1024);
+    for (let i = 0; i < 15; i++) desk.answer(put(`k${10 + i}`, mebibyte));
+    const all = { kind: "range", ...prefixRange("k"), limit: 15 } as const;
+    const refused: readonly ConfigRequest[] = [
+      { kind: "txn", compare: [], success: [put("z", "1"), all, all], failure: [] },
+      {
+        kind: "txn",
+        compare: [],
+        success: [all, { kind: "txn", compare: [], success: [all], failure: [] }],
+        failure: [],
+      },
+      {
+        ...{ kind: "txn", compare: [], failure: [] },
+        success: [all, { kind: "deleteRange", ...prefixRange("k"), prevKv: true }],
+      },
+      {
+        ...{ kind: "txn", compare: [], failure: [] },
+        success: [...Array.from({ length: 15 }, (_, i) => put(`k${10 + i}`, "", { prevKv: true })), all],
+      },
+      {
+        ...{ kind: "txn", compare: [], failure: [] },
+        success: [
+          ...Array.from({ length: 7 }, (_, i) => put(`k3${i}`, mebibyte)),
+          { ...all, limit: 12 },
+          { ...all, limit: 12 },
+        ],
+      },
+    ];
+    const each = (count: number): ConfigRequest => ({
+      ...{ kind: "txn", compare: [], failure: [] },
+      success: Array.from({ length: count }, (_, i) => ({ kind: "range", key: `k${10 + (i % 15)}`, rangeEnd: "" })),
+    });
+    expect(() => desk.answer(each(31))).toThrow(expect.objectContaining({ code: "payloadTooLarge" }));
+    expect(desk.answer(each(29))).toMatchObject({ succeeded: true });
+    const { revision } = desk.keyspace;
+    for (const request of refused)
+      expect(() => desk.answer(request)).toThrow(expect.objectContaining({ code: "payloadTooLarge" }));
+    expect(desk.keyspace.revision).toBe(revision);
+    for (let i = 0; i < 15; i++) desk.answer(put(`k${40 + i}`, mebibyte));
+    const erase = { kind: "deleteRange", ...prefixRange("k"), prevKv: true } as const;
+    expect(() => desk.answer(erase)).toThrow(expect.objectContaining({ code: "payloadTooLarge" }));
+    expect(desk.answer({ ...erase, prevKv: false })).toMatchObject({ deleted: 30 });
+    desk.answer(put("k1", mebibyte));
+    const taken = desk.answer({
+      kind: "txn",
+      compare: [],
+      success: [put("z", "1"), all, all],
+      failure: [],
+    }) as TxnAnswer;
+    expect(taken.succeeded).toBe(true);
+  });
 });

@@ -20,7 +20,14 @@ import type {
   TxnRequest,
 } from "../wire/config.ts";
 import { ConfigRefusal, invalid } from "./failure.ts";
-import { MAX_DELETED_KEYS, MAX_LEASE_KEYS, MAX_REVISION, SEQUENCE_DIGITS } from "./limits.ts";
+import {
+  MAX_ANSWER_BYTES,
+  MAX_DELETED_KEYS,
+  MAX_LEASE_KEYS,
+  MAX_REVISION,
+  SEQUENCE_DIGITS,
+  UNCOUNTED_READS,
+} from "./limits.ts";
 import { readRange } from "./range.ts";
 import { type MaybeHeld, Reader, shown } from "./reader.ts";
 import { type Crc32c, encodeRecord, type LogRecord } from "./record.ts";
@@ -121,12 +128,15 @@ export class Keyspace {
 
   deleteRange(request: DeleteRangeRequest): DeleteRangeAnswer {
     checkOperation(request);
+    if (request.prevKv) refuseLongAnswer(this.#judge(request));
     return this.#write((writing) => this.#delete(writing, request));
   }
 
   txn(request: TxnRequest): TxnAnswer {
     checkOperation(request);
-    const plan = this.#plan(request);
+    const size: PlannedSize = { answer: 0, written: 0, reads: 0 };
+    const plan = this.#plan(request, size);
+    refuseLongAnswer(size.answer);
     return this.#write((writing) => this.#run(writing, plan));
   }
 
@@ -284,7 +294,7 @@ export class Keyspace {
   }
 
   /** The branches that a transaction takes, decided before anything is written; its reads and leases are judged too. */
-  #plan(txn: TxnRequest): Plan {
+  #plan(txn: TxnRequest, size: PlannedSize): Plan {
     const succeeded = txn.compare.every((compare) =>
       compareHolds(
         { each: (range) => this.#versionsOf(range), valueOf: (version) => this.#reader.valueOf(version) },
@@ -292,25 +302,29 @@ export class Keyspace {
       ),
     );
     const steps = (succeeded ? txn.success : txn.failure).map((operation): Step => {
-      if (operation.kind === "txn") return { kind: "plan", plan: this.#plan(operation) };
-      this.#judge(operation);
+      if (operation.kind === "txn") return { kind: "plan", plan: this.#plan(operation, size) };
+      size.answer += this.#judge(operation, size);
+      // A read may see what was written before it.
+      if (operation.kind === "range") size.answer += size.written;
+      if (operation.kind === "put") size.written += operation.key.length + operation.value.length;
       return { kind: "operation", operation };
     });
     return { succeeded, steps };
   }
 
-  /** Throws what would otherwise stop a transaction in its middle. */
-  #judge(operation: Exclude<TxnOperation, TxnRequest>): void {
+  /** Throws what would otherwise stop a transaction in its middle. Gives the bytes of what it will answer, as far as is known now. */
+  #judge(operation: Exclude<TxnOperation, TxnRequest>, size?: PlannedSize): number {
     if (operation.kind === "range") {
       const state = this.#stateOf(operation);
       // A read that is refused for its size must be so before the first write: it is done once for that.
-      if (operation.rangeEnd !== "" && !operation.countOnly) readRange(this.#reader, operation, state);
-      return;
+      if (operation.countOnly) return 0;
+      if (operation.rangeEnd === "" && size && ++size.reads <= UNCOUNTED_READS) return 0;
+      return bytesOf(readRange(this.#reader, operation, state).kvs);
     }
     if (operation.kind === "deleteRange") {
       if (operation.rangeEnd !== "" && this.#store.count(operation, 0) > MAX_DELETED_KEYS)
         throw invalid("rangeEnd", `the range holds more than ${MAX_DELETED_KEYS} keys, the limit of one deletion`);
-      return;
+      return operation.prevKv ? this.#bytesOf(this.#versionsOf(operation)) : 0;
     }
     const { lease = "", key } = operation;
     if (lease !== "" && !this.#options.isLease(lease)) throw leaseNotFound(lease);
@@ -318,6 +332,17 @@ export class Keyspace {
       throw new ConfigRefusal("keyNotFound", "ignoreValue and ignoreLease need a key that exists");
     if (operation.sequential && this.#reader.find(sequentialKey(key, this.#revision + 1)))
       throw new ConfigRefusal("conflict", "the next sequential key exists already");
+    const previous = operation.prevKv ? this.#reader.find(key) : undefined;
+    return previous ? this.#bytesOf([previous]) : 0;
+  }
+
+  #bytesOf(versions: readonly Version[]): number {
+    let bytes = 0;
+    for (const version of versions) {
+      bytes += bytesOf([this.#reader.valueOf(version)]);
+      if (bytes > MAX_ANSWER_BYTES) break;
+    }
+    return bytes;
   }
 
   #run(writing: Writing, plan: Plan): TxnAnswer {
@@ -340,6 +365,27 @@ export class Keyspace {
     });
     return { kind: "txn", succeeded: plan.succeeded, responses };
   }
+}
+
+/** Bytes that a transaction will give back, and that it has written so far. */
+interface PlannedSize {
+  answer: number;
+  written: number;
+  /** Keys read one by one. */
+  reads: number;
+}
+
+function bytesOf(kvs: readonly KeyValue[]): number {
+  let bytes = 0;
+  for (const { key, value } of kvs) bytes += key.length + value.length;
+  return bytes;
+}
+
+/** Before anything is written: an answer that is no message would leave its caller without one. */
+function refuseLongAnswer(bytes: number): void {
+  if (bytes <= MAX_ANSWER_BYTES) return;
+  const message = `the request would give back more than ${MAX_ANSWER_BYTES} bytes of keys and values; ask for less at once`;
+  throw new ConfigRefusal("payloadTooLarge", message, { limit: MAX_ANSWER_BYTES });
 }
 
 interface Plan {

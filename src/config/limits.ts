@@ -7,12 +7,16 @@ const MIB = 1024 * KIB;
 export const MAX_KEY_BYTES = KIB;
 /** DESIGN 7. Bytes. */
 export const MAX_VALUE_BYTES = MIB;
-/** DESIGN 7. Operations of a transaction, those of both branches and of inner transactions counted. etcd's default too. */
+/** DESIGN 7. Operations of a transaction's longer branch, those of inner transactions counted. etcd's default too. */
 export const MAX_TXN_OPERATIONS = 128;
 /** DESIGN 7. Bytes of keys and values of a transaction. */
 export const MAX_TXN_BYTES = 8 * MIB;
 /** An answer is one message between objects, which holds 32 MiB at most. Bytes of keys and values of one range. */
 export const MAX_RANGE_BYTES = 16 * MIB;
+/** Bytes of keys and values of all that one request gives back: reads of a transaction, previous values. Under the message's 32 MiB. */
+export const MAX_ANSWER_BYTES = 26 * MIB;
+/** Keys that a transaction may read one by one before their bytes are counted: counting reads each twice. */
+export const UNCOUNTED_READS = 4;
 /** Keys that one revision may delete: it is one turn, which nothing else shares. */
 export const MAX_DELETED_KEYS = 100_000;
 /** Rows that a sort other than by key may hold in memory. */
@@ -51,6 +55,8 @@ export const MAX_KEPT_ANSWER = 64 * KIB;
 export const COMPACTION_SLICE_RECORDS = 500;
 /** Digits of the suffix of a sequential key: enough for every revision. */
 export const SEQUENCE_DIGITS = 16;
+/** A new keyspace is at revision 1, which changed nothing: there is no record of it. */
+export const FIRST_CHANGE = 2;
 /** Largest revision: a safe integer. */
 export const MAX_REVISION = Number.MAX_SAFE_INTEGER - 1;
 /** Watches of one keyspace, each some 500 bytes; and connections that carry them. The spec asks for 100 000. */
@@ -110,6 +116,9 @@ export const MAX_WEBHOOK_URL_CHARACTERS = 2048;
 if (MAX_VALUE_BYTES + MAX_KEY_BYTES > MAX_TXN_BYTES) throw new Error("a transaction must hold one greatest put");
 if (MAX_RELAY_FRAME_BYTES < MAX_TXN_BYTES) throw new Error("a frame must hold one greatest transaction");
 if (MAX_TXN_BYTES * 2 > MAX_RANGE_BYTES) throw new Error("a transaction's previous values must fit into its answer");
+if (MAX_RANGE_BYTES + MAX_TXN_BYTES > MAX_ANSWER_BYTES) throw new Error("a greatest transaction must be able to read");
+if (MAX_ANSWER_BYTES + UNCOUNTED_READS * (MAX_VALUE_BYTES + MAX_KEY_BYTES) > 31 * MIB)
+  throw new Error("an answer must be one message, with room for its numbers");
 if (String(MAX_REVISION).length > SEQUENCE_DIGITS) throw new Error("a suffix must hold every revision");
 if (MOST_UNMARKED_BYTES * 4 > WATCH_WINDOW_BYTES)
   throw new Error("a connection must be asked before its window is full");

@@ -77,11 +77,21 @@ interface Size {
   bytes: number;
 }
 
+/** Only one branch happens: operations are those of the longer one, as etcd counts. Bytes are all that was sent. */
 function sizeOf(txn: TxnRequest): Size {
-  const size: Size = { operations: 0, compares: txn.compare.length, bytes: 0 };
-  for (const { key, operand } of txn.compare)
-    size.bytes += key.length + (typeof operand === "number" ? 8 : operand.length);
-  for (const operation of [...txn.success, ...txn.failure]) {
+  const [success, failure] = [branchSize(txn.success), branchSize(txn.failure)];
+  let bytes = success.bytes + failure.bytes;
+  for (const { key, operand } of txn.compare) bytes += key.length + (typeof operand === "number" ? 8 : operand.length);
+  return {
+    operations: Math.max(success.operations, failure.operations),
+    compares: txn.compare.length + Math.max(success.compares, failure.compares),
+    bytes,
+  };
+}
+
+function branchSize(operations: readonly TxnOperation[]): Size {
+  const size: Size = { operations: 0, compares: 0, bytes: 0 };
+  for (const operation of operations) {
     if (operation.kind === "txn") {
       const inner = sizeOf(operation);
       size.operations += inner.operations;

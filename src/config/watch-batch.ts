@@ -29,7 +29,6 @@ export interface Part {
   /** Made when first sent; by watch, where a message has one. */
   bytes?: Uint8Array;
   readonly frames: Map<WatchId, Uint8Array>;
-  readonly texts: Map<WatchId, string>;
 }
 
 export class Batch {
@@ -72,7 +71,7 @@ export class Batch {
     }
     return cuts.map((events, index) => {
       const isCut = index < cuts.length - 1;
-      return { header, events, fragment: isCut, frames: new Map(), texts: new Map() };
+      return { header, events, fragment: isCut, frames: new Map() };
     });
   }
 

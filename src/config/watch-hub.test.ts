@@ -42,6 +42,16 @@ describe("watch hub", () => {
     ]);
   });
 
+  it("[CF-41] a watch of a keyspace that nothing was written to begins at revision 1, and hears of the first change", () => {
+    const world = new World();
+    const client = world.client();
+    const first = client.watch(0, { ...ALL, startRevision: 1 });
+    world.catchUp();
+    world.turn(put("a"));
+    client.read();
+    expect(first.got.map((line) => line.split("=")[0])).toEqual(["2 put a"]);
+  });
+
   it("[CF-41] a watch begins where it asks to: in the past, now, or in the future", () => {
     const world = new World();
     world.turn(put("a"), put("a"), put("a"));

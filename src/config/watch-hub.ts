@@ -20,6 +20,7 @@ import { ChangeTail } from "./change-tail.ts";
 import type { Change } from "./keyspace.ts";
 import * as limits from "./limits.ts";
 import type { LogSource } from "./log-place.ts";
+import { CorruptRecord } from "./record.ts";
 import type { Batch } from "./watch-batch.ts";
 import { UnreadBudget, WATCH_BOUNDS, type WatchBounds } from "./watch-budget.ts";
 import {
@@ -216,7 +217,7 @@ export class WatchHub {
     const convoy = this.#convoys.pick();
     if (!convoy) return false;
     if (convoy.next < this.#options.source.compactedRevision) this.#cancelCompacted(convoy);
-    else this.#convoys.advance(convoy);
+    else this.#advance(convoy);
     this.flush();
     for (const connection of this.#convoys.settle(convoy)) this.#tellProgress(connection);
     return this.isBehind;
@@ -263,7 +264,7 @@ export class WatchHub {
       connection.tell({ ...compacted(source), header, watchId });
       return;
     }
-    const next = startRevision > 0 ? startRevision : source.revision + 1;
+    const next = startRevision > 0 ? Math.max(startRevision, limits.FIRST_CHANGE) : source.revision + 1;
     const watch = this.#watchOf(connection, watchId, { ...request, startRevision: next });
     registry.added(connection.id, watchId, { ...request, startRevision: next });
     if (connection.isWaiting) connection.laggingCount++;
@@ -331,6 +332,16 @@ export class WatchHub {
     connection.laggingCount += by;
     if (connection.laggingCount > 0 !== was && !connection.isClosed)
       this.#options.registry.remember(connection.id, connection.state);
+  }
+
+  #advance(convoy: Convoy): void {
+    try {
+      this.#convoys.advance(convoy);
+    } catch (error) {
+      // What is damaged is not told, nor passed over.
+      if (!(error instanceof CorruptRecord)) throw error;
+      for (const watch of [...convoy.index.items()]) this.#cancel(watch, error.message, 0);
+    }
   }
 
   #cancelCompacted(convoy: Convoy): void {

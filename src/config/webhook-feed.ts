@@ -61,9 +61,21 @@ function eventOf(record: LogRecord, index: number): WebhookEvent {
   return { revision, index, term, type, key, kv: type === "put" ? keyValueOf(record) : undefined };
 }
 
-/** Those who wait for the next change that is theirs. */
-export class FeedWaits {
+/** The feeds of a keyspace, and those who wait for the next change that is theirs. */
+export class WebhookFeed {
+  readonly #keyspace: Omit<FeedSource, "log">;
+  readonly #log: Pick<LogSource, "log">;
   readonly #waiting = new Set<{ readonly ask: FeedAsk; readonly wake: () => void }>();
+
+  constructor(keyspace: Omit<FeedSource, "log">, log: Pick<LogSource, "log">) {
+    this.#keyspace = keyspace;
+    this.#log = log;
+  }
+
+  read(ask: FeedAsk): FeedPage {
+    const { lastSeq, revision, compactedRevision } = this.#keyspace;
+    return readFeed({ lastSeq, revision, compactedRevision, log: (seq, limit) => this.#log.log(seq, limit) }, ask);
+  }
 
   /** Every change of the keyspace passes here, in the turn that made it. */
   onChange(changes: readonly Change[]): void {

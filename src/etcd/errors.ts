@@ -122,6 +122,10 @@ export function etcdErrorOf({ code, message }: Pick<ConfigFailure, "code" | "mes
     case "quotaExceeded":
     case "tooManyLeases":
       return ownRefusal(GRPC.resourceExhausted, message);
+    case "notOwner":
+      return ownRefusal(GRPC.failedPrecondition, message);
+    case "lockNotAcquired":
+      return ownRefusal(GRPC.deadlineExceeded, message);
     case "internal":
       return ownRefusal(GRPC.internal, message);
     case "notFound":

@@ -1,6 +1,7 @@
 // Who an etcd client is told to speak with, and who it says it is: cluster and member ids, user names, tokens.
 // Guarantees: ids are the same after a restart; a token names tenant, namespace and key, so no gateway has to remember it.
 import type { AnswerHeader } from "../wire/config.ts";
+import { GRPC, ownRefusal } from "./errors.ts";
 import type { ResponseHeader } from "./messages.ts";
 
 /** The release whose behaviour this face has. */
@@ -54,4 +55,15 @@ export function tokenOf(apiKey: string, namespace: string): string {
 export function parseToken(text: string): { readonly apiKey: string; readonly namespace: string } | undefined {
   const match = TOKEN.exec(text);
   return match ? { apiKey: match[1]!, namespace: match[2] ?? DEFAULT_NAMESPACE } : undefined;
+}
+
+/** A page of any site can have its browser send `Origin` to a loopback address; the others are a proxy's, which stands in front of one. */
+const FOREIGN_HEADERS = ["origin", "forwarded", "x-forwarded-for", "via"] as const;
+
+/** Throws for a request without credentials that a page or a proxy sent. */
+export function requireNearby(has: (header: string) => boolean): void {
+  for (const name of FOREIGN_HEADERS) {
+    if (!has(name)) continue;
+    throw ownRefusal(GRPC.permissionDenied, `a request with ${name} comes from elsewhere and needs credentials`);
+  }
 }

@@ -42,8 +42,8 @@ class Reader {
       const field = type.byNumber.get(tag >>> 3);
       const wire = tag & 7;
       if (!field || wire !== wireOf(field)) {
-        // Numbers of a list may come packed; ours has none. Everything else is another's field.
-        this.#skip(wire, end);
+        if (field?.isRepeated && field.kind === "enum" && wire === LENGTH) this.#packed(fields, field, end);
+        else this.#skip(wire, end);
         continue;
       }
       const value = this.#value(field, end, depth);
@@ -55,6 +55,14 @@ class Reader {
       }
     }
     return fields;
+  }
+
+  /** Numbers of a list in one field, as proto3 writes them. */
+  #packed(fields: Fields, field: ResolvedField, end: number): void {
+    const until = this.#until(end);
+    const numbers = (fields[field.property] as unknown[] | undefined) ?? [];
+    while (this.#at < until) numbers.push(this.#value(field, until, 0));
+    fields[field.property] = numbers;
   }
 
   #value(field: ResolvedField, end: number, depth: number): unknown {

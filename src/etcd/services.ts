@@ -1,6 +1,17 @@
 // The methods of etcd's Cluster, Maintenance and Auth services: name in gRPC, path in JSON, messages. What they do is the gateway's.
 import { EmptyRequest, HeaderResponse } from "./messages.ts";
 import {
+  CampaignRequest,
+  CampaignResponse,
+  LeaderRequest,
+  LeaderResponse,
+  LockRequest,
+  LockResponse,
+  ProclaimRequest,
+  ResignRequest,
+  UnlockRequest,
+} from "./messages-lock.ts";
+import {
   AlarmRequest,
   AlarmResponse,
   AuthenticateRequest,
@@ -26,6 +37,26 @@ export interface ServiceMethod {
   readonly request: MessageType<unknown>;
   readonly response: MessageType<unknown>;
 }
+
+/** Of the services Lock and Election: what may wait for its turn. */
+export const LOCK_METHODS: readonly ServiceMethod[] = [
+  { rpc: "/v3lockpb.Lock/Lock", path: "/lock/lock", request: LockRequest, response: LockResponse },
+  { rpc: "/v3lockpb.Lock/Unlock", path: "/lock/unlock", request: UnlockRequest, response: HeaderResponse },
+  {
+    rpc: "/v3electionpb.Election/Campaign",
+    path: "/election/campaign",
+    request: CampaignRequest,
+    response: CampaignResponse,
+  },
+  {
+    rpc: "/v3electionpb.Election/Proclaim",
+    path: "/election/proclaim",
+    request: ProclaimRequest,
+    response: HeaderResponse,
+  },
+  { rpc: "/v3electionpb.Election/Leader", path: "/election/leader", request: LeaderRequest, response: LeaderResponse },
+  { rpc: "/v3electionpb.Election/Resign", path: "/election/resign", request: ResignRequest, response: HeaderResponse },
+];
 
 function method(rpc: string, path: string, request: MessageType<unknown>, response: MessageType<unknown>) {
   return { rpc: `/etcdserverpb.${rpc}`, path, request, response };
@@ -68,5 +99,6 @@ export const SERVICE_METHODS: readonly ServiceMethod[] = [
   method("Auth/UserGet", "/auth/user/get", AuthUserGetRequest, AuthUserGetResponse),
   method("Auth/RoleList", "/auth/role/list", EmptyRequest, AuthRoleListResponse),
   method("Auth/RoleGet", "/auth/role/get", AuthRoleGetRequest, AuthRoleGetResponse),
+  ...LOCK_METHODS,
   ...REFUSED_METHODS,
 ];

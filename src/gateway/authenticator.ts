@@ -99,8 +99,8 @@ export class Authenticator {
     const view = await this.#options.views.get(tenantId);
     const held = this.#withoutKey;
     if (!view || held?.view === view) return view && held;
-    const credential = { kind: "key", keyId: "" } as const;
-    this.#withoutKey = this.#principalOf(view, credential, { scope: "read-write", expiresAtMs: null, rateLimit: null });
+    const scope = "read-write";
+    this.#withoutKey = this.#principalOf(view, { kind: "none", scope }, { scope, expiresAtMs: null, rateLimit: null });
     return this.#withoutKey;
   }
 

@@ -82,7 +82,7 @@ const erase = configRoute({
     const writeId = call.writeId!;
     const mutation = { writeId, bodyHash: await sha256Hex(`DELETE\0${NAMESPACES}\0${query.namespace}`) };
     const work = call.services.stubs.tenant(keyspace.tenant).deleteNamespace(query.namespace, mutation);
-    const data = unwrap(await writing(work, "Tenant", hexOf(writeId)));
+    const data = unwrap(await writing(work, "Tenant", { writeIdHex: hexOf(writeId) }));
     return success(call, { message: "deleted", data });
   },
 });

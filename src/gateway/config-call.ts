@@ -3,7 +3,7 @@
 import { withDeadline } from "../../objects/with-deadline.ts";
 import { hexOf, sha256 } from "../access/api-key.ts";
 import { ByteWriter } from "../wire/bytes.ts";
-import type { ConfigAnswer, ConfigRequest } from "../wire/config.ts";
+import type { ConfigAnswer, ConfigRequest, RangeRequest } from "../wire/config.ts";
 import { readConfigAnswers } from "../wire/config-answers.ts";
 import { isWriting, writeConfigCall, writeConfigRequest } from "../wire/config-requests.ts";
 import { isErrorCode, PublicError } from "../wire/error-codes.ts";
@@ -24,6 +24,35 @@ type AnswerTo<R extends ConfigRequest> = Extract<
 >;
 
 const REQUEST_OVERHEAD_BYTES = 256;
+
+/** How old an answer to a range may be: a zone's copy may give it. */
+export interface Freshness {
+  readonly consistency: "linearizable" | "serializable";
+  readonly maxStalenessMs?: number | undefined;
+}
+
+/** A range that may be a little old: from the zone's copy where there are such, else from the owner. */
+export async function readConfig(
+  call: Call,
+  keyspace: KeyspaceName,
+  request: RangeRequest,
+  { consistency, maxStalenessMs }: Freshness,
+): Promise<AnswerTo<RangeRequest>> {
+  const { stubs, settings } = call.services;
+  if (consistency === "linearizable" || !settings.config.serveFromFollowers) return callConfig(call, keyspace, request);
+  const writer = new ByteWriter(REQUEST_OVERHEAD_BYTES);
+  writeConfigCall(writer, { id: 0, request });
+  const options = maxStalenessMs === undefined ? {} : { maxStalenessMs };
+  try {
+    const work = stubs.configFollower(keyspace.tenant, keyspace.namespace).read(writer.take(), options);
+    const [first] = readConfigAnswers(await withDeadline(work, COORDINATOR_DEADLINE_MS, "ConfigFollower"));
+    if (first?.answer.kind === "range") return first.answer;
+  } catch (error) {
+    call.services.log.warn("follower call failed", { requestId: call.requestId, route: call.route }, error);
+  }
+  // What a copy cannot answer (it is being filled, or holds less history), the owner can, or refuses for good.
+  return callConfig(call, keyspace, request);
+}
 
 /** `call.writeId`, where it is known, makes a write repeatable. */
 export async function callConfig<R extends ConfigRequest>(

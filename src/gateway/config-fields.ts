@@ -15,7 +15,7 @@ const BOOLEANS: ReadonlySet<string> = new Set([
   ...["keysOnly", "countOnly", "withCount", "keys"],
 ]);
 const NUMBERS: ReadonlySet<string> = new Set([
-  ...["ifModRevision", "ifVersion", "limit", "revision", "maxStalenessMs"],
+  ...["ifModRevision", "ifVersion", "limit", "revision", "maxStalenessMs", "fencingToken"],
   ...["minModRevision", "maxModRevision", "minCreateRevision", "maxCreateRevision"],
 ]);
 const encoder = new TextEncoder();
@@ -68,9 +68,9 @@ function bytesOfBase64(text: string, path: string): Uint8Array {
   }
 }
 
-/** 1 to MAX_KEY_BYTES bytes. */
-export function keyFrom(text: string, encoding: KeyEncoding, path = "key"): BinaryKey {
-  const key = boundFrom(text, encoding, path, MAX_KEY_BYTES);
+/** 1 to `limit` bytes. */
+export function keyFrom(text: string, encoding: KeyEncoding, path = "key", limit = MAX_KEY_BYTES): BinaryKey {
+  const key = boundFrom(text, encoding, path, limit);
   if (key === "") throw invalidRequest([{ path, message: "must not be empty", limit: 1 }]);
   return key;
 }

@@ -12,7 +12,7 @@ import type {
 import { PublicError } from "../wire/error-codes.ts";
 import { apiHeaders, errorPieces, successPieces } from "./answers.ts";
 import type { Call } from "./call.ts";
-import { callConfig } from "./config-call.ts";
+import { callConfig, readConfig } from "./config-call.ts";
 import { bytesOfText, keyFrom, requireOnce, valueFrom } from "./config-fields.ts";
 import { BYTES_TYPE, CONFIG_WRITE_ERRORS, type ConfigInput, configRoute, isBytes } from "./config-route.ts";
 import * as schemas from "./config-schemas.ts";
@@ -155,7 +155,7 @@ async function getKey(
   const { keyEncoding, valueEncoding = "json", revision, keysOnly, maxStalenessMs, consistency } = query;
   requireSerializable(maxStalenessMs, consistency);
   const key = keyOf(call, query);
-  const answer = await callConfig(call, keyspace, { kind: "range", key, rangeEnd: "", revision, keysOnly });
+  const answer = await readConfig(call, keyspace, { kind: "range", key, rangeEnd: "", revision, keysOnly }, query);
   const read = revision ?? answer.header.revision;
   const [kv] = answer.kvs;
   if (!kv) throw noSuchKey(read);

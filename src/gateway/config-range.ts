@@ -6,7 +6,7 @@ import type { BinaryKey, KeyRange, RangeAnswer, RangeRequest, SortTarget } from 
 import { bytesOfKey, NO_END, prefixEnd, prefixRange } from "../wire/config-keys.ts";
 import { success, successPieces } from "./answers.ts";
 import type { Call } from "./call.ts";
-import { callConfig } from "./config-call.ts";
+import { callConfig, readConfig } from "./config-call.ts";
 import { keyFrom, rangeFrom } from "./config-fields.ts";
 import { requireSerializable } from "./config-keys.ts";
 import { CONFIG_WRITE_ERRORS, type ConfigInput, configRoute } from "./config-route.ts";
@@ -114,7 +114,7 @@ async function getRange(call: Call, { query, keyspace }: ConfigInput<RangeQuery,
   const { keyEncoding, valueEncoding = "json" } = query;
   requireSerializable(query.maxStalenessMs, query.consistency);
   const request = paged(rangeRequest(query, { keyEncoding }), query);
-  const answer = await callConfig(call, keyspace, request);
+  const answer = await readConfig(call, keyspace, request, query);
   const revision = request.revision ?? answer.header.revision;
   const last = answer.more && request.sortTarget === "key" ? lastOf(answer) : undefined;
   const cursor = last ? `"${cursorText({ ...last, revision })}"` : "null";

@@ -23,6 +23,9 @@ export interface ConfigInput<Q, B> {
   readonly keyspace: KeyspaceName;
 }
 
+/** What names the keyspace of a request. */
+export type KeyspaceInput = Pick<ConfigInput<unknown, unknown>, "keyspace">;
+
 interface ConfigRouteSpec<Q extends z.ZodType, B extends z.ZodType> extends Omit<RouteDocument, "access"> {
   readonly query: Q;
   readonly body?: B;
@@ -61,7 +64,9 @@ export function configRoute<Q extends z.ZodType, B extends z.ZodType = typeof NO
       const { namespace = "default" } = query as { namespace?: string };
       const keyspace = { tenant: principal.caller.tenant, namespace };
       const common = { params, query, principal, keyspace };
-      if (!spec.body) return handle(call, { ...common, body: {} as z.output<B>, raw: NO_BYTES });
+      // A delete may say everything in its query.
+      if (!spec.body || (spec.method === "delete" && call.request.body === null))
+        return handle(call, { ...common, body: {} as z.output<B>, raw: NO_BYTES });
       if (takesBytes && isBytes(call.request)) {
         const bytes = await readBytes(call, maxBodyBytes);
         return handle(call, { ...common, body: {} as z.output<B>, raw: { bytes, start: 0 } });

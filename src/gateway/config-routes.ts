@@ -2,6 +2,7 @@
 import { configAdminRoutes } from "./config-admin.ts";
 import { configKeyRoutes } from "./config-keys.ts";
 import { configLeaseRoutes } from "./config-leases.ts";
+import { configLockRoutes } from "./config-locks.ts";
 import { configRangeRoutes } from "./config-range.ts";
 import { configTxnRoute } from "./config-txn.ts";
 import type { Route } from "./route.ts";
@@ -12,6 +13,7 @@ export const configRoutes: readonly Route[] = [
   ...configRangeRoutes,
   configTxnRoute,
   ...configLeaseRoutes,
+  ...configLockRoutes,
   ...configAdminRoutes,
   ...webhookRoutes,
 ];

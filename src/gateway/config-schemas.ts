@@ -3,7 +3,7 @@
 import { z } from "@hono/zod-openapi";
 import { TENANT_ID_PATTERN } from "../access/limits.ts";
 import { MAX_KEY_BYTES, MAX_LEASE_TTL_SECONDS, MAX_TXN_OPERATIONS, MAX_VALUE_BYTES } from "../config/limits.ts";
-import { MAX_RANGE_LIMIT } from "./limits.ts";
+import { MAX_HTTP_WAIT_SECONDS, MAX_RANGE_LIMIT } from "./limits.ts";
 
 export const KEY_ENCODINGS = ["utf8", "base64"] as const;
 export type KeyEncoding = (typeof KEY_ENCODINGS)[number];
@@ -191,6 +191,26 @@ export const newLeaseBody = z.strictObject({
   ttlSeconds: z.int("must be a whole number").min(1).max(MAX_LEASE_TTL_SECONDS),
   leaseId: leaseId.optional().openapi({ description: "Default: one is chosen." }),
 });
+export const lockParams = z.object({
+  name: z.string().openapi({ description: "Percent-encoded; / may stand as it is.", example: "inventory/sku-12345" }),
+});
+const waitSeconds = z
+  .number()
+  .min(0)
+  .max(MAX_HTTP_WAIT_SECONDS)
+  .default(0)
+  .openapi({ description: "How long to stand in line. 0: not at all." });
+export const lockBody = z.strictObject({ leaseId, waitSeconds });
+export const campaignBody = z.strictObject({
+  leaseId,
+  waitSeconds,
+  value: z.unknown().optional().openapi({ description: "What observers see of the leader. Any JSON." }),
+});
+const fencingToken = revision.openapi({ description: "As the owner was told it." });
+const held = { leaseId: leaseId.optional(), fencingToken: fencingToken.optional() };
+export const releaseBody = z.strictObject(held);
+export const releaseQuery = z.strictObject({ namespace, ...held });
+export const proclaimBody = z.strictObject({ ...held, value: z.unknown() });
 export const compactBody = z.strictObject({ revision });
 export const pagedQuery = (most: number, usual: number) =>
   z.strictObject({
@@ -241,6 +261,17 @@ export const txnShape = z.object({
 });
 const leaseFields = { leaseId: z.string(), ttlSeconds: number };
 export const grantedShape = z.object({ ...leaseFields, revision: number });
+const ownerFields = {
+  leaseId: z.string(),
+  key: z.string(),
+  fencingToken: number.openapi({
+    description: "Higher for each owner: what the lock protects should refuse lower ones.",
+  }),
+  revision: number,
+};
+export const acquiredShape = z.object(ownerFields);
+export const ownershipShape = z.object({ ...ownerFields, waiting: number, value: z.unknown().optional() });
+export const releasedShape = z.object({ revision: number });
 export const leaseShape = z.object({
   ...leaseFields,
   grantedTtlSeconds: number,

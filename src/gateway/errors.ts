@@ -34,9 +34,13 @@ export async function reading<T>(call: Promise<T>, target: string): Promise<T> {
 }
 
 /** Awaits a call that changes something under a write id: after a failure nobody knows whether it did (DESIGN 1). */
-export async function writing<T>(call: Promise<T>, target: string, writeIdHex: string): Promise<T> {
+export async function writing<T>(
+  call: Promise<T>,
+  target: string,
+  { writeIdHex, deadlineMs = ADMIN_DEADLINE_MS }: { writeIdHex: string; deadlineMs?: number },
+): Promise<T> {
   try {
-    return await withDeadline(call, ADMIN_DEADLINE_MS, target);
+    return await withDeadline(call, deadlineMs, target);
   } catch (error) {
     if (error instanceof PublicError || !isPlatformError(error)) throw error;
     const message = `the ${target} did not answer: the change may or may not have been made`;

@@ -5,8 +5,15 @@ import { unwrap } from "../../objects/tenancy-rpc.ts";
 import { hexOf, sha256Hex } from "../access/api-key.ts";
 import { TENANT_ID_PATTERN } from "../access/limits.ts";
 import type { Scope } from "../access/types.ts";
-import { GRPC, ownRefusal, refusal } from "../etcd/errors.ts";
-import { ANONYMOUS_TENANT, DEFAULT_NAMESPACE, type Identity, identityOf, parseToken } from "../etcd/identity.ts";
+import { refusal } from "../etcd/errors.ts";
+import {
+  ANONYMOUS_TENANT,
+  DEFAULT_NAMESPACE,
+  type Identity,
+  identityOf,
+  parseToken,
+  requireNearby,
+} from "../etcd/identity.ts";
 import { PublicError } from "../wire/error-codes.ts";
 import { admit, authenticate, requireScope } from "./access.ts";
 import type { TenantPrincipal } from "./authenticator.ts";
@@ -23,9 +30,6 @@ export interface EtcdCaller {
   readonly identity: Identity;
   readonly isAnonymous: boolean;
 }
-
-/** A page of any site can have its browser send `Origin` to a loopback address; the others are a proxy's, which stands in front of one. */
-const FOREIGN_HEADERS = ["origin", "forwarded", "x-forwarded-for", "via"] as const;
 
 /** Of keyspaces: their hashes cost more than a request's parsing. */
 const identities = new BoundedMap<string, Identity>(MAX_ETCD_IDENTITIES);
@@ -70,10 +74,7 @@ export function requireEtcdScope({ principal }: EtcdCaller, scope: Scope): void 
 async function anonymousCaller(call: Call): Promise<EtcdCaller> {
   const { settings, authenticator } = call.services;
   if (!settings.etcd.allowAnonymous) throw refusal("noCredentials");
-  for (const name of FOREIGN_HEADERS) {
-    if (!call.request.headers.has(name)) continue;
-    throw ownRefusal(GRPC.permissionDenied, `a request with ${name} comes from elsewhere and needs credentials`);
-  }
+  requireNearby((name) => call.request.headers.has(name));
   let principal = await authenticator.withoutKey(ANONYMOUS_TENANT);
   if (!principal) {
     await createAnonymousTenant(call);
@@ -91,7 +92,9 @@ async function createAnonymousTenant(call: Call): Promise<void> {
   const mutation = { writeId: services.random.bytes(16), bodyHash: await sha256Hex(JSON.stringify(input)) };
   try {
     unwrap(
-      await writing(services.stubs.directory().createTenant(input, mutation), "Directory", hexOf(mutation.writeId)),
+      await writing(services.stubs.directory().createTenant(input, mutation), "Directory", {
+        writeIdHex: hexOf(mutation.writeId),
+      }),
     );
   } catch (error) {
     // Several first requests meet here.

@@ -12,6 +12,7 @@ import { authenticate, requireScope } from "./access.ts";
 import type { Call } from "./call.ts";
 import { callConfig } from "./config-call.ts";
 import { callerIn, type EtcdCaller, etcdCaller, isNamespace } from "./etcd-caller.ts";
+import { campaign, leaderOf, lock, proclaim, resign, unlock } from "./etcd-locks.ts";
 
 type Run = (call: Call, message: never) => Promise<unknown>;
 
@@ -125,6 +126,12 @@ const RUN: Readonly<Record<string, Run>> = {
   "/auth/user/get": userGet,
   "/auth/role/list": roleList,
   "/auth/role/get": roleGet,
+  "/lock/lock": lock,
+  "/lock/unlock": unlock,
+  "/election/campaign": campaign,
+  "/election/proclaim": proclaim,
+  "/election/leader": leaderOf,
+  "/election/resign": resign,
 };
 
 const refusedPaths = new Set(REFUSED_METHODS.map(({ path }) => path));

@@ -3,6 +3,7 @@
 import { EtcdError, errorJson, etcdErrorOf, httpStatusOf } from "../etcd/errors.ts";
 import { ETCD_VERSION, headerOf } from "../etcd/identity.ts";
 import { jsonOf, messageOfJson, messagesOfJson } from "../etcd/json.ts";
+import { WATCH_PATH } from "../etcd/messages-watch.ts";
 import { KEYSPACE_METHODS, type KeyspaceMethod } from "../etcd/methods.ts";
 import { isWriting } from "../wire/config-requests.ts";
 import { apiHeaders } from "./answers.ts";
@@ -13,6 +14,7 @@ import { publicErrorOf } from "./errors.ts";
 import { type EtcdCaller, etcdCaller, requireEtcdScope } from "./etcd-caller.ts";
 import { openFrames } from "./etcd-frames.ts";
 import { SERVICE_HANDLERS } from "./etcd-services.ts";
+import { openWatches, streamWatch } from "./etcd-watch.ts";
 import { MAX_ETCD_BODY_BYTES, MAX_ETCD_STREAM_REQUESTS } from "./limits.ts";
 
 /** Gives a whole answer's text. */
@@ -40,12 +42,18 @@ export async function answerEtcd(call: Call): Promise<Response> {
     call.route = path;
     return openFrames(call);
   }
+  if (path === "/v3/watches") {
+    call.route = path;
+    return openWatches(call);
+  }
   const prefix = PREFIXES.find((candidate) => path.startsWith(candidate))!;
-  const handler = handlers.get(path.slice(prefix.length - 1));
-  if (!handler) return plain(call, 404, "Not Found\n");
+  const name = path.slice(prefix.length - 1);
+  const handler = handlers.get(name);
+  if (!handler && name !== WATCH_PATH) return plain(call, 404, "Not Found\n");
   call.route = `/v3/${path.slice(prefix.length)}`;
   if (request.method !== "POST") return plain(call, 405, "Method Not Allowed\n");
   const body = decoder.decode(await readBytes(call, MAX_ETCD_BODY_BYTES));
+  if (!handler) return streamWatch(call, body);
   return new Response(await handler(call, body), { headers: apiHeaders(call) });
 }
 

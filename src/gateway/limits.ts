@@ -53,6 +53,10 @@ export const KEYS_FETCH_COOLDOWN_MS = 10_000;
 export const REQUEST_LOST_AFTER_MS = 60_000;
 /** Keys of one page of a configuration range; its bytes are bounded by config/limits.ts as well. */
 export const MAX_RANGE_LIMIT = 100_000;
+/** Bytes of the name of a lock or an election: its keys end in `/` and up to 16 digits. */
+export const MAX_LOCK_NAME_BYTES = 1000;
+/** Longest wait for a lock over HTTP: less than REQUEST_LOST_AFTER_MS. Seconds. */
+export const MAX_HTTP_WAIT_SECONDS = 50;
 /** Transactions in transactions. etcd's clients nest one or two deep. */
 export const MAX_TXN_DEPTH = 8;
 /** A put's body: a value and the one it is compared with, each as base64 or with some escapes, and the fields. Bytes. */

@@ -18,19 +18,32 @@ const repairShape = z.object({
   rowsRepaired: z.number(),
   rowsUnreadable: z.number(),
   waitingFor: z.string(),
+  purge: z
+    .object({
+      state: z.enum(["settling", "draining", "fading", "telling", "dropping", "finished"]),
+      before: z.string(),
+      waitingFor: z.string(),
+    })
+    .nullable()
+    .describe("Rows of keys deleted before this time go after the repair; null = none, or the repair is not over."),
 });
 
 const repairParams = z.strictObject({
   id: z.string().regex(/^[0-9]{1,15}$/, "must be the number of a repair"),
 });
 
-function shownRepair({ repairId, startedAtMs, finishedAtMs, progress }: RepairInfo): Record<string, unknown> {
+function shownRepair({ repairId, startedAtMs, finishedAtMs, progress, purge }: RepairInfo): Record<string, unknown> {
   return {
     repairId,
     state: finishedAtMs === null ? "running" : "finished",
     startedAt: new Date(startedAtMs).toISOString(),
     finishedAt: finishedAtMs === null ? null : new Date(finishedAtMs).toISOString(),
     ...progress,
+    purge: purge && {
+      state: purge.state,
+      before: new Date(purge.beforeMs).toISOString(),
+      waitingFor: purge.waitingFor,
+    },
   };
 }
 
@@ -45,7 +58,7 @@ export const startRepair = defineRoute({
   errors: ["conflict", "idempotencyKeyReused", "unknownOutcome", "malformedJson", "unsupportedMediaType"],
   async handle(call, { mutation }) {
     const work = call.services.stubs.directory().startRepair(mutation);
-    const info = unwrap(await writing(work, "Directory", hexOf(mutation.writeId)));
+    const info = unwrap(await writing(work, "Directory", { writeIdHex: hexOf(mutation.writeId) }));
     return success(call, { status: 201, message: "started", data: shownRepair(info) });
   },
 });

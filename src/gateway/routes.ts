@@ -1,6 +1,7 @@
 // Every route of the gateway, once: the dispatcher, the OpenAPI document and the bad-input tests all read this list.
 import { PublicError } from "../wire/error-codes.ts";
 import { configRoutes } from "./config-routes.ts";
+import { configWatchRoute } from "./config-watch-route.ts";
 import { healthRoutes } from "./health.ts";
 import { deleteKeyValue, getKeyValue, putKeyValue } from "./key-value.ts";
 import { batchKeyValue } from "./key-value-batch.ts";
@@ -103,6 +104,7 @@ export function allRoutes(services: Services): readonly Route[] {
     ...healthRoutes(services),
     metricsRoute(services),
     sessionRoute,
+    configWatchRoute,
   ];
 }
 

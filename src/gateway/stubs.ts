@@ -1,9 +1,9 @@
 // The way from the gateway to each object. One place, so that a cluster can route differently without the handlers knowing.
 import type { Env } from "../../objects/env.ts";
 import { type Mailbox, mailboxOf } from "../../objects/mailbox.ts";
-import type { ConfigKeyspaceRpc, CoordinatorRpc, KeyValueReplicaRpc } from "../../objects/rpc.ts";
+import type { ConfigFollowerRpc, ConfigKeyspaceRpc, CoordinatorRpc, KeyValueReplicaRpc } from "../../objects/rpc.ts";
 import type { DirectoryAdminRpc, TenantAdminRpc } from "../../objects/tenancy-rpc.ts";
-import type { WebhookSenderRpc } from "../../objects/webhook-rpc.ts";
+import type { TenantWebhooksRpc, WebhookSenderRpc } from "../../objects/webhook-rpc.ts";
 
 /** A node's Coordinator by its zone; a single node has one. */
 const COORDINATOR_NAME = "z1";
@@ -30,9 +30,15 @@ export class Stubs {
     return namespace.get(namespace.idFromName("system")) as DirectoryAdminRpc;
   }
 
-  tenant(tenant: number): TenantAdminRpc {
+  tenant(tenant: number): TenantAdminRpc & TenantWebhooksRpc {
     const namespace = this.#env.TENANT;
-    return namespace.get(namespace.idFromName(`t${tenant}`)) as TenantAdminRpc;
+    return namespace.get(namespace.idFromName(`t${tenant}`)) as TenantAdminRpc & TenantWebhooksRpc;
+  }
+
+  /** The zone's copy of a tenant's namespace. */
+  configFollower(tenant: number, namespace: string): ConfigFollowerRpc {
+    const objects = this.#env.CONFIG_FOLLOWER;
+    return objects.get(objects.idFromName(`${COORDINATOR_NAME}/c${tenant}/${namespace}`));
   }
 
   /** The one owner of a tenant's namespace. */

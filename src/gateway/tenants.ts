@@ -107,7 +107,7 @@ export const createTenant = defineRoute({
     const { services } = call;
     const input = await newTenantOf(call, body);
     const work = services.stubs.directory().createTenant(input, mutation);
-    const created = unwrap(await writing(work, "Directory", hexOf(mutation.writeId)));
+    const created = unwrap(await writing(work, "Directory", { writeIdHex: hexOf(mutation.writeId) }));
     services.authenticator.forget(body.tenantId);
     return success(call, { status: 201, message: "created", data: shownCreation(created) });
   },
@@ -191,7 +191,7 @@ export const changeTenant = defineRoute({
       ...(tokensValidAfter === undefined ? {} : { tokensValidAfterMs: timeOf(tokensValidAfter) }),
     };
     const work = services.stubs.tenant(tenant).update(changes, mutation);
-    const info = unwrap(await writing(work, "Tenant", hexOf(mutation.writeId)));
+    const info = unwrap(await writing(work, "Tenant", { writeIdHex: hexOf(mutation.writeId) }));
     services.authenticator.forget(params.id);
     return success(call, { message: "changed", data: shownTenant(info) });
   },
@@ -208,7 +208,7 @@ export const deleteTenant = defineRoute({
   async handle(call, { params, mutation }) {
     const { services } = call;
     const work = services.stubs.directory().deleteTenant(params.id, mutation);
-    const data = unwrap(await writing(work, "Directory", hexOf(mutation.writeId)));
+    const data = unwrap(await writing(work, "Directory", { writeIdHex: hexOf(mutation.writeId) }));
     services.authenticator.forget(params.id);
     return success(call, { message: "deleted", data });
   },

@@ -8,13 +8,10 @@ const whole = (least: number, most: number) => z.int("must be a whole number").m
 const revision = z.int("must be a whole number").min(1);
 
 const target = {
-  url: z
-    .string()
-    .max(MAX_WEBHOOK_URL_CHARACTERS)
-    .openapi({
-      description: "Where requests go: https or http, no private address.",
-      example: "https://example.com/hook",
-    }),
+  url: z.string().max(MAX_WEBHOOK_URL_CHARACTERS).openapi({
+    description: "Where requests go: https or http, no private address.",
+    example: "https://example.com/hook",
+  }),
   maxAttempts: whole(1, 1000).openapi({ description: "Attempts before a request is a dead letter. Default: 20." }),
   maxAgeSeconds: whole(1, 30 * 86_400).openapi({
     description: "How long after its first attempt a request is one. Default: a day.",

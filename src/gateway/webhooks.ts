@@ -87,7 +87,7 @@ const create = configRoute({
     };
     const { stubs } = call.services;
     const work = stubs.tenant(tenant).createWebhook(input, await mutationOf(call, raw));
-    const { id, secret: made } = unwrap(await writing(work, "Tenant", hexOf(call.writeId!)));
+    const { id, secret: made } = unwrap(await writing(work, "Tenant", { writeIdHex: hexOf(call.writeId!) }));
     const info = requireFound(id, await reading(stubs.webhookSender(tenant, id).describe(), "WebhookSender"));
     const data = shownWebhook(made === undefined ? info : { ...info, secret: made });
     return success(call, { status: 201, message: "created", data });
@@ -157,7 +157,7 @@ const change = configRoute({
     const changes = { target, state, skipDeadLetter, secret: rotateSecret ? null : secret } as WebhookChanges;
     const sender = call.services.stubs.webhookSender(keyspace.tenant, id);
     const work = sender.change(changes, await mutationOf(call, raw));
-    const info = unwrap(await writing(work, "WebhookSender", hexOf(call.writeId!)));
+    const info = unwrap(await writing(work, "WebhookSender", { writeIdHex: hexOf(call.writeId!) }));
     return success(call, { message: "changed", data: shownWebhook(info) });
   },
 });
@@ -174,7 +174,10 @@ const remove = configRoute({
   async handle(call, { params, raw, keyspace }) {
     const id = idOf(params);
     const work = call.services.stubs.tenant(keyspace.tenant).deleteWebhook(id, await mutationOf(call, raw));
-    return success(call, { message: "deleted", data: unwrap(await writing(work, "Tenant", hexOf(call.writeId!))) });
+    return success(call, {
+      message: "deleted",
+      data: unwrap(await writing(work, "Tenant", { writeIdHex: hexOf(call.writeId!) })),
+    });
   },
 });
 
@@ -195,7 +198,7 @@ const replay = configRoute({
     const { namespace } = subscription;
     const fromRevision = await startRevisionOf(call, { tenant, namespace }, body.fromRevision);
     const work = sender.replay(fromRevision, await mutationOf(call, raw));
-    const info = unwrap(await writing(work, "WebhookSender", hexOf(call.writeId!)));
+    const info = unwrap(await writing(work, "WebhookSender", { writeIdHex: hexOf(call.writeId!) }));
     return success(call, { message: "replaying", data: shownWebhook(info) });
   },
 });

@@ -87,8 +87,8 @@ function readVersion(reader: ByteReader): Version {
   for (let i = 0; i < count; i++) dots.push(readDot(reader));
   return {
     writeId,
-    time,
     dots,
+    time,
     restamped: (flags & RESTAMPED) !== 0,
     value: flags & TOMBSTONE ? undefined : reader.bytes(),
   };

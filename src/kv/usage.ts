@@ -1,4 +1,5 @@
 // How much of a tenant's quota a key's state uses: its key and its values; deleted keys use nothing. Pure.
+import type { RowKey } from "../storage/types.ts";
 import type { KeyState } from "./key-state.ts";
 
 export interface Usage {
@@ -8,11 +9,17 @@ export interface Usage {
 
 const NOTHING: Usage = { storedBytes: 0, keys: 0 };
 
+/** Bytes of the living values; -1 = none is alive. */
+function valueBytesOf(state: KeyState): number {
+  let bytes = -1;
+  for (const { value } of state.versions) if (value) bytes = Math.max(0, bytes) + value.length;
+  return bytes;
+}
+
 /** The key counts by its characters: counting its bytes would cost every write an encoding. */
 export function usageOf(key: string, state: KeyState): Usage {
-  let valueBytes = -1;
-  for (const { value } of state.versions) if (value) valueBytes = Math.max(0, valueBytes) + value.length;
-  return valueBytes < 0 ? NOTHING : { storedBytes: key.length + valueBytes, keys: 1 };
+  const bytes = valueBytesOf(state);
+  return bytes < 0 ? NOTHING : { storedBytes: key.length + bytes, keys: 1 };
 }
 
 /** Sums of what changes, by tenant. Guarantees: `takeChanged` names each changed tenant once, with its whole sums. */
@@ -28,16 +35,18 @@ export class UsageMeter {
     return this.#sums.get(tenant) ?? NOTHING;
   }
 
-  changed(row: { readonly tenant: number; readonly key: string }, before: KeyState, after: KeyState): void {
-    const [was, is] = [usageOf(row.key, before), usageOf(row.key, after)];
-    if (was.storedBytes === is.storedBytes && was.keys === is.keys) return;
+  changed(row: Pick<RowKey, "tenant" | "key" | "encoded">, before: KeyState, after: KeyState): void {
+    const was = valueBytesOf(before);
+    const is = valueBytesOf(after);
+    if (was === is) return;
+    const keyLength = row.encoded?.length ?? row.key.length;
     let sums = this.#sums.get(row.tenant);
     if (!sums) {
       sums = { storedBytes: 0, keys: 0 };
       this.#sums.set(row.tenant, sums);
     }
-    sums.storedBytes += is.storedBytes - was.storedBytes;
-    sums.keys += is.keys - was.keys;
+    sums.storedBytes += (is < 0 ? 0 : keyLength + is) - (was < 0 ? 0 : keyLength + was);
+    sums.keys += (is < 0 ? 0 : 1) - (was < 0 ? 0 : 1);
     this.#changed.add(row.tenant);
   }
 

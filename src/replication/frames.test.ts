@@ -15,9 +15,10 @@ import {
   writeId,
 } from "../../test/unit/replication/arbitraries.ts";
 import { encodeState } from "../kv/key-state.ts";
+import { aim, createProbe } from "../storage/row-format.ts";
 import { ByteReader, ByteWriter, MalformedBytes } from "../wire/bytes.ts";
 import { byActorThenCounter, MalformedClock } from "../wire/clock.ts";
-import { type ReplicaOp, type ReplicaResult, readOps, readResult, writeOp, writeResult } from "./frames.ts";
+import { isOfFrame, type ReplicaOp, type ReplicaResult, readOps, readResult, writeOp, writeResult } from "./frames.ts";
 import { decodeRecord, encodeAnswer, encodeHearsay, encodeVote, voteIdOf } from "./records.ts";
 import { compareRows, joinPages, readScanPage, writeScanPage } from "./scan-frames.ts";
 
@@ -97,10 +98,38 @@ function readsOrRefuses(read: (frame: Uint8Array) => unknown): (frame: Uint8Arra
   };
 }
 
+/** A row that came in a frame makes its key only when it is asked. */
+function withPlainRow(each: ReplicaOp): ReplicaOp {
+  if (isOfFrame(each)) return each;
+  const { tenant, token, key: name } = each.row;
+  return { ...each, row: { tenant, token, key: name } };
+}
+
 describe("replica frames", () => {
   it("operations round-trip", () => {
     fc.assert(
-      fc.property(fc.array(op, { maxLength: 6 }), (ops) => void expect(readOps(frameOf(ops, writeOp))).toEqual(ops)),
+      fc.property(fc.array(op, { maxLength: 6 }), (ops) => {
+        const read = readOps(frameOf(ops, writeOp));
+        expect(read.map(withPlainRow)).toEqual(ops);
+        expect(frameOf(read, writeOp)).toEqual(frameOf(ops, writeOp));
+      }),
+    );
+  });
+
+  it("a key of ASCII stays bytes of the frame, any other becomes a string at once; both name the same row", () => {
+    fc.assert(
+      fc.property(row, (at) => {
+        const [read] = readOps(frameOf([{ kind: "get", row: at }], writeOp));
+        if (read?.kind !== "get") throw new Error("not the operation that was written");
+        const bytes = new TextEncoder().encode(at.key);
+        expect(read.row.encoded !== undefined).toBe(bytes.length === at.key.length);
+        const [probe, plain] = [createProbe(bytes.length), createProbe(at.key.length * 3)];
+        aim(probe, read.row);
+        aim(plain, at);
+        expect(probe.key.subarray(0, probe.keyBytes)).toEqual(bytes);
+        expect(plain.key.subarray(0, plain.keyBytes)).toEqual(bytes);
+        expect(read.row.key).toBe(at.key);
+      }),
     );
   });
 

@@ -4,8 +4,8 @@
 // Request: op*                    op = u8 kind, tenant, token hi u32, lo u32, key, …
 // Answer:  actor, counter, now, result*    (the replica's own actor, highest counter and time, then one result per op, in order)
 
-import type { RowKey } from "../storage/types.ts";
-import { ByteReader, type ByteWriter, MalformedBytes } from "../wire/bytes.ts";
+import type { EncodedKey, RowKey, Token } from "../storage/types.ts";
+import { asciiText, ByteReader, type ByteWriter, MalformedBytes } from "../wire/bytes.ts";
 import { type Clock, type Dot, readClock, writeClock } from "../wire/clock.ts";
 import { BODY_HASH_BYTES, WRITE_ID_BYTES } from "../wire/session.ts";
 
@@ -210,10 +210,37 @@ function writeRow(writer: ByteWriter, row: RowKey): void {
   writer.string(row.key);
 }
 
+/** A row whose key stays bytes of the frame until somebody wants the string: most replicas never do. */
+class FrameRow implements RowKey, EncodedKey {
+  readonly tenant: number;
+  readonly token: Token;
+  readonly source: Uint8Array;
+  readonly at: number;
+  readonly length: number;
+
+  constructor(row: Pick<RowKey, "tenant" | "token">, source: Uint8Array, at: number, length: number) {
+    this.tenant = row.tenant;
+    this.token = row.token;
+    this.source = source;
+    this.at = at;
+    this.length = length;
+  }
+
+  get encoded(): EncodedKey {
+    return this;
+  }
+
+  get key(): string {
+    return asciiText(this.source, this.at, this.length);
+  }
+}
+
 function readRow(reader: ByteReader): RowKey {
   const tenant = reader.varint();
   const token = { hi: reader.u32(), lo: reader.u32() };
-  return { tenant, token, key: reader.string() };
+  const length = reader.asciiAhead();
+  if (length < 0) return { tenant, token, key: reader.string() };
+  return new FrameRow({ tenant, token }, reader.source, reader.skip(length), length);
 }
 
 function writeStateBytes(writer: ByteWriter, state: Uint8Array, tail: Uint8Array | undefined): void {

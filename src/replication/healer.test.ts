@@ -286,6 +286,8 @@ describe("replica over blobs that are not readable within a turn", () => {
         isRebuilding: () => false,
         isFilling: () => false,
         isFilled: () => true,
+        stampFloor: () => 0,
+        purgeHorizon: () => 0,
       },
       hints: { add: () => true },
       actor: 4097,

@@ -4,10 +4,10 @@
 // waits without holding up those behind it. Must not: reorder hints of a key.
 
 import type { AtFailPoint } from "../storage/state.ts";
-import { ByteReader } from "../wire/bytes.ts";
-import { readResult } from "./frames.ts";
+import { ByteReader, ByteWriter } from "../wire/bytes.ts";
+import { readResult, writeOp } from "./frames.ts";
 import type { HintBatch } from "./hint-log.ts";
-import { HINT_RETRY_MAX_MS, HINT_RETRY_MIN_MS } from "./limits.ts";
+import { HINT_RETRY_MAX_MS, HINT_RETRY_MIN_MS, PEER_FRAME_LIFE_MS } from "./limits.ts";
 import { readAnswerHeader } from "./replica.ts";
 
 /** What delivery needs of the hints kept here ({@link HintLog} in the object). */
@@ -29,6 +29,8 @@ export class HintDelivery {
   readonly #now: () => number;
   readonly #atFailPoint: AtFailPoint | undefined;
   readonly #attempts = new Map<string, Attempt>();
+  /** The targets' clocks as of their last answers. */
+  readonly #clocks = new Map<string, number>();
   #running = false;
   deliveredCount = 0;
 
@@ -74,6 +76,8 @@ export class HintDelivery {
     /** Hints the target could not take: the rows they are for are unreadable there. They are offered again once it is healed. */
     const kept: number[] = [];
     let afterId = 0;
+    // Its clock first: a frame of hints that comes much later than it was sent is refused.
+    if (!(await this.#ask(target, new Uint8Array(0)))) return this.#later(target);
     for (let batch = this.#log.next(target); batch; batch = this.#log.next(target, afterId)) {
       await this.#atFailPoint?.("hint.offering");
       const refused = await this.#offer(target, batch);
@@ -97,8 +101,8 @@ export class HintDelivery {
   /** The hints that the target cannot take now; undefined = it took none, or it is not known which. */
   async #offer(target: string, { frame, ids }: HintBatch): Promise<number[] | undefined> {
     try {
-      const reader = new ByteReader(await this.#call(target, frame));
-      readAnswerHeader(reader);
+      const reader = await this.#ask(target, frame);
+      if (!reader) return undefined;
       const refused: number[] = [];
       for (const id of ids) {
         const result = readResult(reader);
@@ -108,7 +112,24 @@ export class HintDelivery {
       }
       return refused;
     } catch {
-      // The target is away, or its answer was cut: the hints stay and are offered again; merging twice changes nothing.
+      // Its answer was cut: the hints stay and are offered again; merging twice changes nothing.
+      return undefined;
+    }
+  }
+
+  /** Sends a frame and reads the header of its answer; undefined where there is none. */
+  async #ask(target: string, frame: Uint8Array): Promise<ByteReader | undefined> {
+    const clock = this.#clocks.get(target);
+    const writer = new ByteWriter(frame.length + 16);
+    writer.raw(frame);
+    writeOp(writer, { kind: "deadline", atMs: clock === undefined ? 0 : clock + PEER_FRAME_LIFE_MS });
+    this.#clocks.delete(target);
+    try {
+      const reader = new ByteReader(await this.#call(target, writer.take()));
+      this.#clocks.set(target, readAnswerHeader(reader).nowMs);
+      return reader;
+    } catch {
+      // The target is away, or its answer is none: the hints stay and are offered again.
       return undefined;
     }
   }

@@ -8,6 +8,7 @@ import type { Kernels, RowKey, SqlStorage } from "../storage/types.ts";
 import { ByteWriter } from "../wire/bytes.ts";
 import { writeOp } from "./frames.ts";
 import { HINT_DELIVERY_BYTES, MAX_HINT_BYTES_PER_TARGET, MAX_HINTS_PER_TARGET } from "./limits.ts";
+import type { HintSpan } from "./purge-round.ts";
 
 /** Rows stay below the platform's 2 MB cap. */
 const PIECE_BYTES = 1024 * 1024;
@@ -74,6 +75,12 @@ export class HintLog {
       this.#totals.set(target, { count, bytes });
       this.#nextId = Math.max(this.#nextId, last + 1);
     }
+  }
+
+  /** The oldest hint that is kept, and the newest there was: later ones have higher numbers. */
+  span(): HintSpan {
+    const row = firstOf(this.#sql.exec<{ first: number | null }>("SELECT MIN(id) AS first FROM hints"));
+    return { first: row?.first ?? null, last: this.#nextId - 1 };
   }
 
   /** Targets that hints wait for. */

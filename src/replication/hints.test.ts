@@ -13,6 +13,7 @@ import {
   HINT_RETRY_MIN_MS,
   MAX_HINT_BYTES_PER_TARGET,
   MAX_HINTS_PER_TARGET,
+  PEER_FRAME_LIFE_MS,
 } from "./limits.ts";
 
 const TTL_MS = 10_000;
@@ -214,13 +215,22 @@ describe("hint log", () => {
 describe("hint delivery", () => {
   type Answer = ReplicaResult | "cut" | "away";
 
-  function deliver(bench: Bench, answerOf: (key: string) => Answer): { delivery: HintDelivery; offered: string[][] } {
+  const TARGET_MS = 77_000;
+
+  function deliver(
+    bench: Bench,
+    answerOf: (key: string) => Answer,
+  ): { delivery: HintDelivery; offered: string[][]; deadlines: number[][] } {
     const offered: string[][] = [];
+    const deadlines: number[][] = [];
     const call = async (target: string, frame: Uint8Array): Promise<Uint8Array> => {
-      const keys = readOps(frame).map((op) => (op.kind === "merge" ? op.row.key : "?"));
-      offered.push([target, ...keys]);
+      const ops = readOps(frame);
+      const keys = ops.flatMap((op) => (op.kind === "merge" ? [op.row.key] : []));
+      deadlines.push(ops.flatMap((op) => (op.kind === "deadline" ? [op.atMs] : [])));
+      // The question for its clock is answered by whoever is there.
+      if (keys.length > 0) offered.push([target, ...keys]);
       const writer = new ByteWriter(64);
-      for (const field of [1, 1, 1]) writer.varint(field);
+      for (const field of [1, 1, TARGET_MS]) writer.varint(field);
       for (const key of keys) {
         const answer = answerOf(key);
         if (answer === "away") throw new Error("away");
@@ -228,8 +238,28 @@ describe("hint delivery", () => {
       }
       return writer.take();
     };
-    return { delivery: new HintDelivery({ log: bench.log, call, now: () => bench.nowMs }), offered };
+    return { delivery: new HintDelivery({ log: bench.log, call, now: () => bench.nowMs }), offered, deadlines };
   }
+
+  it("[RP-74] every frame of hints has a deadline in the target's own time", async () => {
+    const bench = new Bench();
+    bench.log.add("n1", row("a"), state(1));
+    const { delivery, offered, deadlines } = deliver(bench, () => ({ kind: "done" }));
+    await delivery.run();
+    expect(offered).toEqual([["n1", "a"]]);
+    expect(deadlines).toEqual([[0], [TARGET_MS + PEER_FRAME_LIFE_MS]]);
+  });
+
+  it("[RP-73] hints are told from later ones, over a restart too", () => {
+    const bench = new Bench();
+    expect(bench.log.span()).toEqual({ first: null, last: 0 });
+    for (const key of ["a", "b"]) bench.log.add("n1", row(key), state(1));
+    bench.restart();
+    const { last } = bench.log.span();
+    bench.log.add("n2", row("c"), state(1));
+    bench.log.drop("n1", last);
+    expect(bench.log.span().first).toBeGreaterThan(last);
+  });
 
   it("[RP-21] what a target acknowledged, or of an erased tenant, is dropped", async () => {
     const bench = new Bench();

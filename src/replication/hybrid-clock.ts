@@ -11,6 +11,11 @@ export class HybridClock {
     this.#now = now;
   }
 
+  /** The latest time returned or observed. */
+  get last(): number {
+    return this.#last;
+  }
+
   /** Physical time plus `leadMs`, as hybrid time. */
   physical(leadMs: number): number {
     return (this.#now() + leadMs) * TICKS_PER_MS;

@@ -12,6 +12,17 @@ export const BREAKER_OPEN_MS = 1000;
 export const RESTAMP_SUPERSEDES_OLDER_MS = 60 * 60 * 1000;
 /** A stamp's deadline further ahead of its replica's time than this is refused as passed. Ms: the longest replica timeout, and a second. */
 export const MAX_DEADLINE_LEAD_MS = 61_000;
+/**
+ * A state that comes later than this after its frame's deadline is refused. Ms. Until then it is still worth having, though nobody waits
+ * for it, and a replica's clock may jump by as much without a write failing for it. It must be dead before a delete may be purged.
+ */
+export const MAX_STATE_LATE_MS = 60 * 60 * 1000;
+/** How long a frame that no coordinator sends (hints, comparisons) may be under way, by the last answer's clock. Ms. */
+export const PEER_FRAME_LIFE_MS = 30_000;
+/** After a full repair: until every state that was under way before its end is dead (refused), with a reserve. Ms. */
+export const PURGE_SETTLE_MS = 70 * 60 * 1000;
+/** Least distance of two remembered stamp floors, as a part of the grace period: bounds how many are remembered. */
+export const FLOORS_PER_GRACE = 8;
 /** How far a replica's time for deadlines jumps when its clock has stepped back. Ms: more than any deadline is ahead. */
 export const CLOCK_STEP_JUMP_MS = 10 * 60 * 1000;
 /** Bytes queued towards one replica before new requests are refused as overloaded. */
@@ -76,6 +87,9 @@ export const REBUILD_PAUSE_MS = 3000;
 export const MAX_REROUTES = 4;
 
 if (CLOCK_STEP_JUMP_MS <= MAX_DEADLINE_LEAD_MS) throw new Error("a step back must pass every deadline given before");
+if (PURGE_SETTLE_MS <= MAX_DEADLINE_LEAD_MS + MAX_STATE_LATE_MS)
+  throw new Error("what is under way must be dead before a purge");
+if (PEER_FRAME_LIFE_MS >= MAX_DEADLINE_LEAD_MS) throw new Error("a peer's deadline must be one of now");
 if (REBUILD_PAUSE_MS <= RECORD_ROUTE_TIMEOUT_MS) throw new Error("a rebuild must outlast the recording of a route");
 if (DEFAULT_HINT_TTL_SECONDS >= DEFAULT_TOMBSTONE_GRACE_SECONDS / 2) {
   throw new Error("hints must expire before half the tombstone grace period");

@@ -131,6 +131,10 @@ describe("gathering", () => {
   it("[RP-17] a frame is cut at its bound, and the queue says when it is full", async () => {
     const bench = new Bench();
     const big: ReplicaOp = { kind: "merge", row: ROW, state: new Uint8Array(1024 * 1024) };
+    bench.send(GET);
+    await bench.turn();
+    bench.sent.shift()!.answer();
+    await bench.turn();
     for (let i = 0; i < 64; i++) bench.send(big);
     expect(bench.link.isFull).toBe(true);
     await bench.turn();

@@ -36,7 +36,8 @@ interface Batch {
   /** What to send again when it was deferred; riders have none. */
   readonly ops: ReplicaOp[];
   readonly routes: (number | undefined)[];
-  hasStamp: boolean;
+  /** With a stamp or a state: late ones must be told from those of now. */
+  needsDeadline: boolean;
   /** Of the operations written last. */
   route: number | undefined;
 }
@@ -55,12 +56,15 @@ export interface LinkCounts {
 }
 
 function newBatch(writer: ByteWriter): Batch {
-  return { writer, done: [], ops: [], routes: [], hasStamp: false, route: undefined };
+  return { writer, done: [], ops: [], routes: [], needsDeadline: false, route: undefined };
 }
 
 const MAX_SETTLED_PER_FRAME = 4096;
+/** A writer that held more is not kept. */
+const MAX_SPARE_BYTES = 1024 * 1024;
 /** A frame may hold these, however large their answers. */
 const MIN_FRAME_OPERATIONS = 8;
+const NEEDS_DEADLINE: ReadonlySet<ReplicaOp["kind"]> = new Set(["stamp", "merge", "repair", "heal", "hint"]);
 const IGNORE: OpDone = () => undefined;
 
 export class ReplicaLink {
@@ -69,6 +73,7 @@ export class ReplicaLink {
   readonly #environment: Environment;
   readonly #breaker = new Breaker({ failures: BREAKER_FAILURES, openMs: BREAKER_OPEN_MS });
   #batches: Batch[] = [];
+  #spare: ByteWriter | undefined;
   #queuedBytes = 0;
   #framesInFlight = 0;
   #scheduled = false;
@@ -108,7 +113,8 @@ export class ReplicaLink {
   send(op: ReplicaOp, done: OpDone, route?: number): void {
     let batch = this.#batches.at(-1);
     if (!batch || batch.writer.length >= MAX_FRAME_BYTES || batch.done.length >= this.#frameOperations) {
-      batch = newBatch(new ByteWriter(4096));
+      batch = newBatch(this.#spare ?? new ByteWriter(4096));
+      this.#spare = undefined;
       this.#batches.push(batch);
     }
     const before = batch.writer.length;
@@ -118,7 +124,7 @@ export class ReplicaLink {
     this.#queuedBytes += batch.writer.length - before;
     batch.done.push(done);
     batch.ops.push(op);
-    if (op.kind === "stamp") batch.hasStamp = true;
+    if (NEEDS_DEADLINE.has(op.kind)) batch.needsDeadline = true;
     this.#scheduleFlush();
   }
 
@@ -149,7 +155,7 @@ export class ReplicaLink {
 
   #flush(): void {
     while (this.#batches.length > 0 && this.#framesInFlight < MAX_FRAMES_IN_FLIGHT) {
-      if (this.#batches[0]!.hasStamp && !this.#calibration && !this.isOpen) return this.#probe();
+      if (this.#batches[0]!.needsDeadline && !this.#calibration && !this.isOpen) return this.#probe();
       const batch = this.#batches.shift()!;
       this.#queuedBytes -= batch.writer.length;
       if (this.isOpen) this.#fail(batch.done);
@@ -157,7 +163,7 @@ export class ReplicaLink {
     }
   }
 
-  /** Asks for the replica's clock once, before the first stamp: without a deadline a late stamp could apply at any time. */
+  /** Asks for the replica's clock once, before the first stamp or state: without a deadline a late one could apply at any time. */
   #probe(): void {
     if (this.#isProbing) return;
     this.#isProbing = true;
@@ -182,7 +188,7 @@ export class ReplicaLink {
       batch.done.push(IGNORE);
     }
     if (this.#settled.size > 0) this.#settled = new Map();
-    if (batch.hasStamp && this.#calibration) {
+    if (batch.needsDeadline && this.#calibration) {
       writeOp(batch.writer, { kind: "deadline", atMs: this.#deadlineMs(this.#calibration) });
       batch.done.push(IGNORE);
     }
@@ -203,7 +209,9 @@ export class ReplicaLink {
       this.counts.timeouts++;
       this.#failed(batch.done);
     });
-    this.#environment.call(this.nodeId, batch.writer.take()).then(
+    const frame = batch.writer.take();
+    this.#keep(batch.writer);
+    this.#environment.call(this.nodeId, frame).then(
       (answer) => {
         if (close()) this.#answered(batch, answer);
       },
@@ -211,6 +219,13 @@ export class ReplicaLink {
         if (close()) this.#failed(batch.done);
       },
     );
+  }
+
+  /** Grown once, used for frame after frame. */
+  #keep(writer: ByteWriter): void {
+    if (writer.length > MAX_SPARE_BYTES) return;
+    writer.reset();
+    this.#spare = writer;
   }
 
   /**

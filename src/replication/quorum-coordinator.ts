@@ -21,7 +21,7 @@ import { MAX_REQUEST_BYTES_IN_FLIGHT, MAX_REQUESTS_IN_FLIGHT, MAX_REROUTES } fro
 import { type Environment, ReplicaLink } from "./link.ts";
 import { ReadCall } from "./read-call.ts";
 import { Routes } from "./routes.ts";
-import { type Group, majority } from "./tally.ts";
+import { type Group, groupOf, majority } from "./tally.ts";
 import { WriteCall } from "./write-call.ts";
 
 export interface CoordinatorCounts {
@@ -54,13 +54,13 @@ function groupsFor(
     readonly joint: readonly string[] | undefined;
     readonly atLeastMajority: boolean;
   },
-): Group[] {
-  const group = (members: readonly string[]): Group => {
+): readonly Group[] {
+  const group = (members: readonly string[]): readonly Group[] => {
     const wanted = acknowledgementsFor(level, members.length);
-    return { members, needed: of.atLeastMajority ? Math.max(wanted, majority(members.length)) : wanted };
+    return groupOf(members, of.atLeastMajority ? Math.max(wanted, majority(members.length)) : wanted);
   };
   const isWeak = level === "one" && !of.atLeastMajority;
-  return of.joint && !isWeak ? [group(of.first), group(of.joint)] : [group(of.first)];
+  return of.joint && !isWeak ? [...group(of.first), ...group(of.joint)] : group(of.first);
 }
 
 function acknowledgementsFor(level: Consistency, replicaCount: number): number {

@@ -4,23 +4,16 @@
 // Must not: know how it is reached, what time it is (clock injected), or what a value means.
 
 import { vectorAt } from "../kv/clock.ts";
-import {
-  decodeState,
-  EMPTY_STATE,
-  encodeState,
-  type KeyState,
-  sameBytes,
-  type Version,
-  writeState,
-} from "../kv/key-state.ts";
-import { MAX_SETTLED_REMEMBERED, MAX_STATE_BYTES, MAX_TIME_LEAD_MS } from "../kv/limits.ts";
-import { entriesBeyond, findVersion, mergeStates, replacesAll } from "../kv/merge.ts";
-import { answerClock, stampWrite } from "../kv/stamp.ts";
+import { decodeState, EMPTY_STATE, encodeState, type KeyState, sameBytes, writeState } from "../kv/key-state.ts";
+import { MAX_STATE_BYTES, MAX_TIME_LEAD_MS } from "../kv/limits.ts";
+import { mergeStates, replacesAll } from "../kv/merge.ts";
+import { EMPTY_BYTES, isDeleted, isPurgeable } from "../kv/purge.ts";
+import { stampWrite } from "../kv/stamp.ts";
 import type { UsageMeter } from "../kv/usage.ts";
 import { CorruptBlock, type RecordKey, type RowKey, type StorageEngine } from "../storage/types.ts";
 import { type ByteReader, ByteWriter, MalformedBytes } from "../wire/bytes.ts";
 import { byActorThenCounter, type Clock, EMPTY_CLOCK, MalformedClock } from "../wire/clock.ts";
-import { BODY_HASH_BYTES } from "../wire/session.ts";
+import type { ReplicaFacts } from "./facts.ts";
 import {
   type FrameOp,
   type HealOp,
@@ -31,29 +24,20 @@ import {
   type ReplicaResult,
   readOps,
   type StampOp,
-  type VoteOp,
   writeResult,
 } from "./frames.ts";
-import { HybridClock } from "./hybrid-clock.ts";
-import { CLOCK_STEP_JUMP_MS, MAX_ANSWER_BYTES, MAX_DEADLINE_LEAD_MS, RESTAMP_SUPERSEDES_OLDER_MS } from "./limits.ts";
-import { decodeRecord, encodeAnswer, encodeHearsay, encodeVote, type StoredRecord, voteIdOf } from "./records.ts";
+import { HybridClock, TICKS_PER_MS } from "./hybrid-clock.ts";
+import {
+  CLOCK_STEP_JUMP_MS,
+  MAX_ANSWER_BYTES,
+  MAX_DEADLINE_LEAD_MS,
+  MAX_STATE_LATE_MS,
+  RESTAMP_SUPERSEDES_OLDER_MS,
+} from "./limits.ts";
+import type { StoredRecord } from "./records.ts";
+import { Remembered } from "./remembered.ts";
 import { whenResident } from "./residency.ts";
-
-/** Where the replica's own durable facts live (SQLite in the object). Called inside the turn that commits them. */
-export interface ReplicaFacts {
-  /** No stamp may use a counter above this before it was raised. */
-  reservedCounter(): number;
-  reserveCounter(upTo: number): void;
-  isErased(tenant: number): boolean;
-  /** The newest revision of the tenant's route that was recorded here. */
-  routeRevision(tenant: number): number;
-  /** This store replaces a lost one and has not been filled yet: it counts nowhere. */
-  isRebuilding(): boolean;
-  /** The rows of this place are being filled from others (all are while rebuilding): what is missing here may be alive elsewhere. */
-  isFilling(tenant: number, tokenHi: number): boolean;
-  /** The filling of this number is complete: what was heard during it is known now. */
-  isFilled(epoch: number): boolean;
-}
+import { SettledStamps } from "./settled.ts";
 
 /** Hints kept here for others. `add` is part of the turn's commit; false = full, the range is marked dirty instead. */
 export interface HintStore {
@@ -93,8 +77,6 @@ export interface ReplicaCounts {
 const refused = (code: RefusalCode, clock: Clock = EMPTY_CLOCK): ReplicaResult => ({ kind: "refused", code, clock });
 const DONE: ReplicaResult = { kind: "done" };
 const PENDING: ReplicaResult = { kind: "pending" };
-/** The hash that no request has: two sources remember different votes, so that no body may win by this replica's voice. */
-const NO_BODY = new Uint8Array(BODY_HASH_BYTES);
 
 export class Replica {
   readonly counts: ReplicaCounts = {
@@ -109,8 +91,8 @@ export class Replica {
   };
   readonly #options: ReplicaOptions;
   readonly #hybrid: HybridClock;
-  /** Stamps known to have reached a majority, by actor; insertion order is age. */
-  readonly #settled = new Map<number, Set<number>>();
+  readonly #remembered: Remembered;
+  readonly #settled = new SettledStamps();
   readonly #state = new ByteWriter(8192);
   readonly #out = new ByteWriter(8192);
   #counter: number;
@@ -118,6 +100,7 @@ export class Replica {
   /** Of the frame being applied: its deadline, and whether that has passed. */
   #deadlineMs = 0;
   #isExpired = false;
+  #isLongPast = false;
   /** See {@link #deadlineClock}. */
   #lastMs = 0;
   #shiftMs = 0;
@@ -126,7 +109,9 @@ export class Replica {
 
   constructor(options: ReplicaOptions) {
     this.#options = options;
-    this.#hybrid = new HybridClock(options.now);
+    // One time for all of a frame: reading a clock for each operation is dear.
+    this.#hybrid = new HybridClock(() => this.#lastMs);
+    this.#remembered = new Remembered(options);
     this.#counter = options.facts.reservedCounter();
   }
 
@@ -147,7 +132,7 @@ export class Replica {
     // What concerns the whole frame comes first: a stamp must not carry what the same frame says is settled.
     this.#deadlineMs = Number.POSITIVE_INFINITY;
     for (const op of ops) {
-      if (op.kind === "settled") this.#rememberSettled(op.actor, op.counters);
+      if (op.kind === "settled") this.#settled.add(op.actor, op.counters);
       if (op.kind === "deadline") this.#deadlineMs = op.atMs;
     }
     this.#answerBytes = 0;
@@ -155,6 +140,7 @@ export class Replica {
     // A deadline far ahead was given in the time of another life of this replica, or by a clock that has stepped since.
     const isOfNow = this.#deadlineMs <= nowMs + MAX_DEADLINE_LEAD_MS || this.#deadlineMs === Number.POSITIVE_INFINITY;
     this.#isExpired = nowMs > this.#deadlineMs || !isOfNow;
+    this.#isLongPast = nowMs > this.#deadlineMs + MAX_STATE_LATE_MS || !isOfNow;
     this.#route = undefined;
     const results = ops.map((op) => this.#applyOne(op));
     this.#options.engine.commit();
@@ -203,6 +189,9 @@ export class Replica {
   }
 
   #dispatch(op: Exclude<ReplicaOp, FrameOp>): ReplicaResult {
+    // A state that was under way for so long may hold what was deleted, and of whose delete nothing is left by now.
+    const bringsState = op.kind === "merge" || op.kind === "repair" || op.kind === "heal" || op.kind === "hint";
+    if (bringsState && this.#isLongPast) return refused("expired");
     switch (op.kind) {
       case "stamp":
         return this.#stamp(op);
@@ -217,61 +206,75 @@ export class Replica {
         return this.#heal(op);
       case "get":
         this.counts.reads++;
-        return { kind: "state", state: this.#options.engine.get(op.row) };
+        return { kind: "state", state: this.#seen(op.row) };
       case "recall":
         return this.#recalled(op.row, op.writeId);
       case "vote":
-        return this.#vote(op);
+        return this.#remembered.vote(op);
       case "hint":
         return this.#hint(op);
     }
   }
 
-  #held(row: RowKey): KeyState {
-    const bytes = this.#options.engine.get(row);
-    return bytes ? decodeState(bytes) : EMPTY_STATE;
+  #isPurged(bytes: Uint8Array): boolean {
+    return isPurgeable(bytes, this.#options.facts.purgeHorizon());
   }
 
-  #recall(tenant: number, writeId: Uint8Array): Clock | undefined {
-    const record = this.#options.engine.findRecord(tenant, writeId);
-    const stored = record && decodeRecord(record);
-    if (stored?.kind === "answer") return stored.answer;
-    return stored?.kind === "hearsay" && this.#options.facts.isFilled(stored.epoch) ? stored.answer : undefined;
-  }
-
-  #remember(row: RowKey, writeId: Uint8Array, answer: Clock): void {
-    this.#options.engine.addRecord(row.tenant, writeId, encodeAnswer(row.token.hi, answer));
+  /** What is held, where it is not purged. */
+  #seen(row: RowKey, willPut = false): Uint8Array | undefined {
+    const bytes = this.#options.engine.get(row, willPut);
+    return bytes && !this.#isPurged(bytes) ? bytes : undefined;
   }
 
   /**
-   * Takes over what another replica remembers, during the filling `epoch`. Answers count only once it is complete (spec RP-45): until
-   * then the row that they are about may still be missing here, and a remembered write that is missing is taken for superseded.
+   * What a stamp is put upon. A purged state that is still stored is superseded by whatever is written: others may not have heard
+   * that it is purged, and would keep it beside the new version.
    */
-  importRecord(epoch: number, key: RecordKey, stored: StoredRecord): void {
-    const { engine } = this.#options;
-    const { tenant, writeId } = key;
-    const place = stored.place ?? 0;
-    if (stored.kind !== "vote") {
-      if (!this.#recall(tenant, writeId)) engine.addRecord(tenant, writeId, encodeHearsay(place, epoch, stored.answer));
-      return;
+  #held(row: RowKey, willPut = false): KeyState {
+    const bytes = this.#options.engine.get(row, willPut);
+    if (!bytes) return EMPTY_STATE;
+    const state = decodeState(bytes);
+    return this.#isPurged(bytes) ? { clock: state.clock, unsettled: [], versions: [] } : state;
+  }
+
+  #put(row: RowKey, bytes: Uint8Array, state: KeyState): void {
+    this.#options.engine.put(row, bytes, isDeleted(state));
+  }
+
+  /** Rows that this node is no replica of, or is to be filled with anew: nothing of them is held any more. Committed. */
+  forget(rows: readonly RowKey[]): void {
+    const { engine, usage } = this.#options;
+    for (const row of rows) {
+      const bytes = engine.get(row);
+      if (!bytes) continue;
+      usage?.changed(row, decodeState(bytes), EMPTY_STATE);
+      engine.put(row, EMPTY_BYTES, true);
     }
-    const record = engine.findRecord(tenant, writeId);
-    const held = record && decodeRecord(record);
-    if (held?.kind !== "vote") engine.addRecord(tenant, writeId, encodeVote(place, stored.bodyHash));
-    else if (!sameBytes(held.bodyHash, stored.bodyHash)) engine.addRecord(tenant, writeId, encodeVote(place, NO_BODY));
+    engine.commit();
+  }
+
+  /** The time of this moment: from now on every stamp is later. For the promise of RP-72. */
+  get hybridNow(): number {
+    return Math.max(this.#options.now() * TICKS_PER_MS, this.#hybrid.last);
+  }
+
+  /** See {@link Remembered.importRecord}. */
+  importRecord(epoch: number, key: RecordKey, stored: StoredRecord): void {
+    this.#remembered.importRecord(epoch, key, stored);
   }
 
   #stamp(op: StampOp): ReplicaResult {
     if (this.#isExpired) return refused("expired");
-    const held = this.#held(op.row);
+    const held = this.#held(op.row, true);
     // First attempts too: a frame that was delayed or repeated may arrive after the write was stamped here or superseded.
-    const first = this.#recall(op.row.tenant, op.writeId);
+    const first = this.#remembered.recall(op.row.tenant, op.writeId);
     if (first) return this.#repeat(held, first);
     // Only now: "overloaded" says that nothing was written.
     if (this.#options.engine.overloaded) return refused("overloaded");
     const timeLimit = this.#hybrid.physical(MAX_TIME_LEAD_MS);
     if (op.clock && op.clock.time > timeLimit) return refused("clockAhead", held.clock);
-    const time = this.#hybrid.next(Math.max(held.clock.time, op.clock?.time ?? 0));
+    const { facts } = this.#options;
+    const time = this.#hybrid.next(Math.max(held.clock.time, op.clock?.time ?? 0, facts.stampFloor()));
     const actor = this.#options.actor;
     // A counter that the key's context already covers would be born dead; only a forged or mangled clock gets there.
     const floor = Math.max(vectorAt(held.clock, actor), op.clock ? vectorAt(op.clock, actor) : 0);
@@ -286,7 +289,7 @@ export class Replica {
     const result = stampWrite(held, write, {
       dot,
       time,
-      isSettled: (d) => this.#settled.get(d.actor)?.has(d.counter) ?? false,
+      isSettled: (d) => this.#settled.has(d),
     });
     if (result.kind === "tooManySiblings") return refused("tooManySiblings", held.clock);
     const { state, answer } = result;
@@ -294,9 +297,9 @@ export class Replica {
     const prefixLength = writeState(this.#state, state);
     const bytes = this.#state.view();
     if (bytes.length > MAX_STATE_BYTES && state.versions.length > 1) return refused("stateTooLarge", held.clock);
-    this.#options.engine.put(op.row, bytes);
+    this.#put(op.row, bytes, state);
     this.#options.usage?.changed(op.row, held, state);
-    this.#remember(op.row, op.writeId, answer);
+    this.#remembered.remember(op.row, op.writeId, answer);
     this.counts.stamps++;
     return {
       kind: "stamped",
@@ -333,23 +336,28 @@ export class Replica {
   /** Returns the state that is held afterwards. */
   #merge(row: RowKey, incomingBytes: Uint8Array): Uint8Array {
     this.counts.merges++;
-    const { engine, usage } = this.#options;
-    const heldBytes = engine.get(row);
+    const { usage } = this.#options;
+    const heldBytes = this.#seen(row, true);
     if (heldBytes && sameBytes(heldBytes, incomingBytes)) return heldBytes;
+    const isPurged = this.#isPurged(incomingBytes);
+    // Nothing to add: what it says is purged here too.
+    if (isPurged && !heldBytes) return incomingBytes;
     const held = heldBytes ? decodeState(heldBytes) : EMPTY_STATE;
-    const incoming = decodeState(incomingBytes);
+    const decoded = decodeState(incomingBytes);
+    // Of a purged state only its context counts: its deletes are no siblings of what was written since.
+    const incoming = isPurged ? { clock: decoded.clock, unsettled: [], versions: [] } : decoded;
     this.#hybrid.observe(incoming.clock.time, MAX_TIME_LEAD_MS);
-    if (replacesAll(held, incoming) && !this.#isSuperseded(row, incoming.versions[0]!)) {
-      this.#rememberNew(row, held, incoming);
-      engine.put(row, incomingBytes);
+    if (replacesAll(held, incoming) && !this.#remembered.isSuperseded(row, incoming.versions[0]!)) {
+      this.#remembered.rememberNew(row, held, incoming);
+      this.#put(row, incomingBytes, incoming);
       usage?.changed(row, held, incoming);
       return incomingBytes;
     }
-    const merged = mergeStates(held, incoming, (version) => this.#isSuperseded(row, version));
-    this.#rememberNew(row, held, merged);
+    const merged = mergeStates(held, incoming, (version) => this.#remembered.isSuperseded(row, version));
+    this.#remembered.rememberNew(row, held, merged);
     const bytes = encodeState(merged);
     if (!heldBytes || !sameBytes(bytes, heldBytes)) {
-      engine.put(row, bytes);
+      this.#put(row, bytes, merged);
       usage?.changed(row, held, merged);
     }
     return bytes;
@@ -364,8 +372,8 @@ export class Replica {
       if (error.newestMs + healAfterMs > now()) return refused("corrupt");
       const incoming = decodeState(state);
       this.#hybrid.observe(incoming.clock.time, MAX_TIME_LEAD_MS);
-      this.#rememberNew(row, EMPTY_STATE, incoming);
-      engine.put(row, state);
+      this.#remembered.rememberNew(row, EMPTY_STATE, incoming);
+      this.#put(row, state, incoming);
       this.counts.healedRows++;
       return DONE;
     }
@@ -373,44 +381,13 @@ export class Replica {
     return DONE;
   }
 
-  /** A version that is remembered here but no longer alive here was superseded here, under another dot. */
-  #isSuperseded({ tenant, token }: RowKey, version: Version): boolean {
-    // What is not alive here may just not have been filled in yet.
-    if (this.#options.facts.isFilling(tenant, token.hi)) return false;
-    return this.#recall(tenant, version.writeId) !== undefined;
-  }
-
-  /**
-   * Records travel with states: of versions that are new here, and of unsettled writes that came along (spec KV-9). Looks
-   * everything up before it adds anything: a lookup may find an unreadable record, and then nothing may have been applied.
-   */
-  #rememberNew(row: RowKey, held: KeyState, merged: KeyState): void {
-    const unknown = entriesBeyond(held.unsettled, merged.unsettled).filter(
-      ({ writeId }) => !this.#recall(row.tenant, writeId),
-    );
-    for (const version of merged.versions) {
-      if (findVersion(held.versions, version.writeId)) continue;
-      this.#remember(row, version.writeId, answerClock(merged, version));
-    }
-    for (const entry of unknown) this.#remember(row, entry.writeId, { vector: [], dots: [entry.dot], time: 0 });
-  }
-
   #recalled(row: RowKey, writeId: Uint8Array): ReplicaResult {
-    const answer = this.#recall(row.tenant, writeId);
+    const answer = this.#remembered.recall(row.tenant, writeId);
     if (answer) return { kind: "recalled", answer, alive: [] };
     const before = this.#hybrid.physical(-RESTAMP_SUPERSEDES_OLDER_MS);
     const old = this.#held(row).versions.filter((version) => !version.restamped && version.time < before);
     const alive = old.flatMap((version) => version.dots).sort(byActorThenCounter);
     return { kind: "recalled", answer: undefined, alive };
-  }
-
-  #vote(op: VoteOp): ReplicaResult {
-    const id = voteIdOf(op.writeId);
-    const record = this.#options.engine.findRecord(op.row.tenant, id);
-    const first = record && decodeRecord(record);
-    if (first?.kind === "vote") return { kind: "voted", bodyHash: first.bodyHash, isFirst: false };
-    this.#options.engine.addRecord(op.row.tenant, id, encodeVote(op.row.token.hi, op.bodyHash));
-    return { kind: "voted", bodyHash: op.bodyHash, isFirst: true };
   }
 
   #hint(op: HintOp): ReplicaResult {
@@ -420,16 +397,6 @@ export class Replica {
     }
     this.counts.hintsStored++;
     return DONE;
-  }
-
-  #rememberSettled(actor: number, counters: readonly number[]): void {
-    const known = this.#settled.get(actor) ?? new Set<number>();
-    this.#settled.set(actor, known);
-    for (const counter of counters) known.add(counter);
-    for (const oldest of known) {
-      if (known.size <= MAX_SETTLED_REMEMBERED) break;
-      known.delete(oldest);
-    }
   }
 }
 

@@ -61,6 +61,8 @@ function replicaOver(engine: FarEngine): { handle: (...ops: ReplicaOp[]) => Prom
     isRebuilding: () => false,
     isFilling: () => false,
     isFilled: () => true,
+    stampFloor: () => 0,
+    purgeHorizon: () => 0,
   };
   const hints = { add: () => true };
   const replica = new Replica({ engine, facts, hints, actor: 4097, now: () => 1000, counterBlock: 16, mayWait: true });

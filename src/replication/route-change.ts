@@ -6,8 +6,8 @@
 import type { FactorChange, TenantRoute } from "../access/types.ts";
 import type { Ring } from "../cluster/ring.ts";
 import { ROUTE_CHANGE_POLL_MS, ROUTE_CHANGE_RETRY_MS } from "./limits.ts";
-import type { SyncState } from "./sync-job.ts";
 import type { TenantSync } from "./sync-runner.ts";
+import type { SyncState } from "./sync-state.ts";
 import { majority } from "./tally.ts";
 
 export type ChangePhase = FactorChange["phase"] | "ending";
@@ -46,7 +46,7 @@ export interface ChangeEnvironment {
   recordRoute(nodeId: string, revision: number): Promise<void>;
   /** Begins the work at a node where it has not begun, and says how far it is. */
   sync(nodeId: string, work: TenantSync): Promise<SyncState>;
-  /** The change was called off or is over: the node gives up what is left of its work. */
+  /** The change was called off or is over: the node gives up what is left of its work, and deletes what it is no replica of. */
   endSync(nodeId: string): Promise<void>;
   now(): number;
   load(): Changing;

@@ -7,7 +7,7 @@ import { mergeStates } from "../kv/merge.ts";
 import type { RowKey } from "../storage/types.ts";
 import { ByteReader, ByteWriter } from "../wire/bytes.ts";
 import { type ReplicaOp, type ReplicaResult, readResult, writeOp } from "./frames.ts";
-import { REPAIR_ROUNDS } from "./limits.ts";
+import { PEER_FRAME_LIFE_MS, REPAIR_ROUNDS } from "./limits.ts";
 import { readAnswerHeader } from "./replica.ts";
 
 export type CallReplica = (nodeId: string, frame: Uint8Array) => Promise<Uint8Array>;
@@ -22,6 +22,8 @@ interface Open extends RowToRepair {
   readonly states: Map<string, Uint8Array | undefined>;
 }
 
+type OpOf = (one: Open, nodeId: string) => ReplicaOp | undefined;
+
 /** Thrown where a copy cannot be read: another way must heal it. */
 export class UnreadableCopy extends Error {
   override readonly name = "UnreadableCopy";
@@ -29,10 +31,13 @@ export class UnreadableCopy extends Error {
 
 export async function repairRows(rows: readonly RowToRepair[], call: CallReplica): Promise<void> {
   let open: Open[] = rows.map((one) => ({ ...one, states: new Map() }));
+  /** The nodes' clocks as of their last answers: a frame with states that comes much later is refused. */
+  const clocks = new Map<string, number>();
+  const exchangeAll = (opOf: OpOf): Promise<void> => exchange(open, { call, clocks, opOf });
   for (let round = 0; round < REPAIR_ROUNDS && open.length > 0; round++) {
-    await exchange(open, call, (one, nodeId) => (one.states.has(nodeId) ? undefined : { kind: "get", row: one.row }));
+    await exchangeAll((one, nodeId) => (one.states.has(nodeId) ? undefined : { kind: "get", row: one.row }));
     const joined = new Map(open.map((one) => [one, joinOf(one)]));
-    await exchange(open, call, (one, nodeId) => {
+    await exchangeAll((one, nodeId) => {
       const state = joined.get(one);
       if (!state || !one.states.has(nodeId)) return undefined;
       const held = one.states.get(nodeId);
@@ -70,8 +75,7 @@ function isAgreed({ nodes, states }: Open): boolean {
 /** One frame a node with the operations that `opOf` gives for its rows. */
 async function exchange(
   open: readonly Open[],
-  call: CallReplica,
-  opOf: (one: Open, nodeId: string) => ReplicaOp | undefined,
+  { call, clocks, opOf }: { readonly call: CallReplica; readonly clocks: Map<string, number>; readonly opOf: OpOf },
 ): Promise<void> {
   const nodes = new Set(open.flatMap((one) => one.nodes));
   await Promise.all(
@@ -85,8 +89,10 @@ async function exchange(
         asked.push(one);
       }
       if (asked.length === 0) return;
+      const clock = clocks.get(nodeId);
+      if (clock !== undefined) writeOp(writer, { kind: "deadline", atMs: clock + PEER_FRAME_LIFE_MS });
       const reader = new ByteReader(await call(nodeId, writer.take()));
-      readAnswerHeader(reader);
+      clocks.set(nodeId, readAnswerHeader(reader).nowMs);
       for (const one of asked) take(one, nodeId, readResult(reader));
     }),
   );

@@ -6,7 +6,7 @@ import { referenceKernels } from "../storage/kernels.reference.ts";
 import { HintLog } from "./hint-log.ts";
 import { Standing } from "./standing.ts";
 import { confirmStanding, doubtStanding, isStandingWhole } from "./standing-check.ts";
-import { newSync } from "./sync-job.ts";
+import { newSync } from "./sync-state.ts";
 
 function opened(rebuilding: boolean): { sql: NodeSql; open: () => Standing } {
   const sql = new NodeSql();

@@ -2,17 +2,28 @@
 // Guarantees: what a call changes is in one commit; a finished filling and what follows of it become true together. Must not: decide when
 // anything is finished.
 import type { TokenRange } from "../cluster/ring.ts";
+import { holds, unionOf, without } from "../cluster/token-ranges.ts";
 import { firstOf } from "../storage/drain.ts";
 import type { Kernels, SqlStorage } from "../storage/types.ts";
-import type { ReplicaFacts } from "./replica.ts";
+import type { ReplicaFacts } from "./facts.ts";
 import { sealStanding } from "./standing-check.ts";
-import type { SyncState } from "./sync-job.ts";
 import type { SyncStore } from "./sync-runner.ts";
+import type { SyncState } from "./sync-state.ts";
 
 /** Finished repairs that are remembered for whoever asks how they ended. */
 const MAX_FINISHED_REPAIRS = 64;
 
-export class Standing implements SyncStore, Pick<ReplicaFacts, "routeRevision" | "isFilling" | "isFilled"> {
+interface PurgeMarks {
+  /** See {@link Standing.promiseFloor}. */
+  readonly floor: number;
+  readonly horizon: number;
+  readonly drop: number;
+  readonly swept: number;
+}
+
+export class Standing
+  implements SyncStore, Pick<ReplicaFacts, "routeRevision" | "isFilling" | "isFilled" | "stampFloor" | "purgeHorizon">
+{
   readonly #sql: SqlStorage;
   readonly #now: () => number;
   readonly #kernels: Pick<Kernels, "crc32c">;
@@ -24,6 +35,7 @@ export class Standing implements SyncStore, Pick<ReplicaFacts, "routeRevision" |
   /** The Directory knows that the node serves. */
   isConfirmed: boolean;
   #lastEpoch: number;
+  #purge: PurgeMarks = { floor: 0, horizon: 0, drop: 0, swept: 0 };
   /** Some work is not done: known without looking, since every turn asks. */
   hasOpenJobs = false;
   rowsComparedTotal = 0;
@@ -50,6 +62,10 @@ export class Standing implements SyncStore, Pick<ReplicaFacts, "routeRevision" |
       const state = JSON.parse(row.state) as SyncState;
       this.#jobs.set(state.epoch, state);
     }
+    for (const marks of this.#sql.exec<PurgeMarks>(
+      'SELECT floor, horizon, drop_up_to AS "drop", swept FROM purge_marks',
+    ))
+      this.#purge = { ...marks };
     this.#recount();
   }
 
@@ -79,7 +95,7 @@ export class Standing implements SyncStore, Pick<ReplicaFacts, "routeRevision" |
   isFilling(tenant: number, hi: number): boolean {
     if (this.#isRebuilding) return true;
     if (this.#filling.size === 0) return false;
-    return (this.#filling.get(tenant) ?? []).some(({ fromHi, toHi }) => hi >= fromHi && hi <= toHi);
+    return holds(this.#filling.get(tenant) ?? [], hi);
   }
 
   isFilled(epoch: number): boolean {
@@ -113,8 +129,60 @@ export class Standing implements SyncStore, Pick<ReplicaFacts, "routeRevision" |
   }
 
   beginFilling(tenant: number, ranges: readonly TokenRange[]): void {
+    const held = this.#filling.get(tenant) ?? [];
+    this.#setFilling(tenant, unionOf(held, ranges));
+  }
+
+  #setFilling(tenant: number, ranges: readonly TokenRange[]): void {
+    if (JSON.stringify(ranges) === JSON.stringify(this.#filling.get(tenant) ?? [])) return;
+    if (ranges.length === 0) {
+      this.#filling.delete(tenant);
+      this.#sql.exec("DELETE FROM filling WHERE tenant = ?", tenant);
+      return;
+    }
     this.#filling.set(tenant, ranges);
     this.#sql.exec("INSERT OR REPLACE INTO filling (tenant, ranges) VALUES (?, ?)", tenant, JSON.stringify(ranges));
+  }
+
+  // What may be purged
+
+  stampFloor(): number {
+    return this.#purge.floor;
+  }
+
+  purgeHorizon(): number {
+    return this.#purge.horizon;
+  }
+
+  /** Rows of deleted states up to this hybrid time may be dropped: every node knows that they are purged. */
+  get dropHorizon(): number {
+    return this.#purge.drop;
+  }
+
+  /** The tables were last merged to drop what may be dropped up to here. */
+  get sweptHorizon(): number {
+    return this.#purge.swept;
+  }
+
+  /** Promises that no stamp has this time or an earlier one (spec RP-72); returns what was promised. */
+  promiseFloor(time: number): number {
+    return this.#mark({ floor: Math.max(time, this.#purge.floor) }).floor;
+  }
+
+  /** Neither goes back. */
+  recordHorizon(horizon: number, drop: number): void {
+    this.#mark({ horizon: Math.max(horizon, this.#purge.horizon), drop: Math.max(drop, this.#purge.drop) });
+  }
+
+  swept(upTo: number): void {
+    this.#mark({ swept: upTo });
+  }
+
+  #mark(change: Partial<PurgeMarks>): PurgeMarks {
+    this.#purge = { ...this.#purge, ...change };
+    const { floor, horizon, drop, swept } = this.#purge;
+    this.#sql.exec("INSERT OR REPLACE INTO purge_marks VALUES (1, ?, ?, ?, ?)", floor, horizon, drop, swept);
+    return this.#purge;
   }
 
   complete(state: SyncState): void {
@@ -131,8 +199,8 @@ export class Standing implements SyncStore, Pick<ReplicaFacts, "routeRevision" |
       sealStanding(this.#sql, this.#kernels);
     }
     if (kind === "join") {
-      this.#filling.delete(tenant!);
-      this.#sql.exec("DELETE FROM filling WHERE tenant = ?", tenant!);
+      const held = this.#filling.get(tenant!) ?? [];
+      this.#setFilling(tenant!, state.joining ? without(held, state.joining) : []);
     }
     if (kind === "repair") this.#forgetOldRepairs();
   }

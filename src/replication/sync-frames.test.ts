@@ -18,6 +18,7 @@ const request = fc.oneof(
 const page = fc.record({
   actor,
   isRebuilding: fc.boolean(),
+  horizon: count,
   done: fc.boolean(),
   rows: fc.array(fc.record({ row, hi: word, lo: word }), { maxLength: 5 }),
   records: fc.array(fc.record({ key: recordKey, record: fc.uint8Array({ maxLength: 40 }) }), { maxLength: 5 }),

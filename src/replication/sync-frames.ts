@@ -38,10 +38,12 @@ export interface Page {
   readonly actor: number;
   /** It lost its disk and is being filled itself, so that it can answer for nobody else. */
   readonly isRebuilding: boolean;
+  /** Deleted states up to this hybrid time are left out: only pages of one horizon can be compared. */
+  readonly horizon: number;
   readonly done: boolean;
   readonly rows: readonly RowDigest[];
   readonly records: readonly { readonly key: RecordKey; readonly record: Uint8Array }[];
-  /** Revisions of tenants' routes recorded there. */
+  /** Revisions of tenants' routes recorded there: all, or with rows those of their tenants. */
   readonly routes: readonly { readonly tenant: number; readonly revision: number }[];
 }
 
@@ -110,6 +112,7 @@ export function readPageRequest(bytes: Uint8Array): PageRequest {
 export function writePage(page: Page): Uint8Array {
   const writer = new ByteWriter(4096);
   writer.varint(page.actor);
+  writer.varint(page.horizon);
   writer.u8((page.isRebuilding ? 1 : 0) | (page.done ? 2 : 0));
   writer.varint(page.rows.length);
   for (const { row, hi, lo } of page.rows) {
@@ -133,6 +136,7 @@ export function writePage(page: Page): Uint8Array {
 export function readPage(bytes: Uint8Array): Page {
   const reader = new ByteReader(bytes);
   const actor = reader.varint();
+  const horizon = reader.varint();
   const flags = reader.u8();
   const rows: RowDigest[] = [];
   for (let i = reader.varint(); i > 0; i--) rows.push({ row: readRow(reader), hi: reader.u32(), lo: reader.u32() });
@@ -140,5 +144,5 @@ export function readPage(bytes: Uint8Array): Page {
   for (let i = reader.varint(); i > 0; i--) records.push({ key: readRecordKey(reader), record: reader.bytes() });
   const routes: { tenant: number; revision: number }[] = [];
   for (let i = reader.varint(); i > 0; i--) routes.push({ tenant: reader.varint(), revision: reader.varint() });
-  return { actor, isRebuilding: (flags & 1) !== 0, done: (flags & 2) !== 0, rows, records, routes };
+  return { actor, horizon, isRebuilding: (flags & 1) !== 0, done: (flags & 2) !== 0, rows, records, routes };
 }

@@ -5,8 +5,8 @@
 // once the rows were compared with the same sources; finishes only when the sources know all that a majority acknowledged.
 // Must not: know how a node is reached, or what time it is.
 import type { TenantRoute } from "../access/types.ts";
-import type { Ring } from "../cluster/ring.ts";
-import type { RecordKey, RowKey } from "../storage/types.ts";
+import type { Ring, TokenRange } from "../cluster/ring.ts";
+import type { RecordKey } from "../storage/types.ts";
 import {
   SYNC_FAILURES_TO_RESTART,
   SYNC_PAGE_RECORDS,
@@ -16,8 +16,9 @@ import {
 } from "./limits.ts";
 import { decodeRecord, type StoredRecord } from "./records.ts";
 import { type CallReplica, type RowToRepair, repairRows, UnreadableCopy } from "./row-repair.ts";
-import { compareRows } from "./scan-frames.ts";
-import { type Page, type PageRequest, type RowDigest, readPage, writePageRequest } from "./sync-frames.ts";
+import { forgetPage, type OwnRows, releasePage } from "./stray-rows.ts";
+import { joinDigests, sameDigest } from "./sync-digests.ts";
+import { type Page, type PageRequest, readPage, writePageRequest } from "./sync-frames.ts";
 import {
   concerns,
   isEnough,
@@ -28,34 +29,7 @@ import {
   plannedRanges,
   type SyncKind,
 } from "./sync-plan.ts";
-
-/** What is kept of a job, as JSON. */
-export interface SyncState {
-  readonly epoch: number;
-  readonly kind: SyncKind;
-  /** Undefined = all tenants. */
-  readonly tenant?: number | undefined;
-  /** Of the tenant, while it changes. */
-  readonly route?: TenantRoute | undefined;
-  /** Only tokens with high words in this range. */
-  readonly range?: { readonly fromHi: number; readonly toHi: number } | undefined;
-  /** A full repair, of which each node does the ranges that it is the first replica of. */
-  readonly repairId?: number | undefined;
-  readonly phase: "start" | "records" | "rows" | "routes" | "done";
-  /** Node → actor: whom the work began with. Another incarnation knows less than the one that was asked. */
-  readonly sources: Readonly<Record<string, number>>;
-  /** Of the records: which source, which window of ids. */
-  readonly source: number;
-  readonly window: number;
-  /** Of the rows: everything below this was compared. */
-  readonly nextHi: number;
-  readonly afterRow?: RowKey | undefined;
-  readonly failures: number;
-  readonly rowsCompared: number;
-  readonly rowsRepaired: number;
-  readonly rowsUnreadable: number;
-  readonly recordsTaken: number;
-}
+import { newSync, type SyncState } from "./sync-state.ts";
 
 export interface SyncEnvironment {
   readonly self: string;
@@ -68,6 +42,12 @@ export interface SyncEnvironment {
   page(nodeId: string, request: Uint8Array): Promise<Uint8Array>;
   /** A frame to a node, this one too. */
   readonly call: CallReplica;
+  /** What is held here. */
+  readonly own: OwnRows;
+  /** Up to which hybrid time deleted states are purged here. */
+  horizon(): number;
+  /** In these ranges of the tenant too this node may not hold what others do. Durable before anything of them is deleted. */
+  beginFilling(tenant: number, ranges: readonly TokenRange[]): void;
   /** Takes a page's records over, in one commit. */
   takeRecords(epoch: number, records: readonly { readonly key: RecordKey; readonly record: StoredRecord }[]): void;
   /** Routes that the sources know of are known here too, durably. */
@@ -82,23 +62,22 @@ type Asked = Pick<PageRequest, "kind" | "from" | "to" | "limit" | "afterRow" | "
 
 export type StepResult = "more" | "waiting" | "done";
 
-export function newSync(
-  of: Pick<SyncState, "epoch" | "kind"> & Partial<Pick<SyncState, "tenant" | "route" | "range" | "repairId">>,
-): SyncState {
-  return {
-    ...of,
-    phase: "start",
-    sources: {},
-    source: 0,
-    window: 0,
-    nextHi: 0,
-    failures: 0,
-    rowsCompared: 0,
-    rowsRepaired: 0,
-    rowsUnreadable: 0,
-    recordsTaken: 0,
-  };
+/** A store that is only doubted may hold the only copy of something: nothing of it is deleted. */
+function firstPhase(kind: SyncKind, of: { startedEmpty: boolean; isFull: boolean }): SyncState["phase"] {
+  if (kind === "fill" || (kind === "rebuild" && of.startedEmpty)) return "clear";
+  if (kind === "rebuild" || kind === "join") return "records";
+  return of.isFull ? "strays" : "rows";
 }
+
+interface Place {
+  readonly tenant: number;
+  /** High word of a token. */
+  readonly hi: number;
+  /** The tenant's route is at least of this revision. */
+  readonly revision?: number | undefined;
+}
+
+const WHOLE_RING: readonly TokenRange[] = [{ fromHi: 0, toHi: 0xffff_ffff }];
 
 /** Thrown by `save` when nobody wants the work any more. */
 export class GivenUp extends Error {
@@ -136,7 +115,10 @@ export class SyncJob {
     if (this.#state.phase === "done") return "done";
     try {
       const ring = await this.#environment.ring();
+      if (this.#isOutdated) this.#restart();
       if (this.#state.phase === "start") await this.#begin(ring);
+      else if (this.#state.phase === "clear") await this.#clearStep();
+      else if (this.#state.phase === "strays") await this.#straysStep(ring);
       else if (this.#state.phase === "records") await this.#recordsStep(ring);
       else if (this.#state.phase === "rows") await this.#rowsStep(ring);
       else await this.#routesStep();
@@ -159,11 +141,34 @@ export class SyncJob {
     this.#lastError = error instanceof Error ? error.message : String(error);
     const failures = this.#state.failures + 1;
     if (this.#state.phase === "start" || failures < SYNC_FAILURES_TO_RESTART) return this.#save({ failures });
-    const { kind, tenant, route, range, repairId, rowsCompared, rowsRepaired, rowsUnreadable, recordsTaken } =
-      this.#state;
-    const fresh = newSync({ epoch: this.#environment.nextEpoch(), kind, tenant, route, range, repairId });
+    this.#restart();
+  }
+
+  #restart(): void {
+    const { kind, tenant, route, range, repairId, joining, startedEmpty } = this.#state;
+    const { rowsCompared, rowsRepaired, rowsUnreadable, recordsTaken } = this.#state;
+    const fresh = newSync({
+      epoch: this.#environment.nextEpoch(),
+      kind,
+      tenant,
+      route,
+      range,
+      repairId,
+      joining,
+      startedEmpty,
+    });
+    const from = { afterRow: undefined, afterTenant: undefined, horizon: undefined };
     this.#routes.clear();
-    this.#save({ ...fresh, afterRow: undefined, rowsCompared, rowsRepaired, rowsUnreadable, recordsTaken });
+    this.#save({ ...fresh, ...from, rowsCompared, rowsRepaired, rowsUnreadable, recordsTaken });
+  }
+
+  /**
+   * Deletes were purged since this filling began: what came here before may be older than they are, and the sources would not know any
+   * more that it was deleted.
+   */
+  get #isOutdated(): boolean {
+    const { kind, phase, horizon } = this.#state;
+    return (kind === "fill" || kind === "rebuild") && phase !== "start" && horizon !== this.#environment.horizon();
   }
 
   // Who takes part
@@ -194,8 +199,10 @@ export class SyncJob {
 
   /** Asks who answers, and fixes these as the sources, if they are enough for every range. */
   async #begin(ring: Ring): Promise<void> {
-    const { kind, route } = this.#state;
+    const { kind, route, repairId, startedEmpty } = this.#state;
     const { self } = this.#environment;
+    const horizon = this.#environment.horizon();
+    if (kind === "release") return this.#save({ phase: "strays", failures: 0, horizon });
     const plan = this.#plan(ring);
     const sources: Record<string, number> = {};
     const nodes = [...new Set(plan.flatMap(({ members }) => members))].sort();
@@ -216,8 +223,44 @@ export class SyncJob {
           throw new SourceAway(`too few of ${members.all.join(", ")} answer`);
       }
     }
-    const withRecords = kind === "rebuild" || kind === "join";
-    this.#save({ sources, phase: withRecords ? "records" : "rows", failures: 0, source: 0, window: 0, nextHi: 0 });
+    const phase = firstPhase(kind, { startedEmpty: startedEmpty === true, isFull: repairId !== undefined });
+    this.#save({ sources, phase, failures: 0, source: 0, window: 0, nextHi: 0, horizon });
+  }
+
+  // Rows of which this node is no replica, or not yet
+
+  #assertWanted(): void {
+    this.#environment.save(this.#state);
+  }
+
+  /** A node that is being filled holds nothing that counts; what it held before, nobody vouches for. */
+  async #clearStep(): Promise<void> {
+    const { kind, tenant, joining, afterRow } = this.#state;
+    const ranges = kind === "rebuild" ? WHOLE_RING : (joining ?? []);
+    const mayForget = (): boolean => {
+      this.#assertWanted();
+      return true;
+    };
+    const { after } = await forgetPage(this.#environment.own, { tenant, ranges, after: afterRow, mayForget });
+    const next = kind === "rebuild" ? "records" : "rows";
+    this.#save({ failures: 0, afterRow: after, ...(after ? {} : { phase: next }) });
+  }
+
+  async #straysStep(ring: Ring): Promise<void> {
+    const { kind, tenant: only, afterTenant = -1, afterRow } = this.#state;
+    const { own, self, routeOf, beginFilling } = this.#environment;
+    // A node that was away during a change may have heard of nothing but its writes.
+    if (kind === "repair" && afterTenant < 0 && !afterRow) await this.#takeRoutes();
+    const tenants = only === undefined ? own.changedTenants() : [only];
+    const tenant = tenants.find((each) => each > afterTenant);
+    if (tenant === undefined) return this.#save({ phase: kind === "release" ? "done" : "rows", failures: 0 });
+    const { after } = await releasePage({
+      ...{ own, self, ring, tenant, beginFilling },
+      after: afterRow,
+      route: await routeOf(tenant),
+      assertWanted: () => this.#assertWanted(),
+    });
+    this.#save({ failures: 0, afterRow: after, ...(after ? {} : { afterTenant: tenant }) });
   }
 
   async #page(nodeId: string, asked: Asked): Promise<Page> {
@@ -229,21 +272,27 @@ export class SyncJob {
   async #sourcePage(nodeId: string, asked: Asked): Promise<Page> {
     const page = await this.#page(nodeId, asked);
     if (page.actor !== this.#state.sources[nodeId]) throw new SourceAway(`${nodeId} is not what it was`);
+    if (page.horizon !== this.#environment.horizon())
+      throw new SourceAway(`${nodeId} and ${this.#environment.self} have not yet heard of the same purge`);
     return page;
   }
 
-  async #routeOf(tenant: number): Promise<TenantRoute | undefined> {
+  /** Of a revision that is at least `revision`, where the sources of a repair know of one. */
+  async #routeOf(tenant: number, revision = 0): Promise<TenantRoute | undefined> {
     if (tenant === this.#state.tenant && this.#state.route) return this.#state.route;
+    if ((this.#routes.get(tenant)?.routeRevision ?? 0) < revision) this.#routes.delete(tenant);
     if (!this.#routes.has(tenant)) {
       if (this.#routes.size >= SYNC_ROUTES) this.#routes.clear();
       this.#routes.set(tenant, await this.#environment.routeOf(tenant));
     }
-    return this.#routes.get(tenant);
+    const route = this.#routes.get(tenant);
+    if (route && (route.routeRevision ?? 0) < revision) throw new SourceAway(`the replicas of tenant ${tenant} change`);
+    return route;
   }
 
   /** The members of a place, where this node's copy is what the work is for. */
-  async #membersFor(ring: Ring, tenant: number, hi: number): Promise<Members | undefined> {
-    const route = await this.#routeOf(tenant);
+  async #membersFor(ring: Ring, { tenant, hi, revision }: Place): Promise<Members | undefined> {
+    const route = await this.#routeOf(tenant, revision);
     if (!route) return undefined;
     const token = { hi, lo: 0 };
     const members = membersOf(ring, token, route);
@@ -274,7 +323,7 @@ export class SyncJob {
       for (const { key, record: bytes } of page.records) {
         const record = bytes.length > 0 ? decodeRecord(bytes) : undefined;
         if (record?.place === undefined || (tenant !== undefined && key.tenant !== tenant)) continue;
-        const members = await this.#membersFor(ring, key.tenant, record.place);
+        const members = await this.#membersFor(ring, { tenant: key.tenant, hi: record.place });
         // Of a node that is none of the row's replicas no row will be compared, so its word is not taken either.
         if (members?.all.includes(nodeId)) taken.push({ key, record });
       }
@@ -304,10 +353,18 @@ export class SyncJob {
       nodes.map((id) => this.#sourcePage(id, { kind: "rows", from, to: range.toHi, limit: SYNC_PAGE_ROWS, afterRow })),
     );
     const { rows, after } = joinDigests(pages);
+    // A replica that joined since the route was asked for must be compared too; the others know of it (RP-40).
+    const revisions = new Map<number, number>();
+    for (const { tenant, revision } of kind === "repair" ? pages.flatMap((page) => page.routes) : [])
+      revisions.set(tenant, Math.max(revision, revisions.get(tenant) ?? 0));
     const different: RowToRepair[] = [];
     for (const digests of rows) {
       const { row } = digests.find((digest) => digest !== undefined)!;
-      const members = await this.#membersFor(ring, row.tenant, row.token.hi);
+      const members = await this.#membersFor(ring, {
+        tenant: row.tenant,
+        hi: row.token.hi,
+        revision: revisions.get(row.tenant),
+      });
       if (!members) continue;
       const part = nodes.flatMap((id, i) => (members.all.includes(id) ? [{ id, digest: digests[i] }] : []));
       if (!part.every(({ digest }) => sameDigest(digest, part[0]!.digest)))
@@ -325,12 +382,16 @@ export class SyncJob {
 
   /** Last of a rebuild: no coordinator with an older route may get by because this disk forgot the newer one. */
   async #routesStep(): Promise<void> {
+    await this.#takeRoutes();
+    this.#save({ phase: "done", failures: 0 });
+  }
+
+  async #takeRoutes(): Promise<void> {
     for (const id of Object.keys(this.#state.sources)) {
       if (id === this.#environment.self) continue;
       const page = await this.#sourcePage(id, { kind: "routes", from: 0, to: 0, limit: 1 });
       this.#environment.takeRoutes(page.routes);
     }
-    this.#save({ phase: "done", failures: 0 });
   }
 
   /** Returns how many rows could not be repaired because a copy is unreadable. Only a repair may pass over those. */
@@ -357,43 +418,4 @@ export class SyncJob {
 
 function factorsUpTo(count: number): TenantRoute[] {
   return Array.from({ length: count }, (_, i) => ({ replicationFactor: i + 1 }));
-}
-
-function sameDigest(a: RowDigest | undefined, b: RowDigest | undefined): boolean {
-  return a === b || (a !== undefined && b !== undefined && a.hi === b.hi && a.lo === b.lo);
-}
-
-interface JoinedDigests {
-  /** For each row the digests in the order of the pages; undefined where it is missing. */
-  readonly rows: readonly (readonly (RowDigest | undefined)[])[];
-  /** Where the next page starts after; undefined = nothing follows. */
-  readonly after: RowKey | undefined;
-}
-
-/** A page ends where the slowest one ends, so that nothing is passed over. */
-function joinDigests(pages: readonly Page[]): JoinedDigests {
-  let after: RowKey | undefined;
-  for (const page of pages) {
-    const last = page.rows.at(-1)?.row;
-    if (!page.done && last && (!after || compareRows(last, after) < 0)) after = last;
-  }
-  const rows: (RowDigest | undefined)[][] = [];
-  const at = pages.map(() => 0);
-  for (;;) {
-    let least: RowKey | undefined;
-    for (const [i, page] of pages.entries()) {
-      const row = page.rows[at[i]!]?.row;
-      if (row && (!least || compareRows(row, least) < 0)) least = row;
-    }
-    if (!least || (after && compareRows(least, after) > 0)) return { rows, after };
-    const key = least;
-    rows.push(
-      pages.map((page, i) => {
-        const digest = page.rows[at[i]!];
-        if (!digest || compareRows(digest.row, key) !== 0) return undefined;
-        at[i]!++;
-        return digest;
-      }),
-    );
-  }
 }

@@ -1,14 +1,16 @@
 // Which replicas a comparison of ranges concerns, and whose answers are enough. Pure functions of the ring and a tenant's route.
 import type { TenantRoute } from "../access/types.ts";
 import type { Ring, TokenRange } from "../cluster/ring.ts";
+import { complementOf } from "../cluster/token-ranges.ts";
 import type { Token } from "../storage/types.ts";
 import { readQuorum } from "./tally.ts";
 
 /**
  * `rebuild`: this node lost its disk. `fill`: it joins the replicas of a tenant, rows only. `join`: the tenant's writes are joint by
- * now; what was written before is brought over. `repair`: the replicas of a range are brought to agreement.
+ * now; what was written before is brought over. `repair`: the replicas of a range are brought to agreement. `release`: what a change
+ * of the tenant's replicas left behind here is deleted; nothing is compared.
  */
-export type SyncKind = "rebuild" | "fill" | "join" | "repair";
+export type SyncKind = "rebuild" | "fill" | "join" | "repair" | "release";
 
 export interface Members {
   /** The authority: those that reads ask today. */
@@ -35,6 +37,8 @@ export function concerns(kind: SyncKind, self: string, members: Members, next: r
       return members.joining.includes(self);
     case "join":
       return next.includes(self);
+    case "release":
+      return false;
     default:
       throw new Error(`unknown kind ${kind satisfies never}`);
   }
@@ -79,4 +83,10 @@ function sameMembers(a: readonly string[], b: readonly string[]): boolean {
 export function joiningRanges(ring: Ring, self: string, route: TenantRoute): TokenRange[] {
   const planned = plannedRanges(ring, (token) => (membersOf(ring, token, route).joining.includes(self) ? [self] : []));
   return planned.flatMap(({ fromHi, toHi, members }) => (members.length > 0 ? [{ fromHi, toHi }] : []));
+}
+
+/** The ranges in which this node is no replica of a tenant whose route does not change. */
+export function releasedRanges(ring: Ring, self: string, route: TenantRoute): TokenRange[] {
+  const planned = plannedRanges(ring, (token) => (membersOf(ring, token, route).all.includes(self) ? [self] : []));
+  return complementOf(planned.filter(({ members }) => members.length > 0));
 }

@@ -3,8 +3,9 @@
 // remembered until their tenant's next change, so that whoever drives that change can ask how they ended. Must not: own a timer.
 import type { TenantRoute } from "../access/types.ts";
 import type { TokenRange } from "../cluster/ring.ts";
-import { GivenUp, newSync, type StepResult, type SyncEnvironment, SyncJob, type SyncState } from "./sync-job.ts";
+import { GivenUp, type StepResult, type SyncEnvironment, SyncJob } from "./sync-job.ts";
 import { joiningRanges, type SyncKind } from "./sync-plan.ts";
+import { newSync, type SyncState } from "./sync-state.ts";
 
 /** Where the jobs are kept; every call is durable before the next step begins. */
 export interface SyncStore {
@@ -14,24 +15,24 @@ export interface SyncStore {
   /** As `put`, with what follows of it in the same commit: the node counts, or what it heard is known. */
   complete(state: SyncState): void;
   nextEpoch(): number;
-  /** In these ranges of the tenant this node may not hold yet what others do. */
+  /** In these ranges of the tenant too this node may not hold, or hold any more, what others do. */
   beginFilling(tenant: number, ranges: readonly TokenRange[]): void;
 }
 
 /** What the driver of a tenant's change asks of a node. */
 export interface TenantSync {
-  readonly kind: Exclude<SyncKind, "rebuild" | "repair">;
+  readonly kind: Exclude<SyncKind, "rebuild" | "repair" | "release">;
   readonly tenant: number;
   readonly route: TenantRoute;
 }
 
 export class SyncRunner {
-  readonly #environment: Omit<SyncEnvironment, "save" | "nextEpoch">;
+  readonly #environment: Omit<SyncEnvironment, "save" | "nextEpoch" | "beginFilling">;
   readonly #store: SyncStore;
   readonly #running = new Map<number, SyncJob>();
   #turn = 0;
 
-  constructor(environment: Omit<SyncEnvironment, "save" | "nextEpoch">, store: SyncStore) {
+  constructor(environment: Omit<SyncEnvironment, "save" | "nextEpoch" | "beginFilling">, store: SyncStore) {
     this.#environment = environment;
     this.#store = store;
   }
@@ -53,8 +54,9 @@ export class SyncRunner {
     const held = this.#store.jobs().find(isSame);
     if (held) return held;
     this.forget(tenant);
-    if (kind === "fill") this.#store.beginFilling(tenant, joiningRanges(ring, this.#environment.self, route));
-    const job = newSync({ epoch: this.#store.nextEpoch(), kind, tenant, route });
+    const joining = joiningRanges(ring, this.#environment.self, route);
+    if (kind === "fill") this.#store.beginFilling(tenant, joining);
+    const job = newSync({ epoch: this.#store.nextEpoch(), kind, tenant, route, joining });
     this.#store.put(job);
     return job;
   }
@@ -68,9 +70,16 @@ export class SyncRunner {
     }
   }
 
-  rebuild(): void {
+  /** Deletes what this node holds of the tenant's keys and is no replica of; what is under way for its change is given up. */
+  release(tenant: number): void {
+    this.forget(tenant);
+    this.#store.put(newSync({ epoch: this.#store.nextEpoch(), kind: "release", tenant }));
+  }
+
+  /** `startedEmpty`: the store holds nothing yet; asked only where no rebuild is under way. */
+  rebuild(startedEmpty: () => boolean): void {
     if (this.#store.jobs().some(({ kind }) => kind === "rebuild")) return;
-    this.#store.put(newSync({ epoch: this.#store.nextEpoch(), kind: "rebuild" }));
+    this.#store.put(newSync({ epoch: this.#store.nextEpoch(), kind: "rebuild", startedEmpty: startedEmpty() }));
   }
 
   /** Compares a range of all tenants with all replicas of it. */
@@ -122,9 +131,12 @@ export class SyncRunner {
         if (job) this.#running.set(state.epoch, job);
         held = state.epoch;
       }
-      if (state.phase === "done") this.#store.complete(state);
+      if (state.phase === "done" && state.kind === "release") this.#store.remove(state.epoch);
+      else if (state.phase === "done") this.#store.complete(state);
       else this.#store.put(state);
     };
-    return { ...this.#environment, save, nextEpoch: () => this.#store.nextEpoch() };
+    const beginFilling = (tenant: number, ranges: readonly TokenRange[]): void =>
+      this.#store.beginFilling(tenant, ranges);
+    return { ...this.#environment, save, beginFilling, nextEpoch: () => this.#store.nextEpoch() };
   }
 }

@@ -1,16 +1,17 @@
 // Answers the pages that another replica (or this one) compares by.
 // Guarantees: the tenant's route revision is recorded before anything is read, so that no write by an older route comes after it; a
 // record is told only when it is known at first hand or by a filling that is complete. Must not: change rows.
-import type { StorageEngine } from "../storage/types.ts";
+import { isPurgeable } from "../kv/purge.ts";
+import type { ScanPage, StorageEngine } from "../storage/types.ts";
+import type { ReplicaFacts } from "./facts.ts";
 import { SYNC_PAGE_BYTES } from "./limits.ts";
 import { decodeRecord, encodeAnswer } from "./records.ts";
-import type { ReplicaFacts } from "./replica.ts";
 import { digestOf, type Page, type PageRequest, readPageRequest, writePage } from "./sync-frames.ts";
 
 export interface SyncSourceOptions {
   readonly engine: StorageEngine;
   readonly actor: number;
-  readonly facts: Pick<ReplicaFacts, "isRebuilding" | "isFilled">;
+  readonly facts: Pick<ReplicaFacts, "isRebuilding" | "isFilled" | "purgeHorizon" | "routeRevision">;
   /** Durable when the answer leaves. */
   readonly recordRoute: (tenant: number, revision: number) => void;
   readonly routes: () => Page["routes"];
@@ -20,7 +21,8 @@ export async function answerPage(options: SyncSourceOptions, request: Uint8Array
   const asked = readPageRequest(request);
   const { facts, actor } = options;
   if (asked.tenant !== undefined) options.recordRoute(asked.tenant, asked.routeRevision);
-  const head = { actor, isRebuilding: facts.isRebuilding(), done: true, rows: [], records: [], routes: [] };
+  const standing = { isRebuilding: facts.isRebuilding(), horizon: facts.purgeHorizon() };
+  const head = { actor, ...standing, done: true, rows: [], records: [], routes: [] };
   if (asked.limit === 0) return writePage(head);
   if (asked.kind === "routes") return writePage({ ...head, routes: options.routes() });
   const page: Page =
@@ -28,16 +30,30 @@ export async function answerPage(options: SyncSourceOptions, request: Uint8Array
   return writePage(page);
 }
 
-async function rowPage({ engine }: SyncSourceOptions, asked: PageRequest, head: Page): Promise<Page> {
-  const page = await engine.scan({
-    fromTokenHi: asked.from,
-    toTokenHi: asked.to,
-    limitRows: asked.limit,
-    limitBytes: SYNC_PAGE_BYTES,
-    ...(asked.tenant === undefined ? {} : { tenant: asked.tenant }),
-    ...(asked.afterRow ? { after: asked.afterRow } : {}),
-  });
-  return { ...head, done: page.done, rows: page.rows.map(({ row, value }) => digestOf(row, value)) };
+/** A page ends with the last row that is seen, or at the end of the range: purged rows behind it are passed over. */
+async function rowPage({ engine, facts }: SyncSourceOptions, asked: PageRequest, head: Page): Promise<Page> {
+  for (let after = asked.afterRow; ; ) {
+    const page: ScanPage = await engine.scan({
+      fromTokenHi: asked.from,
+      toTokenHi: asked.to,
+      limitRows: asked.limit,
+      limitBytes: SYNC_PAGE_BYTES,
+      ...(asked.tenant === undefined ? {} : { tenant: asked.tenant }),
+      ...(after ? { after } : {}),
+    });
+    // One horizon for the whole page, the one that its head names.
+    const seen = page.rows.filter(({ value }) => !isPurgeable(value, head.horizon));
+    after = page.rows.at(-1)?.row;
+    if (seen.length === 0 && !page.done) continue;
+    const tenants = new Set(seen.map(({ row }) => row.tenant));
+    const routes = [...tenants].map((tenant) => ({ tenant, revision: facts.routeRevision(tenant) }));
+    return {
+      ...head,
+      done: page.done,
+      rows: seen.map(({ row, value }) => digestOf(row, value)),
+      routes: routes.filter(({ revision }) => revision > 0),
+    };
+  }
 }
 
 async function recordsPage({ engine, facts }: SyncSourceOptions, asked: PageRequest, head: Page): Promise<Page> {

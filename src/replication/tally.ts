@@ -71,7 +71,22 @@ export function readQuorum(count: number): number {
   return count - majority(count) + 1;
 }
 
-/** The groups of which a majority each is needed. */
-export function majorities(sets: readonly (readonly string[] | undefined)[]): Group[] {
-  return sets.flatMap((members) => (members ? [{ members, needed: majority(members.length) }] : []));
+/** By members, then by how many are needed. The ring gives the same array for the same replicas, so every request finds its group here. */
+const groupsOfMembers = new WeakMap<readonly string[], (readonly Group[])[]>();
+
+/** `needed` of these replicas. */
+export function groupOf(members: readonly string[], needed: number): readonly Group[] {
+  let groups = groupsOfMembers.get(members);
+  if (!groups) {
+    groups = [];
+    groupsOfMembers.set(members, groups);
+  }
+  groups[needed] ??= [{ members, needed }];
+  return groups[needed];
+}
+
+/** A majority of these replicas, and of those that are to take their place. */
+export function majorities(members: readonly string[], joint?: readonly string[]): readonly Group[] {
+  const groups = groupOf(members, majority(members.length));
+  return joint ? [...groups, ...groupOf(joint, majority(joint.length))] : groups;
 }

@@ -52,11 +52,11 @@ export class WriteCall {
   readonly #options: WriteOptions;
   readonly #writeId: Uint8Array;
   /** Replicas that were asked to stamp and did not answer: they may hold the write. */
-  readonly #uncertain = new Set<string>();
+  readonly #uncertain: string[] = [];
   /** An attempt before this one may have been applied. Of a client's own id only the vote says that this is the first. */
   #mayBeRepeated: boolean;
   /** Those of them that said their copy is unreadable: they stamped nothing. */
-  readonly #unreadable = new Set<string>();
+  readonly #unreadable: string[] = [];
   readonly #acknowledged: Tally;
   readonly #routeRevision: number;
   #staleRevision = 0;
@@ -105,8 +105,8 @@ export class WriteCall {
     const { write, joint } = place.sets;
     const voters = joint ? [...new Set([...write, ...joint])] : write;
     const bodyHash = request.bodyHash!;
-    const same = new Tally(majorities([write, joint]));
-    const fresh = new Tally(majorities([write]));
+    const same = new Tally(majorities(write, joint));
+    const fresh = new Tally(majorities(write));
     let other = 0;
     let decided = false;
     for (const id of voters) {
@@ -170,7 +170,7 @@ export class WriteCall {
         }
         if (open > 0 && aware.length + unaware.length < needed) return;
         decided = true;
-        const isUnreadable = (id: string): number => (this.#unreadable.has(id) ? 1 : 0);
+        const isUnreadable = (id: string): number => (this.#unreadable.includes(id) ? 1 : 0);
         const latest = aware.sort((a, b) => b.time - a.time || isUnreadable(a.id) - isUnreadable(b.id))[0];
         if (latest) this.#stampAt(latest.id, []);
         else if (unaware.length >= needed)
@@ -183,7 +183,7 @@ export class WriteCall {
   /** In order of preference, one that did not leave us in doubt before. */
   #certain(nodes: readonly string[]): string {
     const inOrder = this.#options.sets.write.filter((id) => nodes.includes(id));
-    return inOrder.find((id) => !this.#uncertain.has(id)) ?? inOrder[0]!;
+    return inOrder.find((id) => !this.#uncertain.includes(id)) ?? inOrder[0]!;
   }
 
   /**
@@ -215,7 +215,7 @@ export class WriteCall {
       const isElsewhere =
         isFilling || (result?.kind === "refused" && (result.code === "corrupt" || result.code === "expired"));
       if (result?.kind === "refused" && !isElsewhere) return this.#refuse(result.code, result.clock);
-      if (result?.kind === "refused" && result.code === "corrupt") this.#unreadable.add(nodeId);
+      if (result?.kind === "refused" && result.code === "corrupt") this.#unreadable.push(nodeId);
       this.#stampElsewhere(nodeId, result === undefined);
     });
   }
@@ -223,12 +223,12 @@ export class WriteCall {
   /** The first replica did not answer: it may have stamped, so a majority is asked before another one does. */
   #stampElsewhere(nodeId: string, mayHaveStamped: boolean): void {
     const { sets } = this.#options;
-    if (this.#uncertain.has(nodeId)) return this.#unknown();
-    this.#uncertain.add(nodeId);
-    const isUntouched = [...this.#uncertain].every((id) => this.#unreadable.has(id)) && !this.#mayBeRepeated;
-    if (this.#uncertain.size >= sets.write.length) return isUntouched ? this.#corrupt() : this.#unknown();
-    if (mayHaveStamped || (this.#uncertain.size > 1 && !isUntouched) || this.#mayBeRepeated) return this.#recall();
-    const next = sets.write.find((id) => !this.#uncertain.has(id) && !this.#context.link(id).isOpen);
+    if (this.#uncertain.includes(nodeId)) return this.#unknown();
+    this.#uncertain.push(nodeId);
+    const isUntouched = this.#uncertain.every((id) => this.#unreadable.includes(id)) && !this.#mayBeRepeated;
+    if (this.#uncertain.length >= sets.write.length) return isUntouched ? this.#corrupt() : this.#unknown();
+    if (mayHaveStamped || (this.#uncertain.length > 1 && !isUntouched) || this.#mayBeRepeated) return this.#recall();
+    const next = sets.write.find((id) => !this.#uncertain.includes(id) && !this.#context.link(id).isOpen);
     if (next) this.#stampAt(next);
     else this.#unknown();
   }
@@ -241,7 +241,7 @@ export class WriteCall {
     const answer: Clock = request.clock ? joinClocks(stamped.answer, request.clock) : stamped.answer;
     this.#isStamped = true;
     this.#acknowledged.count(stamper);
-    const spread = new Tally(majorities([sets.write, sets.joint]));
+    const spread = new Tally(majorities(sets.write, sets.joint));
     spread.count(stamper);
     let settled = false;
     const progress = (): void => {
@@ -280,7 +280,7 @@ export class WriteCall {
   #restart(): void {
     if (this.#answered) return;
     this.#answered = true;
-    this.#options.stale(this.#staleRevision, this.#isStamped || this.#uncertain.size > 0);
+    this.#options.stale(this.#staleRevision, this.#isStamped || this.#uncertain.length > 0);
   }
 
   /** A majority holds the stamp: what it carried need not be carried further. */
@@ -351,7 +351,7 @@ export class WriteCall {
   #refuse(code: RefusalCode, clock: Clock): void {
     const details = { vectorClock: clockToMap(clock) };
     // Another replica may have stamped the write before this one refused it, now or in an earlier attempt.
-    if ((this.#uncertain.size > 0 || this.#mayBeRepeated) && code !== "tenantErased")
+    if ((this.#uncertain.length > 0 || this.#mayBeRepeated) && code !== "tenantErased")
       return this.#unknown({ code, ...details });
     switch (code) {
       case "tooManySiblings":

@@ -2,13 +2,13 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { MAX_RESTART_MS, restartDelayMs } from "./backoff.ts";
-import { prepareDataDir } from "./data-dir.ts";
+import { prepareDataDir, removeUnfinishedBlobs } from "./data-dir.ts";
 import { InstanceLock } from "./instance-lock.ts";
 import { assertPortFree, joinAddress, localUrl } from "./port.ts";
 import { OperatorError } from "./problem.ts";
@@ -25,6 +25,15 @@ describe("prepareDataDir", () => {
     expect(statSync(path).mode & 0o777).toBe(0o700);
     expect(prepareDataDir(path)).toEqual(dir);
     expect(readdirSync(path).sort()).toEqual(["blobs", "format", "objects"]);
+  });
+
+  it("files that the disk service had not finished are removed, and nothing else", () => {
+    const dir = prepareDataDir(fresh());
+    mkdirSync(join(dir.blobs, "n1"));
+    for (const name of [".2-1-54b3.12218.3.tmp", "2-1-54b3", "2-2.tmp"])
+      writeFileSync(join(dir.blobs, "n1", name), "x");
+    removeUnfinishedBlobs(dir);
+    expect(readdirSync(join(dir.blobs, "n1")).sort()).toEqual(["2-1-54b3", "2-2.tmp"]);
   });
 
   it("says plainly when the path is a file, and when a later version wrote it", () => {

@@ -1,7 +1,16 @@
 // Lays out the data directory and says plainly when it cannot be used.
 // Guarantees: on return it exists, is writable, and was made by a version whose format this one reads.
 
-import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join, resolve } from "node:path";
 import { OperatorError, systemCode } from "./problem.ts";
 
@@ -46,6 +55,15 @@ export function prepareDataDir(given: string): DataDir {
   }
   checkFormat(join(path, "format"), path);
   return dir;
+}
+
+/** What workerd's disk service names a file until it is whole. Names of blobs do not begin with a dot. */
+const UNFINISHED_BLOB = /^\..+\.\d+\.\d+\.tmp$/;
+
+/** Removes files that the disk service had begun when it was killed; nothing refers to them. Only while no workerd runs. */
+export function removeUnfinishedBlobs({ blobs }: DataDir): void {
+  for (const entry of readdirSync(blobs, { recursive: true, withFileTypes: true }))
+    if (entry.isFile() && UNFINISHED_BLOB.test(entry.name)) rmSync(join(entry.parentPath, entry.name), { force: true });
 }
 
 function checkFormat(file: string, dataDir: string): void {

@@ -3,7 +3,7 @@
 
 import { join } from "node:path";
 import { type Config, workerSettings } from "./config-schema.ts";
-import { prepareDataDir } from "./data-dir.ts";
+import { prepareDataDir, removeUnfinishedBlobs } from "./data-dir.ts";
 import { GrpcFront } from "./grpc/front.ts";
 import { InstanceLock } from "./instance-lock.ts";
 import type { LoadedConfig } from "./load-config.ts";
@@ -49,6 +49,7 @@ export async function serve(options: ServeOptions): Promise<number> {
       url: (bound) => localUrl(host, bound),
       events: reporter(options.report, lock),
       prepare: (bound) => {
+        removeUnfinishedBlobs(dir);
         const text = workerdConfig({
           address: joinAddress(host, bound ?? port),
           objectsDir: dir.objects,

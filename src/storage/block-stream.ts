@@ -1,16 +1,18 @@
 // The blocks of a run in order, read one at a time past the cache. Used by merges and scans.
-// Guarantee: gives every block of the run from the start on, or throws CorruptBlock. Must not: hold more than one block.
+// Guarantee: gives every block of the run from the start on, or throws CorruptBlock. Must not: hold more than `readAheadBytes`.
 
 import type { Block } from "./block.ts";
 import type { Probe } from "./row-format.ts";
 import type { Run } from "./run-set.ts";
-import { META_SECTION, type TableReader } from "./table.ts";
+import { META_SECTION, type Table, type TableReader } from "./table.ts";
 import type { FirstRow, TableMeta } from "./table-meta.ts";
 import { CorruptBlock } from "./types.ts";
 
 export interface BlockStreamOptions {
   /** What cannot be read is passed over. */
   readonly pastCorrupt?: boolean;
+  /** Bytes for one request where reading costs one; 0 = block by block. */
+  readonly readAheadBytes?: number;
   /** Place of the first table to read. */
   readonly fromTable?: number;
 }
@@ -26,13 +28,19 @@ export class BlockStream {
   #meta: TableMeta | undefined;
   /** First row that counts in the block that `next` gave last; above 0 where a merge took rows before it. */
   startRow = 0;
+  readonly #readAheadBytes: number;
+  /** Blocks that were read ahead: from `#aheadFrom` on. */
+  #aheadBlocks: Block[] = [];
+  #aheadFrom = 0;
   readonly #pastCorrupt: boolean;
 
-  constructor(reader: TableReader, run: Run, { pastCorrupt = false, fromTable = 0 }: BlockStreamOptions = {}) {
+  constructor(reader: TableReader, run: Run, options: BlockStreamOptions = {}) {
+    const { pastCorrupt = false, fromTable = 0, readAheadBytes = 0 } = options;
     this.#reader = reader;
     this.#run = run;
     this.#pastCorrupt = pastCorrupt;
     this.#table = fromTable;
+    this.#readAheadBytes = reader.isRemote ? readAheadBytes : 0;
   }
 
   /** Starts at the block that may hold the probed row or its successor. */
@@ -52,9 +60,7 @@ export class BlockStream {
       const table = this.#run.tables[this.#table]!;
       this.#given = this.#table;
       const index = this.#block;
-      const block = table.discarded.has(index)
-        ? undefined
-        : await this.#unlessCorrupt(() => this.#reader.readBlock(table, index, this.#meta));
+      const block = table.discarded.has(index) ? undefined : await this.#unlessCorrupt(() => this.#read(table, index));
       const isFirst = index === this.#startBlock;
       this.#block++;
       if (this.#block >= this.#meta!.blockCount) this.#leave();
@@ -63,6 +69,15 @@ export class BlockStream {
       if (this.startRow < block.rowCount) return block;
     }
     return undefined;
+  }
+
+  async #read(table: Table, index: number): Promise<Block> {
+    const meta = this.#meta!;
+    if (this.#readAheadBytes > 0 && this.#aheadBlocks[index - this.#aheadFrom] === undefined) {
+      this.#aheadBlocks = await this.#reader.readAhead(table, meta, { from: index, lengthBytes: this.#readAheadBytes });
+      this.#aheadFrom = index;
+    }
+    return this.#aheadBlocks[index - this.#aheadFrom] ?? this.#reader.readBlock(table, index, meta);
   }
 
   /** Has the index of the current table, passing over tables without a readable one; false at the end. */
@@ -102,6 +117,7 @@ export class BlockStream {
   }
 
   #leave(): void {
+    this.#aheadBlocks = [];
     this.#table++;
     this.#block = 0;
     this.#meta = undefined;

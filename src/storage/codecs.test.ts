@@ -13,6 +13,7 @@ import { referenceKernels } from "./kernels.reference.ts";
 import { createKernels } from "./kernels.ts";
 import { Memtable } from "./memtable.ts";
 import {
+  aim,
   compareRows,
   createProbe,
   decodeKey,
@@ -47,7 +48,7 @@ const NOTHING = (): void => undefined;
 
 /** A memtable's rows in order as one table. */
 function tableOf(rows: readonly { row: RowKey; value: Uint8Array }[], kernels: Kernels) {
-  const memtable = new Memtable();
+  const memtable = new Memtable(7);
   for (const each of rows) memtable.put(each.row, each.value, 0);
   const builder = new TableBuilder({ kernels, blockBytes: 400, bloomBitsPerRow: 10 });
   const order = memtable.ordered()!;
@@ -169,14 +170,15 @@ describe("storage formats", () => {
       fc.property(writes, fc.nat(), fc.integer({ min: 1, max: 255 }), (rows, at, change) => {
         const sql = new NodeSql();
         const log = new CommitLog(sql, referenceKernels);
-        const memtable = new Memtable();
+        const memtable = new Memtable(7);
         for (const each of rows) {
           memtable.put(each.row, each.value, 0);
           log.append(memtable.arena.takeRegions(), 5);
         }
-        const again = new Memtable();
+        const again = new Memtable(7);
         new CommitLog(sql, wasm).replay(0, ({ bytes }) => again.replay(bytes, () => false));
-        for (const { row } of rows) expect(again.get(row.tenant, row.key)).toEqual(memtable.get(row.tenant, row.key));
+        const probe = createProbe(400);
+        for (const { row } of rows) expect(again.get(aim(probe, row))).toEqual(memtable.get(aim(probe, row)));
         expect(again.rowCount).toBe(memtable.rowCount);
         sql.endTurn();
         const stored = sql.database.prepare("SELECT seq, bytes FROM storage_log").all() as {
@@ -197,7 +199,7 @@ describe("storage formats", () => {
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 1, maxLength: 200 }), (bytes) => {
         try {
-          new Memtable().replay(bytes, () => false);
+          new Memtable(7).replay(bytes, () => false);
         } catch (error) {
           // A key that is not UTF-8 is the platform's TypeError; the group's CRC stands before both.
           expect(error instanceof MalformedBytes || error instanceof TypeError, String(error)).toBe(true);

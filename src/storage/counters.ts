@@ -13,6 +13,7 @@ export interface Counters {
   compactionBytesRead: number;
   compactionBytesWritten: number;
   corruptBlocks: number;
+  purgedRows: number;
   scrubbedBlocks: number;
   scrubbedBytes: number;
 }
@@ -30,6 +31,7 @@ export function createCounters(): Counters {
     compactionBytesRead: 0,
     compactionBytesWritten: 0,
     corruptBlocks: 0,
+    purgedRows: 0,
     scrubbedBlocks: 0,
     scrubbedBytes: 0,
   };

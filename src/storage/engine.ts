@@ -19,7 +19,7 @@ import { Manifest } from "./manifest.ts";
 import { Memtable } from "./memtable.ts";
 import { recordHi, recordLo, WRITE_ID_BYTES } from "./record-index.ts";
 import { RowCache } from "./row-cache.ts";
-import { createProbe, FLAG_PURGEABLE, type Probe, writeKey } from "./row-format.ts";
+import { aim, createProbe, FLAG_PURGEABLE, type Probe } from "./row-format.ts";
 import { RunSet } from "./run-set.ts";
 import { scanPage } from "./scan.ts";
 import { recordPage } from "./scan-records.ts";
@@ -79,6 +79,7 @@ function createState(options: EngineOptions): EngineState {
   const reader = new TableReader({ blobs, kernels, limits, clock, counters, onCorrupt: options.onCorrupt });
   const tables = manifest.tables().map(({ info, scrubbedMs }) => new Table(info, scrubbedMs));
   const erased = manifest.erased();
+  const secret = new DataView(options.random(4).buffer).getInt32(0);
   return {
     limits,
     kernels,
@@ -105,7 +106,8 @@ function createState(options: EngineOptions): EngineState {
       all: new Set(erased.keys()),
       pending: new Set([...erased].filter(([, done]) => !done).map(([tenant]) => tenant)),
     },
-    active: new Memtable(),
+    secret,
+    active: new Memtable(secret),
     frozen: [],
     kept: [],
     freezeRequested: false,
@@ -166,8 +168,9 @@ class LsmEngine implements RepairableEngine {
   #missing(rows: readonly RowKey[], records: readonly RecordKey[]): MissingSection[] {
     const missing: MissingSection[] = [];
     for (const row of rows) {
-      if (this.#inMemory(row) === undefined && this.#state.rows.runs.length > 0) {
-        this.#state.rows.find(this.#aim(row), missing);
+      const probe = this.#aim(row);
+      if (this.#inMemory(row, probe) === undefined && this.#state.rows.runs.length > 0) {
+        this.#state.rows.find(probe, missing);
       }
     }
     for (const { tenant, writeId } of records) {
@@ -176,32 +179,32 @@ class LsmEngine implements RepairableEngine {
     return missing;
   }
 
-  #inMemory({ tenant, key }: RowKey): Uint8Array | undefined {
+  #inMemory(row: RowKey, probe: Probe): Uint8Array | undefined {
     const { active, frozen, kept, rowCache, rows } = this.#state;
-    const newest = active.get(tenant, key) ?? newestOf(frozen, tenant, key);
+    const newest = active.get(probe) ?? newestOf(frozen, probe);
     if (newest !== undefined || rows.runs.length === 0) return newest;
-    const flushed = newestOf(kept, tenant, key);
-    if (flushed === undefined) return rowCache.get(tenant, key);
-    rowCache.hits++;
-    return flushed;
+    const flushed = newestOf(kept, probe);
+    if (flushed !== undefined) {
+      rowCache.hits++;
+      return flushed;
+    }
+    if (rowCache.bytes !== 0) return rowCache.get(row.tenant, row.key);
+    rowCache.misses++;
+    return undefined;
   }
 
-  get(row: RowKey): Uint8Array | undefined {
+  get(row: RowKey, willPut = false): Uint8Array | undefined {
     const { erased, rows, rowCache } = this.#state;
     if (erased.all.size !== 0 && erased.all.has(row.tenant)) return undefined;
-    const resident = this.#inMemory(row);
+    const probe = this.#aim(row);
+    const resident = this.#inMemory(row, probe);
     if (resident !== undefined || rows.runs.length === 0) return resident;
-    const found = rows.find(this.#aim(row));
-    return found === undefined ? undefined : rowCache.add(row.tenant, row.key, found);
+    const found = rows.find(probe);
+    return found === undefined || willPut ? found : rowCache.add(row.tenant, row.key, found);
   }
 
-  #aim({ token, tenant, key }: RowKey): Probe {
-    const probe = this.#probe;
-    probe.hi = token.hi;
-    probe.lo = token.lo;
-    probe.tenant = tenant;
-    probe.keyBytes = writeKey(probe.key, 0, key);
-    return probe;
+  #aim(row: RowKey): Probe {
+    return aim(this.#probe, row);
   }
 
   #aimRecord(tenant: number, writeId: Uint8Array): Probe {
@@ -220,7 +223,7 @@ class LsmEngine implements RepairableEngine {
     // A late hint or repair must not bring an erased tenant back; its number is never used again.
     if (erased.all.size !== 0 && erased.all.has(row.tenant)) return;
     active.put(row, value, purgeable ? FLAG_PURGEABLE : 0);
-    if (rows.runs.length !== 0) rowCache.remove(row.tenant, row.key);
+    if (rows.runs.length !== 0 && rowCache.bytes !== 0) rowCache.remove(row.tenant, row.key);
   }
 
   findRecord(tenant: number, writeId: Uint8Array): Uint8Array | undefined {
@@ -269,6 +272,14 @@ class LsmEngine implements RepairableEngine {
 
   runMaintenance(): Promise<boolean> {
     return this.#maintenance.run();
+  }
+
+  purge(): void {
+    this.#maintenance.purge();
+  }
+
+  get purgePending(): boolean {
+    return this.#maintenance.purgePending;
   }
 
   eraseTenant(tenant: number): void {
@@ -345,11 +356,7 @@ class LsmEngine implements RepairableEngine {
       from.hi = fromTokenHi;
       return { from, inclusive: true };
     }
-    from.hi = after.token.hi;
-    from.lo = after.token.lo;
-    from.tenant = after.tenant;
-    from.keyBytes = writeKey(from.key, 0, after.key);
-    return { from, inclusive: false };
+    return { from: aim(from, after), inclusive: false };
   }
 
   stats(): EngineStats {
@@ -379,6 +386,7 @@ class LsmEngine implements RepairableEngine {
       compactionBytesReadTotal: counters.compactionBytesRead,
       compactionBytesWrittenTotal: counters.compactionBytesWritten,
       corruptBlocksTotal: counters.corruptBlocks,
+      purgedRowsTotal: counters.purgedRows,
       corruptRanges: this.corruptRanges().length,
       scrubbedBlocksTotal: counters.scrubbedBlocks,
       scrubbedBytesTotal: counters.scrubbedBytes,
@@ -387,9 +395,9 @@ class LsmEngine implements RepairableEngine {
   }
 }
 
-function newestOf(memtables: readonly Memtable[], tenant: number, key: string): Uint8Array | undefined {
+function newestOf(memtables: readonly Memtable[], probe: Probe): Uint8Array | undefined {
   for (let i = memtables.length - 1; i >= 0; i--) {
-    const value = memtables[i]!.get(tenant, key);
+    const value = memtables[i]!.get(probe);
     if (value !== undefined) return value;
   }
   return undefined;
@@ -407,10 +415,11 @@ function assertWriteId(tenant: number, writeId: Uint8Array): void {
     throw new RangeError(`a write id has ${WRITE_ID_BYTES} bytes, not ${writeId.length}`);
 }
 
-function assertRow({ tenant, key }: RowKey, value: Uint8Array): void {
-  assertTenant(tenant);
-  if (key.length > MAX_KEY_BYTES || !key.isWellFormed()) {
-    throw new RangeError(`a key of ${key.length} UTF-16 units is over ${MAX_KEY_BYTES} bytes or not well-formed`);
+function assertRow(row: RowKey, value: Uint8Array): void {
+  assertTenant(row.tenant);
+  const length = row.encoded?.length ?? row.key.length;
+  if (length > MAX_KEY_BYTES || (row.encoded === undefined && !row.key.isWellFormed())) {
+    throw new RangeError(`a key of ${length} UTF-16 units is over ${MAX_KEY_BYTES} bytes or not well-formed`);
   }
   if (value.length > MAX_VALUE_BYTES)
     throw new RangeError(`a value of ${value.length} bytes is over ${MAX_VALUE_BYTES}`);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { bytesOf, Fixture, rowKey, TINY_LIMITS, textOf, writeId } from "../../test/unit/storage/fixture.ts";
-import { MAX_KEY_BYTES, MAX_RECORD_ANSWER_BYTES } from "./limits.ts";
+import { MAX_KEY_BYTES, MAX_RECORD_ANSWER_BYTES, PURGE_ROWS_PART } from "./limits.ts";
 import type { RowKey } from "./types.ts";
 
 const HOUR_MS = 3_600_000;
@@ -263,5 +263,53 @@ describe("bounds", () => {
     expect(fixture.engine.get(rowKey(1, "key-11"))).toBeUndefined();
     expect(textOf(fixture.engine.get(rowKey(1, "key-60")))).toMatch("7:");
     expect(textOf(fixture.engine.get(rowKey(1, "key-21")))).toMatch("7:");
+  });
+
+  it("[ST-110] a purge drops what may be dropped from memory and all tables, without waiting for a merge", async () => {
+    let purge = false;
+    const fixture = new Fixture({ shouldDrop: (row) => purge && row.key.startsWith("gone") });
+    const { engine } = fixture;
+    for (let i = 0; i < 20; i++) engine.put(rowKey(1, `gone-${i}`), bytesOf("value"));
+    engine.put(rowKey(1, "kept"), bytesOf("value"));
+    fixture.commit();
+    engine.purge();
+    await fixture.settle();
+    for (let i = 0; i < 20; i++) engine.put(rowKey(1, `gone-${i}`), bytesOf("tombstone"), true);
+    engine.put(rowKey(1, "gone-alive"), bytesOf("alive"));
+    fixture.commit();
+    engine.purge();
+    expect(engine.purgePending).toBe(true);
+    await fixture.settle();
+    expect(textOf(engine.get(rowKey(1, "gone-3")))).toBe("tombstone");
+    purge = true;
+    engine.purge();
+    await fixture.settle();
+    expect(engine.purgePending).toBe(false);
+    expect(engine.stats()).toMatchObject({ tableRows: 2, memtableRows: 0 });
+    expect(engine.get(rowKey(1, "gone-3"))).toBeUndefined();
+    expect(textOf(engine.get(rowKey(1, "gone-alive")))).toBe("alive");
+    fixture.restart();
+    expect(fixture.engine.get(rowKey(1, "gone-3"))).toBeUndefined();
+    expect(textOf(fixture.engine.get(rowKey(1, "kept")))).toBe("value");
+  });
+
+  it("[ST-111] a purge that would drop few rows of large tables waits for a merge", async () => {
+    let purge = false;
+    const fixture = new Fixture({ shouldDrop: () => purge, limits: { purgeAlwaysBytes: 1 } });
+    const { engine } = fixture;
+    for (let i = 0; i < 2 * PURGE_ROWS_PART; i++) engine.put(rowKey(1, `key-${i}`), bytesOf("row"), i === 0);
+    fixture.commit();
+    const purged = (): Promise<void> => {
+      engine.purge();
+      return fixture.settle();
+    };
+    await purged();
+    purge = true;
+    await purged();
+    expect(engine.stats().tableRows).toBe(2 * PURGE_ROWS_PART);
+    for (const key of ["key-1", "key-2"]) engine.put(rowKey(1, key), bytesOf("row"), true);
+    fixture.commit();
+    await purged();
+    expect(engine.stats()).toMatchObject({ tableRows: 2 * PURGE_ROWS_PART - 3, purgedRowsTotal: 3 });
   });
 });

@@ -46,11 +46,17 @@ export const CACHED_ROW_OVERHEAD_BYTES = 200;
 /** Inputs larger than this are merged by the TypeScript twin in place, so that WASM memory stays small (bytes). */
 export const MAX_WASM_MERGE_BYTES = 1024 * 1024;
 
+/** Bytes a merge asks an asynchronous blob store for at once, of each run. */
+export const MERGE_READ_BYTES = 256 * 1024;
+
 /** Parts of a merge at most: each costs work per table of the runs, and a merge takes the space of a part. */
 export const MAX_MERGE_PARTS = 512;
 
 /** What a row costs a slice beside its bytes (index, bloom, comparison: ~0.3 µs, as much as copying this many bytes). */
 export const ROW_COST_BYTES = 192;
+
+/** A purge rewrites all tables when at least one row in so many goes by it. Fewer wait for a merge that happens anyway. */
+export const PURGE_ROWS_PART = 64;
 
 /** Settings of one engine; see {@link SERVER_LIMITS} and {@link CLOUDFLARE_LIMITS}. */
 export interface EngineLimits {
@@ -81,6 +87,8 @@ export interface EngineLimits {
   readonly compactionFanIn: number;
   /** Runs at which adjacent ones are merged whatever their sizes: bounds the tables a read may touch. */
   readonly maxRuns: number;
+  /** Tables of up to this size together are rewritten when a single row of them may go. */
+  readonly purgeAlwaysBytes: number;
 }
 
 /** Where a block is read over the network or from a file, a round trip costs more than its bytes. */
@@ -103,6 +111,8 @@ export const SERVER_LIMITS: EngineLimits = {
   sliceBytes: 512 * 1024,
   compactionFanIn: 4,
   maxRuns: 12,
+  // About a second of work.
+  purgeAlwaysBytes: 64 * 1024 * 1024,
 };
 
 /** Cloudflare: 128 MB for all objects of an isolate (DESIGN 1). */

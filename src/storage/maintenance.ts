@@ -7,6 +7,7 @@ import { flushJob, type Job } from "./flush-job.ts";
 import { DEAD_BLOBS_PER_SLICE } from "./limits.ts";
 import { Memtable } from "./memtable.ts";
 import { mergeJob } from "./merge-job.ts";
+import { purgeJob } from "./purge-job.ts";
 import type { Run } from "./run-set.ts";
 import { ScrubSchedule } from "./scrub-job.ts";
 import type { EngineState } from "./state.ts";
@@ -24,7 +25,7 @@ export function freezeActive(state: EngineState): void {
   state.freezeRequested = false;
   if (state.active.arena.bytes === 0) return;
   state.frozen.push(state.active);
-  state.active = new Memtable();
+  state.active = new Memtable(state.secret);
 }
 
 export class Maintenance {
@@ -49,6 +50,9 @@ export class Maintenance {
   #rewriteDue = false;
   /** What merges left that made way for more urgent ones. */
   readonly #unfinished = new Map<Kind, readonly Run[]>();
+  /** A purge was asked for, and waits until this memtable, if any, is in tables. */
+  #purge: { readonly upTo: Memtable | undefined } | undefined;
+  #isPurging = false;
   #expiryRuns: readonly Run[] | undefined;
   #nextExpiryMs = Number.POSITIVE_INFINITY;
 
@@ -66,6 +70,36 @@ export class Maintenance {
     for (const memtable of frozen) this.#erasing.add(memtable);
     this.#clean = new Set();
     this.#stalledRows = undefined;
+  }
+
+  /** The rows that may be dropped by now shall go, those in memory too. */
+  purge(): void {
+    const { active } = this.#state;
+    this.#purge = { upTo: active.arena.bytes === 0 ? undefined : active };
+    this.#state.freezeRequested = true;
+  }
+
+  get purgePending(): boolean {
+    return this.#purge !== undefined || this.#isPurging;
+  }
+
+  #nextPurge(): Job | undefined {
+    const { active, frozen } = this.#state;
+    const upTo = this.#purge?.upTo;
+    if (this.#purge === undefined || (upTo !== undefined && (upTo === active || frozen.includes(upTo))))
+      return undefined;
+    this.#purge = undefined;
+    return this.#purging();
+  }
+
+  async *#purging(): Job {
+    this.#isPurging = true;
+    try {
+      // What is left of one run alone is purged too.
+      yield* purgeJob(this.#state, (left) => left.length > 1 && this.#mustStop("row", left));
+    } finally {
+      this.#isPurging = false;
+    }
   }
 
   /** Unreadable blocks were given up: their runs are written anew without them, and everything is looked at again. */
@@ -86,6 +120,7 @@ export class Maintenance {
       manifest.dead.size > 0 ||
       this.#erasureDue ||
       this.#rewriteDue ||
+      (this.#purge !== undefined && !this.#state.active.arena.dirty) ||
       (rows.runs !== this.#idle.get("row") && rows.runs.length > 1) ||
       (records.runs !== this.#idle.get("record") && records.runs.length > 1) ||
       this.#expiryDue ||
@@ -146,7 +181,8 @@ export class Maintenance {
   #flushesNext(): boolean {
     const { frozen, erased, active, rows, limits } = this.#state;
     if (this.#flush === undefined) {
-      const mayFreeze = erased.pending.size > 0 && this.#state.freezeRequested && !active.arena.dirty;
+      const isAsked = erased.pending.size > 0 || this.#purge !== undefined;
+      const mayFreeze = isAsked && this.#state.freezeRequested && !active.arena.dirty;
       if (frozen.length === 0 && mayFreeze) freezeActive(this.#state);
       if (frozen[0] === undefined) return false;
       this.#flush = flushJob(this.#state, frozen[0]);
@@ -179,7 +215,7 @@ export class Maintenance {
   #nextJob(): Job | undefined {
     if (this.#erasureDue && this.#uncheckedRuns().length > 0) return this.#eraseJob();
     if (this.#expiryDue) this.#dropExpired();
-    return this.#nextRewrite() ?? this.#nextMerge();
+    return this.#nextRewrite() ?? this.#nextPurge() ?? this.#nextMerge();
   }
 
   #nextRewrite(): Job | undefined {

@@ -1,53 +1,57 @@
 // One memtable: the newest rows and records in memory, with the stretch of commit log that holds them.
-// Guarantees: get is two Map lookups; a value is copied once, into the arena; views stay valid. Frozen = never written again
+// Guarantees: get is one lookup by token; a value is copied once, into the arena; views stay valid. Frozen = never written again
 // (erasure only hides). Must not: do I/O.
 
 import { MalformedBytes } from "../wire/bytes.ts";
 import { Arena } from "./arena.ts";
 import { BucketOrder } from "./bucket-order.ts";
-import { RecordIndex, recordHi, WRITE_ID_BYTES } from "./record-index.ts";
+import { RecordIndex, WRITE_ID_BYTES } from "./record-index.ts";
 import {
-  decodeKey,
   KIND_RECORD,
   KIND_ROW,
+  type Probe,
   ROW_HEADER_BYTES,
   rowBytes,
   rowHi,
   rowKeyBytes,
   rowTenant,
   rowValue,
-  writeKey,
+  writeRowKey,
 } from "./row-format.ts";
+import { RowIndex } from "./row-index.ts";
 import type { RowKey } from "./types.ts";
 
-const INITIAL_ROWS = 1024;
+/** Rows that the order is made for at least. */
+const LEAST_ROWS = 1024;
 
 export class Memtable {
   readonly arena = new Arena();
-  readonly records = new RecordIndex(this.arena);
-  /** tenant → key → slot. */
-  readonly #rows = new Map<number, Map<string, number>>();
-  /** slot → position of the newest version; -1 = erased. */
-  #positions = new Int32Array(INITIAL_ROWS);
-  #slotCount = 0;
+  readonly records: RecordIndex;
+  readonly #rows: RowIndex;
   #order: BucketOrder | undefined;
-  #orderedSlots = 0;
+  #orderedRows = 0;
   /** Log rows that hold this memtable: (afterSeq, lastSeq]. */
   lastSeq = 0;
   /** Times of the first and last commit in it. */
   minMs = Number.POSITIVE_INFINITY;
   maxMs = Number.NEGATIVE_INFINITY;
 
+  /** `secret`: a random number that clients cannot know; see {@link RowIndex}. */
+  constructor(secret: number) {
+    this.records = new RecordIndex(this.arena, secret);
+    this.#rows = new RowIndex(this.arena, secret);
+  }
+
   get rowCount(): number {
-    return this.#slotCount;
+    return this.#rows.count;
   }
 
   put(row: RowKey, value: Uint8Array, flags: number): void {
-    const { key } = row;
-    const position = this.arena.reserve(ROW_HEADER_BYTES + key.length * 3 + value.length);
+    const mostKeyBytes = row.encoded?.length ?? row.key.length * 3;
+    const position = this.arena.reserve(ROW_HEADER_BYTES + mostKeyBytes + value.length);
     const { u8, view } = this.arena.bufferAt(position);
     const offset = this.arena.offsetAt(position);
-    const keyBytes = writeKey(u8, offset + ROW_HEADER_BYTES, key);
+    const keyBytes = writeRowKey(u8, offset + ROW_HEADER_BYTES, row);
     view.setUint32(offset, KIND_ROW | (flags << 8) | (keyBytes << 16), true);
     view.setUint32(offset + 4, row.token.hi, true);
     view.setUint32(offset + 8, row.token.lo, true);
@@ -55,46 +59,22 @@ export class Memtable {
     view.setUint32(offset + 16, value.length, true);
     u8.set(value, offset + ROW_HEADER_BYTES + keyBytes);
     this.arena.commit(position, ROW_HEADER_BYTES + keyBytes + value.length);
-    this.#index(row.tenant, key, position);
+    this.#rows.add(position);
   }
 
-  #index(tenant: number, key: string, position: number): void {
-    let keys = this.#rows.get(tenant);
-    if (keys === undefined) {
-      keys = new Map();
-      this.#rows.set(tenant, keys);
-    }
-    let slot = keys.get(key);
-    if (slot === undefined) {
-      slot = this.#slotCount++;
-      keys.set(key, slot);
-      if (slot >= this.#positions.length) {
-        const grown = new Int32Array(this.#positions.length * 2);
-        grown.set(this.#positions);
-        this.#positions = grown;
-      }
-    }
-    this.#positions[slot] = position;
-  }
-
-  get(tenant: number, key: string): Uint8Array | undefined {
-    const slot = this.#rows.get(tenant)?.get(key);
-    if (slot === undefined) return undefined;
-    const position = this.#positions[slot]!;
-    return rowValue(this.arena.bufferAt(position), this.arena.offsetAt(position));
+  get(probe: Probe): Uint8Array | undefined {
+    const position = this.#rows.find(probe);
+    return position < 0 ? undefined : rowValue(this.arena.bufferAt(position), this.arena.offsetAt(position));
   }
 
   /** Hides one row. */
-  forget(tenant: number, key: string): void {
-    this.#rows.get(tenant)?.delete(key);
+  forget(probe: Probe): void {
+    this.#rows.hide(probe);
   }
 
   /** Hides the tenant's rows; its records are hidden by the engine. */
   erase(tenant: number): void {
-    const keys = this.#rows.get(tenant);
-    if (keys === undefined) return;
-    for (const slot of keys.values()) this.#positions[slot] = -1;
-    this.#rows.delete(tenant);
+    this.#rows.hideTenant(tenant);
   }
 
   /** Recovery: takes the entries of one log group, skipping erased tenants. Throws MalformedBytes on a broken group. */
@@ -118,25 +98,25 @@ export class Memtable {
     const kind = buffer.u8[offset];
     if (kind !== KIND_ROW && kind !== KIND_RECORD) throw new MalformedBytes(`a log entry of unknown kind ${kind}`);
     if (isErased(tenant)) return;
+    if (kind === KIND_ROW) return this.#rows.add(position);
     const key = rowKeyBytes(buffer, offset);
-    if (kind === KIND_ROW) this.#index(tenant, decodeKey(key), position);
-    else if (key.length === WRITE_ID_BYTES) this.records.index(position, recordHi(key), tenant);
+    if (key.length === WRITE_ID_BYTES) this.records.index(position, tenant);
     else throw new MalformedBytes(`a record with a write id of ${key.length} bytes`);
   }
 
   /** Rows in order by bucket. Files at most `maxRows` more rows; returns undefined until all are filed. */
   ordered(maxRows = Number.POSITIVE_INFINITY): BucketOrder | undefined {
-    this.#order ??= new BucketOrder(this.arena, Math.max(this.#slotCount, INITIAL_ROWS));
-    const until = Math.min(this.#slotCount, this.#orderedSlots + maxRows);
-    for (; this.#orderedSlots < until; this.#orderedSlots++) {
-      const position = this.#positions[this.#orderedSlots]!;
-      if (position >= 0) this.#order.add(this.#orderedSlots, position);
+    this.#order ??= new BucketOrder(this.arena, Math.max(this.rowCount, LEAST_ROWS));
+    const until = Math.min(this.rowCount, this.#orderedRows + maxRows);
+    for (; this.#orderedRows < until; this.#orderedRows++) {
+      const position = this.positionOf(this.#orderedRows);
+      if (position >= 0) this.#order.add(this.#orderedRows, position);
     }
-    return this.#orderedSlots === this.#slotCount ? this.#order : undefined;
+    return this.#orderedRows === this.rowCount ? this.#order : undefined;
   }
 
-  /** Newest position of a slot, -1 = erased. For {@link BucketOrder.sorted}. */
-  readonly positionOf = (slot: number): number => this.#positions[slot]!;
+  /** Newest position of a row by its number, -1 = hidden. For {@link BucketOrder.sorted}. */
+  readonly positionOf = (number: number): number => this.#rows.positionOf(number);
 
   /** High token word of the row at a position. */
   hiAt(position: number): number {

@@ -7,7 +7,7 @@
 import type { Job } from "./flush-job.ts";
 import { MAX_MERGE_PARTS, ROW_COST_BYTES } from "./limits.ts";
 import { MergeSource } from "./merge-source.ts";
-import { decodeKey, rowHi, rowKeyBytes, rowLo, rowTenant, rowValue } from "./row-format.ts";
+import { aim, createProbe, decodeKey, rowHi, rowKeyBytes, rowLo, rowTenant, rowValue } from "./row-format.ts";
 import { Run, type RunSet } from "./run-set.ts";
 import type { EngineState } from "./state.ts";
 import { Table } from "./table.ts";
@@ -171,9 +171,12 @@ class Merge {
     const tenant = rowTenant(block!, offset);
     const key = decodeKey(rowKeyBytes(block!, offset));
     const token = { hi: rowHi(block!, offset), lo: rowLo(block!, offset) };
-    if (!this.#state.shouldDrop!({ token, tenant, key }, rowValue(block!, offset))) return "keep";
+    const row = { token, tenant, key };
+    if (!this.#state.shouldDrop!(row, rowValue(block!, offset))) return "keep";
     this.#state.rowCache.remove(tenant, key);
-    for (const memtable of this.#state.kept) memtable.forget(tenant, key);
+    const probe = aim(createProbe(key.length * 3), row);
+    for (const memtable of this.#state.kept) memtable.forget(probe);
+    this.#state.counters.purgedRows++;
     return "drop";
   }
 }

@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
+import { FailingBlobStore } from "../../test/unit/storage/failing-blob-store.ts";
 import { bytesOf, Fixture, rowKey, TINY_LIMITS, textOf } from "../../test/unit/storage/fixture.ts";
 import type { FailPoint } from "./fail-points.ts";
+import { MemoryBlobStore } from "./memory-blob-store.ts";
 
 const VALUE = "x".repeat(80);
 
@@ -148,5 +150,36 @@ describe("merges in parts", () => {
     await fixture.settle();
     expect(one(fixture, "SELECT count(*) AS n FROM storage_blobs")).toBe(fixture.engine.stats().tableCount);
     expect(textOf(fixture.engine.get(rowKey(1, "key-11999")))).toBe(`1:11999:${VALUE}`);
+  });
+
+  it("[ST-102] a merge asks an asynchronous store for many blocks at once, and finds the one that is damaged", async () => {
+    const found: number[] = [];
+    const memory = new MemoryBlobStore();
+    const blobs = new FailingBlobStore(memory);
+    const fixture = new Fixture({ blobs, onCorrupt: ({ section }) => found.push(section) });
+    for (let round = 0; round < 3; round++) {
+      put(fixture, { round, from: round * 400, to: round * 400 + 400 });
+      await fixture.settle();
+    }
+    let gets = 0;
+    blobs.before = (operation) => {
+      if (operation === "get") gets++;
+    };
+    put(fixture, { round: 3, from: 0, to: 400 });
+    await fixture.settle();
+    const { compactionBytesReadTotal, compactionsTotal } = fixture.engine.stats();
+    expect(compactionsTotal).toBe(1);
+    expect(compactionBytesReadTotal).toBeGreaterThan(100_000);
+    // Two requests a table: its index and its blocks.
+    expect(gets).toBeLessThan(2 * (compactionBytesReadTotal / TINY_LIMITS.tableBytes + 8));
+    const [name, whole] = [...memory.blobs][0]!;
+    const bytes = whole.slice();
+    bytes[1200]! ^= 1;
+    memory.blobs.set(name, bytes);
+    for (let round = 4; round < 16; round++) {
+      put(fixture, { round, from: 0, to: 400 });
+      await fixture.settle();
+    }
+    expect(found).toEqual([2]);
   });
 });

@@ -3,6 +3,7 @@
 
 import type { Block } from "./block.ts";
 import { BlockStream } from "./block-stream.ts";
+import { MERGE_READ_BYTES } from "./limits.ts";
 import type { ClippedTable } from "./manifest.ts";
 import { rowHi, rowKeyBytes, rowLo, rowTenant } from "./row-format.ts";
 import type { Run } from "./run-set.ts";
@@ -35,7 +36,7 @@ export class MergeSource {
     this.run = run;
     this.#tables = run.tables.slice(skippedTables);
     this.#tableCount = run.tables.length;
-    this.#stream = new BlockStream(state.reader, run, { fromTable: skippedTables });
+    this.#stream = new BlockStream(state.reader, run, { fromTable: skippedTables, readAheadBytes: MERGE_READ_BYTES });
   }
 
   /** Loads the next block when the current one is used up. Returns the bytes read. */

@@ -2,11 +2,13 @@
 // Guarantees: find returns the latest added of a (tenant, write id). Must not: hold record bytes (they are in the arena).
 
 import type { Arena } from "./arena.ts";
-import { KIND_RECORD, ROW_HEADER_BYTES, rowHi, rowTenant, rowValue } from "./row-format.ts";
+import { KIND_RECORD, ROW_HEADER_BYTES, rowTenant, rowValue } from "./row-format.ts";
 
 /** A write id is 128 bits (DESIGN 3). */
 export const WRITE_ID_BYTES = 16;
 const INITIAL_SLOTS = 1024;
+/** Words of a slot: position + 1 (0 = free), and a hash of the id, so that others' records need not be looked at. */
+const SLOT_WORDS = 2;
 
 function word(id: Uint8Array, offset: number): number {
   return id[offset]! | (id[offset + 1]! << 8) | (id[offset + 2]! << 16) | (id[offset + 3]! << 24);
@@ -30,12 +32,24 @@ export function recordLo(id: Uint8Array): number {
 
 export class RecordIndex {
   readonly #arena: Arena;
-  /** Position + 1, 0 = free. */
-  #slots = new Int32Array(INITIAL_SLOTS);
+  readonly #secret: number;
+  #slots = new Int32Array(INITIAL_SLOTS * SLOT_WORDS);
   count = 0;
 
-  constructor(arena: Arena) {
+  /** `secret`: ids are chosen by clients, who must not be able to choose them so that they all meet in one slot. */
+  constructor(arena: Arena, secret: number) {
     this.#arena = arena;
+    this.#secret = secret;
+  }
+
+  /** All words of the id at `at`, under the secret. */
+  #hash(id: Uint8Array, at: number): number {
+    let hash = this.#secret;
+    for (let i = 0; i < WRITE_ID_BYTES; i += 4) {
+      hash = Math.imul(hash ^ word(id, at + i), 0x9e3779b1);
+      hash ^= hash >>> 15;
+    }
+    return Math.imul(hash, 0x85ebca6b);
   }
 
   add(tenant: number, id: Uint8Array, answer: Uint8Array): void {
@@ -43,9 +57,8 @@ export class RecordIndex {
     const position = this.#arena.reserve(size);
     const { u8, view } = this.#arena.bufferAt(position);
     const offset = this.#arena.offsetAt(position);
-    const hi = recordHi(id);
     view.setUint32(offset, KIND_RECORD | (WRITE_ID_BYTES << 16), true);
-    view.setUint32(offset + 4, hi, true);
+    view.setUint32(offset + 4, recordHi(id), true);
     view.setUint32(offset + 8, recordLo(id), true);
     view.setUint32(offset + 12, tenant, true);
     view.setUint32(offset + 16, answer.length, true);
@@ -53,38 +66,41 @@ export class RecordIndex {
     for (let i = 0; i < WRITE_ID_BYTES; i++) u8[idAt + i] = id[i]!;
     u8.set(answer, idAt + WRITE_ID_BYTES);
     this.#arena.commit(position, size);
-    this.index(position, hi, tenant);
+    this.index(position, tenant);
   }
 
   /** Makes the record at `position` the latest of its id. */
-  index(position: number, hi: number, tenant: number): void {
+  index(position: number, tenant: number): void {
     const { u8 } = this.#arena.bufferAt(position);
     const idAt = this.#arena.offsetAt(position) + ROW_HEADER_BYTES;
-    const slot = this.#slot(hi, tenant, u8, idAt);
-    if (this.#slots[slot] === 0) this.count++;
-    this.#slots[slot] = position + 1;
-    if (this.count * 2 > this.#slots.length) this.#grow();
+    const hash = this.#hash(u8, idAt);
+    const at = this.#slot(hash, tenant, u8, idAt) * SLOT_WORDS;
+    if (this.#slots[at] === 0) this.count++;
+    this.#slots[at] = position + 1;
+    this.#slots[at + 1] = hash;
+    if (this.count * 2 > this.slotCount) this.#grow();
   }
 
   find(tenant: number, id: Uint8Array): Uint8Array | undefined {
-    const stored = this.#slots[this.#slot(recordHi(id), tenant, id, 0)]!;
-    if (stored === 0) return undefined;
-    return rowValue(this.#arena.bufferAt(stored - 1), this.#arena.offsetAt(stored - 1));
+    const position = this.positionAt(this.#slot(this.#hash(id, 0), tenant, id, 0));
+    return position < 0 ? undefined : rowValue(this.#arena.bufferAt(position), this.#arena.offsetAt(position));
   }
 
   /** Slot of the record with this id, or the free slot where it would go. */
-  #slot(hi: number, tenant: number, id: Uint8Array, idAt: number): number {
-    const mask = this.#slots.length - 1;
-    for (let slot = hi & mask; ; slot = (slot + 1) & mask) {
-      const stored = this.#slots[slot]!;
-      if (stored === 0 || this.#same(stored - 1, hi, tenant, id, idAt)) return slot;
+  #slot(hash: number, tenant: number, id: Uint8Array, idAt: number): number {
+    const slots = this.#slots;
+    const mask = slots.length / SLOT_WORDS - 1;
+    for (let slot = (hash >>> 8) & mask; ; slot = (slot + 1) & mask) {
+      const stored = slots[slot * SLOT_WORDS]!;
+      if (stored === 0) return slot;
+      if (slots[slot * SLOT_WORDS + 1] === hash && this.#same(stored - 1, tenant, id, idAt)) return slot;
     }
   }
 
-  #same(position: number, hi: number, tenant: number, id: Uint8Array, idAt: number): boolean {
+  #same(position: number, tenant: number, id: Uint8Array, idAt: number): boolean {
     const buffer = this.#arena.bufferAt(position);
     const offset = this.#arena.offsetAt(position);
-    if (rowHi(buffer, offset) !== hi || rowTenant(buffer, offset) !== tenant) return false;
+    if (rowTenant(buffer, offset) !== tenant) return false;
     const at = offset + ROW_HEADER_BYTES;
     for (let i = 0; i < WRITE_ID_BYTES; i++) if (buffer.u8[at + i] !== id[idAt + i]) return false;
     return true;
@@ -93,25 +109,26 @@ export class RecordIndex {
   #grow(): void {
     const old = this.#slots;
     const slots = new Int32Array(old.length * 2);
-    const mask = slots.length - 1;
-    for (let i = 0; i < old.length; i++) {
-      const stored = old[i]!;
+    const mask = slots.length / SLOT_WORDS - 1;
+    for (let from = 0; from < old.length; from += SLOT_WORDS) {
+      const stored = old[from]!;
       if (stored === 0) continue;
-      const hi = rowHi(this.#arena.bufferAt(stored - 1), this.#arena.offsetAt(stored - 1));
-      let slot = hi & mask;
-      while (slots[slot] !== 0) slot = (slot + 1) & mask;
-      slots[slot] = stored;
+      const hash = old[from + 1]!;
+      let slot = (hash >>> 8) & mask;
+      while (slots[slot * SLOT_WORDS] !== 0) slot = (slot + 1) & mask;
+      slots[slot * SLOT_WORDS] = stored;
+      slots[slot * SLOT_WORDS + 1] = hash;
     }
     this.#slots = slots;
   }
 
   /** Slots to pass to {@link positionAt}. */
   get slotCount(): number {
-    return this.#slots.length;
+    return this.#slots.length / SLOT_WORDS;
   }
 
   /** Position of the record in a slot, -1 where free. */
   positionAt(slot: number): number {
-    return this.#slots[slot]! - 1;
+    return this.#slots[slot * SLOT_WORDS]! - 1;
   }
 }

@@ -3,6 +3,8 @@
 //
 //   kind u8 | flags u8 | keyBytes u16 | hi u32 | lo u32 | tenant u32 | valueBytes u32 | key | value      (little endian)
 
+import type { RowKey } from "./types.ts";
+
 /** Bytes before the key. */
 export const ROW_HEADER_BYTES = 20;
 
@@ -137,12 +139,30 @@ export function writeKey(target: Uint8Array, offset: number, key: string): numbe
   return encoder.encodeInto(key, target.subarray(offset)).written;
 }
 
+/** As {@link writeKey}, of a row that may carry its key as bytes. */
+export function writeRowKey(target: Uint8Array, offset: number, row: RowKey): number {
+  const { encoded } = row;
+  if (encoded === undefined) return writeKey(target, offset, row.key);
+  const { source, at, length } = encoded;
+  for (let i = 0; i < length; i++) target[offset + i] = source[at + i]!;
+  return length;
+}
+
 /** The key bytes as a string. */
 export function decodeKey(bytes: Uint8Array): string {
   return decoder.decode(bytes);
 }
 
-/** A probe with room for the longest key; `aim` fills it. */
+/** A probe with room for the longest key; {@link aim} fills it. */
 export function createProbe(keyCapacityBytes: number): Probe {
   return { hi: 0, lo: 0, tenant: 0, key: new Uint8Array(keyCapacityBytes), keyBytes: 0 };
+}
+
+/** Points a probe with room for its key at a row. */
+export function aim(probe: Probe, row: RowKey): Probe {
+  probe.hi = row.token.hi;
+  probe.lo = row.token.lo;
+  probe.tenant = row.tenant;
+  probe.keyBytes = writeRowKey(probe.key, 0, row);
+  return probe;
 }

@@ -9,6 +9,9 @@ export class Run {
   readonly order: number;
   /** Ascending ranges. */
   readonly tables: readonly Table[];
+  /** High words of each table's first and last token: what a search looks at, close together in memory. */
+  readonly #firstHis: Uint32Array;
+  readonly #lastHis: Uint32Array;
   readonly sizeBytes: number;
   readonly rowCount: number;
   readonly minMs: number;
@@ -21,6 +24,8 @@ export class Run {
     if (first === undefined) throw new Error("a run has at least one table");
     this.order = first.info.runOrder;
     this.tables = tables;
+    this.#firstHis = Uint32Array.from(tables, (table) => table.info.firstHi);
+    this.#lastHis = Uint32Array.from(tables, (table) => table.info.lastHi);
     this.sizeBytes = tables.reduce((sum, table) => sum + table.info.sizeBytes, 0);
     this.rowCount = tables.reduce((sum, table) => sum + table.info.rowCount, 0);
     this.minMs = tables.reduce((least, table) => Math.min(least, table.info.minMs), Number.POSITIVE_INFINITY);
@@ -29,6 +34,20 @@ export class Run {
 
   /** The only table that can hold the probed row: the last one that does not begin after it. -1 when none. */
   tableFor(probe: Probe): number {
+    const hi = probe.hi;
+    const firstHis = this.#firstHis;
+    let low = 0;
+    let high = firstHis.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (firstHis[middle]! > hi) high = middle;
+      else low = middle + 1;
+    }
+    return low > 0 && firstHis[low - 1] === hi ? this.#tableByKey(probe) : low - 1;
+  }
+
+  /** As {@link tableFor}, by the whole key: a table begins with the probed high word. */
+  #tableByKey(probe: Probe): number {
     let low = 0;
     let high = this.tables.length;
     while (low < high) {
@@ -37,6 +56,12 @@ export class Run {
       else low = middle + 1;
     }
     return low - 1;
+  }
+
+  /** True when the probed row is after the end of this table. */
+  endsBefore(table: number, probe: Probe): boolean {
+    const lastHi = this.#lastHis[table]!;
+    return lastHi < probe.hi || (lastHi === probe.hi && this.tables[table]!.info.lastLo < probe.lo);
   }
 }
 
@@ -49,10 +74,6 @@ function beginsAfter({ info }: Table, probe: Probe): boolean {
   if (info.firstLo !== probe.lo) return info.firstLo > probe.lo;
   if (info.firstTenant !== probe.tenant) return info.firstTenant > probe.tenant;
   return compareKeyToProbe(info.firstKey, probe) > 0;
-}
-
-function endsBefore({ info }: Table, probe: Probe): boolean {
-  return info.lastHi < probe.hi || (info.lastHi === probe.hi && info.lastLo < probe.lo);
 }
 
 export interface RunChange {
@@ -99,9 +120,8 @@ export class RunSet {
     for (let i = 0; i < runs.length; i++) {
       const run = runs[i]!;
       const index = run.tableFor(probe);
-      if (index < 0) continue;
+      if (index < 0 || run.endsBefore(index, probe)) continue;
       const table = run.tables[index]!;
-      if (endsBefore(table, probe)) continue;
       const before = missing?.length;
       const value = this.#reader.find(table, probe, missing);
       if (value !== undefined) return value;

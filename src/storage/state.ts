@@ -42,6 +42,8 @@ export interface EngineState {
   readonly records: RunSet;
   readonly rowCache: RowCache;
   readonly erased: ErasedTenants;
+  /** Random: orders the hash indexes of memtables. */
+  readonly secret: number;
   active: Memtable;
   /** Oldest first. */
   readonly frozen: Memtable[];

@@ -144,6 +144,12 @@ export interface MissingSection {
   readonly section: number;
 }
 
+/** Where to read on: a block, and bytes that are worth one request. */
+export interface ReadAhead {
+  readonly from: number;
+  readonly lengthBytes: number;
+}
+
 export interface TableReaderOptions {
   readonly blobs: BlobStore | SyncBlobStore;
   readonly kernels: Kernels;
@@ -165,10 +171,13 @@ export class TableReader {
   readonly metaCache: ClockCache<TableMeta>;
   /** While set, sections found corrupt before are listed as missing, so that they are loaded once more. */
   retryCorrupt = false;
+  /** Reading costs a request. */
+  readonly isRemote: boolean;
 
   constructor(options: TableReaderOptions) {
     this.#options = options;
     this.#sync = asSync(options.blobs);
+    this.isRemote = this.#sync === undefined;
     this.blockCache = new ClockCache(options.limits.blockCacheBytes, options.clock);
     this.metaCache = new ClockCache(options.limits.tableMetaCacheBytes, options.clock);
   }
@@ -178,23 +187,24 @@ export class TableReader {
    * (and undefined returned), or NotResident thrown where no list is given.
    */
   find(table: Table, probe: Probe, missing?: MissingSection[]): Uint8Array | undefined {
-    if (table.discarded.size > 0 && table.discarded.has(META_SECTION)) return undefined;
     const meta = table.meta ?? this.#meta(table, missing);
     if (meta === undefined) return undefined;
-    meta.touched = true;
+    if (!meta.touched) meta.touched = true;
     if (!bloomMayHold(meta.filter, meta.hashCount, probe.hi, probe.lo)) {
       this.#options.counters.bloomSkips++;
       return undefined;
     }
     const index = meta.blockFor(probe);
-    if (index < 0 || table.discarded.has(index)) return undefined;
-    const block = this.#block(table, index, missing);
+    if (index < 0) return undefined;
+    if (table.discarded.size > 0 && (table.discarded.has(META_SECTION) || table.discarded.has(index))) return undefined;
+    const block = this.#block(table, index, meta, missing);
     if (block === undefined) return undefined;
     const offset = block.find(probe);
     return offset < 0 ? undefined : rowValue(block, offset);
   }
 
   #meta(table: Table, missing: MissingSection[] | undefined): TableMeta | undefined {
+    if (table.discarded.has(META_SECTION)) return undefined;
     if (this.#sync === undefined) {
       this.#notResident(table, META_SECTION, missing);
       return undefined;
@@ -205,7 +215,7 @@ export class TableReader {
     return meta;
   }
 
-  #block(table: Table, index: number, missing: MissingSection[] | undefined): Block | undefined {
+  #block(table: Table, index: number, meta: TableMeta, missing: MissingSection[] | undefined): Block | undefined {
     const { counters } = this.#options;
     const cached = table.blocks[index];
     if (cached !== undefined) {
@@ -219,7 +229,7 @@ export class TableReader {
       this.#notResident(table, index, missing);
       return undefined;
     }
-    const block = this.readBlockSync(table, index);
+    const block = this.readBlockSync(table, index, meta);
     if (block.sizeBytes <= this.blockCache.maxEntryBytes) this.#keep(table, index, block);
     return block;
   }
@@ -334,6 +344,26 @@ export class TableReader {
       if (block !== undefined) return block;
     }
     throw this.#reportCorrupt(table, index, meta);
+  }
+
+  /**
+   * The blocks from `from` on that `lengthBytes` hold (at least that one), with one request to an asynchronous store; past the cache.
+   * Ends before one that fails its CRC32C: reading that alone tells.
+   */
+  async readAhead(table: Table, meta: TableMeta, { from, lengthBytes }: ReadAhead): Promise<Block[]> {
+    const start = meta.offsets[from]!;
+    let end = from + 1;
+    while (end < meta.blockCount && meta.offsets[end]! + meta.lengths[end]! - start <= lengthBytes) end++;
+    const wanted = meta.offsets[end - 1]! + meta.lengths[end - 1]! - start;
+    const bytes = await this.#options.blobs.get(table.info.name, start, wanted);
+    const blocks: Block[] = [];
+    for (let index = from; bytes !== undefined && index < end; index++) {
+      const at = meta.offsets[index]! - start;
+      const block = this.#verifyBlock(table, meta, index, bytes.slice(at, at + meta.lengths[index]!));
+      if (block === undefined) break;
+      blocks.push(block);
+    }
+    return blocks;
   }
 
   readBlockSync(table: Table, index: number, known?: TableMeta): Block {

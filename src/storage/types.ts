@@ -8,11 +8,20 @@ export interface Token {
   readonly lo: number;
 }
 
+/** A key's UTF-8 bytes where they lie: `length` bytes of `source` from `at`. */
+export interface EncodedKey {
+  readonly source: Uint8Array;
+  readonly at: number;
+  readonly length: number;
+}
+
 /** Names one row. `tenant` is the Directory's number for the tenant: never reused, so a tenant created again sees nothing old. */
 export interface RowKey {
   readonly token: Token;
   readonly tenant: number;
   readonly key: string;
+  /** Where the key came as bytes and all of them are ASCII: then `key` need not be made. */
+  readonly encoded?: EncodedKey | undefined;
 }
 
 /** Names one record: the idempotency answer of a write. */
@@ -127,6 +136,8 @@ export interface EngineStats {
   readonly compactionBytesReadTotal: number;
   readonly compactionBytesWrittenTotal: number;
   readonly corruptBlocksTotal: number;
+  /** Rows that were dropped for good because `shouldDrop` said so. */
+  readonly purgedRowsTotal: number;
   /** Unreadable stretches of rows and records that were found and not restored. */
   readonly corruptRanges: number;
   readonly scrubbedBlocksTotal: number;
@@ -183,8 +194,11 @@ export class CorruptBlock extends Error {
 export interface StorageEngine {
   /** Makes blocks that `get`/`findRecord` of these will need resident. Undefined = nothing to wait for (the usual case). */
   prepare(rows: readonly RowKey[], records?: readonly RecordKey[]): Promise<void> | undefined;
-  /** The newest value of a row. A view that stays valid; callers must not write into it. */
-  get(row: RowKey): Uint8Array | undefined;
+  /**
+   * The newest value of a row. A view that stays valid; callers must not write into it. `willPut`: it is read to be written anew,
+   * and so not worth a place in the row cache.
+   */
+  get(row: RowKey, willPut?: boolean): Uint8Array | undefined;
   /** The engine copies `value`. `purgeable` marks a row that the `shouldDrop` hook is asked about when tables merge. */
   put(row: RowKey, value: Uint8Array, purgeable?: boolean): void;
   findRecord(tenant: number, writeId: Uint8Array): Uint8Array | undefined;
@@ -219,6 +233,9 @@ export interface RepairableEngine extends StorageEngine {
    * instead of throwing, and maintenance rewrites the run without it. After a restart before that the block is reported again.
    */
   discardCorrupt(range: CorruptRange): void;
+  /** `shouldDrop` says yes to more rows than before: maintenance looks for them and drops them. Forgotten by a restart. */
+  purge(): void;
+  readonly purgePending: boolean;
 }
 
 export interface ScanOptions {

@@ -57,6 +57,9 @@ const REPLICA: Readonly<Record<string, MetricInfo>> = {
   jade_kv_rebuilding: gauge(
     "1 while the node's store is being filled after the loss of its disk; it counts in no quorum.",
   ),
+  jade_kv_purge_horizon_seconds: gauge(
+    "Rows deleted before this time (Unix seconds, as far as clocks agree) are purged; 0 = nothing is yet.",
+  ),
   jade_kv_sync_jobs: gauge("Comparisons with other replicas under way: rebuild, joining, repair."),
   jade_kv_sync_rows_compared_total: counter("Rows compared with other replicas."),
   jade_kv_sync_rows_repaired_total: counter("Rows that differed between replicas and were brought to agreement."),
@@ -83,6 +86,7 @@ const REPLICA: Readonly<Record<string, MetricInfo>> = {
   jade_storage_compactions_total: counter("Merges of tables finished."),
   jade_storage_compaction_bytes_read_total: counter("Bytes read by merges."),
   jade_storage_compaction_bytes_written_total: counter("Bytes written by merges."),
+  jade_storage_purged_rows_total: counter("Rows of deleted keys that were dropped for good."),
   jade_storage_corrupt_blocks_total: counter("Blocks whose checksum did not match."),
   jade_storage_scrubbed_blocks_total: counter("Blocks read and checked in their turn."),
   jade_storage_scrubbed_bytes_total: counter("Bytes of these blocks."),
@@ -90,9 +94,25 @@ const REPLICA: Readonly<Record<string, MetricInfo>> = {
   jade_storage_corrupt_ranges: gauge("Unreadable stretches of rows and records that are not restored yet."),
 };
 
+/** Of configuration keyspaces, reported to the Coordinator while they work. */
+const CONFIG: Readonly<Record<string, MetricInfo>> = {
+  jade_config_calls_total: counter("Calls to configuration keyspaces."),
+  jade_config_commits_total: counter("Group commits of configuration keyspaces."),
+  jade_config_keyspaces: gauge("Configuration keyspaces that were in use since the Coordinator started."),
+  jade_config_keys: gauge("Living keys of those keyspaces."),
+  jade_config_leases: gauge("Leases of those keyspaces."),
+  jade_config_watch_connections: gauge("Connections with watches of those keyspaces."),
+  jade_config_watches: gauge("Watches of those keyspaces."),
+  jade_config_watch_events_total: counter("Events sent to watches."),
+  jade_config_watch_unread_bytes: gauge("Events sent and not read yet. Bytes."),
+  jade_config_watch_slow_total: counter("Watch connections cut off because they did not read."),
+  jade_config_watch_compacted_total: counter("Watches ended because their revision was compacted."),
+};
+
 export const METRICS: Readonly<Record<string, MetricInfo>> = {
   ...COORDINATOR,
   ...REPLICA,
+  ...CONFIG,
   jade_http_requests_total: counter("HTTP requests answered, by route pattern, method and status."),
   jade_http_errors_total: counter("HTTP requests answered with an error, by route pattern and error code."),
   jade_http_request_duration_seconds: histogram("Time from the request's arrival to its answer, by route pattern."),

@@ -13,6 +13,13 @@ const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 /** Below this many bytes a hand-written ASCII loop beats TextDecoder (measured in workerd). */
 const SHORT_STRING_BYTES = 48;
 
+/** `length` ASCII bytes as a string. */
+export function asciiText(bytes: Uint8Array, from: number, length: number): string {
+  let text = "";
+  for (let at = from; at < from + length; at++) text += String.fromCharCode(bytes[at]!);
+  return text;
+}
+
 /** Appends to a buffer that doubles when full. `reset()` reuses it; `take()` copies out what was written. */
 export class ByteWriter {
   #bytes: Uint8Array;
@@ -164,9 +171,10 @@ export class ByteReader {
 
   u32(): number {
     this.#need(4);
-    const value = this.#numbers().getUint32(this.offset, true);
+    const bytes = this.#bytes;
+    const at = this.offset;
     this.offset += 4;
-    return value;
+    return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;
   }
 
   f64(): number {
@@ -200,6 +208,31 @@ export class ByteReader {
 
   bytes(): Uint8Array {
     return this.raw(this.varint());
+  }
+
+  /** What is being read. */
+  get source(): Uint8Array {
+    return this.#bytes;
+  }
+
+  /** Passes over `count` bytes; returns where they began. */
+  skip(count: number): number {
+    this.#need(count);
+    this.offset += count;
+    return this.offset - count;
+  }
+
+  /** Where a length-prefixed string of ASCII follows, passes over the length and returns it; otherwise stays and returns -1. */
+  asciiAhead(): number {
+    const start = this.offset;
+    const length = this.varint();
+    this.#need(length);
+    for (let at = this.offset; at < this.offset + length; at++) {
+      if (this.#bytes[at]! < 128) continue;
+      this.offset = start;
+      return -1;
+    }
+    return length;
   }
 
   /** What {@link ByteWriter.binary} wrote. */

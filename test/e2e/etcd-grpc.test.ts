@@ -1,9 +1,10 @@
 // Native gRPC: Debian's etcdctl and the npm package etcd3, as they are, against the front of a served JadeDB.
 import { Etcd3, EtcdLeaseInvalidError } from "etcd3";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { freePort, type RunningServer, startServer } from "../../scripts/lib/server-process.mjs";
+import type { RunningServer } from "../../scripts/lib/server-process.mjs";
 import { comparable, etcdctl } from "./etcd/etcdctl.ts";
 import { ETCDCTL_SEQUENCE } from "./etcd/etcdctl-sequence.ts";
+import { startWithGrpc } from "./etcd/grpc-front.ts";
 import { RealEtcd, whyNoEtcd } from "./etcd/real-etcd.ts";
 import { workerdPid } from "./serve-process.ts";
 
@@ -12,9 +13,9 @@ let jade: RunningServer;
 let grpc = "";
 
 beforeAll(async () => {
-  const port = await freePort();
-  grpc = `http://127.0.0.1:${port}`;
-  jade = await startServer({ args: ["--grpc-port", String(port)] });
+  const started = await startWithGrpc();
+  jade = started.server;
+  grpc = `http://${started.grpc}`;
 });
 afterAll(() => jade?.dispose());
 
@@ -62,6 +63,21 @@ describe.skipIf(missing !== undefined)(`etcdctl${missing ? `: skipped, ${missing
     expect((await etcdctl(grpc, ["member", "list"])).stdout).toMatch(/^[0-9a-f]+, started, jade, http/);
   });
 
+  it("[CF-69] watch, lock and elect print the same", async () => {
+    const outputs: string[][] = [];
+    for (const endpoint of [etcd.url, grpc]) {
+      const watching = etcdctl(endpoint, ["watch", "seen", "--prefix", "--prev-kv"], "", 6000);
+      await new Promise((resolve) => setTimeout(resolve, 2000));
+      for (const args of ["put seen/1 a", "put seen/1 b", "put other c", "del seen/1"])
+        await etcdctl(endpoint, args.split(" "));
+      const locked = await etcdctl(endpoint, ["lock", "the-lock", "echo", "locked"]);
+      const elected = await etcdctl(endpoint, ["elect", "the-election", "me"], "", 2000);
+      outputs.push([(await watching).stdout, locked.stdout, elected.stdout].map(comparable));
+    }
+    expect(outputs[1]).toEqual(outputs[0]);
+    expect(outputs[0]![0]).toContain("DELETE");
+  });
+
   it("[CF-62] --user: a tenant's API key opens its keyspace, a wrong one says what etcd says", async () => {
     const key = await newTenant("etcdctl");
     expect(await etcdctl(grpc, ["--user", `etcdctl:${key}`, "put", "mine", "1"])).toMatchObject({ stdout: "OK\n" });
@@ -102,6 +118,49 @@ describe("the npm package etcd3", () => {
     expect(await client.get("leased").string()).toBeNull();
     await expect(lease.put("leased").value("y").exec()).rejects.toThrow(EtcdLeaseInvalidError);
     client.close();
+  });
+
+  it("[CF-69] a watch: puts and deletes with previous values, in order, over a kill -9 of what is behind", async () => {
+    const client = new Etcd3({ hosts: grpc });
+    const watcher = await client.watch().prefix("seen/").withPreviousKV().create();
+    const seen: string[] = [];
+    watcher.on("put", (kv, previous) => seen.push(`${kv.key}=${kv.value} was ${previous?.value ?? "nothing"}`));
+    watcher.on("delete", (kv, previous) => seen.push(`${kv.key} gone, was ${previous?.value}`));
+    await client.put("seen/a").value("1");
+    await client.put("seen/a").value("2");
+    await client.put("other").value("x");
+    await client.delete().key("seen/a");
+    const first = ["seen/a=1 was nothing", "seen/a=2 was 1", "seen/a gone, was 2"];
+    await expect.poll(() => seen, { timeout: 10_000 }).toEqual(first);
+    process.kill(workerdPid(jade.dataDir), "SIGKILL");
+    const put = (): Promise<boolean> =>
+      client
+        .put("seen/b")
+        .value("3")
+        .exec()
+        .then(
+          () => true,
+          () => false,
+        );
+    await expect.poll(put, { timeout: 20_000 }).toBe(true);
+    await expect.poll(() => seen.at(-1), { timeout: 20_000 }).toMatch(/^seen\/b=3/);
+    expect(seen.slice(0, 3)).toEqual(first);
+    await watcher.cancel();
+    client.close();
+  });
+
+  it("[CF-67] a lock keeps others out until it is released; an election has one leader", async () => {
+    const [one, two] = [new Etcd3({ hosts: grpc }), new Etcd3({ hosts: grpc })];
+    const held = await one.lock("the-lock").ttl(5).acquire();
+    await expect(two.lock("the-lock").ttl(5).acquire()).rejects.toThrow();
+    await held.release();
+    await (await two.lock("the-lock").ttl(5).acquire()).release();
+    const campaign = one.election("chief", 5).campaign("one");
+    await new Promise((resolve) => campaign.once("elected", resolve));
+    expect(await two.election("chief", 5).leader()).toBe("one");
+    await campaign.resign();
+    one.close();
+    two.close();
   });
 
   it("[CF-67] user and password", async () => {

@@ -16,7 +16,7 @@ import { workerdConfig } from "../../src/server/workerd-config.ts";
 import type { FailPoint } from "../../src/storage/fail-points.ts";
 
 export const ROOT_KEY = "jdb.root.failpoints";
-const READY_TIMEOUT_MS = 30_000;
+const READY_TIMEOUT_MS = 90_000;
 
 export interface Armed {
   readonly point: FailPoint;

@@ -5,6 +5,7 @@ import { DatabaseSync } from "node:sqlite";
 import { afterAll, describe, expect, it } from "vitest";
 import { type RunningServer, startServer } from "../../scripts/lib/server-process.mjs";
 import { ServeProcess } from "./serve-process.ts";
+import { until } from "./until.ts";
 
 const KEYS = 200;
 let server: RunningServer;
@@ -88,9 +89,7 @@ describe("a lost disk", () => {
     const ready = await ask("GET", "/v1/ready", rootKey);
     expect(ready.data).toEqual({ ready: true, degraded: ["storage node n2"], replicas: { total: 3, answering: 2 } });
     expect((await put(0, "all")).status).toBe(503);
-    for (let i = 0; i < 150 && (await stateOf("n2")) !== "active"; i++)
-      await new Promise((resolve) => setTimeout(resolve, 200));
-    expect(await stateOf("n2")).toBe("active");
+    expect(await until(async () => (await stateOf("n2")) === "active")).toBe(true);
     for (let i = 0; i < KEYS; i++) {
       const read = await ask("GET", `/v1/key-value?key=k${i}&consistency=all`, data.apiKey);
       expect([read.status, read.data.value]).toEqual([200, i]);

@@ -8,7 +8,8 @@ import { startServer } from "../../scripts/lib/server-process.mjs";
 import { JadeClient } from "../../src/client/index.ts";
 
 const KEYS = 200;
-const OPTIMIZED_AFTER_REQUESTS = 40_000;
+/** It took 20 000 to 27 000 (and is a minute's work on a machine that has other things to do). */
+const OPTIMIZED_AFTER_REQUESTS = 30_000;
 let server = null;
 let apiKey = "";
 
@@ -61,7 +62,7 @@ it("clients that leave before their answer take nobody else's with them", async 
   client.close();
 });
 
-it("goes on after V8 has optimized the way", async () => {
+it("goes on after V8 has optimized the way", { timeout: 300_000 }, async () => {
   const before = await counts();
   let done = 0;
   const failures = [];

@@ -1,4 +1,4 @@
-// Runs the examples of README.md and docs/key-value.md as they stand, against a real server.
+// Runs the examples of README.md, docs/key-value.md and docs/config.md as they stand, against a real server.
 // An example is a fenced block marked `quickstart`: ```sh quickstart (all in one shell, in their order) or ```js quickstart.
 import { spawnSync } from "node:child_process";
 import { readFileSync, symlinkSync, writeFileSync } from "node:fs";
@@ -6,6 +6,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type RunningServer, startServer, temporaryDirectory } from "../../scripts/lib/server-process.mjs";
+import { JadeClient } from "../../src/client/index.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const EXAMPLE = /^```(sh|js) quickstart\n([\s\S]*?)^```$/gm;
@@ -30,11 +31,11 @@ function scriptOf(pages: readonly string[]): string {
   return steps.join("\n");
 }
 
-function run(pages: readonly string[]): string {
+function run(pages: readonly string[], apiKey = ""): string {
   const { stdout, stderr, status } = spawnSync("bash", ["-c", scriptOf(pages)], {
     cwd: ROOT,
     encoding: "utf8",
-    env: { ...process.env, JADE_URL: server.url, JADE_ROOT_KEY: server.rootKey, JADE_API_KEY: "" },
+    env: { ...process.env, JADE_URL: server.url, JADE_ROOT_KEY: server.rootKey, JADE_API_KEY: apiKey },
   });
   expect({ status, stderr: status === 0 ? "" : stderr }, stdout).toEqual({ status: 0, stderr: "" });
   return stdout;
@@ -63,4 +64,21 @@ it("the examples of README and key-value guide run as printed and give what they
   expect(orders[0]).toBe(orders[1]);
   // The one failure shown: a deleted key in the batch.
   expect(output.match(/"code":"(\w+)"/g)).toEqual(['"code":"notFound"']);
+});
+
+it("the examples of the configuration guide run as printed and give what they say", async () => {
+  const admin = new JadeClient({ url: server.url, apiKey: server.rootKey });
+  const { apiKey } = await admin.tenants.create({ tenantId: "config-guide" });
+  admin.close();
+  const output = run(["docs/config.md"], apiKey);
+  expect(output).toContain('"version":1,"value":{"limit": 2000, "window": 1}}');
+  expect(output).toContain('"current":{"key":"leader","createRevision":3,"modRevision":3,"version":1,"value":"a"}');
+  expect(output).toContain('"commonPrefixes":["service/web/"]');
+  expect(output).toContain('"items":[],"count":3,');
+  expect(output).toContain('"succeeded":true');
+  expect(output).toMatch(/"keys":\["members\/node-[0-9]{16}"\]/);
+  expect(output).toContain("leader is { host: 'a' }");
+  expect(output).toContain("still the leader: true\njobs/leader { host: 'a' }\njobs/state running\nfalse\n");
+  const failures = [...output.matchAll(/"status":"error","code":"(\w+)"/g)].map(([, code]) => code);
+  expect(failures).toEqual(["preconditionFailed"]);
 });

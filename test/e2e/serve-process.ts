@@ -9,7 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
 const COMMAND = fileURLToPath(new URL("../../bin/jade-db.mjs", import.meta.url));
-const READY_TIMEOUT_MS = 30_000;
+const READY_TIMEOUT_MS = 90_000;
 
 export interface ServeProcessOptions {
   readonly args?: readonly string[];

@@ -59,11 +59,15 @@ class Receiver {
 }
 
 class Database {
-  constructor(
-    readonly server: ServeProcess,
-    readonly dir: string,
-    public key = "",
-  ) {}
+  readonly server: ServeProcess;
+  readonly dir: string;
+  readonly key: string;
+
+  constructor(server: ServeProcess, dir: string, key = "") {
+    this.server = server;
+    this.dir = dir;
+    this.key = key;
+  }
 
   static async start(settings = "webhooks:\n  allowedNetworks: [127.0.0.1, '::1']\n"): Promise<Database> {
     const dir = temporaryDir();
@@ -162,7 +166,8 @@ describe("webhooks of a server", () => {
     receiver.answer = (response) => {
       count++;
       if (count === 1) response.writeHead(500).end();
-      else if (count === 2) return; // Stalls: the sender's time runs out.
+      else if (count === 2)
+        return; // Stalls: the sender's time runs out.
       else if (count === 3) response.writeHead(429, { "retry-after": "2" }).end();
       else if (count === 4) response.destroy();
       else if (count === 6) response.writeHead(302, { location: `${receiver.url}/elsewhere` }).end();
@@ -258,7 +263,9 @@ describe("webhooks of a server", () => {
     const revisions = receiver.firstSeen.map(({ revision }) => revision);
     expect(revisions).toEqual([...revisions].sort((a, b) => a - b));
     expect(revisions).toEqual(revisions.map((_, at) => at + 2));
-    console.log(`${acknowledged.length} acknowledged writes, ${seen.length} events, ${receiver.received.length} requests`);
+    console.log(
+      `${acknowledged.length} acknowledged writes, ${seen.length} events, ${receiver.received.length} requests`,
+    );
   });
 
   it("[CF-130] without permission nothing local is asked, by address or by a name that leads there", async () => {
@@ -280,7 +287,9 @@ describe("webhooks of a server", () => {
     const { id } = await db.hook(`http://localhost:${port}/`, { maxAttempts: 2 });
     await db.put("a");
     await expect.poll(() => db.state(id), WAIT).toMatchObject({ pauseReason: "deadLetter" });
-    expect(await db.state(id)).toMatchObject({ lastError: "no connection: the host is unknown, or its address is not allowed" });
+    expect(await db.state(id)).toMatchObject({
+      lastError: "no connection: the host is unknown, or its address is not allowed",
+    });
     expect(receiver.received).toEqual([]);
   });
 });

@@ -9,7 +9,9 @@ import { readConfigAnswers } from "../../src/wire/config-answers.ts";
 import { prefixRange } from "../../src/wire/config-keys.ts";
 import { writeConfigCall } from "../../src/wire/config-requests.ts";
 import type { ConfigFollower } from "../../src/worker.ts";
+import { askOf, newGateway } from "./access-support.ts";
 import { call, callAll, keyspace, newKeyspaceName, putOf } from "./config-support.ts";
+import { newTenant } from "./gateway-support.ts";
 
 const all: ConfigRequest = { kind: "range", ...prefixRange("") };
 
@@ -38,6 +40,27 @@ const shown = (answer: ConfigAnswer | ConfigFailure): readonly string[] => {
   if (answer.kind === "error") throw new Error(`${answer.code} ${answer.message}`);
   return (answer as RangeAnswer).kvs.map(({ key, value }) => `${key}=${new TextDecoder().decode(value)}`);
 };
+
+describe("a gateway with followers", () => {
+  it("[CF-116] serves serializable reads from the zone's copy, as old as allowed at most, and falls back to the owner", async () => {
+    const { key } = await newTenant();
+    const gateway = newGateway({ config: { serveFromFollowers: true } });
+    const get = (query: string) => askOf(gateway, "GET", `/v1/config/keys?key=a&${query}`, { key });
+    for (let i = 0; i < 5; i++) {
+      await askOf(gateway, "PUT", "/v1/config/keys/a", { key, body: { value: i } });
+      expect((await get("consistency=serializable&maxStalenessMs=0")).json.data["value"]).toBe(i);
+    }
+    // Only the follower can be behind: what it shows is some earlier value, never an error.
+    await askOf(gateway, "PUT", "/v1/config/keys/a", { key, body: { value: 5 } });
+    expect([4, 5]).toContain((await get("consistency=serializable")).json.data["value"]);
+    expect((await get("consistency=linearizable")).json.data["value"]).toBe(5);
+    const list = await askOf(gateway, "GET", "/v1/config/range?prefix=&consistency=serializable&maxStalenessMs=0", {
+      key,
+    });
+    expect(list.json.data["items"]).toHaveLength(1);
+    expect((await get("revision=99&consistency=serializable")).json.code).toBe("futureRevision");
+  });
+});
 
 describe("a follower", () => {
   it("[CF-115] a linearizable read shows every write that was answered before it began", async () => {

@@ -4,6 +4,8 @@ import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "c
 import { env } from "cloudflare:workers";
 import { describe, expect, it, vi } from "vitest";
 import { MAX_NAMESPACES_PER_TENANT } from "../../src/access/limits.ts";
+import { ByteWriter } from "../../src/wire/bytes.ts";
+import { writeConfigCall } from "../../src/wire/config-requests.ts";
 import { type Answer, ask, directory, newKey, newTenant, ROOT_KEY, tenantObject } from "./gateway-support.ts";
 
 const config = (key: string, method: string, path: string, body?: object): Promise<Answer> =>
@@ -96,6 +98,42 @@ describe("namespaces", () => {
   });
 });
 
+describe("metrics", () => {
+  it("[CF-96] add up what keyspaces report, name no tenant, and forget what is erased", async () => {
+    const figures = async () => {
+      const { text } = await ask("GET", "/metrics");
+      const of = (name: string) => Number(new RegExp(`^jade_config_${name} (\\S+)$`, "m").exec(text)?.[1] ?? 0);
+      return { keys: of("keys"), leases: of("leases"), keyspaces: of("keyspaces"), calls: of("calls_total"), text };
+    };
+    const grown = async (
+      before: Awaited<ReturnType<typeof figures>>,
+      keys: number,
+      leases: number,
+      keyspaces: number,
+    ) =>
+      vi.waitFor(
+        async () => {
+          const now = await figures();
+          const growth = [now.keys - before.keys, now.leases - before.leases, now.keyspaces - before.keyspaces];
+          expect(growth).toEqual([keys, leases, keyspaces]);
+          return now;
+        },
+        { timeout: 15_000, interval: 500 },
+      );
+    await new Promise((resolve) => setTimeout(resolve, 3000)); // reports of earlier tests
+    const before = await figures();
+    const tenants = [await newTenant(), await newTenant()];
+    for (const { key } of tenants)
+      for (const name of ["a", "b"]) await config(key, "PUT", `/keys/${name}`, { value: 1 });
+    await config(tenants[0]!.key, "POST", "/leases", { ttlSeconds: 60 });
+    const after = await grown(before, 4, 1, 2);
+    expect(after.calls).toBeGreaterThanOrEqual(before.calls + 5);
+    expect(after.text).not.toContain(tenants[0]!.tenantId);
+    expect((await config(tenants[0]!.key, "DELETE", "/namespaces?namespace=default")).status).toBe(200);
+    await grown(before, 2, 0, 1);
+  });
+});
+
 describe("the end of a namespace", () => {
   it("[CF-93] deletes everything in it; written to again it begins anew", async () => {
     const { key, tenantId } = await newTenant();
@@ -157,11 +195,19 @@ describe("the end of a namespace", () => {
     const spaces = ["default", "a", "b"];
     for (const space of spaces) await config(key, "PUT", `/keys/k?namespace=${space}`, { value: 1 });
     expect(await rowsOf(keyspaceStub(tenant, "a"), "config_log")).toBe(1);
+    // A new stub each time: one whose object restarted fails for ever.
+    const follower = () => env.CONFIG_FOLLOWER.get(env.CONFIG_FOLLOWER.idFromName(`z2/c${tenant}/a`));
+    const writer = new ByteWriter();
+    writeConfigCall(writer, { id: 0, request: { kind: "range", key: "k", rangeEnd: "" } });
+    await follower().read(writer.take(), { isLinearizable: true });
+    const followed = () => rowsOf(follower() as unknown as DurableObjectStub, "config_log");
+    expect(await followed()).toBe(1);
     expect((await ask("DELETE", `/v1/tenants/${tenantId}`, { key: ROOT_KEY })).status).toBe(200);
     await vi.waitFor(
       async () => {
         await runDurableObjectAlarm(directory() as unknown as DurableObjectStub);
         for (const space of spaces) expect(await tablesOf(keyspaceStub(tenant, space))).toBe(0);
+        expect(await followed()).toBe(0);
         expect(await tenantObject(tenant).viewSince(null)).toBeNull();
       },
       { timeout: 15_000, interval: 300 },

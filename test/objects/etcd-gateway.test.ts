@@ -134,6 +134,41 @@ describe("who may ask", () => {
   });
 });
 
+describe("locks and elections", () => {
+  it("[CF-68] a lock is owned by one, in the order of arrival; unlocking wakes the next", async () => {
+    const headers = { authorization: keys.admin };
+    for (const ID of ["101", "102"]) await etcd("/v3/lease/grant", { TTL: "60", ID }, headers);
+    const first = await etcd("/v3/lock/lock", { name: "bA==", lease: "101" }, headers);
+    expect(JSON.parse(first.text).key).toBe(btoa("l/65"));
+    const order: string[] = [];
+    const second = etcd("/v3/lock/lock", { name: "bA==", lease: "102" }, headers).then((answer) => {
+      order.push("second");
+      return answer;
+    });
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    order.push("unlock");
+    await etcd("/v3/lock/unlock", { key: btoa("l/65") }, headers);
+    expect(JSON.parse((await second).text).key).toBe(btoa("l/66"));
+    expect(order).toEqual(["unlock", "second"]);
+  });
+
+  it("[CF-68] an election: campaign, leader, proclaim, resign; who does not lead cannot proclaim", async () => {
+    const headers = { authorization: keys.admin };
+    await etcd("/v3/lease/grant", { TTL: "60", ID: "103" }, headers);
+    const won = await etcd("/v3/election/campaign", { name: "ZQ==", lease: "103", value: "YQ==" }, headers);
+    const { leader } = JSON.parse(won.text);
+    expect(leader).toMatchObject({ name: "ZQ==", key: btoa("e/67"), lease: "103" });
+    expect((await etcd("/v3/election/proclaim", { leader, value: "Yg==" }, headers)).status).toBe(200);
+    const shown = JSON.parse((await etcd("/v3/election/leader", { name: "ZQ==" }, headers)).text);
+    expect(shown.kv).toMatchObject({ key: leader.key, create_revision: leader.rev, value: "Yg==", lease: "103" });
+    const other = { ...leader, rev: "1" };
+    const refused = await etcd("/v3/election/proclaim", { leader: other, value: "Yw==" }, headers);
+    expect(refused.body.error).toBe("election: not leader");
+    expect((await etcd("/v3/election/resign", { leader }, headers)).status).toBe(200);
+    expect((await etcd("/v3/election/leader", { name: "ZQ==" }, headers)).body.error).toBe("election: no leader");
+  });
+});
+
 const NOISE = [
   ...'{}[]":,\\',
   ...["null", "true", "-1", "1e400", "99999999999999999999", "0.5", "NaN", '""', '"-"', '"\\u0000"', "{}", "[{}]"],
@@ -162,7 +197,10 @@ const SAMPLES = [
 describe("malformed requests", () => {
   it("[CF-63] 3000 broken bodies over every path: never a 5xx, and nothing written by what was refused", async () => {
     const random = randomFrom(7);
-    const paths = [...KEYSPACE_METHODS.flatMap(({ paths }) => paths), ...SERVICE_METHODS.map(({ path }) => path)];
+    // The two that may wait for their turn are below.
+    const waiting = new Set(["/lock/lock", "/election/campaign"]);
+    const services = SERVICE_METHODS.map(({ path }) => path).filter((path) => !waiting.has(path));
+    const paths = [...KEYSPACE_METHODS.flatMap(({ paths }) => paths), ...services];
     const headers = { authorization: keys.admin };
     const statuses = new Map<number, number>();
     let revision = (await etcd(RANGE, FOO, headers)).body.header?.revision;
@@ -198,6 +236,16 @@ describe("malformed requests", () => {
       ["/v3/kv/txn", { success: [{ request_put: FOO }, { request_put: { ...FOO, lease: "4" } }] }],
       ["/v3/kv/txn", { success: Array.from({ length: 129 }, (_, i) => ({ request_put: { key: btoa(`k${i}`) } })) }],
       ["/v3/kv/deleterange", { range_end: "AA==" }],
+      ["/v3/lock/lock", {}],
+      ["/v3/lock/lock", { name: "bA==", lease: "4" }],
+      ["/v3/lock/lock", { name: 7 }],
+      ["/v3/lock/lock", { name: btoa("n".repeat(1025)) }],
+      ["/v3/lock/unlock", {}],
+      ["/v3/election/campaign", { name: "bA==", lease: "-9" }],
+      ["/v3/election/proclaim", { value: "eA==" }],
+      ["/v3/election/proclaim", { leader: { name: "bA==", rev: "3" }, value: "eA==" }],
+      ["/v3/election/leader", { name: "bA==" }],
+      ["/v3/election/resign", {}],
     ] as const) {
       const { status } = await etcd(path, body, headers);
       expect(status, path).toBeGreaterThanOrEqual(400);

@@ -49,13 +49,21 @@ describe("webhooks", () => {
     const base64 = (await hooks(key, "GET", `/${third.id}`)).json.data;
     expect(base64).toMatchObject({ prefix: "/w==", keyEncoding: "base64" });
     const ids = [first.id, second.id, third.id].sort();
-    const one = (await hooks(key, "GET", "?limit=2")).json.data as { items: { id: string }[]; cursor: string };
-    const two = (await hooks(key, "GET", `?cursor=${one.cursor}`)).json.data as { items: { id: string }[]; cursor: null };
+    const one = (await hooks(key, "GET", "?limit=2")).json.data as unknown as {
+      items: { id: string }[];
+      cursor: string;
+    };
+    const two = (await hooks(key, "GET", `?cursor=${one.cursor}`)).json.data as unknown as {
+      items: { id: string }[];
+      cursor: null;
+    };
     expect([...one.items, ...two.items].map(({ id }) => id)).toEqual(ids);
     expect(two.cursor).toBeNull();
     const changed = await hooks(key, "PATCH", `/${first.id}`, { state: "paused", maxAttempts: 3 });
     expect(changed.json.data).toMatchObject({ state: "paused", pauseReason: "asked", maxAttempts: 3 });
-    expect((await hooks(key, "PATCH", `/${first.id}`, { state: "active" })).json.data).toMatchObject({ state: "active" });
+    expect((await hooks(key, "PATCH", `/${first.id}`, { state: "active" })).json.data).toMatchObject({
+      state: "active",
+    });
     expect((await hooks(key, "PATCH", `/${first.id}`, { skipDeadLetter: true })).json.code).toBe("conflict");
     expect((await hooks(key, "DELETE", `/${first.id}`)).json.data).toEqual({ id: first.id });
     expect((await hooks(key, "GET", `/${first.id}`)).json.code).toBe("notFound");
@@ -86,7 +94,15 @@ describe("webhooks", () => {
     const hosts = [
       ...["127.0.0.1", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "10.1.2.3", "169.254.169.254", "192.168.0.1"],
       ...["[::1]", "[::ffff:127.0.0.1]", "[::ffff:a9fe:a9fe]", "[64:ff9b::7f00:1]", "[fd00:ec2::254]", "[fe80::1]"],
-      ...["localhost", "a.localhost", "metadata.google.internal", "printer.local", "router", "127.0.0.1.", "localhost."],
+      ...[
+        "localhost",
+        "a.localhost",
+        "metadata.google.internal",
+        "printer.local",
+        "router",
+        "127.0.0.1.",
+        "localhost.",
+      ],
       ...["0.0.0.0", "0", "100.64.0.1", "%31%32%37.0.0.1", "１２７.0.0.1"],
     ];
     for (const host of hosts) {
@@ -94,7 +110,12 @@ describe("webhooks", () => {
       expect([host, answer.status, answer.json.code]).toEqual([host, 400, "invalidRequest"]);
       expect((answer.json.details["issues"] as { path: string }[])[0]!.path).toBe("url");
     }
-    for (const url of ["ftp://example.com", "https://u:p@example.com", "nonsense", `https://example.com/${"x".repeat(2048)}`])
+    for (const url of [
+      "ftp://example.com",
+      "https://u:p@example.com",
+      "nonsense",
+      `https://example.com/${"x".repeat(2048)}`,
+    ])
       expect((await hooks(key, "POST", "", { url, prefix: "" })).status).toBe(400);
     const { id } = await created(key);
     expect((await hooks(key, "PATCH", `/${id}`, { url: "http://127.0.0.1/" })).status).toBe(400);
@@ -125,7 +146,9 @@ describe("webhooks", () => {
     expect([early.status, early.json.code, early.json.details]).toEqual([410, "compacted", { compactedRevision: 3 }]);
     const { id } = await created(key);
     expect((await hooks(key, "POST", `/${id}/replay`, { fromRevision: 2 })).json.code).toBe("compacted");
-    expect((await hooks(key, "POST", `/${id}/replay`, { fromRevision: 3 })).json.data).toMatchObject({ nextRevision: 3 });
+    expect((await hooks(key, "POST", `/${id}/replay`, { fromRevision: 3 })).json.data).toMatchObject({
+      nextRevision: 3,
+    });
   });
 
   it("[CF-132] a webhook is its tenant's alone, and asks for an admin key", async () => {
@@ -155,7 +178,14 @@ describe("webhooks", () => {
     expect(await tenantObject(tenant).eraseNamespaces()).toBe(true);
     const stub = senderStub(tenant, stays.id);
     expect(await tablesOf(stub)).toBe(0);
-    const target = { url: URL_NOWHERE, maxAttempts: 1, maxAgeSeconds: 1, batchEvents: 1, timeoutMs: 100, retryBaseMs: 10 };
+    const target = {
+      url: URL_NOWHERE,
+      maxAttempts: 1,
+      maxAgeSeconds: 1,
+      batchEvents: 1,
+      timeoutMs: 100,
+      retryBaseMs: 10,
+    };
     const range = { key: "\0", rangeEnd: "\0", events: ["put" as const], onDeadLetter: "pause" as const };
     const subscription = { id: stays.id, namespace: "default", ...target, ...range };
     const late = env.WEBHOOK_SENDER.get(env.WEBHOOK_SENDER.idFromName(`w${tenant}/${stays.id}`));
@@ -165,10 +195,13 @@ describe("webhooks", () => {
 
   it("a tenant has so many webhooks at most", async () => {
     const { key, tenantId } = await newTenant();
-    await runInDurableObject(tenantObject(await numberOf(tenantId)) as unknown as DurableObjectStub, (_, { storage }) => {
-      for (let n = 0; n < MAX_WEBHOOKS_PER_TENANT; n++)
-        storage.sql.exec("INSERT INTO webhooks VALUES (?, 'default', 'active', 0, '')", `n${n}`);
-    });
+    await runInDurableObject(
+      tenantObject(await numberOf(tenantId)) as unknown as DurableObjectStub,
+      (_, { storage }) => {
+        for (let n = 0; n < MAX_WEBHOOKS_PER_TENANT; n++)
+          storage.sql.exec("INSERT INTO webhooks VALUES (?, 'default', 'active', 0, '')", `n${n}`);
+      },
+    );
     const refused = await hooks(key, "POST", "", { url: URL_NOWHERE, prefix: "" });
     expect([refused.status, refused.json.code]).toEqual([403, "quotaExceeded"]);
     expect(refused.json.details).toEqual({ quota: "webhooks", used: 100, limit: 100 });
@@ -185,14 +218,20 @@ describe("webhooks", () => {
     await restart(senderStub(tenant, id));
     await runDurableObjectAlarm(senderStub(tenant, id));
     const state = async () => (await hooks(key, "GET", `/${id}`)).json.data;
-    await expect.poll(state, { timeout: 20_000 }).toMatchObject({ state: "paused", pauseReason: "deadLetter", attempts: 2 });
+    await expect
+      .poll(state, { timeout: 20_000 })
+      .toMatchObject({ state: "paused", pauseReason: "deadLetter", attempts: 2 });
     const letters = async () => (await hooks(key, "GET", `/${id}/dead-letters?limit=1`)).json.data;
-    const { items } = (await letters()) as { items: readonly object[] } & object;
-    expect(items).toMatchObject([{ id: `${id}.1.2.0`, eventCount: 1, attempts: 2, events: [{ type: "put", key: "a" }] }]);
+    const { items } = (await letters()) as unknown as { items: readonly object[] };
+    expect(items).toMatchObject([
+      { id: `${id}.1.2.0`, eventCount: 1, attempts: 2, events: [{ type: "put", key: "a" }] },
+    ]);
     expect((await state())["nextRevision"]).toBe(2);
     const skip = await hooks(key, "PATCH", `/${id}`, { state: "active", skipDeadLetter: true });
     expect(skip.json.data).toMatchObject({ state: "active", nextRevision: 3 });
-    await expect.poll(state, { timeout: 20_000 }).toMatchObject({ pauseReason: "deadLetter", nextRevision: 3, deadLetters: 2 });
+    await expect
+      .poll(state, { timeout: 20_000 })
+      .toMatchObject({ pauseReason: "deadLetter", nextRevision: 3, deadLetters: 2 });
     const page = (await letters()) as unknown as { items: { id: string }[]; cursor: string };
     expect(page.items.map((letter) => letter.id)).toEqual([`${id}.1.3.0`]);
     const next = await hooks(key, "GET", `/${id}/dead-letters?cursor=${page.cursor}`);
@@ -204,7 +243,9 @@ describe("webhooks", () => {
     const { id } = await created(key);
     const stub = senderStub(await numberOf(tenantId), id);
     await runInDurableObject(stub, (_, { storage }) => {
-      storage.sql.exec("UPDATE webhook_facts SET value = replace(value, 'receiver', 'attacker') WHERE name = 'subscription'");
+      storage.sql.exec(
+        "UPDATE webhook_facts SET value = replace(value, 'receiver', 'attacker') WHERE name = 'subscription'",
+      );
     });
     await restart(stub);
     expect((await hooks(key, "GET", `/${id}`)).json.code).toBe("dataCorrupt");

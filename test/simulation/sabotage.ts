@@ -2,6 +2,7 @@
 // what a node reads at its start; the shipped code has no branch for them.
 import { decodeState, encodeState, type KeyState } from "../../src/kv/key-state.ts";
 import {
+  isOfFrame,
   type ReplicaOp,
   type ReplicaResult,
   readOps,
@@ -48,7 +49,7 @@ function answerAll(frame: Uint8Array, answer: (op: ReplicaOp) => ReplicaResult |
   const writer = new ByteWriter(64);
   for (const field of [0, 0, 0]) writer.varint(field);
   for (const op of readOps(frame)) {
-    const result = op.kind === "settled" || op.kind === "route" ? DONE : answer(op);
+    const result = isOfFrame(op) ? DONE : answer(op);
     if (!result) return undefined;
     writeResult(writer, result);
   }

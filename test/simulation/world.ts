@@ -53,6 +53,8 @@ const ALWAYS_THERE = {
   isRebuilding: () => false,
   isFilling: () => false,
   isFilled: () => true,
+  stampFloor: () => 0,
+  purgeHorizon: () => 0,
 };
 const START_MS = 1_800_000_000_000;
 const COUNTER_BLOCK = 16;

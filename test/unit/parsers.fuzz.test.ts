@@ -104,7 +104,7 @@ const record = fc.oneof(
 );
 const digests = fc.array(fc.record({ row, hi: u32, lo: u32 }), { maxLength: 4 });
 const page = digests.map((rows) =>
-  writePage({ actor: 4097, isRebuilding: false, done: true, rows, records: [], routes: [] }),
+  writePage({ actor: 4097, isRebuilding: false, horizon: 9, done: true, rows, records: [], routes: [] }),
 );
 const pageRequest = fc
   .record({

@@ -59,8 +59,8 @@ export class MessageReader {
   }
 }
 
-/** Opens one session; gives {send(payload), close(), onMessage, onEnd}. */
-export function openSession({ port, apiKey }) {
+/** Opens one session, or another WebSocket of binary messages; gives {send(payload), close(), onMessage, onEnd}. */
+export function openSession({ port, apiKey, path = "/v1/session", protocol }) {
   return new Promise((resolve, reject) => {
     const socket = connect({ port, host: "127.0.0.1", noDelay: true });
     const reader = new MessageReader();
@@ -83,8 +83,9 @@ export function openSession({ port, apiKey }) {
     socket.on("connect", () => {
       const key = randomBytes(16).toString("base64");
       socket.write(
-        `GET /v1/session HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nAuthorization: Bearer ${apiKey}\r\nConnection: Upgrade\r\n` +
-          `Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\n\r\n`,
+        `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nAuthorization: Bearer ${apiKey}\r\nConnection: Upgrade\r\n` +
+          `Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\n` +
+          `${protocol ? `Sec-WebSocket-Protocol: ${protocol}\r\n` : ""}\r\n`,
       );
     });
     socket.on("data", (chunk) => {

@@ -2,9 +2,10 @@
 // Guarantees: the answers are those of the JSON API, by the same tables. Must not: hold data, or trust itself with anything.
 import type { IncomingHttpHeaders } from "node:http2";
 import { refusal } from "../../etcd/errors.ts";
-import { headerOf } from "../../etcd/identity.ts";
+import { headerOf, requireNearby } from "../../etcd/identity.ts";
 import { jsonOf, messageOfJson } from "../../etcd/json.ts";
 import type { MemberListResponse } from "../../etcd/messages-service.ts";
+import { WATCH_RPC } from "../../etcd/messages-watch.ts";
 import { KEYSPACE_METHODS, type KeyspaceMethod } from "../../etcd/methods.ts";
 import { messageOfBytes, ProtobufWriter } from "../../etcd/protobuf.ts";
 import type { Message, MessageType } from "../../etcd/schema.ts";
@@ -17,7 +18,8 @@ import {
   type GrpcServerOptions,
 } from "./grpc-server.ts";
 import { KeyspaceLink, refusalIn } from "./keyspace-link.ts";
-import { ANSWER_MS, MAX_LINKS } from "./limits.ts";
+import { ANSWER_MS, LOCK_ANSWER_MS, MAX_LINKS } from "./limits.ts";
+import { WatchCall } from "./watch-call.ts";
 
 export interface FrontOptions extends Omit<GrpcServerOptions, "methods"> {
   /** `http://…` of the server behind; asked for at each new connection to it. */
@@ -36,6 +38,7 @@ export class GrpcFront {
     const methods = new Map<string, GrpcMethod>();
     for (const method of KEYSPACE_METHODS) methods.set(method.rpc, (call) => this.#keyspaceCall(call, method));
     for (const method of SERVICE_METHODS) methods.set(method.rpc, (call) => this.#serviceCall(call, method));
+    methods.set(WATCH_RPC, (call) => new WatchCall(call, { url, token: tokenIn(call.headers) }));
     this.#server = new GrpcServer({ ...options, methods });
   }
 
@@ -59,9 +62,11 @@ export class GrpcFront {
         unanswered++;
         link.call(method.requestOf(message)).then(
           ({ answer, identity }) => {
-            this.#send(call, method.response, method.responseOf(answer, headerOf(identity, answer.header), message));
+            const header = headerOf(identity, answer.header);
+            const frame = this.#frameOf(method.response, method.responseOf(answer, header, message));
             unanswered--;
-            if (!method.isStream || (hasEnded && unanswered === 0)) call.end();
+            if (!method.isStream || (hasEnded && unanswered === 0)) call.finish(frame);
+            else call.send(frame);
           },
           (error: unknown) => call.end(error),
         );
@@ -79,8 +84,7 @@ export class GrpcFront {
       onMessage: (bytes: Uint8Array): void => {
         this.#post(method, tokenIn(call.headers), jsonOf(method.request, messageOfBytes(method.request, bytes))).then(
           (message) => {
-            this.#send(call, method.response, reachedBy(call, method, message));
-            call.end();
+            call.finish(this.#frameOf(method.response, reachedBy(call, method, message)));
           },
           (error: unknown) => call.end(error),
         );
@@ -93,7 +97,7 @@ export class GrpcFront {
     let text: string;
     try {
       const headers = { "content-type": "application/json", ...(token === "" ? {} : { authorization: token }) };
-      const signal = AbortSignal.timeout(ANSWER_MS);
+      const signal = AbortSignal.timeout(method.rpc.startsWith("/etcdserverpb.") ? ANSWER_MS : LOCK_ANSWER_MS);
       response = await fetch(`${this.#url}/v3${method.path}`, { method: "POST", body, headers, signal });
       text = await response.text();
     } catch {
@@ -103,11 +107,11 @@ export class GrpcFront {
     return messageOfJson(method.response, text);
   }
 
-  #send(call: GrpcCall, type: MessageType<unknown>, message: unknown): void {
+  #frameOf(type: MessageType<unknown>, message: unknown): Uint8Array {
     const writer = this.#writer;
     writer.reset(FRAME_HEADER_BYTES);
     writer.message(type, message);
-    call.send(writer.take());
+    return writer.take();
   }
 
   #linkOf(token: string): KeyspaceLink {
@@ -143,5 +147,8 @@ function reachedBy(call: GrpcCall, { rpc }: ServiceMethod, message: unknown): un
 /** etcd's clients send `token`, others `authorization`. */
 function tokenIn(headers: IncomingHttpHeaders): string {
   const token = headers["token"] ?? headers.authorization ?? "";
-  return Array.isArray(token) ? (token[0] ?? "") : token;
+  const given = Array.isArray(token) ? (token[0] ?? "") : token;
+  // The server behind does not see the call's headers.
+  if (given === "") requireNearby((name) => headers[name] !== undefined);
+  return given;
 }

@@ -32,6 +32,8 @@ export interface GrpcCall {
   readonly isOver: boolean;
   /** A message behind FRAME_HEADER_BYTES that are this module's to fill. False = the client does not keep up: wait for `onDrain`. */
   send(frame: Uint8Array): boolean;
+  /** The last message, and OK. */
+  finish(frame: Uint8Array): void;
   /** Ends the call; without an error with OK. */
   end(error?: unknown): void;
 }
@@ -215,10 +217,18 @@ class Call implements GrpcCall {
   send(frame: Uint8Array): boolean {
     if (this.#isOver || this.#stream.destroyed) return true;
     this.#respond();
-    const length = frame.length - FRAME_HEADER_BYTES;
-    new DataView(frame.buffer, frame.byteOffset).setUint32(1, length);
-    frame[0] = 0;
-    return this.#stream.write(frame);
+    return this.#stream.write(framed(frame));
+  }
+
+  finish(frame: Uint8Array): void {
+    if (this.#isOver) return;
+    const stream = this.#stream;
+    if (!stream.destroyed) {
+      this.#respond();
+      stream.once("wantTrailers", () => stream.sendTrailers(OK));
+      stream.end(framed(frame));
+    }
+    this.#over();
   }
 
   #respond(): void {
@@ -249,6 +259,17 @@ class Call implements GrpcCall {
     this.#rest = NO_BYTES;
     this.#listener?.onOver?.();
   }
+}
+
+/** Fills in what stands before a message. */
+function framed(frame: Uint8Array): Uint8Array {
+  const length = frame.length - FRAME_HEADER_BYTES;
+  frame[0] = 0;
+  frame[1] = length >>> 24;
+  frame[2] = length >>> 16;
+  frame[3] = length >>> 8;
+  frame[4] = length;
+  return frame;
 }
 
 /** What gRPC wants percent-encoded in a status' text. */

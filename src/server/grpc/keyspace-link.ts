@@ -154,7 +154,7 @@ export class KeyspaceLink {
   }
 }
 
-function unreachable(): EtcdError {
+export function unreachable(): EtcdError {
   return new EtcdError(GRPC.unavailable, "jade: the server behind the gRPC front cannot be reached");
 }
 

@@ -11,6 +11,8 @@ export const CONNECTION_WINDOW_BYTES = 16 * MIB;
 export const STREAM_WINDOW_BYTES = 4 * MIB;
 /** Node ends streams of a connection that holds more than this. MiB. */
 export const MAX_SESSION_MEMORY_MIB = 256;
+/** Requests of a watch call that wait for its connection to the server behind. */
+export const MAX_WATCH_REQUESTS_WAITING = 10_000;
 /** Calls under way to one keyspace by one token. */
 export const MAX_CALLS_IN_FLIGHT = 20_000;
 /** Bytes gathered into one message to the server behind, unless one call alone is larger. */
@@ -22,5 +24,7 @@ export const LINK_IDLE_MS = 60_000;
 /** Until a link must be open, or a request be answered by the server behind. Ms. */
 export const LINK_OPEN_MS = 10_000;
 export const ANSWER_MS = 15_000;
+/** The same where a lock may be waited for: longer than it is waited for there. */
+export const LOCK_ANSWER_MS = 310_000;
 /** What is waited for calls under way when the front stops. Ms. */
 export const STOP_MS = 2000;

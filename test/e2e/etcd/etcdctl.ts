@@ -10,9 +10,9 @@ export interface Outcome {
   readonly errors: string;
 }
 
-export function etcdctl(endpoint: string, args: readonly string[], input = ""): Promise<Outcome> {
+export function etcdctl(endpoint: string, args: readonly string[], input = "", timeout = TIMEOUT_MS): Promise<Outcome> {
   const env = { PATH: process.env["PATH"], ETCDCTL_API: "3" };
-  const child = spawn("/usr/bin/etcdctl", ["--endpoints", endpoint, ...args], { env, timeout: TIMEOUT_MS });
+  const child = spawn("/usr/bin/etcdctl", ["--endpoints", endpoint, ...args], { env, timeout });
   let stdout = "";
   let stderr = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => {

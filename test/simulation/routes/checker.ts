@@ -42,7 +42,7 @@ function firstAcknowledged(write: WriteInfo): number {
 function checkFinal(history: History, succession: Succession, finals: ReadonlyMap<string, Uint8Array>): string[] {
   const problems: string[] = [];
   for (const write of history.writes.values()) {
-    if (write.acknowledged.length === 0) continue;
+    if (write.acknowledged.length === 0 || history.isForgottenBy(write.id, Number.MAX_SAFE_INTEGER)) continue;
     const bytes = finals.get(write.key);
     if (!bytes) {
       problems.push(`${write.id} was acknowledged, and no replica holds its key ${write.key}`);
@@ -65,6 +65,8 @@ function checkRead(history: History, succession: Succession, read: ReadInfo): st
   for (const write of history.writes.values()) {
     if (write.key !== read.key || write.acknowledged.length === 0) continue;
     if (firstAcknowledged(write) >= read.startStep) continue;
+    checkBuried(history, write, read, problems);
+    if (history.isForgottenBy(write.id, read.endStep)) continue;
     if (!write.dots.some((dot) => covers(read.clock, dot)))
       problems.push(
         `${write.id} of ${write.key} was acknowledged before step ${read.startStep}, and a later read misses it`,
@@ -75,22 +77,31 @@ function checkRead(history: History, succession: Succession, read: ReadInfo): st
       problems.push(
         `${write.id} of ${write.key} is hidden from the read begun at step ${read.startStep} by nothing shown`,
       );
-    for (const old of write.buries) {
-      const buried = history.writes.get(old)!;
-      if (shown.has(old) && buried.strict && !history.isExposed(old))
-        problems.push(
-          `${old} of ${read.key} was superseded by ${write.id} and is back in the read begun at step ${read.startStep}`,
-        );
-    }
   }
   return problems;
 }
 
-function checkMonotonic(reads: readonly ReadInfo[]): string[] {
+function checkBuried(history: History, write: WriteInfo, read: ReadInfo, problems: string[]): void {
+  for (const old of write.buries) {
+    const buried = history.writes.get(old)!;
+    if (read.shown.includes(old) && buried.strict && !history.isExposed(old))
+      problems.push(
+        `${old} of ${read.key} was superseded by ${write.id} and is back in the read begun at step ${read.startStep}`,
+      );
+  }
+}
+
+function checkMonotonic(history: History, reads: readonly ReadInfo[]): string[] {
   const problems: string[] = [];
   for (const late of reads) {
     for (const early of reads) {
-      if (early.key !== late.key || early.endStep >= late.startStep || includes(late.clock, early.clock)) continue;
+      if (
+        early.key !== late.key ||
+        history.wasPurged(late.key) ||
+        early.endStep >= late.startStep ||
+        includes(late.clock, early.clock)
+      )
+        continue;
       problems.push(
         `the read of ${late.key} begun at step ${late.startStep} is older than the one ended at ${early.endStep}`,
       );
@@ -124,7 +135,7 @@ export function check(history: History, finals: ReadonlyMap<string, Uint8Array>)
     ...history.problems,
     ...checkFinal(history, succession, finals),
     ...reads.flatMap((read) => checkRead(history, succession, read)),
-    ...checkMonotonic(reads),
+    ...checkMonotonic(history, reads),
     ...checkAnswers(history, succession),
   ];
 }

@@ -51,6 +51,35 @@ export class History implements Observer {
   readonly #actorOf: (nodeId: string) => number;
   readonly #now: () => number;
 
+  /** Write → the step at which a replica was first allowed to forget it, as part of a state in which nothing was alive. */
+  readonly #forgotten = new Map<string, number>();
+  /** Key → these steps. */
+  readonly #purged = new Map<string, number[]>();
+  /** Write → what was forgotten before its first stamp; only of writes without a context. */
+  readonly #blindAfter = new Map<string, ReadonlySet<string>>();
+
+  /** A replica takes this state for absent from now on. */
+  forget(key: string, state: KeyState, step: number): void {
+    this.#purged.set(key, [...(this.#purged.get(key) ?? []), step]);
+    for (const { dot, write } of this.#dots.values())
+      if (write.key === key && covers(state.clock, dot) && !this.#forgotten.has(write.id))
+        this.#forgotten.set(write.id, step);
+  }
+
+  isForgottenBy(id: string, step: number): boolean {
+    return (this.#forgotten.get(id) ?? Number.POSITIVE_INFINITY) <= step;
+  }
+
+  wasPurged(key: string): boolean {
+    return this.#purged.has(key);
+  }
+
+  stampedAtMs(dot: Dot): number {
+    return this.#stampedAtMs.get(`${dot.actor}:${dot.counter}`) ?? 0;
+  }
+
+  readonly #stampedAtMs = new Map<string, number>();
+
   constructor(options: { actorOf: (nodeId: string) => number; now: () => number }) {
     this.#actorOf = options.actorOf;
     this.#now = options.now;
@@ -104,6 +133,7 @@ export class History implements Observer {
         const write = this.writes.get(id);
         if (!write) throw new Error(`a stamp of an unknown write ${id}`);
         this.#dots.set(name, { dot, write });
+        this.#stampedAtMs.set(name, this.#now());
         write.dots.push(dot);
         this.#stamped(nodeId, write, before ? decodeState(before) : undefined, state);
       }
@@ -116,7 +146,7 @@ export class History implements Observer {
     for (const version of before?.versions ?? []) {
       const id = hex(version.writeId);
       if (alive.has(id)) continue;
-      if (op?.clock && !version.dots.some((dot) => covers(op.clock!, dot)))
+      if (op?.clock && !this.#forgotten.has(id) && !version.dots.some((dot) => covers(op.clock!, dot)))
         this.problems.push(`at ${this.#now()} ${write.id} superseded ${id}, which its context does not name`);
       write.supersedes.add(id);
     }
@@ -126,6 +156,8 @@ export class History implements Observer {
       if (op?.clock && covers(op.clock, dot)) write.supersedes.add(other.id);
       if (covers(after.clock, dot) && !alive.has(other.id)) buried.add(other.id);
     }
+    if (write.dots.length === 1 && op && !op.clock && !op.restamp)
+      this.#blindAfter.set(write.id, new Set(this.#forgotten.keys()));
     if (write.acknowledged.length > 0) return;
     write.buries = write.dots.length === 1 ? buried : new Set([...write.buries].filter((id) => buried.has(id)));
   }
@@ -134,6 +166,14 @@ export class History implements Observer {
     const ids = state.versions.map((version) => hex(version.writeId));
     if (new Set(ids).size !== ids.length)
       this.problems.push(`at ${this.#now()} ${nodeId} holds one write as two versions of ${row.key}: ${ids.join(" ")}`);
+    for (const id of ids) {
+      const before = this.#blindAfter.get(id);
+      for (const other of before ? ids : [])
+        if (before!.has(other) && this.writes.get(other)?.isDelete)
+          this.problems.push(
+            `at ${this.#now()} the purged delete ${other} of ${row.key} stands beside ${id} at ${nodeId}`,
+          );
+    }
     for (const version of state.versions) {
       if (!version.dots.every((dot) => covers(state.clock, dot)))
         this.problems.push(`at ${this.#now()} ${nodeId} holds a version of ${row.key} that its clock does not cover`);

@@ -63,6 +63,13 @@ export class MemoryEngine implements StorageEngine {
     return this.#rows.get(`${row.tenant}/${row.key}`)?.value;
   }
 
+  /** Rows are gone for good, as after a merge of tables. */
+  drop(shouldDrop: (value: Uint8Array) => boolean): number {
+    const gone = [...this.#rows].filter(([, { value }]) => shouldDrop(value));
+    for (const [name] of gone) this.#rows.delete(name);
+    return gone.length;
+  }
+
   put(row: RowKey, value: Uint8Array): void {
     const before = this.get(row);
     const after = value.slice();

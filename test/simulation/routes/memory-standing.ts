@@ -1,7 +1,8 @@
 // What a simulated node durably knows of its own standing: the stand-in for the SQL tables of replication/standing.ts.
 import type { TokenRange } from "../../../src/cluster/ring.ts";
-import type { SyncState } from "../../../src/replication/sync-job.ts";
+import { holds, unionOf, without } from "../../../src/cluster/token-ranges.ts";
 import type { SyncStore } from "../../../src/replication/sync-runner.ts";
+import type { SyncState } from "../../../src/replication/sync-state.ts";
 
 export class MemoryStanding implements SyncStore {
   readonly #routes = new Map<number, number>();
@@ -9,6 +10,9 @@ export class MemoryStanding implements SyncStore {
   readonly #filled = new Set<number>();
   readonly #jobs = new Map<number, SyncState>();
   isRebuilding = false;
+  floor = 0;
+  horizon = 0;
+  drop = 0;
   #epoch = 0;
 
   jobs(): readonly SyncState[] {
@@ -37,7 +41,7 @@ export class MemoryStanding implements SyncStore {
 
   isFilling(tenant: number, hi: number): boolean {
     if (this.isRebuilding) return true;
-    return (this.#filling.get(tenant) ?? []).some(({ fromHi, toHi }) => hi >= fromHi && hi <= toHi);
+    return holds(this.#filling.get(tenant) ?? [], hi);
   }
 
   isFilled(epoch: number): boolean {
@@ -49,11 +53,7 @@ export class MemoryStanding implements SyncStore {
   }
 
   beginFilling(tenant: number, ranges: readonly TokenRange[]): void {
-    this.#filling.set(tenant, ranges);
-  }
-
-  endFilling(tenant: number): void {
-    this.#filling.delete(tenant);
+    this.#filling.set(tenant, unionOf(this.#filling.get(tenant) ?? [], ranges));
   }
 
   /** One commit: the job is done, and what it heard is known. */
@@ -61,6 +61,7 @@ export class MemoryStanding implements SyncStore {
     this.put(state);
     if (state.kind === "rebuild") this.isRebuilding = false;
     if (state.kind === "rebuild" || state.kind === "join") this.#filled.add(state.epoch);
-    if (state.kind === "join") this.endFilling(state.tenant!);
+    if (state.kind !== "join") return;
+    this.#filling.set(state.tenant!, without(this.#filling.get(state.tenant!) ?? [], state.joining!));
   }
 }

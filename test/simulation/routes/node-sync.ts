@@ -28,7 +28,7 @@ export class NodeSync {
   start(): void {
     this.stop();
     this.runner = this.#boot();
-    if (this.#node.standing.isRebuilding) this.runner.rebuild();
+    if (this.#node.standing.isRebuilding) this.runner.rebuild(() => true);
   }
 
   /** A step where none is under way. */
@@ -74,6 +74,16 @@ export class NodeSync {
         alive(id === self ? this.#node.page(request) : world.rpc(id, (node) => node.page(request))),
       call: (id, frame) =>
         alive(id === self ? Promise.resolve(this.#node.handle(frame.slice())!) : world.call(id, frame)),
+      horizon: () => standing.horizon,
+      own: {
+        scan: (options) => this.#node.engine.scan(options),
+        forget: (rows) => {
+          if (!world.sabotage.keepsStrays) this.#node.replica.forget(rows);
+        },
+        changedTenants: () => standing.routes().map(({ tenant }) => tenant),
+        routeRevision: (tenant) => standing.routeRevision(tenant),
+        recordRoute: (tenant, revision) => standing.recordRoute(tenant, revision),
+      },
       takeRecords: (epoch, records) => {
         for (const { key, record } of records) this.#node.replica.importRecord(epoch, key, record);
         this.#node.engine.commit();

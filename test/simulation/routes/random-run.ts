@@ -64,6 +64,17 @@ export interface Circumstances {
   readonly nodeCount: number;
   /** A key with one replica does not survive the loss of its disk. */
   readonly mayLoseDisk: boolean;
+  /** For how long things happen, ms, and how many of the writes are deletes; absent = as usual. */
+  readonly activeMs?: number;
+  readonly quietMs?: number;
+  readonly deletes?: number;
+  readonly operations?: number;
+  /** When a client's operation begins. */
+  operationAtMs?(): number;
+  /** The latest that a frame straggles by, and the longest that a node stalls, ms. */
+  readonly maxLateMs?: number;
+  /** What of a held state is seen: nothing of a purged one. */
+  seen?(nodeId: string, state: Uint8Array | undefined): Uint8Array | undefined;
   /** Settings as the gateway of a request knows them. */
   caller(): Caller;
   /** The nodes that must agree on a key in the end. */
@@ -114,6 +125,15 @@ export class RandomRun {
 
   note(line: string): void {
     this.#note(line);
+  }
+
+  get elapsedMs(): number {
+    return this.world.nowMs - START_MS;
+  }
+
+  /** Steps of clients so far. */
+  get step(): number {
+    return this.#step;
   }
 
   get #caller(): Caller {
@@ -177,7 +197,7 @@ export class RandomRun {
   #write(client: number, key: string): void {
     const { random } = this.world;
     const writeId = random.bytes(16);
-    const isDelete = random.chance(0.25);
+    const isDelete = random.chance(this.#circumstances?.deletes ?? 0.25);
     const known = random.chance(0.7) ? this.#known.get(`${client}/${key}`) : undefined;
     if (known && !known.isStrong) this.history.expose(key, known.clock);
     const level = this.#level();
@@ -249,7 +269,7 @@ export class RandomRun {
       case 2:
         node.isStalled = true;
         this.#note(`${name} stalls for ${forMs}`);
-        world.after(forMs, () => {
+        world.after(Math.min(forMs, this.#circumstances?.maxLateMs ?? forMs), () => {
           node.isStalled = false;
         });
         break;
@@ -284,7 +304,7 @@ export class RandomRun {
       minDelayMs: 1,
       maxDelayMs: random.pick([1, 5, 40, 120]),
       straggle: random.pick([0, 0.02, 0.1]),
-      straggleMs: 2500,
+      straggleMs: this.#circumstances?.maxLateMs ?? 2500,
       dieBeforeCommit: random.pick([0, 0, 0.01]),
     };
     this.world.faults = faults;
@@ -315,12 +335,16 @@ export class RandomRun {
   async run(): Promise<RunResult> {
     const { world } = this;
     const { random } = world;
+    const activeMs = this.#circumstances?.activeMs ?? ACTIVE_MS;
     this.#network();
     this.#circumstances?.begin(this);
-    for (let i = 0; i < OPERATIONS; i++) world.after(random.between(0, ACTIVE_MS), () => this.#operate());
-    for (let i = random.between(0, 14); i > 0; i--) world.after(random.between(0, ACTIVE_MS), () => this.#fault());
-    world.after(ACTIVE_MS, () => this.#stopFaults());
-    await world.run(ACTIVE_MS + QUIET_MS);
+    for (let i = 0; i < (this.#circumstances?.operations ?? OPERATIONS); i++) {
+      const atMs = this.#circumstances?.operationAtMs?.() ?? random.between(0, activeMs);
+      world.after(atMs, () => this.#operate());
+    }
+    for (let i = random.between(0, 14); i > 0; i--) world.after(random.between(0, activeMs), () => this.#fault());
+    world.after(activeMs, () => this.#stopFaults());
+    await world.run(activeMs + (this.#circumstances?.quietMs ?? QUIET_MS));
     const finals = await this.#readAll();
     const more = this.#circumstances?.problems() ?? [];
     return { problems: check(this.history, finals).concat(this.#late, more), trace: world.trace, counts: this.counts };
@@ -362,7 +386,10 @@ export class RandomRun {
     const rows = new Map([...world.nodes.values()].flatMap(({ engine }) => engine.rows().map((row) => [row.key, row])));
     for (const row of rows.values()) {
       const holders = this.#circumstances?.holders(row.key) ?? [...world.nodes.keys()];
-      const states = holders.map((id) => world.node(id).engine.get(row));
+      const states = holders.map((id) => {
+        const state = world.node(id).engine.get(row);
+        return this.#circumstances?.seen ? this.#circumstances.seen(id, state) : state;
+      });
       const texts = new Set(states.map((state) => (state ? hex(state) : "absent")));
       if (texts.size > 1)
         this.#late.push(`the replicas hold ${texts.size} different states of ${row.key} after the last read`);

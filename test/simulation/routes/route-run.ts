@@ -10,7 +10,7 @@ import {
   stepChange,
 } from "../../../src/replication/route-change.ts";
 import { writePageRequest } from "../../../src/replication/sync-frames.ts";
-import { newSync } from "../../../src/replication/sync-job.ts";
+import { newSync } from "../../../src/replication/sync-state.ts";
 import { ACTIVE_MS, CALLER, type Circumstances, RandomRun, type RunResult } from "./random-run.ts";
 import type { Sabotage, World } from "./world.ts";
 
@@ -31,13 +31,13 @@ export class RouteRun implements Circumstances {
   readonly nodeCount = NODES;
   readonly mayLoseDisk: boolean;
   readonly #sabotage: RouteSabotage;
-  #world!: World;
-  #run!: RandomRun;
+  protected world!: World;
+  protected run!: RandomRun;
   #changing: Changing;
   /** Every route that was ever published: a gateway may know any of them. */
   readonly #published: TenantRoute[];
   #life = 0;
-  #isCalm = false;
+  protected isCalm = false;
   finished = 0;
   cancelled = 0;
 
@@ -54,14 +54,14 @@ export class RouteRun implements Circumstances {
   }
 
   caller(): Caller {
-    const { random } = this.#world;
-    const isOld = !this.#isCalm && random.chance(0.3);
+    const { random } = this.world;
+    const isOld = !this.isCalm && random.chance(0.3);
     const route = isOld ? random.pick(this.#published) : this.#changing.route;
     return { ...CALLER, ...this.#seen(route) };
   }
 
   holders(key: string): readonly string[] {
-    return this.#world.ring().replicas(tokenOf(CALLER.tenant, key), this.#changing.route.replicationFactor).write;
+    return this.world.ring().replicas(tokenOf(CALLER.tenant, key), this.#changing.route.replicationFactor).write;
   }
 
   /** Its first replica: what only that one knows was acknowledged by too few. */
@@ -70,21 +70,21 @@ export class RouteRun implements Circumstances {
     return holders.length >= 3 ? holders[0] : undefined;
   }
 
-  begin(run: RandomRun): void {
-    this.#run = run;
-    this.#world = run.world;
+  begin(run: RandomRun, changesFactor = true): void {
+    this.run = run;
+    this.world = run.world;
     const { random } = run.world;
     // Some fillings are so long that much happens during them.
     run.world.syncPauseMs = random.pick([1, 1, 20, 60]);
     this.#publish(this.#changing);
-    for (let i = random.between(1, 4); i > 0; i--)
+    for (let i = changesFactor ? random.between(1, 4) : 0; i > 0; i--)
       run.world.after(random.between(0, ACTIVE_MS - 2000), () => this.#change());
     if (random.chance(0.25)) run.world.after(random.between(500, ACTIVE_MS), () => this.#cancel());
     this.#drive();
   }
 
   calm(): void {
-    this.#isCalm = true;
+    this.isCalm = true;
     // A driver that died is started by its next alarm.
     this.#restart();
   }
@@ -99,16 +99,16 @@ export class RouteRun implements Circumstances {
   #change(): void {
     if (this.#changing.change) return;
     const from = this.#changing.route.replicationFactor;
-    const to = this.#world.random.pick(
+    const to = this.world.random.pick(
       [1, 2, 3, 4, 5].filter((factor) => factor !== from && !(this.mayLoseDisk && factor === 1)),
     );
-    this.#run.note(`the replication factor is to change from ${from} to ${to}`);
-    this.#changing = beginChange(this.#changing, to, this.#world.nowMs);
+    this.run.note(`the replication factor is to change from ${from} to ${to}`);
+    this.#changing = beginChange(this.#changing, to, this.world.nowMs);
   }
 
   #cancel(): void {
     if (!this.#changing.change || this.#changing.change.announcing === "ending") return;
-    this.#run.note("the change is called off");
+    this.run.note("the change is called off");
     this.cancelled++;
     this.#changing = cancelChange(this.#changing);
   }
@@ -117,10 +117,10 @@ export class RouteRun implements Circumstances {
     if (changing.change === undefined && this.#changing.change !== undefined) this.finished++;
     const isNew = changing.route.routeRevision !== this.#changing.route.routeRevision;
     this.#changing = changing;
-    this.#world.routes.set(CALLER.tenant, this.#seen(changing.route));
+    this.world.routes.set(CALLER.tenant, this.#seen(changing.route));
     if (!isNew) return;
     this.#published.push(changing.route);
-    this.#run.note(`route ${JSON.stringify(changing.route)}`);
+    this.run.note(`route ${JSON.stringify(changing.route)}`);
   }
 
   #restart(): void {
@@ -131,18 +131,18 @@ export class RouteRun implements Circumstances {
   #drive(): void {
     const life = this.#life;
     const next = (delayMs: number): void =>
-      void this.#world.after(Math.min(delayMs, MAX_PAUSE_MS) + 1, () => life === this.#life && this.#drive());
+      void this.world.after(Math.min(delayMs, MAX_PAUSE_MS) + 1, () => life === this.#life && this.#drive());
     void stepChange(this.#environment(life)).then((delayMs) => {
       if (life !== this.#life) return;
-      if (!this.#isCalm && this.#world.random.chance(0.05)) {
+      if (!this.isCalm && this.world.random.chance(0.05)) {
         this.#life++;
-        this.#world.after(this.#world.random.between(50, 800), () => this.#restart());
+        this.world.after(this.world.random.between(50, 800), () => this.#restart());
       } else next(delayMs ?? 50);
     });
   }
 
   #environment(life: number): ChangeEnvironment {
-    const world = this.#world;
+    const world = this.world;
     const { tenant } = CALLER;
     const alive = <T>(work: Promise<T>): Promise<T> =>
       new Promise((resolve, reject) => {
@@ -167,7 +167,7 @@ export class RouteRun implements Circumstances {
         if (this.#sabotage.skipsSync) return { ...newSync({ epoch: 0, ...work }), phase: "done" };
         return alive(world.rpc(nodeId, (node) => node.sync.runner.want(work)));
       },
-      endSync: (nodeId) => alive(world.rpc(nodeId, async (node) => node.sync.runner.forget(tenant))),
+      endSync: (nodeId) => alive(world.rpc(nodeId, async (node) => node.sync.runner.release(tenant))),
       now: () => world.nowMs,
       load: () => this.#changing,
       save: (changing) => {

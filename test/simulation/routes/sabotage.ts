@@ -2,6 +2,7 @@
 // what a node reads at its start; the shipped code has no branch for them.
 import { decodeState, encodeState, type KeyState } from "../../../src/kv/key-state.ts";
 import {
+  isOfFrame,
   type ReplicaOp,
   type ReplicaResult,
   readOps,
@@ -42,7 +43,7 @@ function mapResults(
 /** "Done" for every operation of a frame that only brings states: what a coordinator believes that counts a hint. */
 function acknowledge(frame: Uint8Array): Uint8Array | undefined {
   const ops = readOps(frame);
-  if (!ops.every((op) => op.kind === "merge" || op.kind === "settled" || op.kind === "route")) return undefined;
+  if (!ops.every((op) => isOfFrame(op) || op.kind === "merge")) return undefined;
   const writer = new ByteWriter(64);
   for (const field of [0, 0, 0]) writer.varint(field);
   for (const _ of ops) writeResult(writer, { kind: "done" });

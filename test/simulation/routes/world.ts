@@ -2,11 +2,12 @@
 // (QuorumCoordinator, Replica, HintDelivery); only the disk, the wires and the clock are the simulator's.
 import type { Caller, DirectoryView, StorageNode, TenantRoute } from "../../../src/access/types.ts";
 import { type Preference, Ring } from "../../../src/cluster/ring.ts";
+import type { ReplicaFacts } from "../../../src/replication/facts.ts";
 import { type ReplicaOp, readOps, writeOp } from "../../../src/replication/frames.ts";
 import { HintDelivery } from "../../../src/replication/hint-delivery.ts";
 import type { Environment } from "../../../src/replication/link.ts";
 import { QuorumCoordinator } from "../../../src/replication/quorum-coordinator.ts";
-import { Replica, type ReplicaFacts } from "../../../src/replication/replica.ts";
+import { Replica } from "../../../src/replication/replica.ts";
 import { answerPage } from "../../../src/replication/sync-source.ts";
 import type { RowKey } from "../../../src/storage/types.ts";
 import { ByteWriter } from "../../../src/wire/bytes.ts";
@@ -56,6 +57,8 @@ export interface Sabotage {
   readonly forgetsRoutes?: boolean;
   /** What a node that is being filled has heard counts at once. */
   readonly believesAtOnce?: boolean;
+  /** Nodes delete nothing of what they are no replicas of. */
+  readonly keepsStrays?: boolean;
   /** The route that coordinators are told in place of the tenant's. */
   readonly route?: (route: TenantRoute) => TenantRoute;
 }
@@ -133,6 +136,8 @@ export class SimulatedNode {
       isRebuilding: () => this.standing.isRebuilding,
       isFilling: (tenant, hi) => this.standing.isFilling(tenant, hi),
       isFilled: (epoch) => this.world.sabotage.believesAtOnce || this.standing.isFilled(epoch),
+      stampFloor: () => this.standing.floor,
+      purgeHorizon: () => this.standing.horizon,
     };
   }
 
@@ -176,6 +181,7 @@ export class SimulatedNode {
 
   start(): void {
     this.isUp = true;
+    if (this.hasLostDisk) this.world.register?.(this);
     this.hasLostDisk = false;
     this.reserved = this.world.sabotage.reservedAtStart?.(this.reserved) ?? this.reserved;
     this.replica = this.#boot();
@@ -228,6 +234,8 @@ export class World {
   nowMs = 1_800_000_000_000;
   readonly sabotage: Sabotage;
   observer: Observer | undefined;
+  /** Tells a node whose store is new what the Directory would. */
+  register: ((node: SimulatedNode) => void) | undefined;
   #revision = 1;
   readonly #coordinators: QuorumCoordinator[] = [];
   #events: Event[] = [];

@@ -5,6 +5,7 @@ import type { Change } from "../../../src/config/keyspace.ts";
 import { WATCH_BOUNDS, type WatchBounds } from "../../../src/config/watch-budget.ts";
 import { BINARY, type ConnectionState, type WatchConnection } from "../../../src/config/watch-connection.ts";
 import { WatchHub, type WatchRegistry } from "../../../src/config/watch-hub.ts";
+import { watchSource } from "../../../src/config/watch-source.ts";
 import { MalformedBytes } from "../../../src/wire/bytes.ts";
 import type { ConfigEvent, ConfigRequest } from "../../../src/wire/config.ts";
 import { isInRange } from "../../../src/wire/config-keys.ts";
@@ -155,24 +156,8 @@ export class World {
   }
 
   #openHub(): void {
-    const { keyspace, store } = this.desk;
     this.hub = new WatchHub({
-      source: {
-        get revision() {
-          return keyspace.revision;
-        },
-        get term() {
-          return keyspace.term;
-        },
-        get compactedRevision() {
-          return keyspace.compactedRevision;
-        },
-        get lastSeq() {
-          return keyspace.lastSeq;
-        },
-        log: (seq, limit) => store.log(seq, limit),
-        endedBy: (change) => keyspace.endedBy(change),
-      },
+      source: watchSource(this.desk),
       registry: this.#registry,
       now: () => this.clock.ms,
       bounds: this.bounds,

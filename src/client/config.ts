@@ -1,0 +1,235 @@
+// `client.config`: the configuration store of one namespace, over HTTP.
+// Guarantees: arguments are checked here, before anything is sent; a write is applied once over all of its retries.
+
+import { ConfigCache } from "./config-cached.ts";
+import {
+  ASKED,
+  checkedKey,
+  encodingOf,
+  entryOf,
+  jsonText,
+  keyOfBase64,
+  keyText,
+  metaOf,
+  rangeKeys,
+  rangeText,
+  valueBase64,
+} from "./config-codec.ts";
+import { ConfigLeases } from "./config-leases.ts";
+import { ConfigTxn, type ConfigTxnResult, type TxnParts, txnBody, txnEncoding, txnResponses } from "./config-txn.ts";
+import type {
+  ConfigDeleteOptions,
+  ConfigDeleteResult,
+  ConfigEntry,
+  ConfigGetResult,
+  ConfigKey,
+  ConfigPage,
+  ConfigPutOptions,
+  ConfigPutResult,
+  ConfigRange,
+  ConfigRangeOptions,
+  ConfigReadOptions,
+  ConfigStatus,
+  ConfigWriteOptions,
+  NamespaceInfo,
+} from "./config-types.ts";
+import type { ConfigWatch, ConfigWatchOptions } from "./config-watch.ts";
+import type { ConfigWatchRange } from "./config-watch-events.ts";
+import type { WatchLinks } from "./config-watch-links.ts";
+import type { HttpClient, HttpRequest } from "./http.ts";
+import { eachItem } from "./pages.ts";
+import type { CallOptions, ListOptions, Page } from "./types.ts";
+
+const PATH = "/v1/config";
+/** Keys that an iteration fetches at once. */
+const PAGE_KEYS = 500;
+
+type Query = Readonly<Record<string, string | number | boolean | undefined>>;
+
+export class Config {
+  readonly leases: ConfigLeases;
+  readonly #http: HttpClient;
+  readonly #namespace: string | undefined;
+  readonly #watches: WatchLinks;
+
+  constructor(http: HttpClient, watches: WatchLinks, namespace?: string) {
+    this.#http = http;
+    this.#watches = watches;
+    this.#namespace = namespace;
+    this.leases = new ConfigLeases(http, namespace);
+  }
+
+  /** The keyspace of another namespace. */
+  namespace(name: string): Config {
+    if (typeof name !== "string" || name === "") throw new TypeError("a namespace must have a name");
+    return new Config(this.#http, this.#watches, name);
+  }
+
+  /** Stores JSON, or bytes. Throws `preconditionFailed` (see {@link isPreconditionFailed}) when a condition does not hold. */
+  async put(key: ConfigKey, value: unknown, options: ConfigPutOptions = {}): Promise<ConfigPutResult> {
+    const { signal, timeoutMs, writeId, as = "json", ifValue, ...fields } = options;
+    const keyEncoding = encodingOf([checkedKey(key)]);
+    const isBytes = value instanceof Uint8Array || ifValue instanceof Uint8Array || as !== "json";
+    const text = (given: unknown) => (isBytes ? JSON.stringify(valueBase64(given)) : jsonText(given));
+    const parts = [`"value":${text(value)}`];
+    if (ifValue !== undefined) parts.push(`"ifValue":${text(ifValue)}`);
+    const rest = JSON.stringify(fields).slice(1, -1);
+    if (rest !== "") parts.push(rest);
+    const data = await this.#call("PUT", "/keys", {
+      ...{ signal, timeoutMs, writeId, body: `{${parts.join(",")}}` },
+      query: { key: keyText(key, keyEncoding), keyEncoding, valueEncoding: isBytes ? "base64" : "json" },
+    });
+    const { revision, prevKv } = data as { revision: number; prevKv?: unknown };
+    return { revision, ...metaOf(data), ...(prevKv ? { prevKv: entryOf(prevKv, as) } : {}) };
+  }
+
+  async get<T = unknown>(key: ConfigKey, options: ConfigReadOptions = {}): Promise<ConfigGetResult<T>> {
+    const { signal, timeoutMs, as = "json", ...fields } = options;
+    const keyEncoding = encodingOf([checkedKey(key)]);
+    const answer = await this.#http.call({
+      ...{ signal, timeoutMs, method: "GET", path: `${PATH}/keys`, accept: ["notFound"] },
+      query: this.#query({ ...fields, key: keyText(key, keyEncoding), keyEncoding, valueEncoding: ASKED[as] }),
+    });
+    if (answer.code !== undefined)
+      return { found: false, revision: answer.details["revision"] as number, key, value: undefined };
+    const { revision } = answer.data as { revision: number };
+    return { found: true, revision, ...(entryOf(answer.data, as) as ConfigEntry<T>) };
+  }
+
+  /** `deleted` is 0 when there was no such key. */
+  async delete(key: ConfigKey, options: ConfigDeleteOptions = {}): Promise<ConfigDeleteResult> {
+    const { signal, timeoutMs, writeId, as = "json", ifValue, ...fields } = options;
+    const keyEncoding = encodingOf([checkedKey(key)]);
+    const isBytes = ifValue instanceof Uint8Array || as !== "json";
+    const given = ifValue === undefined ? undefined : isBytes ? valueBase64(ifValue) : jsonText(ifValue);
+    const encodings = { keyEncoding, valueEncoding: isBytes ? "base64" : "json" };
+    const answer = await this.#http.call({
+      ...{ signal, timeoutMs, writeId, method: "DELETE", path: `${PATH}/keys`, accept: ["notFound"] },
+      query: this.#query({ ...fields, ...encodings, ifValue: given, key: keyText(key, keyEncoding) }),
+    });
+    if (answer.code !== undefined) return { deleted: 0, revision: answer.details["revision"] as number };
+    const { deleted, revision, prevKv } = answer.data as { deleted: number; revision: number; prevKv?: unknown };
+    return { deleted, revision, ...(prevKv ? { prevKv: entryOf(prevKv, as) } : {}) };
+  }
+
+  /** The keys of a range, fetched page by page, all as of one revision. With a sort other than by key: one page. */
+  range<T = unknown>(range: ConfigRangeOptions = {}): AsyncGenerator<ConfigEntry<T>, void, undefined> {
+    const limit = range.limit ?? (range.sort === undefined || range.sort === "key" ? PAGE_KEYS : undefined);
+    return eachItem(range.cursor, (cursor) => this.rangePage<T>({ ...range, limit, cursor }));
+  }
+
+  /** One page; `limit` keys at most. */
+  async rangePage<T = unknown>(range: ConfigRangeOptions = {}): Promise<ConfigPage<T>> {
+    const { signal, timeoutMs, as = "json", prefix, start, end, delimiter, ...fields } = range;
+    const keyEncoding = encodingOf([...rangeKeys(range), delimiter]);
+    const data = (await this.#call("GET", "/range", {
+      ...{ signal, timeoutMs },
+      query: {
+        ...{ ...fields, keyEncoding, valueEncoding: ASKED[as] },
+        ...rangeText({ prefix, start, end }, keyEncoding),
+        delimiter: delimiter === undefined ? undefined : keyText(delimiter, keyEncoding),
+      },
+    })) as ConfigPage & { readonly commonPrefixes?: readonly string[] };
+    const { commonPrefixes } = data;
+    const shown = keyEncoding === "base64" ? commonPrefixes?.map(keyOfBase64) : commonPrefixes;
+    const page = { ...data, items: data.items.map((item) => entryOf(item, as) as ConfigEntry<T>) };
+    return shown ? { ...page, commonPrefixes: shown } : page;
+  }
+
+  /** How many keys there are in a range. */
+  async count(range: ConfigRange & CallOptions = {}): Promise<number> {
+    return (await this.rangePage({ ...range, countOnly: true })).count ?? 0;
+  }
+
+  /** Deletes all keys of a range in one revision. `{ prefix: "" }` means all keys. */
+  async deleteRange(range: ConfigRange, options: ConfigWriteOptions = {}): Promise<ConfigDeleteResult> {
+    const keyEncoding = encodingOf(rangeKeys(range));
+    const query = { keyEncoding, ...rangeText(range, keyEncoding) };
+    return (await this.#call("DELETE", "/range", { ...options, query })) as ConfigDeleteResult;
+  }
+
+  /**
+   * Changes as they happen: `for await (const { revision, events } of config.watch({ prefix: "flags/" }))`. Goes on over lost connections
+   * without a gap or a repetition. Throws `compacted` when what comes next is gone. Several iterators share one connection.
+   */
+  watch<T = unknown>(range: ConfigWatchRange, options: ConfigWatchOptions = {}): ConfigWatch<T> {
+    return this.#watches.of(this.#namespace).watch<T>(range, options);
+  }
+
+  /** A range held in memory and kept fresh by a watch. Resolves when it was read. */
+  cached<T = unknown>(range: ConfigRange, { as }: Pick<ConfigReadOptions, "as"> = {}): Promise<ConfigCache<T>> {
+    const cache = new ConfigCache<T>({
+      page: (cursor) => this.rangePage<T>({ ...range, as, cursor, limit: PAGE_KEYS }),
+      watch: (startRevision) => this.watch<T>(range, { as, startRevision }),
+    });
+    return cache.begin();
+  }
+
+  /** A transaction to be filled and committed. */
+  txn(): ConfigTxn {
+    return new ConfigTxn((parts, options) => this.runTxn(parts, options));
+  }
+
+  async runTxn(parts: TxnParts, options: ConfigWriteOptions = {}): Promise<ConfigTxnResult> {
+    const query = txnEncoding(parts);
+    const body = JSON.stringify(txnBody(parts, query));
+    const data = (await this.#call("POST", "/txn", { ...options, body, query: { ...query } })) as ConfigTxnResult;
+    return { succeeded: data.succeeded, revision: data.revision, responses: txnResponses(data.responses) };
+  }
+
+  /** A transaction as the HTTP API takes it, in its JSON text: values pass as they are written. Gives the answer's `data`. */
+  async runTxnText(body: string, options: ConfigWriteOptions = {}): Promise<unknown> {
+    return this.#call("POST", "/txn", { ...options, body });
+  }
+
+  /** Forgets what was before a revision. */
+  async compact(
+    revision: number,
+    options: ConfigWriteOptions = {},
+  ): Promise<{ readonly compactedRevision: number; readonly revision: number }> {
+    const body = JSON.stringify({ revision });
+    return (await this.#call("POST", "/compact", { ...options, body })) as {
+      compactedRevision: number;
+      revision: number;
+    };
+  }
+
+  async status(options: CallOptions = {}): Promise<ConfigStatus> {
+    return (await this.#call("GET", "/status", options)) as ConfigStatus;
+  }
+
+  async namespacePage({ limit, cursor, ...call }: ListOptions = {}): Promise<Page<NamespaceInfo>> {
+    const path = `${PATH}/namespaces`;
+    return (await this.#http.call({ ...call, method: "GET", path, query: { limit, cursor } }))
+      .data as Page<NamespaceInfo>;
+  }
+
+  /** All namespaces of the tenant, fetched page by page. */
+  namespaces(options: ListOptions = {}): AsyncGenerator<NamespaceInfo, void, undefined> {
+    return eachItem(options.cursor, (cursor) => this.namespacePage({ ...options, cursor }));
+  }
+
+  /** Deletes a namespace with everything in it. Needs a key of scope admin. */
+  async deleteNamespace(
+    namespace: string,
+    options: ConfigWriteOptions = {},
+  ): Promise<{ readonly erasure: "running" | "done" }> {
+    const request = { ...options, method: "DELETE", path: `${PATH}/namespaces`, query: { namespace } } as const;
+    return (await this.#http.call(request)).data as { erasure: "running" | "done" };
+  }
+
+  async #call(
+    method: HttpRequest["method"],
+    path: string,
+    more: Omit<HttpRequest, "method" | "path" | "query"> & { readonly query?: Query },
+  ): Promise<unknown> {
+    return (await this.#http.call({ ...more, method, path: PATH + path, query: this.#query(more.query ?? {}) })).data;
+  }
+
+  #query(fields: Query): Record<string, string | number | undefined> {
+    const query: Record<string, string | number | undefined> = { namespace: this.#namespace };
+    for (const [name, value] of Object.entries(fields))
+      query[name] = typeof value === "boolean" ? String(value) : value;
+    return query;
+  }
+}
