@@ -1,10 +1,8 @@
 // A tenant's webhooks: which there are, their beginning and their end.
 // Guarantees: a subscription is in the table before its sender has it, and leaves it only when its sender is empty; one that was created
 // is started however often it takes. Must not: know how far a sender is.
-import { TENANT_WEBHOOK_MIGRATIONS } from "../migrations/webhooks.ts";
 import { MAX_WEBHOOKS_PER_TENANT } from "../src/config/limits.ts";
 import type { Env } from "./env.ts";
-import { applyMigrations } from "./migrate.ts";
 import { failure, type RpcFailure, type RpcResult } from "./tenancy-rpc.ts";
 import type { NewWebhook, WebhookRow, WebhookSenderRpc, WebhookStart } from "./webhook-rpc.ts";
 import { withDeadline } from "./with-deadline.ts";
@@ -20,10 +18,10 @@ export class TenantWebhooks {
   readonly #sql: SqlStorage;
   readonly #env: Env;
 
-  constructor(storage: DurableObjectStorage, env: Env) {
-    this.#sql = storage.sql;
+  /** Its table is the TenantStore's to make: a tenant that does not exist leaves nothing on disk. */
+  constructor(sql: SqlStorage, env: Env) {
+    this.#sql = sql;
     this.#env = env;
-    applyMigrations(storage, "tenant-webhooks", TENANT_WEBHOOK_MIGRATIONS);
   }
 
   get #count(): number {

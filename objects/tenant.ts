@@ -76,7 +76,7 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
     this.#records = new WriteRecords(ctx.storage.sql, keyValue.idempotencyRetentionHours * 3_600_000);
     this.#usage = new TenantUsage(env);
     this.#namespaces = new TenantNamespaces(ctx.storage.sql, env);
-    this.#webhooks = new TenantWebhooks(ctx.storage, env);
+    this.#webhooks = new TenantWebhooks(ctx.storage.sql, env);
     this.#turns = new TurnQueue((run) => ctx.storage.transactionSync(run));
     this.#routeChange = new TenantRouteChange({
       env,
