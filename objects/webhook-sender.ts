@@ -10,6 +10,7 @@ import { CorruptRecord } from "../src/config/record.ts";
 import { TargetBreakers } from "../src/config/webhook-breaker.ts";
 import { firstProgress, pausedByOwner, replayed, resumed, skipped } from "../src/config/webhook-delivery.ts";
 import { secretText, type WebhookSecret } from "../src/config/webhook-signature.ts";
+import type { FeedAsk, FeedPage } from "../src/config/webhook-types.ts";
 import { WebhookWorker } from "../src/config/webhook-worker.ts";
 import { createKernels } from "../src/storage/kernels.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
@@ -149,7 +150,7 @@ export class WebhookSender extends DurableObject<Env> implements WebhookSenderRp
           store.set({ progress });
           if (deadLetter) store.addDeadLetter(deadLetter);
         }),
-      feed: (ask) => withDeadline(this.#keyspace(namespace).feed(ask), FEED_DEADLINE_MS, "ConfigKeyspace"),
+      feed: (ask) => this.#feed(namespace, ask),
       post: (message, target) =>
         post({
           ...{ message, target, secrets: store.facts.secrets },
@@ -268,6 +269,15 @@ export class WebhookSender extends DurableObject<Env> implements WebhookSenderRp
       const timer = setTimeout(done, ms);
       this.#wake = done;
     });
+  }
+
+  /** A change of the subscription ends the wait: a replay or a resumption must not stand behind it. */
+  #feed(namespace: string, ask: FeedAsk): Promise<FeedPage> {
+    const page = withDeadline(this.#keyspace(namespace).feed(ask), FEED_DEADLINE_MS, "ConfigKeyspace");
+    if (ask.until !== null) return page;
+    const { promise, resolve } = Promise.withResolvers<FeedPage>();
+    this.#wake = () => resolve({ kind: "events", events: [], next: ask.from, isEnd: true });
+    return Promise.race([page, promise]);
   }
 
   #keyspace(namespace: string) {

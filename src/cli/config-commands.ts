@@ -5,6 +5,7 @@ import type { Config, ConfigEntry, ConfigMeta, ConfigRangeOptions } from "../cli
 import { shownKey, withConfig } from "./config-context.ts";
 import { addLeaseCommands } from "./config-lease-commands.ts";
 import { addWatchCommand } from "./config-watch-commands.ts";
+import { addWebhookCommands } from "./config-webhook-commands.ts";
 import { CommandFailure, EXIT, UsageError } from "./exit-codes.ts";
 import { exactValue, readBytes, readInput, valueText } from "./input.ts";
 import { collect, wholeNumber } from "./tenant-commands.ts";
@@ -237,5 +238,6 @@ export function addConfigCommands(program: Command): void {
   addRange(config);
   addWatchCommand(config);
   addLeaseCommands(config);
+  addWebhookCommands(config);
   addWhole(config);
 }

@@ -36,6 +36,7 @@ import type {
 import type { ConfigWatch, ConfigWatchOptions } from "./config-watch.ts";
 import type { ConfigWatchRange } from "./config-watch-events.ts";
 import type { WatchLinks } from "./config-watch-links.ts";
+import { ConfigWebhooks } from "./config-webhooks.ts";
 import type { HttpClient, HttpRequest } from "./http.ts";
 import { eachItem } from "./pages.ts";
 import type { CallOptions, ListOptions, Page } from "./types.ts";
@@ -48,6 +49,7 @@ type Query = Readonly<Record<string, string | number | boolean | undefined>>;
 
 export class Config {
   readonly leases: ConfigLeases;
+  readonly webhooks: ConfigWebhooks;
   readonly #http: HttpClient;
   readonly #namespace: string | undefined;
   readonly #watches: WatchLinks;
@@ -57,6 +59,7 @@ export class Config {
     this.#watches = watches;
     this.#namespace = namespace;
     this.leases = new ConfigLeases(http, namespace);
+    this.webhooks = new ConfigWebhooks(http, namespace);
   }
 
   /** The keyspace of another namespace. */

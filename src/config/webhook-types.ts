@@ -73,7 +73,7 @@ export interface WebhookProgress {
   readonly lastDeliveredMs: number;
   /** With `compacted`: the oldest revision that can be read. */
   readonly compactedRevision: number;
-  /** Changes with a replay: an answer to what was sent before it moves nothing. */
+  /** Changes with a replay: what was looked through before counts no more. */
   readonly epoch: number;
 }
 

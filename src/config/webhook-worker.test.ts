@@ -202,6 +202,16 @@ describe("webhook sender", () => {
     expect(world.received.slice(5).map(({ id }) => id.split(".")[2])).toEqual(["5", "5"]);
   });
 
+  it("[CF-126] a replay from a revision to come begins there, whatever was looked through before", async () => {
+    const world = new WebhookWorld();
+    world.write(put("b"), put("b"));
+    await world.worker.step();
+    world.progress = replayed(world.progress, 6);
+    world.write(put("a"), put("a"), put("a"));
+    await world.run();
+    expect(shown(world)).toEqual(["6 put a"]);
+  });
+
   it("[CF-127] paused while a request is under way: its acknowledgement counts, nothing more is sent", async () => {
     const world = new WebhookWorld({ batchEvents: 1 });
     world.write(put("a"), put("ab"));

@@ -1,11 +1,14 @@
 // Webhooks of the built server against real HTTP receivers that fail, stall, refuse and repeat; over a kill -9; and what is never asked.
+import { execFile } from "node:child_process";
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { createServer, type IncomingHttpHeaders, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
 import { afterAll, afterEach, describe, expect, it } from "vitest";
+import { JadeClient } from "../../src/client/index.ts";
 import { removeDir, ServeProcess, temporaryDir, workerdPid } from "./serve-process.ts";
 
 interface Event {
@@ -266,6 +269,33 @@ describe("webhooks of a server", () => {
     console.log(
       `${acknowledged.length} acknowledged writes, ${seen.length} events, ${receiver.received.length} requests`,
     );
+  });
+
+  it("[CF-126] SDK and command line do the same", async () => {
+    const [db, receiver] = [await Database.start(), await Receiver.start()];
+    const { webhooks } = new JadeClient({ url: db.server.url!, apiKey: db.key }).config;
+    const made = await webhooks.create({ url: receiver.url, prefix: "", events: ["put"] });
+    expect(made.secret).toMatch(/^whsec_/);
+    await db.put("a");
+    await expect.poll(() => keysOf(receiver), WAIT).toEqual(["put a"]);
+    expect((await webhooks.pause(made.id)).pauseReason).toBe("asked");
+    expect((await webhooks.resume(made.id)).state).toBe("active");
+    const command = async (...args: string[]): Promise<Record<string, unknown> & Record<string, unknown>[]> => {
+      const env = { PATH: process.env["PATH"], JADE_URL: db.server.url, JADE_API_KEY: db.key };
+      const all = ["bin/jade-db.mjs", "config", "webhook", ...args, "-o", "json"];
+      return JSON.parse((await promisify(execFile)(process.execPath, all, { env })).stdout);
+    };
+    expect(await command("list")).toMatchObject([{ id: made.id, state: "active" }]);
+    receiver.received.length = 0;
+    expect(await command("replay", made.id, "2")).toMatchObject({ id: made.id });
+    await expect.poll(() => keysOf(receiver), WAIT).toEqual(["put a"]);
+    expect(await command("dead-letters", made.id)).toEqual([]);
+    const other = await command("create", receiver.url, "--key", "x", "--event", "delete");
+    expect(other).toMatchObject({ key: "x", events: ["delete"] });
+    expect(await command("delete", String(other["id"]))).toMatchObject({ deleted: true });
+    expect((await webhooks.get(made.id)).id).toBe(made.id);
+    await webhooks.delete(made.id);
+    expect(await command("list")).toEqual([]);
   });
 
   it("[CF-130] without permission nothing local is asked, by address or by a name that leads there", async () => {
