@@ -11,6 +11,8 @@ import { LockWaits } from "../src/config/lock-waits.ts";
 import { type Head, type Place, Shipping, writeShipment } from "../src/config/shipping.ts";
 import { WatchRows } from "../src/config/watch-rows.ts";
 import { watchSource } from "../src/config/watch-source.ts";
+import { WebhookFeed } from "../src/config/webhook-feed.ts";
+import type { FeedAsk, FeedPage } from "../src/config/webhook-types.ts";
 import { createKernels } from "../src/storage/kernels.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
 import { ByteWriter } from "../src/wire/bytes.ts";
@@ -57,6 +59,7 @@ interface Opened {
   readonly shipping: Shipping;
   readonly watches: WatchDesk;
   readonly registration: KeyspaceRegistration;
+  readonly feed: WebhookFeed;
 }
 
 export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspaceRpc {
@@ -107,6 +110,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
         waits.onChange(changes);
         shipping.onChange(changes);
         watches.hub.changed(revision, changes);
+        feed.onChange(changes);
       },
       watchCount: () => watches.hub.watchCount,
       databaseBytes: () => ctx.storage.sql.databaseSize,
@@ -123,7 +127,8 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
       now: Date.now,
     });
     const registration = new KeyspaceRegistration({ env, name: ctx.id.name, store: desk.store });
-    return { desk, waits, shipping, watches, registration };
+    const feed = new WebhookFeed(desk.keyspace, desk.store);
+    return { desk, waits, shipping, watches, registration, feed };
   }
 
   get #parts(): Opened {
@@ -221,7 +226,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   async pull(place: Place, waitMs: number): Promise<Uint8Array> {
     let shipment = this.#shipping.next(place);
     if (shipment.kind === "records" && shipment.records.length === 0 && waitMs > 0) {
-      await this.#nextChange(waitMs);
+      await atMost(waitMs, (wake) => this.#shipping.atNextChange(wake));
       shipment = this.#shipping.next(place);
     }
     const writer = new ByteWriter(4096);
@@ -241,18 +246,12 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     return { records, lastKey: versions.length < limit ? null : versions.at(-1)!.key };
   }
 
-  /** Copies hold what the owner held. */
-  #nextChange(waitMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const cancel = this.#shipping.atNextChange(() => {
-        clearTimeout(timer);
-        resolve();
-      });
-      const timer = setTimeout(() => {
-        cancel();
-        resolve();
-      }, waitMs);
-    });
+  async feed(ask: FeedAsk): Promise<FeedPage> {
+    const { feed } = this.#parts;
+    const page = feed.read(ask);
+    if (page.kind === "compacted" || page.events.length > 0 || !page.isEnd || ask.waitMs === 0) return page;
+    await atMost(ask.waitMs, (wake) => feed.atNextMatch(ask, wake));
+    return feed.read({ ...ask, from: page.next });
   }
 
   async erase(incarnation: number): Promise<void> {
@@ -400,4 +399,18 @@ async function refusalsAsValues<T>(run: () => Promise<T>): Promise<T | ConfigFai
     if (error instanceof ConfigRefusal) return failureOf(error);
     throw error;
   }
+}
+
+/** Waits for a call of `wake`. `until` asks for it, and its result takes that back. */
+function atMost(waitMs: number, until: (wake: () => void) => () => void): Promise<void> {
+  return new Promise((resolve) => {
+    const cancel = until(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+    const timer = setTimeout(() => {
+      cancel();
+      resolve();
+    }, waitMs);
+  });
 }

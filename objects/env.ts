@@ -7,6 +7,7 @@ import type {
   KeyValueReplicaRpc,
   TenantRpc,
 } from "./rpc.ts";
+import type { WebhookSenderRpc } from "./webhook-rpc.ts";
 
 /** A stub offers the methods of its class; typed here by the surface, so that callers never import the class. */
 export interface Namespace<Rpc> {
@@ -20,11 +21,14 @@ export interface Env {
   readonly COORDINATOR: Namespace<CoordinatorRpc>;
   readonly CONFIG_KEYSPACE: Namespace<ConfigKeyspaceRpc>;
   readonly CONFIG_FOLLOWER: Namespace<ConfigFollowerRpc>;
+  readonly WEBHOOK_SENDER: Namespace<WebhookSenderRpc>;
   readonly KEY_VALUE_REPLICA: Namespace<KeyValueReplicaRpc>;
   /** Present when the blob store is R2. */
   readonly BLOBS?: R2Bucket;
   /** Present when the blob store is a directory served by workerd. */
   readonly BLOB_DISK?: Fetcher;
+  /** The way to webhooks' receivers on one's own servers: reaches what the operator allows. On Cloudflare the Worker's own fetch. */
+  readonly WEBHOOK_NETWORK?: Fetcher;
   /** The crash tests' harness (docs/fail-points.md). Nothing else binds it. */
   readonly FAIL_POINTS?: Fetcher;
   /** Hex SHA-256 of the root key; or the key itself under wrangler. */

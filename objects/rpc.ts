@@ -4,6 +4,7 @@
 import type { LeaseAsk, LeaseGrant } from "../src/access/rate-authority.ts";
 import type { Caller, DirectoryView, TenantView } from "../src/access/types.ts";
 import type { Head, Place, ShippedRecord } from "../src/config/shipping.ts";
+import type { FeedAsk, FeedPage } from "../src/config/webhook-types.ts";
 import type { KeyScan } from "../src/replication/healer.ts";
 import type { HintSpan } from "../src/replication/purge-round.ts";
 import type { TenantSync } from "../src/replication/sync-runner.ts";
@@ -124,6 +125,8 @@ export interface ConfigKeyspaceRpc {
   head(): Promise<Head>;
   /** A shipment of src/config/shipping.ts; waits up to `waitMs` for what is not there yet. */
   pull(place: Place, waitMs: number): Promise<Uint8Array>;
+  /** Changes for a webhook; waits up to `waitMs` for the first one that is asked for. */
+  feed(ask: FeedAsk): Promise<FeedPage>;
   /** What a copy that begins now is a copy of. */
   beginCopy(): Promise<{ readonly head: Head; readonly chain: number }>;
   copyPage(after: BinaryKey, revision: number, limit: number): Promise<CopiedPage>;
@@ -191,6 +194,8 @@ export interface TenantRpc {
   lease(member: string, asks: readonly LeaseAsk[]): Promise<readonly LeaseGrant[]>;
   /** Called by a keyspace before its first write: durably the tenant's from now on. */
   registerNamespace(namespace: string): Promise<RegisteredNamespace | NamespaceRefusal>;
+  /** Called by a webhook's sender when it starts: false = it was deleted and has to go. */
+  isWebhook(id: string): Promise<boolean>;
 }
 
 export interface RegisteredNamespace {

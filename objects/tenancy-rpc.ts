@@ -155,7 +155,7 @@ export interface TenantAdminRpc extends TenantRpc {
   /** Namespaces of the configuration store after the name `after`, by name. */
   listNamespaces(page: { readonly after: string; readonly limit: number }): Promise<readonly NamespaceRow[]>;
   deleteNamespace(namespace: string, mutation: Mutation): Promise<RpcResult<DeletedNamespace>>;
-  /** One round of erasing all keyspaces; true when none is left. After {@link beginErasure}. */
+  /** One round of erasing all webhooks and keyspaces; true when none is left. After {@link beginErasure}. */
   eraseNamespaces(): Promise<boolean>;
   /** From now on no key is admitted. Idempotent. */
   beginErasure(): Promise<void>;

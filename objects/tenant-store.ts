@@ -1,6 +1,7 @@
 // A tenant's tables: its settings and its API keys (hashes only).
 // Guarantees: synchronous; the revision grows with every change that a gateway must see. Must not: read a clock or do I/O.
 import { TENANT_MIGRATIONS } from "../migrations/tenancy.ts";
+import { TENANT_WEBHOOK_MIGRATIONS } from "../migrations/webhooks.ts";
 import { DEAD_KEY_RETENTION_MS, MAX_KEYS_PER_TENANT } from "../src/access/limits.ts";
 import { TENANT_BUCKET } from "../src/access/rate-authority.ts";
 import type {
@@ -96,7 +97,12 @@ export class TenantStore {
     this.#defaults = defaults;
     this.#storage = storage;
     this.#sql = storage.sql;
-    if (this.exists) applyMigrations(storage, "tenant", TENANT_MIGRATIONS);
+    if (this.exists) this.#migrate();
+  }
+
+  #migrate(): void {
+    applyMigrations(this.#storage, "tenant", TENANT_MIGRATIONS);
+    applyMigrations(this.#storage, "tenant-webhooks", TENANT_WEBHOOK_MIGRATIONS);
   }
 
   /** False before the first start and after the erasure: an object that someone merely asked leaves nothing on disk. */
@@ -105,7 +111,7 @@ export class TenantStore {
   }
 
   initialize(start: TenantStart): void {
-    applyMigrations(this.#storage, "tenant", TENANT_MIGRATIONS);
+    this.#migrate();
     this.#storage.transactionSync(() => {
       if (this.row()) return;
       this.#sql.exec(

@@ -2,12 +2,13 @@
 // Guarantees: after `beginErasure` no view admits a key; a mutation and its answer by write id are one commit.
 // Must not: hold a key's text; a repeated creation derives it again from the sealing secret and the write id.
 import { DurableObject } from "cloudflare:workers";
-import { deriveApiKey, recordIdOf } from "../src/access/api-key.ts";
+import { deriveApiKey, deriveWebhookSecret, hexOf, recordIdOf } from "../src/access/api-key.ts";
 import { type LeaseAsk, type LeaseGrant, RateAuthority } from "../src/access/rate-authority.ts";
 import { maxReplicationFactor } from "../src/access/ring-start.ts";
 import { nextAlarmAt } from "../src/access/schedule.ts";
 import type { ApiKeyRecord, QuotaExcess, RateLimit, TenantView } from "../src/access/types.ts";
 import { parseSettings, type Settings } from "../src/cluster/settings.ts";
+import { secretText } from "../src/config/webhook-signature.ts";
 import type { Env } from "./env.ts";
 import type { NamespaceRefusal, RegisteredNamespace } from "./rpc.ts";
 import {
@@ -30,7 +31,9 @@ import { NAMESPACE_RETRY_MS, TenantNamespaces } from "./tenant-namespaces.ts";
 import { ROUTE_CHANGE_ALARM_MS, TenantRouteChange } from "./tenant-route-change.ts";
 import { type DefaultLimits, keyInfoOf, TenantStore } from "./tenant-store.ts";
 import { TenantUsage } from "./tenant-usage.ts";
+import { TenantWebhooks, WEBHOOK_RETRY_MS } from "./tenant-webhooks.ts";
 import { TurnQueue } from "./turn-queue.ts";
+import type { CreatedWebhook, NewWebhook, TenantWebhooksRpc, WebhookRow } from "./webhook-rpc.ts";
 import { withDeadline } from "./with-deadline.ts";
 import { WriteRecords } from "./write-records.ts";
 
@@ -56,7 +59,7 @@ function defaultLimits(limits: Settings["limits"]): DefaultLimits {
   };
 }
 
-export class Tenant extends DurableObject<Env> implements TenantAdminRpc {
+export class Tenant extends DurableObject<Env> implements TenantAdminRpc, TenantWebhooksRpc {
   readonly #store: TenantStore;
   readonly #records: WriteRecords;
   readonly #turns: TurnQueue;
@@ -64,6 +67,7 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc {
   readonly #usage: TenantUsage;
   readonly #routeChange: TenantRouteChange;
   readonly #namespaces: TenantNamespaces;
+  readonly #webhooks: TenantWebhooks;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -72,6 +76,7 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc {
     this.#records = new WriteRecords(ctx.storage.sql, keyValue.idempotencyRetentionHours * 3_600_000);
     this.#usage = new TenantUsage(env);
     this.#namespaces = new TenantNamespaces(ctx.storage.sql, env);
+    this.#webhooks = new TenantWebhooks(ctx.storage.sql, env);
     this.#turns = new TurnQueue((run) => ctx.storage.transactionSync(run));
     this.#routeChange = new TenantRouteChange({
       env,
@@ -190,10 +195,14 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc {
   }
 
   async deleteNamespace(namespace: string, mutation: Mutation): Promise<RpcResult<DeletedNamespace>> {
-    const result = await this.#mutate(mutation, () => this.#namespaces.markDeleting(namespace));
+    const result = await this.#mutate(mutation, () => {
+      const marked = this.#namespaces.markDeleting(namespace);
+      if (marked.ok) this.#webhooks.markNamespaceDeleting(namespace);
+      return marked;
+    });
     const row = this.#store.row();
     if (!result.ok || !row) return result.ok ? failure("notFound", "there is no such tenant") : result;
-    await this.#namespaces.erase(row.tenant);
+    await this.#eraseMarked(row.tenant);
     const erasure = this.#namespaces.isErased(namespace) ? "done" : "running";
     return { ok: true, value: { namespace, erasure } };
   }
@@ -201,8 +210,50 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc {
   async eraseNamespaces(): Promise<boolean> {
     const row = this.#store.row();
     if (!row) return true;
+    this.#webhooks.markAllDeleting();
     this.#namespaces.markAllDeleting();
-    return this.#namespaces.erase(row.tenant);
+    return this.#eraseMarked(row.tenant);
+  }
+
+  async createWebhook(input: NewWebhook, mutation: Mutation): Promise<RpcResult<CreatedWebhook>> {
+    const row = this.#store.row();
+    if (!row) return failure("notFound", "there is no such tenant");
+    const made = secretText(await deriveWebhookSecret(new Uint8Array(row.sealing_secret), mutation.writeId));
+    const newId = `wh_${hexOf(crypto.getRandomValues(new Uint8Array(8)))}`;
+    const result = await this.#mutate<CreatedWebhook>(mutation, (nowMs) => {
+      const excess = this.#webhooks.excess();
+      if (excess) return excess;
+      const registered = this.#namespaces.register(input.subscription.namespace, nowMs);
+      if (!registered.ok) return registered;
+      this.#webhooks.add(newId, input, input.secret ?? made, nowMs);
+      return { ok: true, value: { id: newId } };
+    });
+    if (!result.ok) return result;
+    await this.#webhooks.startAll(row.tenant);
+    const { id } = result.value;
+    if (this.#webhooks.has(id) && !this.#webhooks.isStarted(id))
+      return failure("unknownOutcome", "the webhook is created, its sender did not answer yet: repeat the request");
+    return { ok: true, value: input.secret === null ? { id, secret: made } : { id } };
+  }
+
+  async deleteWebhook(id: string, mutation: Mutation): Promise<RpcResult<{ id: string }>> {
+    const result = await this.#mutate(mutation, () => this.#webhooks.markDeleting(id));
+    const row = this.#store.row();
+    if (result.ok && row) await this.#webhooks.erase(row.tenant);
+    return result;
+  }
+
+  async listWebhooks({ after, limit }: { after: string; limit: number }): Promise<readonly WebhookRow[]> {
+    return this.#store.info() ? this.#webhooks.list(after, Math.min(limit, MAX_PAGE_ITEMS)) : [];
+  }
+
+  async isWebhook(id: string): Promise<boolean> {
+    return this.#store.exists && this.#webhooks.has(id);
+  }
+
+  /** A namespace ends after its webhooks: they must not meet a later one of the name. */
+  async #eraseMarked(tenant: number): Promise<boolean> {
+    return (await this.#webhooks.erase(tenant)) && (await this.#namespaces.erase(tenant));
   }
 
   async beginErasure(): Promise<void> {
@@ -217,7 +268,9 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc {
   override async alarm(): Promise<void> {
     if (!this.#store.exists) return;
     this.#routeChange.wake();
-    await this.#namespaces.erase(this.#store.row()!.tenant);
+    const { tenant } = this.#store.row()!;
+    await this.#webhooks.startAll(tenant);
+    await this.#eraseMarked(tenant);
     const nowMs = Date.now();
     await this.#turns.run(() => {
       this.#records.purge(nowMs);
@@ -241,8 +294,9 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc {
     if (!this.#store.exists) return;
     const changeAtMs = this.#store.isChanging ? Date.now() + ROUTE_CHANGE_ALARM_MS : null;
     const erasureAtMs = this.#namespaces.isErasing ? Date.now() + NAMESPACE_RETRY_MS : null;
+    const webhooksAtMs = this.#webhooks.isBusy ? Date.now() + WEBHOOK_RETRY_MS : null;
     const purges = [this.#records.nextPurgeAtMs(), this.#store.nextKeyPurgeAtMs()];
-    const at = nextAlarmAt([...purges, changeAtMs, erasureAtMs]);
+    const at = nextAlarmAt([...purges, changeAtMs, erasureAtMs, webhooksAtMs]);
     if (at !== null) await this.#ring(at);
   }
 

@@ -81,6 +81,11 @@ export async function deriveApiKey(
   return { tenantId, keyId, text, hash: await sha256Hex(text) };
 }
 
+/** 32 bytes: the secret of the webhook that the write `writeId` makes, or gives a new one. */
+export function deriveWebhookSecret(sealingSecret: Uint8Array, writeId: Uint8Array): Promise<Uint8Array> {
+  return hmac(sealingSecret, "webhook-secret", writeId);
+}
+
 /** The secret a tenant's own object seals its answers with. */
 export function deriveTenantSecret(deploymentSecret: Uint8Array, tenant: number): Promise<Uint8Array> {
   return hmac(deploymentSecret, "tenant-secret", encoder.encode(String(tenant)));

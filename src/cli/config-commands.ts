@@ -6,6 +6,7 @@ import { shownKey, withConfig } from "./config-context.ts";
 import { addLeaseCommands } from "./config-lease-commands.ts";
 import { addLockCommands } from "./config-lock-commands.ts";
 import { addWatchCommand } from "./config-watch-commands.ts";
+import { addWebhookCommands } from "./config-webhook-commands.ts";
 import { CommandFailure, EXIT, UsageError } from "./exit-codes.ts";
 import { exactValue, readBytes, readInput, valueText } from "./input.ts";
 import { collect, wholeNumber } from "./tenant-commands.ts";
@@ -239,5 +240,6 @@ export function addConfigCommands(program: Command): void {
   addWatchCommand(config);
   addLeaseCommands(config);
   addLockCommands(config);
+  addWebhookCommands(config);
   addWhole(config);
 }

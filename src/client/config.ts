@@ -45,6 +45,7 @@ import type {
 import type { ConfigWatch, ConfigWatchOptions } from "./config-watch.ts";
 import type { ConfigWatchRange } from "./config-watch-events.ts";
 import type { WatchLinks } from "./config-watch-links.ts";
+import { ConfigWebhooks } from "./config-webhooks.ts";
 import type { HttpClient, HttpRequest } from "./http.ts";
 import { eachItem } from "./pages.ts";
 import type { CallOptions, ListOptions, Page } from "./types.ts";
@@ -57,6 +58,7 @@ type Query = Readonly<Record<string, string | number | boolean | undefined>>;
 
 export class Config {
   readonly leases: ConfigLeases;
+  readonly webhooks: ConfigWebhooks;
   readonly #http: HttpClient;
   readonly #namespace: string | undefined;
   readonly #watches: WatchLinks;
@@ -69,6 +71,7 @@ export class Config {
     this.leases = new ConfigLeases(http, namespace);
     const { leases } = this;
     this.#locks = new ConfigLocks({ http, namespace, leases, deleteKey: (key) => this.delete(key) });
+    this.webhooks = new ConfigWebhooks(http, namespace);
   }
 
   /** The keyspace of another namespace. */

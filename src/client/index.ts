@@ -17,6 +17,7 @@ export {
 export type * from "./config-types.ts";
 export type { ConfigWatch, ConfigWatchOptions } from "./config-watch.ts";
 export type { ConfigChange, ConfigWatchEvent, ConfigWatchRange } from "./config-watch-events.ts";
+export type * from "./config-webhooks.ts";
 export {
   type ClientErrorCode,
   isAccessDenied,

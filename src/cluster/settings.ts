@@ -4,6 +4,7 @@
 
 import { z } from "zod";
 import { MAX_BURST, MAX_REQUESTS_PER_SECOND } from "../access/limits.ts";
+import { parseNetwork } from "../wire/networks.ts";
 import { tokenIssuers } from "./token-issuer.ts";
 
 const MIB = 1024 * 1024;
@@ -185,8 +186,23 @@ const etcd = z.strictObject({
     .describe("Whether requests of etcd's API without credentials are served, as the tenant `default`."),
 });
 
+const webhooks = z.strictObject({
+  allowedNetworks: z
+    .array(
+      z
+        .string()
+        .max(64)
+        .refine((text) => parseNetwork(text) !== undefined, "must be an address or a network such as 10.1.0.0/16"),
+    )
+    .max(100)
+    .default([])
+    .describe(
+      "Private, local or reserved networks whose receivers webhooks may reach all the same, as addresses or in CIDR form. Default: none.",
+    ),
+});
+
 /** The parts of {@link settingsSchema} by name, so that the configuration file can extend them with what only the server reads. */
-export const settingsParts = { storage, log, limits, keyValue, config, auth, etcd };
+export const settingsParts = { storage, log, limits, keyValue, config, auth, etcd, webhooks };
 
 /** What `JADE_CONFIG` holds as JSON. Every field may be missing; unknown fields are errors. */
 export const settingsSchema = z.strictObject({
@@ -197,6 +213,7 @@ export const settingsSchema = z.strictObject({
   config: config.prefault({}),
   auth: auth.prefault({}),
   etcd: etcd.prefault({}),
+  webhooks: webhooks.prefault({}),
 });
 
 /** Fully resolved settings: no field is missing. */

@@ -86,6 +86,32 @@ export const LEAST_UNMARKED_BYTES = 4 * KIB;
 export const WATCH_STALL_MS = 60_000;
 /** Between progress notices of a quiet watch that asked for them. Ms. */
 export const PROGRESS_EVERY_MS = 60_000;
+/** Subscriptions of a tenant; each is an object of its own that is awake. */
+export const MAX_WEBHOOKS_PER_TENANT = 100;
+/** Events of one request, and keys with values in it unless a single event is larger. Bytes. */
+export const MAX_WEBHOOK_BATCH_EVENTS = 1000;
+export const MAX_WEBHOOK_BATCH_BYTES = 512 * KIB;
+/** What one page looks through at most: slices of 256 KiB, some milliseconds each. */
+export const WEBHOOK_FEED_SLICES = 8;
+/** The newest dead letters of a subscription are kept, and of each so many of its events. */
+export const MAX_DEAD_LETTERS = 1000;
+export const MAX_DEAD_LETTER_EVENTS = 100;
+/** Longest pause between attempts, and the longest that a receiver may ask for. Ms. */
+export const MAX_WEBHOOK_BACKOFF_MS = 10 * 60_000;
+export const MAX_RETRY_AFTER_MS = 3_600_000;
+/** A target that failed this often in a row is left alone for so long, then one request tries. Ms. */
+export const BREAKER_FAILURES = 5;
+export const BREAKER_OPEN_MS = 30_000;
+/** Targets whose failures are remembered at once. */
+export const MAX_BREAKER_TARGETS = 1000;
+/** What is read of a receiver's answer. Bytes. */
+export const MAX_WEBHOOK_ANSWER_BYTES = 4 * KIB;
+/** After a rotation requests carry the old secret's signature too for this long. Ms. */
+export const OLD_SECRET_MS = 24 * 3_600_000;
+/** Bounds of a secret: those of Standard Webhooks. Bytes. */
+export const MIN_WEBHOOK_SECRET_BYTES = 24;
+export const MAX_WEBHOOK_SECRET_BYTES = 64;
+export const MAX_WEBHOOK_URL_CHARACTERS = 2048;
 
 if (MAX_VALUE_BYTES + MAX_KEY_BYTES > MAX_TXN_BYTES) throw new Error("a transaction must hold one greatest put");
 if (MAX_RELAY_FRAME_BYTES < MAX_TXN_BYTES) throw new Error("a frame must hold one greatest transaction");

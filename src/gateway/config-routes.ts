@@ -6,6 +6,7 @@ import { configLockRoutes } from "./config-locks.ts";
 import { configRangeRoutes } from "./config-range.ts";
 import { configTxnRoute } from "./config-txn.ts";
 import type { Route } from "./route.ts";
+import { webhookRoutes } from "./webhooks.ts";
 
 export const configRoutes: readonly Route[] = [
   ...configKeyRoutes,
@@ -14,4 +15,5 @@ export const configRoutes: readonly Route[] = [
   ...configLeaseRoutes,
   ...configLockRoutes,
   ...configAdminRoutes,
+  ...webhookRoutes,
 ];

@@ -12,8 +12,8 @@ export interface Issue {
   readonly limit?: unknown;
 }
 
-/** Never shown back: what users store. */
-const HIDDEN_FIELDS: ReadonlySet<string> = new Set(["value"]);
+/** Never shown back: what users store, and their secrets. */
+const HIDDEN_FIELDS: ReadonlySet<string> = new Set(["value", "secret"]);
 
 export function pathText(path: readonly PropertyKey[]): string {
   let text = "";

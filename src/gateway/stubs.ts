@@ -3,6 +3,7 @@ import type { Env } from "../../objects/env.ts";
 import { type Mailbox, mailboxOf } from "../../objects/mailbox.ts";
 import type { ConfigFollowerRpc, ConfigKeyspaceRpc, CoordinatorRpc, KeyValueReplicaRpc } from "../../objects/rpc.ts";
 import type { DirectoryAdminRpc, TenantAdminRpc } from "../../objects/tenancy-rpc.ts";
+import type { TenantWebhooksRpc, WebhookSenderRpc } from "../../objects/webhook-rpc.ts";
 
 /** A node's Coordinator by its zone; a single node has one. */
 const COORDINATOR_NAME = "z1";
@@ -29,9 +30,9 @@ export class Stubs {
     return namespace.get(namespace.idFromName("system")) as DirectoryAdminRpc;
   }
 
-  tenant(tenant: number): TenantAdminRpc {
+  tenant(tenant: number): TenantAdminRpc & TenantWebhooksRpc {
     const namespace = this.#env.TENANT;
-    return namespace.get(namespace.idFromName(`t${tenant}`)) as TenantAdminRpc;
+    return namespace.get(namespace.idFromName(`t${tenant}`)) as TenantAdminRpc & TenantWebhooksRpc;
   }
 
   /** The zone's copy of a tenant's namespace. */
@@ -44,6 +45,11 @@ export class Stubs {
   configKeyspace(tenant: number, namespace: string): ConfigKeyspaceRpc {
     const objects = this.#env.CONFIG_KEYSPACE;
     return objects.get(objects.idFromName(`c${tenant}/${namespace}`));
+  }
+
+  webhookSender(tenant: number, id: string): WebhookSenderRpc {
+    const objects = this.#env.WEBHOOK_SENDER;
+    return objects.get(objects.idFromName(`w${tenant}/${id}`));
   }
 
   replica(nodeId: string): KeyValueReplicaRpc {

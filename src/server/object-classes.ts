@@ -18,4 +18,5 @@ export const objectClasses: readonly ObjectClass[] = [
   { className: "KeyValueReplica", binding: "KEY_VALUE_REPLICA", uniqueKey: "jade-key-value-replica", resident: true },
   { className: "ConfigKeyspace", binding: "CONFIG_KEYSPACE", uniqueKey: "jade-config-keyspace", resident: false },
   { className: "ConfigFollower", binding: "CONFIG_FOLLOWER", uniqueKey: "jade-config-follower", resident: false },
+  { className: "WebhookSender", binding: "WEBHOOK_SENDER", uniqueKey: "jade-webhook-sender", resident: false },
 ];

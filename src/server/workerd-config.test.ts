@@ -47,6 +47,7 @@ describe("workerdConfig", () => {
       ["KeyValueReplica", "jade-key-value-replica"],
       ["ConfigKeyspace", "jade-config-keyspace"],
       ["ConfigFollower", "jade-config-follower"],
+      ["WebhookSender", "jade-webhook-sender"],
     ]);
   });
 });

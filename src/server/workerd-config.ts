@@ -3,6 +3,7 @@
 // Must not: hold a secret in clear (only the root key's hash), or open anything but the one HTTP socket.
 
 import type { Settings } from "../cluster/settings.ts";
+import { isInNetwork, parseNetwork, REFUSED_NETWORKS, UNJUDGED_NETWORKS } from "../wire/networks.ts";
 import { type ObjectClass, objectClasses } from "./object-classes.ts";
 
 export const COMPATIBILITY_DATE = "2026-11-01";
@@ -15,6 +16,26 @@ export const COMPATIBILITY_FLAGS: readonly string[] = ["no_nodejs_global_timers"
 /** An issuer may stand in a private network. Only its URL, which the operator wrote, is ever asked for through this. */
 const KEYS_NETWORK =
   '(name = "token-keys", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true)))';
+
+/**
+ * Receivers of webhooks are named by tenants: the connection itself is refused to what is private, local or reserved, wherever a name
+ * led. workerd takes the more specific of two networks that part, and a denial where they are equal.
+ */
+export function webhookNetwork(allowed: readonly string[]): string {
+  const opened = allowed.map((text) => parseNetwork(text)!);
+  const denied = [...REFUSED_NETWORKS, ...UNJUDGED_NETWORKS].filter((text) => {
+    const { address, prefixLength } = parseNetwork(text)!;
+    return !opened.some((network) => network.prefixLength <= prefixLength && isInNetwork(address, network));
+  });
+  const texts = (networks: readonly string[]): string => networks.map(capnpText).join(", ");
+  const lists = `allow = [${texts(["public", ...allowed.map(withLength)])}], deny = [${texts(denied)}]`;
+  return `(name = "webhooks", network = (${lists}, tlsOptions = (trustBrowserCas = true)))`;
+}
+
+/** workerd knows networks only. */
+function withLength(network: string): string {
+  return network.includes("/") ? network : `${network}/${network.includes(":") ? 128 : 32}`;
+}
 
 export interface WorkerModule {
   /** As other modules import it, without `./`. The file lies beside the configuration under the same name. */
@@ -75,6 +96,7 @@ export function workerdConfig(options: WorkerdConfigOptions): string {
     ...objectClasses.map(objectBinding),
     ...(onDisk ? ['(name = "BLOB_DISK", service = "blobs")'] : []),
     ...(fetchesKeys ? ['(name = "TOKEN_KEYS", service = "token-keys")'] : []),
+    '(name = "WEBHOOK_NETWORK", service = "webhooks")',
     ...(metricsAccess ? [textBinding("JADE_METRICS_ACCESS", metricsAccess)] : []),
   ];
   const services = [
@@ -82,6 +104,7 @@ export function workerdConfig(options: WorkerdConfigOptions): string {
     `(name = "objects", disk = (path = ${capnpText(objectsDir)}, writable = true))`,
     ...(onDisk ? [`(name = "blobs", disk = (path = ${capnpText(blobsDir)}, writable = true))`] : []),
     ...(fetchesKeys ? [KEYS_NETWORK] : []),
+    webhookNetwork(settings.webhooks.allowedNetworks),
   ];
   const embeds = modules.map(({ name, kind }) => `(name = ${capnpText(name)}, ${kind} = embed ${capnpText(name)})`);
   return `# Written by jade-db at each start: changes here are lost.

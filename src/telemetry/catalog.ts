@@ -120,6 +120,9 @@ export const METRICS: Readonly<Record<string, MetricInfo>> = {
   jade_auth_cache_misses_total: counter("Requests for which a key was hashed or a tenant was asked for."),
   jade_auth_stale_total: counter("Requests authenticated from an old view because the tenant's owner was away."),
   jade_auth_tokens_refused_total: counter("Signed tokens refused, by reason."),
+  jade_webhook_requests_total: counter("Requests to webhooks' receivers, by what came of them."),
+  jade_webhook_events_total: counter("Events that webhooks' receivers acknowledged."),
+  jade_webhook_dead_letters_total: counter("Requests to webhooks' receivers that were given up."),
   jade_rate_limited_total: counter(
     "Requests and session operations refused because a tenant's or a key's rate was used up.",
   ),

@@ -143,8 +143,10 @@ const CASES: readonly Case[] = [
   {
     ...txn(
       {
-        success: [{ op: "txn", success: Array(100).fill({ op: "get", key: "a" }) }],
-        failure: Array(29).fill({ op: "get", key: "a" }),
+        success: [
+          { op: "txn", success: Array(100).fill({ op: "get", key: "a" }) },
+          ...Array(29).fill({ op: "get", key: "a" }),
+        ],
       },
       "128",
     ),

@@ -316,7 +316,7 @@ describe("bad input", () => {
     const { routes } = createGateway(env);
     for (const route of routes.filter((candidate) => candidate.body !== undefined)) {
       const path = route.path.replace("{id}", tenantId);
-      const who = route.access === "data" ? "writer" : "root";
+      const who = route.access === "data" ? "admin" : "root";
       const base = { name: route.path, method: route.method.toUpperCase(), path, key: who };
       await expectRefused({ ...base, ...malformed, raw: '{"tenantId":"cut' });
       await expectRefused({ ...base, ...malformed, raw: bytes('{"a":"', [0x80], '"}') });
