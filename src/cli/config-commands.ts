@@ -4,6 +4,7 @@ import { type Command, Option } from "commander";
 import type { Config, ConfigEntry, ConfigMeta, ConfigRangeOptions } from "../client/index.ts";
 import { shownKey, withConfig } from "./config-context.ts";
 import { addLeaseCommands } from "./config-lease-commands.ts";
+import { addTransferCommands } from "./config-transfer-commands.ts";
 import { addWatchCommand } from "./config-watch-commands.ts";
 import { CommandFailure, EXIT, UsageError } from "./exit-codes.ts";
 import { exactValue, readBytes, readInput, valueText } from "./input.ts";
@@ -238,4 +239,5 @@ export function addConfigCommands(program: Command): void {
   addWatchCommand(config);
   addLeaseCommands(config);
   addWhole(config);
+  addTransferCommands(config);
 }
