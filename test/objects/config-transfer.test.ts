@@ -112,6 +112,31 @@ describe("export", () => {
   });
 });
 
+describe("bad input to an export", () => {
+  it("[CF-86] is refused by name; a key that may only read exports", async () => {
+    const space = keyspace();
+    const cases = {
+      "limit=1001": "1000",
+      "limit=0": "limit",
+      "cursor=!": "cursor",
+      "verbose=1": "verbose",
+      "start=a": "start",
+    };
+    for (const [query, named] of Object.entries(cases)) {
+      const answer = await space.send("GET", `/export?${query}`);
+      expect([answer.status, answer.json.code], query).toEqual([400, "invalidRequest"]);
+      expect(answer.json.message).toContain(named);
+    }
+    const ahead = await space.send("GET", "/export?cursor=1.99.k.YQ");
+    expect([ahead.status, ahead.json.code]).toEqual([400, "futureRevision"]);
+    expect(linesOf(await space.send("GET", "/export", { key: reader }))).toEqual({
+      lines: [],
+      cursor: null,
+      revision: 1,
+    });
+  });
+});
+
 describe("import", () => {
   it("[CF-143] what was exported is there again, byte for byte: any keys, any values", async () => {
     const space = keyspace();
