@@ -4,6 +4,7 @@ import { type Command, Option } from "commander";
 import type { Config, ConfigEntry, ConfigMeta, ConfigRangeOptions } from "../client/index.ts";
 import { shownKey, withConfig } from "./config-context.ts";
 import { addLeaseCommands } from "./config-lease-commands.ts";
+import { addTransferCommands } from "./config-transfer-commands.ts";
 import { addWatchCommand } from "./config-watch-commands.ts";
 import { addWebhookCommands } from "./config-webhook-commands.ts";
 import { CommandFailure, EXIT, UsageError } from "./exit-codes.ts";
@@ -240,4 +241,5 @@ export function addConfigCommands(program: Command): void {
   addLeaseCommands(config);
   addWebhookCommands(config);
   addWhole(config);
+  addTransferCommands(config);
 }

@@ -3,6 +3,12 @@ export { JadeClient } from "./client.ts";
 export type { Config } from "./config.ts";
 export type { ConfigCache } from "./config-cached.ts";
 export type { ConfigLeases, KeptLease } from "./config-leases.ts";
+export type {
+  ConfigExportOptions,
+  ConfigExportPage,
+  ConfigImportOptions,
+  ConfigImportResult,
+} from "./config-transfer.ts";
 export {
   type CompareField,
   type CompareSign,
