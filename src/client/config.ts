@@ -45,17 +45,8 @@ import type {
 import type { ConfigWatch, ConfigWatchOptions } from "./config-watch.ts";
 import type { ConfigWatchRange } from "./config-watch-events.ts";
 import type { WatchLinks } from "./config-watch-links.ts";
-
-<<<<<<< HEAD
-
 import { ConfigWebhooks } from "./config-webhooks.ts";
-
-=======
-
 import { JadeError } from "./errors.ts";
-
->>>>>>> work-csnap
-
 import type { HttpClient, HttpRequest } from "./http.ts";
 import { eachItem } from "./pages.ts";
 import type { CallOptions, ListOptions, Page } from "./types.ts";
