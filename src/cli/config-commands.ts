@@ -5,6 +5,7 @@ import type { Config, ConfigEntry, ConfigMeta, ConfigRangeOptions } from "../cli
 import { shownKey, withConfig } from "./config-context.ts";
 import { addLeaseCommands } from "./config-lease-commands.ts";
 import { addLockCommands } from "./config-lock-commands.ts";
+import { addTransferCommands } from "./config-transfer-commands.ts";
 import { addWatchCommand } from "./config-watch-commands.ts";
 import { addWebhookCommands } from "./config-webhook-commands.ts";
 import { CommandFailure, EXIT, UsageError } from "./exit-codes.ts";
@@ -242,4 +243,5 @@ export function addConfigCommands(program: Command): void {
   addLockCommands(config);
   addWebhookCommands(config);
   addWhole(config);
+  addTransferCommands(config);
 }

@@ -25,6 +25,15 @@ import {
   type LockOptions,
 } from "./config-locks.ts";
 import { observed } from "./config-observe.ts";
+import {
+  type ConfigExportOptions,
+  type ConfigExportPage,
+  type ConfigImportOptions,
+  type ConfigImportResult,
+  exportQuery,
+  NDJSON_TYPE,
+  readExportPage,
+} from "./config-transfer.ts";
 import { ConfigTxn, type ConfigTxnResult, type TxnParts, txnBody, txnEncoding, txnResponses } from "./config-txn.ts";
 import type {
   ConfigDeleteOptions,
@@ -46,6 +55,7 @@ import type { ConfigWatch, ConfigWatchOptions } from "./config-watch.ts";
 import type { ConfigWatchRange } from "./config-watch-events.ts";
 import type { WatchLinks } from "./config-watch-links.ts";
 import { ConfigWebhooks } from "./config-webhooks.ts";
+import { JadeError } from "./errors.ts";
 import type { HttpClient, HttpRequest } from "./http.ts";
 import { eachItem } from "./pages.ts";
 import type { CallOptions, ListOptions, Page } from "./types.ts";
@@ -224,6 +234,31 @@ export class Config {
   /** A transaction as the HTTP API takes it, in its JSON text: values pass as they are written. Gives the answer's `data`. */
   async runTxnText(body: string, options: ConfigWriteOptions = {}): Promise<unknown> {
     return this.#call("POST", "/txn", { ...options, body });
+  }
+
+  /** All keys at one revision, page by page, in the text that {@link Config.importPage} takes. */
+  async *exportPages(options: ConfigExportOptions = {}): AsyncGenerator<ConfigExportPage, void, undefined> {
+    for (let { cursor } = options; ; ) {
+      const page = await this.exportPage({ ...options, cursor });
+      yield page;
+      if (page.cursor === null) return;
+      if (page.cursor === cursor) throw new JadeError("badAnswer", "the export repeats its cursor");
+      cursor = page.cursor;
+    }
+  }
+
+  async exportPage({ signal, timeoutMs, ...options }: ConfigExportOptions = {}): Promise<ConfigExportPage> {
+    const query = this.#query(exportQuery(options));
+    return readExportPage(
+      await this.#http.callText({ ...{ signal, timeoutMs, query }, method: "GET", path: `${PATH}/export` }),
+    );
+  }
+
+  /** Writes lines of an export: 10 000 and 8 MiB at most. A bad line is refused with its number, and nothing is written. */
+  async importPage(lines: string, options: ConfigImportOptions = {}): Promise<ConfigImportResult> {
+    const { onExisting, ...call } = options;
+    const more = { ...call, body: lines, contentType: NDJSON_TYPE, query: { onExisting } };
+    return (await this.#call("POST", "/import", more)) as ConfigImportResult;
   }
 
   /** Forgets what was before a revision. */

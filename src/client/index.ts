@@ -4,6 +4,12 @@ export type { Config } from "./config.ts";
 export type { ConfigCache } from "./config-cached.ts";
 export type { ConfigLeases, KeptLease } from "./config-leases.ts";
 export type { ElectOptions, HeldLock, Leader, Leadership, LockOptions } from "./config-locks.ts";
+export type {
+  ConfigExportOptions,
+  ConfigExportPage,
+  ConfigImportOptions,
+  ConfigImportResult,
+} from "./config-transfer.ts";
 export {
   type CompareField,
   type CompareSign,

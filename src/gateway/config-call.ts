@@ -54,16 +54,24 @@ export async function readConfig(
   return callConfig(call, keyspace, request);
 }
 
-/** `call.writeId`, where it is known, makes a write repeatable. */
+/** What makes a part of a request repeatable where one request is several writes. */
+export interface WritePart {
+  readonly writeId: Uint8Array;
+  /** What must come again with the write id; where it is not the request itself. */
+  readonly bodyHash: Uint8Array;
+}
+
+/** `part`, else `call.writeId` where it is known, makes a write repeatable. */
 export async function callConfig<R extends ConfigRequest>(
   call: Call,
   { tenant, namespace }: KeyspaceName,
   request: R,
+  part?: WritePart,
 ): Promise<AnswerTo<R>> {
   const writer = new ByteWriter(REQUEST_OVERHEAD_BYTES);
   const isWrite = isWriting(request);
-  const writeId = isWrite ? call.writeId : undefined;
-  const bodyHash = writeId ? await hashOf(request) : undefined;
+  const writeId = isWrite ? (part?.writeId ?? call.writeId) : undefined;
+  const bodyHash = part?.bodyHash ?? (writeId ? await hashOf(request) : undefined);
   writeConfigCall(writer, { id: 0, writeId, bodyHash, request });
   let frame: Uint8Array;
   try {
@@ -74,7 +82,7 @@ export async function callConfig<R extends ConfigRequest>(
     call.services.log.warn("keyspace call failed", { requestId, traceId, route }, error);
     if (!isWrite) throw new PublicError("unavailable", "the keyspace did not answer");
     const message = "the keyspace did not answer: the write may or may not have been applied";
-    throw new PublicError("unknownOutcome", message, writeId && { writeId: hexOf(writeId) });
+    throw new PublicError("unknownOutcome", message, call.writeId && { writeId: hexOf(call.writeId) });
   }
   const [first] = readConfigAnswers(frame);
   if (!first) throw new Error("the keyspace left the request unanswered");

@@ -53,7 +53,7 @@ export function rangeRequest(
 }
 
 /** Where a page ended: the revision, and the last key or common prefix that it showed. */
-interface Position {
+export interface Position {
   readonly revision: number;
   readonly isPrefix: boolean;
   readonly last: BinaryKey;
@@ -61,11 +61,11 @@ interface Position {
 
 const CURSOR = /^1\.([1-9][0-9]{0,15})\.([kp])\.([A-Za-z0-9_-]+)$/;
 
-function cursorText({ revision, isPrefix, last }: Position): string {
+export function cursorText({ revision, isPrefix, last }: Position): string {
   return `1.${revision}.${isPrefix ? "p" : "k"}.${base64UrlOf(bytesOfKey(last))}`;
 }
 
-function positionOf(cursor: string): Position {
+export function positionOf(cursor: string): Position {
   const [, revision = "", kind, last = ""] = CURSOR.exec(cursor) ?? [];
   const refuse = () => invalidRequest([{ path: "cursor", message: "is not one that an earlier page returned" }]);
   if (revision === "" || !Number.isSafeInteger(Number(revision))) throw refuse();
@@ -73,7 +73,7 @@ function positionOf(cursor: string): Position {
 }
 
 /** The part of the range that earlier pages have not shown. */
-function after(range: KeyRange, { last, isPrefix }: Position, isDescending: boolean): KeyRange {
+export function after(range: KeyRange, { last, isPrefix }: Position, isDescending: boolean): KeyRange {
   if (isDescending) return { key: range.key, rangeEnd: last };
   const next = isPrefix ? prefixEnd(last) : `${last}\0`;
   if (next === NO_END || (range.rangeEnd !== NO_END && next >= range.rangeEnd))

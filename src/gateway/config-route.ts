@@ -2,7 +2,7 @@
 // Guarantees: authentication comes before anything is read; a mutation has its write id before it can fail.
 import { z } from "@hono/zod-openapi";
 import type { Scope } from "../access/types.ts";
-import type { ErrorCode } from "../wire/error-codes.ts";
+import { type ErrorCode, PublicError } from "../wire/error-codes.ts";
 import { authenticate, requireScope } from "./access.ts";
 import type { TenantPrincipal } from "./authenticator.ts";
 import { parseJsonObject, readBytes, requireJsonType } from "./body.ts";
@@ -33,6 +33,8 @@ interface ConfigRouteSpec<Q extends z.ZodType, B extends z.ZodType> extends Omit
   readonly maxBodyBytes?: number;
   /** The body may be bytes of another type, which the handler judges. */
   readonly takesBytes?: boolean;
+  /** The body is bytes of this type and nothing else, which the handler judges. */
+  readonly bodyType?: string;
   /** Before the schema judges the body. */
   readonly prepare?: (json: Record<string, unknown>) => void;
   readonly handle: (call: Call, input: ConfigInput<z.output<Q>, z.output<B>>) => Promise<Response>;
@@ -53,7 +55,7 @@ export const BYTES_TYPE = "application/octet-stream";
 export function configRoute<Q extends z.ZodType, B extends z.ZodType = typeof NO_FIELDS>(
   spec: ConfigRouteSpec<Q, B>,
 ): Route {
-  const { handle, scope, maxBodyBytes = MAX_ADMIN_BODY_BYTES, takesBytes, prepare, ...document } = spec;
+  const { handle, scope, maxBodyBytes = MAX_ADMIN_BODY_BYTES, takesBytes, bodyType, prepare, ...document } = spec;
   return {
     ...document,
     access: "data",
@@ -64,6 +66,11 @@ export function configRoute<Q extends z.ZodType, B extends z.ZodType = typeof NO
       const { namespace = "default" } = query as { namespace?: string };
       const keyspace = { tenant: principal.caller.tenant, namespace };
       const common = { params, query, principal, keyspace };
+      if (bodyType) {
+        requireType(call.request, bodyType);
+        const bytes = await readBytes(call, maxBodyBytes);
+        return handle(call, { ...common, body: {} as z.output<B>, raw: { bytes, start: 0 } });
+      }
       // A delete may say everything in its query.
       if (!spec.body || (spec.method === "delete" && call.request.body === null))
         return handle(call, { ...common, body: {} as z.output<B>, raw: NO_BYTES });
@@ -83,5 +90,16 @@ export function configRoute<Q extends z.ZodType, B extends z.ZodType = typeof NO
 }
 
 export function isBytes(request: Request): boolean {
-  return (request.headers.get("content-type") ?? "").split(";")[0]!.trim().toLowerCase() === BYTES_TYPE;
+  return mediaTypeOf(request) === BYTES_TYPE;
+}
+
+function mediaTypeOf(request: Request): string {
+  return (request.headers.get("content-type") ?? "").split(";")[0]!.trim().toLowerCase();
+}
+
+function requireType(request: Request, wanted: string): void {
+  const type = mediaTypeOf(request);
+  if (type === wanted) return;
+  const shown = type === "" ? "no Content-Type" : `Content-Type ${type.slice(0, 60)}`;
+  throw new PublicError("unsupportedMediaType", `the body came with ${shown}; send ${wanted}`);
 }

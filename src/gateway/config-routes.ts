@@ -1,5 +1,7 @@
 // The routes of the configuration store.
 import { configAdminRoutes } from "./config-admin.ts";
+import { configExportRoute } from "./config-export.ts";
+import { configImportRoute } from "./config-import.ts";
 import { configKeyRoutes } from "./config-keys.ts";
 import { configLeaseRoutes } from "./config-leases.ts";
 import { configLockRoutes } from "./config-locks.ts";
@@ -12,6 +14,8 @@ export const configRoutes: readonly Route[] = [
   ...configKeyRoutes,
   ...configRangeRoutes,
   configTxnRoute,
+  configExportRoute,
+  configImportRoute,
   ...configLeaseRoutes,
   ...configLockRoutes,
   ...configAdminRoutes,

@@ -3,7 +3,7 @@
 import { z } from "@hono/zod-openapi";
 import { TENANT_ID_PATTERN } from "../access/limits.ts";
 import { MAX_KEY_BYTES, MAX_LEASE_TTL_SECONDS, MAX_TXN_OPERATIONS, MAX_VALUE_BYTES } from "../config/limits.ts";
-import { MAX_HTTP_WAIT_SECONDS, MAX_RANGE_LIMIT } from "./limits.ts";
+import { MAX_CONFIG_EXPORT_KEYS, MAX_HTTP_WAIT_SECONDS, MAX_RANGE_LIMIT } from "./limits.ts";
 
 export const KEY_ENCODINGS = ["utf8", "base64"] as const;
 export type KeyEncoding = (typeof KEY_ENCODINGS)[number];
@@ -136,6 +136,34 @@ export const rangeQuery = z.strictObject({
     .optional()
     .openapi({ description: "The `cursor` of the page before: goes on at that page's revision." }),
 });
+export const exportQuery = z.strictObject({
+  ...{ namespace, keyEncoding, prefix: rangeOf.prefix },
+  limit: z
+    .int("must be a whole number")
+    .min(1)
+    .max(MAX_CONFIG_EXPORT_KEYS)
+    .default(MAX_CONFIG_EXPORT_KEYS)
+    .openapi({ description: "Keys a page; a page of large values ends sooner." }),
+  cursor: z
+    .string()
+    .optional()
+    .openapi({ description: "The `cursor` of the page before: goes on at that page's revision." }),
+});
+export const ON_EXISTING = ["overwrite", "skip", "fail"] as const;
+export type OnExisting = (typeof ON_EXISTING)[number];
+export const importQuery = z.strictObject({
+  namespace,
+  onExisting: z
+    .enum(ON_EXISTING)
+    .default("overwrite")
+    .openapi({ description: "What happens to a key that exists. `fail` stops at its transaction." }),
+});
+/** A line of an import: one of an export, whose numbers are not taken over. */
+export const importLine = z.strictObject({
+  ...{ key, keyEncoding: keyEncoding.optional(), value: value.optional(), valueEncoding: valueEncoding.optional() },
+  leaseId: leaseId.optional(),
+  ...{ createRevision: z.unknown().optional(), modRevision: z.unknown().optional(), version: z.unknown().optional() },
+});
 export const deleteRangeQuery = z.strictObject({ namespace, keyEncoding, ...rangeOf });
 
 const place = { key: key.optional(), ...rangeOf };
@@ -252,6 +280,11 @@ export const rangeShape = z.object({
   count: number.optional().openapi({ description: "Keys of the range; left out where a limit cut the answer." }),
   more: z.boolean(),
   cursor: z.string().nullable(),
+});
+export const importedShape = z.object({
+  ...{ lines: number, created: number, overwritten: number, skipped: number },
+  leasesDropped: number.openapi({ description: "Keys written without their lease, because there is no such lease." }),
+  revision: number,
 });
 export const deletedShape = z.object({ deleted: number, revision: number });
 export const txnShape = z.object({

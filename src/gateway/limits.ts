@@ -63,3 +63,15 @@ export const MAX_TXN_DEPTH = 8;
 export const MAX_CONFIG_PUT_BYTES = 4 * 1024 * 1024;
 /** A transaction's body: 8 MiB of keys and values as base64, and the fields. Bytes. */
 export const MAX_CONFIG_TXN_BYTES = 12 * 1024 * 1024;
+/** A page of a configuration export or import: its text. A message and a transaction hold as much. Bytes. */
+export const MAX_CONFIG_PAGE_BYTES = 8 * 1024 * 1024;
+/** Keys of one page of a configuration export. */
+export const MAX_CONFIG_EXPORT_KEYS = 1000;
+/** Lines of one page of a configuration import: some hundred transactions, far below REQUEST_LOST_AFTER_MS. */
+export const MAX_CONFIG_IMPORT_LINES = 10_000;
+/** A transaction of an import ends with the line that passes this: it is a turn that others wait for. Bytes of keys and values. */
+export const IMPORT_TXN_BYTES = 1024 * 1024;
+/** Keys of one transaction of an import: its answer names them and has to be short enough to be kept for repetitions. Bytes. */
+export const IMPORT_TXN_KEY_BYTES = 32 * 1024;
+/** A lease may end between the look at it and the write: then another look. */
+export const IMPORT_LEASE_TRIES = 3;
