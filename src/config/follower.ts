@@ -119,7 +119,7 @@ export class Follower {
     for (const { seq, bytes } of records) {
       const record = decodeRecord(this.#crc32c, bytes);
       this.#store.append(seq, bytes);
-      this.#store.setCurrent(versionOf(seq, record));
+      this.#store.setCurrent(versionOf(seq, record), true);
     }
   }
 
@@ -197,7 +197,7 @@ export class Follower {
       this.#reader.cache.delete(record.key);
     } else {
       const version = versionOf(seq, record);
-      this.#store.setCurrent(version);
+      this.#store.setCurrent(version, !previous);
       this.#reader.cache.set({ version, value: record.value.slice() });
     }
     const ended = previous?.value ? { version: previous.version, value: previous.value } : undefined;

@@ -234,7 +234,7 @@ export class Keyspace {
     };
     const change = this.#append(writing, { type: "put", ...put, value }, previous);
     const version: Version = { ...put, seq: change.seq, modRevision: writing.revision };
-    this.#store.setCurrent(version);
+    this.#store.setCurrent(version, !previous);
     this.#reader.cache.set({ version, value });
     if (!previous) this.#keyCount++;
     const answer: PutAnswer = { kind: "put", ...put };

@@ -40,6 +40,8 @@ export class Shipping {
   readonly #keyspace: Keyspace;
   /** The newest records, in order without a gap: followers that keep up cost no SQL. */
   #tail: (ShippedRecord & { readonly chain: number })[] = [];
+  /** The oldest that counts; those before it go when they are half. */
+  #first = 0;
   #tailBytes = 0;
   #waiting = new Set<() => void>();
 
@@ -59,9 +61,11 @@ export class Shipping {
       this.#tail.push({ seq, revision: record.revision, bytes, chain: record.chain });
       this.#tailBytes += bytes.length;
     }
-    let dropped = 0;
-    while (this.#tailBytes > SHIPPED_TAIL_BYTES) this.#tailBytes -= this.#tail[dropped++]!.bytes.length;
-    if (dropped > 0) this.#tail = this.#tail.slice(dropped);
+    while (this.#tailBytes > SHIPPED_TAIL_BYTES) this.#tailBytes -= this.#tail[this.#first++]!.bytes.length;
+    if (this.#first * 2 > this.#tail.length) {
+      this.#tail = this.#tail.slice(this.#first);
+      this.#first = 0;
+    }
     const waiting = this.#waiting;
     this.#waiting = new Set();
     for (const wake of waiting) wake();
@@ -84,17 +88,22 @@ export class Shipping {
     if (seq > this.#keyspace.lastSeq) return false;
     if (seq === 0) return true;
     if (seq === this.#keyspace.lastSeq) return chain === this.#keyspace.chain;
-    const first = this.#tail[0]?.seq;
-    const held = first === undefined ? undefined : this.#tail[seq - first];
-    if (held) return held.chain === chain;
+    const held = this.#heldFrom(seq);
+    if (held !== undefined && this.#tail[held]) return this.#tail[held].chain === chain;
     // A record that was compacted away cannot be compared, nor could what follows it be without a gap.
     return this.#store.record(seq)?.chain === chain;
   }
 
   #fromTail(seq: number): readonly ShippedRecord[] | undefined {
-    const first = this.#tail[0]?.seq ?? this.#keyspace.lastSeq + 1;
-    if (seq + 1 < first) return undefined;
-    return page(this.#tail.slice(seq + 1 - first));
+    if (seq === this.#keyspace.lastSeq) return [];
+    const from = this.#heldFrom(seq + 1);
+    return from === undefined ? undefined : page(this.#tail.slice(from));
+  }
+
+  /** Where the record `seq` stands in the tail, or would; undefined = it is older. */
+  #heldFrom(seq: number): number | undefined {
+    const oldest = this.#tail[this.#first]?.seq;
+    return oldest === undefined || seq < oldest ? undefined : this.#first + seq - oldest;
   }
 
   /** Undefined where compaction has taken records out. */

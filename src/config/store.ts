@@ -47,9 +47,11 @@ const SELECT_CURRENT = `${LIVING} WHERE key = ?`;
 const SELECT_ENDED = `${ENDED} WHERE key = ? AND mod <= ? AND ended > ? ORDER BY mod DESC LIMIT 1`;
 const SELECT_RECORD = "SELECT record FROM config_log WHERE seq = ?";
 const INSERT_RECORD = "INSERT INTO config_log (seq, record) VALUES (?, ?)";
-const UPSERT_CURRENT = `INSERT OR REPLACE INTO config_current (${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)`;
+const INSERT_CURRENT = `INSERT INTO config_current (${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)`;
+const UPDATE_CURRENT =
+  "UPDATE config_current SET seq = ?, mod = ?, created = ?, version = ?, lease = ?, crc = ? WHERE key = ?";
 const DELETE_CURRENT = "DELETE FROM config_current WHERE key = ?";
-const INSERT_ENDED = `INSERT OR REPLACE INTO config_history (${COLUMNS}, ended) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`;
+const INSERT_ENDED = `INSERT INTO config_history (${COLUMNS}, ended) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`;
 const DELETE_ENDED = "DELETE FROM config_history WHERE key = ? AND mod = ?";
 const DELETE_RECORD = "DELETE FROM config_log WHERE seq = ?";
 const SELECT_LOG = "SELECT seq, record FROM config_log WHERE seq >= ? ORDER BY seq LIMIT ?";
@@ -202,11 +204,14 @@ export class ConfigStore {
     this.#sql.exec(INSERT_RECORD, seq, record);
   }
 
-  setCurrent(version: Version): void {
+  /** `isNew`: the key is not alive yet. */
+  setCurrent(version: Version, isNew: boolean): void {
     const key = bytesOfKey(version.key);
     const { seq, modRevision, createRevision, version: count, lease } = version;
     const crc = this.#check.crcOf(key, version);
-    this.#sql.exec(UPSERT_CURRENT, key, seq, modRevision, createRevision, count, lease, crc);
+    // In place where there is a row: replacing it is a deletion and an insertion.
+    if (isNew) this.#sql.exec(INSERT_CURRENT, key, seq, modRevision, createRevision, count, lease, crc);
+    else this.#sql.exec(UPDATE_CURRENT, seq, modRevision, createRevision, count, lease, crc, key);
   }
 
   removeCurrent(key: BinaryKey): void {
