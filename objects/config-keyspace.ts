@@ -5,8 +5,10 @@ import { DurableObject } from "cloudflare:workers";
 import kernelModule from "../dist/wasm/storage.wasm";
 import { CONFIG_MIGRATIONS } from "../migrations/config.ts";
 import { parseSettings, type Settings } from "../src/cluster/settings.ts";
+import { mostAnswerBytes } from "../src/config/answer-bound.ts";
 import { Desk, failureOf } from "../src/config/desk.ts";
 import { ConfigRefusal } from "../src/config/failure.ts";
+import { MAX_FRAME_ANSWER_BYTES } from "../src/config/limits.ts";
 import { LockWaits } from "../src/config/lock-waits.ts";
 import { type Head, type Place, Shipping, writeShipment } from "../src/config/shipping.ts";
 import { WatchRows } from "../src/config/watch-rows.ts";
@@ -196,7 +198,8 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     const { registration } = this.#parts;
     const refusal = registration.isNeeded ? await registration.ensure() : undefined;
     if (refusal) return this.#refuse(calls, refusal);
-    return this.#inTurn(() => this.#answer(calls));
+    const answered = await refusalsAsValues(() => this.#inTurn(() => this.#answer(calls)));
+    return answered instanceof Uint8Array ? answered : this.#refuse(calls, answered);
   }
 
   /** Under a lease, which only a keyspace that is registered can have. */
@@ -319,7 +322,10 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   /** All work that came since the last turn, in one commit. */
   #turn(): void {
     const waking = this.#watches.wake();
-    if (waking) return void waking.then(() => this.#turn());
+    if (waking) {
+      const go = (): void => this.#turn();
+      return void waking.then(go, go);
+    }
     const jobs = this.#jobs;
     this.#jobs = [];
     this.#commitsTotal++;
@@ -353,8 +359,9 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     this.#meter.touch();
     for (const call of calls) {
       this.#callsTotal++;
+      const isTooMuch = writer.length > 0 && writer.length + mostAnswerBytes(call.request) > MAX_FRAME_ANSWER_BYTES;
       writer.u32(call.id);
-      writer.bytes(this.#desk.run(call));
+      writer.bytes(isTooMuch ? TOO_MUCH_AT_ONCE : this.#desk.run(call));
     }
     return writer.take();
   }
@@ -391,6 +398,14 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
 }
 
 const kernels = createKernels(kernelModule);
+
+/** Not run: its answer might not fit into the message any more. */
+const TOO_MUCH_AT_ONCE = ((): Uint8Array => {
+  const message = "the calls that came with this one answer too much for one message; nothing was done, ask again";
+  const body = new ByteWriter(256);
+  writeConfigAnswer(body, { kind: "error", code: "overloaded", message });
+  return body.take();
+})();
 
 async function refusalsAsValues<T>(run: () => Promise<T>): Promise<T | ConfigFailure> {
   try {

@@ -13,7 +13,7 @@ import { PLANTED } from "../test/simulation/sabotage.ts";
 import { sweep } from "../test/simulation/sweep.ts";
 
 const PROGRESS_EVERY_MS = 5000;
-/** Issue 3: every planted mistake is caught within so many seeds. */
+/** Every planted mistake is caught within so many seeds. */
 const PLANTED_WITHIN = 2000;
 
 const { values } = parseArgs({

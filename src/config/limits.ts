@@ -15,6 +15,8 @@ export const MAX_TXN_BYTES = 8 * MIB;
 export const MAX_RANGE_BYTES = 16 * MIB;
 /** Bytes of keys and values of all that one request gives back: reads of a transaction, previous values. Under the message's 32 MiB. */
 export const MAX_ANSWER_BYTES = 26 * MIB;
+/** Bytes of the answers to all calls of one frame: a message between objects holds 32 MiB. */
+export const MAX_FRAME_ANSWER_BYTES = 31 * MIB;
 /** Keys that a transaction may read one by one before their bytes are counted: counting reads each twice. */
 export const UNCOUNTED_READS = 4;
 /** Keys that one revision may delete: it is one turn, which nothing else shares. */
@@ -117,7 +119,7 @@ if (MAX_VALUE_BYTES + MAX_KEY_BYTES > MAX_TXN_BYTES) throw new Error("a transact
 if (MAX_RELAY_FRAME_BYTES < MAX_TXN_BYTES) throw new Error("a frame must hold one greatest transaction");
 if (MAX_TXN_BYTES * 2 > MAX_RANGE_BYTES) throw new Error("a transaction's previous values must fit into its answer");
 if (MAX_RANGE_BYTES + MAX_TXN_BYTES > MAX_ANSWER_BYTES) throw new Error("a greatest transaction must be able to read");
-if (MAX_ANSWER_BYTES + UNCOUNTED_READS * (MAX_VALUE_BYTES + MAX_KEY_BYTES) > 31 * MIB)
+if (MAX_ANSWER_BYTES + UNCOUNTED_READS * (MAX_VALUE_BYTES + MAX_KEY_BYTES) > MAX_FRAME_ANSWER_BYTES)
   throw new Error("an answer must be one message, with room for its numbers");
 if (String(MAX_REVISION).length > SEQUENCE_DIGITS) throw new Error("a suffix must hold every revision");
 if (MOST_UNMARKED_BYTES * 4 > WATCH_WINDOW_BYTES)

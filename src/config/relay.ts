@@ -79,7 +79,7 @@ export class ConfigRelay {
 
   #answered(sent: readonly Pending[], frame: Uint8Array | undefined): void {
     this.#framesInFlight--;
-    const answers = frame && readAnswerBodies(frame);
+    const answers = frame && bodiesOf(frame);
     for (const [id, pending] of sent.entries()) {
       const answer = answers?.[id];
       pending.done(answer ? { answer } : lost(pending));
@@ -93,7 +93,16 @@ function lost({ isWrite }: Pending): RelayResult {
   return { code: "unknownOutcome", message: "the keyspace did not answer: the write may or may not have been applied" };
 }
 
-/** Bodies by call id. */
+/** Bodies by call id. What is no frame of answers is as good as lost: every call must hear something. */
+function bodiesOf(frame: Uint8Array): readonly Uint8Array[] | undefined {
+  try {
+    return readAnswerBodies(frame);
+  } catch (error) {
+    if (error instanceof MalformedBytes) return undefined;
+    throw error;
+  }
+}
+
 function readAnswerBodies(frame: Uint8Array): readonly Uint8Array[] {
   const reader = new ByteReader(frame);
   const bodies: Uint8Array[] = [];

@@ -152,40 +152,49 @@ export class HintLog {
   }
 
   #read(target: string, afterId: number): (HintBatch & { readonly corrupt: readonly number[] }) | undefined {
+    const lastId = this.#lastOfFrame(target, afterId);
+    if (lastId === undefined) return undefined;
     const writer = new ByteWriter(64 * 1024);
-    let lastId = 0;
-    let hintCount = 0;
-    let before = { lastId, length: 0 };
-    let rowCount = 0;
-    const ids: number[] = [];
+    const ids = new Set<number>();
     const corrupt = new Set<number>();
     const rows = this.#sql.exec<HintRow & { crc: number | null }>(
-      "SELECT id, part, target, tenant, token_hi, created_ms, piece, crc FROM hints WHERE target = ? AND id > ? ORDER BY id, part LIMIT ?",
+      "SELECT id, part, target, tenant, token_hi, created_ms, piece, crc FROM hints WHERE target = ? AND id > ? AND id <= ? ORDER BY id, part",
+      target,
+      afterId,
+      lastId,
+    );
+    for (const row of rows) {
+      const { id, piece, crc } = row;
+      if (crc !== null && crc !== this.#crc(row)) corrupt.add(id);
+      ids.add(id);
+      writer.raw(new Uint8Array(piece));
+    }
+    return { frame: writer.take(), hintCount: ids.size, lastId, ids: [...ids], corrupt: [...corrupt] };
+  }
+
+  /** The last hint that one frame takes, by lengths alone: rows that are not read to their end keep SQLite's log from starting over. */
+  #lastOfFrame(target: string, afterId: number): number | undefined {
+    const rows = this.#sql.exec<{ id: number; bytes: number }>(
+      "SELECT id, length(piece) AS bytes FROM hints WHERE target = ? AND id > ? ORDER BY id, part LIMIT ?",
       target,
       afterId,
       MAX_PIECES_PER_FRAME,
     );
-    for (const row of rows) {
-      const { id, piece, crc } = row;
+    let last: number | undefined;
+    let before: number | undefined;
+    let frameBytes = 0;
+    let rowCount = 0;
+    let isFull = false;
+    for (const { id, bytes } of rows) {
       rowCount++;
-      if (crc !== null && crc !== this.#crc(row)) corrupt.add(id);
-      if (id !== lastId) {
-        if (writer.length >= HINT_DELIVERY_BYTES) break;
-        before = { lastId, length: writer.length };
-        hintCount++;
-        lastId = id;
-        ids.push(id);
+      if (id !== last) {
+        isFull ||= frameBytes >= HINT_DELIVERY_BYTES;
+        if (!isFull) [before, last] = [last, id];
       }
-      writer.raw(new Uint8Array(piece));
+      frameBytes += bytes;
     }
-    if (rowCount === MAX_PIECES_PER_FRAME) {
-      // The last hint may go on beyond the rows that were read: it waits for the next frame.
-      writer.length = before.length;
-      lastId = before.lastId;
-      hintCount--;
-      ids.pop();
-    }
-    return hintCount === 0 ? undefined : { frame: writer.take(), hintCount, lastId, ids, corrupt: [...corrupt] };
+    // Without room left the last hint may go on beyond the rows that were read: it waits for the next frame.
+    return !isFull && rowCount === MAX_PIECES_PER_FRAME ? before : last;
   }
 
   /** Drops the hints of a target up to and including `lastId`, once it has acknowledged them; all but `kept`. */

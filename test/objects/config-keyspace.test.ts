@@ -156,6 +156,18 @@ describe("calls over a session", () => {
     expect(keysOf(read(await other("default", all)))).toEqual([]);
   });
 
+  it("[CF-32] large answers that do not fit into one message are refused alone; small ones and writes go on", async () => {
+    const stub = keyspace(newKeyspaceName());
+    const value = new Uint8Array(1024 * 1024);
+    await callAll(stub, [{ request: { kind: "put", key: "big", value } }]);
+    const read = { request: { kind: "range", key: "big", rangeEnd: "" } } as const;
+    const answers = await callAll(stub, [...Array.from({ length: 60 }, () => read), { request: putOf("small") }]);
+    const kinds = answers.map((answer) => (answer.kind === "error" ? answer.code : answer.kind));
+    expect(kinds.slice(0, 25)).toEqual(Array.from({ length: 25 }, () => "range"));
+    expect(kinds.slice(40, 60)).toEqual(Array.from({ length: 20 }, () => "overloaded"));
+    expect(kinds[60]).toBe("put");
+  });
+
   it("[CF-31] a malformed call or namespace, or a write with a read-only key, is refused alone", async () => {
     const { tenantId, key } = await newTenant();
     const ask = await openSession(key);
