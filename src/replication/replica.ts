@@ -72,6 +72,8 @@ export interface ReplicaCounts {
   hintsRefused: number;
   /** Unreadable rows that other replicas' states took the place of. */
   healedRows: number;
+  /** Unreadable records that other replicas' took the place of. */
+  healedRecords: number;
 }
 
 const refused = (code: RefusalCode, clock: Clock = EMPTY_CLOCK): ReplicaResult => ({ kind: "refused", code, clock });
@@ -88,6 +90,7 @@ export class Replica {
     hintsStored: 0,
     hintsRefused: 0,
     healedRows: 0,
+    healedRecords: 0,
   };
   readonly #options: ReplicaOptions;
   readonly #hybrid: HybridClock;
@@ -123,6 +126,23 @@ export class Replica {
   handle(frame: Uint8Array): Uint8Array | Promise<Uint8Array> {
     const ops = readOps(frame);
     return this.#options.mayWait ? whenResident(this.#options.engine, ops, () => this.#apply(ops)) : this.#apply(ops);
+  }
+
+  /** A frame of the record healer, which brings rows whose records cannot be read here. */
+  async handleHealing(frame: Uint8Array): Promise<Uint8Array> {
+    const ops = readOps(frame);
+    return this.#whenResident(
+      [],
+      () => {
+        this.#remembered.passesUnreadable = true;
+        try {
+          return this.#apply(ops);
+        } finally {
+          this.#remembered.passesUnreadable = false;
+        }
+      },
+      ops,
+    );
   }
 
   #apply(ops: readonly ReplicaOp[]): Uint8Array {
@@ -261,6 +281,27 @@ export class Replica {
   /** See {@link Remembered.importRecord}. */
   importRecord(epoch: number, key: RecordKey, stored: StoredRecord): void {
     this.#remembered.importRecord(epoch, key, stored);
+  }
+
+  /** Of these records, those that stand in a block that cannot be read. */
+  async unreadableRecords(keys: readonly RecordKey[]): Promise<RecordKey[]> {
+    const isUnreadable = (key: RecordKey): boolean => this.#remembered.isUnreadable(key);
+    return this.#whenResident(keys, () => keys.filter(isUnreadable));
+  }
+
+  /** See {@link Remembered.restore}. Committed. */
+  async restoreRecords(records: readonly { readonly key: RecordKey; readonly record: StoredRecord }[]): Promise<void> {
+    const keys = records.map(({ key }) => key);
+    await this.#whenResident(keys, () => {
+      const due = records.filter(({ key }) => this.#remembered.isUnreadable(key));
+      for (const { key, record } of due) this.#remembered.restore(key, record);
+      this.counts.healedRecords += due.length;
+      this.#options.engine.commit();
+    });
+  }
+
+  async #whenResident<T>(keys: readonly RecordKey[], apply: () => T, ops: readonly ReplicaOp[] = []): Promise<T> {
+    return this.#options.mayWait ? whenResident(this.#options.engine, ops, apply, keys) : apply();
   }
 
   #stamp(op: StampOp): ReplicaResult {

@@ -412,7 +412,7 @@ export class TableReader {
 }
 
 function corruptRange(table: Table, section: number, meta: TableMeta | undefined): CorruptRange {
-  const { name, kind, lastHi, lastLo } = table.info;
+  const { name, kind, lastHi, lastLo, maxMs: newestMs } = table.info;
   const lastToken = { hi: lastHi, lo: lastLo };
   const toRowKey = (first: { hi: number; lo: number; tenant: number; key: Uint8Array }) => ({
     token: { hi: first.hi, lo: first.lo },
@@ -422,9 +422,9 @@ function corruptRange(table: Table, section: number, meta: TableMeta | undefined
   if (meta === undefined || section === META_SECTION) {
     const { firstHi: hi, firstLo: lo, firstTenant: tenant, firstKey: key } = table.info;
     const from = toRowKey({ hi, lo, tenant, key });
-    return { blob: name, section, kind, from, to: undefined, lastToken, tenants: undefined };
+    return { blob: name, section, kind, from, to: undefined, lastToken, tenants: undefined, newestMs };
   }
   const next = section + 1 < meta.blockCount ? toRowKey(meta.firstOf(section + 1)) : undefined;
   const from = toRowKey(meta.firstOf(section));
-  return { blob: name, section, kind, from, to: next, lastToken, tenants: [...meta.tenants] };
+  return { blob: name, section, kind, from, to: next, lastToken, tenants: [...meta.tenants], newestMs };
 }

@@ -52,6 +52,10 @@ const REPLICA: Readonly<Record<string, MetricInfo>> = {
     "Hints dropped because they failed their checksum; their node is to be repaired.",
   ),
   jade_kv_healed_rows_total: counter("Unreadable rows restored from the other replicas."),
+  jade_kv_standing_damaged: gauge(
+    "1: what the node knew of itself failed its checksum at its last start; it took a new incarnation or was rebuilt.",
+  ),
+  jade_kv_healed_records_total: counter("Unreadable idempotency records restored from the other replicas."),
   jade_kv_hints_pending: gauge("Hints waiting for their node."),
   jade_kv_dirty_ranges: gauge("Ranges in which another node may miss writes, by lost hints; repair looks there."),
   jade_kv_rebuilding: gauge(

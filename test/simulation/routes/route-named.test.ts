@@ -57,3 +57,33 @@ it("[RP-100] while a node that died before it recorded is away, the single copie
     expect((await world.ask(coordinator, caller, { op: "get", key })).kind).toBe("value");
   }
 });
+
+it("[RP-103] [RP-71] an attempt that waited for its route does not supersede what its client wrote since, knowing the retry", async () => {
+  const world = new World(1);
+  const { tenant } = CALLER;
+  const of = { op: "put", key: "k" } as const;
+  const first = { ...of, writeId: new Uint8Array(16).fill(1), value: new TextEncoder().encode("first") };
+  const second = { ...of, writeId: new Uint8Array(16).fill(2), value: new TextEncoder().encode("second") };
+  world.routes.set(tenant, { replicationFactor: 3 });
+  const other = world.coordinator(undefined, { stampZone: "z1" });
+  await world.ask(other, CALLER, { op: "get", key: "other", consistency: "all" });
+  // n2 has recorded a route that is not published yet: the first attempt waits for it.
+  world.node("n2").standing.recordRoute(tenant, 1);
+  const cell = world.submit(world.coordinator(undefined, { stampZone: "z2" }), CALLER, first);
+  await world.run(170);
+  expect(cell.answer).toBeUndefined();
+  world.routes.set(tenant, { replicationFactor: 3, routeRevision: 1 });
+  const newer = { ...CALLER, routeRevision: 1 };
+  // Its client lost patience, and tried it again through others; n2 does not hear of that.
+  world.cut.add("n2");
+  const retry = { ...first, isRetry: true };
+  const retried = await world.ask(other, newer, retry);
+  world.node("n1").hints.drop("n2", 1e9);
+  world.cut.clear();
+  if (retried.kind !== "written") throw new Error(JSON.stringify(retried));
+  expect((await world.ask(other, newer, { ...second, clock: retried.clock })).kind).toBe("written");
+  await world.run(2000);
+  expect(cell.answer?.kind).toBe("written");
+  const read = await world.ask(other, newer, { op: "get", key: "k", consistency: "all" });
+  expect(read.kind === "value" && new TextDecoder().decode(read.value)).toBe("second");
+});
