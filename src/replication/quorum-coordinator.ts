@@ -172,9 +172,10 @@ export class QuorumCoordinator {
       this.#routes.reload(caller.tenant, revision, (newer) => {
         // After so long its client may have tried it elsewhere, and written on from there (spec RP-103).
         const isLate = this.#environment.now() - run.startedAtMs > this.#environment.replicaTimeoutMs / 2;
-        const next = isInDoubt || isLate ? { ...run, request: { ...request, isRetry: true } } : run;
-        if (newer && reroutesLeft > 0) this.#start(next, newer, reroutesLeft - 1);
-        else done(this.#unrouted(next.request));
+        const retry = { ...request, isRetry: true };
+        if (newer && reroutesLeft > 0)
+          this.#start(isInDoubt || isLate ? { ...run, request: retry } : run, newer, reroutesLeft - 1);
+        else done(this.#unrouted(isInDoubt ? retry : request));
       });
     };
     if (request.op === "get") {

@@ -19,6 +19,9 @@ import {
   voteIdOf,
 } from "./records.ts";
 
+/** Fillings are numbered from 1. */
+const NO_FILLING = 0;
+
 export class Remembered {
   readonly #engine: StorageEngine;
   readonly #facts: Pick<ReplicaFacts, "isFilling" | "isFilled">;
@@ -57,6 +60,16 @@ export class Remembered {
     const held = record && decodeRecord(record);
     if (held?.kind !== "vote") engine.addRecord(tenant, writeId, encodeVote(place, stored.bodyHash));
     else if (!sameBytes(held.bodyHash, stored.bodyHash)) engine.addRecord(tenant, writeId, encodeVote(place, NO_BODY));
+  }
+
+  /**
+   * A version goes with its row, not because something superseded it (spec RP-104): its record must not count. It is replaced by what
+   * was heard of a filling that there never was.
+   */
+  unlearn({ tenant, token }: RowKey, { writeId, dots, time }: Version): void {
+    const key = { tenant, writeId };
+    if (!this.isUnreadable(key) && !this.recall(tenant, writeId)) return;
+    this.#engine.addRecord(tenant, writeId, encodeHearsay(token.hi, NO_FILLING, { vector: [], dots, time }));
   }
 
   /** The record stands in a block that cannot be read, and nowhere else. */

@@ -267,7 +267,9 @@ export class Replica {
     for (const row of rows) {
       const bytes = engine.get(row);
       if (!bytes) continue;
-      usage?.changed(row, decodeState(bytes), EMPTY_STATE);
+      const state = decodeState(bytes);
+      for (const version of state.versions) this.#remembered.unlearn(row, version);
+      usage?.changed(row, state, EMPTY_STATE);
       engine.put(row, EMPTY_BYTES, true);
     }
     engine.commit();
