@@ -125,8 +125,10 @@ async function startFront({ etcd, server }: Config, url: string) {
 function reporter(report: (line: string) => void, lock: InstanceLock): SupervisorEvents {
   return {
     started: (pid) => lock.noteWorkerd(pid),
-    died: ({ code, signal }, delayMs) =>
-      report(`workerd ended (${signal ?? `exit code ${code}`}): restarting in ${delayMs} ms`),
+    died: ({ code, signal }, delayMs, why) => {
+      if (why !== undefined) report(`workerd ended: ${why}`);
+      report(`workerd ended (${signal ?? `exit code ${code}`}): restarting in ${delayMs} ms`);
+    },
     back: (downMs) => report(`workerd answers again after ${Math.round(downMs)} ms`),
     killing: () => report("workerd does not stop: killing it (what was acknowledged is on disk)"),
   };
