@@ -4,7 +4,15 @@
 // Must not: know how it is reached, what time it is (clock injected), or what a value means.
 
 import { coversAny, vectorAt } from "../kv/clock.ts";
-import { decodeHead, decodeState, EMPTY_STATE, encodeState, type KeyState, sameBytes, writeState } from "../kv/key-state.ts";
+import {
+  decodeHead,
+  decodeState,
+  EMPTY_STATE,
+  encodeState,
+  type KeyState,
+  sameBytes,
+  writeState,
+} from "../kv/key-state.ts";
 import { MAX_STATE_BYTES, MAX_TIME_LEAD_MS } from "../kv/limits.ts";
 import { mergeStates, replacesAll } from "../kv/merge.ts";
 import { EMPTY_BYTES, isDeleted, isPurgeable } from "../kv/purge.ts";
@@ -249,7 +257,11 @@ export class Replica {
     return !clock || coversAny(clock, state.versions[0]!.dots) ? state : undefined;
   }
 
-  #put(row: RowKey, bytes: Uint8Array, { before, after }: { readonly before: KeyState; readonly after: KeyState }): void {
+  #put(
+    row: RowKey,
+    bytes: Uint8Array,
+    { before, after }: { readonly before: KeyState; readonly after: KeyState },
+  ): void {
     this.#options.engine.put(row, bytes, isDeleted(after));
     this.#options.usage?.changed(row, before, after);
     const [version, ...others] = after.versions;

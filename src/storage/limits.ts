@@ -49,6 +49,9 @@ export const MAX_WASM_MERGE_BYTES = 1024 * 1024;
 /** Bytes a merge asks an asynchronous blob store for at once, of each run. */
 export const MERGE_READ_BYTES = 256 * 1024;
 
+/** The same of SQLite rows, in one statement: a statement costs as much as the block it reads. */
+export const LOCAL_MERGE_READ_BYTES = 64 * 1024;
+
 /** Parts of a merge at most: each costs work per table of the runs, and a merge takes the space of a part. */
 export const MAX_MERGE_PARTS = 512;
 
