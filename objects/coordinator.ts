@@ -5,6 +5,7 @@ import type { Caller } from "../src/access/types.ts";
 import { parseSettings } from "../src/cluster/settings.ts";
 import type { Environment } from "../src/replication/link.ts";
 import { QuorumCoordinator } from "../src/replication/quorum-coordinator.ts";
+import { type Timeout, Timeouts } from "../src/replication/timeouts.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
 import { SampleSums, sumSamples } from "../src/telemetry/sample-sums.ts";
 import { ByteWriter } from "../src/wire/bytes.ts";
@@ -56,13 +57,17 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     const settings = parseSettings(env.JADE_CONFIG ?? "{}");
+    const { replicaTimeoutMs } = settings.keyValue;
+    const setTimer = (delayMs: number, run: () => void): number => setTimeout(run, delayMs);
+    const timeouts = new Timeouts({ delayMs: replicaTimeoutMs, now: Date.now, setTimer });
     const environment: Environment = {
       call: (nodeId, frame) => this.#callReplica(nodeId, frame),
       now: Date.now,
       schedule: (run) => this.#schedule(run),
-      setTimer: (delayMs, run) => setTimeout(run, delayMs),
-      clearTimer: (timer) => clearTimeout(timer as number),
-      replicaTimeoutMs: settings.keyValue.replicaTimeoutMs,
+      // Each call of a replica has one, and nearly all are cleared.
+      setTimer: (delayMs, run) => (delayMs === replicaTimeoutMs ? timeouts.add(run) : setTimer(delayMs, run)),
+      clearTimer: (timer) => (typeof timer === "number" ? clearTimeout(timer) : timeouts.clear(timer as Timeout)),
+      replicaTimeoutMs,
       reloadRoute: async (tenant) => {
         const stub = env.TENANT.get(env.TENANT.idFromName(`t${tenant}`));
         const view = await withDeadline(stub.viewSince(null), ROUTE_DEADLINE_MS, "Tenant");

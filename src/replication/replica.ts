@@ -3,8 +3,16 @@
 // (counters come from a durably reserved block, a rebuilt node from a new incarnation); a remembered write is not applied again.
 // Must not: know how it is reached, what time it is (clock injected), or what a value means.
 
-import { vectorAt } from "../kv/clock.ts";
-import { decodeState, EMPTY_STATE, encodeState, type KeyState, sameBytes, writeState } from "../kv/key-state.ts";
+import { coversAny, vectorAt } from "../kv/clock.ts";
+import {
+  decodeHead,
+  decodeState,
+  EMPTY_STATE,
+  encodeState,
+  type KeyState,
+  sameBytes,
+  writeState,
+} from "../kv/key-state.ts";
 import { MAX_STATE_BYTES, MAX_TIME_LEAD_MS } from "../kv/limits.ts";
 import { mergeStates, replacesAll } from "../kv/merge.ts";
 import { EMPTY_BYTES, isDeleted, isPurgeable } from "../kv/purge.ts";
@@ -26,11 +34,13 @@ import {
   type StampOp,
   writeResult,
 } from "./frames.ts";
+import { Heads } from "./heads.ts";
 import { HybridClock, TICKS_PER_MS } from "./hybrid-clock.ts";
 import {
   CLOCK_STEP_JUMP_MS,
   MAX_ANSWER_BYTES,
   MAX_DEADLINE_LEAD_MS,
+  MAX_HEAD_VALUE_BYTES,
   MAX_STATE_LATE_MS,
   RESTAMP_SUPERSEDES_OLDER_MS,
 } from "./limits.ts";
@@ -79,6 +89,7 @@ export interface ReplicaCounts {
 const refused = (code: RefusalCode, clock: Clock = EMPTY_CLOCK): ReplicaResult => ({ kind: "refused", code, clock });
 const DONE: ReplicaResult = { kind: "done" };
 const PENDING: ReplicaResult = { kind: "pending" };
+const ZEROS = new Uint8Array(MAX_HEAD_VALUE_BYTES);
 
 export class Replica {
   readonly counts: ReplicaCounts = {
@@ -96,6 +107,7 @@ export class Replica {
   readonly #hybrid: HybridClock;
   readonly #remembered: Remembered;
   readonly #settled = new SettledStamps();
+  readonly #heads = new Heads();
   readonly #state = new ByteWriter(8192);
   readonly #out = new ByteWriter(8192);
   #counter: number;
@@ -257,8 +269,25 @@ export class Replica {
     return this.#isPurged(bytes) ? { clock: state.clock, unsettled: [], versions: [] } : state;
   }
 
-  #put(row: RowKey, bytes: Uint8Array, state: KeyState): void {
-    this.#options.engine.put(row, bytes, isDeleted(state));
+  /** As {@link #held}, with zeros for the value, where that is in memory and a write with this clock replaces all that is held. */
+  #replaced(row: RowKey, clock: Clock | undefined): KeyState | undefined {
+    const head = this.#heads.find(row);
+    if (!head) return undefined;
+    const state = decodeHead(head, ZEROS);
+    return !clock || coversAny(clock, state.versions[0]!.dots) ? state : undefined;
+  }
+
+  #put(
+    row: RowKey,
+    bytes: Uint8Array,
+    { before, after }: { readonly before: KeyState; readonly after: KeyState },
+  ): void {
+    this.#options.engine.put(row, bytes, isDeleted(after));
+    this.#options.usage?.changed(row, before, after);
+    const [version, ...others] = after.versions;
+    const valueBytes = version?.value?.length ?? 0;
+    if (valueBytes === 0 || valueBytes > MAX_HEAD_VALUE_BYTES || others.length > 0) this.#heads.forget(row);
+    else this.#heads.put(row, bytes.subarray(0, bytes.length - valueBytes), before.versions.length > 0);
   }
 
   /** Rows that this node is no replica of, or is to be filled with anew: nothing of them is held any more. Committed. */
@@ -271,6 +300,7 @@ export class Replica {
       for (const version of state.versions) this.#remembered.unlearn(row, version);
       usage?.changed(row, state, EMPTY_STATE);
       engine.put(row, EMPTY_BYTES, true);
+      this.#heads.forget(row);
     }
     engine.commit();
   }
@@ -308,10 +338,11 @@ export class Replica {
 
   #stamp(op: StampOp): ReplicaResult {
     if (this.#isExpired) return refused("expired");
-    const held = this.#held(op.row, true);
     // First attempts too: a frame that was delayed or repeated may arrive after the write was stamped here or superseded.
     const first = this.#remembered.recall(op.row.tenant, op.writeId);
-    if (first) return this.#repeat(held, first);
+    if (first) return this.#repeat(this.#held(op.row), first);
+    const clock = op.supersedeAll ? undefined : op.clock;
+    const held = this.#replaced(op.row, clock) ?? this.#held(op.row, true);
     // Only now: "overloaded" says that nothing was written.
     if (this.#options.engine.overloaded) return refused("overloaded");
     const timeLimit = this.#hybrid.physical(MAX_TIME_LEAD_MS);
@@ -326,7 +357,7 @@ export class Replica {
     const write = {
       writeId: op.writeId,
       value: op.value,
-      clock: op.supersedeAll ? undefined : op.clock,
+      clock,
       restamped: op.restamp,
     };
     const result = stampWrite(held, write, {
@@ -340,8 +371,7 @@ export class Replica {
     const prefixLength = writeState(this.#state, state);
     const bytes = this.#state.view();
     if (bytes.length > MAX_STATE_BYTES && state.versions.length > 1) return refused("stateTooLarge", held.clock);
-    this.#put(op.row, bytes, state);
-    this.#options.usage?.changed(op.row, held, state);
+    this.#put(op.row, bytes, { before: held, after: state });
     this.#remembered.remember(op.row, op.writeId, answer);
     this.counts.stamps++;
     return {
@@ -379,31 +409,32 @@ export class Replica {
   /** Returns the state that is held afterwards. */
   #merge(row: RowKey, incomingBytes: Uint8Array): Uint8Array {
     this.counts.merges++;
-    const { usage } = this.#options;
+    const isPurged = this.#isPurged(incomingBytes);
+    const decoded = decodeState(incomingBytes);
+    const replaced = isPurged ? undefined : this.#replaced(row, decoded.clock);
+    if (replaced && this.#mergeOver(row, incomingBytes, { held: replaced, incoming: decoded })) return incomingBytes;
     const heldBytes = this.#seen(row, true);
     if (heldBytes && sameBytes(heldBytes, incomingBytes)) return heldBytes;
-    const isPurged = this.#isPurged(incomingBytes);
     // Nothing to add: what it says is purged here too.
     if (isPurged && !heldBytes) return incomingBytes;
     const held = heldBytes ? decodeState(heldBytes) : EMPTY_STATE;
-    const decoded = decodeState(incomingBytes);
     // Of a purged state only its context counts: its deletes are no siblings of what was written since.
     const incoming = isPurged ? { clock: decoded.clock, unsettled: [], versions: [] } : decoded;
-    this.#hybrid.observe(incoming.clock.time, MAX_TIME_LEAD_MS);
-    if (replacesAll(held, incoming) && !this.#remembered.isSuperseded(row, incoming.versions[0]!)) {
-      this.#remembered.rememberNew(row, held, incoming);
-      this.#put(row, incomingBytes, incoming);
-      usage?.changed(row, held, incoming);
-      return incomingBytes;
-    }
+    if (this.#mergeOver(row, incomingBytes, { held, incoming })) return incomingBytes;
     const merged = mergeStates(held, incoming, (version) => this.#remembered.isSuperseded(row, version));
     this.#remembered.rememberNew(row, held, merged);
     const bytes = encodeState(merged);
-    if (!heldBytes || !sameBytes(bytes, heldBytes)) {
-      this.#put(row, bytes, merged);
-      usage?.changed(row, held, merged);
-    }
+    if (!heldBytes || !sameBytes(bytes, heldBytes)) this.#put(row, bytes, { before: held, after: merged });
     return bytes;
+  }
+
+  /** The usual case: all that is held gives way. False = it is not that one, and nothing was done. */
+  #mergeOver(row: RowKey, bytes: Uint8Array, { held, incoming }: { held: KeyState; incoming: KeyState }): boolean {
+    this.#hybrid.observe(incoming.clock.time, MAX_TIME_LEAD_MS);
+    if (!replacesAll(held, incoming) || this.#remembered.isSuperseded(row, incoming.versions[0]!)) return false;
+    this.#remembered.rememberNew(row, held, incoming);
+    this.#put(row, bytes, { before: held, after: incoming });
+    return true;
   }
 
   #heal({ row, state }: HealOp): ReplicaResult {
@@ -416,7 +447,9 @@ export class Replica {
       const incoming = decodeState(state);
       this.#hybrid.observe(incoming.clock.time, MAX_TIME_LEAD_MS);
       this.#remembered.rememberNew(row, EMPTY_STATE, incoming);
-      this.#put(row, state, incoming);
+      // Its usage counts already: what is put now takes the place of what was.
+      engine.put(row, state, isDeleted(incoming));
+      this.#heads.forget(row);
       this.counts.healedRows++;
       return DONE;
     }

@@ -30,6 +30,9 @@ export class Memtable {
   readonly #rows: RowIndex;
   #order: BucketOrder | undefined;
   #orderedRows = 0;
+  /** Since when all rows and all records in it are in the engine's filters: a generation of {@link SeenFilter}; 0 = they are not. */
+  seenRowsFrom = 1;
+  seenRecordsFrom = 1;
   /** Log rows that hold this memtable: (afterSeq, lastSeq]. */
   lastSeq = 0;
   /** Times of the first and last commit in it. */

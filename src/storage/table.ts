@@ -60,6 +60,7 @@ class TableBlob {
   readonly discarded = new Set<number>();
   readonly loading = new Map<number, Promise<void>>();
   retired = false;
+  seenFrom = 0;
   scrubbedMs: number;
 
   constructor(scrubbedMs: number) {
@@ -126,6 +127,15 @@ export class Table {
 
   set retired(retired: boolean) {
     this.#blob.retired = retired;
+  }
+
+  /** Since when all it holds is in the engine's filter of what was written; 0 = it is not. See {@link SeenFilter}. */
+  get seenFrom(): number {
+    return this.#blob.seenFrom;
+  }
+
+  set seenFrom(generation: number) {
+    this.#blob.seenFrom = generation;
   }
 
   /** When all of it was last read and checked, or written. Ms. */
