@@ -70,14 +70,33 @@ class Lists {
 
   at(index: number): Rows {
     const words = this.#pool.subarray(this.#starts[index]!, this.#starts[index + 1]!);
-    const isSet = words.length === (this.#count + 31) >>> 5;
-    return isSet ? new BitSet(this.#count, words) : words;
+    return this.#isSet(index) ? setOf(words, this.#count) : assertRows(words, this.#count);
+  }
+
+  /** All lists from one to another, as few pieces as can be: neighbours stand side by side. A row may come twice. */
+  *between(from: number, to: number): Generator<Rows> {
+    let first = from;
+    for (let at = from; at <= to; at++) {
+      if (at < to && !this.#isSet(at)) continue;
+      if (first < at) yield assertRows(this.#pool.subarray(this.#starts[first]!, this.#starts[at]!), this.#count);
+      if (at < to) yield this.at(at);
+      first = at + 1;
+    }
+  }
+
+  #isSet(index: number): boolean {
+    return this.#starts[index + 1]! - this.#starts[index]! === (this.#count + 31) >>> 5;
   }
 }
 
-/** Rows must be below `count`: a set's word beyond its end would be written silently. */
-function assertRows(rows: Rows, count: number): Rows {
-  if (!(rows instanceof BitSet)) for (let at = 0; at < rows.length; at++) if (rows[at]! >= count) fail();
+function setOf(words: Uint32Array, count: number): BitSet {
+  const rest = count & 31;
+  if (rest !== 0 && words.at(-1)! >>> rest !== 0) fail();
+  return new BitSet(count, words);
+}
+
+function assertRows(rows: Uint32Array, count: number): Uint32Array {
+  for (let at = 0; at < rows.length; at++) if (rows[at]! >= count) fail();
   return rows;
 }
 
@@ -91,16 +110,14 @@ interface Keys<K> {
 class Dictionary<K> {
   readonly keys: Keys<K>;
   readonly #lists: Lists;
-  readonly #count: number;
 
   constructor(keys: Keys<K>, reader: AlignedReader, count: number) {
     this.keys = keys;
     this.#lists = new Lists(reader, count, keys.length);
-    this.#count = count;
   }
 
   rows(index: number): Rows {
-    return assertRows(this.#lists.at(index), this.#count);
+    return this.#lists.at(index);
   }
 
   get(key: K): Rows {
@@ -112,10 +129,17 @@ class Dictionary<K> {
     return firstWhere(this.keys.length, (index) => this.keys.compare(index, key) >= 0);
   }
 
-  *within(isBefore: (index: number) => boolean, isIn: (index: number) => boolean): Generator<Rows> {
-    for (let at = firstWhere(this.keys.length, (index) => !isBefore(index)); at < this.keys.length && isIn(at); at++) {
-      yield this.rows(at);
-    }
+  /** Rows of the keys from the first that is not before `isBefore`, as long as `isIn`. */
+  within(isBefore: (index: number) => boolean, isIn: (index: number) => boolean): Iterable<Rows> {
+    const { length } = this.keys;
+    const from = firstWhere(length, (index) => !isBefore(index));
+    return this.#lists.between(
+      from,
+      Math.max(
+        from,
+        firstWhere(length, (index) => index >= from && !isIn(index)),
+      ),
+    );
   }
 
   *entries(): Entries<K> {
@@ -195,7 +219,7 @@ class CompactField implements FieldLookup {
   constructor(reader: AlignedReader, count: number) {
     this.path = new TextDecoder().decode(reader.u8());
     const fixed = new Lists(reader, count, 5);
-    this.#fixed = [0, 1, 2, 3, 4].map((index) => assertRows(fixed.at(index), count));
+    this.#fixed = [0, 1, 2, 3, 4].map((index) => fixed.at(index));
     this.#numbers = new Dictionary(numberKeys(reader), reader, count);
     this.#texts = new Dictionary(textKeys(reader), reader, count);
     this.#words = new Dictionary(textKeys(reader), reader, count);
@@ -270,7 +294,7 @@ export class CompactMetadataIndex implements MetadataLookup {
     if (fieldCount > MAX_INDEXED_PATHS) fail();
     this.count = count;
     this.byteLength = bytes.length;
-    this.unindexed = assertRows(new Lists(reader, count, 1).at(0), count);
+    this.unindexed = new Lists(reader, count, 1).at(0);
     for (let at = 0; at < fieldCount; at++) {
       const field = new CompactField(reader, count);
       this.#fields.set(field.path, field);

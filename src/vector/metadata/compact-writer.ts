@@ -152,14 +152,15 @@ function* writeEntries<K>(
 /** By cell, so that the points of one stand together. */
 function writePoints(points: PointsOfField, writer: AlignedWriter): void {
   const { count } = points;
-  const cellAt = Uint32Array.from({ length: count }, (_, at) => cellOf(points.point(at)));
-  const order = Uint32Array.from({ length: count }, (_, at) => at).sort((a, b) => cellAt[a]! - cellAt[b]! || a - b);
+  // Cell and position in one number: sorting numbers without a comparator is several times faster.
+  const keys = Float64Array.from({ length: count }, (_, at) => cellOf(points.point(at)) * 2 ** 32 + at).sort();
+  const order = Uint32Array.from(keys, (key) => key % 2 ** 32);
+  const cellAt = Uint32Array.from(keys, (key) => Math.floor(key / 2 ** 32));
   const cells = new Growing(new Uint32Array(16));
   const starts = new Growing(new Uint32Array(16));
   for (let at = 0; at < count; at++) {
-    const cell = cellAt[order[at]!]!;
-    if (at > 0 && cell === cellAt[order[at - 1]!]!) continue;
-    cells.push(cell);
+    if (at > 0 && cellAt[at] === cellAt[at - 1]) continue;
+    cells.push(cellAt[at]!);
     starts.push(at);
   }
   starts.push(count);
