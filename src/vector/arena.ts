@@ -1,5 +1,5 @@
 // The memory of the vector kernels: one WASM memory, given out in extents of bytes.
-// Guarantees: extents are 16-byte aligned and never overlap; freed ones are joined and given out again; beyond the budget
+// Guarantees: extents are 64-byte aligned and never overlap; freed ones are joined and given out again; beyond the budget
 // `ArenaFull` before anything changed. Must not: move an extent; hold a view across an allocation (growth detaches it: ask again).
 
 /** A byte address in the arena. */
@@ -21,7 +21,8 @@ export class ArenaFull extends Error {
 }
 
 const PAGE_BYTES = 65_536;
-const ALIGN = 16;
+/** A cache line: rows and link lists of 64 or 128 bytes do not straddle one more than they must. */
+const ALIGN = 64;
 /** Most a 32-bit memory can hold: one page less than 4 GiB, so that no end address wraps to zero. */
 export const MAX_ARENA_BYTES = 2 ** 32 - PAGE_BYTES;
 /** Memory grows by at least this share of itself, so that filling it copies no page too often. */
@@ -114,7 +115,7 @@ export class Arena {
   }
 
   /**
-   * An extent of at least `bytes`, 16-byte aligned. Its content is what was left there; `zeroed` clears it.
+   * An extent of at least `bytes`, 64-byte aligned. Its content is what was left there; `zeroed` clears it.
    * @throws ArenaFull beyond the budget, or if the platform gives no more memory.
    */
   allocate(bytes: number, { zeroed = false } = {}): Pointer {
