@@ -3,7 +3,20 @@
 
 import type { Arena, Pointer } from "./arena.ts";
 
-const SLOTS = ["marks", "pool", "candidates", "rowQuery", "query", "heap", "out", "piece", "rows", "joined"] as const;
+const SLOTS = [
+  "marks",
+  "pool",
+  "candidates",
+  "rowQuery",
+  "query",
+  "heap",
+  "out",
+  "piece",
+  "rows",
+  "joined",
+  "allowedRows",
+  "deletedRows",
+] as const;
 type Slot = (typeof SLOTS)[number];
 
 /** Words of the workspace as wasm/vector/hnsw-graph.ts reads them. */

@@ -151,10 +151,10 @@ export class SectionReader {
   }
 
   /** The whole section into `target`, from block to block; past the cache, which it would only empty. */
-  *load(target: (offset: number) => Uint8Array): Generator<void, void> {
+  *load(target: (offset: number, length: number) => Uint8Array): Generator<void, void> {
     let offset = 0;
     for (const [number, block] of this.section.blocks.entries()) {
-      target(offset).set(this.#read(block, number));
+      target(offset, block.rawBytes).set(this.#read(block, number));
       offset += block.rawBytes;
       yield;
     }

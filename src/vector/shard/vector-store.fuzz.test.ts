@@ -175,7 +175,7 @@ describe("a shard's rows", () => {
   });
 
   it("[VE-83] beyond the memory budget a write is refused and nothing of it is there; reads and deletes go on", () => {
-    const opened = openStore(300_000);
+    const opened = openStore({ budgetBytes: 300_000 });
     const put = (from: number): void => {
       const changes = Array.from({ length: 500 }, (_, at) => ({
         kind: "put" as const,

@@ -6,7 +6,7 @@ import { bufferOf } from "../../storage/row-format.ts";
 import type { Kernels, SqlStorage, SyncBlobStore } from "../../storage/types.ts";
 import { ByteReader, ByteWriter } from "../../wire/bytes.ts";
 import type { Arena } from "../arena.ts";
-import { CorruptSegment } from "../segment/directory.ts";
+import { CorruptSegment, type Directory } from "../segment/directory.ts";
 import type { RowStamp, VectorRow } from "../segment/row.ts";
 import { BlockCache } from "../segment/sections.ts";
 import { Segment } from "../segment/segment.ts";
@@ -17,12 +17,14 @@ import { DELETED_PAGE_WORDS } from "./limits.ts";
 import { type LogChange, readCommit, writeCommit } from "./log-entries.ts";
 import { Manifest, type StoredSegment } from "./manifest.ts";
 import { deletedSince, type RowSource, rewrite } from "./rewrite.ts";
+import type { BuiltIndexes, ShardIndexes } from "./shard-indexes.ts";
 
 export interface VectorStoreOptions {
   readonly sql: SqlStorage;
   readonly blobs: SyncBlobStore;
   readonly kernels: Pick<Kernels, "crc32c">;
   readonly arena: Arena;
+  readonly indexes: ShardIndexes;
   readonly dimension: number;
   /** First part of blob names: database, generation and shard. */
   readonly name: string;
@@ -79,6 +81,7 @@ export class VectorStore {
     this.#manifest.set("term", term);
     this.#names = new BlobNames({ sql, prefix: name, term, random });
     this.#segments = this.#manifest.segments().map((stored) => this.#open(stored));
+    for (const segment of this.#segments) options.indexes.open(segment);
     this.#revision = this.#manifest.get("revision");
     this.#fresh = new FreshSegment(options.arena, options.dimension);
     this.#log = new CommitLog(sql, kernels as Kernels);
@@ -245,12 +248,13 @@ export class VectorStore {
       }
       this.#names.bury(names);
     });
+    for (const input of inputs) this.#options.indexes.drop(input);
     this.#segments = [...(merged ? [merged] : []), ...this.#segments.filter((segment) => !inputs.includes(segment))];
   }
 
   /** Writes the new segment and puts it into the manifest, with `alsoCommit`, all pages of deleted rows and its own, in one transaction. */
   *#rewrite(sources: readonly RowSource[], alsoCommit: () => void): Generator<void, Segment | undefined> {
-    const { dimension, blobs, kernels, sql } = this.#options;
+    const { dimension, blobs, kernels, sql, indexes } = this.#options;
     const written: string[] = [];
     const nextName = (): string => {
       const name = this.#names.next();
@@ -258,33 +262,37 @@ export class VectorStore {
       return name;
     };
     const writer = new SegmentWriter({ dimension, blobs, crc32c: kernels.crc32c, nextName });
+    let built: BuiltIndexes | undefined;
     try {
       const rewritten = yield* rewrite(sources, writer);
-      const directory = writer.directory();
+      if (writer.rowCount > 0)
+        built = yield* indexes.build(this.#open({ number: 0, directory: writer.directory() }), writer);
       // A deletion may not be stored before the version that replaces the row is.
       this.endTurn();
-      if (directory.rowCount === 0) {
-        sql.transactionSync(() => {
-          alsoCommit();
-          this.#storeDeleted();
-          this.#names.bury(written);
-        });
-        return undefined;
-      }
-      return sql.transactionSync(() => {
-        const number = this.#manifest.nextNumber();
-        this.#manifest.add(number, directory);
-        const segment = this.#open({ number, directory });
-        for (const row of deletedSince(sources, rewritten)) this.#delete({ segment, row });
-        this.#names.used(written);
+      const segment = sql.transactionSync(() => {
+        const added = writer.rowCount > 0 ? this.#add(writer.directory()) : undefined;
+        if (added) for (const row of deletedSince(sources, rewritten)) this.#delete({ segment: added, row });
+        if (added) this.#names.used(written);
+        else this.#names.bury(written);
         alsoCommit();
         this.#storeDeleted();
-        return segment;
+        return added;
       });
+      if (segment && built) indexes.attach(segment, built);
+      built = undefined;
+      return segment;
     } catch (error) {
       if (error instanceof CorruptSegment) sql.transactionSync(() => this.#names.bury(written));
       throw error;
+    } finally {
+      for (const index of built?.values() ?? []) index.release();
     }
+  }
+
+  #add(directory: Directory): Segment {
+    const number = this.#manifest.nextNumber();
+    this.#manifest.add(number, directory);
+    return this.#open({ number, directory });
   }
 
   #storeDeleted(): void {
