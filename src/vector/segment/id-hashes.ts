@@ -27,6 +27,11 @@ export class IdHashes {
     return undefined;
   }
 
+  /** Hashes from `hash` on, ascending, with their rows. */
+  *from(hash: number): Generator<readonly [hash: number, row: number]> {
+    for (let at = this.#first(hash); at < this.#count; at++) yield [this.#words[at]!, this.#words[this.#count + at]!];
+  }
+
   #first(hash: number): number {
     let [low, high] = [0, this.#count];
     while (low < high) {

@@ -85,6 +85,11 @@ export class Segment {
     return this.#hashes.find(hash, (row) => !this.deleted.has(row) && this.idOf(row).id === id);
   }
 
+  /** Rows by the hash of their id, from `hash` on; deleted ones too. */
+  byHash(hash: number): Iterable<readonly [hash: number, row: number]> {
+    return this.#hashes.from(hash);
+  }
+
   /** False = was deleted before. */
   delete(row: number): boolean {
     if (this.deleted.has(row)) return false;

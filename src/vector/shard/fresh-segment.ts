@@ -15,6 +15,13 @@ interface FreshRow {
   readonly metadata: Uint8Array;
 }
 
+export interface FreshSegmentOptions {
+  readonly arena: Arena;
+  readonly dimension: number;
+  /** CRC32C of an id's bytes, as sealed segments have it. */
+  readonly hash: (id: string) => number;
+}
+
 const decoder = new TextDecoder();
 
 export function parsedMetadata(bytes: Uint8Array): JsonObject {
@@ -24,6 +31,9 @@ export function parsedMetadata(bytes: Uint8Array): JsonObject {
 export class FreshSegment {
   readonly #arena: Arena;
   readonly #dimension: number;
+  readonly #hash: (id: string) => number;
+  /** [hash, row] of the first rows, ascending: as many as there were when it was last asked for. */
+  #byHash: readonly (readonly [hash: number, row: number])[] = [];
   readonly #rowsAnExtent: number;
   readonly #rows: FreshRow[] = [];
   readonly #rowOf = new Map<string, number>();
@@ -33,9 +43,10 @@ export class FreshSegment {
   #deletedCount = 0;
   #bytes = 0;
 
-  constructor(arena: Arena, dimension: number) {
+  constructor({ arena, dimension, hash }: FreshSegmentOptions) {
     this.#arena = arena;
     this.#dimension = dimension;
+    this.#hash = hash;
     this.#rowsAnExtent = Math.max(1, Math.min(EXTENT_ROWS, Math.floor(EXTENT_BYTES / rowStride(dimension))));
   }
 
@@ -98,6 +109,16 @@ export class FreshSegment {
 
   find(id: string): number | undefined {
     return this.#rowOf.get(id);
+  }
+
+  /** As in a sealed segment. */
+  *byHash(hash: number): Generator<readonly [hash: number, row: number]> {
+    if (this.#byHash.length < this.rowCount) {
+      this.#byHash = this.#rows
+        .map(({ id }, row) => [this.#hash(id), row] as const)
+        .sort((a, b) => a[0] - b[0] || a[1] - b[1]);
+    }
+    for (const entry of this.#byHash) if (entry[0] >= hash) yield entry;
   }
 
   delete(row: number): boolean {

@@ -18,3 +18,16 @@ export const SMALL_SEGMENT_ROWS = 8192;
 export const BUILD_SLICE_ROWS = 64;
 /** Filters whose rows are remembered for a sealed segment. */
 export const KEPT_SELECTIONS = 32;
+/** Answers of writes kept for repetitions: by age (DESIGN 3), and by number, 64 bytes each in memory. */
+export const KEPT_WRITE_MS = 24 * 3_600_000;
+export const MAX_KEPT_WRITES = 100_000;
+/** Rows of one page or one get. */
+export const MAX_PAGE_ROWS = 10_000;
+/** Nearest rows of one search (DESIGN 7). */
+export const MAX_TOP_K = 10_000;
+/** Queries of one call. */
+export const MAX_QUERIES = 1000;
+/** Bytes of an answer's rows: a message between objects holds 32 MiB. */
+export const MAX_SHARD_ANSWER_BYTES = 24 * 1024 * 1024;
+/** Rows of the fresh segment at which writes are refused until the seal that is under way has ended. */
+export const MAX_FRESH_ROWS = 8 * FRESH_ROWS;

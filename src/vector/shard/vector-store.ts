@@ -31,6 +31,8 @@ export interface VectorStoreOptions {
   readonly random: (byteCount: number) => Uint8Array;
   /** Milliseconds since 1970. */
   readonly now: () => number;
+  /** Called in the commit that writes applied changes to the log. */
+  readonly onLogged?: () => void;
 }
 
 /** A row as a caller gives it. */
@@ -83,7 +85,7 @@ export class VectorStore {
     this.#segments = this.#manifest.segments().map((stored) => this.#open(stored));
     for (const segment of this.#segments) options.indexes.open(segment);
     this.#revision = this.#manifest.get("revision");
-    this.#fresh = new FreshSegment(options.arena, options.dimension);
+    this.#fresh = this.#newFresh();
     this.#log = new CommitLog(sql, kernels as Kernels);
     this.#log.replay(this.#manifest.get("logThrough"), ({ bytes }) => this.#replay(bytes));
   }
@@ -91,6 +93,15 @@ export class VectorStore {
   #open(stored: Pick<StoredSegment, "number" | "directory"> & Partial<StoredSegment>): Segment {
     const { blobs, kernels } = this.#options;
     return new Segment({ ...stored, blobs, crc32c: kernels.crc32c, cache: this.#cache });
+  }
+
+  #newFresh(): FreshSegment {
+    const { arena, dimension } = this.#options;
+    return new FreshSegment({ arena, dimension, hash: (id) => this.hashOf(id) });
+  }
+
+  hashOf(id: string): number {
+    return this.#options.kernels.crc32c(encoder.encode(id));
   }
 
   #replay(bytes: Uint8Array): void {
@@ -125,6 +136,16 @@ export class VectorStore {
     return this.#segments;
   }
 
+  /** Rows that are scanned until they are sealed. */
+  get freshCount(): number {
+    return this.#fresh.rowCount + (this.#sealing?.rowCount ?? 0);
+  }
+
+  /** Applied, but not in the log yet. */
+  get isPending(): boolean {
+    return this.#pending.length > 0;
+  }
+
   /** Time to {@link seal}. */
   get sealDue(): boolean {
     return this.#fresh.isFull && this.#sealing === undefined;
@@ -140,7 +161,7 @@ export class VectorStore {
     if (fresh !== undefined) return { segment: this.#fresh, row: fresh };
     const sealing = this.#sealing?.find(id);
     if (sealing !== undefined) return { segment: this.#sealing!, row: sealing };
-    const hash = this.#options.kernels.crc32c(encoder.encode(id));
+    const hash = this.hashOf(id);
     for (const segment of this.#segments) {
       const row = segment.find(id, hash);
       if (row !== undefined) return { segment, row };
@@ -217,6 +238,7 @@ export class VectorStore {
     if (this.#pending.length === 0) return;
     const region = { buffer: bufferOf(this.#pending.view()), start: 0, end: this.#pending.length };
     this.#log.append([region], this.#options.now());
+    this.#options.onLogged?.();
     this.#pending.reset();
   }
 
@@ -227,7 +249,7 @@ export class VectorStore {
     const revision = this.#revision;
     const sealing = this.#fresh;
     this.#sealing = sealing;
-    this.#fresh = new FreshSegment(this.#options.arena, this.#options.dimension);
+    this.#fresh = this.#newFresh();
     const segment = yield* this.#rewrite([sealing], () => {
       this.#manifest.set("logThrough", through);
       this.#manifest.set("revision", revision);
