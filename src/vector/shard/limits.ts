@@ -31,3 +31,10 @@ export const MAX_QUERIES = 1000;
 export const MAX_SHARD_ANSWER_BYTES = 24 * 1024 * 1024;
 /** Rows of the fresh segment at which writes are refused until the seal that is under way has ended. */
 export const MAX_FRESH_ROWS = 8 * FRESH_ROWS;
+/** Segments of one size that become one of the next. */
+export const MERGE_FAN_IN = 4;
+/** A segment with a larger share of deleted rows is rewritten. */
+export const MOST_DELETED_SHARE = 0.5;
+/** Writes acknowledged before they are logged wait at most so long (`periodic`, `eventual`), and at most so many bytes. Ms. */
+export const LOG_DELAY_MS = { periodic: 1000, eventual: 10_000 } as const;
+export const MAX_UNLOGGED_BYTES = 8 * 1024 * 1024;

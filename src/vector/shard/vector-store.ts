@@ -141,9 +141,9 @@ export class VectorStore {
     return this.#fresh.rowCount + (this.#sealing?.rowCount ?? 0);
   }
 
-  /** Applied, but not in the log yet. */
-  get isPending(): boolean {
-    return this.#pending.length > 0;
+  /** Bytes of what was applied, but is not in the log yet. */
+  get unloggedBytes(): number {
+    return this.#pending.length;
   }
 
   /** Time to {@link seal}. */
@@ -328,6 +328,10 @@ export class VectorStore {
   sweep(): boolean {
     this.#names.sweep(8, (name) => this.#options.blobs.deleteSync(name));
     if (this.#log.trimDue) this.#log.trim();
+    return this.sweepDue;
+  }
+
+  get sweepDue(): boolean {
     return this.#names.deadCount > 0 || this.#log.trimDue;
   }
 }
