@@ -159,7 +159,7 @@ describe("a shard's counter", () => {
       ["x", "xy", "y"],
       ["y", "xy", "x"],
     ]);
-    expect(answer.results[0]!.map(({ score }) => Math.round(score * 1000)))).toEqual([1000, 707, 0]);
+    expect(answer.results[0]!.map(({ score }) => Math.round(score * 1000))).toEqual([1000, 707, 0]);
     expect(JSON.parse(answer.explain).plans[0][0]).toMatchObject({ segment: "fresh", plan: "scan", scanned: 3 });
     const [first] = queries;
     const some = ask({
