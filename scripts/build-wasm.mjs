@@ -1,17 +1,33 @@
-// Compiles wasm/*.ts (AssemblyScript) to dist/wasm/*.wasm. Guarantees: a file appears whole; unchanged sources are not compiled.
+// Compiles wasm/*.ts (AssemblyScript) to dist/wasm/*.wasm. Guarantees: a file appears whole; unchanged sources (with all that they
+// import) are not compiled.
 // Must not: run at import; other scripts call buildWasm().
 // Usage: node scripts/build-wasm.mjs [--force]
 
-import { mkdir, readdir, rename, stat, writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import { pathToFileURL } from "node:url";
+import { mkdir, readdir, readFile, rename, stat, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { root } from "./lib/root.mjs";
 
-const FLAGS = ["--enable", "simd", "--enable", "relaxed-simd", "--runtime", "stub", "-O3", "--noAssert"];
+const FLAGS = ["--enable", "simd", "--enable", "relaxed-simd", "--runtime", "stub", "-O3", "--converge", "--noAssert"];
 
-async function isFresh(source, target) {
+const IMPORT = /^\s*(?:import|export)\b[^;]*?\bfrom\s+"(\.[^"]+)"/gm;
+
+/** The file and all that it imports, directly or not. AssemblyScript's imports name no extension. */
+async function sourcesOf(file, found = new Set()) {
+  if (found.has(file)) return found;
+  found.add(file);
+  for (const [, specifier] of (await readFile(file, "utf8")).matchAll(IMPORT))
+    await sourcesOf(`${join(dirname(file), specifier)}.ts`, found);
+  return found;
+}
+
+/** True if the build is newer than its sources and than this script, which holds the flags. */
+export async function isFresh(source, target) {
   const built = await stat(target).catch(() => undefined);
-  return built !== undefined && built.mtimeMs > (await stat(source)).mtimeMs;
+  if (built === undefined) return false;
+  for (const file of [...(await sourcesOf(source)), fileURLToPath(import.meta.url)])
+    if ((await stat(file)).mtimeMs >= built.mtimeMs) return false;
+  return true;
 }
 
 async function compile(name) {

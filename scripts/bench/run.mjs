@@ -14,6 +14,7 @@ const SUITES = {
   stages: "./stages.mjs",
   config: "./config.mjs",
   watch: "./watch.mjs",
+  vector: "./vector.mjs",
 };
 
 const { values, positionals } = parseArgs({
@@ -26,6 +27,8 @@ const { values, positionals } = parseArgs({
     "old-keys": { type: "string", default: "100000" },
     "cpu-profile": { type: "string" },
     count: { type: "string", default: "1000000" },
+    data: { type: "string" },
+    contests: { type: "string" },
   },
 });
 const [suite = ""] = positionals;
@@ -45,6 +48,7 @@ process.exitCode = await run({
   ...values,
   seconds,
   only: values.only?.split(","),
+  contests: values.contests?.split(","),
   putKeys: values.keys,
   oldCount: Number(values["old-keys"]),
   count: Number(values.count),

@@ -157,6 +157,12 @@ export const ERROR_CODES = {
     retryable: false,
     help: "The value or the body is over the limit that the message names. Split it.",
   },
+  insufficientStorage: {
+    status: 507,
+    category: "capacity",
+    retryable: false,
+    help: "The shard's memory budget or the disk is full; nothing was written. Reads and deletes go on. Delete rows, choose a smaller quantizer, add shards, or raise `vectors.memoryMiB`.",
+  },
   unsupportedMediaType: {
     status: 415,
     category: "request",

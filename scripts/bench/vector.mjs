@@ -1,0 +1,21 @@
+// `npm run bench -- vector [--only kernel] [--data DIR] [--contests id,id]`: the vector engine.
+
+import { runKernel } from "./vector-kernel.mjs";
+
+const PARTS = { kernel: runKernel };
+
+export async function run(options) {
+  const wanted = options.only ?? Object.keys(PARTS);
+  const unknown = wanted.find((part) => !Object.hasOwn(PARTS, part));
+  if (unknown !== undefined) {
+    console.error(`--only ${unknown}: which of ${Object.keys(PARTS).join(", ")}?`);
+    return 2;
+  }
+  const results = [];
+  for (const part of wanted) results.push(...(await PARTS[part](options)));
+  if (options.json) {
+    const lines = results.map(({ id, value, unit, ratio, target, ok }) => ({ id, value, unit, ratio, target, ok }));
+    console.log(JSON.stringify({ suite: "vector", results: lines }));
+  }
+  return results.every(({ ok }) => ok) ? 0 : 1;
+}

@@ -1,0 +1,19 @@
+// A refusal of the vector engine that its client must see. Everything else that is thrown is a fault of ours.
+import type { ErrorCode } from "../wire/error-codes.ts";
+
+export class VectorRefusal extends Error {
+  override readonly name = "VectorRefusal";
+  readonly code: ErrorCode;
+  readonly details: Readonly<Record<string, unknown>> | undefined;
+
+  constructor(code: ErrorCode, message: string, details?: Readonly<Record<string, unknown>>) {
+    super(message);
+    this.code = code;
+    this.details = details;
+  }
+}
+
+/** `invalidRequest` that names the field, and where it helps the value and the limit. */
+export function invalid(path: string, message: string, extra: Readonly<Record<string, unknown>> = {}): VectorRefusal {
+  return new VectorRefusal("invalidRequest", `${path} ${message}`, { issues: [{ path, message, ...extra }] });
+}

@@ -1,0 +1,49 @@
+// Bounds of the indexes, with unit and reason. Relations between them are asserted below, at load.
+
+/** Dimensions of a vector (DESIGN 7). */
+export const MAX_DIMENSION = 4096;
+
+/** Rows of a segment: a key of a walk has 31 bits for the row. The memory is full long before. */
+export const MAX_SEGMENT_ROWS = 2 ** 31 - 1;
+
+/** Links that a row of an HNSW graph chooses. Level 0 holds twice as many, and kernels have static room for 128. */
+export const MIN_M = 2;
+export const MAX_M = 64;
+export const DEFAULT_M = 24;
+
+/** Candidates while a row is inserted. 100 loses under half a point of recall against 200 and builds nearly twice as fast. */
+export const DEFAULT_EF_CONSTRUCTION = 100;
+export const MAX_EF_CONSTRUCTION = 1000;
+
+/** Candidates kept during a walk. */
+export const DEFAULT_EF = 64;
+/** A walk that keeps more than this is slower than a scan of any segment that fits. */
+export const MAX_EF = 4096;
+
+/** The scan of so many live rows is cheaper than a walk that keeps one candidate, by how the filter is walked: rows. */
+export const SCAN_ROWS_PER_EF = { open: 16, among: 24, sparse: 64 } as const;
+/** Below so many live rows the scan is as fast as any walk, and exact: rows. */
+export const MIN_WALK_ROWS = 1000;
+/** A filter that lets a smaller share through is walked by looking through rows that fail (Qdrant's ACORN takes 0.4 too). */
+export const SPARSE_BELOW_SHARE = 0.4;
+/** A filtered walk gives up for a scan when its work exceeds this share of the live rows. */
+export const WALK_BUDGET_SHARE = 0.5;
+
+/** Candidates that codes give to the exact re-rank when nothing is asked: 2 k, and at least k + 10. */
+export const DEFAULT_RERANK_FACTOR = 2;
+export const DEFAULT_RERANK_MORE = 10;
+
+/** Values that the bounds of the affine map are taken from, and the share of them that is cut off at either end. */
+export const SAMPLED_VALUES = 131_072;
+export const CLIPPED_SHARE = 0.0002;
+
+/** Float32 rows copied at a time from a source that is not in the arena: bytes. */
+export const PIECE_BYTES = 256 * 1024;
+/** A row that is read or encoded costs so much less than one that is inserted. */
+export const ROWS_PER_INSERT = 32;
+
+/** Above this share of lost rows a graph is built anew instead of being mended. */
+export const MAX_MENDED_SHARE = 0.6;
+
+if (MAX_EF_CONSTRUCTION > MAX_EF) throw new Error("the pool of a build must fit the pool of a search");
+if (2 * MAX_M > 128) throw new Error("a list of level 0 must fit the static room of the kernels");

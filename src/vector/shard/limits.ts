@@ -1,0 +1,40 @@
+// Bounds of one shard, with their reasons.
+
+/** Rows of the fresh segment before it is sealed: it is scanned exactly, and its metadata index is made of maps. */
+export const FRESH_ROWS = 8192;
+/** Bytes of values and metadata of the fresh segment before it is sealed: it is all in memory, and in the log. */
+export const FRESH_BYTES = 32 * 1024 * 1024;
+/** Rows of one extent of the fresh segment in the arena, if they are small: */
+export const EXTENT_ROWS = 1024;
+/** … and bytes of one extent, at least one row. */
+export const EXTENT_BYTES = 1024 * 1024;
+/** Rows written or merged between two pauses. */
+export const SLICE_ROWS = 256;
+/** Words of one stored page of deleted rows: 32 768 rows. */
+export const DELETED_PAGE_WORDS = 1024;
+/** Below this a segment is scanned, whatever index its database asks for. Rows. */
+export const SMALL_SEGMENT_ROWS = 8192;
+/** Rows that an index builder inserts between two pauses: some milliseconds. */
+export const BUILD_SLICE_ROWS = 64;
+/** Filters whose rows are remembered for a sealed segment. */
+export const KEPT_SELECTIONS = 32;
+/** Answers of writes kept for repetitions: by age (DESIGN 3), and by number, 64 bytes each in memory. */
+export const KEPT_WRITE_MS = 24 * 3_600_000;
+export const MAX_KEPT_WRITES = 100_000;
+/** Rows of one page or one get. */
+export const MAX_PAGE_ROWS = 10_000;
+/** Nearest rows of one search (DESIGN 7). */
+export const MAX_TOP_K = 10_000;
+/** Queries of one call. */
+export const MAX_QUERIES = 1000;
+/** Bytes of an answer's rows: a message between objects holds 32 MiB. */
+export const MAX_SHARD_ANSWER_BYTES = 24 * 1024 * 1024;
+/** Rows of the fresh segment at which writes are refused until the seal that is under way has ended. */
+export const MAX_FRESH_ROWS = 8 * FRESH_ROWS;
+/** Segments of one size that become one of the next. */
+export const MERGE_FAN_IN = 4;
+/** A segment with a larger share of deleted rows is rewritten. */
+export const MOST_DELETED_SHARE = 0.5;
+/** Writes acknowledged before they are logged wait at most so long (`periodic`, `eventual`), and at most so many bytes. Ms. */
+export const LOG_DELAY_MS = { periodic: 1000, eventual: 10_000 } as const;
+export const MAX_UNLOGGED_BYTES = 8 * 1024 * 1024;

@@ -1,0 +1,67 @@
+// What a row must be before it is stored. Guarantees: every refusal names the field, and where it helps the value and the limit.
+import { invalid, VectorRefusal } from "../failure.ts";
+import { MAX_METADATA_BYTES } from "../metadata/limits.ts";
+import { checkMetadata, type MetadataSchema } from "../metadata/schema.ts";
+import type { JsonObject } from "../metadata/values.ts";
+import type { Metric } from "../metric.ts";
+import { MAX_ID_BYTES } from "../segment/limits.ts";
+
+export interface RowRules {
+  readonly dimension: number;
+  readonly metric: Metric;
+  readonly schema: MetadataSchema | undefined;
+}
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** `at`: the path of the row in its request, "" or "vectors[3]". */
+export function checkId(id: string, at = ""): void {
+  const path = at === "" ? "id" : `${at}.id`;
+  if (id === "") throw invalid(path, "must not be empty");
+  if (!id.isWellFormed()) throw invalid(path, "must be valid Unicode");
+  const { length } = encoder.encode(id);
+  if (length > MAX_ID_BYTES)
+    throw invalid(path, `has ${length} bytes; at most ${MAX_ID_BYTES}`, { limit: MAX_ID_BYTES });
+}
+
+export function checkValues(values: Uint8Array, { dimension, metric }: RowRules, path = "values"): void {
+  if (values.length !== dimension * 4) {
+    const count = values.length / 4;
+    throw invalid(path, `has ${count} numbers; the database has vectorDimension ${dimension}`, {
+      value: count,
+      limit: dimension,
+    });
+  }
+  const numbers = new Float32Array(values.slice().buffer);
+  let squares = 0;
+  for (const [index, number] of numbers.entries()) {
+    if (!Number.isFinite(number))
+      throw invalid(`${path}[${index}]`, "must be a finite float32", { value: String(number) });
+    squares += number * number;
+  }
+  if (metric === "cosine" && squares === 0)
+    throw invalid(path, "are all zero: cosine similarity has no meaning for it");
+}
+
+/** JSON text of an object. */
+export function checkMetadataBytes(bytes: Uint8Array, { schema }: Pick<RowRules, "schema">, path = "metadata"): void {
+  if (bytes.length > MAX_METADATA_BYTES) {
+    const message = `${path} has ${bytes.length} bytes; at most ${MAX_METADATA_BYTES}`;
+    throw new VectorRefusal("payloadTooLarge", message, { limit: MAX_METADATA_BYTES });
+  }
+  const metadata = bytes.length === 0 ? {} : parsed(bytes, path);
+  checkMetadata(metadata, schema, path);
+}
+
+function parsed(bytes: Uint8Array, path: string): JsonObject {
+  let value: unknown;
+  try {
+    value = JSON.parse(decoder.decode(bytes));
+  } catch {
+    // SyntaxError or TypeError: both mean that this is no JSON text.
+    throw invalid(path, "must be valid JSON");
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) throw invalid(path, "must be an object");
+  return value as JsonObject;
+}

@@ -1,0 +1,132 @@
+// The nearest rows of a shard: every segment is asked in its own way, candidates are re-ranked by their float32 values, the best are kept.
+// Guarantees: no deleted row, no row that the filter does not let through; distances are exact. Must not: change anything.
+import type { Pointer } from "../arena.ts";
+import type { Filter } from "../filter/filter.ts";
+import { FlatScan } from "../index/flat-index.ts";
+import { bitmapBytes, type Effort, type Found, type PreparedQuery, type SearchAsk } from "../index/segment-index.ts";
+import type { VectorCore } from "../kernels.ts";
+import type { BitSet } from "../metadata/bit-set.ts";
+import type { Metric } from "../metric.ts";
+import { QuerySlot } from "../query.ts";
+import { rerank } from "../rerank.ts";
+import type { Segment } from "../segment/segment.ts";
+import { FreshSegment } from "./fresh-segment.ts";
+import { KeptSelections, selectRows } from "./selections.ts";
+import { rowsOf, type ShardIndexes } from "./shard-indexes.ts";
+import type { Located, VectorStore } from "./vector-store.ts";
+
+export interface SearchRequest {
+  /** The query's values: `dimension` of them. */
+  readonly values: ArrayLike<number>;
+  readonly k: number;
+  readonly filter?: Filter | undefined;
+  readonly effort: Effort;
+  /** Name of the index to ask. */
+  readonly index: string;
+}
+
+export interface Hit extends Located {
+  readonly distance: number;
+}
+
+/** What one segment did, for `explain`. */
+export interface SegmentPlan {
+  readonly segment: "fresh" | number;
+  readonly rows: number;
+  readonly plan: Found["plan"] | "skipped";
+  /** Rows that the filter lets through; absent without a filter. */
+  readonly matching?: number;
+  readonly scanned: number;
+}
+
+export interface SearchResult {
+  /** Nearest first. */
+  readonly hits: readonly Hit[];
+  /** Rows whose distance or metadata was looked at: what a search is charged for. */
+  readonly scanned: number;
+  readonly plans: readonly SegmentPlan[];
+}
+
+export interface SearcherOptions {
+  readonly core: VectorCore;
+  readonly store: VectorStore;
+  readonly indexes: ShardIndexes;
+  readonly metric: Metric;
+  readonly dimension: number;
+}
+
+/** Rows that may be given, in the arena, and how many they are. */
+interface Allowed {
+  readonly allowed?: Pointer;
+  readonly matching?: number;
+  readonly judged: number;
+}
+
+export class Searcher {
+  readonly #options: SearcherOptions;
+  readonly #query: QuerySlot;
+  readonly #selections = new KeptSelections();
+
+  /** @throws ArenaFull */
+  constructor(options: SearcherOptions) {
+    this.#options = options;
+    this.#query = new QuerySlot(options.core, options.metric, options.dimension);
+  }
+
+  /** @throws ArenaFull, CorruptSegment */
+  search(request: SearchRequest): SearchResult {
+    const query = this.#query.prepare(request.values);
+    const key = request.filter ? JSON.stringify(request.filter) : "";
+    const hits: Hit[] = [];
+    const plans: SegmentPlan[] = [];
+    for (const segment of this.#options.store.segments) {
+      if (segment.liveCount === 0) continue;
+      const { found, plan } = this.#ask(segment, { ...request, key }, query);
+      plans.push(plan);
+      for (const [at, row] of found.rows.entries()) hits.push({ segment, row, distance: found.distances[at]! });
+    }
+    // Stable: of equal distances the newer segment, in it the lower row.
+    hits.sort((a, b) => a.distance - b.distance);
+    hits.length = Math.min(hits.length, request.k);
+    return { hits, scanned: plans.reduce((sum, { scanned }) => sum + scanned, 0), plans };
+  }
+
+  #ask(segment: FreshSegment | Segment, request: SearchRequest & { readonly key: string }, query: PreparedQuery) {
+    const name = segment instanceof FreshSegment ? ("fresh" as const) : segment.number;
+    const { allowed, matching, judged } = this.#allow(segment, request);
+    const common = { segment: name, rows: segment.liveCount, ...(matching !== undefined && { matching }) };
+    if (matching === 0) {
+      const none = { rows: new Uint32Array(0), distances: new Float32Array(0) };
+      return { found: none, plan: { ...common, plan: "skipped", scanned: judged } satisfies SegmentPlan };
+    }
+    const deleted = this.#copy("deletedRows", segment.deleted);
+    const ask = { k: request.k, effort: request.effort, deleted, ...(allowed !== undefined && { allowed }) };
+    const found = this.#nearest(segment, request.index, query, ask);
+    return { found, plan: { ...common, plan: found.plan, scanned: found.scanned + judged } satisfies SegmentPlan };
+  }
+
+  #allow(segment: FreshSegment | Segment, { filter, key }: SearchRequest & { readonly key: string }): Allowed {
+    if (!filter) return { judged: 0 };
+    const { rows, judged } =
+      segment instanceof FreshSegment ? selectRows(filter, segment) : this.#selections.select(filter, key, segment);
+    return { allowed: this.#copy("allowedRows", rows), matching: rows.copy().drop(segment.deleted).size, judged };
+  }
+
+  #copy(slot: "allowedRows" | "deletedRows", rows: BitSet): Pointer {
+    const { workspace, arena } = this.#options.core;
+    const at = workspace.reserve(slot, bitmapBytes(rows.count));
+    arena.words(at, bitmapBytes(rows.count) / 4).fill(0);
+    arena.words(at, rows.words.length).set(rows.words);
+    return at;
+  }
+
+  #nearest(segment: FreshSegment | Segment, index: string, query: PreparedQuery, ask: SearchAsk): Found {
+    const { core, indexes, metric, dimension } = this.#options;
+    if (segment instanceof FreshSegment) {
+      return new FlatScan(core, { metric, dimension, extents: () => segment.extents }).search(query, ask);
+    }
+    const found = indexes.of(segment, index).search(query, ask);
+    if (found.isExact) return found;
+    return { ...found, ...rerank(core, { query, rows: rowsOf(core, segment), found, k: ask.k }) };
+  }
+}

@@ -1,0 +1,341 @@
+// The rows of one shard: commit log → fresh segment → sealed segments. Decides what a write changes; finds rows by id.
+// Guarantees: an id has at most one live row; what `endTurn` wrote is there after a crash, and nothing of it half; all calls are
+// synchronous, so a turn of the object is atomic. Must not: know time, callers or search.
+import { CommitLog } from "../../storage/commit-log.ts";
+import { bufferOf } from "../../storage/row-format.ts";
+import type { Kernels, SqlStorage, SyncBlobStore } from "../../storage/types.ts";
+import { ByteReader, ByteWriter } from "../../wire/bytes.ts";
+import type { Arena } from "../arena.ts";
+import { CorruptSegment, type Directory } from "../segment/directory.ts";
+import type { RowStamp, VectorRow } from "../segment/row.ts";
+import { BlockCache } from "../segment/sections.ts";
+import { Segment } from "../segment/segment.ts";
+import { SegmentWriter } from "../segment/segment-writer.ts";
+import { BlobNames } from "./blob-names.ts";
+import { FreshSegment } from "./fresh-segment.ts";
+import { DELETED_PAGE_WORDS } from "./limits.ts";
+import { type LogChange, readCommit, writeCommit } from "./log-entries.ts";
+import { Manifest, type StoredSegment } from "./manifest.ts";
+import { deletedSince, type RowSource, rewrite } from "./rewrite.ts";
+import type { BuiltIndexes, ShardIndexes } from "./shard-indexes.ts";
+
+export interface VectorStoreOptions {
+  readonly sql: SqlStorage;
+  readonly blobs: SyncBlobStore;
+  readonly kernels: Pick<Kernels, "crc32c">;
+  readonly arena: Arena;
+  readonly indexes: ShardIndexes;
+  readonly dimension: number;
+  /** First part of blob names: database, generation and shard. */
+  readonly name: string;
+  readonly random: (byteCount: number) => Uint8Array;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+  /** Called in the commit that writes applied changes to the log. */
+  readonly onLogged?: () => void;
+}
+
+/** A row as a caller gives it. */
+export interface NewRow {
+  readonly id: string;
+  /** float32, little endian, of the database's dimension. */
+  readonly values: Uint8Array;
+  /** JSON text of an object, or empty. */
+  readonly metadata: Uint8Array;
+}
+
+export type StoreChange =
+  | { readonly kind: "put"; readonly row: NewRow }
+  | { readonly kind: "delete"; readonly id: string };
+
+/** What became of one change: the stamp of the version written or deleted; undefined = there was nothing to delete. */
+export type Applied = RowStamp | undefined;
+
+/** Where a live row is. */
+export interface Located {
+  readonly segment: FreshSegment | Segment;
+  readonly row: number;
+}
+
+const encoder = new TextEncoder();
+
+export class VectorStore {
+  readonly #options: VectorStoreOptions;
+  readonly #manifest: Manifest;
+  readonly #names: BlobNames;
+  readonly #log: CommitLog;
+  readonly #cache = new BlockCache();
+  readonly #pending = new ByteWriter(64 * 1024);
+  #fresh: FreshSegment;
+  /** The one that is being sealed: it grows no more. */
+  #sealing: FreshSegment | undefined;
+  #segments: readonly Segment[];
+  /** Pages of deleted rows that differ from what is stored. */
+  readonly #dirtyPages = new Map<Segment, Set<number>>();
+  #revision: number;
+
+  /** Opens what is stored. @throws CorruptSegment, CorruptLog */
+  constructor(options: VectorStoreOptions) {
+    this.#options = options;
+    const { sql, name, random, kernels } = options;
+    this.#manifest = new Manifest(sql, kernels.crc32c);
+    const term = this.#manifest.get("term") + 1;
+    this.#manifest.set("term", term);
+    this.#names = new BlobNames({ sql, prefix: name, term, random });
+    this.#segments = this.#manifest.segments().map((stored) => this.#open(stored));
+    for (const segment of this.#segments) options.indexes.open(segment);
+    this.#revision = this.#manifest.get("revision");
+    this.#fresh = this.#newFresh();
+    this.#log = new CommitLog(sql, kernels as Kernels);
+    this.#log.replay(this.#manifest.get("logThrough"), ({ bytes }) => this.#replay(bytes));
+  }
+
+  #open(stored: Pick<StoredSegment, "number" | "directory"> & Partial<StoredSegment>): Segment {
+    const { blobs, kernels } = this.#options;
+    return new Segment({ ...stored, blobs, crc32c: kernels.crc32c, cache: this.#cache });
+  }
+
+  #newFresh(): FreshSegment {
+    const { arena, dimension } = this.#options;
+    return new FreshSegment({ arena, dimension, hash: (id) => this.hashOf(id) });
+  }
+
+  hashOf(id: string): number {
+    return this.#options.kernels.crc32c(encoder.encode(id));
+  }
+
+  #replay(bytes: Uint8Array): void {
+    const reader = new ByteReader(bytes);
+    while (!reader.done) {
+      const { revision, changes } = readCommit(reader);
+      for (const change of changes) this.#change(change);
+      this.#revision = revision;
+    }
+  }
+
+  /** Starts of this shard's owner, this one included. */
+  get term(): number {
+    return this.#manifest.get("term");
+  }
+
+  /** Commits so far. */
+  get revision(): number {
+    return this.#revision;
+  }
+
+  get liveCount(): number {
+    return this.segments.reduce((sum, segment) => sum + segment.liveCount, 0);
+  }
+
+  /** All that hold live rows, newest first. */
+  get segments(): readonly (FreshSegment | Segment)[] {
+    return this.#sealing ? [this.#fresh, this.#sealing, ...this.#segments] : [this.#fresh, ...this.#segments];
+  }
+
+  get sealed(): readonly Segment[] {
+    return this.#segments;
+  }
+
+  /** Rows that are scanned until they are sealed. */
+  get freshCount(): number {
+    return this.#fresh.rowCount + (this.#sealing?.rowCount ?? 0);
+  }
+
+  /** Bytes of what was applied, but is not in the log yet. */
+  get unloggedBytes(): number {
+    return this.#pending.length;
+  }
+
+  /** Time to {@link seal}. */
+  get sealDue(): boolean {
+    return this.#fresh.isFull && this.#sealing === undefined;
+  }
+
+  /** Bytes of the log that no segment covers, and of what this turn adds. */
+  get logBytes(): number {
+    return this.#log.bytes + this.#pending.length;
+  }
+
+  locate(id: string): Located | undefined {
+    const fresh = this.#fresh.find(id);
+    if (fresh !== undefined) return { segment: this.#fresh, row: fresh };
+    const sealing = this.#sealing?.find(id);
+    if (sealing !== undefined) return { segment: this.#sealing!, row: sealing };
+    const hash = this.hashOf(id);
+    for (const segment of this.#segments) {
+      const row = segment.find(id, hash);
+      if (row !== undefined) return { segment, row };
+    }
+    return undefined;
+  }
+
+  /** A copy of the live row. */
+  get(id: string): VectorRow | undefined {
+    const found = this.locate(id);
+    if (!found) return undefined;
+    const row = found.segment.rowAt(found.row);
+    return { ...row, values: row.values.slice(), metadata: row.metadata.slice() };
+  }
+
+  /**
+   * One commit: all of the changes, under one revision. Nothing is changed when it throws.
+   * @throws ArenaFull, CorruptSegment (a row that must be replaced cannot be read)
+   */
+  apply(changes: readonly StoreChange[]): readonly Applied[] {
+    this.#fresh.reserve(changes.length);
+    const revision = this.#revision + 1;
+    const judged = this.#judge(changes, revision);
+    const logged = judged.flatMap(({ change }) => (change ? [change] : []));
+    if (logged.length > 0) {
+      this.#revision = revision;
+      writeCommit(this.#pending, { revision, changes: logged });
+      for (const change of logged) this.#change(change);
+    }
+    return judged.map(({ applied }) => applied);
+  }
+
+  /** What each change comes to, the earlier ones of the same commit included; all reads happen here, before anything is written. */
+  #judge(changes: readonly StoreChange[], revision: number): readonly { change?: LogChange; applied: Applied }[] {
+    const nowMs = this.#options.now();
+    const after = new Map<string, RowStamp | undefined>();
+    return changes.map((change) => {
+      const id = change.kind === "put" ? change.row.id : change.id;
+      const before = after.has(id) ? after.get(id) : this.#stampOf(id);
+      if (change.kind === "delete") {
+        after.set(id, undefined);
+        return before ? { change, applied: before } : { applied: undefined };
+      }
+      const { version, createdMs } = before ?? { version: 0, createdMs: nowMs };
+      const stamp = { revision, version: version + 1, createdMs, updatedMs: nowMs };
+      after.set(id, stamp);
+      return { change: { kind: "put", row: { ...change.row, stamp } }, applied: stamp };
+    });
+  }
+
+  #stampOf(id: string): RowStamp | undefined {
+    const found = this.locate(id);
+    return found?.segment.idOf(found.row).stamp;
+  }
+
+  #change(change: LogChange): void {
+    const id = change.kind === "put" ? change.row.id : change.id;
+    const found = this.locate(id);
+    if (found) this.#delete(found);
+    if (change.kind === "put") this.#fresh.add(change.row);
+  }
+
+  #delete({ segment, row }: Located): void {
+    segment.delete(row);
+    if (segment instanceof FreshSegment) return;
+    const page = Math.floor(row / 32 / DELETED_PAGE_WORDS);
+    const pages = this.#dirtyPages.get(segment);
+    if (pages) pages.add(page);
+    else this.#dirtyPages.set(segment, new Set([page]));
+  }
+
+  /** Writes what was applied since the last call to the log. Call in the turn whose commit the answers wait for. */
+  endTurn(): void {
+    if (this.#pending.length === 0) return;
+    const region = { buffer: bufferOf(this.#pending.view()), start: 0, end: this.#pending.length };
+    this.#log.append([region], this.#options.now());
+    this.#options.onLogged?.();
+    this.#pending.reset();
+  }
+
+  /** Turns the fresh segment into a sealed one. Run to its end, with pauses between slices; one at a time. */
+  *seal(): Generator<void, void> {
+    this.endTurn();
+    const through = this.#log.lastSeq;
+    const revision = this.#revision;
+    const sealing = this.#fresh;
+    this.#sealing = sealing;
+    this.#fresh = this.#newFresh();
+    const segment = yield* this.#rewrite([sealing], () => {
+      this.#manifest.set("logThrough", through);
+      this.#manifest.set("revision", revision);
+    });
+    this.#sealing = undefined;
+    if (segment) this.#segments = [segment, ...this.#segments];
+    this.#log.cover(through);
+    sealing.release();
+  }
+
+  /** Makes one segment of several; deleted rows are gone then. As `seal`. */
+  *merge(inputs: readonly Segment[]): Generator<void, void> {
+    const names = inputs.flatMap((segment) => blobsOf(segment));
+    const merged = yield* this.#rewrite(inputs, () => {
+      for (const input of inputs) {
+        this.#manifest.remove(input.number);
+        this.#dirtyPages.delete(input);
+      }
+      this.#names.bury(names);
+    });
+    for (const input of inputs) this.#options.indexes.drop(input);
+    this.#segments = [...(merged ? [merged] : []), ...this.#segments.filter((segment) => !inputs.includes(segment))];
+  }
+
+  /** Writes the new segment and puts it into the manifest, with `alsoCommit`, all pages of deleted rows and its own, in one transaction. */
+  *#rewrite(sources: readonly RowSource[], alsoCommit: () => void): Generator<void, Segment | undefined> {
+    const { dimension, blobs, kernels, sql, indexes } = this.#options;
+    const written: string[] = [];
+    const nextName = (): string => {
+      const name = this.#names.next();
+      written.push(name);
+      return name;
+    };
+    const writer = new SegmentWriter({ dimension, blobs, crc32c: kernels.crc32c, nextName });
+    let built: BuiltIndexes | undefined;
+    try {
+      const rewritten = yield* rewrite(sources, writer);
+      if (writer.rowCount > 0)
+        built = yield* indexes.build(this.#open({ number: 0, directory: writer.directory() }), writer);
+      // A deletion may not be stored before the version that replaces the row is.
+      this.endTurn();
+      const segment = sql.transactionSync(() => {
+        const added = writer.rowCount > 0 ? this.#add(writer.directory()) : undefined;
+        if (added) for (const row of deletedSince(sources, rewritten)) this.#delete({ segment: added, row });
+        if (added) this.#names.used(written);
+        else this.#names.bury(written);
+        alsoCommit();
+        this.#storeDeleted();
+        return added;
+      });
+      if (segment && built) indexes.attach(segment, built);
+      built = undefined;
+      return segment;
+    } catch (error) {
+      if (error instanceof CorruptSegment) sql.transactionSync(() => this.#names.bury(written));
+      throw error;
+    } finally {
+      for (const index of built?.values() ?? []) index.release();
+    }
+  }
+
+  #add(directory: Directory): Segment {
+    const number = this.#manifest.nextNumber();
+    this.#manifest.add(number, directory);
+    return this.#open({ number, directory });
+  }
+
+  #storeDeleted(): void {
+    for (const [segment, pages] of this.#dirtyPages) {
+      for (const page of pages) this.#manifest.storeDeleted(segment.number, page, segment.deleted);
+    }
+    this.#dirtyPages.clear();
+  }
+
+  /** Deletes a bounded part of what nothing needs any more: dead blobs, covered log rows. True = there is more. */
+  sweep(): boolean {
+    this.#names.sweep(8, (name) => this.#options.blobs.deleteSync(name));
+    if (this.#log.trimDue) this.#log.trim();
+    return this.sweepDue;
+  }
+
+  get sweepDue(): boolean {
+    return this.#names.deadCount > 0 || this.#log.trimDue;
+  }
+}
+
+function blobsOf(segment: Segment): readonly string[] {
+  return [...segment.directory.sections.values()].flatMap(({ parts }) => parts);
+}

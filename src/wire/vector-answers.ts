@@ -1,0 +1,163 @@
+// Bytes of a shard's answers. Guarantees: round trip; anything else throws MalformedBytes. Values and metadata are views.
+import { ByteReader, ByteWriter, MalformedBytes } from "./bytes.ts";
+import type {
+  ShardPlace,
+  VectorAnswer,
+  VectorFailure,
+  VectorHit,
+  VectorShown,
+  VectorStamp,
+  WrittenAnswer,
+} from "./vector.ts";
+import { list, optional, writeOptional } from "./vector-requests.ts";
+
+const KIND = { error: 0, written: 1, rows: 2, count: 3, found: 4, status: 5 } as const;
+const RESULT = { stamp: 0, failure: 1, nothing: 2 } as const;
+
+export function writeVectorAnswer(answer: VectorAnswer): Uint8Array {
+  const writer = new ByteWriter(4096);
+  writer.u8(KIND[answer.kind]);
+  if (answer.kind === "error") {
+    writeFailure(writer, answer);
+    return writer.take();
+  }
+  writer.varint(answer.term);
+  writer.varint(answer.revision);
+  switch (answer.kind) {
+    case "written":
+      writer.u8(answer.more ? 1 : 0);
+      writer.varint(answer.results.length);
+      for (const result of answer.results) writeResult(writer, result);
+      break;
+    case "rows":
+      writer.bytes(answer.cursor);
+      writer.varint(answer.rows.length);
+      for (const row of answer.rows) writeOptional(writer, row ?? undefined, (shown) => writeShownRow(writer, shown));
+      break;
+    case "count":
+      writer.varint(answer.count);
+      break;
+    case "found":
+      writer.varint(answer.scanned);
+      writer.string(answer.explain);
+      writer.varint(answer.results.length);
+      for (const hits of answer.results) {
+        writer.varint(hits.length);
+        for (const hit of hits) {
+          writer.f64(hit.score);
+          writeShownRow(writer, hit);
+        }
+      }
+      break;
+    case "status":
+      writer.string(answer.status);
+      break;
+    default:
+      answer satisfies never;
+  }
+  return writer.take();
+}
+
+export function readVectorAnswer(bytes: Uint8Array): VectorAnswer {
+  const reader = new ByteReader(bytes);
+  const answer = readAnswer(reader, reader.u8());
+  if (!reader.done) throw new MalformedBytes("bytes after a vector answer");
+  return answer;
+}
+
+function readAnswer(reader: ByteReader, kind: number): VectorAnswer {
+  if (kind === KIND.error) return readFailure(reader);
+  const place: ShardPlace = { term: reader.varint(), revision: reader.varint() };
+  switch (kind) {
+    case KIND.written: {
+      const more = reader.u8() === 1;
+      return { kind: "written", ...place, more, results: list(reader, () => readResult(reader)) };
+    }
+    case KIND.rows: {
+      const cursor = reader.bytes();
+      const rows = list(reader, () => optional(reader, () => readShownRow(reader)) ?? null);
+      return { kind: "rows", ...place, rows, cursor };
+    }
+    case KIND.count:
+      return { kind: "count", ...place, count: reader.varint() };
+    case KIND.found: {
+      const scanned = reader.varint();
+      const explain = reader.string();
+      return {
+        kind: "found",
+        ...place,
+        scanned,
+        explain,
+        results: list(reader, () => list(reader, () => readHit(reader))),
+      };
+    }
+    case KIND.status:
+      return { kind: "status", ...place, status: reader.string() };
+    default:
+      throw new MalformedBytes(`vector answer ${kind}`);
+  }
+}
+
+function readHit(reader: ByteReader): VectorHit {
+  const score = reader.f64();
+  return { score, ...readShownRow(reader) };
+}
+
+function writeShownRow(writer: ByteWriter, { id, stamp, values, metadata }: VectorShown): void {
+  writer.string(id);
+  writeStamp(writer, stamp);
+  writeOptional(writer, values, (bytes) => writer.bytes(bytes));
+  writeOptional(writer, metadata, (bytes) => writer.bytes(bytes));
+}
+
+function readShownRow(reader: ByteReader): VectorShown {
+  const id = reader.string();
+  const stamp = readStamp(reader);
+  const values = optional(reader, () => reader.bytes());
+  const metadata = optional(reader, () => reader.bytes());
+  return { id, stamp, ...(values && { values }), ...(metadata && { metadata }) };
+}
+
+function writeStamp(writer: ByteWriter, { revision, version, createdMs, updatedMs }: VectorStamp): void {
+  for (const number of [revision, version, createdMs, updatedMs]) writer.varint(number);
+}
+
+function readStamp(reader: ByteReader): VectorStamp {
+  return {
+    revision: reader.varint(),
+    version: reader.varint(),
+    createdMs: reader.varint(),
+    updatedMs: reader.varint(),
+  };
+}
+
+function writeResult(writer: ByteWriter, result: WrittenAnswer["results"][number]): void {
+  if (result === null) return writer.u8(RESULT.nothing);
+  if ("kind" in result) {
+    writer.u8(RESULT.failure);
+    return writeFailure(writer, result);
+  }
+  writer.u8(RESULT.stamp);
+  writeStamp(writer, result);
+}
+
+function readResult(reader: ByteReader): WrittenAnswer["results"][number] {
+  const kind = reader.u8();
+  if (kind === RESULT.nothing) return null;
+  if (kind === RESULT.failure) return readFailure(reader);
+  if (kind !== RESULT.stamp) throw new MalformedBytes(`result ${kind}`);
+  return readStamp(reader);
+}
+
+function writeFailure(writer: ByteWriter, { code, message, details }: VectorFailure): void {
+  writer.string(code);
+  writer.string(message);
+  writer.string(details ? JSON.stringify(details) : "");
+}
+
+function readFailure(reader: ByteReader): VectorFailure {
+  const code = reader.string();
+  const message = reader.string();
+  const details = reader.string();
+  return { kind: "error", code, message, ...(details !== "" && { details: JSON.parse(details) }) };
+}

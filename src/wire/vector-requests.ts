@@ -1,0 +1,203 @@
+// Bytes of requests to a shard of a vector database.
+// Guarantees: round trip; anything else throws MalformedBytes. Values and metadata are views into the read buffer, not copies.
+// Must not: judge (limits and meaning are the shard's).
+//
+// Call: u8 flags, [write id 16, body hash 8], u8 kind, …
+import { ByteReader, ByteWriter, MalformedBytes } from "./bytes.ts";
+import { BODY_HASH_BYTES, WRITE_ID_BYTES } from "./session.ts";
+import { DURABILITIES, type Durability, type Shown, type VectorCall, type VectorRequest } from "./vector.ts";
+
+const KIND = {
+  upsert: 1,
+  update: 2,
+  delete: 3,
+  deleteWhere: 4,
+  get: 5,
+  list: 6,
+  count: 7,
+  search: 8,
+  status: 9,
+} as const;
+
+const HAS_WRITE_ID = 1;
+
+export function writeVectorCall({ writeId, bodyHash, request }: VectorCall): Uint8Array {
+  const writer = new ByteWriter(4096);
+  writer.u8(writeId ? HAS_WRITE_ID : 0);
+  if (writeId) {
+    writer.raw(writeId);
+    writer.raw(bodyHash ?? new Uint8Array(BODY_HASH_BYTES));
+  }
+  writer.u8(KIND[request.kind]);
+  writeRequest(writer, request);
+  return writer.take();
+}
+
+export function readVectorCall(bytes: Uint8Array): VectorCall {
+  const reader = new ByteReader(bytes);
+  const flags = reader.u8();
+  const identity =
+    (flags & HAS_WRITE_ID) !== 0 ? { writeId: reader.raw(WRITE_ID_BYTES), bodyHash: reader.raw(BODY_HASH_BYTES) } : {};
+  const request = readRequest(reader, reader.u8());
+  if (!reader.done) throw new MalformedBytes("bytes after a vector request");
+  return { ...identity, request };
+}
+
+function writeRequest(writer: ByteWriter, request: VectorRequest): void {
+  switch (request.kind) {
+    case "upsert":
+      writer.u8(request.atomic ? 1 : 0);
+      writeDurability(writer, request.durability);
+      writer.varint(request.rows.length);
+      for (const { id, values, metadata } of request.rows) {
+        writer.string(id);
+        writer.bytes(values);
+        writer.bytes(metadata);
+      }
+      return;
+    case "update":
+      writeDurability(writer, request.durability);
+      writer.string(request.id);
+      writeOptional(writer, request.values, (bytes) => writer.bytes(bytes));
+      writeOptional(writer, request.metadata, (bytes) => writer.bytes(bytes));
+      return;
+    case "delete":
+      writeDurability(writer, request.durability);
+      writeStrings(writer, request.ids);
+      return;
+    case "deleteWhere":
+      writer.string(request.filter);
+      writer.varint(request.limit);
+      return;
+    case "get":
+      writeShown(writer, request.shown);
+      writeStrings(writer, request.ids);
+      return;
+    case "list":
+      writeShown(writer, request.shown);
+      writer.bytes(request.cursor);
+      writer.varint(request.limit);
+      writeOptional(writer, request.filter, (text) => writer.string(text));
+      return;
+    case "count":
+      writeOptional(writer, request.filter, (text) => writer.string(text));
+      return;
+    case "search":
+      return writeSearch(writer, request);
+    case "status":
+      return;
+    default:
+      return request satisfies never;
+  }
+}
+
+function writeSearch(writer: ByteWriter, request: VectorRequest & { kind: "search" }): void {
+  writeShown(writer, request.shown);
+  writer.u8(request.explain ? 1 : 0);
+  writer.varint(request.k);
+  writer.string(request.index);
+  writeOptional(writer, request.threshold, (value) => writer.f64(value));
+  writeOptional(writer, request.filter, (text) => writer.string(text));
+  for (const effort of [request.ef, request.probes, request.rerank])
+    writer.varint(effort === undefined ? 0 : effort + 1);
+  writer.varint(request.queries.length);
+  for (const query of request.queries) writer.bytes(query);
+}
+
+function readRequest(reader: ByteReader, kind: number): VectorRequest {
+  switch (kind) {
+    case KIND.upsert: {
+      const atomic = reader.u8() === 1;
+      const durability = readDurability(reader);
+      const rows = list(reader, () => ({ id: reader.string(), values: reader.bytes(), metadata: reader.bytes() }));
+      return { kind: "upsert", rows, atomic, durability };
+    }
+    case KIND.update: {
+      const durability = readDurability(reader);
+      const id = reader.string();
+      const values = optional(reader, () => reader.bytes());
+      return { kind: "update", id, values, metadata: optional(reader, () => reader.bytes()), durability };
+    }
+    case KIND.delete: {
+      const durability = readDurability(reader);
+      return { kind: "delete", ids: list(reader, () => reader.string()), durability };
+    }
+    case KIND.deleteWhere:
+      return { kind: "deleteWhere", filter: reader.string(), limit: reader.varint() };
+    case KIND.get: {
+      const shown = readShown(reader);
+      return { kind: "get", ids: list(reader, () => reader.string()), shown };
+    }
+    case KIND.list: {
+      const shown = readShown(reader);
+      const cursor = reader.bytes();
+      const limit = reader.varint();
+      return { kind: "list", cursor, limit, filter: optional(reader, () => reader.string()), shown };
+    }
+    case KIND.count:
+      return { kind: "count", filter: optional(reader, () => reader.string()) };
+    case KIND.search:
+      return readSearch(reader);
+    case KIND.status:
+      return { kind: "status" };
+    default:
+      throw new MalformedBytes(`vector request ${kind}`);
+  }
+}
+
+function readSearch(reader: ByteReader): VectorRequest {
+  const shown = readShown(reader);
+  const explain = reader.u8() === 1;
+  const k = reader.varint();
+  const index = reader.string();
+  const threshold = optional(reader, () => reader.f64());
+  const filter = optional(reader, () => reader.string());
+  const effort = (): number | undefined => {
+    const value = reader.varint();
+    return value === 0 ? undefined : value - 1;
+  };
+  const [ef, probes, rerank] = [effort(), effort(), effort()];
+  const queries = list(reader, () => reader.bytes());
+  return { kind: "search", queries, k, threshold, filter, index, ef, probes, rerank, shown, explain };
+}
+
+function writeStrings(writer: ByteWriter, texts: readonly string[]): void {
+  writer.varint(texts.length);
+  for (const text of texts) writer.string(text);
+}
+
+function writeDurability(writer: ByteWriter, durability: Durability | undefined): void {
+  writer.u8(durability === undefined ? 0 : DURABILITIES.indexOf(durability) + 1);
+}
+
+function readDurability(reader: ByteReader): Durability | undefined {
+  const code = reader.u8();
+  if (code > DURABILITIES.length) throw new MalformedBytes(`durability ${code}`);
+  return code === 0 ? undefined : DURABILITIES[code - 1];
+}
+
+export function writeShown(writer: ByteWriter, { values, metadata }: Shown): void {
+  writer.u8((values ? 1 : 0) | (metadata ? 2 : 0));
+}
+
+export function readShown(reader: ByteReader): Shown {
+  const flags = reader.u8();
+  return { values: (flags & 1) !== 0, metadata: (flags & 2) !== 0 };
+}
+
+export function writeOptional<T>(writer: ByteWriter, value: T | undefined, write: (value: T) => void): void {
+  writer.u8(value === undefined ? 0 : 1);
+  if (value !== undefined) write(value);
+}
+
+export function optional<T>(reader: ByteReader, read: () => T): T | undefined {
+  const flag = reader.u8();
+  if (flag > 1) throw new MalformedBytes(`flag ${flag}`);
+  return flag === 0 ? undefined : read();
+}
+
+export function list<T>(reader: ByteReader, read: () => T): readonly T[] {
+  const items: T[] = [];
+  for (let left = reader.varint(); left > 0; left--) items.push(read());
+  return items;
+}
