@@ -3,19 +3,11 @@
 // (counters come from a durably reserved block, a rebuilt node from a new incarnation); a remembered write is not applied again.
 // Must not: know how it is reached, what time it is (clock injected), or what a value means.
 
-import { coversAny, vectorAt } from "../kv/clock.ts";
-import {
-  decodeHead,
-  decodeState,
-  EMPTY_STATE,
-  encodeState,
-  type KeyState,
-  sameBytes,
-  writeState,
-} from "../kv/key-state.ts";
+import { vectorAt } from "../kv/clock.ts";
+import { decodeState, EMPTY_STATE, encodeState, type KeyState, sameBytes, writeState } from "../kv/key-state.ts";
 import { MAX_STATE_BYTES, MAX_TIME_LEAD_MS } from "../kv/limits.ts";
 import { mergeStates, replacesAll } from "../kv/merge.ts";
-import { EMPTY_BYTES, isDeleted, isPurgeable } from "../kv/purge.ts";
+import { EMPTY_BYTES, isDeleted } from "../kv/purge.ts";
 import { stampWrite } from "../kv/stamp.ts";
 import type { UsageMeter } from "../kv/usage.ts";
 import { CorruptBlock, type RecordKey, type RowKey, type StorageEngine } from "../storage/types.ts";
@@ -34,13 +26,12 @@ import {
   type StampOp,
   writeResult,
 } from "./frames.ts";
-import { Heads } from "./heads.ts";
+import { HeldRows } from "./held-rows.ts";
 import { HybridClock, TICKS_PER_MS } from "./hybrid-clock.ts";
 import {
   CLOCK_STEP_JUMP_MS,
   MAX_ANSWER_BYTES,
   MAX_DEADLINE_LEAD_MS,
-  MAX_HEAD_VALUE_BYTES,
   MAX_STATE_LATE_MS,
   RESTAMP_SUPERSEDES_OLDER_MS,
 } from "./limits.ts";
@@ -89,8 +80,6 @@ export interface ReplicaCounts {
 const refused = (code: RefusalCode, clock: Clock = EMPTY_CLOCK): ReplicaResult => ({ kind: "refused", code, clock });
 const DONE: ReplicaResult = { kind: "done" };
 const PENDING: ReplicaResult = { kind: "pending" };
-const ZEROS = new Uint8Array(MAX_HEAD_VALUE_BYTES);
-
 export class Replica {
   readonly counts: ReplicaCounts = {
     stamps: 0,
@@ -107,7 +96,7 @@ export class Replica {
   readonly #hybrid: HybridClock;
   readonly #remembered: Remembered;
   readonly #settled = new SettledStamps();
-  readonly #heads = new Heads();
+  readonly #rows: HeldRows;
   readonly #state = new ByteWriter(8192);
   readonly #out = new ByteWriter(8192);
   #counter: number;
@@ -127,6 +116,7 @@ export class Replica {
     // One time for all of a frame: reading a clock for each operation is dear.
     this.#hybrid = new HybridClock(() => this.#lastMs);
     this.#remembered = new Remembered(options);
+    this.#rows = new HeldRows(options);
     this.#counter = options.facts.reservedCounter();
   }
 
@@ -238,7 +228,7 @@ export class Replica {
         return this.#heal(op);
       case "get":
         this.counts.reads++;
-        return { kind: "state", state: this.#seen(op.row) };
+        return { kind: "state", state: this.#rows.seen(op.row) };
       case "recall":
         return this.#recalled(op.row, op.writeId);
       case "vote":
@@ -246,48 +236,6 @@ export class Replica {
       case "hint":
         return this.#hint(op);
     }
-  }
-
-  #isPurged(bytes: Uint8Array): boolean {
-    return isPurgeable(bytes, this.#options.facts.purgeHorizon());
-  }
-
-  /** What is held, where it is not purged. */
-  #seen(row: RowKey, willPut = false): Uint8Array | undefined {
-    const bytes = this.#options.engine.get(row, willPut);
-    return bytes && !this.#isPurged(bytes) ? bytes : undefined;
-  }
-
-  /**
-   * What a stamp is put upon. A purged state that is still stored is superseded by whatever is written: others may not have heard
-   * that it is purged, and would keep it beside the new version.
-   */
-  #held(row: RowKey, willPut = false): KeyState {
-    const bytes = this.#options.engine.get(row, willPut);
-    if (!bytes) return EMPTY_STATE;
-    const state = decodeState(bytes);
-    return this.#isPurged(bytes) ? { clock: state.clock, unsettled: [], versions: [] } : state;
-  }
-
-  /** As {@link #held}, with zeros for the value, where that is in memory and a write with this clock replaces all that is held. */
-  #replaced(row: RowKey, clock: Clock | undefined): KeyState | undefined {
-    const head = this.#heads.find(row);
-    if (!head) return undefined;
-    const state = decodeHead(head, ZEROS);
-    return !clock || coversAny(clock, state.versions[0]!.dots) ? state : undefined;
-  }
-
-  #put(
-    row: RowKey,
-    bytes: Uint8Array,
-    { before, after }: { readonly before: KeyState; readonly after: KeyState },
-  ): void {
-    this.#options.engine.put(row, bytes, isDeleted(after));
-    this.#options.usage?.changed(row, before, after);
-    const [version, ...others] = after.versions;
-    const valueBytes = version?.value?.length ?? 0;
-    if (valueBytes === 0 || valueBytes > MAX_HEAD_VALUE_BYTES || others.length > 0) this.#heads.forget(row);
-    else this.#heads.put(row, bytes.subarray(0, bytes.length - valueBytes), before.versions.length > 0);
   }
 
   /** Rows that this node is no replica of, or is to be filled with anew: nothing of them is held any more. Committed. */
@@ -300,7 +248,7 @@ export class Replica {
       for (const version of state.versions) this.#remembered.unlearn(row, version);
       usage?.changed(row, state, EMPTY_STATE);
       engine.put(row, EMPTY_BYTES, true);
-      this.#heads.forget(row);
+      this.#rows.forgetHead(row);
     }
     engine.commit();
   }
@@ -340,9 +288,9 @@ export class Replica {
     if (this.#isExpired) return refused("expired");
     // First attempts too: a frame that was delayed or repeated may arrive after the write was stamped here or superseded.
     const first = this.#remembered.recall(op.row.tenant, op.writeId);
-    if (first) return this.#repeat(this.#held(op.row), first);
+    if (first) return this.#repeat(this.#rows.state(op.row), first);
     const clock = op.supersedeAll ? undefined : op.clock;
-    const held = this.#replaced(op.row, clock) ?? this.#held(op.row, true);
+    const held = this.#rows.replaced(op.row, clock) ?? this.#rows.state(op.row, true);
     // Only now: "overloaded" says that nothing was written.
     if (this.#options.engine.overloaded) return refused("overloaded");
     const timeLimit = this.#hybrid.physical(MAX_TIME_LEAD_MS);
@@ -371,7 +319,7 @@ export class Replica {
     const prefixLength = writeState(this.#state, state);
     const bytes = this.#state.view();
     if (bytes.length > MAX_STATE_BYTES && state.versions.length > 1) return refused("stateTooLarge", held.clock);
-    this.#put(op.row, bytes, { before: held, after: state });
+    this.#rows.put(op.row, bytes, { before: held, after: state });
     this.#remembered.remember(op.row, op.writeId, answer);
     this.counts.stamps++;
     return {
@@ -409,11 +357,11 @@ export class Replica {
   /** Returns the state that is held afterwards. */
   #merge(row: RowKey, incomingBytes: Uint8Array): Uint8Array {
     this.counts.merges++;
-    const isPurged = this.#isPurged(incomingBytes);
+    const isPurged = this.#rows.isPurged(incomingBytes);
     const decoded = decodeState(incomingBytes);
-    const replaced = isPurged ? undefined : this.#replaced(row, decoded.clock);
+    const replaced = isPurged ? undefined : this.#rows.replaced(row, decoded.clock);
     if (replaced && this.#mergeOver(row, incomingBytes, { held: replaced, incoming: decoded })) return incomingBytes;
-    const heldBytes = this.#seen(row, true);
+    const heldBytes = this.#rows.seen(row, true);
     if (heldBytes && sameBytes(heldBytes, incomingBytes)) return heldBytes;
     // Nothing to add: what it says is purged here too.
     if (isPurged && !heldBytes) return incomingBytes;
@@ -424,7 +372,7 @@ export class Replica {
     const merged = mergeStates(held, incoming, (version) => this.#remembered.isSuperseded(row, version));
     this.#remembered.rememberNew(row, held, merged);
     const bytes = encodeState(merged);
-    if (!heldBytes || !sameBytes(bytes, heldBytes)) this.#put(row, bytes, { before: held, after: merged });
+    if (!heldBytes || !sameBytes(bytes, heldBytes)) this.#rows.put(row, bytes, { before: held, after: merged });
     return bytes;
   }
 
@@ -433,7 +381,7 @@ export class Replica {
     this.#hybrid.observe(incoming.clock.time, MAX_TIME_LEAD_MS);
     if (!replacesAll(held, incoming) || this.#remembered.isSuperseded(row, incoming.versions[0]!)) return false;
     this.#remembered.rememberNew(row, held, incoming);
-    this.#put(row, bytes, { before: held, after: incoming });
+    this.#rows.put(row, bytes, { before: held, after: incoming });
     return true;
   }
 
@@ -449,7 +397,7 @@ export class Replica {
       this.#remembered.rememberNew(row, EMPTY_STATE, incoming);
       // Its usage counts already: what is put now takes the place of what was.
       engine.put(row, state, isDeleted(incoming));
-      this.#heads.forget(row);
+      this.#rows.forgetHead(row);
       this.counts.healedRows++;
       return DONE;
     }
@@ -461,7 +409,7 @@ export class Replica {
     const answer = this.#remembered.recall(row.tenant, writeId);
     if (answer) return { kind: "recalled", answer, alive: [] };
     const before = this.#hybrid.physical(-RESTAMP_SUPERSEDES_OLDER_MS);
-    const old = this.#held(row).versions.filter((version) => !version.restamped && version.time < before);
+    const old = this.#rows.state(row).versions.filter((version) => !version.restamped && version.time < before);
     const alive = old.flatMap((version) => version.dots).sort(byActorThenCounter);
     return { kind: "recalled", answer: undefined, alive };
   }
