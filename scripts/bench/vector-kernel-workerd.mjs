@@ -12,7 +12,7 @@ import { freePort, startGroup, temporaryDirectory, treeCpuMs, waitUntilReady } f
 import { kernelWork } from "./lib/vector-kernel-work.mjs";
 
 const SIZE = { count: 20_000, queryCount: 500 };
-const ROUNDS = 5;
+const ROUNDS = 9;
 const SEARCH = { rounds: 40, ef: 64 };
 /** In workerd at least this share of Node's speed. */
 const TARGET = 0.85;
