@@ -7,7 +7,6 @@ import { CONFIG_MIGRATIONS } from "../migrations/config.ts";
 import { parseSettings } from "../src/cluster/settings.ts";
 import { ConfigRefusal } from "../src/config/failure.ts";
 import { Follower } from "../src/config/follower.ts";
-import { COPIED_PAGE_KEYS } from "../src/config/limits.ts";
 import { readShipment } from "../src/config/shipping.ts";
 import { ConfigStore } from "../src/config/store.ts";
 import { createKernels } from "../src/storage/kernels.ts";
@@ -201,7 +200,7 @@ export class ConfigFollower extends DurableObject<Env> implements ConfigFollower
     const { head, chain } = await withDeadline(this.#owner().beginCopy(), HEAD_DEADLINE_MS, "ConfigKeyspace");
     let after = "";
     for (;;) {
-      const page = this.#owner().copyPage(after, head.revision, COPIED_PAGE_KEYS);
+      const page = this.#owner().copyPage(after, head.revision);
       const { records, lastKey } = await withDeadline(page, HEAD_DEADLINE_MS, "ConfigKeyspace");
       this.#guarded(() => this.#follower.copy(records));
       if (lastKey === null) break;

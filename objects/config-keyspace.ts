@@ -8,7 +8,7 @@ import { parseSettings, type Settings } from "../src/cluster/settings.ts";
 import { mostAnswerBytes } from "../src/config/answer-bound.ts";
 import { Desk, failureOf } from "../src/config/desk.ts";
 import { ConfigRefusal } from "../src/config/failure.ts";
-import { MAX_FRAME_ANSWER_BYTES } from "../src/config/limits.ts";
+import { COPIED_PAGE_BYTES, MAX_FRAME_ANSWER_BYTES } from "../src/config/limits.ts";
 import { LockWaits } from "../src/config/lock-waits.ts";
 import { type Head, type Place, Shipping, writeShipment } from "../src/config/shipping.ts";
 import { WatchRows } from "../src/config/watch-rows.ts";
@@ -33,6 +33,7 @@ import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
 import { KeyspaceMeter } from "./keyspace-metrics.ts";
 import { KeyspaceRegistration } from "./keyspace-registration.ts";
+import { KeyspaceSnapshots, type SnapshotAnswer, type SnapshotAsk } from "./keyspace-snapshots.ts";
 import { applyMigrations } from "./migrate.ts";
 import type { ConfigKeyspaceRpc, CopiedPage, TenantRpc } from "./rpc.ts";
 import { WatchDesk } from "./watch-desk.ts";
@@ -62,6 +63,7 @@ interface Opened {
   readonly watches: WatchDesk;
   readonly registration: KeyspaceRegistration;
   readonly feed: WebhookFeed;
+  readonly snapshots: KeyspaceSnapshots;
 }
 
 export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspaceRpc {
@@ -103,7 +105,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     applyMigrations(ctx.storage, "config", CONFIG_MIGRATIONS);
     const desk = new Desk({
       sql: configSql(ctx.storage),
-      crc32c: (bytes, seed) => kernels.crc32c(bytes, seed),
+      crc32c,
       now: Date.now,
       random: (bytes) => crypto.getRandomValues(new Uint8Array(bytes)),
       cacheBytes: config.cacheMiB * MIB,
@@ -130,7 +132,15 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     });
     const registration = new KeyspaceRegistration({ env, name: ctx.id.name, store: desk.store });
     const feed = new WebhookFeed(desk.keyspace, desk.store);
-    return { desk, waits, shipping, watches, registration, feed };
+    const snapshots = new KeyspaceSnapshots({
+      ctx,
+      desk,
+      crc32c,
+      ensureRegistered: async () => (registration.isNeeded ? registration.ensure() : undefined),
+      write: (run) => this.#guarded(run),
+      onIdle: () => void this.#schedule(),
+    });
+    return { desk, waits, shipping, watches, registration, feed, snapshots };
   }
 
   get #parts(): Opened {
@@ -160,7 +170,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     return new WatchDesk({
       ctx: this.ctx,
       source: watchSource({ keyspace, store }, (error) => this.#log.error("a previous version is damaged", {}, error)),
-      rows: new WatchRows(configSql(this.ctx.storage), (bytes, seed) => kernels.crc32c(bytes, seed)),
+      rows: new WatchRows(configSql(this.ctx.storage), crc32c),
       viewSince: (number, revision) => withDeadline(tenant(number).viewSince(revision), GUARD_DEADLINE_MS, "Tenant"),
       staleMs: settings.auth.staleTenantViewMinutes * 60_000,
       maxConnections: settings.config.maxWatchConnections,
@@ -241,12 +251,16 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     return { head: this.#shipping.head, chain: this.#desk.keyspace.chain };
   }
 
-  async copyPage(after: BinaryKey, revision: number, limit: number): Promise<CopiedPage> {
+  async copyPage(after: BinaryKey, revision: number): Promise<CopiedPage> {
     if (revision < this.#desk.keyspace.compactedRevision)
       throw new Error("the state was compacted while it was copied");
-    const versions = this.#desk.store.copyPage(after, revision, limit);
+    const { versions, isLast } = this.#desk.store.copyPage(after, revision, COPIED_PAGE_BYTES);
     const records = versions.map(({ seq, modRevision, stored }) => ({ seq, revision: modRevision, bytes: stored! }));
-    return { records, lastKey: versions.length < limit ? null : versions.at(-1)!.key };
+    return { records, lastKey: isLast ? null : versions.at(-1)!.key };
+  }
+
+  async snapshots(ask: SnapshotAsk): Promise<SnapshotAnswer | ConfigFailure> {
+    return refusalsAsValues(() => this.#parts.snapshots.answer(ask));
   }
 
   async feed(ask: FeedAsk): Promise<FeedPage> {
@@ -398,6 +412,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
 }
 
 const kernels = createKernels(kernelModule);
+const crc32c = (bytes: Uint8Array, seed?: number): number => kernels.crc32c(bytes, seed);
 
 /** Not run: its answer might not fit into the message any more. */
 const TOO_MUCH_AT_ONCE = ((): Uint8Array => {

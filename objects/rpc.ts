@@ -19,6 +19,7 @@ import type {
   ReleaseRequest,
 } from "../src/wire/config.ts";
 import type { ErrorCode } from "../src/wire/error-codes.ts";
+import type { SnapshotAnswer, SnapshotAsk } from "./keyspace-snapshots.ts";
 
 export interface ExportPage {
   /** `answer` = one answer of wire/session.ts, kind `value`. */
@@ -129,7 +130,9 @@ export interface ConfigKeyspaceRpc {
   feed(ask: FeedAsk): Promise<FeedPage>;
   /** What a copy that begins now is a copy of. */
   beginCopy(): Promise<{ readonly head: Head; readonly chain: number }>;
-  copyPage(after: BinaryKey, revision: number, limit: number): Promise<CopiedPage>;
+  copyPage(after: BinaryKey, revision: number): Promise<CopiedPage>;
+  /** A step of a snapshot or a restore. */
+  snapshots(ask: SnapshotAsk): Promise<SnapshotAnswer | ConfigFailure>;
   /**
    * Forgets everything, unless this is a later incarnation; the namespace begins anew at revision 1. Where there was something, the
    * object restarts and the call fails: ask again until it does not.

@@ -16,6 +16,7 @@ import { MAX_KEPT_ANSWER, MAX_LEASE_KEYS } from "./limits.ts";
 import { Locks } from "./locks.ts";
 import { CorruptRecord, type Crc32c } from "./record.ts";
 import { Retention, type RetentionLimits } from "./retention.ts";
+import { SnapshotSource } from "./snapshot-source.ts";
 import { ConfigStore } from "./store.ts";
 
 export interface DeskOptions {
@@ -39,6 +40,7 @@ export class Desk {
   readonly keyspace: Keyspace;
   readonly leases: Leases;
   readonly locks: Locks;
+  readonly snapshots: SnapshotSource;
   readonly #options: DeskOptions;
   readonly #kept: KeptAnswers;
   readonly #compactor: Compactor;
@@ -58,6 +60,8 @@ export class Desk {
       isLease: (lease) => this.leases.has(lease),
     });
     this.locks = new Locks(this.keyspace, this.leases);
+    const { store, keyspace, leases } = this;
+    this.snapshots = new SnapshotSource({ store, keyspace, leases, now: options.now });
     this.#kept = new KeptAnswers(sql, crc32c);
     this.#compactor = new Compactor(this.store);
     this.#retention = new Retention(sql, crc32c, options.retention);
@@ -129,11 +133,12 @@ export class Desk {
   }
 
   get mustCompact(): boolean {
-    return this.#mustCompact;
+    return this.#mustCompact && !this.snapshots.isReading;
   }
 
-  /** One slice of removing what is compacted. */
+  /** One slice of removing what is compacted. Not while a snapshot is read, which may need it. */
   compactStep(): void {
+    if (this.snapshots.isReading) return;
     this.#mustCompact = !this.#compactor.step(this.keyspace.compactedRevision);
   }
 

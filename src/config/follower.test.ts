@@ -90,12 +90,12 @@ function copy(
   let after = "";
   for (;;) {
     if (head.revision < owner.desk.keyspace.compactedRevision) return false;
-    const page = owner.desk.store.copyPage(after, head.revision, 3);
+    const { versions, isLast } = owner.desk.store.copyPage(after, head.revision, 100);
     follower.copy(
-      page.map(({ seq, modRevision, stored }): ShippedRecord => ({ seq, revision: modRevision, bytes: stored! })),
+      versions.map(({ seq, modRevision, stored }): ShippedRecord => ({ seq, revision: modRevision, bytes: stored! })),
     );
-    if (page.length < 3) break;
-    after = page.at(-1)!.key;
+    if (isLast) break;
+    after = versions.at(-1)!.key;
     between();
   }
   follower.endCopy(head, chain);

@@ -80,10 +80,14 @@ export class Keyspace {
     this.#options = options;
     this.#store = options.store;
     this.#reader = new Reader(options.store, options.cacheBytes);
+    // Where a restore left off: its revision is above those of what it brought, which may be nothing.
+    this.#seq = options.store.fact("restoredSeq");
+    this.#revision = Math.max(FIRST_REVISION, options.store.fact("restoredRevision"));
+    this.#chain = options.store.fact("restoredChain");
     const last = options.store.lastRecord();
     if (last) {
-      this.#seq = last.seq;
-      this.#revision = last.record.revision;
+      this.#seq = Math.max(this.#seq, last.seq);
+      this.#revision = Math.max(this.#revision, last.record.revision);
       this.#chain = last.record.chain;
     }
     this.#compacted = options.store.fact("compacted");

@@ -7,6 +7,7 @@
 import type { SqlStorage } from "../storage/types.ts";
 import type { LeaseId } from "../wire/config.ts";
 import { bytesOfKey, keyOfText } from "../wire/config-keys.ts";
+import type { SnapshotLease } from "../wire/config-snapshot.ts";
 import { ConfigRefusal, invalid } from "./failure.ts";
 import { leaseNotFound } from "./keyspace.ts";
 import { MAX_LEASE_TTL_SECONDS, MAX_LEASES } from "./limits.ts";
@@ -45,8 +46,8 @@ export class Leases {
     this.#sql = sql;
     this.#crc32c = crc32c;
     for (const row of sql.exec<LeaseRow>("SELECT lease, granted_ttl, deadline_ms, crc FROM config_leases")) {
-      if (this.#crcOf(row.lease, row.granted_ttl, row.deadline_ms) !== row.crc)
-        throw new CorruptRecord("a lease fails its checksum");
+      const stored = { id: row.lease, grantedTtlMs: row.granted_ttl, deadlineMs: row.deadline_ms };
+      if (leaseCrc(crc32c, stored) !== row.crc) throw new CorruptRecord("a lease fails its checksum");
       const deadlineMs = row.deadline_ms + extendMs(row.granted_ttl);
       this.#hold({ id: row.lease, grantedTtlMs: row.granted_ttl, deadlineMs, storedDeadlineMs: deadlineMs });
     }
@@ -66,6 +67,14 @@ export class Leases {
 
   ids(): readonly LeaseId[] {
     return [...this.#leases.keys()];
+  }
+
+  /** All of them, with the time they have left. */
+  remaining(nowMs: number): readonly SnapshotLease[] {
+    return [...this.#leases.values()].map(({ id, grantedTtlMs, deadlineMs }) => ({
+      ...{ id, grantedTtlMs },
+      leftMs: Math.max(0, deadlineMs - nowMs),
+    }));
   }
 
   grant({ id, ttlSeconds, nowMs }: { id: LeaseId; ttlSeconds: number; nowMs: number }): Lease {
@@ -133,13 +142,17 @@ export class Leases {
       id,
       grantedTtlMs,
       storedDeadlineMs,
-      this.#crcOf(id, grantedTtlMs, storedDeadlineMs),
+      leaseCrc(this.#crc32c, { id, grantedTtlMs, deadlineMs: storedDeadlineMs }),
     );
   }
+}
 
-  #crcOf(id: LeaseId, grantedTtlMs: number, deadlineMs: number): number {
-    return this.#crc32c(bytesOfKey(keyOfText(`${id} ${grantedTtlMs} ${deadlineMs}`)));
-  }
+/** Of a lease's row. */
+export function leaseCrc(
+  crc32c: Crc32c,
+  { id, grantedTtlMs, deadlineMs }: Pick<Lease, "id" | "grantedTtlMs" | "deadlineMs">,
+): number {
+  return crc32c(bytesOfKey(keyOfText(`${id} ${grantedTtlMs} ${deadlineMs}`)));
 }
 
 /** A lease id from 8 random bytes: positive, as etcd makes them. */

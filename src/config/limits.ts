@@ -42,8 +42,14 @@ export const MAX_RELAY_FRAMES = 2;
 export const SHIPPED_TAIL_BYTES = 8 * MIB;
 /** A page of records for a follower ends with the revision that passes this. Bytes. */
 export const SHIPPED_PAGE_BYTES = MIB;
-/** Keys of one page of a copy of the state. */
-export const COPIED_PAGE_KEYS = 500;
+/** A page of a copy of the state ends with the version that passes this. Bytes. */
+export const COPIED_PAGE_BYTES = MIB;
+/** Snapshots that are read at once: each holds up compaction. */
+export const MAX_SNAPSHOT_READS = 4;
+/** A snapshot that nobody asks for pages this long is given up; a restore that gets none too. Ms. */
+export const SNAPSHOT_IDLE_MS = 60_000;
+/** Rows that a restore writes or sweeps in one turn. */
+export const RESTORE_SLICE_ROWS = 1000;
 /** etcd's bound. Seconds. */
 export const MAX_LEASE_TTL_SECONDS = 9_000_000_000;
 /** Write ids whose answers are held, and the bytes of those answers. Older ones are forgotten first. */

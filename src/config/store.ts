@@ -72,6 +72,16 @@ function whereRange({ key, rangeEnd }: KeyRange): { readonly where: string; read
   return { where: "key >= ? AND key < ?", keys: [bytesOfKey(key), bytesOfKey(rangeEnd)] };
 }
 
+export interface CopyPage {
+  readonly versions: readonly Version[];
+  /** There are no keys behind these. */
+  readonly isLast: boolean;
+}
+
+/** A row may be 1 MiB: the first query of a page takes few. */
+const FIRST_COPIED_ROWS = 16;
+const MOST_COPIED_ROWS = 1000;
+
 export interface Scan extends KeyRange {
   /** 0 = the living keys. */
   readonly revision: number;
@@ -176,10 +186,25 @@ export class ConfigStore {
     return records;
   }
 
-  /** The living version and its log row, as it was at `revision`, of keys behind `after` ("" = from the first), in their order. */
-  copyPage(after: BinaryKey, revision: number, limit: number): readonly Version[] {
-    const range = after === "" ? { key: "\0", rangeEnd: NO_END } : { key: `${after}\0`, rangeEnd: NO_END };
-    return this.scan({ ...range, revision, limit, values: true });
+  /** The living versions and their log rows, as they were at `revision`, of keys behind `after` ("" = from the first), in their order. */
+  copyPage(after: BinaryKey, revision: number, pageBytes: number): CopyPage {
+    const versions: Version[] = [];
+    let key = after === "" ? "\0" : `${after}\0`;
+    let bytes = 0;
+    let rows = FIRST_COPIED_ROWS;
+    for (;;) {
+      const more = this.scan({ key, rangeEnd: NO_END, revision, limit: rows, values: true });
+      for (const version of more) {
+        versions.push(version);
+        bytes += version.key.length + (version.stored?.length ?? 0);
+        if (bytes >= pageBytes) return { versions, isLast: false };
+      }
+      if (more.length < rows) return { versions, isLast: true };
+      key = `${more.at(-1)!.key}\0`;
+      // As many as will likely fit.
+      const left = ((pageBytes - bytes) * versions.length) / bytes;
+      rows = Math.max(FIRST_COPIED_ROWS, Math.min(MOST_COPIED_ROWS, Math.ceil(left)));
+    }
   }
 
   isEmpty(): boolean {

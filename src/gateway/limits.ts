@@ -75,3 +75,6 @@ export const IMPORT_TXN_BYTES = 1024 * 1024;
 export const IMPORT_TXN_KEY_BYTES = 32 * 1024;
 /** A lease may end between the look at it and the write: then another look. */
 export const IMPORT_LEASE_TRIES = 3;
+/** After a restore the keyspace starts anew: how often, and how long apart, it is asked whether it has it. Ms. */
+export const RESTORED_ASKS = 50;
+export const RESTORED_ASK_MS = 100;

@@ -1,0 +1,132 @@
+// Reading a whole keyspace at one revision while writes go on: for snapshots of ours and of etcd's form.
+// Guarantees: all pages of a reading show one state; what it needs is not compacted away while it goes on; a reading that nobody asks for
+// pages ends by itself. Must not: hold more than one page.
+import { ByteReader, ByteWriter } from "../wire/bytes.ts";
+import type { BinaryKey } from "../wire/config.ts";
+import { SNAPSHOT_BLOCK_BYTES, type SnapshotLease, writeSnapshotKey } from "../wire/config-snapshot.ts";
+import { crc32c } from "../wire/crc32c.ts";
+import { ConfigRefusal } from "./failure.ts";
+import type { Keyspace } from "./keyspace.ts";
+import type { Leases } from "./leases.ts";
+import { MAX_SNAPSHOT_READS, SNAPSHOT_IDLE_MS } from "./limits.ts";
+import { decodeRecord, type LogRecord } from "./record.ts";
+import type { ConfigStore } from "./store.ts";
+
+/** What a reading reads. */
+export interface SnapshotBegin {
+  readonly id: number;
+  readonly revision: number;
+  readonly term: number;
+  readonly compactedRevision: number;
+  /** Of the log's last record. */
+  readonly lastSeq: number;
+  readonly leases: readonly SnapshotLease[];
+}
+
+export interface SnapshotPage {
+  /** Keys of wire/config-snapshot.ts, or records: varint seq, bytes as stored. */
+  readonly payload: Uint8Array;
+  readonly count: number;
+  /** Where the next page goes on; null = that was the last. */
+  readonly next: { readonly key: BinaryKey; readonly seq: number } | null;
+}
+
+interface Reading {
+  readonly revision: number;
+  readonly lastSeq: number;
+  touchedMs: number;
+}
+
+/** The first query takes few rows: each may be 1 MiB. */
+const FIRST_ROWS = 16;
+const MOST_ROWS = 2000;
+
+export interface SnapshotSourceOptions {
+  readonly store: ConfigStore;
+  readonly keyspace: Keyspace;
+  readonly leases: Leases;
+  readonly now: () => number;
+}
+
+export class SnapshotSource {
+  readonly #options: SnapshotSourceOptions;
+  readonly #readings = new Map<number, Reading>();
+  #nextId = 1;
+
+  constructor(options: SnapshotSourceOptions) {
+    this.#options = options;
+  }
+
+  /** True while something is read: rows that are compacted must stay. */
+  get isReading(): boolean {
+    const oldest = this.#options.now() - SNAPSHOT_IDLE_MS;
+    for (const [id, { touchedMs }] of this.#readings) if (touchedMs < oldest) this.#readings.delete(id);
+    return this.#readings.size > 0;
+  }
+
+  begin(): SnapshotBegin {
+    const { keyspace, leases, now } = this.#options;
+    if (this.isReading && this.#readings.size >= MAX_SNAPSHOT_READS)
+      throw new ConfigRefusal("overloaded", `${MAX_SNAPSHOT_READS} snapshots are being read, which is the limit`);
+    const id = this.#nextId++;
+    const { revision, term, compactedRevision, lastSeq } = keyspace;
+    this.#readings.set(id, { revision, lastSeq, touchedMs: now() });
+    return { id, revision, term, compactedRevision, lastSeq, leases: leases.remaining(now()) };
+  }
+
+  /** The living keys behind `after` ("" = from the first). Throws CorruptRecord for a damaged one. */
+  keys(id: number, after: BinaryKey): SnapshotPage {
+    const { store } = this.#options;
+    const { revision } = this.#reading(id);
+    const { versions, isLast } = store.copyPage(after, revision, SNAPSHOT_BLOCK_BYTES);
+    const writer = new ByteWriter(SNAPSHOT_BLOCK_BYTES);
+    for (const version of versions) writeSnapshotKey(writer, store.valueOf(version));
+    const last = versions.at(-1);
+    return { payload: writer.take(), count: versions.length, next: last && !isLast ? { key: last.key, seq: 0 } : null };
+  }
+
+  /** The log's records behind `after`, those that compaction left. */
+  records(id: number, after: number): SnapshotPage {
+    const { lastSeq } = this.#reading(id);
+    const writer = new ByteWriter(SNAPSHOT_BLOCK_BYTES);
+    let seq = after;
+    let count = 0;
+    while (seq < lastSeq && writer.length < SNAPSHOT_BLOCK_BYTES) {
+      const rows = rowsFor(writer.length, count);
+      const records = this.#options.store.rawLog(seq + 1, rows).filter((record) => record.seq <= lastSeq);
+      for (const record of records) {
+        if (writer.length >= SNAPSHOT_BLOCK_BYTES) break;
+        writer.varint(record.seq);
+        writer.bytes(record.bytes);
+        seq = record.seq;
+        count++;
+      }
+      if (records.length < rows && writer.length < SNAPSHOT_BLOCK_BYTES) seq = lastSeq;
+    }
+    return { payload: writer.take(), count, next: seq < lastSeq ? { key: "", seq } : null };
+  }
+
+  end(id: number): void {
+    this.#readings.delete(id);
+  }
+
+  #reading(id: number): Reading {
+    const reading = this.#readings.get(id);
+    // After a restart, too: compaction may have gone on.
+    if (!reading) throw new ConfigRefusal("unavailable", "the snapshot was given up; begin anew");
+    reading.touchedMs = this.#options.now();
+    return reading;
+  }
+}
+
+/** How many rows the rest of a page will likely take. */
+function rowsFor(bytes: number, count: number): number {
+  const left = ((SNAPSHOT_BLOCK_BYTES - bytes) * count) / Math.max(1, bytes);
+  return Math.max(FIRST_ROWS, Math.min(MOST_ROWS, Math.ceil(left)));
+}
+
+/** The records of a page. Throws CorruptRecord. */
+export function* readRecords(payload: Uint8Array): Generator<{ readonly seq: number; readonly record: LogRecord }> {
+  const reader = new ByteReader(payload);
+  while (!reader.done) yield { seq: reader.varint(), record: decodeRecord(crc32c, reader.bytes()) };
+}
