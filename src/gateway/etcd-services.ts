@@ -110,7 +110,7 @@ async function refused(call: Call): Promise<never> {
   const what = call.path.includes("/auth/")
     ? "users are tenants and roles are scopes of API keys: change them under /v1/tenants"
     : "members are the deployment's: they are not changed through this API";
-  throw ownRefusal(GRPC.failedPrecondition, what);
+  throw ownRefusal(GRPC.unimplemented, what);
 }
 
 const RUN: Readonly<Record<string, Run>> = {
