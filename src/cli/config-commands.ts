@@ -5,6 +5,7 @@ import type { Config, ConfigEntry, ConfigMeta, ConfigRangeOptions } from "../cli
 import { shownKey, withConfig } from "./config-context.ts";
 import { addLeaseCommands } from "./config-lease-commands.ts";
 import { addLockCommands } from "./config-lock-commands.ts";
+import { addSnapshotCommands } from "./config-snapshot-commands.ts";
 import { addTransferCommands } from "./config-transfer-commands.ts";
 import { addWatchCommand } from "./config-watch-commands.ts";
 import { addWebhookCommands } from "./config-webhook-commands.ts";
@@ -243,5 +244,6 @@ export function addConfigCommands(program: Command): void {
   addLockCommands(config);
   addWebhookCommands(config);
   addWhole(config);
+  addSnapshotCommands(config);
   addTransferCommands(config);
 }

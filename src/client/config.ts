@@ -26,6 +26,14 @@ import {
 } from "./config-locks.ts";
 import { observed } from "./config-observe.ts";
 import {
+  type ConfigRestoreOptions,
+  type ConfigRestoreResult,
+  type ConfigSnapshotInfo,
+  SNAPSHOT_TYPE,
+  streamOf,
+  takeSnapshot,
+} from "./config-snapshot.ts";
+import {
   type ConfigExportOptions,
   type ConfigExportPage,
   type ConfigImportOptions,
@@ -56,7 +64,7 @@ import type { ConfigWatchRange } from "./config-watch-events.ts";
 import type { WatchLinks } from "./config-watch-links.ts";
 import { ConfigWebhooks } from "./config-webhooks.ts";
 import { JadeError } from "./errors.ts";
-import type { HttpClient, HttpRequest } from "./http.ts";
+import { type HttpClient, type HttpRequest, readEnvelope } from "./http.ts";
 import { eachItem } from "./pages.ts";
 import type { CallOptions, ListOptions, Page } from "./types.ts";
 
@@ -259,6 +267,35 @@ export class Config {
     const { onExisting, ...call } = options;
     const more = { ...call, body: lines, contentType: NDJSON_TYPE, query: { onExisting } };
     return (await this.#call("POST", "/import", more)) as ConfigImportResult;
+  }
+
+  /**
+   * The whole namespace at one revision, as bytes: `onPiece` gets each piece, already checked, and is waited for. Throws `badAnswer` where
+   * the snapshot is cut off or damaged; what was given until then is worth nothing.
+   */
+  snapshot(
+    onPiece: (piece: Uint8Array) => void | Promise<void>,
+    { signal }: Pick<CallOptions, "signal"> = {},
+  ): Promise<ConfigSnapshotInfo> {
+    const request = { signal, method: "GET", path: `${PATH}/snapshot`, query: this.#query({}) } as const;
+    return this.#http.stream(request, (response) => takeSnapshot(response, onPiece));
+  }
+
+  /**
+   * Replaces the namespace by a snapshot, in one step. Not repeated by itself: the pieces are gone. With the same `writeId` and snapshot it
+   * may be called again.
+   */
+  restore(
+    snapshot: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+    { signal, writeId, aboveRevision }: ConfigRestoreOptions = {},
+  ): Promise<ConfigRestoreResult> {
+    const request = {
+      ...({ signal, writeId, method: "PUT", path: `${PATH}/snapshot`, query: this.#query({ aboveRevision }) } as const),
+      ...{ contentType: SNAPSHOT_TYPE, bytes: streamOf(snapshot) },
+    };
+    return this.#http.stream(request, async (response) => {
+      return readEnvelope(response, await response.text()).data as ConfigRestoreResult;
+    });
   }
 
   /** Forgets what was before a revision. */
