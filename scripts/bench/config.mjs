@@ -5,7 +5,7 @@
 import { availableParallelism, cpus } from "node:os";
 import { JadeClient } from "../../src/client/index.ts";
 import { buildAll } from "../build.mjs";
-import { startServer } from "../lib/server-process.mjs";
+import { freePort, startServer } from "../lib/server-process.mjs";
 import { profiled, startInspectedServer } from "./lib/cpu-profile.mjs";
 import { etcdPreload } from "./lib/etcd-load.mjs";
 import { startEtcd } from "./lib/etcd-server.mjs";
@@ -26,6 +26,22 @@ const ITEMS = [
   { id: "get-1", title: "get, one in sequence: p50", op: "config-get", inFlight: 1, target: 1.5, metric: "p50" },
   { id: "put-64x8", title: "put, 64 sessions x 8", op: "config-put", connections: 64, inFlight: 8, target: null },
   { id: "get-64x8", title: "get, 64 sessions x 8", op: "config-get", connections: 64, inFlight: 8, target: null },
+  {
+    id: "grpc-put-64",
+    title: "gRPC: put through etcd3, 64 in flight",
+    op: "config-put",
+    inFlight: 64,
+    target: null,
+    isGrpc: true,
+  },
+  {
+    id: "grpc-get-64",
+    title: "gRPC: get through etcd3, 64 in flight",
+    op: "config-get",
+    inFlight: 64,
+    target: null,
+    isGrpc: true,
+  },
 ];
 /** specs/2: a second. */
 const ABSOLUTES = [
@@ -61,7 +77,10 @@ async function measurePeer(bench, item) {
 async function measureItem(bench, item) {
   const { port, groupId, inspectorPort } = bench.server;
   await settle(groupId);
-  const phase = { ...phaseOf(bench, item), transport: "session", port, apiKey: bench.apiKey };
+  const way = item.isGrpc
+    ? { transport: "etcd", port: bench.grpcPort, connections: 1 }
+    : { transport: "session", port };
+  const phase = { ...phaseOf(bench, item), ...way, apiKey: bench.apiKey };
   const { cpuProfile: directory } = bench.options;
   const run = () => bench.loader.phase(phase, groupId);
   const result = directory ? await profiled({ inspectorPort, directory, name: item.id, note }, run) : await run();
@@ -115,7 +134,10 @@ async function measureAll(bench, items) {
 }
 
 export async function run(options) {
-  const items = ITEMS.filter((item) => !options.only || options.only.includes(item.id));
+  // A profiled server has no supervisor, and so no gRPC front.
+  const items = ITEMS.filter((item) => {
+    return (!options.only || options.only.includes(item.id)) && !(item.isGrpc && options.cpuProfile);
+  });
   if (items.length === 0) {
     console.error(`--only knows: ${ITEMS.map((item) => item.id).join(", ")}`);
     return 2;
@@ -127,9 +149,14 @@ export async function run(options) {
   const etcd = await startEtcd();
   if (etcd) note(`etcd ${etcd.version}, through the npm package etcd3`);
   else note("etcd: not installed (apt-get install etcd-server, or set JADE_BENCH_ETCD); nothing to compare with");
-  const server = await (options.cpuProfile ? startInspectedServer : startServer)({ env: { JADE_LOG_LEVEL: "warn" } });
+  const grpcPort = await freePort();
+  const args = ["--grpc-port", String(grpcPort)];
+  const server = await (options.cpuProfile ? startInspectedServer : startServer)({
+    args,
+    env: { JADE_LOG_LEVEL: "warn" },
+  });
   const loader = startLoader();
-  const bench = { options, server, etcd, loader, seed: 0, apiKey: "" };
+  const bench = { options, server, etcd, loader, grpcPort, seed: 0, apiKey: "" };
   try {
     const admin = new JadeClient({ url: server.url, apiKey: server.rootKey });
     bench.apiKey = (await admin.tenants.create({ tenantId: "bench-config" })).apiKey;
@@ -142,7 +169,10 @@ export async function run(options) {
       op: "config-put",
     });
     if (errors > 0) throw new Error(`preloading failed ${errors} times, first: ${firstError}`);
-    if (etcd) await etcdPreload({ ...preload, port: etcd.port, value: valueText(VALUE_BYTES, seededRandom(7)) });
+    const value = valueText(VALUE_BYTES, seededRandom(7));
+    if (etcd) await etcdPreload({ ...preload, port: etcd.port, value });
+    // The front's callers without credentials are another tenant.
+    if (items.some(({ isGrpc }) => isGrpc)) await etcdPreload({ ...preload, port: grpcPort, value });
     const rows = await measureAll(bench, items);
     printTable(rows);
     if (options.json) {
