@@ -16,7 +16,8 @@ import { configSql } from "./config-sql.ts";
 
 /** `token`: of the restore; a repetition brings the same. */
 export type SnapshotAsk =
-  | { readonly kind: "begin" }
+  /** `revision`: 0 or absent = the present. */
+  | { readonly kind: "begin"; readonly revision?: number }
   | { readonly kind: "keys"; readonly id: number; readonly after: BinaryKey }
   | { readonly kind: "records"; readonly id: number; readonly after: number }
   | { readonly kind: "end"; readonly id: number }
@@ -65,7 +66,7 @@ export class KeyspaceSnapshots {
     switch (ask.kind) {
       case "begin":
         this.#watchIdle();
-        return { kind: "begun", begin: snapshots.begin() };
+        return { kind: "begun", begin: snapshots.begin(ask.revision) };
       case "keys":
         return { kind: "page", page: undamaged(() => snapshots.keys(ask.id, ask.after)) };
       case "records":

@@ -121,7 +121,7 @@ export class Keyspace {
 
   range(request: RangeRequest): RangeAnswer {
     checkOperation(request);
-    const state = this.#stateOf(request);
+    const state = this.stateOf(request.revision);
     return this.#reader.range(request, state);
   }
 
@@ -194,7 +194,8 @@ export class Keyspace {
     return { key, createRevision, modRevision: revision, version, lease, value };
   }
 
-  #stateOf({ revision = 0 }: RangeRequest): number {
+  /** What to read for a revision that was asked for: 0 = the present. Throws where it is compacted or not reached. */
+  stateOf(revision = 0): number {
     if (revision <= 0 || revision === this.#revision) return 0;
     this.#refuseFuture(revision);
     if (revision < this.#compacted) {
@@ -319,7 +320,7 @@ export class Keyspace {
   /** Throws what would otherwise stop a transaction in its middle. Gives the bytes of what it will answer, as far as is known now. */
   #judge(operation: Exclude<TxnOperation, TxnRequest>, size?: PlannedSize): number {
     if (operation.kind === "range") {
-      const state = this.#stateOf(operation);
+      const state = this.stateOf(operation.revision);
       // A read that is refused for its size must be so before the first write: it is done once for that.
       if (operation.countOnly) return 0;
       if (operation.rangeEnd === "" && size && ++size.reads <= UNCOUNTED_READS) return 0;
@@ -357,7 +358,7 @@ export class Keyspace {
         case "range": {
           // What was the present before this transaction is past as soon as it has written.
           const isPast = writing.changes.length > 0 && (operation.revision ?? 0) > 0;
-          return readRange(this.#reader, operation, isPast ? operation.revision! : this.#stateOf(operation));
+          return readRange(this.#reader, operation, isPast ? operation.revision! : this.stateOf(operation.revision));
         }
         case "put":
           return this.#put(writing, operation);

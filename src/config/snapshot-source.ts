@@ -10,6 +10,7 @@ import type { Keyspace } from "./keyspace.ts";
 import type { Leases } from "./leases.ts";
 import { MAX_SNAPSHOT_READS, SNAPSHOT_IDLE_MS } from "./limits.ts";
 import { decodeRecord, type LogRecord } from "./record.ts";
+import type { ShippedRecord } from "./shipping.ts";
 import type { ConfigStore } from "./store.ts";
 
 /** What a reading reads. */
@@ -18,13 +19,13 @@ export interface SnapshotBegin {
   readonly revision: number;
   readonly term: number;
   readonly compactedRevision: number;
-  /** Of the log's last record. */
-  readonly lastSeq: number;
+  /** There are no keys at that revision. */
+  readonly isEmpty: boolean;
   readonly leases: readonly SnapshotLease[];
 }
 
 export interface SnapshotPage {
-  /** Keys of wire/config-snapshot.ts, or records: varint seq, bytes as stored. */
+  /** Keys of wire/config-snapshot.ts, or records: varint seq, u8 1 = compaction must keep it, bytes as stored. */
   readonly payload: Uint8Array;
   readonly count: number;
   /** Where the next page goes on; null = that was the last. */
@@ -64,14 +65,17 @@ export class SnapshotSource {
     return this.#readings.size > 0;
   }
 
-  begin(): SnapshotBegin {
-    const { keyspace, leases, now } = this.#options;
+  /** `revision`: 0 = the present. */
+  begin(revision = 0): SnapshotBegin {
+    const { store, keyspace, leases, now } = this.#options;
+    const state = keyspace.stateOf(revision) || keyspace.revision;
     if (this.isReading && this.#readings.size >= MAX_SNAPSHOT_READS)
       throw new ConfigRefusal("overloaded", `${MAX_SNAPSHOT_READS} snapshots are being read, which is the limit`);
     const id = this.#nextId++;
-    const { revision, term, compactedRevision, lastSeq } = keyspace;
-    this.#readings.set(id, { revision, lastSeq, touchedMs: now() });
-    return { id, revision, term, compactedRevision, lastSeq, leases: leases.remaining(now()) };
+    const { term, compactedRevision, lastSeq } = keyspace;
+    this.#readings.set(id, { revision: state, lastSeq, touchedMs: now() });
+    const isEmpty = store.copyPage("", state, 1).versions.length === 0;
+    return { id, revision: state, term, compactedRevision, isEmpty, leases: leases.remaining(now()) };
   }
 
   /** The living keys behind `after` ("" = from the first). Throws CorruptRecord for a damaged one. */
@@ -87,7 +91,7 @@ export class SnapshotSource {
 
   /** The log's records behind `after`, those that compaction left. */
   records(id: number, after: number): SnapshotPage {
-    const { lastSeq } = this.#reading(id);
+    const { lastSeq, revision } = this.#reading(id);
     const writer = new ByteWriter(SNAPSHOT_BLOCK_BYTES);
     let seq = after;
     let count = 0;
@@ -97,6 +101,7 @@ export class SnapshotSource {
       for (const record of records) {
         if (writer.length >= SNAPSHOT_BLOCK_BYTES) break;
         writer.varint(record.seq);
+        writer.u8(this.#isKept(record, revision) ? 1 : 0);
         writer.bytes(record.bytes);
         seq = record.seq;
         count++;
@@ -104,6 +109,13 @@ export class SnapshotSource {
       if (records.length < rows && writer.length < SNAPSHOT_BLOCK_BYTES) seq = lastSeq;
     }
     return { payload: writer.take(), count, next: seq < lastSeq ? { key: "", seq } : null };
+  }
+
+  /** What is newer than the compacted revision stays anyhow; of the rest what lives at `revision`. */
+  #isKept({ seq, bytes, revision: written }: ShippedRecord, revision: number): boolean {
+    const { store, keyspace } = this.#options;
+    if (written > keyspace.compactedRevision) return true;
+    return store.find(decodeRecord(crc32c, bytes).key, revision)?.seq === seq;
   }
 
   end(id: number): void {
@@ -126,7 +138,10 @@ function rowsFor(bytes: number, count: number): number {
 }
 
 /** The records of a page. Throws CorruptRecord. */
-export function* readRecords(payload: Uint8Array): Generator<{ readonly seq: number; readonly record: LogRecord }> {
+export function* readRecords(payload: Uint8Array): Generator<{ readonly isKept: boolean; readonly record: LogRecord }> {
   const reader = new ByteReader(payload);
-  while (!reader.done) yield { seq: reader.varint(), record: decodeRecord(crc32c, reader.bytes()) };
+  while (!reader.done) {
+    reader.varint();
+    yield { isKept: reader.u8() === 1, record: decodeRecord(crc32c, reader.bytes()) };
+  }
 }

@@ -33,8 +33,9 @@ export class SnapshotReading {
     this.begin = begin;
   }
 
-  static async begin(call: Call, keyspace: KeyspaceName): Promise<SnapshotReading> {
-    const { begin } = await reached(call, () => askSnapshots<"begun">(call, keyspace, { kind: "begin" }));
+  /** `revision`: 0 = the present. */
+  static async begin(call: Call, keyspace: KeyspaceName, revision = 0): Promise<SnapshotReading> {
+    const { begin } = await reached(call, () => askSnapshots<"begun">(call, keyspace, { kind: "begin", revision }));
     return new SnapshotReading(call, keyspace, begin);
   }
 
