@@ -38,9 +38,8 @@ interface Reading {
   touchedMs: number;
 }
 
-/** The first query takes few rows: each may be 1 MiB. */
-const FIRST_ROWS = 16;
-const MOST_ROWS = 2000;
+/** Records whose lengths are looked at before some are read. */
+const READ_ROWS = 500;
 
 export interface SnapshotSourceOptions {
   readonly store: ConfigStore;
@@ -91,22 +90,22 @@ export class SnapshotSource {
 
   /** The log's records behind `after`, those that compaction left. */
   records(id: number, after: number): SnapshotPage {
+    const { store } = this.#options;
     const { lastSeq, revision } = this.#reading(id);
     const writer = new ByteWriter(SNAPSHOT_BLOCK_BYTES);
     let seq = after;
     let count = 0;
     while (seq < lastSeq && writer.length < SNAPSHOT_BLOCK_BYTES) {
-      const rows = rowsFor(writer.length, count);
-      const records = this.#options.store.rawLog(seq + 1, rows).filter((record) => record.seq <= lastSeq);
+      const rows = store.recordsWithin(seq + 1, READ_ROWS, SNAPSHOT_BLOCK_BYTES - writer.length);
+      const records = store.rawLog(seq + 1, rows).filter((record) => record.seq <= lastSeq);
       for (const record of records) {
-        if (writer.length >= SNAPSHOT_BLOCK_BYTES) break;
         writer.varint(record.seq);
         writer.u8(this.#isKept(record, revision) ? 1 : 0);
         writer.bytes(record.bytes);
         seq = record.seq;
         count++;
       }
-      if (records.length < rows && writer.length < SNAPSHOT_BLOCK_BYTES) seq = lastSeq;
+      if (records.length < rows || rows === 0) seq = lastSeq;
     }
     return { payload: writer.take(), count, next: seq < lastSeq ? { key: "", seq } : null };
   }
@@ -129,12 +128,6 @@ export class SnapshotSource {
     reading.touchedMs = this.#options.now();
     return reading;
   }
-}
-
-/** How many rows the rest of a page will likely take. */
-function rowsFor(bytes: number, count: number): number {
-  const left = ((SNAPSHOT_BLOCK_BYTES - bytes) * count) / Math.max(1, bytes);
-  return Math.max(FIRST_ROWS, Math.min(MOST_ROWS, Math.ceil(left)));
 }
 
 /** The records of a page. Throws CorruptRecord. */

@@ -55,6 +55,7 @@ const INSERT_ENDED = `INSERT INTO config_history (${COLUMNS}, ended) VALUES (?, 
 const DELETE_ENDED = "DELETE FROM config_history WHERE key = ? AND mod = ?";
 const DELETE_RECORD = "DELETE FROM config_log WHERE seq = ?";
 const SELECT_LOG = "SELECT seq, record FROM config_log WHERE seq >= ? ORDER BY seq LIMIT ?";
+const SELECT_LENGTHS = "SELECT length(record) AS bytes FROM config_log WHERE seq >= ? ORDER BY seq LIMIT ?";
 const SELECT_LAST = "SELECT seq, record FROM config_log ORDER BY seq DESC LIMIT 1";
 const SELECT_LEASED = `${LIVING} WHERE lease = ? AND lease <> '' ORDER BY key LIMIT ?`;
 
@@ -78,9 +79,8 @@ export interface CopyPage {
   readonly isLast: boolean;
 }
 
-/** A row may be 1 MiB: the first query of a page takes few. */
-const FIRST_COPIED_ROWS = 16;
-const MOST_COPIED_ROWS = 1000;
+/** Index rows that are read at once. */
+const COPIED_ROWS = 200;
 
 export interface Scan extends KeyRange {
   /** 0 = the living keys. */
@@ -186,25 +186,37 @@ export class ConfigStore {
     return records;
   }
 
-  /** The living versions and their log rows, as they were at `revision`, of keys behind `after` ("" = from the first), in their order. */
+  /**
+   * The living versions and their log rows, as they were at `revision`, of keys behind `after` ("" = from the first), in their order. Rows are
+   * read one by one: each may be 1 MiB, and a page ends with the one that passes `pageBytes`.
+   */
   copyPage(after: BinaryKey, revision: number, pageBytes: number): CopyPage {
     const versions: Version[] = [];
     let key = after === "" ? "\0" : `${after}\0`;
     let bytes = 0;
-    let rows = FIRST_COPIED_ROWS;
     for (;;) {
-      const more = this.scan({ key, rangeEnd: NO_END, revision, limit: rows, values: true });
+      const more = this.scan({ key, rangeEnd: NO_END, revision, limit: COPIED_ROWS });
       for (const version of more) {
-        versions.push(version);
-        bytes += version.key.length + (version.stored?.length ?? 0);
+        const row = only(this.#sql.exec<LogRow>(SELECT_RECORD, version.seq));
+        if (!row) throw new CorruptRecord(`the log row ${version.seq}, which the index names, is not there`);
+        versions.push({ ...version, stored: new Uint8Array(row.record) });
+        bytes += version.key.length + row.record.byteLength;
         if (bytes >= pageBytes) return { versions, isLast: false };
       }
-      if (more.length < rows) return { versions, isLast: true };
+      if (more.length < COPIED_ROWS) return { versions, isLast: true };
       key = `${more.at(-1)!.key}\0`;
-      // As many as will likely fit.
-      const left = ((pageBytes - bytes) * versions.length) / bytes;
-      rows = Math.max(FIRST_COPIED_ROWS, Math.min(MOST_COPIED_ROWS, Math.ceil(left)));
     }
+  }
+
+  /** How many records from `seq` on, of at most `limit`, have `pageBytes` together; the last one may pass it. */
+  recordsWithin(seq: number, limit: number, pageBytes: number): number {
+    let count = 0;
+    let bytes = 0;
+    for (const row of this.#sql.exec<{ bytes: number }>(SELECT_LENGTHS, seq, limit)) {
+      if (bytes < pageBytes) count++;
+      bytes += row.bytes;
+    }
+    return count;
   }
 
   isEmpty(): boolean {

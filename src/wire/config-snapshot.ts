@@ -149,7 +149,10 @@ export class SnapshotWriter {
 
 /** Takes a snapshot's bytes in pieces of any size; gives its blocks, each checked. */
 export class SnapshotReader {
-  #held = new Uint8Array(0);
+  #pieces: Uint8Array[] = [];
+  #held = 0;
+  /** Fewer bytes hold nothing new. */
+  #needed = 1;
   #passed = 0;
   #checksum = 0;
   #hasMagic = false;
@@ -159,12 +162,11 @@ export class SnapshotReader {
 
   /** Throws DamagedSnapshot. Payloads are their taker's. */
   *take(chunk: Uint8Array): Generator<SnapshotBlock> {
-    let bytes = chunk;
-    if (this.#held.length > 0) {
-      bytes = new Uint8Array(this.#held.length + chunk.length);
-      bytes.set(this.#held);
-      bytes.set(chunk, this.#held.length);
-    }
+    this.#pieces.push(chunk);
+    this.#held += chunk.length;
+    // Joined once a block is whole: a piece may be small.
+    if (this.#held < this.#needed) return;
+    const bytes = this.#joined();
     let at = 0;
     for (;;) {
       const used = this.#hasMagic ? this.#frameAt(bytes, at) : this.#magicAt(bytes);
@@ -177,12 +179,15 @@ export class SnapshotReader {
       } else yield this.#read(frame);
       this.#passed += used;
     }
-    this.#held = bytes.slice(at);
+    const rest = bytes.slice(at);
+    this.#pieces = [rest];
+    this.#held = rest.length;
+    this.#needed = this.#hasMagic && rest.length >= FRAME_BYTES ? this.#frameBytes(rest, 0) : rest.length + 1;
   }
 
   /** Throws DamagedSnapshot where the snapshot has not ended. */
   finish(): SnapshotEnd {
-    if (this.end && this.#held.length === 0) return this.end;
+    if (this.end && this.#held === 0) return this.end;
     throw this.#damaged(this.end ? "has bytes behind its end" : "is cut off");
   }
 
@@ -197,10 +202,25 @@ export class SnapshotReader {
   #frameAt(bytes: Uint8Array, at: number): number {
     if (this.end && at < bytes.length) throw this.#damaged("has bytes behind its end");
     if (bytes.length - at < FRAME_BYTES) return 0;
+    const used = this.#frameBytes(bytes, at);
+    return bytes.length - at < used ? 0 : used;
+  }
+
+  #frameBytes(bytes: Uint8Array, at: number): number {
     const length = new ByteReader(bytes, at + 1).u32();
     if (length > MAX_SNAPSHOT_BLOCK_BYTES) throw this.#damaged(`has a block of ${length} bytes`);
-    const used = FRAME_BYTES + length + CRC_BYTES;
-    return bytes.length - at < used ? 0 : used;
+    return FRAME_BYTES + length + CRC_BYTES;
+  }
+
+  #joined(): Uint8Array {
+    if (this.#pieces.length === 1) return this.#pieces[0]!;
+    const bytes = new Uint8Array(this.#held);
+    let at = 0;
+    for (const piece of this.#pieces) {
+      bytes.set(piece, at);
+      at += piece.length;
+    }
+    return bytes;
   }
 
   #read(frame: Uint8Array): SnapshotBlock {
