@@ -95,13 +95,14 @@ function diskBytes(directory) {
 }
 
 /** Creations one by one, as an API server makes them; then the rest in transactions of many. */
-async function load({ storages, client }, keys) {
+async function load({ storages, client, side }, keys) {
   const wanted = kindsOf(keys).flatMap(({ name, count }) => Array.from({ length: count }, (_, i) => [name, i]));
   // Kinds are mixed, as they come.
   const all = wanted.map((item, i) => ({ item, at: (i * 7919) % wanted.length })).sort((a, b) => a.at - b.at);
   const eventLease = await storages[0].lease(3600);
   const timed = Math.min(TIMED_CREATIONS, all.length);
   const latenciesMs = [];
+  const cpuMs = treeCpuMs(side.groupId());
   const beganMs = performance.now();
   await inParallel(timed, CREATORS, async (i) => {
     const [kind, number] = all[i].item;
@@ -115,6 +116,7 @@ async function load({ storages, client }, keys) {
     latenciesMs.push(performance.now() - sentMs);
   });
   const perSecond = (timed / (performance.now() - beganMs)) * 1000;
+  const createMs = (treeCpuMs(side.groupId()) - cpuMs) / timed;
   const rest = all.slice(timed);
   const bulkMs = performance.now();
   let done = 0;
@@ -132,11 +134,11 @@ async function load({ storages, client }, keys) {
   });
   const bulkPerSecond = rest.length === 0 ? Number.NaN : (rest.length / (performance.now() - bulkMs)) * 1000;
   const createP99 = quantile(latenciesMs, 0.99);
-  return { createdPerSecond: perSecond, createP50: quantile(latenciesMs, 0.5), createP99, bulkPerSecond };
+  return { createdPerSecond: perSecond, createP50: quantile(latenciesMs, 0.5), createP99, createMs, bulkPerSecond };
 }
 
 /** Lists all pods in pages, while others change them; and single first pages of namespaces. */
-async function lists({ storages }, pods) {
+async function lists({ storages, side }, pods) {
   let isOver = false;
   const background = (async () => {
     while (!isOver) {
@@ -160,6 +162,7 @@ async function lists({ storages }, pods) {
     sentMs = performance.now();
   }
   const firstMs = [];
+  const cpuMs = treeCpuMs(side.groupId());
   for (let i = 0; i < 30; i++) {
     const beganMs = performance.now();
     for await (const { count } of storages[0].pages("/registry/pods/", PAGE)) {
@@ -168,11 +171,12 @@ async function lists({ storages }, pods) {
       break;
     }
   }
+  const pageMs = (treeCpuMs(side.groupId()) - cpuMs) / firstMs.length;
   isOver = true;
   await background;
   if (isTorn || total !== pods) throw new Error(`a list was not one revision's: ${listed} of ${total}, ${pods} pods`);
   const figures = (name, values) => ({ [`${name}P50`]: quantile(values, 0.5), [`${name}P99`]: quantile(values, 0.99) });
-  return { ...figures("page", pagesMs), ...figures("first", firstMs), pages: pagesMs.length };
+  return { ...figures("page", pagesMs), ...figures("first", firstMs), pages: pagesMs.length, pageMs };
 }
 
 /** Changes of watched pods in sequence by a few, while all watches are open. */
@@ -252,11 +256,13 @@ async function replay(options, side, size) {
 /** What is told, and of what. `ratio` is ours to etcd's. */
 const FIGURES = [
   { id: "create", title: "creations, 64 in flight", unit: "operations/s", of: "createdPerSecond" },
+  { id: "create-cpu", title: "CPU of the server a creation", unit: "ms", of: "createMs" },
   { id: "create-bulk", title: "creations, 100 a transaction", unit: "objects/s", of: "bulkPerSecond" },
   { id: "page-p50", title: "page of 500, continued at an old revision: p50", unit: "ms", of: "pageP50" },
   { id: "page-p99", title: "… p99", unit: "ms", of: "pageP99" },
   { id: "first-p50", title: "first page of 500 of all pods, with count: p50", unit: "ms", of: "firstP50" },
   { id: "first-p99", title: "… p99", unit: "ms", of: "firstP99" },
+  { id: "page-cpu", title: "CPU of the server a page", unit: "ms", of: "pageMs" },
   { id: "watch-open", title: "all watches opened", unit: "ms", of: "openMs" },
   { id: "update", title: "updates, 4 in sequence, watches open", unit: "operations/s", of: "perSecond" },
   { id: "update-p50", title: "update beside open watches: p50", unit: "ms", of: "updateP50" },
