@@ -137,6 +137,8 @@ class Informer {
   revision = "0";
   bookmark = "0";
   misfits = 0;
+  /** The oldest revision that can be watched, where it came too late. */
+  compacted;
   #storage;
   #prefix;
   #watch;
@@ -152,9 +154,8 @@ class Informer {
     this.revision = revision;
   }
 
-  /** From the revision that it has. Gives the compacted revision where it came too late. */
+  /** From the revision that it has. */
   async watch() {
-    let compacted;
     this.#watch = await this.#storage.watch([this.#prefix], {
       startRevision: String(Number(this.revision) + 1),
       onEvents: (events, revision) => this.#take(events, revision),
@@ -162,11 +163,9 @@ class Informer {
         this.bookmark = revision;
       },
       onCanceled: (revision) => {
-        compacted = revision;
+        this.compacted = revision;
       },
     });
-    await sleep(50);
-    return compacted;
   }
 
   #take(events, revision) {
@@ -284,7 +283,8 @@ async function main() {
   const isCompacted = await storage.compact(now);
   const late = new Informer(storage, "/registry/pods/");
   late.revision = oldest;
-  const relistFrom = await late.watch();
+  await late.watch();
+  while (late.compacted === undefined) await sleep(20);
   late.stop();
   const results = { pods, isRefused, pages: lists[0].pages, areWhole, counter: Number(counter.value), equals };
   const misfits = informer.misfits;
@@ -293,7 +293,7 @@ async function main() {
       ...results,
       misfits,
       isCompacted,
-      mustRelist: relistFrom === now,
+      mustRelist: late.compacted === now,
       conflicts: conflicts.flat().reduce((a, b) => a + b),
     }),
   );
