@@ -47,7 +47,9 @@ export async function readConfig(
   { consistency, maxStalenessMs }: Freshness,
 ): Promise<AnswerTo<RangeRequest>> {
   const { stubs, settings } = call.services;
-  if (consistency === "linearizable" || !settings.config.serveFromFollowers) return callConfig(call, keyspace, request);
+  const isCopied = consistency !== "linearizable" && settings.config.serveFromFollowers;
+  if (!isCopied || !(await stubs.hasNamespace(keyspace.tenant, keyspace.namespace)))
+    return callConfig(call, keyspace, request);
   const writer = new ByteWriter(REQUEST_OVERHEAD_BYTES);
   writeConfigCall(writer, { id: 0, request });
   const options = maxStalenessMs === undefined ? {} : { maxStalenessMs };
@@ -107,7 +109,12 @@ async function askAlone(
 ): Promise<ConfigAnswer | ConfigFailure> {
   const writer = new ByteWriter(REQUEST_OVERHEAD_BYTES);
   writeConfigCall(writer, { id: 0, ...asked });
-  const work = services.stubs.configKeyspace(tenant, namespace).call(writer.take());
+  const { stubs } = services;
+  const isWrite = isWriting(asked.request);
+  const keyspace = isWrite
+    ? stubs.configKeyspace(tenant, namespace)
+    : await stubs.configKeyspaceToRead(tenant, namespace);
+  const work = keyspace.call(writer.take());
   const [first] = readConfigAnswers(await withDeadline(work, COORDINATOR_DEADLINE_MS, "ConfigKeyspace"));
   if (!first) throw new Error("the keyspace left the request unanswered");
   return first.answer;

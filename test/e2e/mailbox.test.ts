@@ -57,7 +57,11 @@ it("[CF-236] requests to a keyspace share calls too, and each gets its own answe
   expect(found.map(({ value }) => value)).toEqual(names);
   // What /metrics says may be some seconds old.
   let after = before;
-  await until(async () => (after = await counts()).requests - before.requests >= KEYS);
+  const areCounted = async () => {
+    after = await counts();
+    return after.requests - before.requests >= KEYS;
+  };
+  expect(await until(areCounted)).toBe(true);
   expect(after.calls - before.calls).toBeLessThan(after.requests - before.requests);
   // Together more than a message between objects holds.
   const large = "x".repeat(1_000_000);
