@@ -95,3 +95,31 @@ it("[CF-235] a page of a list that others change meanwhile is counted without a 
   expect(asked.every((revision) => revision === 0)).toBe(true);
   expect(keyspace.revision).toBeGreaterThan(remembered());
 });
+
+it("[CF-235] pages of a list of thousands tell what is left at their revision while keys come and go, over a restart too", () => {
+  const opened = openDesk();
+  const random = new Random(11);
+  const value = new Uint8Array(1);
+  const keyOf = (i: number): string => `k${String(i).padStart(5, "0")}`;
+  for (let i = 0; i < 4000; i++) opened.desk.keyspace.put({ kind: "put", key: keyOf((i * 7919) % 4000), value });
+  const revision = opened.desk.keyspace.revision;
+  let key = "k";
+  let listed = 0;
+  for (;;) {
+    const { keyspace } = opened.desk;
+    const page = { kind: "range", key, rangeEnd: "l", limit: 500, revision, withCount: true } as const;
+    const { kvs, count, more } = keyspace.range(page);
+    expect(count + listed).toBe(4000);
+    listed += kvs.length;
+    if (!more) break;
+    key = `${kvs.at(-1)!.key}\0`;
+    for (let i = 0; i < 300; i++) {
+      const changed = keyOf(random.between(0, 6000));
+      if (random.chance(0.5)) keyspace.put({ kind: "put", key: changed, value });
+      else keyspace.deleteRange({ kind: "deleteRange", key: changed, rangeEnd: "" });
+    }
+    expect(keyspace.keyCount).toBe(opened.desk.store.count({ key: LEAST, rangeEnd: NO_END }, 0));
+    if (listed === 2000) opened.restart();
+  }
+  expect(listed).toBe(4000);
+});
