@@ -1,12 +1,13 @@
 // Calls to configuration keyspaces that come over sessions: judged here, gathered for each keyspace, answered to their sessions.
 // Guarantees: a malformed or forbidden call is answered alone and spoils no frame; idle keyspaces cost nothing.
 import type { Caller } from "../src/access/types.ts";
-import { ConfigRelay } from "../src/config/relay.ts";
+import { ConfigRelay, type Pending } from "../src/config/relay.ts";
 import { MalformedBytes } from "../src/wire/bytes.ts";
 import { isWriting, readConfigCallBody } from "../src/wire/config-requests.ts";
 import type { ErrorCode } from "../src/wire/error-codes.ts";
 import type { SessionAnswer, SessionRequest } from "../src/wire/session.ts";
 import type { Env } from "./env.ts";
+import { keyspaceName, noteNamespace, readableKeyspace } from "./known-namespaces.ts";
 import { withDeadline } from "./with-deadline.ts";
 
 /** Longest one frame may take. Ms. */
@@ -45,14 +46,20 @@ export class ConfigRelays {
       throw error;
     }
     if (isWrite && !caller.canWrite) return refuse("forbidden", "the API key is read-only; this needs read-write");
-    this.#relay(`c${caller.tenant}/${namespace}`).submit({
+    const call: Pending = {
       body: body!,
       isWrite,
       done: (result) => {
         if ("answer" in result) done({ id, kind: "config", body: result.answer });
         else refuse(result.code, result.message);
       },
-    });
+    };
+    const of = { tenant: caller.tenant, namespace };
+    // From the first write on, so that what comes behind it is not answered before it.
+    if (isWrite) noteNamespace(keyspaceName(of));
+    const name = isWrite ? keyspaceName(of) : readableKeyspace(this.#options.env, of);
+    if (typeof name === "string") this.#relay(name).submit(call);
+    else void name.then((asked) => this.#relay(asked).submit(call));
   }
 
   #relay(name: string): ConfigRelay {

@@ -106,7 +106,7 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
         writeAnswer(writer, answer);
         if (--open === 0) resolve(writer.take());
       };
-      for (const request of requests) this.#core.submit(caller, request, done);
+      for (const request of requests) this.#submit(caller, request, done);
     });
   }
 
@@ -135,7 +135,7 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
       ended();
     };
     try {
-      for (const request of requests) this.#core.submit(caller, request, done);
+      for (const request of requests) this.#submit(caller, request, done);
     } catch (error) {
       parcel.reject(error); // must not reach the requests of others
       ended();

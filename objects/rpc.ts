@@ -197,6 +197,8 @@ export interface TenantRpc {
   lease(member: string, asks: readonly LeaseAsk[]): Promise<readonly LeaseGrant[]>;
   /** Called by a keyspace before its first write: durably the tenant's from now on. */
   registerNamespace(namespace: string): Promise<RegisteredNamespace | NamespaceRefusal>;
+  /** False = a read of it need not start its keyspace: it was never written to, or is erased. */
+  hasNamespace(namespace: string): Promise<boolean>;
   /** Called by a webhook's sender when it starts: false = it was deleted and has to go. */
   isWebhook(id: string): Promise<boolean>;
 }

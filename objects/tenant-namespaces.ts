@@ -3,6 +3,7 @@
 // are never given twice, so that a late erasure cannot meet a later keyspace of the same name. Must not: read keys.
 import { MAX_NAMESPACES_PER_TENANT } from "../src/access/limits.ts";
 import type { Env } from "./env.ts";
+import { forgetNamespace } from "./known-namespaces.ts";
 import type { NamespaceRefusal, RegisteredNamespace } from "./rpc.ts";
 import { failure, type NamespaceRow, type RpcResult } from "./tenancy-rpc.ts";
 import { withDeadline } from "./with-deadline.ts";
@@ -47,6 +48,11 @@ export class TenantNamespaces {
       )
       .one();
     return { ok: true, incarnation };
+  }
+
+  /** Written to, and not erased since. */
+  has(namespace: string): boolean {
+    return this.#find(namespace) !== undefined;
   }
 
   list(after: string, limit: number): NamespaceRow[] {
@@ -114,6 +120,7 @@ export class TenantNamespaces {
       }
       await erase();
       this.#sql.exec("DELETE FROM namespaces WHERE incarnation = ? AND state = 'deleting'", incarnation);
+      forgetNamespace(keyspace);
     } catch {
       // Tried again by the alarm, or the tenant is erased meanwhile.
     }

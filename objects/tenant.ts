@@ -189,6 +189,10 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
     return this.#namespaces.register(namespace, Date.now());
   }
 
+  async hasNamespace(namespace: string): Promise<boolean> {
+    return this.#namespaces.has(namespace);
+  }
+
   async listNamespaces({ after, limit }: { after: string; limit: number }): Promise<readonly NamespaceRow[]> {
     if (!this.#store.info()) return [];
     return this.#namespaces.list(after, Math.min(limit, MAX_PAGE_ITEMS));

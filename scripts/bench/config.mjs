@@ -9,9 +9,11 @@ import { freePort, startServer } from "../lib/server-process.mjs";
 import { profiled, startInspectedServer } from "./lib/cpu-profile.mjs";
 import { etcdPreload } from "./lib/etcd-load.mjs";
 import { startEtcd } from "./lib/etcd-server.mjs";
+import { JSON_ITEMS, measureJson, measureJsonPeer } from "./lib/json-faces.mjs";
 import { seededRandom, valueText } from "./lib/keys.mjs";
 import { settle, startLoader } from "./lib/loader.mjs";
 import { printTable, round } from "./lib/report.mjs";
+import { hasWrk } from "./lib/wrk.mjs";
 
 const VALUE_BYTES = 500;
 const LIVE_KEYS = 20_000;
@@ -42,6 +44,7 @@ const ITEMS = [
     target: null,
     isGrpc: true,
   },
+  ...JSON_ITEMS,
 ];
 /** specs/2: a second. */
 const ABSOLUTES = [
@@ -64,6 +67,7 @@ function phaseOf(bench, { op, connections = 1, inFlight }) {
 
 async function measurePeer(bench, item) {
   if (!bench.etcd) return undefined;
+  if (item.kind === "json") return measureJsonPeer({ ...bench, note }, item);
   await settle(bench.etcd.groupId);
   const phase = { ...phaseOf(bench, item), transport: "etcd", port: bench.etcd.port, connections: 1 };
   const result = await bench.loader.phase({ ...phase, seconds: Math.max(1, phase.seconds / 2) }, bench.etcd.groupId);
@@ -82,8 +86,10 @@ async function measureItem(bench, item) {
     : { transport: "session", port };
   const phase = { ...phaseOf(bench, item), ...way, apiKey: bench.apiKey };
   const { cpuProfile: directory } = bench.options;
-  const run = () => bench.loader.phase(phase, groupId);
+  const isJson = item.kind === "json";
+  const run = () => (isJson ? measureJson({ ...bench, note }, item) : bench.loader.phase(phase, groupId));
   const result = directory ? await profiled({ inspectorPort, directory, name: item.id, note }, run) : await run();
+  if (isJson) return result;
   note(
     `${item.id} ${round(result.perSecond)}/s, p50 ${result.p50Ms.toFixed(2)} ms, server ${result.serverCpu.toFixed(2)} cores, client ${result.clientCpu.toFixed(2)}`,
   );
@@ -92,7 +98,7 @@ async function measureItem(bench, item) {
 }
 
 function row(item, measured, peers) {
-  const { perSecond, p50Ms, p99Ms, errors, serverCpu } = measured;
+  const { perSecond, p50Ms, p99Ms, errors, serverCpu, microsecondsEach } = measured;
   const isTime = item.metric === "p50";
   const mean = (field) => peers.reduce((sum, peer) => sum + peer[field], 0) / peers.length;
   const value = isTime ? p50Ms : perSecond;
@@ -113,6 +119,8 @@ function row(item, measured, peers) {
     p99Ms,
     errors,
     serverCpu,
+    // Says more than the rate on a machine that has other things to do.
+    ...(microsecondsEach ? { serverMicroseconds: microsecondsEach, peerMicroseconds: mean("microsecondsEach") } : {}),
   };
 }
 
@@ -134,12 +142,15 @@ async function measureAll(bench, items) {
 }
 
 export async function run(options) {
+  const wanted = ITEMS.filter(
+    ({ id, kind }) => !options.only || options.only.some((only) => only === id || only === kind),
+  );
   // A profiled server has no supervisor, and so no gRPC front.
-  const items = ITEMS.filter((item) => {
-    return (!options.only || options.only.includes(item.id)) && !(item.isGrpc && options.cpuProfile);
-  });
+  const items = wanted.filter(({ kind, isGrpc }) => (kind !== "json" || hasWrk()) && !(isGrpc && options.cpuProfile));
+  if (!hasWrk() && wanted.some(({ kind }) => kind === "json"))
+    note("wrk: not installed (apt-get install wrk); the JSON faces are left out");
   if (items.length === 0) {
-    console.error(`--only knows: ${ITEMS.map((item) => item.id).join(", ")}`);
+    console.error(`--only knows: json, ${ITEMS.map((item) => item.id).join(", ")}`);
     return 2;
   }
   await buildAll({ quiet: true });

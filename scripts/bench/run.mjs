@@ -14,6 +14,7 @@ const SUITES = {
   stages: "./stages.mjs",
   config: "./config.mjs",
   watch: "./watch.mjs",
+  kubernetes: "./kubernetes.mjs",
 };
 
 const { values, positionals } = parseArgs({
@@ -26,6 +27,7 @@ const { values, positionals } = parseArgs({
     "old-keys": { type: "string", default: "100000" },
     "cpu-profile": { type: "string" },
     count: { type: "string", default: "1000000" },
+    watches: { type: "string", default: "15000" },
   },
 });
 const [suite = ""] = positionals;

@@ -42,11 +42,11 @@ export class Follower {
     this.#crc32c = crc32c;
     this.#onChange = onChange;
     this.#cacheBytes = cacheBytes;
-    this.#reader = new Reader(store, cacheBytes);
     this.#compactor = new Compactor(store);
     this.#seq = store.fact("seq");
     this.#chain = store.fact("chain");
     this.#revision = store.fact("revision");
+    this.#reader = new Reader(store, cacheBytes, this.#revision);
     this.#compacted = store.fact("compacted");
     this.#term = store.fact("term");
     // What a copy left behind that did not end must go first.
@@ -110,7 +110,7 @@ export class Follower {
   wipe(): boolean {
     if (this.isFollowing) this.#store.setFact("following", 0);
     this.#state = "copying";
-    this.#reader = new Reader(this.#store, this.#cacheBytes);
+    this.#reader = new Reader(this.#store, this.#cacheBytes, 0);
     return this.#store.wipe(WIPE_ROWS);
   }
 
@@ -128,6 +128,7 @@ export class Follower {
     this.#seq = head.seq;
     this.#chain = chain;
     this.#revision = head.revision;
+    this.#reader.counts.reset(head.revision);
     this.#compacted = head.revision;
     this.#store.setFact("compacted", head.revision);
     this.#store.setFact("compactionSeq", head.seq + 1);
@@ -194,10 +195,12 @@ export class Follower {
     if (previous) this.#store.addEnded(previous.version, record.revision);
     if (record.type === "delete") {
       this.#store.removeCurrent(record.key);
+      this.#reader.counts.changed(record.key, -1, record.revision);
       this.#reader.cache.delete(record.key);
     } else {
       const version = versionOf(seq, record);
       this.#store.setCurrent(version, !previous);
+      if (!previous) this.#reader.counts.changed(record.key, 1, record.revision);
       this.#reader.cache.set({ version, value: record.value.slice() });
     }
     const ended = previous?.value ? { version: previous.version, value: previous.value } : undefined;

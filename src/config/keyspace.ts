@@ -74,12 +74,10 @@ export class Keyspace {
   #seq = 0;
   #chain = 0;
   #compacted = 0;
-  #keyCount: number;
 
   constructor(options: KeyspaceOptions) {
     this.#options = options;
     this.#store = options.store;
-    this.#reader = new Reader(options.store, options.cacheBytes);
     // Where a restore left off: its revision is above those of what it brought, which may be nothing.
     this.#seq = options.store.fact("restoredSeq");
     this.#revision = Math.max(FIRST_REVISION, options.store.fact("restoredRevision"));
@@ -91,7 +89,7 @@ export class Keyspace {
       this.#chain = last.record.chain;
     }
     this.#compacted = options.store.fact("compacted");
-    this.#keyCount = options.store.count({ key: "\0", rangeEnd: "\0" }, 0);
+    this.#reader = new Reader(options.store, options.cacheBytes, this.#revision);
   }
 
   get revision(): number {
@@ -116,7 +114,7 @@ export class Keyspace {
   }
 
   get keyCount(): number {
-    return this.#keyCount;
+    return this.#reader.counts.total;
   }
 
   range(request: RangeRequest): RangeAnswer {
@@ -241,7 +239,7 @@ export class Keyspace {
     const version: Version = { ...put, seq: change.seq, modRevision: writing.revision };
     this.#store.setCurrent(version, !previous);
     this.#reader.cache.set({ version, value });
-    if (!previous) this.#keyCount++;
+    if (!previous) this.#reader.counts.changed(key, 1, writing.revision);
     const answer: PutAnswer = { kind: "put", ...put };
     return request.prevKv && previous ? { ...answer, prevKv: shown(this.#reader.held(previous)) } : answer;
   }
@@ -270,7 +268,7 @@ export class Keyspace {
     this.#append(writing, { type: "delete", ...gone }, { version, value: held?.value });
     this.#store.removeCurrent(key);
     this.#reader.cache.delete(key);
-    this.#keyCount--;
+    this.#reader.counts.changed(key, -1, writing.revision);
   }
 
   /** Writes the record, and moves the version that it ends into the history. */
@@ -327,7 +325,7 @@ export class Keyspace {
       return bytesOf(readRange(this.#reader, operation, state).kvs);
     }
     if (operation.kind === "deleteRange") {
-      if (operation.rangeEnd !== "" && this.#store.count(operation, 0) > MAX_DELETED_KEYS)
+      if (operation.rangeEnd !== "" && this.#reader.count(operation, 0) > MAX_DELETED_KEYS)
         throw invalid("rangeEnd", `the range holds more than ${MAX_DELETED_KEYS} keys, the limit of one deletion`);
       return operation.prevKv ? this.#bytesOf(this.#versionsOf(operation)) : 0;
     }

@@ -19,6 +19,11 @@ export const MAX_ANSWER_BYTES = 26 * MIB;
 export const MAX_FRAME_ANSWER_BYTES = 31 * MIB;
 /** Keys that a transaction may read one by one before their bytes are counted: counting reads each twice. */
 export const UNCOUNTED_READS = 4;
+/** Keys of a range's two ends that are counted one by one, and twice as many: under a tenth of a millisecond. */
+export const COUNTED_TOGETHER = 512;
+/** Keys that came or went, remembered to count ranges at older revisions; and the bytes of them. */
+export const MAX_BIRTHS = 65_536;
+export const MAX_BIRTH_BYTES = 8 * MIB;
 /** Keys that one revision may delete: it is one turn, which nothing else shares. */
 export const MAX_DELETED_KEYS = 100_000;
 /** Rows that a sort other than by key may hold in memory. */

@@ -57,6 +57,7 @@ const DELETE_RECORD = "DELETE FROM config_log WHERE seq = ?";
 const SELECT_LOG = "SELECT seq, record FROM config_log WHERE seq >= ? ORDER BY seq LIMIT ?";
 const SELECT_LENGTHS = "SELECT length(record) AS bytes FROM config_log WHERE seq >= ? ORDER BY seq LIMIT ?";
 const SELECT_LAST = "SELECT seq, record FROM config_log ORDER BY seq DESC LIMIT 1";
+const SELECT_BEHIND = "SELECT key FROM config_current WHERE key >= ? ORDER BY key LIMIT 1 OFFSET ?";
 const SELECT_LEASED = `${LIVING} WHERE lease = ? AND lease <> '' ORDER BY key LIMIT ?`;
 
 /** The one row. A cursor that is not read to its end keeps its statement busy. */
@@ -136,6 +137,12 @@ export class ConfigStore {
     return (
       this.#number(`${current} AND mod <= ?`, ...keys, revision) + this.#number(ended, ...keys, revision, revision)
     );
+  }
+
+  /** The key that many rows behind `key` in the index; undefined = there are not so many. */
+  keyBehind(key: BinaryKey, offset: number): BinaryKey | undefined {
+    const row = only(this.#sql.exec<{ key: ArrayBuffer }>(SELECT_BEHIND, bytesOfKey(key), offset));
+    return row && keyOfBytes(new Uint8Array(row.key));
   }
 
   leased(lease: LeaseId, limit: number): readonly Version[] {

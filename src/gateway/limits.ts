@@ -20,6 +20,8 @@ export const MAX_ECHO_CHARACTERS = 100;
 export const MAX_ISSUES = 20;
 /** The Coordinator's own budget is 8 s (replication/limits.ts); this only bounds a Coordinator that is gone. Ms. */
 export const COORDINATOR_DEADLINE_MS = 10_000;
+/** A request to a keyspace whose answer may be longer has an RPC of its own: many of them would not fit into one message. Bytes. */
+export const MAX_GATHERED_ANSWER_BYTES = 2 * 1024 * 1024;
 /** A call to Directory or Tenant on behalf of a client. Ms. */
 export const ADMIN_DEADLINE_MS = 10_000;
 /** A tenant's view while a request waits for it; then the old view is used. Ms. */
