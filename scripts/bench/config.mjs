@@ -6,6 +6,7 @@ import { availableParallelism, cpus } from "node:os";
 import { JadeClient } from "../../src/client/index.ts";
 import { buildAll } from "../build.mjs";
 import { startServer } from "../lib/server-process.mjs";
+import { measureSpecLoad } from "./config-spec.mjs";
 import { profiled, startInspectedServer } from "./lib/cpu-profile.mjs";
 import { etcdPreload } from "./lib/etcd-load.mjs";
 import { startEtcd } from "./lib/etcd-server.mjs";
@@ -14,6 +15,8 @@ import { settle, startLoader } from "./lib/loader.mjs";
 import { printTable, round } from "./lib/report.mjs";
 
 const VALUE_BYTES = 500;
+/** Rows of config-spec.mjs. */
+const SPEC_LOAD = "spec-load";
 const LIVE_KEYS = 20_000;
 const WARMUP_SECONDS = 1;
 const note = (text) => console.error(text);
@@ -116,8 +119,9 @@ async function measureAll(bench, items) {
 
 export async function run(options) {
   const items = ITEMS.filter((item) => !options.only || options.only.includes(item.id));
-  if (items.length === 0) {
-    console.error(`--only knows: ${ITEMS.map((item) => item.id).join(", ")}`);
+  const hasSpecLoad = !options.only || options.only.includes(SPEC_LOAD);
+  if (items.length === 0 && !hasSpecLoad) {
+    console.error(`--only knows: ${[...ITEMS.map((item) => item.id), SPEC_LOAD].join(", ")}`);
     return 2;
   }
   await buildAll({ quiet: true });
@@ -144,6 +148,7 @@ export async function run(options) {
     if (errors > 0) throw new Error(`preloading failed ${errors} times, first: ${firstError}`);
     if (etcd) await etcdPreload({ ...preload, port: etcd.port, value: valueText(VALUE_BYTES, seededRandom(7)) });
     const rows = await measureAll(bench, items);
+    if (hasSpecLoad) rows.push(...(await measureSpecLoad(options.seconds, note)));
     printTable(rows);
     if (options.json) {
       const results = rows.map(({ title, serverCpu, ...result }) => result);
