@@ -18,10 +18,7 @@ const FRONT = "watch-front";
 async function startCrowds({ port, apiKey, connections, clients }) {
   const crowds = Array.from({ length: clients }, () => startWatchers("crowd-load.mjs"));
   const each = connections / clients;
-  const opened = crowds.map((crowd, at) =>
-    // Each has an address of its own: one has fewer ports than there are connections.
-    crowd.ask({ open: { port, apiKey, connections: each, localAddress: `127.0.0.${2 + at}` } }),
-  );
+  const opened = crowds.map((crowd, at) => crowd.ask({ open: { port, apiKey, connections: each, network: 1 + at } }));
   await Promise.all(opened);
   return {
     take: async () => {

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import WebSocket from "ws";
-import { type ConfigWatch, JadeClient } from "../../src/client/index.ts";
+import { type ConfigWatch, configOp, JadeClient } from "../../src/client/index.ts";
 import { removeDir, ServeProcess, temporaryDir, workerdPid } from "./serve-process.ts";
 
 const SLOW = { timeout: 60_000, interval: 50 };
@@ -122,15 +122,23 @@ describe("the watch front", () => {
   it("[CF-176] begins behind every write that was answered before it was asked for", async () => {
     const { apiKey, direct } = await newTenant();
     const watching = await raw(apiKey);
-    for (let id = 0; id < 25; id++) {
-      const { revision } = await direct.config.put("a", id);
-      watching.socket.send(JSON.stringify({ create: { key: "a", watchId: id } }));
+    const all = await raw(apiKey, "?prefix=");
+    // So large that the front has it later than its writer has the answer.
+    const large = "x".repeat(1_000_000);
+    for (let id = 0; id < 3; id++) {
+      const keys = Array.from({ length: 7 }, (_, index) => configOp.put(`a/${index}`, large));
+      const { revision } = await direct.config
+        .txn()
+        .onSuccess(...keys)
+        .commit();
+      watching.socket.send(JSON.stringify({ create: { key: "b", watchId: id } }));
       const isCreated = ({ type, watchId }: { type: string; watchId?: number }): boolean =>
         type === "created" && watchId === id;
       await vi.waitFor(() => expect(watching.messages.some(isCreated)).toBe(true), SLOW);
       expect(watching.messages.find(isCreated)!.revision).toBeGreaterThanOrEqual(revision);
     }
     watching.socket.terminate();
+    all.socket.terminate();
   });
 
   it("[CF-181] keeps its clients when the server is killed, and they hear of every revision once", async () => {

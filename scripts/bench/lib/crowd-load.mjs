@@ -12,6 +12,8 @@ const KIND = { created: 1, events: 4, ping: 6 };
 const BINARY = 2;
 const OPENING_AT_ONCE = 64;
 const SAMPLE = 20_000;
+/** From one address: with more the kernel searches long for a free port. */
+const CONNECTIONS_OF_ADDRESS = 4000;
 const decoder = new TextDecoder();
 const nowMs = () => performance.timeOrigin + performance.now();
 
@@ -113,11 +115,15 @@ function watch({ port, apiKey, key, localAddress }) {
   });
 }
 
-async function openAll({ connections, ...options }) {
+/** `network`: 127.0.<network>.* are the crowd's own addresses. */
+async function openAll({ connections, network, ...options }) {
   let next = 0;
   const clients = [];
   const one = async () => {
-    while (next++ < connections) clients.push(await watch({ ...options, key: "hot" }));
+    while (next < connections) {
+      const localAddress = `127.0.${network}.${1 + Math.floor(next++ / CONNECTIONS_OF_ADDRESS)}`;
+      clients.push(await watch({ ...options, key: "hot", localAddress }));
+    }
   };
   await Promise.all(Array.from({ length: OPENING_AT_ONCE }, one));
   open = clients;
