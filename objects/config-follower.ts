@@ -1,14 +1,17 @@
 // A zone's copy of a configuration keyspace: a thin shell of SQLite, timers and RPC around src/config/follower.ts.
 // Guarantees: what it shows was durable at the owner first; a linearizable read shows at least what the owner had when the read came; no read
-// is older than the caller allows. Must not: write what its owner did not.
+// is older than the caller allows; its watches hear of every revision once, and of none before the owner had it durably.
+// Must not: write what its owner did not.
 import { DurableObject } from "cloudflare:workers";
 import kernelModule from "../dist/wasm/storage.wasm";
 import { CONFIG_MIGRATIONS } from "../migrations/config.ts";
-import { parseSettings } from "../src/cluster/settings.ts";
+import { parseSettings, type Settings } from "../src/cluster/settings.ts";
 import { ConfigRefusal } from "../src/config/failure.ts";
 import { Follower } from "../src/config/follower.ts";
-import { readShipment } from "../src/config/shipping.ts";
+import { WATCH_ELSEWHERE_MS } from "../src/config/limits.ts";
+import { readShipment, type Shipment } from "../src/config/shipping.ts";
 import { ConfigStore } from "../src/config/store.ts";
+import { WatchRows } from "../src/config/watch-rows.ts";
 import { createKernels } from "../src/storage/kernels.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
 import { ByteWriter } from "../src/wire/bytes.ts";
@@ -18,7 +21,8 @@ import { readConfigCalls } from "../src/wire/config-requests.ts";
 import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
 import { applyMigrations } from "./migrate.ts";
-import type { ConfigFollowerRpc, ConfigKeyspaceRpc, FollowerReadOptions } from "./rpc.ts";
+import type { ConfigFollowerRpc, ConfigKeyspaceRpc, FollowerReadOptions, TenantRpc } from "./rpc.ts";
+import { WatchDesk } from "./watch-desk.ts";
 import { withDeadline } from "./with-deadline.ts";
 
 const MIB = 1024 * 1024;
@@ -34,6 +38,9 @@ const CATCH_UP_MS = 5000;
 const IDLE_MS = 120_000;
 /** Pause after the owner did not answer. Ms. */
 const RETRY_MS = 500;
+/** How long a look at watchers' credentials may take. Ms. */
+const GUARD_DEADLINE_MS = 1000;
+const MISDIRECTED = 421;
 
 export class ConfigFollower extends DurableObject<Env> implements ConfigFollowerRpc {
   readonly #follower: Follower;
@@ -43,6 +50,8 @@ export class ConfigFollower extends DurableObject<Env> implements ConfigFollower
   readonly #keyspaceName: string;
   #isPulling = false;
   #isCompacting = false;
+  readonly #watches: WatchDesk;
+  #elsewhereUntilMs = 0;
   #askedMs = 0;
   /** When the owner was last known to have nothing that is not here. Ms. */
   #freshMs = 0;
@@ -67,8 +76,69 @@ export class ConfigFollower extends DurableObject<Env> implements ConfigFollower
       store: new ConfigStore(configSql(ctx.storage), crc32c),
       crc32c,
       cacheBytes: settings.config.cacheMiB * MIB,
-      onChange: () => undefined,
+      onChange: (revision, changes) => this.#watches.hub.changed(revision, changes),
     });
+    this.#watches = this.#openWatches(settings);
+    if (this.#watches.hub.connectionCount === 0) return;
+    ctx.blockConcurrencyWhile(() => this.#watches.begin());
+    this.#startPulling();
+  }
+
+  #openWatches({ auth, config }: Settings): WatchDesk {
+    const { TENANT } = this.env;
+    const tenant = (number: number): TenantRpc => TENANT.get(TENANT.idFromName(`t${number}`));
+    return new WatchDesk({
+      ctx: this.ctx,
+      source: this.#follower.watchSource,
+      rows: new WatchRows(configSql(this.ctx.storage), (bytes, seed) => kernels.crc32c(bytes, seed)),
+      viewSince: (number, revision) => withDeadline(tenant(number).viewSince(revision), GUARD_DEADLINE_MS, "Tenant"),
+      staleMs: auth.staleTenantViewMinutes * 60_000,
+      maxConnections: config.maxWatchConnections,
+      // It asks its owner all the while, so it does not sleep.
+      hibernateAfterMs: Number.POSITIVE_INFINITY,
+      now: Date.now,
+      later: (delayMs, run) => void setTimeout(run, delayMs),
+      copy: {
+        caughtUp: () => this.#isAsOwner(),
+        elsewhere: () => {
+          this.#elsewhereUntilMs = Date.now() + WATCH_ELSEWHERE_MS;
+        },
+      },
+    });
+  }
+
+  /** The upgrade of a watch connection, as at the owner. 421: the owner is to be asked. */
+  override async fetch(request: Request): Promise<Response> {
+    if (Date.now() < this.#elsewhereUntilMs) return new Response(null, { status: MISDIRECTED });
+    const response = this.#watches.open(request);
+    this.#startPulling();
+    return response;
+  }
+
+  override webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): void {
+    this.#watches.message(socket, data);
+  }
+
+  override webSocketClose(socket: WebSocket): void {
+    this.#watches.closed(socket);
+    // Unanswered, the client would wait until the object sleeps.
+    socket.close();
+  }
+
+  override webSocketError(socket: WebSocket): void {
+    this.#watches.closed(socket);
+  }
+
+  /** For watches: what is told from now on is at least as new as what its client has seen of the owner. */
+  async #isAsOwner(): Promise<boolean> {
+    this.#startPulling();
+    try {
+      if ((await this.#caughtUp({ isLinearizable: true })) === undefined) return true;
+    } catch (error) {
+      this.#log.warn("keyspace's revision not learnt", {}, error);
+    }
+    if (!this.#follower.isFollowing) this.#watches.endAll("this copy is being filled: connect again", "resume");
+    return false;
   }
 
   async read(frame: Uint8Array, options: FollowerReadOptions): Promise<Uint8Array> {
@@ -90,10 +160,11 @@ export class ConfigFollower extends DurableObject<Env> implements ConfigFollower
   }
 
   async metrics(): Promise<Record<string, number>> {
-    return { jade_config_follower_revision: this.#follower.revision };
+    return { jade_config_follower_revision: this.#follower.revision, ...this.#watches.metrics() };
   }
 
   async erase(): Promise<void> {
+    this.#watches.endAll("the namespace is deleted");
     await this.ctx.storage.deleteAll();
     await this.ctx.storage.sync();
     // What is in memory goes by a restart, after the answer.
@@ -168,7 +239,7 @@ export class ConfigFollower extends DurableObject<Env> implements ConfigFollower
 
   async #pullWhileAsked(): Promise<void> {
     try {
-      while (Date.now() - this.#askedMs < IDLE_MS) await this.#pullOnce();
+      while (this.#watches.hub.connectionCount > 0 || Date.now() - this.#askedMs < IDLE_MS) await this.#pullOnce();
     } finally {
       this.#isPulling = false;
     }
@@ -183,7 +254,9 @@ export class ConfigFollower extends DurableObject<Env> implements ConfigFollower
         "ConfigKeyspace",
       );
       const shipment = readShipment(frame);
+      this.#endWatchesUnlessContinued(shipment);
       const isTaken = this.#guarded(() => this.#follower.take(shipment));
+      this.#watches.flush();
       if (!isTaken) await this.#copy();
       else if (this.#follower.revision >= shipment.head.revision) this.#freshMs = Date.now();
       this.#wake();
@@ -192,6 +265,15 @@ export class ConfigFollower extends DurableObject<Env> implements ConfigFollower
       this.#log.warn("keyspace not followed", {}, error);
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
+  }
+
+  /** What a copy skips cannot be told. An owner that is behind what was shown is another keyspace under the same name. */
+  #endWatchesUnlessContinued({ kind, head }: Shipment): void {
+    // One that does not follow has not told anybody anything.
+    if (kind === "records" || !this.#follower.isFollowing) return;
+    const { revision, term } = this.#follower;
+    if (head.revision < revision || head.term < term) this.#watches.endAll("the namespace began anew");
+    else this.#watches.endAll("this copy begins anew: connect again", "resume");
   }
 
   /** A copy of the owner's state of one revision. */

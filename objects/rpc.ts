@@ -161,6 +161,8 @@ export interface FollowerReadOptions {
 export interface ConfigFollowerRpc {
   /** A frame of ranges of wire/config-requests.ts in, one of wire/config-answers.ts out. */
   read(frame: Uint8Array, options: FollowerReadOptions): Promise<Uint8Array>;
+  /** As `ConfigKeyspaceRpc.fetch`; 421 = the owner is to be asked. */
+  fetch(request: Request): Promise<Response>;
   /** Forgets everything and restarts; the call may fail with "erased". */
   erase(): Promise<void>;
   metrics(): Promise<Record<string, number>>;

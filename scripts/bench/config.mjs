@@ -6,6 +6,7 @@ import { availableParallelism, cpus } from "node:os";
 import { JadeClient } from "../../src/client/index.ts";
 import { buildAll } from "../build.mjs";
 import { freePort, startServer } from "../lib/server-process.mjs";
+import { measureSpecLoad } from "./config-spec.mjs";
 import { profiled, startInspectedServer } from "./lib/cpu-profile.mjs";
 import { etcdPreload } from "./lib/etcd-load.mjs";
 import { startEtcd } from "./lib/etcd-server.mjs";
@@ -16,6 +17,8 @@ import { printTable, round } from "./lib/report.mjs";
 import { hasWrk } from "./lib/wrk.mjs";
 
 const VALUE_BYTES = 500;
+/** Rows of config-spec.mjs. */
+const SPEC_LOAD = "spec-load";
 const LIVE_KEYS = 20_000;
 const WARMUP_SECONDS = 1;
 const note = (text) => console.error(text);
@@ -149,8 +152,9 @@ export async function run(options) {
   const items = wanted.filter(({ kind, isGrpc }) => (kind !== "json" || hasWrk()) && !(isGrpc && options.cpuProfile));
   if (!hasWrk() && wanted.some(({ kind }) => kind === "json"))
     note("wrk: not installed (apt-get install wrk); the JSON faces are left out");
-  if (items.length === 0) {
-    console.error(`--only knows: json, ${ITEMS.map((item) => item.id).join(", ")}`);
+  const hasSpecLoad = !options.only || options.only.includes(SPEC_LOAD);
+  if (items.length === 0 && !hasSpecLoad) {
+    console.error(`--only knows: ${["json", ...ITEMS.map((item) => item.id), SPEC_LOAD].join(", ")}`);
     return 2;
   }
   await buildAll({ quiet: true });
@@ -185,6 +189,7 @@ export async function run(options) {
     // The front's callers without credentials are another tenant.
     if (items.some(({ isGrpc }) => isGrpc)) await etcdPreload({ ...preload, port: grpcPort, value });
     const rows = await measureAll(bench, items);
+    if (hasSpecLoad) rows.push(...(await measureSpecLoad(options.seconds, note)));
     printTable(rows);
     if (options.json) {
       const results = rows.map(({ title, serverCpu, ...result }) => result);

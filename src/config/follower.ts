@@ -12,6 +12,7 @@ import { CorruptRecord, type Crc32c, chainOfRecord, decodeRecord, type LogRecord
 import type { Head, Place, Shipment, ShippedRecord } from "./shipping.ts";
 import type { ConfigStore, Version } from "./store.ts";
 import { checkOperation } from "./txn.ts";
+import type { WatchSource } from "./watch-hub-options.ts";
 
 /** Rows of a wipe's slice. */
 const WIPE_ROWS = 1000;
@@ -73,12 +74,35 @@ export class Follower {
     return this.#compacted;
   }
 
+  /**
+   * As its watches see it. A copy holds the living versions of its first revision, not what that one deleted: what can be told begins
+   * behind it.
+   */
+  get watchSource(): WatchSource {
+    const follower = this;
+    return {
+      get revision() {
+        return follower.#revision;
+      },
+      get term() {
+        return follower.#term;
+      },
+      get compactedRevision() {
+        return follower.#compacted === 0 ? 0 : follower.#compacted + 1;
+      },
+      get lastSeq() {
+        return follower.#seq;
+      },
+      log: (seq, limit) => this.#store.log(seq, limit),
+      endedBy: (change) => this.endedBy(change),
+    };
+  }
+
   /** Takes what the owner gave for {@link place}. False = a copy is needed. */
   take(shipment: Shipment): boolean {
     if (shipment.kind === "startOver") return false;
     if (!this.isFollowing) return this.#begin(shipment);
-    this.#apply(shipment.records);
-    this.#saw(shipment.head);
+    this.#take(shipment);
     return true;
   }
 
@@ -135,6 +159,7 @@ export class Follower {
     this.#state = "following";
     this.#store.setFact("following", 1);
     this.#savePlace();
+    this.#sawTerm(head);
     this.#saw(head);
   }
 
@@ -158,9 +183,15 @@ export class Follower {
     this.#state = "following";
     this.#revision = Math.max(1, this.#revision);
     this.#store.setFact("following", 1);
+    this.#take({ records, head });
+    return true;
+  }
+
+  /** What is told of the records names the owner's present term. */
+  #take({ records, head }: Pick<Extract<Shipment, { kind: "records" }>, "records" | "head">): void {
+    this.#sawTerm(head);
     this.#apply(records);
     this.#saw(head);
-    return true;
   }
 
   #apply(records: readonly ShippedRecord[]): void {
@@ -207,9 +238,12 @@ export class Follower {
     return { seq, bytes, record, ended };
   }
 
-  #saw({ term, compacted }: Head): void {
+  #sawTerm({ term }: Head): void {
     if (term !== this.#term) this.#store.setFact("term", term);
     this.#term = term;
+  }
+
+  #saw({ compacted }: Head): void {
     // What is applied so far bounds it: compaction walks records that are here.
     const target = Math.min(compacted, this.#revision);
     if (target <= this.#compacted) return;

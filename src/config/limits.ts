@@ -97,6 +97,10 @@ export const MOST_UNMARKED_BYTES = 64 * KIB;
 export const LEAST_UNMARKED_BYTES = 4 * KIB;
 /** A connection that is full and reads nothing for this long is closed. Ms. */
 export const WATCH_STALL_MS = 60_000;
+/** Requests of one connection that wait for a copy to be as new as its owner. Bytes. */
+export const MAX_WAITING_REQUEST_BYTES = 4 * MIB;
+/** A copy that lacks revisions a watch asked for sends watch connections to the owner for this long. Ms. */
+export const WATCH_ELSEWHERE_MS = 60_000;
 /** Between progress notices of a quiet watch that asked for them. Ms. */
 export const PROGRESS_EVERY_MS = 60_000;
 /** Subscriptions of a tenant; each is an object of its own that is awake. */
