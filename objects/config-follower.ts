@@ -8,6 +8,8 @@ import { parseSettings } from "../src/cluster/settings.ts";
 import { ConfigRefusal } from "../src/config/failure.ts";
 import { Follower } from "../src/config/follower.ts";
 import { COPIED_PAGE_KEYS } from "../src/config/limits.ts";
+import { CorruptRecord, type DamagedPlace } from "../src/config/record.ts";
+import { type Intact, intactOf } from "../src/config/restore.ts";
 import { readShipment } from "../src/config/shipping.ts";
 import { ConfigStore } from "../src/config/store.ts";
 import { createKernels } from "../src/storage/kernels.ts";
@@ -38,10 +40,13 @@ const RETRY_MS = 500;
 
 export class ConfigFollower extends DurableObject<Env> implements ConfigFollowerRpc {
   readonly #follower: Follower;
+  readonly #store: ConfigStore;
   readonly #log: Logger;
   readonly #writer = new ByteWriter(16 * 1024);
   /** `c<tenant>/<namespace>` */
   readonly #keyspaceName: string;
+  #copying: Promise<void> | undefined;
+  #damagedTotal = 0;
   #isPulling = false;
   #isCompacting = false;
   #askedMs = 0;
@@ -64,8 +69,9 @@ export class ConfigFollower extends DurableObject<Env> implements ConfigFollower
     this.#keyspaceName = name.slice(name.indexOf("/") + 1);
     applyMigrations(ctx.storage, "config", CONFIG_MIGRATIONS);
     const crc32c = (bytes: Uint8Array, seed?: number): number => kernels.crc32c(bytes, seed);
+    this.#store = new ConfigStore(configSql(ctx.storage), crc32c);
     this.#follower = new Follower({
-      store: new ConfigStore(configSql(ctx.storage), crc32c),
+      store: this.#store,
       crc32c,
       cacheBytes: settings.config.cacheMiB * MIB,
       onChange: () => undefined,
@@ -76,6 +82,19 @@ export class ConfigFollower extends DurableObject<Env> implements ConfigFollower
     this.#askedMs = Date.now();
     this.#startPulling();
     const refusal = await this.#caughtUp(options);
+    try {
+      return this.#answers(frame, refusal);
+    } catch (error) {
+      if (!(error instanceof CorruptRecord)) throw error;
+      this.#log.error("a follower's copy is damaged and made anew", {}, error);
+    }
+    this.#damagedTotal++;
+    this.#guarded(() => this.#follower.distrust());
+    await this.#copy().catch((error: unknown) => this.#log.warn("a keyspace is not copied", {}, error));
+    return this.#answers(frame, await this.#caughtUp(options));
+  }
+
+  #answers(frame: Uint8Array, refusal: ConfigFailure | undefined): Uint8Array {
     const writer = this.#writer;
     const answers = readConfigCalls(frame).map(({ id, request }) => {
       writer.reset();
@@ -90,8 +109,22 @@ export class ConfigFollower extends DurableObject<Env> implements ConfigFollower
     return writer.take();
   }
 
+  /** A living version may have ended since: only what has caught up with its owner can tell. */
+  async intact(place: DamagedPlace): Promise<Intact | null> {
+    if (!this.#follower.isFollowing) return null;
+    if (place.kind === "version") {
+      this.#askedMs = Date.now();
+      this.#startPulling();
+      if (await this.#caughtUp({ isLinearizable: true })) return null;
+    }
+    return intactOf(this.#store, place) ?? null;
+  }
+
   async metrics(): Promise<Record<string, number>> {
-    return { jade_config_follower_revision: this.#follower.revision };
+    return {
+      jade_config_follower_revision: this.#follower.revision,
+      jade_config_damaged_total: this.#damagedTotal,
+    };
   }
 
   async erase(): Promise<void> {
@@ -195,8 +228,15 @@ export class ConfigFollower extends DurableObject<Env> implements ConfigFollower
     }
   }
 
-  /** A copy of the owner's state of one revision. */
-  async #copy(): Promise<void> {
+  /** A copy of the owner's state of one revision. One at a time. */
+  #copy(): Promise<void> {
+    this.#copying ??= this.#copyAll().finally(() => {
+      this.#copying = undefined;
+    });
+    return this.#copying;
+  }
+
+  async #copyAll(): Promise<void> {
     while (!this.#guarded(() => this.#follower.wipe())) await new Promise((resolve) => setTimeout(resolve, 0));
     const { head, chain } = await withDeadline(this.#owner().beginCopy(), HEAD_DEADLINE_MS, "ConfigKeyspace");
     let after = "";

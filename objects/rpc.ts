@@ -3,6 +3,8 @@
 
 import type { LeaseAsk, LeaseGrant } from "../src/access/rate-authority.ts";
 import type { Caller, DirectoryView, TenantView } from "../src/access/types.ts";
+import type { DamagedPlace } from "../src/config/record.ts";
+import type { Intact } from "../src/config/restore.ts";
 import type { Head, Place, ShippedRecord } from "../src/config/shipping.ts";
 import type { FeedAsk, FeedPage } from "../src/config/webhook-types.ts";
 import type { KeyScan } from "../src/replication/healer.ts";
@@ -158,6 +160,8 @@ export interface FollowerReadOptions {
 export interface ConfigFollowerRpc {
   /** A frame of ranges of wire/config-requests.ts in, one of wire/config-answers.ts out. */
   read(frame: Uint8Array, options: FollowerReadOptions): Promise<Uint8Array>;
+  /** What it holds of a place that is damaged at the owner; null = nothing. One that does not follow does not begin to. */
+  intact(place: DamagedPlace): Promise<Intact | null>;
   /** Forgets everything and restarts; the call may fail with "erased". */
   erase(): Promise<void>;
   metrics(): Promise<Record<string, number>>;

@@ -8,6 +8,7 @@ import type { AnswerHeader, ConfigAnswer, ConfigFailure, ConfigRequest, LeaseId 
 import { writeConfigAnswer } from "../wire/config-answers.ts";
 import { type ConfigCall, isWriting } from "../wire/config-requests.ts";
 import { Compactor } from "./compactor.ts";
+import { DAMAGED_LEASE_RETRY_MS, Damage } from "./damage.ts";
 import { ConfigRefusal } from "./failure.ts";
 import { KeptAnswers } from "./kept-answers.ts";
 import { type Change, Keyspace, leaseNotFound } from "./keyspace.ts";
@@ -26,6 +27,7 @@ export interface DeskOptions {
   readonly cacheBytes: number;
   readonly retention: RetentionLimits;
   readonly onChange: (revision: number, changes: readonly Change[]) => void;
+  readonly onDamage?: ((error: CorruptRecord) => void) | undefined;
   /** For the status. */
   readonly watchCount?: () => number;
   /** Of the database. */
@@ -39,6 +41,9 @@ export class Desk {
   readonly keyspace: Keyspace;
   readonly leases: Leases;
   readonly locks: Locks;
+  readonly damage: Damage;
+  /** The last `run` met damage, and did nothing. */
+  metDamage = false;
   readonly #options: DeskOptions;
   readonly #kept: KeptAnswers;
   readonly #compactor: Compactor;
@@ -49,25 +54,27 @@ export class Desk {
   constructor(options: DeskOptions) {
     const { sql, crc32c, cacheBytes, onChange } = options;
     this.#options = options;
+    this.damage = new Damage(options.onDamage);
     this.store = new ConfigStore(sql, crc32c);
     const term = this.store.fact("term") + 1;
     this.store.setFact("term", term);
-    this.leases = new Leases(sql, crc32c, options.leaseExtensionMs);
+    this.leases = new Leases(sql, crc32c, { extendMs: options.leaseExtensionMs, damage: this.damage });
     this.keyspace = new Keyspace({
       ...{ store: this.store, crc32c, term, cacheBytes, onChange },
       isLease: (lease) => this.leases.has(lease),
     });
     this.locks = new Locks(this.keyspace, this.leases);
-    this.#kept = new KeptAnswers(sql, crc32c);
+    this.#kept = new KeptAnswers(sql, crc32c, this.damage);
     this.#compactor = new Compactor(this.store);
-    this.#retention = new Retention(sql, crc32c, options.retention);
+    this.#retention = new Retention(sql, crc32c, { ...options.retention, damage: this.damage });
   }
 
   /** The answer's bytes (a body of wire/config-answers.ts), refusals included. */
   run(call: ConfigCall): Uint8Array {
+    this.metDamage = false;
     try {
       const { writeId, bodyHash = new Uint8Array(0), request } = call;
-      if (!isWriting(request)) return this.#read(request);
+      if (!isWriting(request)) return this.#bytesOf(this.answer(request));
       // A lease that is kept alive twice is kept alive: there is no answer to keep.
       if (writeId === undefined || request.kind === "leaseKeepAlive") return this.#bytesOf(this.answer(request));
       const kept = this.#kept.find(writeId, bodyHash);
@@ -80,17 +87,11 @@ export class Desk {
       return bytes;
     } catch (error) {
       if (error instanceof ConfigRefusal) return this.#bytesOf(failureOf(error));
-      throw error;
-    }
-  }
-
-  /** What is damaged is an error of the read that meets it. A write that meets it ends the object's life: it may be half done. */
-  #read(request: ConfigRequest): Uint8Array {
-    try {
-      return this.#bytesOf(this.answer(request));
-    } catch (error) {
+      // What is damaged is an error of the call that meets it; one that writes has written nothing.
       if (!(error instanceof CorruptRecord)) throw error;
-      throw new ConfigRefusal("dataCorrupt", error.message);
+      this.metDamage = true;
+      this.damage.found(error);
+      return this.#bytesOf({ kind: "error", code: "dataCorrupt", message: error.message });
     }
   }
 
@@ -124,7 +125,7 @@ export class Desk {
   /** Ends what is due; true when there may be more at once. */
   expireLeases(): boolean {
     const due = this.leases.due(this.#options.now());
-    for (const lease of due) this.#endLease(lease);
+    for (const lease of due) this.#endInTime(lease);
     return due.length > 0 && this.leases.nextDueMs <= this.#options.now();
   }
 
@@ -132,9 +133,15 @@ export class Desk {
     return this.#mustCompact;
   }
 
-  /** One slice of removing what is compacted. */
+  /** One slice of removing what is compacted. At a damaged record it stops until that is repaired, or the next compaction. */
   compactStep(): void {
-    this.#mustCompact = !this.#compactor.step(this.keyspace.compactedRevision);
+    try {
+      this.#mustCompact = !this.#compactor.step(this.keyspace.compactedRevision);
+    } catch (error) {
+      if (!(error instanceof CorruptRecord)) throw error;
+      this.damage.found(error);
+      this.#mustCompact = false;
+    }
   }
 
   #run(request: ConfigRequest) {
@@ -154,10 +161,10 @@ export class Desk {
         return this.#shown(lease);
       }
       case "leaseRevoke": {
-        const lease = this.leases.get(request.lease);
+        const lease = this.leases.isDamaged(request.lease) ? UNKNOWN_TTL : this.leases.get(request.lease);
         if (!lease) throw leaseNotFound(request.lease);
         this.#endLease(request.lease);
-        return { ...this.#shown(lease), ttlSeconds: 0 };
+        return { ...this.#shown({ ...lease, id: request.lease }), ttlSeconds: 0 };
       }
       case "leaseKeepAlive": {
         const lease = this.leases.keepAlive(request.lease, this.#options.now());
@@ -186,6 +193,17 @@ export class Desk {
     }
   }
 
+  /** A lease one of whose keys is damaged ends when that is repaired; it cannot be kept alive, and holds up no other. */
+  #endInTime(lease: LeaseId): void {
+    try {
+      this.#endLease(lease);
+    } catch (error) {
+      if (!(error instanceof CorruptRecord)) throw error;
+      this.damage.found(error);
+      this.leases.endLater(lease, this.#options.now() + DAMAGED_LEASE_RETRY_MS);
+    }
+  }
+
   #endLease(lease: LeaseId): void {
     this.keyspace.deleteLeased(lease);
     this.leases.remove(lease);
@@ -209,6 +227,9 @@ export class Desk {
     return this.#writer.take();
   }
 }
+
+/** Of a lease whose row is damaged: it can be revoked. */
+const UNKNOWN_TTL = { grantedTtlMs: 0, deadlineMs: 0, storedDeadlineMs: 0 };
 
 function absent(lease: LeaseId) {
   return { kind: "lease", lease, ttlSeconds: -1, grantedTtlSeconds: 0, keys: [] as string[] } as const;

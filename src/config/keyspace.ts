@@ -2,7 +2,8 @@
 // Guarantees: one revision a change, in order; a request is applied whole or refused before anything is written; reads see one
 // revision; `onChange` hears every change once, in order, in the turn that wrote it. Must not: do I/O of its own, know time or callers.
 //
-// Not guarded: an exception that is no ConfigRefusal may leave memory ahead of storage. The object must restart then.
+// Not guarded: an exception that is neither ConfigRefusal nor CorruptRecord may leave memory ahead of storage. The object must restart
+// then. Those two leave nothing behind: what can throw them is done before the first write, or taken back.
 import type {
   BinaryKey,
   DeleteRangeAnswer,
@@ -137,7 +138,7 @@ export class Keyspace {
     const size: PlannedSize = { answer: 0, written: 0, reads: 0 };
     const plan = this.#plan(request, size);
     refuseLongAnswer(size.answer);
-    return this.#write((writing) => this.#run(writing, plan));
+    return this.#write((writing) => (plan.steps.length > 1 ? this.#undone(writing, plan) : this.#run(writing, plan)));
   }
 
   apply(request: TxnOperation): OperationAnswer {
@@ -218,6 +219,18 @@ export class Keyspace {
     return answer;
   }
 
+  /** A step may meet damage after others have written: then none of them happened. */
+  #undone(writing: Writing, plan: Plan): TxnAnswer {
+    const [seq, chain, keyCount] = [this.#seq, this.#chain, this.#keyCount];
+    try {
+      return this.#store.atomically(() => this.#run(writing, plan));
+    } catch (error) {
+      [this.#seq, this.#chain, this.#keyCount] = [seq, chain, keyCount];
+      for (const { record } of writing.changes) this.#reader.cache.delete(record.key);
+      throw error;
+    }
+  }
+
   #put(writing: Writing, request: PutRequest): PutAnswer {
     const key = request.sequential ? sequentialKey(request.key, writing.revision) : request.key;
     const lease = request.lease ?? "";
@@ -226,6 +239,8 @@ export class Keyspace {
     if ((request.ignoreValue || request.ignoreLease) && !previous)
       throw new ConfigRefusal("keyNotFound", "ignoreValue and ignoreLease need a key that exists");
     const value = request.ignoreValue ? this.#reader.held(previous!).value : request.value.slice();
+    // Read before anything is written: it may be damaged.
+    const prevKv = request.prevKv && previous ? shown(this.#reader.held(previous)) : undefined;
     const put = {
       key,
       createRevision: previous?.version.createRevision ?? writing.revision,
@@ -238,7 +253,7 @@ export class Keyspace {
     this.#reader.cache.set({ version, value });
     if (!previous) this.#keyCount++;
     const answer: PutAnswer = { kind: "put", ...put };
-    return request.prevKv && previous ? { ...answer, prevKv: shown(this.#reader.held(previous)) } : answer;
+    return prevKv ? { ...answer, prevKv } : answer;
   }
 
   #delete(writing: Writing, request: DeleteRangeRequest): DeleteRangeAnswer {

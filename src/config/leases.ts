@@ -7,6 +7,7 @@
 import type { SqlStorage } from "../storage/types.ts";
 import type { LeaseId } from "../wire/config.ts";
 import { bytesOfKey, keyOfText } from "../wire/config-keys.ts";
+import type { Damage } from "./damage.ts";
 import { ConfigRefusal, invalid } from "./failure.ts";
 import { leaseNotFound } from "./keyspace.ts";
 import { MAX_LEASE_TTL_SECONDS, MAX_LEASES } from "./limits.ts";
@@ -18,6 +19,14 @@ export interface Lease {
   deadlineMs: number;
   /** What is stored; ≥ deadlineMs. */
   storedDeadlineMs: number;
+  /** Its time is over; a damaged key holds up its end. */
+  isOver?: boolean;
+}
+
+export interface LeasesOptions {
+  /** What a takeover adds to every deadline; 0 at a restart in place. */
+  readonly extendMs?: ((grantedTtlMs: number) => number) | undefined;
+  readonly damage?: Damage | undefined;
 }
 
 /** How much later than the deadline is stored: keep-alives within it are not written. A third of the time to live at most. Ms. */
@@ -37,16 +46,19 @@ export class Leases {
   readonly #sql: SqlStorage;
   readonly #crc32c: Crc32c;
   readonly #leases = new Map<LeaseId, Lease>();
+  readonly #damaged = new Set<LeaseId>();
   /** A bound from below of the earliest deadline: keep-alives only move deadlines back. */
   #earliestMs = Number.POSITIVE_INFINITY;
 
-  /** `extendMs`: what a takeover adds to every deadline; 0 at a restart in place. */
-  constructor(sql: SqlStorage, crc32c: Crc32c, extendMs: (grantedTtlMs: number) => number = () => 0) {
+  constructor(sql: SqlStorage, crc32c: Crc32c, { extendMs = () => 0, damage }: LeasesOptions = {}) {
     this.#sql = sql;
     this.#crc32c = crc32c;
     for (const row of sql.exec<LeaseRow>("SELECT lease, granted_ttl, deadline_ms, crc FROM config_leases")) {
-      if (this.#crcOf(row.lease, row.granted_ttl, row.deadline_ms) !== row.crc)
-        throw new CorruptRecord("a lease fails its checksum");
+      if (this.#crcOf(row.lease, row.granted_ttl, row.deadline_ms) !== row.crc) {
+        this.#damaged.add(row.lease);
+        damage?.lost(`the lease ${row.lease} fails its checksum`);
+        continue;
+      }
       const deadlineMs = row.deadline_ms + extendMs(row.granted_ttl);
       this.#hold({ id: row.lease, grantedTtlMs: row.granted_ttl, deadlineMs, storedDeadlineMs: deadlineMs });
     }
@@ -57,11 +69,22 @@ export class Leases {
   }
 
   has(id: LeaseId): boolean {
+    this.#refuseDamaged(id);
     return this.#leases.has(id);
   }
 
   get(id: LeaseId): Lease | undefined {
+    this.#refuseDamaged(id);
     return this.#leases.get(id);
+  }
+
+  isDamaged(id: LeaseId): boolean {
+    return this.#damaged.has(id);
+  }
+
+  /** When it could have ended and how long it may live is not known: it is neither served nor ended, but by a revocation. */
+  #refuseDamaged(id: LeaseId): void {
+    if (this.#damaged.has(id)) throw new CorruptRecord(`the lease ${id} fails its checksum; revoke it`);
   }
 
   ids(): readonly LeaseId[] {
@@ -74,6 +97,7 @@ export class Leases {
         value: ttlSeconds,
         limit: MAX_LEASE_TTL_SECONDS,
       });
+    this.#refuseDamaged(id);
     if (this.#leases.has(id)) throw new ConfigRefusal("leaseExists", `there is a lease ${id} already`, { leaseId: id });
     if (this.#leases.size >= MAX_LEASES)
       throw new ConfigRefusal("tooManyLeases", `the keyspace holds ${MAX_LEASES} leases, which is the limit`, {
@@ -87,9 +111,10 @@ export class Leases {
   }
 
   keepAlive(id: LeaseId, nowMs: number): Lease | undefined {
+    this.#refuseDamaged(id);
     const lease = this.#leases.get(id);
     // One whose time is over ends at the next pass: it must not come back between the two.
-    if (!lease || lease.deadlineMs <= nowMs) return undefined;
+    if (!lease || lease.isOver || lease.deadlineMs <= nowMs) return undefined;
     lease.deadlineMs = nowMs + lease.grantedTtlMs;
     if (lease.deadlineMs > lease.storedDeadlineMs) this.#store(lease);
     return lease;
@@ -97,8 +122,17 @@ export class Leases {
 
   /** Forgets a lease; its keys are the caller's. Throws where there is none. */
   remove(id: LeaseId): void {
-    if (!this.#leases.delete(id)) throw leaseNotFound(id);
+    if (!this.#leases.delete(id) && !this.#damaged.delete(id)) throw leaseNotFound(id);
     this.#sql.exec("DELETE FROM config_leases WHERE lease = ?", id);
+  }
+
+  /** Its time is over, and its keys cannot be deleted yet. */
+  endLater(id: LeaseId, retryAtMs: number): void {
+    const lease = this.#leases.get(id);
+    if (!lease) return;
+    lease.isOver = true;
+    lease.deadlineMs = retryAtMs;
+    this.#earliestMs = Math.min(this.#earliestMs, retryAtMs);
   }
 
   /** Leases whose time is over. */

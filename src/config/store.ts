@@ -136,9 +136,10 @@ export class ConfigStore {
 
   /** Throws CorruptRecord where it is absent or is another key's. */
   valueOf(version: Version): KeyValue {
-    const record = version.stored ? decodeRecord(this.#crc32c, version.stored) : this.record(version.seq);
+    const { seq, stored } = version;
+    const record = stored ? decodeRecord(this.#crc32c, stored, seq) : this.record(seq);
     if (record?.key !== version.key || record.revision !== version.modRevision) {
-      throw new CorruptRecord(`the log row ${version.seq} is not the version that the index names`);
+      throw new CorruptRecord(`the log row ${seq} is not the version that the index names`, { kind: "record", seq });
     }
     const { key, createRevision, modRevision, version: count, lease } = version;
     return { key, createRevision, modRevision, version: count, lease, value: record.value };
@@ -146,19 +147,57 @@ export class ConfigStore {
 
   record(seq: number): LogRecord | undefined {
     const row = only(this.#sql.exec<LogRow>(SELECT_RECORD, seq));
-    return row && this.#decode(row.record);
+    return row && this.#decode(row.record, seq);
+  }
+
+  /** As stored; throws where it is damaged. */
+  recordBytes(seq: number): Uint8Array | undefined {
+    const row = only(this.#sql.exec<LogRow>(SELECT_RECORD, seq));
+    if (!row) return undefined;
+    this.#decode(row.record, seq);
+    return new Uint8Array(row.record);
+  }
+
+  /** A row of the index and the revision that ended it; `modRevision` 0 = the living one, which has no end (0). */
+  versionAt(key: BinaryKey, modRevision: number): { readonly version: Version; readonly ended: number } | undefined {
+    const bytes = bytesOfKey(key);
+    const rows =
+      modRevision === 0
+        ? this.#sql.exec<VersionRow>(SELECT_CURRENT, bytes)
+        : this.#sql.exec<VersionRow>(`${ENDED} WHERE key = ? AND mod = ?`, bytes, modRevision);
+    const row = only(rows);
+    return row && { version: this.#versionOf(row), ended: row.ended };
+  }
+
+  /** For src/config/restore.ts: whatever the row says. */
+  uncheckedCurrent(key: BinaryKey): Version | undefined {
+    const row = only(this.#sql.exec<VersionRow>(SELECT_CURRENT, bytesOfKey(key)));
+    if (!row) return undefined;
+    const { seq, mod, created, version, lease } = row;
+    return { key, seq, modRevision: mod, createRevision: created, version, lease };
+  }
+
+  /** Replaces a damaged row. */
+  putBack(version: Version, ended: number): void {
+    if (ended === 0) return this.setCurrent(version, false);
+    this.#sql.exec(DELETE_ENDED, bytesOfKey(version.key), version.modRevision);
+    this.addEnded(version, ended);
+  }
+
+  putBackRecord(seq: number, record: Uint8Array): void {
+    this.#sql.exec("INSERT OR REPLACE INTO config_log (seq, record) VALUES (?, ?)", seq, record);
   }
 
   lastRecord(): { readonly seq: number; readonly record: LogRecord } | undefined {
     const row = only(this.#sql.exec<LogRow>(SELECT_LAST));
-    return row && { seq: row.seq, record: this.#decode(row.record) };
+    return row && { seq: row.seq, record: this.#decode(row.record, row.seq) };
   }
 
   /** Records in order from `seq` on; compaction leaves gaps. */
   log(seq: number, limit: number): readonly { readonly seq: number; readonly record: LogRecord }[] {
     const records = [];
     for (const row of this.#sql.exec<LogRow>(SELECT_LOG, seq, limit)) {
-      records.push({ seq: row.seq, record: this.#decode(row.record) });
+      records.push({ seq: row.seq, record: this.#decode(row.record, row.seq) });
     }
     return records;
   }
@@ -171,7 +210,7 @@ export class ConfigStore {
     const records = [];
     for (const row of this.#sql.exec<LogRow>(SELECT_LOG, seq, limit)) {
       const bytes = new Uint8Array(row.record);
-      records.push({ seq: row.seq, revision: decodeRecord(this.#crc32c, bytes).revision, bytes });
+      records.push({ seq: row.seq, revision: decodeRecord(this.#crc32c, bytes, row.seq).revision, bytes });
     }
     return records;
   }
@@ -180,6 +219,11 @@ export class ConfigStore {
   copyPage(after: BinaryKey, revision: number, limit: number): readonly Version[] {
     const range = after === "" ? { key: "\0", rangeEnd: NO_END } : { key: `${after}\0`, rangeEnd: NO_END };
     return this.scan({ ...range, revision, limit, values: true });
+  }
+
+  /** All of it, or nothing where it throws. */
+  atomically<T>(run: () => T): T {
+    return this.#sql.transactionSync(run);
   }
 
   isEmpty(): boolean {
@@ -253,15 +297,18 @@ export class ConfigStore {
     return only(this.#sql.exec<{ n: number }>(query, ...bindings))?.n ?? 0;
   }
 
-  #decode(bytes: ArrayBuffer): LogRecord {
-    return decodeRecord(this.#crc32c, new Uint8Array(bytes));
+  #decode(bytes: ArrayBuffer, seq: number): LogRecord {
+    return decodeRecord(this.#crc32c, new Uint8Array(bytes), seq);
   }
 
   #versionOf(row: VersionRow): Version {
     const bytes = new Uint8Array(row.key);
     const { seq, mod, created, version, lease, ended } = row;
     const found = { key: keyOfBytes(bytes), seq, modRevision: mod, createRevision: created, version, lease };
-    if (this.#check.crcOf(bytes, found, ended) !== row.crc) throw new CorruptRecord("an index row fails its checksum");
+    if (this.#check.crcOf(bytes, found, ended) !== row.crc) {
+      const place = { kind: "version", key: found.key, modRevision: ended === 0 ? 0 : mod } as const;
+      throw new CorruptRecord("an index row fails its checksum", place);
+    }
     return row.record ? { ...found, stored: new Uint8Array(row.record) } : found;
   }
 }

@@ -101,6 +101,10 @@ const CONFIG: Readonly<Record<string, MetricInfo>> = {
   jade_config_keyspaces: gauge("Configuration keyspaces that were in use since the Coordinator started."),
   jade_config_keys: gauge("Living keys of those keyspaces."),
   jade_config_leases: gauge("Leases of those keyspaces."),
+  jade_config_damaged_total: counter(
+    "Stored rows of configuration keyspaces that failed their checksum, each time one was met.",
+  ),
+  jade_config_repaired_total: counter("Of those, rows restored from the log or a follower."),
   jade_config_watch_connections: gauge("Connections with watches of those keyspaces."),
   jade_config_watches: gauge("Watches of those keyspaces."),
   jade_config_watch_events_total: counter("Events sent to watches."),
