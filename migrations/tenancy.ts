@@ -52,4 +52,7 @@ export const TENANT_MIGRATIONS: readonly string[] = [
   // Namespaces of the configuration store. `incarnation`: never given twice; an erasure names the one it means.
   `CREATE TABLE namespaces (incarnation INTEGER PRIMARY KEY AUTOINCREMENT, namespace TEXT NOT NULL UNIQUE, state TEXT NOT NULL,
       created_at_ms REAL NOT NULL)`,
+  // What each keyspace said last of its living keys and values.
+  `ALTER TABLE namespaces ADD COLUMN stored_bytes REAL NOT NULL DEFAULT 0;
+   ALTER TABLE namespaces ADD COLUMN stored_keys REAL NOT NULL DEFAULT 0`,
 ];

@@ -45,6 +45,7 @@ import {
 } from "./keyspace-answers.ts";
 import { KeyspaceMeter } from "./keyspace-metrics.ts";
 import { KeyspaceRegistration } from "./keyspace-registration.ts";
+import { KeyspaceUsage } from "./keyspace-usage.ts";
 import { applyMigrations } from "./migrate.ts";
 import type { ConfigKeyspaceRpc, CopiedPage, TenantRpc } from "./rpc.ts";
 import { WatchDesk } from "./watch-desk.ts";
@@ -86,6 +87,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   /** What is read at the start is damaged, and nobody else holds it. */
   #unreadable: CorruptRecord | undefined;
   readonly #repair: ConfigRepair;
+  readonly #usage: KeyspaceUsage;
   #jobs: Job[] = [];
   #isCompacting = false;
   #alarmAtMs = Number.POSITIVE_INFINITY;
@@ -102,6 +104,11 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
       env,
       id,
       read: () => this.#opened && this.#samples(),
+      waitUntil: (work) => ctx.waitUntil(work),
+    });
+    this.#usage = new KeyspaceUsage({
+      read: () => ({ storedBytes: this.#desk.keyspace.livingBytes, keys: this.#desk.keyspace.keyCount }),
+      report: () => this.#opened?.registration.reporter,
       waitUntil: (work) => ctx.waitUntil(work),
     });
     const inTurn = <T>(run: () => T): T => ctx.storage.transactionSync(run);
@@ -138,6 +145,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
       random: (bytes) => crypto.getRandomValues(new Uint8Array(bytes)),
       cacheBytes: config.cacheMiB * MIB,
       retention: { keepMs: config.keepHistoryHours * 3_600_000, keepRevisions: config.keepRevisions },
+      excess: () => this.#usage.excess,
       onDamage: (error) => this.#log.error("stored data is damaged", {}, error),
       onChange: (revision, changes) => {
         waits.onChange(changes);
@@ -380,6 +388,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
       });
       this.#watches.flush();
       for (const { done } of jobs) done();
+      this.#usage.touch();
     } catch (error) {
       for (const { fail } of jobs) fail(error);
     }

@@ -2,7 +2,7 @@
 // Methods take and return plain data or bytes: a stub cannot travel between processes (DESIGN 1).
 
 import type { LeaseAsk, LeaseGrant } from "../src/access/rate-authority.ts";
-import type { Caller, DirectoryView, TenantView } from "../src/access/types.ts";
+import type { Caller, DirectoryView, QuotaExcess, TenantView } from "../src/access/types.ts";
 import type { DamagedPlace } from "../src/config/record.ts";
 import type { Intact } from "../src/config/restore.ts";
 import type { Head, Place, ShippedRecord } from "../src/config/shipping.ts";
@@ -21,6 +21,8 @@ import type {
   ReleaseRequest,
 } from "../src/wire/config.ts";
 import type { ErrorCode } from "../src/wire/error-codes.ts";
+import type { NamespaceOf } from "./tenant-namespaces.ts";
+import type { StoredAmount } from "./tenant-usage.ts";
 
 export interface ExportPage {
   /** `answer` = one answer of wire/session.ts, kind `value`. */
@@ -198,6 +200,8 @@ export interface TenantRpc {
   lease(member: string, asks: readonly LeaseAsk[]): Promise<readonly LeaseGrant[]>;
   /** Called by a keyspace before its first write: durably the tenant's from now on. */
   registerNamespace(namespace: string): Promise<RegisteredNamespace | NamespaceRefusal>;
+  /** Called by a keyspace after writes: what it holds. Gives the quota that is used up, or null. */
+  noteKeyspace(keyspace: NamespaceOf, amount: StoredAmount): Promise<QuotaExcess | null>;
   /** Called by a webhook's sender when it starts: false = it was deleted and has to go. */
   isWebhook(id: string): Promise<boolean>;
 }

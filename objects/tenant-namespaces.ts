@@ -5,9 +5,16 @@ import { MAX_NAMESPACES_PER_TENANT } from "../src/access/limits.ts";
 import type { Env } from "./env.ts";
 import type { NamespaceRefusal, RegisteredNamespace } from "./rpc.ts";
 import { failure, type NamespaceRow, type RpcResult } from "./tenancy-rpc.ts";
+import type { StoredAmount } from "./tenant-usage.ts";
 import { withDeadline } from "./with-deadline.ts";
 
 type Row = { incarnation: number; namespace: string; state: string; created_at_ms: number };
+
+/** One keyspace of all that had the name. */
+export interface NamespaceOf {
+  readonly namespace: string;
+  readonly incarnation: number;
+}
 
 /** Keyspaces that one round erases, and how many of them at once. */
 const ROUND_KEYSPACES = 100;
@@ -47,6 +54,21 @@ export class TenantNamespaces {
       )
       .one();
     return { ok: true, incarnation };
+  }
+
+  /** What a keyspace holds. Of an earlier one of the name, or one that is being deleted, nothing counts. */
+  note({ namespace, incarnation }: NamespaceOf, { storedBytes, keys }: StoredAmount): void {
+    this.#sql.exec(
+      `UPDATE namespaces SET stored_bytes = ?, stored_keys = ?
+       WHERE namespace = ? AND incarnation = ? AND (stored_bytes <> ? OR stored_keys <> ?)`,
+      ...[storedBytes, keys, namespace, incarnation, storedBytes, keys],
+    );
+  }
+
+  get stored(): StoredAmount {
+    const query = "SELECT TOTAL(stored_bytes) AS storedBytes, TOTAL(stored_keys) AS keys FROM namespaces";
+    const { storedBytes, keys } = this.#sql.exec<{ storedBytes: number; keys: number }>(query).one();
+    return { storedBytes, keys };
   }
 
   list(after: string, limit: number): NamespaceRow[] {

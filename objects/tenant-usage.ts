@@ -1,4 +1,4 @@
-// How much a tenant stores, asked of the storage nodes while someone uses the tenant.
+// How much a tenant stores of key-value data, asked of the storage nodes while someone uses the tenant.
 // Guarantees: at most one round of questions in USAGE_REFRESH_MS; figures are of one copy, so that they do not depend on the replication
 // factor; nodes that do not answer are taken to hold as much as the others. Must not: hold up a view for more than USAGE_WAIT_MS, but
 // for the first round.
@@ -33,12 +33,12 @@ export class TenantUsage {
     return this.#amount ?? NOTHING;
   }
 
-  /** The first quota that is used up, as far as is known. */
-  excessOf(quotas: TenantQuotas): QuotaExcess | undefined {
+  /** The first quota that is used up, as far as is known. `config`: what its configuration keyspaces hold. */
+  excessOf(quotas: TenantQuotas, config: StoredAmount): QuotaExcess | undefined {
     for (const quota of ["storedBytes", "keys"] as const) {
       const limit = quotas[quota];
-      const used = this.amount[quota];
-      if (limit !== null && used >= limit && this.#amount) return { quota, used, limit };
+      const used = this.amount[quota] + config[quota];
+      if (limit !== null && used >= limit) return { quota, used, limit };
     }
     return undefined;
   }

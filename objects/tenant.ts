@@ -27,10 +27,10 @@ import {
   type TenantStart,
   type TenantUsageInfo,
 } from "./tenancy-rpc.ts";
-import { NAMESPACE_RETRY_MS, TenantNamespaces } from "./tenant-namespaces.ts";
+import { NAMESPACE_RETRY_MS, type NamespaceOf, TenantNamespaces } from "./tenant-namespaces.ts";
 import { ROUTE_CHANGE_ALARM_MS, TenantRouteChange } from "./tenant-route-change.ts";
 import { type DefaultLimits, keyInfoOf, TenantStore } from "./tenant-store.ts";
-import { TenantUsage } from "./tenant-usage.ts";
+import { type StoredAmount, TenantUsage } from "./tenant-usage.ts";
 import { TenantWebhooks, WEBHOOK_RETRY_MS } from "./tenant-webhooks.ts";
 import { TurnQueue } from "./turn-queue.ts";
 import type { CreatedWebhook, NewWebhook, TenantWebhooksRpc, WebhookRow } from "./webhook-rpc.ts";
@@ -118,7 +118,9 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
     } catch {
       return failure("unavailable", "no storage node says how much it holds");
     }
-    const value = { ...this.#usage.amount, apiKeys: this.#store.apiKeyCount, quotas: this.#store.quotas() };
+    const [kv, config] = [this.#usage.amount, this.#namespaces.stored];
+    const amount = { storedBytes: kv.storedBytes + config.storedBytes, keys: kv.keys + config.keys };
+    const value = { ...amount, config, apiKeys: this.#store.apiKeyCount, quotas: this.#store.quotas() };
     return { ok: true, value };
   }
 
@@ -129,7 +131,13 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
     const quotas = this.#store.quotas();
     if (quotas.storedBytes === null && quotas.keys === null) return undefined;
     await this.#usage.keepFresh({ tenant: row.tenant, replicationFactor: row.replication_factor }, Date.now());
-    return this.#usage.excessOf(quotas);
+    return this.#usage.excessOf(quotas, this.#namespaces.stored);
+  }
+
+  async noteKeyspace(keyspace: NamespaceOf, amount: StoredAmount): Promise<QuotaExcess | null> {
+    if (!this.#store.info()) return null;
+    this.#namespaces.note(keyspace, amount);
+    return (await this.#excess()) ?? null;
   }
 
   async initialize(start: TenantStart): Promise<void> {

@@ -4,20 +4,36 @@
 
 import type { SqlStorage } from "../storage/types.ts";
 import { ByteWriter } from "../wire/bytes.ts";
-import type { AnswerHeader, ConfigAnswer, ConfigFailure, ConfigRequest, LeaseId } from "../wire/config.ts";
+import type {
+  AnswerHeader,
+  ConfigAnswer,
+  ConfigFailure,
+  ConfigRequest,
+  LeaseId,
+  PutRequest,
+  TxnOperation,
+  TxnRequest,
+} from "../wire/config.ts";
 import { writeConfigAnswer } from "../wire/config-answers.ts";
 import { type ConfigCall, isWriting } from "../wire/config-requests.ts";
 import { Compactor } from "./compactor.ts";
 import { DAMAGED_LEASE_RETRY_MS, Damage } from "./damage.ts";
 import { ConfigRefusal } from "./failure.ts";
 import { KeptAnswers } from "./kept-answers.ts";
-import { type Change, Keyspace, leaseNotFound } from "./keyspace.ts";
+import { type Change, Keyspace, LIVING_BYTES, leaseNotFound } from "./keyspace.ts";
 import { type Lease, Leases, leaseIdOf } from "./leases.ts";
 import { MAX_KEPT_ANSWER, MAX_LEASE_KEYS } from "./limits.ts";
 import { Locks } from "./locks.ts";
 import { CorruptRecord, type Crc32c } from "./record.ts";
 import { Retention, type RetentionLimits } from "./retention.ts";
 import { ConfigStore } from "./store.ts";
+
+/** As access/types.ts has it. */
+export interface QuotaExcess {
+  readonly quota: string;
+  readonly used: number;
+  readonly limit: number;
+}
 
 export interface DeskOptions {
   readonly sql: SqlStorage;
@@ -28,6 +44,8 @@ export interface DeskOptions {
   readonly retention: RetentionLimits;
   readonly onChange: (revision: number, changes: readonly Change[]) => void;
   readonly onDamage?: ((error: CorruptRecord) => void) | undefined;
+  /** A quota of the tenant that is used up. */
+  readonly excess?: (() => QuotaExcess | undefined) | undefined;
   /** For the status. */
   readonly watchCount?: () => number;
   /** Of the database. */
@@ -50,6 +68,7 @@ export class Desk {
   readonly #retention: Retention;
   readonly #writer = new ByteWriter(4096);
   #mustCompact = true;
+  #notedBytes: number;
 
   constructor(options: DeskOptions) {
     const { sql, crc32c, cacheBytes, onChange } = options;
@@ -63,6 +82,7 @@ export class Desk {
       ...{ store: this.store, crc32c, term, cacheBytes, onChange },
       isLease: (lease) => this.leases.has(lease),
     });
+    this.#notedBytes = this.store.fact(LIVING_BYTES);
     this.locks = new Locks(this.keyspace, this.leases);
     this.#kept = new KeptAnswers(sql, crc32c, this.damage);
     this.#compactor = new Compactor(this.store);
@@ -98,6 +118,7 @@ export class Desk {
   /** Ends the turn: what repetitions will be answered is written with what they did, and history that is too old is given up. */
   endTurn(): void {
     const nowMs = this.#options.now();
+    this.#noteBytes();
     this.#kept.endTurn(nowMs);
     const { revision, compactedRevision: compacted } = this.keyspace;
     this.#retention.note(nowMs, revision);
@@ -105,6 +126,13 @@ export class Desk {
     if (target === undefined) return;
     this.keyspace.compact(target);
     this.#mustCompact = true;
+  }
+
+  #noteBytes(): void {
+    const { livingBytes } = this.keyspace;
+    if (livingBytes === this.#notedBytes) return;
+    this.#notedBytes = livingBytes;
+    this.store.setFact(LIVING_BYTES, Math.max(0, livingBytes));
   }
 
   /** When something is due that no call brings about: the end of a lease, or of what is kept of the history. */
@@ -146,10 +174,12 @@ export class Desk {
 
   #run(request: ConfigRequest) {
     switch (request.kind) {
-      case "range":
       case "put":
-      case "deleteRange":
       case "txn":
+        this.#refuseOverQuota(request);
+        return this.keyspace.apply(request);
+      case "range":
+      case "deleteRange":
         return this.keyspace.apply(request);
       case "compact":
         this.keyspace.compact(request.revision);
@@ -193,6 +223,14 @@ export class Desk {
     }
   }
 
+  /** What stores nothing goes on. */
+  #refuseOverQuota(request: PutRequest | TxnRequest): void {
+    const excess = this.#options.excess?.();
+    if (!excess || !storesValue(request)) return;
+    const { quota, used, limit } = excess;
+    throw new ConfigRefusal("quotaExceeded", `${quota} is ${used}, the limit is ${limit}`, { quota, used, limit });
+  }
+
   /** A lease one of whose keys is damaged ends when that is repaired; it cannot be kept alive, and holds up no other. */
   #endInTime(lease: LeaseId): void {
     try {
@@ -230,6 +268,11 @@ export class Desk {
 
 /** Of a lease whose row is damaged: it can be revoked. */
 const UNKNOWN_TTL = { grantedTtlMs: 0, deadlineMs: 0, storedDeadlineMs: 0 };
+
+function storesValue(request: TxnOperation): boolean {
+  if (request.kind !== "txn") return request.kind === "put";
+  return request.success.some(storesValue) || request.failure.some(storesValue);
+}
 
 function absent(lease: LeaseId) {
   return { kind: "lease", lease, ttlSeconds: -1, grantedTtlSeconds: 0, keys: [] as string[] } as const;

@@ -65,6 +65,8 @@ interface Writing {
 
 /** etcd's: the first change makes revision 2. */
 const FIRST_REVISION = 1;
+/** The fact's name. 0 = never written. */
+export const LIVING_BYTES = "livingBytes";
 const NO_VALUE = new Uint8Array(0);
 
 export class Keyspace {
@@ -76,6 +78,7 @@ export class Keyspace {
   #chain = 0;
   #compacted = 0;
   #keyCount: number;
+  #livingBytes: number;
 
   constructor(options: KeyspaceOptions) {
     this.#options = options;
@@ -89,6 +92,8 @@ export class Keyspace {
     }
     this.#compacted = options.store.fact("compacted");
     this.#keyCount = options.store.count({ key: "\0", rangeEnd: "\0" }, 0);
+    this.#livingBytes = options.store.fact(LIVING_BYTES);
+    if (this.#livingBytes === 0 && this.#keyCount > 0) this.#livingBytes = options.store.countBytes();
   }
 
   get revision(): number {
@@ -114,6 +119,11 @@ export class Keyspace {
 
   get keyCount(): number {
     return this.#keyCount;
+  }
+
+  /** Of living keys and their values. */
+  get livingBytes(): number {
+    return this.#livingBytes;
   }
 
   range(request: RangeRequest): RangeAnswer {
@@ -221,11 +231,11 @@ export class Keyspace {
 
   /** A step may meet damage after others have written: then none of them happened. */
   #undone(writing: Writing, plan: Plan): TxnAnswer {
-    const [seq, chain, keyCount] = [this.#seq, this.#chain, this.#keyCount];
+    const [seq, chain, keyCount, bytes] = [this.#seq, this.#chain, this.#keyCount, this.#livingBytes];
     try {
       return this.#store.atomically(() => this.#run(writing, plan));
     } catch (error) {
-      [this.#seq, this.#chain, this.#keyCount] = [seq, chain, keyCount];
+      [this.#seq, this.#chain, this.#keyCount, this.#livingBytes] = [seq, chain, keyCount, bytes];
       for (const { record } of writing.changes) this.#reader.cache.delete(record.key);
       throw error;
     }
@@ -301,11 +311,18 @@ export class Keyspace {
     const { bytes, chain } = encodeRecord(this.#options.crc32c, this.#chain, record);
     this.#chain = chain;
     this.#store.append(seq, bytes);
+    if (change.type === "put") this.#livingBytes += change.key.length + change.value.length;
+    if (previous) this.#livingBytes -= change.key.length + this.#valueBytes(previous);
     if (ended) this.#store.addEnded(ended, writing.revision);
     const held = previous?.value ? { version: previous.version, value: previous.value } : undefined;
     const written: Change = { seq, bytes, record: { ...record, chain }, ended: held };
     writing.changes.push(written);
     return written;
+  }
+
+  /** 0 where it is damaged: what is left of it goes all the same. */
+  #valueBytes(held: MaybeHeld): number {
+    return held.value?.length ?? this.#store.valueBytes(held.version.seq);
   }
 
   /** The branches that a transaction takes, decided before anything is written; its reads and leases are judged too. */

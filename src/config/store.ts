@@ -226,6 +226,23 @@ export class ConfigStore {
     return this.#sql.transactionSync(run);
   }
 
+  /** Of a record's value; 0 where it is damaged. */
+  valueBytes(seq: number): number {
+    try {
+      return this.record(seq)?.value.length ?? 0;
+    } catch (error) {
+      if (error instanceof CorruptRecord) return 0;
+      throw error;
+    }
+  }
+
+  /** Of all living keys and values: reads everything. */
+  countBytes(): number {
+    let bytes = 0;
+    for (const { key, seq } of this.#sql.exec<VersionRow>(`${LIVING}`)) bytes += key.byteLength + this.valueBytes(seq);
+    return bytes;
+  }
+
   isEmpty(): boolean {
     return only(this.#sql.exec("SELECT 1 AS n FROM config_log LIMIT 1")) === undefined;
   }
