@@ -136,6 +136,7 @@ export const METRICS: Readonly<Record<string, MetricInfo>> = {
   jade_directory_tenants: gauge("Tenants by state."),
   jade_directory_nodes: gauge("Storage nodes by state."),
   jade_directory_commits_total: counter("Group commits of the Directory."),
+  jade_directory_damaged_total: counter("Stored records of the Directory that failed their checksum."),
   jade_metric_series_dropped_total: counter("Series not kept because there were too many."),
   jade_scrape_failures: gauge("1 for each part that did not give its metrics to this scrape."),
   jade_build_info: gauge("Always 1; the version is a label."),
