@@ -1,7 +1,11 @@
 // The Directory's records and their keys. Numbers in keys have 16 digits, so that keys sort as numbers do.
-import type { StorageNode } from "../src/access/types.ts";
-import type { TenantPlan } from "./directory-store.ts";
-import type { RepairProgress, RepairPurge } from "./tenancy-rpc.ts";
+import type { ApiKeyRecord, StorageNode } from "../src/access/types.ts";
+import type { NewTenant, RepairProgress, RepairPurge } from "./tenancy-rpc.ts";
+
+/** What a Tenant object is started with, kept until it was. */
+export interface TenantPlan extends NewTenant {
+  readonly firstKey: ApiKeyRecord;
+}
 
 /** A record a storage node. */
 export interface NodeRecord extends StorageNode {

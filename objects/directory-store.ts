@@ -3,7 +3,7 @@
 import { DIRECTORY_MIGRATIONS } from "../migrations/tenancy.ts";
 import { firstNodes } from "../src/access/ring-start.ts";
 import { retryDelayMs } from "../src/access/schedule.ts";
-import type { ApiKeyRecord, StorageNode } from "../src/access/types.ts";
+import type { StorageNode } from "../src/access/types.ts";
 import { NOTHING_PURGED, type PurgeState } from "../src/replication/purge-round.ts";
 import { INCARNATIONS_PER_NODE } from "../src/wire/clock.ts";
 import {
@@ -13,6 +13,7 @@ import {
   type NodeRecord,
   numberOf,
   type RepairRecord,
+  type TenantPlan,
   type TenantRecord,
 } from "./directory-keys.ts";
 import { DirectoryRecords, type RecordWrite } from "./directory-records.ts";
@@ -21,18 +22,12 @@ import { applyMigrations } from "./migrate.ts";
 import type { Registration } from "./rpc.ts";
 import {
   failure,
-  type NewTenant,
   type RepairInfo,
   type RepairProgress,
   type RepairPurge,
   type RpcResult,
   type TenantRow,
 } from "./tenancy-rpc.ts";
-
-/** What a Tenant object is started with, kept until it was. */
-export interface TenantPlan extends NewTenant {
-  readonly firstKey: ApiKeyRecord;
-}
 
 /** A tenant that waits for the reconciler. */
 export interface DueTenant {

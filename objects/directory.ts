@@ -8,8 +8,9 @@ import { nextAlarmAt, retryDelayMs } from "../src/access/schedule.ts";
 import type { DirectoryView } from "../src/access/types.ts";
 import { parseSettings } from "../src/cluster/settings.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
+import type { TenantPlan } from "./directory-keys.ts";
 import { DirectoryRepairs } from "./directory-repairs.ts";
-import { DirectoryStore, type DueTenant, type TenantPlan } from "./directory-store.ts";
+import { DirectoryStore, type DueTenant } from "./directory-store.ts";
 import type { Env } from "./env.ts";
 import type { Registration } from "./rpc.ts";
 import type {

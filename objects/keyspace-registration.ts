@@ -5,7 +5,7 @@ import type { QuotaExcess } from "../src/access/types.ts";
 import type { ConfigStore } from "../src/config/store.ts";
 import type { ConfigFailure } from "../src/wire/config.ts";
 import type { Env } from "./env.ts";
-import type { StoredAmount } from "./tenant-usage.ts";
+import type { StoredAmount } from "./rpc.ts";
 import { withDeadline } from "./with-deadline.ts";
 
 /** The tenant's number and the namespace in an object's name. */

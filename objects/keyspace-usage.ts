@@ -2,7 +2,7 @@
 // Guarantees: the tenant hears of a change within REPORT_MS, of many in one report; while a quota is used up it is asked again by whoever is
 // refused. Must not: delay an answer, refuse a deletion.
 import type { QuotaExcess } from "../src/access/types.ts";
-import type { StoredAmount } from "./tenant-usage.ts";
+import type { StoredAmount } from "./rpc.ts";
 import { withDeadline } from "./with-deadline.ts";
 
 /** With the age of what the tenant knows of its storage nodes this is how late an excess is noticed. Ms. */

@@ -21,8 +21,6 @@ import type {
   ReleaseRequest,
 } from "../src/wire/config.ts";
 import type { ErrorCode } from "../src/wire/error-codes.ts";
-import type { NamespaceOf } from "./tenant-namespaces.ts";
-import type { StoredAmount } from "./tenant-usage.ts";
 
 export interface ExportPage {
   /** `answer` = one answer of wire/session.ts, kind `value`. */
@@ -177,6 +175,18 @@ export interface Registration {
   /** What its lost store promised, and was told of the purge of deletes (hybrid times). */
   readonly floor: number;
   readonly horizon: number;
+}
+
+/** One keyspace of all that had the name. */
+export interface NamespaceOf {
+  readonly namespace: string;
+  readonly incarnation: number;
+}
+
+/** Of living keys and values, one copy. */
+export interface StoredAmount {
+  readonly storedBytes: number;
+  readonly keys: number;
 }
 
 /** `Directory`: one per deployment. Name: `system`. */

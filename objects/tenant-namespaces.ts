@@ -3,18 +3,11 @@
 // are never given twice, so that a late erasure cannot meet a later keyspace of the same name. Must not: read keys.
 import { MAX_NAMESPACES_PER_TENANT } from "../src/access/limits.ts";
 import type { Env } from "./env.ts";
-import type { NamespaceRefusal, RegisteredNamespace } from "./rpc.ts";
+import type { NamespaceOf, NamespaceRefusal, RegisteredNamespace, StoredAmount } from "./rpc.ts";
 import { failure, type NamespaceRow, type RpcResult } from "./tenancy-rpc.ts";
-import type { StoredAmount } from "./tenant-usage.ts";
 import { withDeadline } from "./with-deadline.ts";
 
 type Row = { incarnation: number; namespace: string; state: string; created_at_ms: number };
-
-/** One keyspace of all that had the name. */
-export interface NamespaceOf {
-  readonly namespace: string;
-  readonly incarnation: number;
-}
 
 /** Keyspaces that one round erases, and how many of them at once. */
 const ROUND_KEYSPACES = 100;

@@ -4,6 +4,7 @@
 // for the first round.
 import type { QuotaExcess, TenantQuotas } from "../src/access/types.ts";
 import type { Env } from "./env.ts";
+import type { StoredAmount } from "./rpc.ts";
 import { withDeadline } from "./with-deadline.ts";
 
 /** With the age of a gateway's view this is how late an excess is noticed (spec AC-81). Ms. */
@@ -11,11 +12,6 @@ const USAGE_REFRESH_MS = 500;
 /** A view waits so long for new figures: those of before a pause would be shown for as long as the view lives. Ms. */
 const USAGE_WAIT_MS = 100;
 const NODE_DEADLINE_MS = 1000;
-
-export interface StoredAmount {
-  readonly storedBytes: number;
-  readonly keys: number;
-}
 
 const NOTHING: StoredAmount = { storedBytes: 0, keys: 0 };
 

@@ -10,7 +10,7 @@ import type { ApiKeyRecord, QuotaExcess, RateLimit, TenantView } from "../src/ac
 import { parseSettings, type Settings } from "../src/cluster/settings.ts";
 import { secretText } from "../src/config/webhook-signature.ts";
 import type { Env } from "./env.ts";
-import type { NamespaceRefusal, RegisteredNamespace } from "./rpc.ts";
+import type { NamespaceOf, NamespaceRefusal, RegisteredNamespace, StoredAmount } from "./rpc.ts";
 import {
   type CreatedKey,
   type DeletedNamespace,
@@ -27,10 +27,10 @@ import {
   type TenantStart,
   type TenantUsageInfo,
 } from "./tenancy-rpc.ts";
-import { NAMESPACE_RETRY_MS, type NamespaceOf, TenantNamespaces } from "./tenant-namespaces.ts";
+import { NAMESPACE_RETRY_MS, TenantNamespaces } from "./tenant-namespaces.ts";
 import { ROUTE_CHANGE_ALARM_MS, TenantRouteChange } from "./tenant-route-change.ts";
 import { type DefaultLimits, keyInfoOf, TenantStore } from "./tenant-store.ts";
-import { type StoredAmount, TenantUsage } from "./tenant-usage.ts";
+import { TenantUsage } from "./tenant-usage.ts";
 import { TenantWebhooks, WEBHOOK_RETRY_MS } from "./tenant-webhooks.ts";
 import { TurnQueue } from "./turn-queue.ts";
 import type { CreatedWebhook, NewWebhook, TenantWebhooksRpc, WebhookRow } from "./webhook-rpc.ts";
