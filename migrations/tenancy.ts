@@ -28,6 +28,7 @@ export const DIRECTORY_MIGRATIONS: readonly string[] = [
   `ALTER TABLE repairs ADD COLUMN begun INTEGER NOT NULL DEFAULT 1;
    ALTER TABLE repairs ADD COLUMN purge TEXT;
    CREATE TABLE repair_state (name TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;`,
+  "ALTER TABLE write_records ADD COLUMN crc INTEGER",
 ];
 
 export const TENANT_MIGRATIONS: readonly string[] = [
@@ -55,4 +56,8 @@ export const TENANT_MIGRATIONS: readonly string[] = [
   // What each keyspace said last of its living keys and values.
   `ALTER TABLE namespaces ADD COLUMN stored_bytes REAL NOT NULL DEFAULT 0;
    ALTER TABLE namespaces ADD COLUMN stored_keys REAL NOT NULL DEFAULT 0`,
+  // objects/checked-rows.ts. A later step that adds a column must set `crc` to NULL.
+  ["tenant", "api_keys", "namespaces", "write_records"]
+    .map((table) => `ALTER TABLE ${table} ADD COLUMN crc INTEGER`)
+    .join(";"),
 ];
