@@ -37,7 +37,7 @@ import type { Env } from "./env.ts";
 import {
   atMost,
   corrupt,
-  joined,
+  inOrder,
   refusalOf,
   refusalsAsValues,
   refuseAll,
@@ -244,7 +244,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     if (damaged.length === 0) return answers;
     // What met damage did nothing: it is tried once more after the repair, whatever came of that.
     await this.#repair.all(this.#desk.store, this.#desk.damage);
-    return joined(answers, await this.#run(damaged));
+    return inOrder(calls, [answers, await this.#run(damaged)]);
   }
 
   async #run(calls: readonly ConfigCall[], damaged?: ConfigCall[]): Promise<Uint8Array> {

@@ -2,7 +2,7 @@
 import { failureOf } from "../src/config/desk.ts";
 import { ConfigRefusal } from "../src/config/failure.ts";
 import { CorruptRecord } from "../src/config/record.ts";
-import { ByteWriter } from "../src/wire/bytes.ts";
+import { ByteReader, ByteWriter } from "../src/wire/bytes.ts";
 import type { ConfigFailure } from "../src/wire/config.ts";
 import { writeConfigAnswer } from "../src/wire/config-answers.ts";
 import type { ConfigCall } from "../src/wire/config-requests.ts";
@@ -38,11 +38,21 @@ export function corrupt({ message }: CorruptRecord): ConfigFailure {
   return { kind: "error", code: "dataCorrupt", message };
 }
 
-export function joined(a: Uint8Array, b: Uint8Array): Uint8Array {
-  const both = new Uint8Array(a.length + b.length);
-  both.set(a);
-  both.set(b, a.length);
-  return both;
+/** The answers of several frames, in the order of their calls. */
+export function inOrder(calls: readonly ConfigCall[], frames: readonly Uint8Array[]): Uint8Array {
+  const bodies = new Map<number, Uint8Array>();
+  for (const frame of frames) {
+    const reader = new ByteReader(frame);
+    while (!reader.done) bodies.set(reader.u32(), reader.bytes());
+  }
+  const writer = new ByteWriter(1024);
+  for (const { id } of calls) {
+    const body = bodies.get(id);
+    if (!body) continue;
+    writer.u32(id);
+    writer.bytes(body);
+  }
+  return writer.take();
 }
 
 export async function refusalsAsValues<T>(run: () => Promise<T>): Promise<T | ConfigFailure> {

@@ -51,6 +51,9 @@ describe("damage in a keyspace", () => {
       header: { revision: 5, term: 2 },
       kvs: [{ key: "bad" }, { key: "good", version: 1 }, { key: "one" }, { key: "two" }],
     });
+    // Those of one frame in the order of its calls, over sessions too.
+    const mixed = [get("one"), get("bad"), get("two")].map((request) => ({ request }));
+    expect(await callAll(keyspace(name), mixed)).toMatchObject([{ kind: "range" }, corrupt, { kind: "range" }]);
     expect((await keyspace(name).metrics())["jade_config_damaged_total"]).toBeGreaterThan(1);
   });
 
