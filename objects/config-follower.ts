@@ -5,13 +5,14 @@
 import { DurableObject } from "cloudflare:workers";
 import kernelModule from "../dist/wasm/storage.wasm";
 import { CONFIG_MIGRATIONS } from "../migrations/config.ts";
-import { parseSettings, type Settings } from "../src/cluster/settings.ts";
+import { parseSettings } from "../src/cluster/settings.ts";
 import { ConfigRefusal } from "../src/config/failure.ts";
 import { Follower } from "../src/config/follower.ts";
 import { WATCH_ELSEWHERE_MS } from "../src/config/limits.ts";
+import { CorruptRecord, type DamagedPlace } from "../src/config/record.ts";
+import { type Intact, intactOf } from "../src/config/repair.ts";
 import { readShipment, type Shipment } from "../src/config/shipping.ts";
 import { ConfigStore } from "../src/config/store.ts";
-import { WatchRows } from "../src/config/watch-rows.ts";
 import { createKernels } from "../src/storage/kernels.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
 import { ByteWriter } from "../src/wire/bytes.ts";
@@ -20,9 +21,10 @@ import { writeConfigAnswer } from "../src/wire/config-answers.ts";
 import { readConfigCalls } from "../src/wire/config-requests.ts";
 import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
+import { openWatches } from "./keyspace-watches.ts";
 import { applyMigrations } from "./migrate.ts";
-import type { ConfigFollowerRpc, ConfigKeyspaceRpc, FollowerReadOptions, TenantRpc } from "./rpc.ts";
-import { WatchDesk } from "./watch-desk.ts";
+import type { ConfigFollowerRpc, ConfigKeyspaceRpc, FollowerReadOptions } from "./rpc.ts";
+import type { WatchDesk } from "./watch-desk.ts";
 import { withDeadline } from "./with-deadline.ts";
 
 const MIB = 1024 * 1024;
@@ -38,16 +40,17 @@ const CATCH_UP_MS = 5000;
 const IDLE_MS = 120_000;
 /** Pause after the owner did not answer. Ms. */
 const RETRY_MS = 500;
-/** How long a look at watchers' credentials may take. Ms. */
-const GUARD_DEADLINE_MS = 1000;
 const MISDIRECTED = 421;
 
 export class ConfigFollower extends DurableObject<Env> implements ConfigFollowerRpc {
   readonly #follower: Follower;
+  readonly #store: ConfigStore;
   readonly #log: Logger;
   readonly #writer = new ByteWriter(16 * 1024);
   /** `c<tenant>/<namespace>` */
   readonly #keyspaceName: string;
+  #copying: Promise<void> | undefined;
+  #damagedTotal = 0;
   #isPulling = false;
   #isCompacting = false;
   readonly #watches: WatchDesk;
@@ -72,32 +75,17 @@ export class ConfigFollower extends DurableObject<Env> implements ConfigFollower
     this.#keyspaceName = name.slice(name.indexOf("/") + 1);
     applyMigrations(ctx.storage, "config", CONFIG_MIGRATIONS);
     const crc32c = (bytes: Uint8Array, seed?: number): number => kernels.crc32c(bytes, seed);
+    this.#store = new ConfigStore(configSql(ctx.storage), crc32c);
     this.#follower = new Follower({
-      store: new ConfigStore(configSql(ctx.storage), crc32c),
+      store: this.#store,
       crc32c,
       cacheBytes: settings.config.cacheMiB * MIB,
       onChange: (revision, changes) => this.#watches.hub.changed(revision, changes),
     });
-    this.#watches = this.#openWatches(settings);
-    if (this.#watches.hub.connectionCount === 0) return;
-    ctx.blockConcurrencyWhile(() => this.#watches.begin());
-    this.#startPulling();
-  }
-
-  #openWatches({ auth, config }: Settings): WatchDesk {
-    const { TENANT } = this.env;
-    const tenant = (number: number): TenantRpc => TENANT.get(TENANT.idFromName(`t${number}`));
-    return new WatchDesk({
-      ctx: this.ctx,
-      source: this.#follower.watchSource,
-      rows: new WatchRows(configSql(this.ctx.storage), (bytes, seed) => kernels.crc32c(bytes, seed)),
-      viewSince: (number, revision) => withDeadline(tenant(number).viewSince(revision), GUARD_DEADLINE_MS, "Tenant"),
-      staleMs: auth.staleTenantViewMinutes * 60_000,
-      maxConnections: config.maxWatchConnections,
+    this.#watches = openWatches({
+      ...{ ctx, env, settings, crc32c, source: this.#follower.watchSource },
       // It asks its owner all the while, so it does not sleep.
       hibernateAfterMs: Number.POSITIVE_INFINITY,
-      now: Date.now,
-      later: (delayMs, run) => void setTimeout(run, delayMs),
       copy: {
         caughtUp: () => this.#isAsOwner(),
         elsewhere: () => {
@@ -105,6 +93,9 @@ export class ConfigFollower extends DurableObject<Env> implements ConfigFollower
         },
       },
     });
+    if (this.#watches.hub.connectionCount === 0) return;
+    ctx.blockConcurrencyWhile(() => this.#watches.begin());
+    this.#startPulling();
   }
 
   /** The upgrade of a watch connection, as at the owner. 421: the owner is to be asked. */
@@ -145,6 +136,21 @@ export class ConfigFollower extends DurableObject<Env> implements ConfigFollower
     this.#askedMs = Date.now();
     this.#startPulling();
     const refusal = await this.#caughtUp(options);
+    try {
+      return this.#answers(frame, refusal);
+    } catch (error) {
+      if (!(error instanceof CorruptRecord)) throw error;
+      this.#log.error("a follower's copy is damaged and made anew", {}, error);
+    }
+    this.#damagedTotal++;
+    // What the new copy skips cannot be told.
+    this.#watches.endAll("this copy begins anew: connect again", "resume");
+    this.#guarded(() => this.#follower.distrust());
+    await this.#copy().catch((error: unknown) => this.#log.warn("a keyspace is not copied", {}, error));
+    return this.#answers(frame, await this.#caughtUp(options));
+  }
+
+  #answers(frame: Uint8Array, refusal: ConfigFailure | undefined): Uint8Array {
     const writer = this.#writer;
     const answers = readConfigCalls(frame).map(({ id, request }) => {
       writer.reset();
@@ -159,8 +165,23 @@ export class ConfigFollower extends DurableObject<Env> implements ConfigFollower
     return writer.take();
   }
 
+  /** A living version may have ended since: only what has caught up with its owner can tell. */
+  async intact(place: DamagedPlace): Promise<Intact | null> {
+    if (!this.#follower.isFollowing) return null;
+    if (place.kind === "version") {
+      this.#askedMs = Date.now();
+      this.#startPulling();
+      if (await this.#caughtUp({ isLinearizable: true })) return null;
+    }
+    return intactOf(this.#store, place) ?? null;
+  }
+
   async metrics(): Promise<Record<string, number>> {
-    return { jade_config_follower_revision: this.#follower.revision, ...this.#watches.metrics() };
+    return {
+      jade_config_follower_revision: this.#follower.revision,
+      jade_config_damaged_total: this.#damagedTotal,
+      ...this.#watches.metrics(),
+    };
   }
 
   async erase(): Promise<void> {
@@ -276,8 +297,15 @@ export class ConfigFollower extends DurableObject<Env> implements ConfigFollower
     else this.#watches.endAll("this copy begins anew: connect again", "resume");
   }
 
-  /** A copy of the owner's state of one revision. */
-  async #copy(): Promise<void> {
+  /** A copy of the owner's state of one revision. One at a time. */
+  #copy(): Promise<void> {
+    this.#copying ??= this.#copyAll().finally(() => {
+      this.#copying = undefined;
+    });
+    return this.#copying;
+  }
+
+  async #copyAll(): Promise<void> {
     while (!this.#guarded(() => this.#follower.wipe())) await new Promise((resolve) => setTimeout(resolve, 0));
     const { head, chain } = await withDeadline(this.#owner().beginCopy(), HEAD_DEADLINE_MS, "ConfigKeyspace");
     let after = "";

@@ -66,7 +66,7 @@ export class KeyspaceSnapshots {
     switch (ask.kind) {
       case "begin":
         this.#watchIdle();
-        return { kind: "begun", begin: snapshots.begin(ask.revision) };
+        return { kind: "begun", begin: undamaged(() => snapshots.begin(ask.revision)) };
       case "keys":
         return { kind: "page", page: undamaged(() => snapshots.keys(ask.id, ask.after)) };
       case "records":

@@ -2,7 +2,9 @@
 // Methods take and return plain data or bytes: a stub cannot travel between processes (DESIGN 1).
 
 import type { LeaseAsk, LeaseGrant } from "../src/access/rate-authority.ts";
-import type { Caller, DirectoryView, TenantView } from "../src/access/types.ts";
+import type { Caller, DirectoryView, QuotaExcess, TenantView } from "../src/access/types.ts";
+import type { DamagedPlace } from "../src/config/record.ts";
+import type { Intact } from "../src/config/repair.ts";
 import type { Head, Place, ShippedRecord } from "../src/config/shipping.ts";
 import type { FeedAsk, FeedPage } from "../src/config/webhook-types.ts";
 import type { KeyScan } from "../src/replication/healer.ts";
@@ -163,6 +165,8 @@ export interface ConfigFollowerRpc {
   read(frame: Uint8Array, options: FollowerReadOptions): Promise<Uint8Array>;
   /** As `ConfigKeyspaceRpc.fetch`; 421 = the owner is to be asked. */
   fetch(request: Request): Promise<Response>;
+  /** What it holds of a place that is damaged at the owner; null = nothing. One that does not follow does not begin to. */
+  intact(place: DamagedPlace): Promise<Intact | null>;
   /** Forgets everything and restarts; the call may fail with "erased". */
   erase(): Promise<void>;
   metrics(): Promise<Record<string, number>>;
@@ -176,6 +180,18 @@ export interface Registration {
   /** What its lost store promised, and was told of the purge of deletes (hybrid times). */
   readonly floor: number;
   readonly horizon: number;
+}
+
+/** One keyspace of all that had the name. */
+export interface NamespaceOf {
+  readonly namespace: string;
+  readonly incarnation: number;
+}
+
+/** Of living keys and values, one copy. */
+export interface StoredAmount {
+  readonly storedBytes: number;
+  readonly keys: number;
 }
 
 /** `Directory`: one per deployment. Name: `system`. */
@@ -201,6 +217,8 @@ export interface TenantRpc {
   registerNamespace(namespace: string): Promise<RegisteredNamespace | NamespaceRefusal>;
   /** False = a read of it need not start its keyspace: it was never written to, or is erased. */
   hasNamespace(namespace: string): Promise<boolean>;
+  /** Called by a keyspace after writes: what it holds. Gives the quota that is used up, or null. */
+  noteKeyspace(keyspace: NamespaceOf, amount: StoredAmount): Promise<QuotaExcess | null>;
   /** Called by a webhook's sender when it starts: false = it was deleted and has to go. */
   isWebhook(id: string): Promise<boolean>;
 }

@@ -179,8 +179,6 @@ describe("storage", () => {
     }
     const atStart = [
       "UPDATE config_facts SET value = CAST(substr(value, 1, 4) || x'09' AS BLOB)",
-      "UPDATE config_leases SET deadline_ms = deadline_ms + 1",
-      "UPDATE config_answers SET answers = CAST(substr(answers, 1, length(answers) - 1) || x'7f' AS BLOB)",
       "UPDATE config_log SET record = CAST(substr(record, 1, length(record) - 1) || x'7f' AS BLOB)",
     ];
     for (const damage of atStart) {

@@ -130,9 +130,16 @@ export class Follower {
     return this.#reader.range(request, revision === this.#revision ? 0 : revision);
   }
 
+  /** What it holds is damaged: it serves nothing until it was copied anew. */
+  distrust(): void {
+    if (!this.isFollowing) return;
+    this.#store.setFact("following", 0);
+    this.#state = "copying";
+  }
+
   /** One slice of forgetting everything; true when it is empty. First step of a copy. */
   wipe(): boolean {
-    if (this.isFollowing) this.#store.setFact("following", 0);
+    this.distrust();
     this.#state = "copying";
     this.#reader = new Reader(this.#store, this.#cacheBytes, 0);
     return this.#store.wipe(WIPE_ROWS);

@@ -2,7 +2,8 @@
 // Guarantees: one revision a change, in order; a request is applied whole or refused before anything is written; reads see one
 // revision; `onChange` hears every change once, in order, in the turn that wrote it. Must not: do I/O of its own, know time or callers.
 //
-// Not guarded: an exception that is no ConfigRefusal may leave memory ahead of storage. The object must restart then.
+// Not guarded: an exception that is neither ConfigRefusal nor CorruptRecord may leave memory ahead of storage. The object must restart
+// then. Those two leave nothing behind: what can throw them is done before the first write, or taken back.
 import type {
   BinaryKey,
   DeleteRangeAnswer,
@@ -64,6 +65,8 @@ interface Writing {
 
 /** etcd's: the first change makes revision 2. */
 const FIRST_REVISION = 1;
+/** The fact's name. 0 = never written. */
+export const LIVING_BYTES = "livingBytes";
 const NO_VALUE = new Uint8Array(0);
 
 export class Keyspace {
@@ -74,6 +77,7 @@ export class Keyspace {
   #seq = 0;
   #chain = 0;
   #compacted = 0;
+  #livingBytes: number;
 
   constructor(options: KeyspaceOptions) {
     this.#options = options;
@@ -90,6 +94,8 @@ export class Keyspace {
     }
     this.#compacted = options.store.fact("compacted");
     this.#reader = new Reader(options.store, options.cacheBytes, this.#revision);
+    // 0 = there are none, or they were never counted.
+    this.#livingBytes = options.store.fact(LIVING_BYTES) || options.store.countBytes();
   }
 
   get revision(): number {
@@ -117,6 +123,11 @@ export class Keyspace {
     return this.#reader.counts.total;
   }
 
+  /** Of living keys and their values. */
+  get livingBytes(): number {
+    return this.#livingBytes;
+  }
+
   range(request: RangeRequest): RangeAnswer {
     checkOperation(request);
     const state = this.stateOf(request.revision);
@@ -139,7 +150,7 @@ export class Keyspace {
     const size: PlannedSize = { answer: 0, written: 0, reads: 0 };
     const plan = this.#plan(request, size);
     refuseLongAnswer(size.answer);
-    return this.#write((writing) => this.#run(writing, plan));
+    return this.#write((writing) => (plan.steps.length > 1 ? this.#undone(writing, plan) : this.#run(writing, plan)));
   }
 
   apply(request: TxnOperation): OperationAnswer {
@@ -221,6 +232,19 @@ export class Keyspace {
     return answer;
   }
 
+  /** A step may meet damage after others have written: then none of them happened. */
+  #undone(writing: Writing, plan: Plan): TxnAnswer {
+    const [seq, chain, bytes] = [this.#seq, this.#chain, this.#livingBytes];
+    try {
+      return this.#store.atomically(() => this.#run(writing, plan));
+    } catch (error) {
+      [this.#seq, this.#chain, this.#livingBytes] = [seq, chain, bytes];
+      this.#reader.counts.reset(this.#revision);
+      for (const { record } of writing.changes) this.#reader.cache.delete(record.key);
+      throw error;
+    }
+  }
+
   #put(writing: Writing, request: PutRequest): PutAnswer {
     const key = request.sequential ? sequentialKey(request.key, writing.revision) : request.key;
     const lease = request.lease ?? "";
@@ -229,6 +253,8 @@ export class Keyspace {
     if ((request.ignoreValue || request.ignoreLease) && !previous)
       throw new ConfigRefusal("keyNotFound", "ignoreValue and ignoreLease need a key that exists");
     const value = request.ignoreValue ? this.#reader.held(previous!).value : request.value.slice();
+    // Read before anything is written: it may be damaged.
+    const prevKv = request.prevKv && previous ? shown(this.#reader.held(previous)) : undefined;
     const put = {
       key,
       createRevision: previous?.version.createRevision ?? writing.revision,
@@ -241,7 +267,7 @@ export class Keyspace {
     this.#reader.cache.set({ version, value });
     if (!previous) this.#reader.counts.changed(key, 1, writing.revision);
     const answer: PutAnswer = { kind: "put", ...put };
-    return request.prevKv && previous ? { ...answer, prevKv: shown(this.#reader.held(previous)) } : answer;
+    return prevKv ? { ...answer, prevKv } : answer;
   }
 
   #delete(writing: Writing, request: DeleteRangeRequest): DeleteRangeAnswer {
@@ -289,11 +315,18 @@ export class Keyspace {
     const { bytes, chain } = encodeRecord(this.#options.crc32c, this.#chain, record);
     this.#chain = chain;
     this.#store.append(seq, bytes);
+    if (change.type === "put") this.#livingBytes += change.key.length + change.value.length;
+    if (previous) this.#livingBytes -= change.key.length + this.#valueBytes(previous);
     if (ended) this.#store.addEnded(ended, writing.revision);
     const held = previous?.value ? { version: previous.version, value: previous.value } : undefined;
     const written: Change = { seq, bytes, record: { ...record, chain }, ended: held };
     writing.changes.push(written);
     return written;
+  }
+
+  /** 0 where it is damaged: what is left of it goes all the same. */
+  #valueBytes(held: MaybeHeld): number {
+    return held.value?.length ?? this.#store.valueBytes(held.version.seq);
   }
 
   /** The branches that a transaction takes, decided before anything is written; its reads and leases are judged too. */

@@ -8,6 +8,7 @@ import type { SqlStorage } from "../storage/types.ts";
 import type { LeaseId } from "../wire/config.ts";
 import { bytesOfKey, keyOfText } from "../wire/config-keys.ts";
 import type { SnapshotLease } from "../wire/config-snapshot.ts";
+import type { Damage } from "./damage.ts";
 import { ConfigRefusal, invalid } from "./failure.ts";
 import { leaseNotFound } from "./keyspace.ts";
 import { MAX_LEASE_TTL_SECONDS, MAX_LEASES } from "./limits.ts";
@@ -19,6 +20,14 @@ export interface Lease {
   deadlineMs: number;
   /** What is stored; ≥ deadlineMs. */
   storedDeadlineMs: number;
+  /** Its time is over; a damaged key holds up its end. */
+  isOver?: boolean;
+}
+
+export interface LeasesOptions {
+  /** What a takeover adds to every deadline; 0 at a restart in place. */
+  readonly extendMs?: ((grantedTtlMs: number) => number) | undefined;
+  readonly damage?: Damage | undefined;
 }
 
 /** How much later than the deadline is stored: keep-alives within it are not written. A third of the time to live at most. Ms. */
@@ -38,16 +47,20 @@ export class Leases {
   readonly #sql: SqlStorage;
   readonly #crc32c: Crc32c;
   readonly #leases = new Map<LeaseId, Lease>();
+  readonly #damaged = new Set<LeaseId>();
   /** A bound from below of the earliest deadline: keep-alives only move deadlines back. */
   #earliestMs = Number.POSITIVE_INFINITY;
 
-  /** `extendMs`: what a takeover adds to every deadline; 0 at a restart in place. */
-  constructor(sql: SqlStorage, crc32c: Crc32c, extendMs: (grantedTtlMs: number) => number = () => 0) {
+  constructor(sql: SqlStorage, crc32c: Crc32c, { extendMs = () => 0, damage }: LeasesOptions = {}) {
     this.#sql = sql;
     this.#crc32c = crc32c;
     for (const row of sql.exec<LeaseRow>("SELECT lease, granted_ttl, deadline_ms, crc FROM config_leases")) {
       const stored = { id: row.lease, grantedTtlMs: row.granted_ttl, deadlineMs: row.deadline_ms };
-      if (leaseCrc(crc32c, stored) !== row.crc) throw new CorruptRecord("a lease fails its checksum");
+      if (leaseCrc(crc32c, stored) !== row.crc) {
+        this.#damaged.add(row.lease);
+        damage?.lost(`the lease ${row.lease} fails its checksum`);
+        continue;
+      }
       const deadlineMs = row.deadline_ms + extendMs(row.granted_ttl);
       this.#hold({ id: row.lease, grantedTtlMs: row.granted_ttl, deadlineMs, storedDeadlineMs: deadlineMs });
     }
@@ -58,19 +71,31 @@ export class Leases {
   }
 
   has(id: LeaseId): boolean {
+    this.#refuseDamaged(id);
     return this.#leases.has(id);
   }
 
   get(id: LeaseId): Lease | undefined {
+    this.#refuseDamaged(id);
     return this.#leases.get(id);
+  }
+
+  isDamaged(id: LeaseId): boolean {
+    return this.#damaged.has(id);
+  }
+
+  /** When it could have ended and how long it may live is not known: it is neither served nor ended, but by a revocation. */
+  #refuseDamaged(id: LeaseId): void {
+    if (this.#damaged.has(id)) throw new CorruptRecord(`the lease ${id} fails its checksum; revoke it`);
   }
 
   ids(): readonly LeaseId[] {
     return [...this.#leases.keys()];
   }
 
-  /** All of them, with the time they have left. */
+  /** All of them, with the time they have left. Throws CorruptRecord where one is damaged: keys may hang on it. */
   remaining(nowMs: number): readonly SnapshotLease[] {
+    for (const id of this.#damaged) this.#refuseDamaged(id);
     return [...this.#leases.values()].map(({ id, grantedTtlMs, deadlineMs }) => ({
       ...{ id, grantedTtlMs },
       leftMs: Math.max(0, deadlineMs - nowMs),
@@ -83,6 +108,7 @@ export class Leases {
         value: ttlSeconds,
         limit: MAX_LEASE_TTL_SECONDS,
       });
+    this.#refuseDamaged(id);
     if (this.#leases.has(id)) throw new ConfigRefusal("leaseExists", `there is a lease ${id} already`, { leaseId: id });
     if (this.#leases.size >= MAX_LEASES)
       throw new ConfigRefusal("tooManyLeases", `the keyspace holds ${MAX_LEASES} leases, which is the limit`, {
@@ -96,9 +122,10 @@ export class Leases {
   }
 
   keepAlive(id: LeaseId, nowMs: number): Lease | undefined {
+    this.#refuseDamaged(id);
     const lease = this.#leases.get(id);
     // One whose time is over ends at the next pass: it must not come back between the two.
-    if (!lease || lease.deadlineMs <= nowMs) return undefined;
+    if (!lease || lease.isOver || lease.deadlineMs <= nowMs) return undefined;
     lease.deadlineMs = nowMs + lease.grantedTtlMs;
     if (lease.deadlineMs > lease.storedDeadlineMs) this.#store(lease);
     return lease;
@@ -106,8 +133,17 @@ export class Leases {
 
   /** Forgets a lease; its keys are the caller's. Throws where there is none. */
   remove(id: LeaseId): void {
-    if (!this.#leases.delete(id)) throw leaseNotFound(id);
+    if (!this.#leases.delete(id) && !this.#damaged.delete(id)) throw leaseNotFound(id);
     this.#sql.exec("DELETE FROM config_leases WHERE lease = ?", id);
+  }
+
+  /** Its time is over, and its keys cannot be deleted yet. */
+  endLater(id: LeaseId, retryAtMs: number): void {
+    const lease = this.#leases.get(id);
+    if (!lease) return;
+    lease.isOver = true;
+    lease.deadlineMs = retryAtMs;
+    this.#earliestMs = Math.min(this.#earliestMs, retryAtMs);
   }
 
   /** Leases whose time is over. */

@@ -108,6 +108,8 @@ describe("snapshot and restore", () => {
       expect(kvsOf(to)).toEqual(before);
       expect(restore(to, blocks)).toBe(true);
       expect(kvsOf(to)).toEqual(wanted);
+      expect(to.desk.keyspace.keyCount).toBe(wanted.length);
+      expect(to.desk.keyspace.livingBytes).toBe(to.desk.store.countBytes());
       const { keyspace } = to.desk;
       expect(keyspace.revision).toBe(Math.max(revision, ours) + 2);
       expect(keyspace.compactedRevision).toBe(keyspace.revision);

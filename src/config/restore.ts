@@ -11,7 +11,7 @@ import { bytesOfKey } from "../wire/config-keys.ts";
 import { readSnapshotKeys, readSnapshotLeases, type SnapshotEnd } from "../wire/config-snapshot.ts";
 import { ConfigRefusal } from "./failure.ts";
 import { IndexCheck } from "./index-row.ts";
-import type { Keyspace } from "./keyspace.ts";
+import { type Keyspace, LIVING_BYTES } from "./keyspace.ts";
 import { isLeaseId, leaseCrc } from "./leases.ts";
 import {
   MAX_KEY_BYTES,
@@ -69,6 +69,8 @@ interface Staging {
   readonly leaseIds: Set<string>;
   chain: number;
   keys: number;
+  /** Of keys and values. */
+  bytes: number;
   lastKey: BinaryKey;
   touchedMs: number;
 }
@@ -140,7 +142,7 @@ export class Restore {
         "conflict",
         "the namespace was restored too often; delete it and restore into a fresh one",
       );
-    const fresh = { keys: 0, lastKey: "", touchedMs: now(), leaseIds: new Set<string>() };
+    const fresh = { keys: 0, bytes: 0, lastKey: "", touchedMs: now(), leaseIds: new Set<string>() };
     // Another chain than any log of before: copies of those are told apart.
     this.#staging = { token, revision, firstSeq, chain: token >>> 0, ...fresh };
   }
@@ -190,6 +192,7 @@ export class Restore {
       ...{ [FACT.token]: token, [FACT.checksum]: end.checksum, [FACT.keys]: end.keys, [FACT.leases]: end.leases },
       ...{ [FACT.snapshotRevision]: staging.revision, [FACT.revision]: revision, compacted: revision },
       ...{ restoredSeq: lastSeq, restoredChain: staging.chain, compactionSeq: lastSeq + 1 },
+      [LIVING_BYTES]: staging.bytes,
     };
     for (const [name, value] of Object.entries(facts)) store.setFact(name, value);
     this.#staging = undefined;
@@ -228,6 +231,7 @@ export class Restore {
     const crc = this.#check.crcOf(bytes, { seq, modRevision, createRevision, version, lease });
     sql.exec("INSERT INTO staged_log (seq, record) VALUES (?, ?)", seq, record.bytes);
     sql.exec(INSERT_STAGED, bytes, seq, modRevision, createRevision, version, lease, crc);
+    staging.bytes += key.length + value.length;
     Object.assign(staging, { chain: record.chain, keys: staging.keys + 1, lastKey: key });
   }
 

@@ -64,17 +64,18 @@ export class SnapshotSource {
     return this.#readings.size > 0;
   }
 
-  /** `revision`: 0 = the present. */
+  /** `revision`: 0 = the present. Throws CorruptRecord. */
   begin(revision = 0): SnapshotBegin {
     const { store, keyspace, leases, now } = this.#options;
     const state = keyspace.stateOf(revision) || keyspace.revision;
     if (this.isReading && this.#readings.size >= MAX_SNAPSHOT_READS)
       throw new ConfigRefusal("overloaded", `${MAX_SNAPSHOT_READS} snapshots are being read, which is the limit`);
-    const id = this.#nextId++;
     const { term, compactedRevision, lastSeq } = keyspace;
-    this.#readings.set(id, { revision: state, lastSeq, touchedMs: now() });
+    const begin = { revision: state, term, compactedRevision, leases: leases.remaining(now()) };
     const isEmpty = store.copyPage("", state, 1).versions.length === 0;
-    return { id, revision: state, term, compactedRevision, isEmpty, leases: leases.remaining(now()) };
+    const id = this.#nextId++;
+    this.#readings.set(id, { revision: state, lastSeq, touchedMs: now() });
+    return { id, isEmpty, ...begin };
   }
 
   /** The living keys behind `after` ("" = from the first). Throws CorruptRecord for a damaged one. */

@@ -153,9 +153,10 @@ export class ConfigStore {
 
   /** Throws CorruptRecord where it is absent or is another key's. */
   valueOf(version: Version): KeyValue {
-    const record = version.stored ? decodeRecord(this.#crc32c, version.stored) : this.record(version.seq);
+    const { seq, stored } = version;
+    const record = stored ? decodeRecord(this.#crc32c, stored, seq) : this.record(seq);
     if (record?.key !== version.key || record.revision !== version.modRevision) {
-      throw new CorruptRecord(`the log row ${version.seq} is not the version that the index names`);
+      throw new CorruptRecord(`the log row ${seq} is not the version that the index names`, { kind: "record", seq });
     }
     const { key, createRevision, modRevision, version: count, lease } = version;
     return { key, createRevision, modRevision, version: count, lease, value: record.value };
@@ -163,19 +164,57 @@ export class ConfigStore {
 
   record(seq: number): LogRecord | undefined {
     const row = only(this.#sql.exec<LogRow>(SELECT_RECORD, seq));
-    return row && this.#decode(row.record);
+    return row && this.#decode(row.record, seq);
+  }
+
+  /** As stored; throws where it is damaged. */
+  recordBytes(seq: number): Uint8Array | undefined {
+    const row = only(this.#sql.exec<LogRow>(SELECT_RECORD, seq));
+    if (!row) return undefined;
+    this.#decode(row.record, seq);
+    return new Uint8Array(row.record);
+  }
+
+  /** A row of the index and the revision that ended it; `modRevision` 0 = the living one, which has no end (0). */
+  versionAt(key: BinaryKey, modRevision: number): { readonly version: Version; readonly ended: number } | undefined {
+    const bytes = bytesOfKey(key);
+    const rows =
+      modRevision === 0
+        ? this.#sql.exec<VersionRow>(SELECT_CURRENT, bytes)
+        : this.#sql.exec<VersionRow>(`${ENDED} WHERE key = ? AND mod = ?`, bytes, modRevision);
+    const row = only(rows);
+    return row && { version: this.#versionOf(row), ended: row.ended };
+  }
+
+  /** For src/config/repair.ts: whatever the row says. */
+  uncheckedCurrent(key: BinaryKey): Version | undefined {
+    const row = only(this.#sql.exec<VersionRow>(SELECT_CURRENT, bytesOfKey(key)));
+    if (!row) return undefined;
+    const { seq, mod, created, version, lease } = row;
+    return { key, seq, modRevision: mod, createRevision: created, version, lease };
+  }
+
+  /** Replaces a damaged row. */
+  putBack(version: Version, ended: number): void {
+    if (ended === 0) return this.setCurrent(version, false);
+    this.#sql.exec(DELETE_ENDED, bytesOfKey(version.key), version.modRevision);
+    this.addEnded(version, ended);
+  }
+
+  putBackRecord(seq: number, record: Uint8Array): void {
+    this.#sql.exec("INSERT OR REPLACE INTO config_log (seq, record) VALUES (?, ?)", seq, record);
   }
 
   lastRecord(): { readonly seq: number; readonly record: LogRecord } | undefined {
     const row = only(this.#sql.exec<LogRow>(SELECT_LAST));
-    return row && { seq: row.seq, record: this.#decode(row.record) };
+    return row && { seq: row.seq, record: this.#decode(row.record, row.seq) };
   }
 
   /** Records in order from `seq` on; compaction leaves gaps. */
   log(seq: number, limit: number): readonly { readonly seq: number; readonly record: LogRecord }[] {
     const records = [];
     for (const row of this.#sql.exec<LogRow>(SELECT_LOG, seq, limit)) {
-      records.push({ seq: row.seq, record: this.#decode(row.record) });
+      records.push({ seq: row.seq, record: this.#decode(row.record, row.seq) });
     }
     return records;
   }
@@ -188,7 +227,7 @@ export class ConfigStore {
     const records = [];
     for (const row of this.#sql.exec<LogRow>(SELECT_LOG, seq, limit)) {
       const bytes = new Uint8Array(row.record);
-      records.push({ seq: row.seq, revision: decodeRecord(this.#crc32c, bytes).revision, bytes });
+      records.push({ seq: row.seq, revision: decodeRecord(this.#crc32c, bytes, row.seq).revision, bytes });
     }
     return records;
   }
@@ -205,7 +244,10 @@ export class ConfigStore {
       const more = this.scan({ key, rangeEnd: NO_END, revision, limit: COPIED_ROWS });
       for (const version of more) {
         const row = only(this.#sql.exec<LogRow>(SELECT_RECORD, version.seq));
-        if (!row) throw new CorruptRecord(`the log row ${version.seq}, which the index names, is not there`);
+        if (!row) {
+          const place = { kind: "record", seq: version.seq } as const;
+          throw new CorruptRecord(`the log row ${version.seq}, which the index names, is not there`, place);
+        }
         versions.push({ ...version, stored: new Uint8Array(row.record) });
         bytes += version.key.length + row.record.byteLength;
         if (bytes >= pageBytes) return { versions, isLast: false };
@@ -224,6 +266,28 @@ export class ConfigStore {
       bytes += row.bytes;
     }
     return count;
+  }
+
+  /** All of it, or nothing where it throws. */
+  atomically<T>(run: () => T): T {
+    return this.#sql.transactionSync(run);
+  }
+
+  /** Of a record's value; 0 where it is damaged. */
+  valueBytes(seq: number): number {
+    try {
+      return this.record(seq)?.value.length ?? 0;
+    } catch (error) {
+      if (error instanceof CorruptRecord) return 0;
+      throw error;
+    }
+  }
+
+  /** Of all living keys and values: reads everything. */
+  countBytes(): number {
+    let bytes = 0;
+    for (const { key, seq } of this.#sql.exec<VersionRow>(`${LIVING}`)) bytes += key.byteLength + this.valueBytes(seq);
+    return bytes;
   }
 
   isEmpty(): boolean {
@@ -297,15 +361,18 @@ export class ConfigStore {
     return only(this.#sql.exec<{ n: number }>(query, ...bindings))?.n ?? 0;
   }
 
-  #decode(bytes: ArrayBuffer): LogRecord {
-    return decodeRecord(this.#crc32c, new Uint8Array(bytes));
+  #decode(bytes: ArrayBuffer, seq: number): LogRecord {
+    return decodeRecord(this.#crc32c, new Uint8Array(bytes), seq);
   }
 
   #versionOf(row: VersionRow): Version {
     const bytes = new Uint8Array(row.key);
     const { seq, mod, created, version, lease, ended } = row;
     const found = { key: keyOfBytes(bytes), seq, modRevision: mod, createRevision: created, version, lease };
-    if (this.#check.crcOf(bytes, found, ended) !== row.crc) throw new CorruptRecord("an index row fails its checksum");
+    if (this.#check.crcOf(bytes, found, ended) !== row.crc) {
+      const place = { kind: "version", key: found.key, modRevision: ended === 0 ? 0 : mod } as const;
+      throw new CorruptRecord("an index row fails its checksum", place);
+    }
     return row.record ? { ...found, stored: new Uint8Array(row.record) } : found;
   }
 }
