@@ -153,7 +153,7 @@ describe("storage", () => {
     const count = (table: string): number =>
       Number(opened.sql.database.prepare(`SELECT count(*) AS n FROM ${table}`).get()!["n"]);
     // The last deletion has the compacted revision: watches from it may still see it.
-    expect([count("config_current"), count("config_history"), count("config_log")]).toEqual([4, 0, 5]);
+    expect([count("config_current"), count("config_ended"), count("config_log")]).toEqual([4, 0, 5]);
     expect(keysOf(opened.desk.answer(all))).toEqual(["k3", "k4", "k5", "k6"]);
     expect(codeOf(() => opened.desk.keyspace.range({ ...all, revision: revision - 1 } as never))).toBe("compacted");
     expect(opened.desk.answer(put("k0")).header.revision).toBe(revision + 1);
@@ -165,15 +165,19 @@ describe("storage", () => {
       "UPDATE config_current SET version = version + 1 WHERE key = x'61'",
       "UPDATE config_current SET lease = '99' WHERE key = x'61'",
       "UPDATE config_current SET seq = 3 WHERE key = x'61'",
+      "UPDATE config_ended SET version = version + 1",
+      "UPDATE config_ended SET ended = ended + 1",
     ];
     for (const damage of damages) {
       const opened = openDesk({ cacheBytes: 0 });
       opened.desk.answer(put("a", "1"));
       opened.desk.answer(put("a", "2"));
       opened.desk.answer(put("b", "3"));
+      opened.desk.store.flush();
       opened.sql.endTurn();
       opened.sql.database.exec(damage);
-      expect(() => opened.desk.keyspace.range({ kind: "range", key: "a", rangeEnd: "" }), damage).toThrow(
+      const revision = damage.includes("config_ended") ? 2 : 0;
+      expect(() => opened.desk.keyspace.range({ kind: "range", key: "a", rangeEnd: "", revision }), damage).toThrow(
         CorruptRecord,
       );
     }

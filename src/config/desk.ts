@@ -16,7 +16,7 @@ import { MAX_KEPT_ANSWER, MAX_LEASE_KEYS } from "./limits.ts";
 import { Locks } from "./locks.ts";
 import { CorruptRecord, type Crc32c } from "./record.ts";
 import { Retention, type RetentionLimits } from "./retention.ts";
-import { ConfigStore } from "./store.ts";
+import { ConfigStore, type IndexBatches } from "./store.ts";
 
 export interface DeskOptions {
   readonly sql: SqlStorage;
@@ -32,6 +32,8 @@ export interface DeskOptions {
   readonly databaseBytes?: () => number;
   /** What a takeover adds to the deadline of a lease. Ms. */
   readonly leaseExtensionMs?: (grantedTtlMs: number) => number;
+  /** For tests. */
+  readonly batches?: IndexBatches;
 }
 
 export class Desk {
@@ -49,7 +51,7 @@ export class Desk {
   constructor(options: DeskOptions) {
     const { sql, crc32c, cacheBytes, onChange } = options;
     this.#options = options;
-    this.store = new ConfigStore(sql, crc32c);
+    this.store = new ConfigStore(sql, crc32c, options.batches);
     const term = this.store.fact("term") + 1;
     this.store.setFact("term", term);
     this.leases = new Leases(sql, crc32c, options.leaseExtensionMs);
@@ -98,6 +100,7 @@ export class Desk {
   endTurn(): void {
     const nowMs = this.#options.now();
     this.#kept.endTurn(nowMs);
+    this.store.endTurn();
     const { revision, compactedRevision: compacted } = this.keyspace;
     this.#retention.note(nowMs, revision);
     const target = this.#retention.due(nowMs, { revision, compacted });

@@ -10,7 +10,7 @@ import type { Change } from "./keyspace.ts";
 import { Reader } from "./reader.ts";
 import { CorruptRecord, type Crc32c, chainOfRecord, decodeRecord, type LogRecord } from "./record.ts";
 import type { Head, Place, Shipment, ShippedRecord } from "./shipping.ts";
-import type { ConfigStore, Version } from "./store.ts";
+import { type ConfigStore, versionOfRecord } from "./store.ts";
 import { checkOperation } from "./txn.ts";
 
 /** Rows of a wipe's slice. */
@@ -118,8 +118,7 @@ export class Follower {
   copy(records: readonly ShippedRecord[]): void {
     for (const { seq, bytes } of records) {
       const record = decodeRecord(this.#crc32c, bytes);
-      this.#store.append(seq, bytes);
-      this.#store.setCurrent(versionOf(seq, record), true);
+      this.#store.load(versionOfRecord(seq, record), bytes);
     }
   }
 
@@ -132,6 +131,7 @@ export class Follower {
     this.#store.setFact("compacted", head.revision);
     this.#store.setFact("compactionSeq", head.seq + 1);
     this.#state = "following";
+    this.#store.indexedTo(head.seq);
     this.#store.setFact("following", 1);
     this.#savePlace();
     this.#saw(head);
@@ -156,6 +156,7 @@ export class Follower {
     if (this.#state === "copying" || (records[0] && records[0].seq !== 1)) return false;
     this.#state = "following";
     this.#revision = Math.max(1, this.#revision);
+    this.#store.indexedTo(0);
     this.#store.setFact("following", 1);
     this.#apply(records);
     this.#saw(head);
@@ -183,6 +184,7 @@ export class Follower {
     if (revision === 0) return;
     this.#revision = revision;
     this.#savePlace();
+    this.#store.endTurn();
     for (const each of told) this.#onChange(each.revision, each.changes);
   }
 
@@ -196,7 +198,7 @@ export class Follower {
       this.#store.removeCurrent(record.key);
       this.#reader.cache.delete(record.key);
     } else {
-      const version = versionOf(seq, record);
+      const version = versionOfRecord(seq, record);
       this.#store.setCurrent(version, !previous);
       this.#reader.cache.set({ version, value: record.value.slice() });
     }
@@ -219,8 +221,4 @@ export class Follower {
     this.#store.setFact("chain", this.#chain);
     this.#store.setFact("revision", this.#revision);
   }
-}
-
-function versionOf(seq: number, { key, revision, createRevision, version, lease }: LogRecord): Version {
-  return { key, seq, modRevision: revision, createRevision, version, lease };
 }

@@ -55,6 +55,10 @@ export const KEPT_ANSWER_MS = 15 * 60_000;
 export const MAX_KEPT_ANSWER = 64 * KIB;
 /** Records a compaction removes in one slice: some milliseconds. */
 export const COMPACTION_SLICE_RECORDS = 500;
+/** Rows of the index that wait in memory to be written in one batch: some 10 ms of writing, and of reading the log at a start. */
+export const PENDING_INDEX_ROWS = 2048;
+/** Rows of one run of the history: small enough to be forgotten at once, some hundred runs for a million revisions. */
+export const HISTORY_RUN_ROWS = 16_384;
 /** Digits of the suffix of a sequential key: enough for every revision. */
 export const SEQUENCE_DIGITS = 16;
 /** A new keyspace is at revision 1, which changed nothing: there is no record of it. */

@@ -2,12 +2,26 @@
 // Guarantees: rows and records are checked when they are read (CRC32C), never served otherwise; all of one turn commits together
 // (the caller's SQLite). Must not: decide what may be written.
 //
-// Invariants: config_current holds a key's version while it lives; config_history those from `mod` until before `ended`. Every
+// Invariants: config_current holds a key's version while it lives, config_ended (history.ts) those from `mod` until before `ended`,
+// both up to the record `indexed`; what the log says behind it is in memory (pending-index.ts), and read from the log at a start. Every
 // row's `seq` names a log row of that key and revision. Log rows of ended versions go when `ended` ≤ the compacted revision.
 import type { SqlStorage } from "../storage/types.ts";
 import type { BinaryKey, KeyRange, KeyValue, LeaseId } from "../wire/config.ts";
-import { bytesOfKey, keyOfBytes, NO_END } from "../wire/config-keys.ts";
+import { bytesOfKey, NO_END } from "../wire/config-keys.ts";
+import { History } from "./history.ts";
 import { IndexCheck } from "./index-row.ts";
+import {
+  countOf,
+  inOrder,
+  only,
+  readVersions,
+  VERSION_COLUMNS,
+  type VersionRow,
+  versionOf,
+  whereRange,
+} from "./index-rows.ts";
+import { HISTORY_RUN_ROWS, MAX_REVISION, PENDING_INDEX_ROWS } from "./limits.ts";
+import { PendingIndex } from "./pending-index.ts";
 import { CorruptRecord, type Crc32c, decodeRecord, type LogRecord } from "./record.ts";
 
 /** A version's place and metadata, without its value. */
@@ -22,55 +36,28 @@ export interface Version {
   readonly stored?: Uint8Array | undefined;
 }
 
-interface VersionRow {
-  readonly key: ArrayBuffer;
-  readonly seq: number;
-  readonly mod: number;
-  readonly created: number;
-  readonly version: number;
-  readonly lease: string;
-  readonly crc: number;
-  /** 0 = alive. */
-  readonly ended: number;
-  readonly record?: ArrayBuffer;
-}
-
 interface LogRow {
   readonly seq: number;
   readonly record: ArrayBuffer;
 }
 
-const COLUMNS = "key, seq, mod, created, version, lease, crc";
-const LIVING = `SELECT ${COLUMNS}, 0 AS ended FROM config_current`;
-const ENDED = `SELECT ${COLUMNS}, ended FROM config_history`;
+const LIVING = `SELECT ${VERSION_COLUMNS}, 0 AS ended FROM config_current`;
 const SELECT_CURRENT = `${LIVING} WHERE key = ?`;
-const SELECT_ENDED = `${ENDED} WHERE key = ? AND mod <= ? AND ended > ? ORDER BY mod DESC LIMIT 1`;
 const SELECT_RECORD = "SELECT record FROM config_log WHERE seq = ?";
 const INSERT_RECORD = "INSERT INTO config_log (seq, record) VALUES (?, ?)";
-const INSERT_CURRENT = `INSERT INTO config_current (${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)`;
+const INSERT_CURRENT = `INSERT INTO config_current (${VERSION_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)`;
 const UPDATE_CURRENT =
   "UPDATE config_current SET seq = ?, mod = ?, created = ?, version = ?, lease = ?, crc = ? WHERE key = ?";
 const DELETE_CURRENT = "DELETE FROM config_current WHERE key = ?";
-const INSERT_ENDED = `INSERT INTO config_history (${COLUMNS}, ended) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`;
-const DELETE_ENDED = "DELETE FROM config_history WHERE key = ? AND mod = ?";
 const DELETE_RECORD = "DELETE FROM config_log WHERE seq = ?";
 const SELECT_LOG = "SELECT seq, record FROM config_log WHERE seq >= ? ORDER BY seq LIMIT ?";
 const SELECT_LAST = "SELECT seq, record FROM config_log ORDER BY seq DESC LIMIT 1";
 const SELECT_LEASED = `${LIVING} WHERE lease = ? AND lease <> '' ORDER BY key LIMIT ?`;
 
-/** The one row. A cursor that is not read to its end keeps its statement busy. */
-function only<Row>(rows: Iterable<Row>): Row | undefined {
-  let found: Row | undefined;
-  for (const row of rows) found = row;
-  return found;
-}
-
-/** The two ends of a range as SQL and its bindings. */
-function whereRange({ key, rangeEnd }: KeyRange): { readonly where: string; readonly keys: readonly Uint8Array[] } {
-  if (rangeEnd === "") return { where: "key = ?", keys: [bytesOfKey(key)] };
-  if (rangeEnd === NO_END) return { where: "key >= ?", keys: [bytesOfKey(key)] };
-  return { where: "key >= ? AND key < ?", keys: [bytesOfKey(key), bytesOfKey(rangeEnd)] };
-}
+/** Where the index is: the number of the log's record up to which the tables hold it, and one more; 0 = of an older build. */
+const INDEXED = "indexed";
+/** As {@link ConfigStore.indexedTo}: there is nothing of the log to be read into the index. */
+export const ALL_INDEXED = MAX_REVISION - 1;
 
 export interface Scan extends KeyRange {
   /** 0 = the living keys. */
@@ -81,59 +68,78 @@ export interface Scan extends KeyRange {
   readonly values?: boolean | undefined;
 }
 
+/** Of batches; tests make them small. */
+export interface IndexBatches {
+  readonly pendingRows: number;
+  readonly runRows: number;
+}
+
+const BATCHES: IndexBatches = { pendingRows: PENDING_INDEX_ROWS, runRows: HISTORY_RUN_ROWS };
+
 export class ConfigStore {
   readonly #sql: SqlStorage;
   readonly #crc32c: Crc32c;
   readonly #check: IndexCheck;
+  readonly #history: History;
+  readonly #pending = new PendingIndex();
+  readonly #pendingRows: number;
 
-  constructor(sql: SqlStorage, crc32c: Crc32c) {
+  constructor(sql: SqlStorage, crc32c: Crc32c, { pendingRows, runRows } = BATCHES) {
     this.#sql = sql;
+    this.#pendingRows = pendingRows;
     this.#crc32c = crc32c;
     this.#check = new IndexCheck(crc32c);
+    this.#history = new History(sql, this.#check, runRows);
+    const indexed = this.fact(INDEXED);
+    if (indexed > 0) this.#replay(indexed);
+    else this.indexedTo(this.lastRecord()?.seq ?? 0);
   }
 
   /** The version of `key` at `revision` (0 = now), if it was there. */
   find(key: BinaryKey, revision = 0): Version | undefined {
-    const bytes = bytesOfKey(key);
-    const current = only(this.#sql.exec<VersionRow>(SELECT_CURRENT, bytes));
-    if (current && (revision === 0 || current.mod <= revision)) return this.#versionOf(current);
-    if (revision === 0) return undefined;
-    const ended = only(this.#sql.exec<VersionRow>(SELECT_ENDED, bytes, revision, revision));
-    return ended && this.#versionOf(ended);
+    if (revision > 0) this.flush();
+    const pending = this.#pending.get(key);
+    if (pending) return pending.version;
+    const row = only(this.#sql.exec<VersionRow>(SELECT_CURRENT, bytesOfKey(key)));
+    if (row && (revision === 0 || row.mod <= revision)) return versionOf(this.#check, row);
+    return revision === 0 ? undefined : this.#history.find(key, revision);
   }
 
   /** Versions of a range in the order of their keys. */
-  scan({ revision, limit, descending, values, ...range }: Scan): readonly Version[] {
+  scan(scan: Scan): readonly Version[] {
+    const { revision, limit, descending, values = false, ...range } = scan;
+    if (revision > 0) this.flush();
     const { where, keys } = whereRange(range);
-    const ended = `UNION ALL ${ENDED} WHERE ${where} AND mod <= ? AND ended > ?`;
-    const found = `${LIVING} WHERE ${where}${revision === 0 ? "" : ` AND mod <= ? ${ended}`}`;
-    const order = `ORDER BY key ${descending ? "DESC" : "ASC"} LIMIT ?`;
-    const query = values
-      ? `SELECT f.*, l.record FROM (${found} ${order}) f LEFT JOIN config_log l ON l.seq = f.seq`
-      : `${found} ${order}`;
-    const past = revision === 0 ? [] : [revision, ...keys, revision, revision];
-    const versions: Version[] = [];
-    for (const row of this.#sql.exec<VersionRow>(query, ...keys, ...past, limit)) versions.push(this.#versionOf(row));
-    if (values) versions.sort((a, b) => (a.key < b.key === !descending ? -1 : 1));
-    return versions;
+    const changed = this.#pending.inRange(range);
+    const query = `${LIVING} WHERE ${where}${revision > 0 ? " AND mod <= ?" : ""} ORDER BY key ${descending ? "DESC" : "ASC"} LIMIT ?`;
+    const past = revision > 0 ? [revision] : [];
+    const found = this.#versions({ query, values, bindings: [...keys, ...past, limit + changed.length] });
+    if (revision > 0) return this.#history.scanInto(inOrder(found, limit, descending), scan);
+    if (changed.length === 0) return values ? inOrder(found, limit, descending) : found;
+    const stored = found.filter(({ key }) => !this.#pending.get(key));
+    return inOrder(stored.concat(changed.flatMap(([, { version }]) => version ?? [])), limit, descending);
   }
 
   count(range: KeyRange, revision: number): number {
+    if (revision > 0) this.flush();
     const { where, keys } = whereRange(range);
-    const current = `SELECT count(*) AS n FROM config_current WHERE ${where}`;
-    if (revision === 0) return this.#number(current, ...keys);
-    const ended = `SELECT count(*) AS n FROM config_history WHERE ${where} AND mod <= ? AND ended > ?`;
-    return (
-      this.#number(`${current} AND mod <= ?`, ...keys, revision) + this.#number(ended, ...keys, revision, revision)
-    );
+    const query = `SELECT count(*) AS n FROM config_current WHERE ${where}`;
+    if (revision > 0)
+      return countOf(this.#sql, `${query} AND mod <= ?`, ...keys, revision) + this.#history.count(range, revision);
+    let count = countOf(this.#sql, query, ...keys);
+    for (const [, { version, isStored }] of this.#pending.inRange(range))
+      count += (version ? 1 : 0) - (isStored ? 1 : 0);
+    return count;
   }
 
+  /** Versions under a lease, in the order of their keys. */
   leased(lease: LeaseId, limit: number): readonly Version[] {
-    const versions: Version[] = [];
-    for (const row of this.#sql.exec<VersionRow>(SELECT_LEASED, lease, limit)) versions.push(this.#versionOf(row));
-    return versions;
+    const changed = this.#pending.leased(lease);
+    // What is stored may have left the lease since: rows that do not count take no place.
+    const bindings = [lease, limit + this.#pending.rowCount];
+    const stored = this.#versions({ query: SELECT_LEASED, values: false, bindings });
+    return inOrder(stored.filter(({ key }) => !this.#pending.get(key)).concat(changed), limit);
   }
-
   /** Throws CorruptRecord where it is absent or is another key's. */
   valueOf(version: Version): KeyValue {
     const record = version.stored ? decodeRecord(this.#crc32c, version.stored) : this.record(version.seq);
@@ -188,10 +194,13 @@ export class ConfigStore {
 
   /** Forgets all keys and records in slices; true when nothing is left. */
   wipe(limit: number): boolean {
+    this.#pending.clear();
+    this.#history.clear();
+    this.indexedTo(ALL_INDEXED);
     let isEmpty = true;
     for (const [table, column] of [
       ["config_current", "key"],
-      ["config_history", "key"],
+      ["config_ended", "run"],
       ["config_log", "seq"],
     ]) {
       const query = `DELETE FROM ${table} WHERE ${column} IN (SELECT ${column} FROM ${table} LIMIT ?) RETURNING 1 AS n`;
@@ -202,33 +211,58 @@ export class ConfigStore {
 
   append(seq: number, record: Uint8Array): void {
     this.#sql.exec(INSERT_RECORD, seq, record);
+    this.#pending.seq = seq;
   }
 
   /** `isNew`: the key is not alive yet. */
   setCurrent(version: Version, isNew: boolean): void {
-    const key = bytesOfKey(version.key);
-    const { seq, modRevision, createRevision, version: count, lease } = version;
-    const crc = this.#check.crcOf(key, version);
-    // In place where there is a row: replacing it is a deletion and an insertion.
-    if (isNew) this.#sql.exec(INSERT_CURRENT, key, seq, modRevision, createRevision, count, lease, crc);
-    else this.#sql.exec(UPDATE_CURRENT, seq, modRevision, createRevision, count, lease, crc, key);
+    this.#pending.set(version, !isNew);
   }
 
   removeCurrent(key: BinaryKey): void {
-    this.#sql.exec(DELETE_CURRENT, bytesOfKey(key));
+    this.#pending.remove(key);
   }
 
   addEnded(version: Version, ended: number): void {
-    const key = bytesOfKey(version.key);
-    const { seq, modRevision, createRevision, version: count, lease } = version;
-    const crc = this.#check.crcOf(key, version, ended);
-    this.#sql.exec(INSERT_ENDED, key, seq, modRevision, createRevision, count, lease, crc, ended);
+    this.#pending.addEnded(version, ended);
   }
 
-  /** Forgets an ended version and its value. */
-  dropEnded({ key, modRevision, seq }: Pick<Version, "key" | "modRevision" | "seq">): void {
-    this.#sql.exec(DELETE_ENDED, bytesOfKey(key), modRevision);
-    this.dropRecord(seq);
+  /** A living version with its log row, in any order: of a copy, which says by {@link indexedTo} where it ends. */
+  load(version: Version, record: Uint8Array): void {
+    this.#sql.exec(INSERT_RECORD, version.seq, record);
+    this.#insertCurrent(version);
+  }
+
+  /** The tables hold what the log says up to `seq`, and no more is known. */
+  indexedTo(seq: number): void {
+    this.#pending.seq = seq;
+    if (this.fact(INDEXED) !== seq + 1) this.setFact(INDEXED, seq + 1);
+  }
+
+  /** To be called between changes, once a turn. */
+  endTurn(): void {
+    if (this.#pending.rowCount >= this.#pendingRows) this.flush();
+  }
+
+  /** Brings the tables up to the log. Never within a change, of which only a part may be known. */
+  flush(): void {
+    const pending = this.#pending;
+    if (pending.rowCount === 0) return;
+    this.#sql.transactionSync(() => {
+      for (const [key, { version, isStored }] of pending.sortedKeys()) {
+        if (!version) this.#sql.exec(DELETE_CURRENT, bytesOfKey(key));
+        else if (isStored) this.#updateCurrent(version);
+        else this.#insertCurrent(version);
+      }
+      this.#history.add(pending.sortedEnded());
+      this.setFact(INDEXED, pending.seq + 1);
+    });
+    pending.clear();
+  }
+
+  /** Forgets a stretch of ended versions that nobody may read after a compaction; false = there is none. */
+  dropOldestEnded(compacted: number): boolean {
+    return this.#history.dropOldest(compacted);
   }
 
   dropRecord(seq: number): void {
@@ -249,19 +283,56 @@ export class ConfigStore {
     );
   }
 
-  #number(query: string, ...bindings: readonly (number | Uint8Array)[]): number {
-    return only(this.#sql.exec<{ n: number }>(query, ...bindings))?.n ?? 0;
+  /** What the log says behind the tables. */
+  #replay(from: number): void {
+    const pending = this.#pending;
+    pending.seq = from - 1;
+    const versions = new Map<number, Version>();
+    for (const { seq, record } of this.log(from, Number.MAX_SAFE_INTEGER)) {
+      const { type, key, endedSeq, revision } = record;
+      const ended = versions.get(endedSeq) ?? (endedSeq > 0 ? this.#versionIn(endedSeq) : undefined);
+      if (ended) pending.addEnded(ended, revision);
+      if (type === "put") {
+        const version = versionOfRecord(seq, record);
+        versions.set(seq, version);
+        pending.set(version, endedSeq > 0);
+      } else pending.remove(key);
+      pending.seq = seq;
+    }
+  }
+
+  /** The version that a record made. Absent = compacted, with all that could show it. */
+  #versionIn(seq: number): Version | undefined {
+    const record = this.record(seq);
+    return record && versionOfRecord(seq, record);
+  }
+
+  #insertCurrent(version: Version): void {
+    const key = bytesOfKey(version.key);
+    const { seq, modRevision, createRevision, version: count, lease } = version;
+    const crc = this.#check.crcOf(key, version);
+    this.#sql.exec(INSERT_CURRENT, key, seq, modRevision, createRevision, count, lease, crc);
+  }
+
+  /** In place: replacing a row is a deletion and an insertion. */
+  #updateCurrent(version: Version): void {
+    const key = bytesOfKey(version.key);
+    const { seq, modRevision, createRevision, version: count, lease } = version;
+    const crc = this.#check.crcOf(key, version);
+    this.#sql.exec(UPDATE_CURRENT, seq, modRevision, createRevision, count, lease, crc, key);
+  }
+
+  #versions(query: { query: string; values: boolean; bindings: readonly (number | string | Uint8Array)[] }): Version[] {
+    return readVersions({ sql: this.#sql, check: this.#check }, query);
   }
 
   #decode(bytes: ArrayBuffer): LogRecord {
     return decodeRecord(this.#crc32c, new Uint8Array(bytes));
   }
+}
 
-  #versionOf(row: VersionRow): Version {
-    const bytes = new Uint8Array(row.key);
-    const { seq, mod, created, version, lease, ended } = row;
-    const found = { key: keyOfBytes(bytes), seq, modRevision: mod, createRevision: created, version, lease };
-    if (this.#check.crcOf(bytes, found, ended) !== row.crc) throw new CorruptRecord("an index row fails its checksum");
-    return row.record ? { ...found, stored: new Uint8Array(row.record) } : found;
-  }
+/** The version that a put made. */
+export function versionOfRecord(seq: number, record: LogRecord): Version {
+  const { key, revision, createRevision, version, lease } = record;
+  return { key, seq, modRevision: revision, createRevision, version, lease };
 }
