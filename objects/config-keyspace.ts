@@ -8,7 +8,7 @@ import { parseSettings, type Settings } from "../src/cluster/settings.ts";
 import { mostAnswerBytes } from "../src/config/answer-bound.ts";
 import { Desk, failureOf } from "../src/config/desk.ts";
 import { ConfigRefusal } from "../src/config/failure.ts";
-import { MAX_FRAME_ANSWER_BYTES } from "../src/config/limits.ts";
+import { MAX_FRAME_ANSWER_BYTES, PENDING_INDEX_MS } from "../src/config/limits.ts";
 import { LockWaits } from "../src/config/lock-waits.ts";
 import { type Head, type Place, Shipping, writeShipment } from "../src/config/shipping.ts";
 import { WatchRows } from "../src/config/watch-rows.ts";
@@ -73,6 +73,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   #opened: Opened | undefined;
   #jobs: Job[] = [];
   #isCompacting = false;
+  #isFlushing = false;
   #alarmAtMs = Number.POSITIVE_INFINITY;
   #callsTotal = 0;
   #commitsTotal = 0;
@@ -383,10 +384,20 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
       this.#isCompacting = true;
       setTimeout(() => this.#compact(), COMPACTION_PAUSE_MS);
     }
+    if (this.#desk.store.pendingRows > 0 && !this.#isFlushing) {
+      this.#isFlushing = true;
+      setTimeout(() => this.#flush(), PENDING_INDEX_MS);
+    }
     const at = this.#desk.nextDueMs;
     if (at >= this.#alarmAtMs) return;
     this.#alarmAtMs = at;
     await this.ctx.storage.setAlarm(at);
+  }
+
+  /** Once writing pauses the index is whole. */
+  #flush(): void {
+    this.#isFlushing = false;
+    if (this.#opened) this.#guarded(() => this.#desk.store.flush());
   }
 
   #compact(): void {

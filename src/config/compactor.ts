@@ -9,6 +9,8 @@ const PLACE = "compactionSeq";
 export class Compactor {
   readonly #store: ConfigStore;
   #place: number;
+  /** Up to where nothing is left to do. */
+  #doneRevision = 0;
   removedTotal = 0;
 
   constructor(store: ConfigStore) {
@@ -18,6 +20,13 @@ export class Compactor {
 
   /** One slice; true when nothing is left to do up to `compactedRevision`. */
   step(compactedRevision: number): boolean {
+    if (compactedRevision === this.#doneRevision) return true;
+    const isDone = this.#slice(compactedRevision);
+    if (isDone) this.#doneRevision = compactedRevision;
+    return isDone;
+  }
+
+  #slice(compactedRevision: number): boolean {
     // The index is read from the log at a start: what is not in its tables yet must not lose records.
     this.#store.flush();
     const isMore = this.#store.dropOldestEnded(compactedRevision);

@@ -52,6 +52,7 @@ export class Desk {
     const { sql, crc32c, cacheBytes, onChange } = options;
     this.#options = options;
     this.store = new ConfigStore(sql, crc32c, options.batches);
+    if (this.store.damage) throw this.store.damage;
     const term = this.store.fact("term") + 1;
     this.store.setFact("term", term);
     this.leases = new Leases(sql, crc32c, options.leaseExtensionMs);
@@ -100,7 +101,7 @@ export class Desk {
   endTurn(): void {
     const nowMs = this.#options.now();
     this.#kept.endTurn(nowMs);
-    this.store.endTurn();
+    this.store.endTurn(nowMs);
     const { revision, compactedRevision: compacted } = this.keyspace;
     this.#retention.note(nowMs, revision);
     const target = this.#retention.due(nowMs, { revision, compacted });

@@ -7,6 +7,7 @@ import type { KeyValue, RangeAnswer, RangeRequest } from "../wire/config.ts";
 import { Compactor } from "./compactor.ts";
 import { ConfigRefusal } from "./failure.ts";
 import type { Change } from "./keyspace.ts";
+import { FOLLOWER_PENDING_ROWS } from "./limits.ts";
 import { Reader } from "./reader.ts";
 import { CorruptRecord, type Crc32c, chainOfRecord, decodeRecord, type LogRecord } from "./record.ts";
 import type { Head, Place, Shipment, ShippedRecord } from "./shipping.ts";
@@ -49,8 +50,9 @@ export class Follower {
     this.#revision = store.fact("revision");
     this.#compacted = store.fact("compacted");
     this.#term = store.fact("term");
-    // What a copy left behind that did not end must go first.
-    this.#state = store.fact("following") === 1 ? "following" : store.isEmpty() ? "empty" : "copying";
+    // What a copy left behind that did not end must go first, and what is damaged.
+    const isWhole = store.fact("following") === 1 && !store.damage;
+    this.#state = isWhole ? "following" : store.isEmpty() ? "empty" : "copying";
   }
 
   get isFollowing(): boolean {
@@ -78,6 +80,7 @@ export class Follower {
     if (shipment.kind === "startOver") return false;
     if (!this.isFollowing) return this.#begin(shipment);
     this.#apply(shipment.records);
+    if (shipment.records.length === 0 || this.#store.pendingRows >= FOLLOWER_PENDING_ROWS) this.#store.flush();
     this.#saw(shipment.head);
     return true;
   }
@@ -184,7 +187,6 @@ export class Follower {
     if (revision === 0) return;
     this.#revision = revision;
     this.#savePlace();
-    this.#store.endTurn();
     for (const each of told) this.#onChange(each.revision, each.changes);
   }
 

@@ -57,6 +57,10 @@ export const MAX_KEPT_ANSWER = 64 * KIB;
 export const COMPACTION_SLICE_RECORDS = 500;
 /** Rows of the index that wait in memory to be written in one batch: some 10 ms of writing, and of reading the log at a start. */
 export const PENDING_INDEX_ROWS = 2048;
+/** How long they wait at most: a damaged record among them cannot be told from any key. Ms. */
+export const PENDING_INDEX_MS = 1000;
+/** As {@link PENDING_INDEX_ROWS}, of a follower, which knows no time. */
+export const FOLLOWER_PENDING_ROWS = 256;
 /** Rows of one run of the history: small enough to be forgotten at once, some hundred runs for a million revisions. */
 export const HISTORY_RUN_ROWS = 16_384;
 /** Digits of the suffix of a sequential key: enough for every revision. */

@@ -20,7 +20,7 @@ import {
   versionOf,
   whereRange,
 } from "./index-rows.ts";
-import { HISTORY_RUN_ROWS, MAX_REVISION, PENDING_INDEX_ROWS } from "./limits.ts";
+import { HISTORY_RUN_ROWS, MAX_REVISION, PENDING_INDEX_MS, PENDING_INDEX_ROWS } from "./limits.ts";
 import { PendingIndex } from "./pending-index.ts";
 import { CorruptRecord, type Crc32c, decodeRecord, type LogRecord } from "./record.ts";
 
@@ -83,6 +83,9 @@ export class ConfigStore {
   readonly #history: History;
   readonly #pending = new PendingIndex();
   readonly #pendingRows: number;
+  #flushedMs = Number.NEGATIVE_INFINITY;
+  /** The log cannot be read behind what the tables hold: nobody knows which keys that changed. */
+  readonly damage: CorruptRecord | undefined;
 
   constructor(sql: SqlStorage, crc32c: Crc32c, { pendingRows, runRows } = BATCHES) {
     this.#sql = sql;
@@ -91,8 +94,13 @@ export class ConfigStore {
     this.#check = new IndexCheck(crc32c);
     this.#history = new History(sql, this.#check, runRows);
     const indexed = this.fact(INDEXED);
-    if (indexed > 0) this.#replay(indexed);
-    else this.indexedTo(this.lastRecord()?.seq ?? 0);
+    try {
+      if (indexed > 0) this.#replay(indexed);
+      else this.indexedTo(this.lastRecord()?.seq ?? 0);
+    } catch (error) {
+      if (!(error instanceof CorruptRecord)) throw error;
+      this.damage = error;
+    }
   }
 
   /** The version of `key` at `revision` (0 = now), if it was there. */
@@ -239,9 +247,15 @@ export class ConfigStore {
     if (this.fact(INDEXED) !== seq + 1) this.setFact(INDEXED, seq + 1);
   }
 
-  /** To be called between changes, once a turn. */
-  endTurn(): void {
-    if (this.#pending.rowCount >= this.#pendingRows) this.flush();
+  /** To be called between changes, once a turn. Where writes are few the tables are brought up to the log at once. */
+  endTurn(nowMs: number): void {
+    if (this.#pending.rowCount < this.#pendingRows && nowMs < this.#flushedMs + PENDING_INDEX_MS) return;
+    this.#flushedMs = nowMs;
+    this.flush();
+  }
+
+  get pendingRows(): number {
+    return this.#pending.rowCount;
   }
 
   /** Brings the tables up to the log. Never within a change, of which only a part may be known. */
