@@ -33,5 +33,7 @@ export const CONFIG_MIGRATIONS: readonly string[] = [
         SELECT ended / 16384 * 16384, key, mod, ended, seq, created, version, lease, crc FROM config_history
         ORDER BY 1, key, mod`,
     "DROP TABLE config_history",
+    // Keep-alives of a turn: src/config/lease-times.ts.
+    "CREATE TABLE config_lease_times (id INTEGER PRIMARY KEY, times BLOB NOT NULL)",
   ].join(";"),
 ];

@@ -30,8 +30,6 @@ export interface DeskOptions {
   readonly watchCount?: () => number;
   /** Of the database. */
   readonly databaseBytes?: () => number;
-  /** What a takeover adds to the deadline of a lease. Ms. */
-  readonly leaseExtensionMs?: (grantedTtlMs: number) => number;
   /** For tests. */
   readonly batches?: IndexBatches;
 }
@@ -55,7 +53,7 @@ export class Desk {
     if (this.store.damage) throw this.store.damage;
     const term = this.store.fact("term") + 1;
     this.store.setFact("term", term);
-    this.leases = new Leases(sql, crc32c, options.leaseExtensionMs);
+    this.leases = new Leases(sql, crc32c, options.now());
     this.keyspace = new Keyspace({
       ...{ store: this.store, crc32c, term, cacheBytes, onChange },
       isLease: (lease) => this.leases.has(lease),
@@ -101,6 +99,7 @@ export class Desk {
   endTurn(): void {
     const nowMs = this.#options.now();
     this.#kept.endTurn(nowMs);
+    this.leases.endTurn(nowMs);
     this.store.endTurn(nowMs);
     const { revision, compactedRevision: compacted } = this.keyspace;
     this.#retention.note(nowMs, revision);

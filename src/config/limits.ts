@@ -46,6 +46,11 @@ export const SHIPPED_PAGE_BYTES = MIB;
 export const COPIED_PAGE_KEYS = 500;
 /** etcd's bound. Seconds. */
 export const MAX_LEASE_TTL_SECONDS = 9_000_000_000;
+/** A new owner lets leases end so much later at most: with the slack of what is stored and a late alarm that is below 25 s. Ms. */
+export const TAKEOVER_EXTENSION_MS = 24_000;
+/** Stored times beside two for each lease, before they are written anew; and of one row, which is some 30 bytes each. */
+export const SPARE_LEASE_TIMES = 5000;
+export const LEASE_TIMES_PER_ROW = 20_000;
 /** Write ids whose answers are held, and the bytes of those answers. Older ones are forgotten first. */
 export const MAX_KEPT_ANSWERS = 200_000;
 export const MAX_KEPT_ANSWER_BYTES = 64 * MIB;

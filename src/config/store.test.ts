@@ -148,7 +148,7 @@ describe("the index", () => {
     database.exec(CONFIG_MIGRATIONS[0]!.split(";").find((sql) => sql.includes("TABLE config_history"))!);
     const columns = "key, mod, ended, seq, created, version, lease, crc";
     database.exec(`INSERT INTO config_history (${columns}) SELECT ${columns} FROM config_ended`);
-    database.exec("DROP TABLE config_ended; DELETE FROM config_facts WHERE name = 'indexed'");
+    database.exec("DROP TABLE config_ended; DROP TABLE config_lease_times; DELETE FROM config_facts WHERE name = 'indexed'");
     database.exec(CONFIG_MIGRATIONS[2]!);
     opened.desk = openDesk({}, opened.sql).desk;
     expect(states(opened)).toEqual(before);
