@@ -25,6 +25,8 @@ export const MAX_DELETED_KEYS = 100_000;
 export const MAX_SORTED_ROWS = 100_000;
 /** Leases: each is held in memory. */
 export const MAX_LEASES = 200_000;
+/** Leases that one session owns; more are refused. */
+export const MAX_OWNED_LEASES = 20_000;
 /** Keys of one lease: its end deletes all of them in one revision. */
 export const MAX_LEASE_KEYS = MAX_DELETED_KEYS;
 /** Callers that stand in line for locks and elections of one keyspace. */
