@@ -176,12 +176,7 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
     }
   }
 
-  #submit(
-    caller: Caller,
-    request: SessionRequest,
-    done: (answer: SessionAnswer) => void,
-    owner: LeaseOwner,
-  ): void {
+  #submit(caller: Caller, request: SessionRequest, done: (answer: SessionAnswer) => void, owner: LeaseOwner): void {
     if (request.op === "config") return this.#configs.submit(caller, request, done, owner);
     if (Date.now() - this.#viewAtMs > VIEW_REFRESH_MS) this.#refreshBehind();
     this.#core.submit(caller, request, done);

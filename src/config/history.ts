@@ -7,7 +7,16 @@ import type { SqlStorage } from "../storage/types.ts";
 import type { BinaryKey, KeyRange } from "../wire/config.ts";
 import { bytesOfKey } from "../wire/config-keys.ts";
 import type { IndexCheck } from "./index-row.ts";
-import { countOf, inOrder, only, readVersions, VERSION_COLUMNS, type VersionRow, versionOf, whereRange } from "./index-rows.ts";
+import {
+  countOf,
+  inOrder,
+  only,
+  readVersions,
+  VERSION_COLUMNS,
+  type VersionRow,
+  versionOf,
+  whereRange,
+} from "./index-rows.ts";
 import type { EndedVersion } from "./pending-index.ts";
 import type { Scan, Version } from "./store.ts";
 

@@ -58,9 +58,7 @@ export function readVersions(
   { query, values, bindings }: { query: string; values: boolean; bindings: readonly (number | string | Uint8Array)[] },
 ): Version[] {
   const versions: Version[] = [];
-  const joined = values
-    ? `SELECT f.*, l.record FROM (${query}) f LEFT JOIN config_log l ON l.seq = f.seq`
-    : query;
+  const joined = values ? `SELECT f.*, l.record FROM (${query}) f LEFT JOIN config_log l ON l.seq = f.seq` : query;
   for (const row of sql.exec<VersionRow>(joined, ...bindings)) versions.push(versionOf(check, row));
   return versions;
 }

@@ -34,7 +34,9 @@ export class LeaseTimes {
 
   /** All that is stored, in the order in which it was noted. */
   load(each: (time: LeaseTime, atMs: number) => void): void {
-    const rows = this.#sql.exec<{ id: number; times: ArrayBuffer }>("SELECT id, times FROM config_lease_times ORDER BY id");
+    const rows = this.#sql.exec<{ id: number; times: ArrayBuffer }>(
+      "SELECT id, times FROM config_lease_times ORDER BY id",
+    );
     for (const { id, times } of rows) {
       const bytes = new Uint8Array(times);
       const reader = new ByteReader(bytes);

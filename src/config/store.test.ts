@@ -72,7 +72,9 @@ describe("the index", () => {
       opened.desk.endTurn();
     }
     opened.sql.endTurn();
-    opened.sql.database.exec("UPDATE config_log SET record = CAST(substr(record, 1, 20) || x'00' AS BLOB) WHERE seq = 2");
+    opened.sql.database.exec(
+      "UPDATE config_log SET record = CAST(substr(record, 1, 20) || x'00' AS BLOB) WHERE seq = 2",
+    );
     expect(() => opened.restart()).toThrow(CorruptRecord);
     const { crc32c } = referenceKernels;
     const store = new ConfigStore(opened.sql, crc32c);
@@ -148,7 +150,9 @@ describe("the index", () => {
     database.exec(CONFIG_MIGRATIONS[0]!.split(";").find((sql) => sql.includes("TABLE config_history"))!);
     const columns = "key, mod, ended, seq, created, version, lease, crc";
     database.exec(`INSERT INTO config_history (${columns}) SELECT ${columns} FROM config_ended`);
-    database.exec("DROP TABLE config_ended; DROP TABLE config_lease_times; DELETE FROM config_facts WHERE name = 'indexed'");
+    database.exec(
+      "DROP TABLE config_ended; DROP TABLE config_lease_times; DELETE FROM config_facts WHERE name = 'indexed'",
+    );
     database.exec(CONFIG_MIGRATIONS[2]!);
     opened.desk = openDesk({}, opened.sql).desk;
     expect(states(opened)).toEqual(before);

@@ -1,5 +1,5 @@
 // The SDK's `client.config` and `jade-db config` against a real server.
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type RunningServer, startServer } from "../../scripts/lib/server-process.mjs";
@@ -19,18 +19,15 @@ const CLI = join(import.meta.dirname, "../../dist/cli.js");
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 let server: RunningServer;
 let admin: JadeClient;
-let client: JadeClient;
 let apiKey = "";
 
 beforeAll(async () => {
   server = await startServer();
   admin = new JadeClient({ url: server.url, apiKey: server.rootKey });
   ({ apiKey } = await admin.tenants.create({ tenantId: "config" }));
-  client = new JadeClient({ url: server.url, apiKey });
 });
 
 afterAll(async () => {
-  client?.close();
   admin?.close();
   await server?.dispose();
 });
@@ -47,7 +44,16 @@ const failure = (work: Promise<unknown>): Promise<unknown> =>
     (error: unknown) => error,
   );
 
-describe("client.config", () => {
+describe.each(["http", "session"] as const)("client.config over %s", (transport) => {
+  const tenantId = `sdk-${transport}`;
+  let client: JadeClient;
+  let ownKey = "";
+  beforeAll(async () => {
+    ({ apiKey: ownKey } = await admin.tenants.create({ tenantId }));
+    client = new JadeClient({ url: server.url, apiKey: ownKey, transport });
+  });
+  afterAll(() => client?.close());
+
   it("[CF-80] stores JSON and bytes under keys of any kind, and reads them at any revision", async () => {
     const config = client.config.namespace("sdk-keys");
     const first = await config.put("a/b", { limit: 1 });
@@ -181,7 +187,7 @@ describe("client.config", () => {
     await lost.close();
 
     // No answer any more: known to be lost after its time to live.
-    const other = new JadeClient({ url: server.url, apiKey });
+    const other = new JadeClient({ url: server.url, apiKey: ownKey, transport });
     const silent = await other.config.namespace("sdk-leases").leases.keep(1);
     other.close();
     await new Promise((resolve) => silent.signal.addEventListener("abort", resolve));
@@ -194,10 +200,47 @@ describe("client.config", () => {
     expect((await collect(config.namespaces({ limit: 2 }))).map(({ namespace }) => namespace)).toContain("to-go");
     expect(await config.deleteNamespace("to-go")).toMatchObject({ erasure: "done" });
     expect(await config.namespace("to-go").get("a")).toMatchObject({ found: false, revision: 1 });
-    const { apiKey: key } = await admin.tenants.keys.create("config", { scope: "read-only" });
-    const reader = new JadeClient({ url: server.url, apiKey: key });
+    const { apiKey: key } = await admin.tenants.keys.create(tenantId, { scope: "read-only" });
+    const reader = new JadeClient({ url: server.url, apiKey: key, transport });
     expect(isAccessDenied(await failure(reader.config.put("a", 1)))).toBe(true);
     reader.close();
+  });
+});
+
+describe("leases of sessions", () => {
+  const CHILD = `
+    import { JadeClient } from ${JSON.stringify(join(import.meta.dirname, "../../dist/client/index.js"))};
+    const [url, apiKey] = process.argv.slice(1);
+    const client = new JadeClient({ url, apiKey, transport: "session" });
+    const lease = await client.config.leases.keep(6, { ownedBySession: true });
+    await client.config.put("owned/killed", 1, { leaseId: lease.leaseId });
+    console.log("ready");`;
+
+  it("[CF-200] end when their client is closed; when its process is killed they have their time", async () => {
+    const watcher = new JadeClient({ url: server.url, apiKey });
+    const changes = watcher.config.watch({ prefix: "owned/" });
+    await changes.started;
+    const child = spawn(process.execPath, ["--input-type=module", "-e", CHILD, server.url, apiKey]);
+    const exited = new Promise((resolve) => child.on("exit", resolve));
+    await new Promise((resolve) => child.stdout.on("data", resolve));
+    const client = new JadeClient({ url: server.url, apiKey, transport: "session" });
+    const lease = await client.config.leases.keep(600, { ownedBySession: true });
+    await client.config.put("owned/closed", 1, { leaseId: lease.leaseId });
+    const killedMs = Date.now();
+    child.kill("SIGKILL");
+    await exited;
+    client.close();
+    const deleted: unknown[] = [];
+    for await (const { events } of changes) {
+      for (const event of events) if (event.type === "delete") deleted.push(event.key);
+      if (deleted.length === 2) break;
+    }
+    // At the earliest when the last keep-alive, up to a third of its time ago, was so long ago.
+    expect(Date.now() - killedMs).toBeGreaterThan(3900);
+    expect(deleted).toEqual(["owned/closed", "owned/killed"]);
+    const overHttp = watcher.config.leases.grant(5, { ownedBySession: true });
+    await expect(overHttp).rejects.toThrow("ownedBySession needs a session");
+    watcher.close();
   });
 });
 

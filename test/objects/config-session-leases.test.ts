@@ -71,7 +71,9 @@ describe("a session's leases", () => {
     await isGone(watcher!, "2");
     await isGone(watcher!, "4");
     expect([await isThere(watcher!, "1"), await isThere(watcher!, "3")]).toEqual([true, true]);
-    expect(await Promise.all(["1", "2", "3", "4"].map((lease) => keyOf(watcher!, `key-${lease}`)))).toEqual([1, 0, 1, 0]);
+    expect(await Promise.all(["1", "2", "3", "4"].map((lease) => keyOf(watcher!, `key-${lease}`)))).toEqual([
+      1, 0, 1, 0,
+    ]);
   });
 
   it("[CF-200] move with who keeps them alive; a revoked one is nobody's", async () => {
@@ -111,7 +113,9 @@ describe("a session's leases", () => {
     await grant(before, "1");
     await grant(before, "2");
     const coordinator = env.COORDINATOR.get(env.COORDINATOR.idFromName("z1"));
-    await runInDurableObject(coordinator as unknown as DurableObjectStub, (_, state) => state.abort("injected: restart")).catch(() => undefined);
+    await runInDurableObject(coordinator as unknown as DurableObjectStub, (_, state) =>
+      state.abort("injected: restart"),
+    ).catch(() => undefined);
     const after = await openSession(key);
     const watcher = await openSession(key);
     expect([await isThere(after, "1"), await isThere(after, "2")]).toEqual([true, true]);
