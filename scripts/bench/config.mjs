@@ -6,6 +6,7 @@ import { availableParallelism, cpus } from "node:os";
 import { JadeClient } from "../../src/client/index.ts";
 import { buildAll } from "../build.mjs";
 import { startServer } from "../lib/server-process.mjs";
+import { measureSizes, SIZES } from "./config-size.mjs";
 import { profiled, startInspectedServer } from "./lib/cpu-profile.mjs";
 import { etcdPreload } from "./lib/etcd-load.mjs";
 import { startEtcd } from "./lib/etcd-server.mjs";
@@ -114,10 +115,20 @@ async function measureAll(bench, items) {
   return rows;
 }
 
+/** `--only size`, `--only size-100k`: how it bears its size; no peer. */
+async function runSizes(options) {
+  await buildAll({ quiet: true });
+  note(`${cpus()[0]?.model}, ${availableParallelism()} cores, Node ${process.version}; ${VALUE_BYTES}-byte values`);
+  const rows = await measureSizes(options);
+  if (options.json) console.log(JSON.stringify({ suite: "config", results: rows.map(({ title, ...row }) => row) }));
+  return rows.every(({ ok }) => ok) ? 0 : 1;
+}
+
 export async function run(options) {
+  if (options.only?.some((id) => id === "size" || SIZES.some((size) => size.id === id))) return runSizes(options);
   const items = ITEMS.filter((item) => !options.only || options.only.includes(item.id));
   if (items.length === 0) {
-    console.error(`--only knows: ${ITEMS.map((item) => item.id).join(", ")}`);
+    console.error(`--only knows: ${[...ITEMS, ...SIZES].map(({ id }) => id).join(", ")}, size`);
     return 2;
   }
   await buildAll({ quiet: true });

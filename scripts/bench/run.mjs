@@ -14,6 +14,7 @@ const SUITES = {
   stages: "./stages.mjs",
   config: "./config.mjs",
   watch: "./watch.mjs",
+  leases: "./leases.mjs",
 };
 
 const { values, positionals } = parseArgs({

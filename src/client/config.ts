@@ -25,6 +25,7 @@ import {
   type LockOptions,
 } from "./config-locks.ts";
 import { observed } from "./config-observe.ts";
+import type { ConfigPlace, ConfigSession } from "./config-session.ts";
 import {
   type ConfigExportOptions,
   type ConfigExportPage,
@@ -34,7 +35,6 @@ import {
   NDJSON_TYPE,
   readExportPage,
 } from "./config-transfer.ts";
-import type { ConfigPlace, ConfigSession } from "./config-session.ts";
 import { ConfigTxn, type ConfigTxnResult, type TxnParts, txnBody, txnEncoding, txnResponses } from "./config-txn.ts";
 import type {
   ConfigDeleteOptions,

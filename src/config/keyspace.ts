@@ -87,7 +87,7 @@ export class Keyspace {
       this.#chain = last.record.chain;
     }
     this.#compacted = options.store.fact("compacted");
-    this.#keyCount = options.store.count({ key: "\0", rangeEnd: "\0" }, 0);
+    this.#keyCount = options.store.keyCount;
   }
 
   get revision(): number {

@@ -3,8 +3,9 @@
 // leases that there are. Must not: know when a lease ends.
 //
 // row = u32 crc of the rest, varint atMs, (string lease, varint stored deadline in ms)*
-import type { SqlStorage } from "../storage/types.ts";
+
 import { drain } from "../storage/drain.ts";
+import type { SqlStorage } from "../storage/types.ts";
 import { ByteReader, ByteWriter } from "../wire/bytes.ts";
 import type { LeaseId } from "../wire/config.ts";
 import { LEASE_TIMES_PER_ROW, SPARE_LEASE_TIMES } from "./limits.ts";

@@ -60,6 +60,11 @@ export class PendingIndex {
     return found;
   }
 
+  /** In no order. */
+  keys(): Iterable<readonly [BinaryKey, PendingKey]> {
+    return this.#keys;
+  }
+
   /** In the order of keys, each with its state. */
   sortedKeys(): readonly (readonly [BinaryKey, PendingKey])[] {
     return [...this.#keys].sort(([a], [b]) => (a < b ? -1 : 1));

@@ -151,11 +151,12 @@ describe("the index", () => {
     const columns = "key, mod, ended, seq, created, version, lease, crc";
     database.exec(`INSERT INTO config_history (${columns}) SELECT ${columns} FROM config_ended`);
     database.exec(
-      "DROP TABLE config_ended; DROP TABLE config_lease_times; DELETE FROM config_facts WHERE name = 'indexed'",
+      "DROP TABLE config_ended; DROP TABLE config_lease_times; DELETE FROM config_facts WHERE name IN ('indexed', 'storedKeys')",
     );
     database.exec(CONFIG_MIGRATIONS[2]!);
     opened.desk = openDesk({}, opened.sql).desk;
     expect(states(opened)).toEqual(before);
+    expect(opened.desk.keyspace.keyCount).toBe((before.at(-1) as unknown[]).length);
     writeAtRandom(opened, random, 50);
     opened.restart();
     expect(states(opened).slice(0, before.length)).toEqual(before);

@@ -56,6 +56,8 @@ const SELECT_LEASED = `${LIVING} WHERE lease = ? AND lease <> '' ORDER BY key LI
 
 /** Where the index is: the number of the log's record up to which the tables hold it, and one more; 0 = of an older build. */
 const INDEXED = "indexed";
+/** How many keys the table of living ones has, and one more; 0 = of an older build. */
+const STORED_KEYS = "storedKeys";
 /** As {@link ConfigStore.indexedTo}: there is nothing of the log to be read into the index. */
 export const ALL_INDEXED = MAX_REVISION - 1;
 
@@ -83,6 +85,8 @@ export class ConfigStore {
   readonly #history: History;
   readonly #pending = new PendingIndex();
   readonly #pendingRows: number;
+  /** Rows of config_current. Counting them is a walk over all of it. */
+  #storedKeys: number;
   #flushedMs = Number.NEGATIVE_INFINITY;
   /** The log cannot be read behind what the tables hold: nobody knows which keys that changed. */
   readonly damage: CorruptRecord | undefined;
@@ -93,6 +97,8 @@ export class ConfigStore {
     this.#crc32c = crc32c;
     this.#check = new IndexCheck(crc32c);
     this.#history = new History(sql, this.#check, runRows);
+    const storedKeys = this.fact(STORED_KEYS);
+    this.#storedKeys = storedKeys > 0 ? storedKeys - 1 : countOf(sql, "SELECT count(*) AS n FROM config_current");
     const indexed = this.fact(INDEXED);
     try {
       if (indexed > 0) this.#replay(indexed);
@@ -137,6 +143,13 @@ export class ConfigStore {
     let count = countOf(this.#sql, query, ...keys);
     for (const [, { version, isStored }] of this.#pending.inRange(range))
       count += (version ? 1 : 0) - (isStored ? 1 : 0);
+    return count;
+  }
+
+  /** All living keys. */
+  get keyCount(): number {
+    let count = this.#storedKeys;
+    for (const [, { version, isStored }] of this.#pending.keys()) count += (version ? 1 : 0) - (isStored ? 1 : 0);
     return count;
   }
 
@@ -204,6 +217,7 @@ export class ConfigStore {
   wipe(limit: number): boolean {
     this.#pending.clear();
     this.#history.clear();
+    this.#storedKeys = 0;
     this.indexedTo(ALL_INDEXED);
     let isEmpty = true;
     for (const [table, column] of [
@@ -239,12 +253,14 @@ export class ConfigStore {
   load(version: Version, record: Uint8Array): void {
     this.#sql.exec(INSERT_RECORD, version.seq, record);
     this.#insertCurrent(version);
+    this.#storedKeys++;
   }
 
   /** The tables hold what the log says up to `seq`, and no more is known. */
   indexedTo(seq: number): void {
     this.#pending.seq = seq;
     if (this.fact(INDEXED) !== seq + 1) this.setFact(INDEXED, seq + 1);
+    if (this.fact(STORED_KEYS) !== this.#storedKeys + 1) this.setFact(STORED_KEYS, this.#storedKeys + 1);
   }
 
   /** To be called between changes, once a turn. Where writes are few the tables are brought up to the log at once. */
@@ -262,6 +278,7 @@ export class ConfigStore {
   flush(): void {
     const pending = this.#pending;
     if (pending.rowCount === 0) return;
+    const storedKeys = this.keyCount;
     this.#sql.transactionSync(() => {
       for (const [key, { version, isStored }] of pending.sortedKeys()) {
         if (!version) this.#sql.exec(DELETE_CURRENT, bytesOfKey(key));
@@ -270,7 +287,9 @@ export class ConfigStore {
       }
       this.#history.add(pending.sortedEnded());
       this.setFact(INDEXED, pending.seq + 1);
+      if (storedKeys !== this.#storedKeys) this.setFact(STORED_KEYS, storedKeys + 1);
     });
+    this.#storedKeys = storedKeys;
     pending.clear();
   }
 

@@ -286,6 +286,13 @@ describe("jade-db config", () => {
   it("ranges, transactions, leases, the keyspace as a whole", () => {
     for (const key of ["r/1", "r/2", "r/x/1"]) json("put", key, '"v"');
     expect(json("range", "r/").map(({ key }: { key: string }) => key)).toEqual(["r/1", "r/2", "r/x/1"]);
+    expect(json("range", "--prefix", "r/", "--limit", "2")).toHaveLength(2);
+    expect(jadeDb(["range", "r/", "--prefix", "r/"]).status).toBe(2);
+    for (const args of [["--prefix", "r/"], ["r/", "--prefix"], ["r/x/1"]]) {
+      const seen = jadeDb(["watch", ...args, "--rev", "2", "--count", "1"]).stdout;
+      expect(JSON.parse(seen).events[0].key).toMatch(/^r\//);
+    }
+    expect(jadeDb(["watch", "r/", "--prefix", "r/"]).status).toBe(2);
     expect(json("range", "r/", "--delimiter", "/").at(-1)).toEqual({ key: "r/x/", commonPrefix: true });
     expect(json("range", "--start", "r/2", "--end", "r/x", "--keys-only")).toHaveLength(1);
     expect(json("range", "r/", "--limit", "2", "--order", "desc")).toHaveLength(2);

@@ -1,14 +1,15 @@
 // Leases that sessions own, with real sockets, Coordinator and keyspace.
-import { env, exports } from "cloudflare:workers";
+
 import { runInDurableObject } from "cloudflare:test";
+import { env, exports } from "cloudflare:workers";
 import { describe, expect, it, vi } from "vitest";
 import { ByteReader, ByteWriter } from "../../src/wire/bytes.ts";
 import type { ConfigAnswer, ConfigFailure, ConfigRequest, LeaseAnswer } from "../../src/wire/config.ts";
 import { readConfigAnswer } from "../../src/wire/config-answers.ts";
 import { writeConfigCallBody } from "../../src/wire/config-requests.ts";
 import { readAnswers, type SessionAnswer, writeRequest } from "../../src/wire/session.ts";
-import { newKey, newTenant } from "./gateway-support.ts";
 import { putOf } from "./config-support.ts";
+import { newKey, newTenant } from "./gateway-support.ts";
 
 type Answer = ConfigAnswer | ConfigFailure | Exclude<SessionAnswer, { kind: "config" }>;
 
