@@ -11,8 +11,9 @@ import { FOLLOWER_PENDING_ROWS } from "./limits.ts";
 import { Reader } from "./reader.ts";
 import { CorruptRecord, type Crc32c, chainOfRecord, decodeRecord, type LogRecord } from "./record.ts";
 import type { Head, Place, Shipment, ShippedRecord } from "./shipping.ts";
-import { type ConfigStore, versionOfRecord } from "./store.ts";
+import type { ConfigStore } from "./store.ts";
 import { checkOperation } from "./txn.ts";
+import { versionOfRecord } from "./version.ts";
 
 /** Rows of a wipe's slice. */
 const WIPE_ROWS = 1000;

@@ -18,7 +18,7 @@ import {
   whereRange,
 } from "./index-rows.ts";
 import type { EndedVersion } from "./pending-index.ts";
-import type { Scan, Version } from "./store.ts";
+import type { Scan, Version } from "./version.ts";
 
 const ENDED = `SELECT ${VERSION_COLUMNS}, ended FROM config_ended WHERE run = ?`;
 const SELECT_ONE = `${ENDED} AND key = ? AND mod <= ? AND ended > ? LIMIT 1`;

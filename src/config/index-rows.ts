@@ -5,7 +5,7 @@ import type { KeyRange, LeaseId } from "../wire/config.ts";
 import { bytesOfKey, keyOfBytes, NO_END } from "../wire/config-keys.ts";
 import type { IndexCheck } from "./index-row.ts";
 import { CorruptRecord } from "./record.ts";
-import type { Version } from "./store.ts";
+import type { Version } from "./version.ts";
 
 export interface VersionRow {
   readonly key: ArrayBuffer;

@@ -31,9 +31,10 @@ import {
 import { readRange } from "./range.ts";
 import { type MaybeHeld, Reader, shown } from "./reader.ts";
 import { type Crc32c, encodeRecord, type LogRecord } from "./record.ts";
-import type { ConfigStore, Version } from "./store.ts";
+import type { ConfigStore } from "./store.ts";
 import { checkOperation, compareHolds } from "./txn.ts";
 import type { Held } from "./value-cache.ts";
+import type { Version } from "./version.ts";
 
 /** One change of one key, as watchers and followers see it. */
 export interface Change {

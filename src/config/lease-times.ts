@@ -4,7 +4,6 @@
 //
 // row = u32 crc of the rest, varint atMs, (string lease, varint stored deadline in ms)*
 
-import { drain } from "../storage/drain.ts";
 import type { SqlStorage } from "../storage/types.ts";
 import { ByteReader, ByteWriter } from "../wire/bytes.ts";
 import type { LeaseId } from "../wire/config.ts";
@@ -61,7 +60,7 @@ export class LeaseTimes {
       const before = this.#lastRow;
       this.#stored = 0;
       this.#write(nowMs, all);
-      drain(this.#sql.exec("DELETE FROM config_lease_times WHERE id <= ?", before));
+      this.#sql.exec("DELETE FROM config_lease_times WHERE id <= ?", before);
     } else this.#write(nowMs, this.#noted);
     this.#noted = new Set();
   }
@@ -87,6 +86,6 @@ export class LeaseTimes {
     if (count === 0) return;
     this.#writer.u32At(0, this.#crc32c(this.#writer.view().subarray(CRC_BYTES)));
     const row = "INSERT INTO config_lease_times (id, times) VALUES (?, ?)";
-    drain(this.#sql.exec(row, ++this.#lastRow, this.#writer.take()));
+    this.#sql.exec(row, ++this.#lastRow, this.#writer.take());
   }
 }

@@ -5,7 +5,7 @@
 // Invariant: a key is here from its change until the next flush; `isStored` says whether the table of living keys has a row of it.
 import type { BinaryKey, KeyRange, LeaseId } from "../wire/config.ts";
 import { isInRange } from "../wire/config-keys.ts";
-import type { Version } from "./store.ts";
+import type { Version } from "./version.ts";
 
 export interface PendingKey {
   /** Undefined = the key is deleted. */

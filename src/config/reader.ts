@@ -2,8 +2,9 @@
 // Guarantees: what the cache gives is what the store would. Must not: judge revisions (its caller did).
 import type { BinaryKey, KeyRange, KeyValue, RangeAnswer, RangeRequest } from "../wire/config.ts";
 import { type RangeSource, readRange } from "./range.ts";
-import type { ConfigStore, Scan, Version } from "./store.ts";
+import type { ConfigStore } from "./store.ts";
 import { type Held, ValueCache } from "./value-cache.ts";
+import type { Scan, Version } from "./version.ts";
 
 /** A living version; its value where that was at hand. */
 export interface MaybeHeld {

@@ -23,18 +23,7 @@ import {
 import { HISTORY_RUN_ROWS, MAX_REVISION, PENDING_INDEX_MS, PENDING_INDEX_ROWS } from "./limits.ts";
 import { PendingIndex } from "./pending-index.ts";
 import { CorruptRecord, type Crc32c, decodeRecord, type LogRecord } from "./record.ts";
-
-/** A version's place and metadata, without its value. */
-export interface Version {
-  readonly key: BinaryKey;
-  readonly seq: number;
-  readonly modRevision: number;
-  readonly createRevision: number;
-  readonly version: number;
-  readonly lease: LeaseId;
-  /** The log row, where a scan brought it along. */
-  readonly stored?: Uint8Array | undefined;
-}
+import { type Scan, type Version, versionOfRecord } from "./version.ts";
 
 interface LogRow {
   readonly seq: number;
@@ -60,15 +49,6 @@ const INDEXED = "indexed";
 const STORED_KEYS = "storedKeys";
 /** As {@link ConfigStore.indexedTo}: there is nothing of the log to be read into the index. */
 export const ALL_INDEXED = MAX_REVISION - 1;
-
-export interface Scan extends KeyRange {
-  /** 0 = the living keys. */
-  readonly revision: number;
-  readonly limit: number;
-  readonly descending?: boolean | undefined;
-  /** Brings the values along, in the same statement. */
-  readonly values?: boolean | undefined;
-}
 
 /** Of batches; tests make them small. */
 export interface IndexBatches {
@@ -362,10 +342,4 @@ export class ConfigStore {
   #decode(bytes: ArrayBuffer): LogRecord {
     return decodeRecord(this.#crc32c, new Uint8Array(bytes));
   }
-}
-
-/** The version that a put made. */
-export function versionOfRecord(seq: number, record: LogRecord): Version {
-  const { key, revision, createRevision, version, lease } = record;
-  return { key, seq, modRevision: revision, createRevision, version, lease };
 }
