@@ -54,7 +54,7 @@ describe.each(["http", "session"] as const)("client.config over %s", (transport)
   });
   afterAll(() => client?.close());
 
-  it("[CF-80] stores JSON and bytes under keys of any kind, and reads them at any revision", async () => {
+  it("[CF-80][CF-201] stores JSON and bytes under keys of any kind, and reads them at any revision", async () => {
     const config = client.config.namespace("sdk-keys");
     const first = await config.put("a/b", { limit: 1 });
     expect(first).toEqual({ key: "a/b", revision: 2, createRevision: 2, modRevision: 2, version: 1 });
@@ -77,7 +77,7 @@ describe.each(["http", "session"] as const)("client.config over %s", (transport)
     await expect(config.put("a", undefined)).rejects.toThrow(TypeError);
   });
 
-  it("[CF-81] conditions are errors of their own, with the key as it is; write ids apply once", async () => {
+  it("[CF-81][CF-201] conditions are errors of their own, with the key as it is; write ids apply once", async () => {
     const config = client.config.namespace("sdk-conditions");
     await config.put("a", { n: 1 }, { ifAbsent: true });
     const refused = await failure(config.put("a", 2, { ifAbsent: true }));
@@ -94,7 +94,7 @@ describe.each(["http", "session"] as const)("client.config over %s", (transport)
     expect(isConflict(await failure(config.put("b", 3, { writeId })))).toBe(true);
   });
 
-  it("[CF-82] ranges over several pages, levels, counts, deletions", async () => {
+  it("[CF-82][CF-201] ranges over several pages, levels, counts, deletions", async () => {
     const config = client.config.namespace("sdk-ranges");
     const names = Array.from({ length: 25 }, (_, i) => `k/${String(i).padStart(2, "0")}`);
     await Promise.all(names.map((name) => config.put(name, name)));
@@ -117,7 +117,7 @@ describe.each(["http", "session"] as const)("client.config over %s", (transport)
     expect(isCompacted(await failure(config.get("k/11", { revision: 2 })))).toBe(true);
   });
 
-  it("[CF-83] transactions, of JSON and of bytes", async () => {
+  it("[CF-83][CF-201] transactions, of JSON and of bytes", async () => {
     const config = client.config.namespace("sdk-txn");
     await config.put("stock", 3);
     const take = (from: number) =>
@@ -159,7 +159,7 @@ describe.each(["http", "session"] as const)("client.config over %s", (transport)
     expect(await config.get("json")).toMatchObject({ value: { a: 1 } });
   });
 
-  it("[CF-84] leases, kept alive by a handle until it is closed or lost", async () => {
+  it("[CF-84][CF-201] leases, kept alive by a handle until it is closed or lost", async () => {
     const config = client.config.namespace("sdk-leases");
     const lease = await config.leases.grant(60, { leaseId: "77" });
     expect(lease).toEqual({ leaseId: "77", ttlSeconds: 60 });
