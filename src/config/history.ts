@@ -11,6 +11,7 @@ import {
   countOf,
   inOrder,
   only,
+  RowWriter,
   readVersions,
   VERSION_COLUMNS,
   type VersionRow,
@@ -23,11 +24,12 @@ import type { Scan, Version } from "./version.ts";
 const ENDED = `SELECT ${VERSION_COLUMNS}, ended FROM config_ended WHERE run = ?`;
 const SELECT_ONE = `${ENDED} AND key = ? AND mod <= ? AND ended > ? LIMIT 1`;
 const SELECT_RUN = "SELECT run FROM config_ended WHERE run > ? ORDER BY run LIMIT 1";
-const INSERT = `INSERT INTO config_ended (run, ${VERSION_COLUMNS}, ended) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`;
+const ROWS = { into: `config_ended (run, ${VERSION_COLUMNS}, ended)`, columnCount: 9 };
 
 export class History {
   readonly #sql: SqlStorage;
   readonly #check: IndexCheck;
+  readonly #rows: RowWriter;
   readonly #runRows: number;
   /** Ascending. */
   #runs: number[] = [];
@@ -37,6 +39,7 @@ export class History {
   constructor(sql: SqlStorage, check: IndexCheck, runRows: number) {
     this.#sql = sql;
     this.#check = check;
+    this.#rows = new RowWriter(sql, ROWS);
     this.#runRows = runRows;
     this.#newestRows = runRows;
     for (let run = -1; ; this.#runs.push(run)) {
@@ -61,12 +64,7 @@ export class History {
     }
     const run = this.#runs.at(-1)!;
     this.#newestRows += versions.length;
-    for (const { version, ended } of versions) {
-      const key = bytesOfKey(version.key);
-      const { seq, modRevision, createRevision, version: count, lease } = version;
-      const crc = this.#check.crcOf(key, version, ended);
-      this.#sql.exec(INSERT, run, key, seq, modRevision, createRevision, count, lease, crc, ended);
-    }
+    this.#rows.write(versions.map(({ version, ended }) => [run, ...this.#check.rowOf(version, ended), ended]));
   }
 
   find(key: BinaryKey, revision: number): Version | undefined {

@@ -63,6 +63,33 @@ export function readVersions(
   return versions;
 }
 
+/** Bindings of one statement that Durable Objects take. */
+const MAX_BINDINGS = 100;
+type Row = readonly (number | string | Uint8Array)[];
+
+/** Writes rows many at a time: a statement costs as much as a row. `tail` stands behind the values. */
+export class RowWriter {
+  readonly #sql: SqlStorage;
+  readonly #one: string;
+  readonly #many: string;
+  readonly #manyRows: number;
+
+  constructor(sql: SqlStorage, { into, columnCount, tail = "" }: { into: string; columnCount: number; tail?: string }) {
+    const row = `(${"?, ".repeat(columnCount - 1)}?)`;
+    this.#sql = sql;
+    this.#manyRows = Math.floor(MAX_BINDINGS / columnCount);
+    this.#one = `INSERT INTO ${into} VALUES ${row}${tail}`;
+    this.#many = `INSERT INTO ${into} VALUES ${`${row}, `.repeat(this.#manyRows - 1)}${row}${tail}`;
+  }
+
+  write(rows: readonly Row[]): void {
+    let at = 0;
+    for (; at + this.#manyRows <= rows.length; at += this.#manyRows)
+      this.#sql.exec(this.#many, ...rows.slice(at, at + this.#manyRows).flat());
+    for (; at < rows.length; at++) this.#sql.exec(this.#one, ...rows[at]!);
+  }
+}
+
 /** In the order of keys; at most `limit`. */
 export function inOrder(versions: Version[], limit: number, descending = false): Version[] {
   versions.sort((a, b) => (a.key < b.key === !descending ? -1 : 1));

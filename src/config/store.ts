@@ -14,6 +14,7 @@ import {
   countOf,
   inOrder,
   only,
+  RowWriter,
   readVersions,
   VERSION_COLUMNS,
   type VersionRow,
@@ -34,9 +35,13 @@ const LIVING = `SELECT ${VERSION_COLUMNS}, 0 AS ended FROM config_current`;
 const SELECT_CURRENT = `${LIVING} WHERE key = ?`;
 const SELECT_RECORD = "SELECT record FROM config_log WHERE seq = ?";
 const INSERT_RECORD = "INSERT INTO config_log (seq, record) VALUES (?, ?)";
-const INSERT_CURRENT = `INSERT INTO config_current (${VERSION_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)`;
-const UPDATE_CURRENT =
-  "UPDATE config_current SET seq = ?, mod = ?, created = ?, version = ?, lease = ?, crc = ? WHERE key = ?";
+/** In place where there is a row: replacing it would be a deletion and an insertion. */
+const CURRENT_ROWS = {
+  into: `config_current (${VERSION_COLUMNS})`,
+  columnCount: 7,
+  tail: ` ON CONFLICT (key) DO UPDATE SET seq = excluded.seq, mod = excluded.mod, created = excluded.created,
+    version = excluded.version, lease = excluded.lease, crc = excluded.crc`,
+};
 const DELETE_CURRENT = "DELETE FROM config_current WHERE key = ?";
 const DELETE_RECORD = "DELETE FROM config_log WHERE seq = ?";
 const SELECT_LOG = "SELECT seq, record FROM config_log WHERE seq >= ? ORDER BY seq LIMIT ?";
@@ -63,6 +68,7 @@ export class ConfigStore {
   readonly #crc32c: Crc32c;
   readonly #check: IndexCheck;
   readonly #history: History;
+  readonly #current: RowWriter;
   readonly #pending = new PendingIndex();
   readonly #pendingRows: number;
   /** Rows of config_current. Counting them is a walk over all of it. */
@@ -76,6 +82,7 @@ export class ConfigStore {
     this.#pendingRows = pendingRows;
     this.#crc32c = crc32c;
     this.#check = new IndexCheck(crc32c);
+    this.#current = new RowWriter(sql, CURRENT_ROWS);
     this.#history = new History(sql, this.#check, runRows);
     const storedKeys = this.fact(STORED_KEYS);
     this.#storedKeys = storedKeys > 0 ? storedKeys - 1 : countOf(sql, "SELECT count(*) AS n FROM config_current");
@@ -232,7 +239,7 @@ export class ConfigStore {
   /** A living version with its log row, in any order: of a copy, which says by {@link indexedTo} where it ends. */
   load(version: Version, record: Uint8Array): void {
     this.#sql.exec(INSERT_RECORD, version.seq, record);
-    this.#insertCurrent(version);
+    this.#current.write([this.#check.rowOf(version)]);
     this.#storedKeys++;
   }
 
@@ -260,11 +267,12 @@ export class ConfigStore {
     if (pending.rowCount === 0) return;
     const storedKeys = this.keyCount;
     this.#sql.transactionSync(() => {
-      for (const [key, { version, isStored }] of pending.sortedKeys()) {
-        if (!version) this.#sql.exec(DELETE_CURRENT, bytesOfKey(key));
-        else if (isStored) this.#updateCurrent(version);
-        else this.#insertCurrent(version);
+      const living: Version[] = [];
+      for (const [key, { version }] of pending.sortedKeys()) {
+        if (version) living.push(version);
+        else this.#sql.exec(DELETE_CURRENT, bytesOfKey(key));
       }
+      this.#current.write(living.map((version) => this.#check.rowOf(version)));
       this.#history.add(pending.sortedEnded());
       this.setFact(INDEXED, pending.seq + 1);
       if (storedKeys !== this.#storedKeys) this.setFact(STORED_KEYS, storedKeys + 1);
@@ -318,21 +326,6 @@ export class ConfigStore {
   #versionIn(seq: number): Version | undefined {
     const record = this.record(seq);
     return record && versionOfRecord(seq, record);
-  }
-
-  #insertCurrent(version: Version): void {
-    const key = bytesOfKey(version.key);
-    const { seq, modRevision, createRevision, version: count, lease } = version;
-    const crc = this.#check.crcOf(key, version);
-    this.#sql.exec(INSERT_CURRENT, key, seq, modRevision, createRevision, count, lease, crc);
-  }
-
-  /** In place: replacing a row is a deletion and an insertion. */
-  #updateCurrent(version: Version): void {
-    const key = bytesOfKey(version.key);
-    const { seq, modRevision, createRevision, version: count, lease } = version;
-    const crc = this.#check.crcOf(key, version);
-    this.#sql.exec(UPDATE_CURRENT, seq, modRevision, createRevision, count, lease, crc, key);
   }
 
   #versions(query: { query: string; values: boolean; bindings: readonly (number | string | Uint8Array)[] }): Version[] {
