@@ -93,6 +93,7 @@ export class ConfigFollower extends DurableObject<Env> implements ConfigFollower
         },
       },
     });
+    if (this.#store.damage) this.#damaged(this.#store.damage);
     if (this.#watches.hub.connectionCount === 0) return;
     ctx.blockConcurrencyWhile(() => this.#watches.begin());
     this.#startPulling();
@@ -140,14 +141,18 @@ export class ConfigFollower extends DurableObject<Env> implements ConfigFollower
       return this.#answers(frame, refusal);
     } catch (error) {
       if (!(error instanceof CorruptRecord)) throw error;
-      this.#log.error("a follower's copy is damaged and made anew", {}, error);
+      this.#damaged(error);
     }
-    this.#damagedTotal++;
-    // What the new copy skips cannot be told.
-    this.#watches.endAll("this copy begins anew: connect again", "resume");
     this.#guarded(() => this.#follower.distrust());
     await this.#copy().catch((error: unknown) => this.#log.warn("a keyspace is not copied", {}, error));
     return this.#answers(frame, await this.#caughtUp(options));
+  }
+
+  /** Its copy is made anew: what that skips cannot be told. */
+  #damaged(error: CorruptRecord): void {
+    this.#damagedTotal++;
+    this.#log.error("a follower's copy is damaged and made anew", {}, error);
+    this.#watches.endAll("this copy begins anew: connect again", "resume");
   }
 
   #answers(frame: Uint8Array, refusal: ConfigFailure | undefined): Uint8Array {

@@ -45,6 +45,7 @@ import {
 import { KeyspaceMeter } from "./keyspace-metrics.ts";
 import { KeyspaceRegistration } from "./keyspace-registration.ts";
 import { KeyspaceSnapshots, type SnapshotAnswer, type SnapshotAsk } from "./keyspace-snapshots.ts";
+import { KeyspaceUpkeep } from "./keyspace-upkeep.ts";
 import { KeyspaceUsage } from "./keyspace-usage.ts";
 import { openWatches } from "./keyspace-watches.ts";
 import { applyMigrations } from "./migrate.ts";
@@ -54,8 +55,6 @@ import type { WatchDesk } from "./watch-desk.ts";
 /** What may wait for the turn's end; more means that the object cannot keep up. */
 const MAX_WAITING_JOBS = 10_000;
 const MIB = 1024 * 1024;
-/** Compaction goes on after each slice with what waits in between. Ms. */
-const COMPACTION_PAUSE_MS = 0;
 
 /** Work of the next turn. `run` writes; `done` answers, when all of the turn's work is written. */
 interface Job {
@@ -86,9 +85,8 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   #unreadable: CorruptRecord | undefined;
   readonly #repair: ConfigRepair;
   readonly #usage: KeyspaceUsage;
+  readonly #upkeep: KeyspaceUpkeep;
   #jobs: Job[] = [];
-  #isCompacting = false;
-  #alarmAtMs = Number.POSITIVE_INFINITY;
   #callsTotal = 0;
   #commitsTotal = 0;
 
@@ -109,6 +107,11 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
       report: () => this.#opened?.registration.reporter,
       waitUntil: (work) => ctx.waitUntil(work),
     });
+    this.#upkeep = new KeyspaceUpkeep({
+      storage: ctx.storage,
+      desk: () => this.#opened?.desk,
+      write: (run) => this.#guarded(run),
+    });
     const inTurn = <T>(run: () => T): T => ctx.storage.transactionSync(run);
     this.#repair = new ConfigRepair({ env, name: ctx.id.name, crc32c, log: this.#log, now: Date.now, inTurn });
     ctx.blockConcurrencyWhile(() => this.#begin());
@@ -127,8 +130,9 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
       this.#unreadable = error;
       return;
     }
-    await this.#schedule();
+    await this.#upkeep.schedule();
     await this.#watches.begin();
+    if (this.#parts.snapshots.isJustRestored) this.#usage.touch();
   }
 
   /** What is on disk, or the tables of a keyspace without anything. */
@@ -176,7 +180,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
       crc32c,
       ensureRegistered: async () => (registration.isNeeded ? registration.ensure() : undefined),
       write: (run) => this.#guarded(run),
-      onIdle: () => void this.#schedule(),
+      onIdle: () => void this.#upkeep.schedule(),
     });
     return { desk, waits, shipping, watches, registration, feed, snapshots };
   }
@@ -338,7 +342,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   }
 
   override async alarm(): Promise<void> {
-    this.#alarmAtMs = Number.POSITIVE_INFINITY;
+    this.#upkeep.rang();
     if (!this.#opened) return;
     await this.#watches.wake();
     this.#guarded(() => {
@@ -346,7 +350,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
       this.#desk.endTurn();
     });
     this.#watches.flush();
-    await this.#schedule();
+    await this.#upkeep.schedule();
   }
 
   /** Resolves in the turn that wrote; the output gate holds the answer until that is durable. A ConfigRefusal wrote nothing. */
@@ -389,7 +393,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     } catch (error) {
       for (const { fail } of jobs) fail(error);
     }
-    void this.#schedule();
+    void this.#upkeep.schedule();
   }
 
   /** `damaged`: takes the calls that met damage, instead of their answers. */
@@ -420,25 +424,6 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
       this.ctx.abort(String(error));
       throw error;
     }
-  }
-
-  /** The one alarm rings for what is due first; compaction goes on in timers of its own. */
-  async #schedule(): Promise<void> {
-    if (this.#desk.mustCompact && !this.#isCompacting) {
-      this.#isCompacting = true;
-      setTimeout(() => this.#compact(), COMPACTION_PAUSE_MS);
-    }
-    const at = this.#desk.nextDueMs;
-    if (at >= this.#alarmAtMs) return;
-    this.#alarmAtMs = at;
-    await this.ctx.storage.setAlarm(at);
-  }
-
-  #compact(): void {
-    this.#isCompacting = false;
-    if (!this.#opened) return;
-    this.#guarded(() => this.#desk.compactStep());
-    void this.#schedule();
   }
 }
 

@@ -4,6 +4,7 @@
 import kernelModule from "../dist/wasm/storage.wasm";
 import { CONFIG_MIGRATIONS } from "../migrations/config.ts";
 import { Desk } from "../src/config/desk.ts";
+import { HISTORY_RUN_ROWS } from "../src/config/limits.ts";
 import { createKernels } from "../src/storage/kernels.ts";
 import type { KeyRange, KeyValue, TxnOperation } from "../src/wire/config.ts";
 import { prefixRange } from "../src/wire/config-keys.ts";
@@ -43,6 +44,8 @@ export class DirectoryRecords {
       random: (bytes) => crypto.getRandomValues(new Uint8Array(bytes)),
       cacheBytes: CACHE_BYTES,
       retention: { keepMs: 0, keepRevisions: KEPT_REVISIONS },
+      // Writes are few: a record that is damaged is then one key's.
+      batches: { pendingRows: 0, runRows: HISTORY_RUN_ROWS },
       onChange: () => undefined,
     });
   }

@@ -61,6 +61,11 @@ export class KeyspaceSnapshots {
     if (this.#restore.hasLeftovers) this.#sweepSoon();
   }
 
+  /** Nothing was written since: what the keyspace holds nobody was told. */
+  get isJustRestored(): boolean {
+    return this.#restore.last?.revision === this.#options.desk.keyspace.revision;
+  }
+
   async answer(ask: SnapshotAsk): Promise<SnapshotAnswer> {
     const { snapshots } = this.#options.desk;
     switch (ask.kind) {

@@ -6,6 +6,7 @@ import { availableParallelism, cpus } from "node:os";
 import { JadeClient } from "../../src/client/index.ts";
 import { buildAll } from "../build.mjs";
 import { freePort, startServer } from "../lib/server-process.mjs";
+import { measureSizes, SIZES } from "./config-size.mjs";
 import { measureSpecLoad } from "./config-spec.mjs";
 import { profiled, startInspectedServer } from "./lib/cpu-profile.mjs";
 import { etcdPreload } from "./lib/etcd-load.mjs";
@@ -144,7 +145,17 @@ async function measureAll(bench, items) {
   return rows;
 }
 
+/** `--only size`, `--only size-100k`: how it bears its size; no peer. */
+async function runSizes(options) {
+  await buildAll({ quiet: true });
+  note(`${cpus()[0]?.model}, ${availableParallelism()} cores, Node ${process.version}; ${VALUE_BYTES}-byte values`);
+  const rows = await measureSizes(options);
+  if (options.json) console.log(JSON.stringify({ suite: "config", results: rows.map(({ title, ...row }) => row) }));
+  return rows.every(({ ok }) => ok) ? 0 : 1;
+}
+
 export async function run(options) {
+  if (options.only?.some((id) => id === "size" || SIZES.some((size) => size.id === id))) return runSizes(options);
   const wanted = ITEMS.filter(
     ({ id, kind }) => !options.only || options.only.some((only) => only === id || only === kind),
   );
@@ -154,7 +165,9 @@ export async function run(options) {
     note("wrk: not installed (apt-get install wrk); the JSON faces are left out");
   const hasSpecLoad = !options.only || options.only.includes(SPEC_LOAD);
   if (items.length === 0 && !hasSpecLoad) {
-    console.error(`--only knows: ${["json", ...ITEMS.map((item) => item.id), SPEC_LOAD].join(", ")}`);
+    console.error(
+      `--only knows: ${["json", ...[...ITEMS, ...SIZES].map(({ id }) => id), "size", SPEC_LOAD].join(", ")}`,
+    );
     return 2;
   }
   await buildAll({ quiet: true });

@@ -15,6 +15,7 @@ const SUITES = {
   config: "./config.mjs",
   watch: "./watch.mjs",
   kubernetes: "./kubernetes.mjs",
+  leases: "./leases.mjs",
 };
 
 const { values, positionals } = parseArgs({

@@ -1,4 +1,4 @@
-// `client.config`: the configuration store of one namespace, over HTTP.
+// `client.config`: the configuration store of one namespace, over HTTP or a session.
 // Guarantees: arguments are checked here, before anything is sent; a write is applied once over all of its retries.
 
 import { ConfigCache } from "./config-cached.ts";
@@ -25,6 +25,7 @@ import {
   type LockOptions,
 } from "./config-locks.ts";
 import { observed } from "./config-observe.ts";
+import type { ConfigPlace, ConfigSession } from "./config-session.ts";
 import {
   type ConfigRestoreOptions,
   type ConfigRestoreResult,
@@ -72,6 +73,11 @@ const PATH = "/v1/config";
 /** Keys that an iteration fetches at once. */
 const PAGE_KEYS = 500;
 
+/** A zone's copy may answer: those are reached over HTTP. */
+function isServedByCopies({ consistency, maxStalenessMs }: ConfigReadOptions): boolean {
+  return consistency === "serializable" || maxStalenessMs !== undefined;
+}
+
 type Query = Readonly<Record<string, string | number | boolean | undefined>>;
 
 export class Config {
@@ -81,12 +87,15 @@ export class Config {
   readonly #namespace: string | undefined;
   readonly #watches: WatchLinks;
   readonly #locks: ConfigLocks;
+  readonly #session: ConfigSession | undefined;
 
-  constructor(http: HttpClient, watches: WatchLinks, namespace?: string) {
+  /** `session`: keys, ranges, transactions and leases go over it, the rest over HTTP. */
+  constructor(http: HttpClient, watches: WatchLinks, { namespace, session }: ConfigPlace = {}) {
     this.#http = http;
     this.#watches = watches;
     this.#namespace = namespace;
-    this.leases = new ConfigLeases(http, namespace);
+    this.#session = session;
+    this.leases = new ConfigLeases(http, { namespace, session });
     const { leases } = this;
     this.#locks = new ConfigLocks({ http, namespace, leases, deleteKey: (key) => this.delete(key) });
     this.webhooks = new ConfigWebhooks(http, namespace);
@@ -95,11 +104,12 @@ export class Config {
   /** The keyspace of another namespace. */
   namespace(name: string): Config {
     if (typeof name !== "string" || name === "") throw new TypeError("a namespace must have a name");
-    return new Config(this.#http, this.#watches, name);
+    return new Config(this.#http, this.#watches, { namespace: name, session: this.#session?.namespace(name) });
   }
 
   /** Stores JSON, or bytes. Throws `preconditionFailed` (see {@link isPreconditionFailed}) when a condition does not hold. */
   async put(key: ConfigKey, value: unknown, options: ConfigPutOptions = {}): Promise<ConfigPutResult> {
+    if (this.#session) return this.#session.put(key, value, options);
     const { signal, timeoutMs, writeId, as = "json", ifValue, ...fields } = options;
     const keyEncoding = encodingOf([checkedKey(key)]);
     const isBytes = value instanceof Uint8Array || ifValue instanceof Uint8Array || as !== "json";
@@ -117,6 +127,7 @@ export class Config {
   }
 
   async get<T = unknown>(key: ConfigKey, options: ConfigReadOptions = {}): Promise<ConfigGetResult<T>> {
+    if (this.#session && !isServedByCopies(options)) return this.#session.get<T>(key, options);
     const { signal, timeoutMs, as = "json", ...fields } = options;
     const keyEncoding = encodingOf([checkedKey(key)]);
     const answer = await this.#http.call({
@@ -131,6 +142,7 @@ export class Config {
 
   /** `deleted` is 0 when there was no such key. */
   async delete(key: ConfigKey, options: ConfigDeleteOptions = {}): Promise<ConfigDeleteResult> {
+    if (this.#session) return this.#session.delete(key, options);
     const { signal, timeoutMs, writeId, as = "json", ifValue, ...fields } = options;
     const keyEncoding = encodingOf([checkedKey(key)]);
     const isBytes = ifValue instanceof Uint8Array || as !== "json";
@@ -153,6 +165,7 @@ export class Config {
 
   /** One page; `limit` keys at most. */
   async rangePage<T = unknown>(range: ConfigRangeOptions = {}): Promise<ConfigPage<T>> {
+    if (this.#session && !isServedByCopies(range)) return this.#session.rangePage<T>(range);
     const { signal, timeoutMs, as = "json", prefix, start, end, delimiter, ...fields } = range;
     const keyEncoding = encodingOf([...rangeKeys(range), delimiter]);
     const data = (await this.#call("GET", "/range", {
@@ -176,6 +189,7 @@ export class Config {
 
   /** Deletes all keys of a range in one revision. `{ prefix: "" }` means all keys. */
   async deleteRange(range: ConfigRange, options: ConfigWriteOptions = {}): Promise<ConfigDeleteResult> {
+    if (this.#session) return this.#session.deleteRange(range, options);
     const keyEncoding = encodingOf(rangeKeys(range));
     const query = { keyEncoding, ...rangeText(range, keyEncoding) };
     return (await this.#call("DELETE", "/range", { ...options, query })) as ConfigDeleteResult;
@@ -233,6 +247,7 @@ export class Config {
   }
 
   async runTxn(parts: TxnParts, options: ConfigWriteOptions = {}): Promise<ConfigTxnResult> {
+    if (this.#session) return this.#session.runTxn(parts, options);
     const query = txnEncoding(parts);
     const body = JSON.stringify(txnBody(parts, query));
     const data = (await this.#call("POST", "/txn", { ...options, body, query: { ...query } })) as ConfigTxnResult;

@@ -36,6 +36,16 @@ describe("damage", () => {
         { kind: "deleteRange", key: "b", rangeEnd: "" },
         get("bad") as TxnOperation,
       ),
+      txn(txn(put("a", "x"), put("new", "x"), get("bad") as TxnOperation) as TxnRequest),
+      // The read of the past brings what waits in memory to the tables, which is taken back.
+      txn(
+        put("a", "x"),
+        put("new", "x"),
+        { ...get("b"), revision: 3 } as TxnOperation,
+        { kind: "deleteRange", key: "b", rangeEnd: "" },
+        put("too", "x"),
+        get("bad") as TxnOperation,
+      ),
       {
         ...(txn(put("a", "x")) as TxnRequest),
         compare: [{ ...comparedValue("bad"), result: "equal", operand: new Uint8Array(1) }],
@@ -50,6 +60,7 @@ describe("damage", () => {
       const { revision, chain, keyCount, livingBytes } = opened.desk.keyspace;
       expect(run(opened.desk, write), JSON.stringify(write)).toMatchObject({ kind: "error", code: "dataCorrupt" });
       expect(opened.desk.keyspace).toMatchObject({ revision, chain, keyCount, livingBytes });
+      expect(run(opened.desk, { ...all, countOnly: true })).toMatchObject({ count: 3 });
       expect(changes.length).toBe(3);
       expect(run(opened.desk, put("a", "2"))).toMatchObject({
         kind: "put",
@@ -63,7 +74,48 @@ describe("damage", () => {
       expect(run(opened.desk, get("a"))).toMatchObject({ kvs: [{ version: 2 }] });
       expect(run(opened.desk, get("bad"))).toMatchObject({ code: "dataCorrupt" });
       expect(opened.desk.keyspace.keyCount).toBe(3);
+      const keysAt = (revision: number) => run(opened.desk, { ...all, keysOnly: true, revision } as ConfigRequest);
+      expect(keysAt(3)).toMatchObject({ kvs: [{ key: "a", version: 1 }, { key: "bad" }] });
+      expect(keysAt(4)).toMatchObject({ kvs: [{ key: "a", version: 1 }, { key: "b" }, { key: "bad" }] });
     }
+  });
+
+  it("[CF-217] the value of a version that ended behind the tables is lost alone", () => {
+    const opened = openDesk({ cacheBytes: 0 });
+    for (const value of ["1", "2"]) {
+      opened.desk.answer(put("a", value));
+      opened.desk.endTurn();
+    }
+    opened.sql.endTurn();
+    expect(opened.desk.store.pendingRows).toBe(2);
+    opened.sql.database.exec(damagedRecord(1));
+    opened.restart();
+    expect(opened.desk.store.pendingRows).toBe(2);
+    expect(run(opened.desk, { kind: "range", key: "a", rangeEnd: "" })).toMatchObject({ kvs: [{ version: 2 }] });
+    expect(run(opened.desk, { kind: "range", key: "a", rangeEnd: "", revision: 2 })).toMatchObject({
+      code: "dataCorrupt",
+    });
+  });
+
+  it("[CF-218] where times of leases are damaged each lease has its whole time again, after another start too", () => {
+    const opened = openDesk();
+    opened.desk.answer({ kind: "leaseGrant", lease: "5", ttlSeconds: 10 });
+    for (let i = 0; i < 3; i++) {
+      opened.clock.ms += 4000;
+      opened.desk.answer({ kind: "leaseKeepAlive", lease: "5" });
+      opened.desk.endTurn();
+    }
+    opened.sql.endTurn();
+    opened.sql.database.exec(
+      "UPDATE config_lease_times SET times = CAST(substr(times, 1, length(times) - 1) || x'7e' AS BLOB) WHERE id = 3",
+    );
+    opened.restart();
+    const least = opened.clock.ms + 10_000;
+    expect(opened.desk.leases.get("5")!.deadlineMs).toBeGreaterThanOrEqual(least);
+    expect(opened.desk.damage.foundTotal).toBe(1);
+    opened.restart();
+    expect(opened.desk.leases.get("5")!.deadlineMs).toBeGreaterThanOrEqual(least);
+    expect(opened.desk.damage.foundTotal).toBe(0);
   });
 
   it("[CF-218] a damaged lease is refused and can be revoked; one with a damaged key holds up no other", () => {

@@ -27,7 +27,7 @@ import { Locks } from "./locks.ts";
 import { CorruptRecord, type Crc32c } from "./record.ts";
 import { Retention, type RetentionLimits } from "./retention.ts";
 import { SnapshotSource } from "./snapshot-source.ts";
-import { ConfigStore } from "./store.ts";
+import { ConfigStore, type IndexBatches } from "./store.ts";
 
 /** As access/types.ts has it. */
 export interface QuotaExcess {
@@ -51,8 +51,8 @@ export interface DeskOptions {
   readonly watchCount?: () => number;
   /** Of the database. */
   readonly databaseBytes?: () => number;
-  /** What a takeover adds to the deadline of a lease. Ms. */
-  readonly leaseExtensionMs?: (grantedTtlMs: number) => number;
+  /** Of the index; absent = those of tenants' keyspaces. */
+  readonly batches?: IndexBatches;
 }
 
 export class Desk {
@@ -76,10 +76,11 @@ export class Desk {
     const { sql, crc32c, cacheBytes, onChange } = options;
     this.#options = options;
     this.damage = new Damage(options.onDamage);
-    this.store = new ConfigStore(sql, crc32c);
+    this.store = new ConfigStore(sql, crc32c, options.batches);
+    if (this.store.damage) throw this.store.damage;
     const term = this.store.fact("term") + 1;
     this.store.setFact("term", term);
-    this.leases = new Leases(sql, crc32c, { extendMs: options.leaseExtensionMs, damage: this.damage });
+    this.leases = new Leases(sql, crc32c, { nowMs: options.now(), damage: this.damage });
     this.keyspace = new Keyspace({
       ...{ store: this.store, crc32c, term, cacheBytes, onChange },
       isLease: (lease) => this.leases.has(lease),
@@ -124,6 +125,8 @@ export class Desk {
     const nowMs = this.#options.now();
     this.#noteBytes();
     this.#kept.endTurn(nowMs);
+    this.leases.endTurn(nowMs);
+    this.store.endTurn(nowMs);
     const { revision, compactedRevision: compacted } = this.keyspace;
     this.#retention.note(nowMs, revision);
     const target = this.#retention.due(nowMs, { revision, compacted });

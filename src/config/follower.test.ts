@@ -44,13 +44,13 @@ function openOwner() {
 
 type Owner = ReturnType<typeof openOwner>;
 
-function openFollower() {
+function openFollower(batches = { pendingRows: 5, runRows: 9 }) {
   const sql = new NodeSql();
   for (const statements of CONFIG_MIGRATIONS) sql.database.exec(statements);
   const seen: { revision: number; changes: readonly Change[] }[] = [];
   const open = () =>
     new Follower({
-      store: new ConfigStore(sql, crc32c),
+      store: new ConfigStore(sql, crc32c, batches),
       crc32c,
       cacheBytes: 2000,
       onChange: (revision, changes) => seen.push({ revision, changes }),

@@ -7,11 +7,13 @@ import type { KeyValue, RangeAnswer, RangeRequest } from "../wire/config.ts";
 import { Compactor } from "./compactor.ts";
 import { ConfigRefusal } from "./failure.ts";
 import type { Change } from "./keyspace.ts";
+import { FOLLOWER_PENDING_ROWS } from "./limits.ts";
 import { Reader } from "./reader.ts";
 import { CorruptRecord, type Crc32c, chainOfRecord, decodeRecord, type LogRecord } from "./record.ts";
 import type { Head, Place, Shipment, ShippedRecord } from "./shipping.ts";
-import type { ConfigStore, Version } from "./store.ts";
+import type { ConfigStore } from "./store.ts";
 import { checkOperation } from "./txn.ts";
+import { versionOfRecord } from "./version.ts";
 import type { WatchSource } from "./watch-hub-options.ts";
 
 /** Rows of a wipe's slice. */
@@ -50,8 +52,9 @@ export class Follower {
     this.#reader = new Reader(store, cacheBytes, this.#revision);
     this.#compacted = store.fact("compacted");
     this.#term = store.fact("term");
-    // What a copy left behind that did not end must go first.
-    this.#state = store.fact("following") === 1 ? "following" : store.isEmpty() ? "empty" : "copying";
+    // What a copy left behind that did not end must go first, and what is damaged.
+    const isWhole = store.fact("following") === 1 && !store.damage;
+    this.#state = isWhole ? "following" : store.isEmpty() ? "empty" : "copying";
   }
 
   get isFollowing(): boolean {
@@ -149,8 +152,7 @@ export class Follower {
   copy(records: readonly ShippedRecord[]): void {
     for (const { seq, bytes } of records) {
       const record = decodeRecord(this.#crc32c, bytes);
-      this.#store.append(seq, bytes);
-      this.#store.setCurrent(versionOf(seq, record), true);
+      this.#store.load(versionOfRecord(seq, record), bytes);
     }
   }
 
@@ -164,6 +166,7 @@ export class Follower {
     this.#store.setFact("compacted", head.revision);
     this.#store.setFact("compactionSeq", head.seq + 1);
     this.#state = "following";
+    this.#store.indexedTo(head.seq);
     this.#store.setFact("following", 1);
     this.#savePlace();
     this.#sawTerm(head);
@@ -189,6 +192,7 @@ export class Follower {
     if (this.#state === "copying" || (records[0] && records[0].seq !== 1)) return false;
     this.#state = "following";
     this.#revision = Math.max(1, this.#revision);
+    this.#store.indexedTo(0);
     this.#store.setFact("following", 1);
     this.#take({ records, head });
     return true;
@@ -198,6 +202,7 @@ export class Follower {
   #take({ records, head }: Pick<Extract<Shipment, { kind: "records" }>, "records" | "head">): void {
     this.#sawTerm(head);
     this.#apply(records);
+    if (records.length === 0 || this.#store.pendingRows >= FOLLOWER_PENDING_ROWS) this.#store.flush();
     this.#saw(head);
   }
 
@@ -236,7 +241,7 @@ export class Follower {
       this.#reader.counts.changed(record.key, -1, record.revision);
       this.#reader.cache.delete(record.key);
     } else {
-      const version = versionOf(seq, record);
+      const version = versionOfRecord(seq, record);
       this.#store.setCurrent(version, !previous);
       if (!previous) this.#reader.counts.changed(record.key, 1, record.revision);
       this.#reader.cache.set({ version, value: record.value.slice() });
@@ -263,8 +268,4 @@ export class Follower {
     this.#store.setFact("chain", this.#chain);
     this.#store.setFact("revision", this.#revision);
   }
-}
-
-function versionOf(seq: number, { key, revision, createRevision, version, lease }: LogRecord): Version {
-  return { key, seq, modRevision: revision, createRevision, version, lease };
 }

@@ -41,7 +41,6 @@ export class KeyCounts {
   /** Empty = not counted yet. */
   #starts: BinaryKey[] = [];
   #counts: number[] = [];
-  #total = 0;
   #births: Birth[] = [];
   #birthBytes = 0;
   #since: number;
@@ -51,11 +50,6 @@ export class KeyCounts {
     this.#store = store;
     this.#bounds = bounds;
     this.#since = revision;
-  }
-
-  get total(): number {
-    this.#build();
-    return this.#total;
   }
 
   /** Nothing is known any more: the store holds something else, of this revision. */
@@ -75,7 +69,6 @@ export class KeyCounts {
     if (this.#births.length > births || this.#birthBytes > birthBytes) this.#forgetHalf();
     if (this.#starts.length === 0) return;
     const at = this.#placeOf(key);
-    this.#total += change;
     this.#counts[at]! += change;
     if (this.#counts[at]! > 2 * together) this.#split(at);
   }
@@ -131,7 +124,6 @@ export class KeyCounts {
       this.#starts.push(next);
     }
     this.#counts = this.#starts.map((key, i) => this.#store.count({ key, rangeEnd: this.#starts[i + 1] ?? NO_END }, 0));
-    this.#total = this.#counts.reduce((sum, count) => sum + count, 0);
   }
 
   #split(at: number): void {

@@ -13,7 +13,8 @@ const SEEDS = Number(process.env["JADE_CONFIG_SEEDS"] ?? 40);
 const OPERATIONS = 150;
 function runSeed(seed: number): void {
   const random = new Generator(seed);
-  const opened = openDesk({ cacheBytes: random.chance(0.5) ? 600 : 1_000_000 });
+  const batches = { pendingRows: random.pick([1, 7, 2000]), runRows: random.pick([1, 9, 2000]) };
+  const opened = openDesk({ cacheBytes: random.chance(0.5) ? 600 : 1_000_000, batches });
   const reference = new ReferenceKeyspace();
   const send = (operation: TxnOperation): ConfigAnswer | { kind: "error"; code: string } => {
     const writer = new ByteWriter();

@@ -32,9 +32,10 @@ import {
 import { readRange } from "./range.ts";
 import { type MaybeHeld, Reader, shown } from "./reader.ts";
 import { type Crc32c, encodeRecord, type LogRecord } from "./record.ts";
-import type { ConfigStore, Version } from "./store.ts";
+import type { ConfigStore } from "./store.ts";
 import { checkOperation, compareHolds } from "./txn.ts";
 import type { Held } from "./value-cache.ts";
+import type { Version } from "./version.ts";
 
 /** One change of one key, as watchers and followers see it. */
 export interface Change {
@@ -120,7 +121,7 @@ export class Keyspace {
   }
 
   get keyCount(): number {
-    return this.#reader.counts.total;
+    return this.#store.keyCount;
   }
 
   /** Of living keys and their values. */
@@ -150,7 +151,9 @@ export class Keyspace {
     const size: PlannedSize = { answer: 0, written: 0, reads: 0 };
     const plan = this.#plan(request, size);
     refuseLongAnswer(size.answer);
-    return this.#write((writing) => (plan.steps.length > 1 ? this.#undone(writing, plan) : this.#run(writing, plan)));
+    // One operation alone reads before it writes.
+    const isAlone = plan.steps.length <= 1 && plan.steps[0]?.kind !== "plan";
+    return this.#write((writing) => (isAlone ? this.#run(writing, plan) : this.#undone(writing, plan)));
   }
 
   apply(request: TxnOperation): OperationAnswer {

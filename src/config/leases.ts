@@ -2,8 +2,9 @@
 // Guarantees: no lease ends before its time to live has passed since it was granted or last kept alive, restarts included; all
 // leases are in memory, their deadlines durable. Must not: delete keys (the keyspace does), read a clock.
 //
-// What is stored is a little later than the true deadline, so that keep-alives in quick succession are not written each. After a
-// restart the stored deadline counts: late by that little at most.
+// What is stored is a little later than the true deadline, so that keep-alives in quick succession are not written each; those of a turn are
+// one row (lease-times.ts). A new owner does not know what its predecessor was about to hear: leases end later by the time from the last
+// that is known of it to the new owner's start, a bound at most, whatever came in between.
 import type { SqlStorage } from "../storage/types.ts";
 import type { LeaseId } from "../wire/config.ts";
 import { bytesOfKey, keyOfText } from "../wire/config-keys.ts";
@@ -11,7 +12,8 @@ import type { SnapshotLease } from "../wire/config-snapshot.ts";
 import type { Damage } from "./damage.ts";
 import { ConfigRefusal, invalid } from "./failure.ts";
 import { leaseNotFound } from "./keyspace.ts";
-import { MAX_LEASE_TTL_SECONDS, MAX_LEASES } from "./limits.ts";
+import { LeaseTimes } from "./lease-times.ts";
+import { MAX_LEASE_TTL_SECONDS, MAX_LEASES, TAKEOVER_EXTENSION_MS } from "./limits.ts";
 import { CorruptRecord, type Crc32c } from "./record.ts";
 
 export interface Lease {
@@ -25,8 +27,7 @@ export interface Lease {
 }
 
 export interface LeasesOptions {
-  /** What a takeover adds to every deadline; 0 at a restart in place. */
-  readonly extendMs?: ((grantedTtlMs: number) => number) | undefined;
+  readonly nowMs: number;
   readonly damage?: Damage | undefined;
 }
 
@@ -48,21 +49,48 @@ export class Leases {
   readonly #crc32c: Crc32c;
   readonly #leases = new Map<LeaseId, Lease>();
   readonly #damaged = new Set<LeaseId>();
+  readonly #times: LeaseTimes;
   /** A bound from below of the earliest deadline: keep-alives only move deadlines back. */
   #earliestMs = Number.POSITIVE_INFINITY;
 
-  constructor(sql: SqlStorage, crc32c: Crc32c, { extendMs = () => 0, damage }: LeasesOptions = {}) {
+  constructor(sql: SqlStorage, crc32c: Crc32c, { nowMs, damage }: LeasesOptions) {
     this.#sql = sql;
     this.#crc32c = crc32c;
+    this.#times = new LeaseTimes(sql, crc32c);
+    let lastSeenMs = Number.NEGATIVE_INFINITY;
+    const grantedAtMs = new Map<LeaseId, number>();
     for (const row of sql.exec<LeaseRow>("SELECT lease, granted_ttl, deadline_ms, crc FROM config_leases")) {
-      const stored = { id: row.lease, grantedTtlMs: row.granted_ttl, deadlineMs: row.deadline_ms };
-      if (leaseCrc(crc32c, stored) !== row.crc) {
-        this.#damaged.add(row.lease);
-        damage?.lost(`the lease ${row.lease} fails its checksum`);
+      const { lease: id, granted_ttl: grantedTtlMs, deadline_ms: storedDeadlineMs } = row;
+      if (leaseCrc(crc32c, { id, grantedTtlMs, deadlineMs: storedDeadlineMs }) !== row.crc) {
+        this.#damaged.add(id);
+        damage?.lost(`the lease ${id} fails its checksum`);
         continue;
       }
-      const deadlineMs = row.deadline_ms + extendMs(row.granted_ttl);
-      this.#hold({ id: row.lease, grantedTtlMs: row.granted_ttl, deadlineMs, storedDeadlineMs: deadlineMs });
+      this.#leases.set(id, { id, grantedTtlMs, deadlineMs: 0, storedDeadlineMs });
+      const atMs = storedDeadlineMs - grantedTtlMs - slackOf(grantedTtlMs);
+      grantedAtMs.set(id, atMs);
+      lastSeenMs = Math.max(lastSeenMs, atMs);
+    }
+    const areWhole = this.#times.load(({ id, storedDeadlineMs }, atMs) => {
+      lastSeenMs = Math.max(lastSeenMs, atMs);
+      const lease = this.#leases.get(id);
+      // What is older than the grant was another lease's of the same id.
+      if (lease && atMs >= grantedAtMs.get(id)!) lease.storedDeadlineMs = storedDeadlineMs;
+    });
+    if (!areWhole) this.#prolong(nowMs, damage);
+    const extensionMs = Math.max(0, Math.min(nowMs - lastSeenMs, TAKEOVER_EXTENSION_MS));
+    for (const lease of this.#leases.values()) {
+      lease.deadlineMs = lease.storedDeadlineMs + extensionMs;
+      this.#hold(lease);
+    }
+  }
+
+  /** When they were kept alive is lost: each gets its whole time again, so that none ends early. */
+  #prolong(nowMs: number, damage: Damage | undefined): void {
+    damage?.lost("times of leases fail their checksum");
+    for (const lease of this.#leases.values()) {
+      lease.storedDeadlineMs = Math.max(lease.storedDeadlineMs, nowMs + lease.grantedTtlMs);
+      this.#times.note(lease);
     }
   }
 
@@ -127,8 +155,16 @@ export class Leases {
     // One whose time is over ends at the next pass: it must not come back between the two.
     if (!lease || lease.isOver || lease.deadlineMs <= nowMs) return undefined;
     lease.deadlineMs = nowMs + lease.grantedTtlMs;
-    if (lease.deadlineMs > lease.storedDeadlineMs) this.#store(lease);
+    if (lease.deadlineMs > lease.storedDeadlineMs) {
+      lease.storedDeadlineMs = lease.deadlineMs + slackOf(lease.grantedTtlMs);
+      this.#times.note(lease);
+    }
     return lease;
+  }
+
+  /** Makes the turn's keep-alives durable. */
+  endTurn(nowMs: number): void {
+    this.#times.endTurn(nowMs, this.#leases.values(), this.#leases.size);
   }
 
   /** Forgets a lease; its keys are the caller's. Throws where there is none. */
@@ -170,8 +206,7 @@ export class Leases {
   }
 
   #store(lease: Lease): void {
-    const slackMs = Math.min(STORED_SLACK_MS, Math.floor(lease.grantedTtlMs / 3));
-    lease.storedDeadlineMs = lease.deadlineMs + slackMs;
+    lease.storedDeadlineMs = lease.deadlineMs + slackOf(lease.grantedTtlMs);
     const { id, grantedTtlMs, storedDeadlineMs } = lease;
     this.#sql.exec(
       "INSERT OR REPLACE INTO config_leases (lease, granted_ttl, deadline_ms, crc) VALUES (?, ?, ?, ?)",
@@ -189,6 +224,10 @@ export function leaseCrc(
   { id, grantedTtlMs, deadlineMs }: Pick<Lease, "id" | "grantedTtlMs" | "deadlineMs">,
 ): number {
   return crc32c(bytesOfKey(keyOfText(`${id} ${grantedTtlMs} ${deadlineMs}`)));
+}
+
+function slackOf(grantedTtlMs: number): number {
+  return Math.min(STORED_SLACK_MS, Math.floor(grantedTtlMs / 3));
 }
 
 /** A lease id from 8 random bytes: positive, as etcd makes them. */

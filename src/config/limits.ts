@@ -30,6 +30,8 @@ export const MAX_DELETED_KEYS = 100_000;
 export const MAX_SORTED_ROWS = 100_000;
 /** Leases: each is held in memory. */
 export const MAX_LEASES = 200_000;
+/** Leases that one session owns; more are refused. */
+export const MAX_OWNED_LEASES = 20_000;
 /** Keys of one lease: its end deletes all of them in one revision. */
 export const MAX_LEASE_KEYS = MAX_DELETED_KEYS;
 /** Callers that stand in line for locks and elections of one keyspace. */
@@ -57,6 +59,11 @@ export const SNAPSHOT_IDLE_MS = 60_000;
 export const RESTORE_SLICE_ROWS = 1000;
 /** etcd's bound. Seconds. */
 export const MAX_LEASE_TTL_SECONDS = 9_000_000_000;
+/** A new owner lets leases end so much later at most: with the slack of what is stored and a late alarm that is below 25 s. Ms. */
+export const TAKEOVER_EXTENSION_MS = 24_000;
+/** Stored times beside two for each lease, before they are written anew; and of one row, which is some 30 bytes each. */
+export const SPARE_LEASE_TIMES = 5000;
+export const LEASE_TIMES_PER_ROW = 20_000;
 /** Write ids whose answers are held, and the bytes of those answers. Older ones are forgotten first. */
 export const MAX_KEPT_ANSWERS = 200_000;
 export const MAX_KEPT_ANSWER_BYTES = 64 * MIB;
@@ -66,6 +73,14 @@ export const KEPT_ANSWER_MS = 15 * 60_000;
 export const MAX_KEPT_ANSWER = 64 * KIB;
 /** Records a compaction removes in one slice: some milliseconds. */
 export const COMPACTION_SLICE_RECORDS = 500;
+/** Rows of the index that wait in memory to be written in one batch: some 10 ms of writing, and of reading the log at a start. */
+export const PENDING_INDEX_ROWS = 2048;
+/** How long they wait at most: a damaged record among them cannot be told from any key. Ms. */
+export const PENDING_INDEX_MS = 1000;
+/** As {@link PENDING_INDEX_ROWS}, of a follower, which knows no time. */
+export const FOLLOWER_PENDING_ROWS = 256;
+/** Rows of one run of the history: small enough to be forgotten at once, some hundred runs for a million revisions. */
+export const HISTORY_RUN_ROWS = 16_384;
 /** Digits of the suffix of a sequential key: enough for every revision. */
 export const SEQUENCE_DIGITS = 16;
 /** A new keyspace is at revision 1, which changed nothing: there is no record of it. */

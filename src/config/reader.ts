@@ -3,8 +3,9 @@
 import type { BinaryKey, KeyRange, KeyValue, RangeAnswer, RangeRequest } from "../wire/config.ts";
 import { KeyCounts } from "./key-counts.ts";
 import { type RangeSource, readRange } from "./range.ts";
-import type { ConfigStore, Scan, Version } from "./store.ts";
+import type { ConfigStore } from "./store.ts";
 import { type Held, ValueCache } from "./value-cache.ts";
+import type { Scan, Version } from "./version.ts";
 
 /** A living version; its value where that was at hand. */
 export interface MaybeHeld {

@@ -1,9 +1,16 @@
 // Puts damaged rows of a keyspace back, from its own log or from a follower's copy.
 // Guarantees: nothing is put back that the rest of the log does not prove: a record must continue the chain of the one before it, or be continued by
 // the one behind it; a version must be what its record says. Must not: ask anyone (the object does).
-import type { DamagedPlace } from "./record.ts";
-import { type Crc32c, chainOfRecord, decodeRecord, type LogRecord } from "./record.ts";
-import type { ConfigStore, Version } from "./store.ts";
+import {
+  CorruptRecord,
+  type Crc32c,
+  chainOfRecord,
+  type DamagedPlace,
+  decodeRecord,
+  type LogRecord,
+} from "./record.ts";
+import type { ConfigStore } from "./store.ts";
+import type { Version } from "./version.ts";
 
 /** What a follower holds of a damaged place. */
 export type Intact =
@@ -27,6 +34,8 @@ export function restore(store: ConfigStore, { place, intact }: Restored, crc32c:
   if (intact.kind !== "version" || intact.version.key !== place.key) return false;
   const { version, ended } = intact;
   if (place.modRevision === 0 ? ended !== 0 : ended === 0 || version.modRevision !== place.modRevision) return false;
+  // Meanwhile it may have been written anew.
+  if (isWhole(store, place)) return true;
   const record = store.record(version.seq);
   if (!record || !isVersionOf(record, version)) return false;
   store.putBack(version, ended);
@@ -67,6 +76,16 @@ export function restoreFromLog(store: ConfigStore, place: DamagedPlace): boolean
   const { createRevision, version, lease } = record;
   store.putBack({ ...row, createRevision, version, lease }, 0);
   return true;
+}
+
+function isWhole(store: ConfigStore, { key, modRevision }: Extract<DamagedPlace, { kind: "version" }>): boolean {
+  try {
+    store.versionAt(key, modRevision);
+    return true;
+  } catch (error) {
+    if (error instanceof CorruptRecord) return false;
+    throw error;
+  }
 }
 
 function isVersionOf(record: LogRecord, version: Version): boolean {

@@ -24,7 +24,9 @@ import {
 import { type Crc32c, encodeRecord } from "./record.ts";
 import type { ConfigStore } from "./store.ts";
 
-const SWAPPED = ["log", "current", "history", "leases"] as const;
+/** Of each table the column by which it is swept. */
+const SWAPPED = { log: "seq", current: "key", ended: "run", leases: "lease", lease_times: "id" } as const;
+const NAMES = Object.keys(SWAPPED) as readonly (keyof typeof SWAPPED)[];
 /** Rows of live writes that may come between a restore's begin and its end. */
 const SEQ_GAP = 2 ** 32;
 /** Records lie in the log in the order of their revisions, as everywhere: so many of one revision have room. A transaction writes 128. */
@@ -108,17 +110,17 @@ export class Restore {
   /** A restore before this start did not end, or its sweep did not. */
   get hasLeftovers(): boolean {
     const { sql } = this.#options;
-    return SWAPPED.some((name) => hasTable(sql, `staged_${name}`) || hasTable(sql, `old_${name}`));
+    return NAMES.some((name) => hasTable(sql, `staged_${name}`) || hasTable(sql, `old_${name}`));
   }
 
   /** One slice of removing what is of no restore under way; true when nothing is left. */
   sweep(): boolean {
     const { sql } = this.#options;
     for (const prefix of this.#staging ? ["old"] : ["staged", "old"]) {
-      for (const name of SWAPPED) {
+      for (const name of NAMES) {
         const table = `${prefix}_${name}`;
         if (!hasTable(sql, table)) continue;
-        const column = { log: "seq", current: "key", history: "key", leases: "lease" }[name];
+        const column = SWAPPED[name];
         const query = `DELETE FROM ${table} WHERE ${column} IN (SELECT ${column} FROM ${table} LIMIT ?) RETURNING 1 AS n`;
         let count = 0;
         for (const _ of sql.exec<{ n: number }>(query, RESTORE_SLICE_ROWS)) count++;
@@ -184,7 +186,7 @@ export class Restore {
     if (revision > MAX_REVISION) throw damaged(`leads to the revision ${revision}`);
     const lastSeq = staging.firstSeq + (staging.revision + 1) * REVISION_ROWS;
     this.#startLeases();
-    for (const name of SWAPPED) {
+    for (const name of NAMES) {
       sql.exec(`ALTER TABLE config_${name} RENAME TO old_${name}`);
       sql.exec(`ALTER TABLE staged_${name} RENAME TO config_${name}`);
     }
@@ -195,6 +197,7 @@ export class Restore {
       [LIVING_BYTES]: staging.bytes,
     };
     for (const [name, value] of Object.entries(facts)) store.setFact(name, value);
+    store.replaced({ seq: lastSeq, keys: end.keys });
     this.#staging = undefined;
     return this.last!;
   }
@@ -258,16 +261,17 @@ const LAST_STAGED = "SELECT max(seq) AS last FROM staged_log WHERE seq >= ? AND 
 const INSERT_STAGED =
   "INSERT INTO staged_current (key, seq, mod, created, version, lease, crc) VALUES (?, ?, ?, ?, ?, ?, ?)";
 
-/** As migrations/config.ts makes config_log, config_current, config_history and config_leases. */
+/** As migrations/config.ts makes config_log, config_current, config_ended, config_leases and config_lease_times. */
 const STAGED_TABLES = [
   "CREATE TABLE staged_log (seq INTEGER PRIMARY KEY, record BLOB NOT NULL)",
   `CREATE TABLE staged_current (key BLOB PRIMARY KEY, seq INTEGER NOT NULL, mod INTEGER NOT NULL, created INTEGER NOT NULL,
     version INTEGER NOT NULL, lease TEXT NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID`,
-  `CREATE TABLE staged_history (key BLOB NOT NULL, mod INTEGER NOT NULL, ended INTEGER NOT NULL, seq INTEGER NOT NULL,
-    created INTEGER NOT NULL, version INTEGER NOT NULL, lease TEXT NOT NULL, crc INTEGER NOT NULL,
-    PRIMARY KEY (key, mod)) WITHOUT ROWID`,
+  `CREATE TABLE staged_ended (run INTEGER NOT NULL, key BLOB NOT NULL, mod INTEGER NOT NULL, ended INTEGER NOT NULL,
+    seq INTEGER NOT NULL, created INTEGER NOT NULL, version INTEGER NOT NULL, lease TEXT NOT NULL, crc INTEGER NOT NULL,
+    PRIMARY KEY (run, key, mod)) WITHOUT ROWID`,
   `CREATE TABLE staged_leases (lease TEXT PRIMARY KEY, granted_ttl INTEGER NOT NULL, deadline_ms INTEGER NOT NULL,
     crc INTEGER NOT NULL) WITHOUT ROWID`,
+  "CREATE TABLE staged_lease_times (id INTEGER PRIMARY KEY, times BLOB NOT NULL)",
 ] as const;
 
 function hasTable(sql: SqlStorage, name: string): boolean {

@@ -1,8 +1,8 @@
 // GET and PUT /v1/config/snapshot over the real Worker.
 import { exports } from "cloudflare:workers";
-import { beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it, vi } from "vitest";
 import { SNAPSHOT_TYPE, SnapshotReader } from "../../src/wire/config-snapshot.ts";
-import { type Answer, type Ask, ask, newKey, newTenant } from "./gateway-support.ts";
+import { type Answer, type Ask, ask, newKey, newTenant, ROOT_KEY } from "./gateway-support.ts";
 import { watcher } from "./watch-support.ts";
 
 let key = "";
@@ -54,6 +54,16 @@ async function filled(space: ReturnType<typeof keyspace>): Promise<string> {
 }
 
 describe("snapshot", () => {
+  it("[AC-85] what a restore brought counts in the tenant's usage, without another write", async () => {
+    const tenant = await newTenant();
+    const [from, to] = [keyspace("from", tenant.key), keyspace("to", tenant.key)];
+    await filled(from);
+    expect((await to.restore(await from.take())).status).toBe(200);
+    const usage = async () => (await ask("GET", `/v1/tenants/${tenant.tenantId}/usage`, { key: ROOT_KEY })).json.data;
+    const isCounted = async () => expect(await usage()).toMatchObject({ config: { keys: 10 } });
+    await vi.waitFor(isCounted, { timeout: 10_000, interval: 100 });
+  });
+
   it("[CF-155] restored into another namespace keys keep values, revisions, versions and leases", async () => {
     const [from, to] = [keyspace(), keyspace()];
     const leaseId = await filled(from);
