@@ -3,6 +3,7 @@
 import { DurableObject } from "cloudflare:workers";
 import type { Caller } from "../src/access/types.ts";
 import { parseSettings } from "../src/cluster/settings.ts";
+import type { LeaseOwner } from "../src/config/owned-leases.ts";
 import type { Environment } from "../src/replication/link.ts";
 import { QuorumCoordinator } from "../src/replication/quorum-coordinator.ts";
 import { type Timeout, Timeouts } from "../src/replication/timeouts.ts";
@@ -88,7 +89,8 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
     this.#sessions = new SessionDesk({
       env,
       settings,
-      submit: (caller, request, done) => this.#submit(caller, request, done),
+      submit: (caller, request, done, owner) => this.#submit(caller, request, done, owner),
+      closed: (owner, isClosed) => this.#configs.sessionEnded(owner, isClosed),
       waitUntil: (work) => ctx.waitUntil(work),
     });
     const zone = ctx.id.name;
@@ -111,7 +113,7 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
         writeAnswer(writer, answer);
         if (--open === 0) resolve(writer.take());
       };
-      for (const request of requests) this.#core.submit(caller, request, done);
+      for (const request of requests) this.#submit(caller, request, done);
     });
   }
 
@@ -140,7 +142,7 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
       ended();
     };
     try {
-      for (const request of requests) this.#core.submit(caller, request, done);
+      for (const request of requests) this.#submit(caller, request, done);
     } catch (error) {
       parcel.reject(error); // must not reach the requests of others
       ended();
@@ -179,8 +181,9 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
     }
   }
 
-  #submit(caller: Caller, request: SessionRequest, done: (answer: SessionAnswer) => void): void {
-    if (request.op === "config") return this.#configs.submit(caller, request, done);
+  /** `owner`: of a session. */
+  #submit(caller: Caller, request: SessionRequest, done: (answer: SessionAnswer) => void, owner?: LeaseOwner): void {
+    if (request.op === "config") return this.#configs.submit(caller, request, done, owner);
     if (Date.now() - this.#viewAtMs > VIEW_REFRESH_MS) this.#refreshBehind();
     this.#core.submit(caller, request, done);
   }
