@@ -14,13 +14,13 @@ import { descend, gatherUnmarked, poolInsert, score4, scoreRow, touchGathered } 
 let size: u32 = 0;
 let waiting: u32 = 0;
 let lowest: u32 = 0;
-let worst: u32 = 0xffffffff;
+let last: u64 = u64.MAX_VALUE;
 
 @inline
 function give(key: u64, ef: u32): void {
   poolInsert(POOL, size, ef, key);
   if (size < ef) size++;
-  if (size == ef) worst = load<u32>(POOL + (<usize>(ef - 1) << 3), 4);
+  if (size == ef) last = load<u64>(POOL + (<usize>(ef - 1) << 3));
 }
 
 @inline
@@ -36,7 +36,7 @@ function scoreGathered<V>(q: usize, end: usize, ef: u32, allowed: usize, deleted
   touchGathered(end);
   for (let g = GATHERED; g < end; g += 16) {
     const found = score4<V>(q, load<u32>(g), load<u32>(g, 4), load<u32>(g, 8), load<u32>(g, 12));
-    let bits: u32 = size < ef ? 15 : i32x4.bitmask(i32x4.lt_u(found, i32x4.splat(worst)));
+    let bits: u32 = size < ef ? 15 : i32x4.bitmask(i32x4.le_u(found, i32x4.splat(<u32>(last >> 32))));
     const rest = <u32>(end - g) >> 2;
     if (rest < 4) bits &= (1 << rest) - 1;
     if (!bits) continue;
@@ -45,9 +45,9 @@ function scoreGathered<V>(q: usize, end: usize, ef: u32, allowed: usize, deleted
       const lane = ctz(bits);
       bits &= bits - 1;
       const distance = load<u32>(LANES + (<usize>lane << 2));
-      if (size == ef && distance >= worst) continue;
       const row = load<u32>(g + (<usize>lane << 2));
       const key = (<u64>distance << 32) | (<u64>row << 1);
+      if (size == ef && key >= last) continue;
       follow(key);
       if (allLive || isLive(allowed, deleted, row)) give(key, ef);
     } while (bits);
@@ -64,7 +64,7 @@ function nextCandidate(at: u32, ef: u32): u32 {
       at++;
       continue;
     }
-    if (size == ef && <u32>(key >> 32) > worst) return NONE;
+    if (size == ef && key > last) return NONE;
     store<u32>(place, <u32>key | 1);
     lowest = at + 1;
     return <u32>key >> 1;
@@ -76,7 +76,7 @@ function nextCandidate(at: u32, ef: u32): u32 {
 function begin<V>(q: usize, mark: u32, ef: u32, allowed: usize, deleted: usize): void {
   size = 0;
   waiting = 0;
-  worst = 0xffffffff;
+  last = u64.MAX_VALUE;
   const start = descend<V>(q, 0);
   const row = <u32>start;
   const key = (start & 0xffffffff00000000) | (<u64>row << 1);
