@@ -14,6 +14,11 @@ const SLOTS = [
   "piece",
   "rows",
   "joined",
+  "space",
+  "table",
+  "live",
+  "kept",
+  "order",
   "allowedRows",
   "deletedRows",
 ] as const;

@@ -1,4 +1,7 @@
 // Which indexes there are, by name of their kind: how one is built over a segment's rows, and loaded from its saved sections.
+import { CellBuilder } from "../index/cell-builder.ts";
+import { CELL_SECTIONS } from "../index/cell-format.ts";
+import { openCellLoader } from "../index/cell-loader.ts";
 import { FlatBuilder } from "../index/flat-builder.ts";
 import { FLAT_SECTIONS } from "../index/flat-format.ts";
 import { openFlatLoader } from "../index/flat-loader.ts";
@@ -11,15 +14,20 @@ import type { VectorCore } from "../kernels.ts";
 import type { Metric } from "../metric.ts";
 import { SMALL_SEGMENT_ROWS } from "./limits.ts";
 
+export type Quantizer = "none" | "int8" | "rabitq" | "pq";
+
 /** An index of a database, resolved: every parameter has its value. */
 export interface IndexSpec {
   /** Unique in its database; part of section names. */
   readonly name: string;
-  readonly kind: Extract<IndexKind, "FLAT" | "HNSW">;
-  readonly quantizer: "int8" | "none";
+  readonly kind: Extract<IndexKind, "FLAT" | "HNSW" | "IVF">;
+  /** HNSW walks float32 rows or int8 codes; IVF reads lists of 1-bit or product codes. FLAT scans any. */
+  readonly quantizer: Quantizer;
   /** HNSW: links a row chooses, and candidates while it is inserted. */
   readonly m?: number;
   readonly efConstruction?: number;
+  /** IVF: lists; absent = by the number of rows. */
+  readonly cells?: number;
   /** What a search that asks for nothing gets. */
   readonly effort: Effort;
 }
@@ -35,8 +43,20 @@ export interface RowsOfSegment {
 }
 
 export function builderFor(core: VectorCore, spec: IndexSpec, { rows, metric }: RowsOfSegment): IndexBuilder {
-  const { quantizer, m, efConstruction } = spec;
-  if (kindFor(spec, rows.count) === "FLAT") return new FlatBuilder(core, { rows, metric, quantizer });
+  const { quantizer, m, efConstruction, cells } = spec;
+  const kind = kindFor(spec, rows.count);
+  if (quantizer === "rabitq" || quantizer === "pq") {
+    if (kind === "HNSW") throw new RangeError(`the quantizer ${quantizer} for HNSW, which walks none or int8`);
+    return new CellBuilder(core, {
+      rows,
+      metric,
+      kind,
+      quantizer,
+      ...(kind === "IVF" && cells !== undefined && { cells }),
+    });
+  }
+  if (kind === "FLAT") return new FlatBuilder(core, { rows, metric, quantizer });
+  if (kind === "IVF") throw new RangeError(`the quantizer ${quantizer} for IVF, which reads rabitq or pq`);
   const parameters = {
     quantizer,
     ...(m !== undefined && { m }),
@@ -51,11 +71,13 @@ export function loaderFor(
   saved: SavedIndex & { readonly kind: IndexKind },
   of: RowsOfSegment,
 ): IndexLoader {
-  return saved.kind === "FLAT" ? openFlatLoader(core, saved, of) : openHnswLoader(core, saved, of);
+  if (saved.kind === "FLAT") return openFlatLoader(core, saved, of);
+  return saved.kind === "IVF" ? openCellLoader(core, saved, of) : openHnswLoader(core, saved, of);
 }
 
-/** The first section of each kind. */
+/** The first section of each kind. Coded blocks are FLAT or IVF: their own header tells. */
 export const HEADER_SECTIONS: readonly (readonly [section: string, kind: IndexKind])[] = [
+  [CELL_SECTIONS.header, "IVF"],
   [FLAT_SECTIONS.header, "FLAT"],
   [HNSW_SECTIONS.header, "HNSW"],
 ];
