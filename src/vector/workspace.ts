@@ -18,6 +18,7 @@ const SLOTS = [
   "table",
   "live",
   "kept",
+  "marked",
   "order",
   "allowedRows",
   "deletedRows",

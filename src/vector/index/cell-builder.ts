@@ -21,7 +21,7 @@ import {
   TRAINED_ROWS_PER_CELL,
 } from "./limits.ts";
 import { RowSurvey } from "./row-survey.ts";
-import type { IndexBuilder, Rows, SegmentIndex } from "./segment-index.ts";
+import type { IndexBuilder, Rows } from "./segment-index.ts";
 
 export interface CellOptions {
   readonly rows: Rows;
@@ -204,7 +204,7 @@ export class CellBuilder implements IndexBuilder {
     arena.words(quarantined, bad.size).set(this.quarantined);
     if (header.kind === "IVF") arena.words(rowOf, slots).fill(NO_SLOT);
     this.#place(starts, bad);
-    this.#turn(header.quantizer === "pq" ? "products" : "encode");
+    this.#turn(header.quantizer === "pq" ? "products" : header.quantizer === "none" ? "done" : "encode");
   }
 
   #place(next: Uint32Array, bad: ReadonlySet<number>): void {
@@ -240,7 +240,7 @@ export class CellBuilder implements IndexBuilder {
     });
   }
 
-  finish(): SegmentIndex {
+  finish(): CellIndex {
     const [header, space] = [this.#header, this.#space];
     if (this.#phase !== "done" || header === undefined || space === undefined)
       throw new Error("the index is not complete yet");

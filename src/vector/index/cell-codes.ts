@@ -1,10 +1,11 @@
 // The two codes that are scanned in blocks of 32 rows: 1-bit codes with factors (rabitq), 4-bit codes of small groups of values (pq).
+// An index may also have none: then it only tells which rows lie near (bucketed-index.ts).
 
 import type { Pointer } from "../arena.ts";
 import type { VectorCore } from "../kernels.ts";
 import { NARROW_PRODUCTS_TO } from "./limits.ts";
 
-export type BlockQuantizer = "rabitq" | "pq";
+export type BlockQuantizer = "rabitq" | "pq" | "none";
 
 export const BLOCK_ROWS = 32;
 /** What stands at a row's place where a row has no slot. */
@@ -24,6 +25,7 @@ export interface CodeShape {
 }
 
 export function codeShape(quantizer: BlockQuantizer, length: number): CodeShape {
+  if (quantizer === "none") return { quantizer, length, width: length, groups: 0, blockBytes: 0, centreBytes: 0 };
   const width = quantizer === "rabitq" || length > NARROW_PRODUCTS_TO ? 4 : 2;
   const groups = length / width;
   const factorBytes = quantizer === "rabitq" ? 3 * 4 * BLOCK_ROWS : 0;
@@ -48,7 +50,7 @@ export function encodeBlocks(
   const { at, count, slots, cellOf } = rows;
   const { centroids, centres, blocks } = places;
   if (quantizer === "rabitq") kernels.encodeBits(at, count, length, cellOf, centroids, slots, blocks);
-  else kernels.encodeProducts(at, count, length, width, centres, slots, blocks);
+  else if (quantizer === "pq") kernels.encodeProducts(at, count, length, width, centres, slots, blocks);
 }
 
 export interface CodeTable {

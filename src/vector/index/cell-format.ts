@@ -11,8 +11,8 @@ import { arenaSection, bytesSection } from "./sections.ts";
 import type { IndexSection } from "./segment-index.ts";
 
 const MAGIC = 0x3153_4c43; // "CLS1"
-const HEADER_BYTES = 48;
-const QUANTIZERS: readonly BlockQuantizer[] = ["rabitq", "pq"];
+export const CELL_HEADER_BYTES = 48;
+const QUANTIZERS: readonly BlockQuantizer[] = ["rabitq", "pq", "none"];
 const KINDS = ["FLAT", "IVF"] as const;
 
 export const CELL_SECTIONS = {
@@ -95,7 +95,7 @@ export function placesOf(header: CellHeader, at: Pointer): CellPlaces {
 }
 
 export function cellSections(arena: Arena, header: CellHeader, at: Pointer): readonly IndexSection[] {
-  const bytes = new Uint8Array(HEADER_BYTES);
+  const bytes = new Uint8Array(CELL_HEADER_BYTES);
   const view = new DataView(bytes.buffer);
   const { kind, quantizer, metric, dimension, rows, cells, slots, seed, quarantinedCount } = header;
   const codes = [KINDS.indexOf(kind), QUANTIZERS.indexOf(quantizer), METRICS.indexOf(metric)];
@@ -113,7 +113,7 @@ export function cellSections(arena: Arena, header: CellHeader, at: Pointer): rea
 
 /** @throws MalformedIndex */
 export function readCellHeader(bytes: Uint8Array): CellHeader {
-  refuse(bytes.length !== HEADER_BYTES, `a header of ${bytes.length} bytes`);
+  refuse(bytes.length !== CELL_HEADER_BYTES, `a header of ${bytes.length} bytes`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const word = (index: number): number => view.getUint32(index * 4, true);
   refuse(word(0) !== MAGIC, `the magic number ${word(0).toString(16)}`);
@@ -127,6 +127,7 @@ export function readCellHeader(bytes: Uint8Array): CellHeader {
   refuse(rows > MAX_SEGMENT_ROWS, `${rows} rows`);
   refuse(cells < 1 || cells > MAX_CELLS || (kind === "FLAT" && cells !== 1), `${cells} lists`);
   refuse(slots % BLOCK_ROWS !== 0 || slots > rows + cells * BLOCK_ROWS, `${slots} places`);
+  refuse(quantizer === "none" && kind === "FLAT", "neither lists nor codes");
   refuse(kind === "FLAT" && slots < rows, `${slots} places for ${rows} rows`);
   refuse(word(9) > rows, `${word(9)} quarantined rows`);
   return { kind, quantizer, metric, dimension, radius, rows, cells, slots, seed: word(8), quarantinedCount: word(9) };

@@ -10,6 +10,7 @@ import { type CellHeader, type CellPlaces, cellBytes, cellSections, placesOf, sh
 import { BOUND_EPSILON, DEFAULT_SCANNED_SHARE, PRODUCT_CANDIDATES } from "./limits.ts";
 import { readPool } from "./pool.ts";
 import { Quarantine } from "./quarantine.ts";
+import { markRows, type RowSelector, type Selection } from "./row-selector.ts";
 import type { Found, IndexSection, PreparedQuery, SearchAsk, SegmentIndex } from "./segment-index.ts";
 
 /** Bytes of a candidate (wasm/vector/fastscan.ts), and of what stands before the first. */
@@ -39,7 +40,7 @@ interface Pools {
   readonly deleted: Pointer;
 }
 
-export class CellIndex implements SegmentIndex {
+export class CellIndex implements SegmentIndex, RowSelector {
   readonly #core: VectorCore;
   readonly header: CellHeader;
   readonly places: CellPlaces;
@@ -213,6 +214,17 @@ export class CellIndex implements SegmentIndex {
     const rowOf = this.#core.arena.words(this.places.rowOf, this.header.slots);
     for (const [i, slot] of slots.entries()) slots[i] = rowOf[slot]!;
     return slots;
+  }
+
+  /** Sets the bits of the live rows in the cells nearest to the query. Returns how many. */
+  select(query: PreparedQuery, ask: Selection): number {
+    const { arena } = this.#core;
+    const { at } = this.#space.query(query, this.places.centre);
+    const isFiltered = ask.allowed !== 0 || ask.deleted !== 0;
+    return this.visitCells(at, { ...ask, isFiltered }, ({ first, count }) => {
+      const rows = arena.words(this.places.rowOf + first * 4, count);
+      return markRows(arena, rows, ask);
+    });
   }
 
   save(): readonly IndexSection[] {

@@ -16,7 +16,7 @@ export function openCellLoader(
   core: VectorCore,
   saved: SavedIndex,
   { rows, metric }: { readonly rows: Rows; readonly metric: Metric },
-): IndexLoader {
+): IndexLoader & { finish(): CellIndex } {
   const { arena } = core;
   const header = readCellHeader(saved.header);
   refuse(header.rows !== rows.count, `${header.rows} rows in a segment of ${rows.count}`);

@@ -74,3 +74,16 @@ export const RERANKED_AT_ONCE = 32;
 export const PRODUCT_CANDIDATES = 200;
 /** Values of a group of product codes: 2 bits a value. Wider from here on, so that the sums of a scan hold. */
 export const NARROW_PRODUCTS_TO = 2048;
+
+/** LSH: hash tables, projections of a key, and buckets that a query reads when nothing is asked. */
+export const DEFAULT_TABLES = 8;
+export const MAX_TABLES = 64;
+export const MAX_HASH_BITS = 32;
+export const DEFAULT_BUCKETS = 200;
+/** Rows that a bucket is meant to hold. */
+export const ROWS_PER_BUCKET = 16;
+/** Euclidean: width of a step in deviations of the projections, and the bits that a step tells of a row. */
+export const STEP_DEVIATIONS = 3;
+export const BITS_PER_STEP = 0.75;
+/** Rows of a segment with hash tables: a key and a row are sorted as one number of 53 bits. */
+export const MAX_HASHED_ROWS = 2 ** 21;

@@ -1,6 +1,7 @@
 // Which indexes there are, by name of their kind: how one is built over a segment's rows, and loaded from its saved sections.
+import { BucketedBuilder, bucketedLoader, splitHeader } from "../index/bucketed-index.ts";
 import { CellBuilder } from "../index/cell-builder.ts";
-import { CELL_SECTIONS } from "../index/cell-format.ts";
+import { CELL_HEADER_BYTES, CELL_SECTIONS, readCellHeader } from "../index/cell-format.ts";
 import { openCellLoader } from "../index/cell-loader.ts";
 import { FlatBuilder } from "../index/flat-builder.ts";
 import { FLAT_SECTIONS } from "../index/flat-format.ts";
@@ -8,8 +9,11 @@ import { openFlatLoader } from "../index/flat-loader.ts";
 import { HnswBuilder } from "../index/hnsw-builder.ts";
 import { HNSW_SECTIONS } from "../index/hnsw-format.ts";
 import { openHnswLoader } from "../index/hnsw-loader.ts";
+import { LshBuilder } from "../index/lsh-builder.ts";
+import { openLshLoader } from "../index/lsh-loader.ts";
+import { LSH_HEADER_BYTES, LSH_SECTIONS } from "../index/lsh-tables.ts";
 import type { SavedIndex } from "../index/sections.ts";
-import type { Effort, IndexBuilder, IndexKind, IndexLoader, Rows } from "../index/segment-index.ts";
+import type { Effort, IndexBuilder, IndexKind, IndexLoader, Rows, SegmentIndex } from "../index/segment-index.ts";
 import type { VectorCore } from "../kernels.ts";
 import type { Metric } from "../metric.ts";
 import { SMALL_SEGMENT_ROWS } from "./limits.ts";
@@ -20,14 +24,17 @@ export type Quantizer = "none" | "int8" | "rabitq" | "pq";
 export interface IndexSpec {
   /** Unique in its database; part of section names. */
   readonly name: string;
-  readonly kind: Extract<IndexKind, "FLAT" | "HNSW" | "IVF">;
-  /** HNSW walks float32 rows or int8 codes; IVF reads lists of 1-bit or product codes. FLAT scans any. */
+  readonly kind: IndexKind;
+  /** HNSW walks float32 rows or int8 codes; the others compare any. */
   readonly quantizer: Quantizer;
   /** HNSW: links a row chooses, and candidates while it is inserted. */
   readonly m?: number;
   readonly efConstruction?: number;
   /** IVF: lists; absent = by the number of rows. */
   readonly cells?: number;
+  /** LSH: hash tables, and projections of a key. */
+  readonly tables?: number;
+  readonly bits?: number;
   /** What a search that asks for nothing gets. */
   readonly effort: Effort;
 }
@@ -42,27 +49,51 @@ export interface RowsOfSegment {
   readonly metric: Metric;
 }
 
-export function builderFor(core: VectorCore, spec: IndexSpec, { rows, metric }: RowsOfSegment): IndexBuilder {
-  const { quantizer, m, efConstruction, cells } = spec;
-  const kind = kindFor(spec, rows.count);
-  if (quantizer === "rabitq" || quantizer === "pq") {
-    if (kind === "HNSW") throw new RangeError(`the quantizer ${quantizer} for HNSW, which walks none or int8`);
-    return new CellBuilder(core, {
-      rows,
-      metric,
-      kind,
-      quantizer,
-      ...(kind === "IVF" && cells !== undefined && { cells }),
-    });
+/** A scan of all rows by this quantizer. */
+function scanBuilder(core: VectorCore, { quantizer }: IndexSpec, of: RowsOfSegment): IndexBuilder {
+  if (quantizer === "rabitq" || quantizer === "pq") return new CellBuilder(core, { ...of, kind: "FLAT", quantizer });
+  return new FlatBuilder(core, { ...of, quantizer });
+}
+
+export function builderFor(core: VectorCore, spec: IndexSpec, of: RowsOfSegment): IndexBuilder {
+  const { quantizer } = spec;
+  const kind = kindFor(spec, of.rows.count);
+  switch (kind) {
+    case "FLAT":
+      return scanBuilder(core, spec, of);
+    case "IVF": {
+      const cells = spec.cells === undefined ? {} : { cells: spec.cells };
+      const lists = new CellBuilder(core, {
+        ...of,
+        ...cells,
+        kind,
+        quantizer: quantizer === "int8" ? "none" : quantizer,
+      });
+      if (quantizer === "rabitq" || quantizer === "pq") return lists;
+      return new BucketedBuilder(core, kind, { selector: lists, scan: scanBuilder(core, spec, of) });
+    }
+    case "LSH": {
+      const { tables, bits } = spec;
+      const shape = { ...of, ...(tables !== undefined && { tables }), ...(bits !== undefined && { bits }) };
+      return new BucketedBuilder(core, kind, {
+        selector: new LshBuilder(core, shape),
+        scan: scanBuilder(core, spec, of),
+      });
+    }
+    case "HNSW": {
+      if (quantizer === "rabitq" || quantizer === "pq")
+        throw new RangeError(`the quantizer ${quantizer} for HNSW, which walks none or int8`);
+      const { m, efConstruction } = spec;
+      const parameters = {
+        quantizer,
+        ...(m !== undefined && { m }),
+        ...(efConstruction !== undefined && { efConstruction }),
+      };
+      return new HnswBuilder(core, { ...of, parameters });
+    }
+    default:
+      return kind satisfies never;
   }
-  if (kind === "FLAT") return new FlatBuilder(core, { rows, metric, quantizer });
-  if (kind === "IVF") throw new RangeError(`the quantizer ${quantizer} for IVF, which reads rabitq or pq`);
-  const parameters = {
-    quantizer,
-    ...(m !== undefined && { m }),
-    ...(efConstruction !== undefined && { efConstruction }),
-  };
-  return new HnswBuilder(core, { rows, metric, parameters });
 }
 
 /** A saved index says itself what it is, by its first section. @throws MalformedIndex, ArenaFull */
@@ -71,12 +102,52 @@ export function loaderFor(
   saved: SavedIndex & { readonly kind: IndexKind },
   of: RowsOfSegment,
 ): IndexLoader {
-  if (saved.kind === "FLAT") return openFlatLoader(core, saved, of);
-  return saved.kind === "IVF" ? openCellLoader(core, saved, of) : openHnswLoader(core, saved, of);
+  switch (saved.kind) {
+    case "FLAT":
+      return openFlatLoader(core, saved, of);
+    case "HNSW":
+      return openHnswLoader(core, saved, of);
+    case "IVF": {
+      const { own, scan } = splitHeader(saved, CELL_HEADER_BYTES);
+      const lists = openCellLoader(core, own, of);
+      return readCellHeader(own.header).quantizer === "none" ? bucketed(core, "IVF", lists, scan, of) : lists;
+    }
+    case "LSH": {
+      const { own, scan } = splitHeader(saved, LSH_HEADER_BYTES);
+      return bucketed(core, "LSH", openLshLoader(core, own, of), scan, of);
+    }
+    default:
+      return saved.kind satisfies never;
+  }
+}
+
+/** The codes that a selector's rows are compared by: saved behind it, or, of float32 rows, made again of the rows. */
+function bucketed(
+  core: VectorCore,
+  kind: "IVF" | "LSH",
+  selector: Parameters<typeof bucketedLoader>[2]["selector"],
+  saved: SavedIndex,
+  of: RowsOfSegment,
+): IndexLoader {
+  try {
+    return bucketedLoader(core, kind, { selector, scan: openScan(core, saved, of) });
+  } catch (error) {
+    selector.abandon();
+    throw error;
+  }
+}
+
+function openScan(core: VectorCore, saved: SavedIndex, of: RowsOfSegment): IndexLoader | SegmentIndex {
+  if (saved.lengths.has(FLAT_SECTIONS.codes)) return openFlatLoader(core, saved, of);
+  if (saved.lengths.has(CELL_SECTIONS.codes) && saved.header.length > 0) return openCellLoader(core, saved, of);
+  const builder = new FlatBuilder(core, { ...of, quantizer: "none" });
+  while (!builder.step({ rows: of.rows.count }));
+  return builder.finish();
 }
 
 /** The first section of each kind. Coded blocks are FLAT or IVF: their own header tells. */
 export const HEADER_SECTIONS: readonly (readonly [section: string, kind: IndexKind])[] = [
+  [LSH_SECTIONS.header, "LSH"],
   [CELL_SECTIONS.header, "IVF"],
   [FLAT_SECTIONS.header, "FLAT"],
   [HNSW_SECTIONS.header, "HNSW"],

@@ -137,6 +137,10 @@ describe("searches of a shard", () => {
     [{ kind: "HNSW", quantizer: "int8", effort: {} }, "walk"],
     [{ kind: "IVF", quantizer: "rabitq", effort: { probes: 120 } }, "lists"],
     [{ kind: "IVF", quantizer: "pq", effort: { probes: 120 } }, "lists"],
+    [{ kind: "IVF", quantizer: "none", effort: { probes: 120 } }, "lists"],
+    [{ kind: "IVF", quantizer: "int8", effort: { probes: 120 } }, "lists"],
+    [{ kind: "LSH", quantizer: "none", effort: { probes: 1600 } }, "buckets"],
+    [{ kind: "LSH", quantizer: "rabitq", effort: { probes: 1600 } }, "buckets"],
   ])("[VE-90][VE-93] %o over a large segment: recall, restart, merge", (of, plan) => {
     const spec: IndexSpec = { name: "default", ...of };
     const opened = openStore({ specs: [spec], dimension: 16, metric: "cosine" });
