@@ -12,7 +12,7 @@ import { hnswlibContender, loadPeer, usearchContender } from "./lib/vector-peers
 import { asFloats, readVectors } from "./lib/vector-sets.mjs";
 
 const K = 10;
-const ROUNDS = 5;
+const ROUNDS = 9;
 const BUILD_SLICES = 20;
 /** The first is for what never gets to the others: usearch's i8. */
 const RECALLS = [0.9, 0.95, 0.99];

@@ -6,7 +6,7 @@
 
 import { isLive, liveWord } from "./bitmap";
 import {
-  CANDIDATES, CAPACITY, GATHERED, GATHER_LIMIT, LANES, M0, MARKS, NONE, POOL, TOP,
+  CANDIDATES, CAPACITY, GATHERED, LANES, M0, MARKS, NONE, POOL, TOP,
   close, count, linksAt, nextMark, open,
 } from "./hnsw-graph";
 import { descend, gatherUnmarked, poolInsert, score4, scoreRow, touchGathered } from "./hnsw";
@@ -179,24 +179,26 @@ function sparse<V>(
     if (row == NONE) break;
     turn++;
     let end = GATHERED, blocked = BLOCKED;
+    let live: u32 = 0;
     let at = linksAt(row, 0);
     let stop = at + (<usize>M0 << 2);
     for (; at < stop; at += 4) {
       const near = load<u32>(at);
       if (near == NONE) break;
       links++;
-      if (load<u8>(marks + near) == mark) continue;
+      const isNew = load<u8>(marks + near) != mark;
       store<u8>(marks + near, mark);
       if (isLive(allowed, deleted, near)) {
+        live++;
         store<u32>(end, near);
-        end += 4;
-      } else {
+        if (isNew) end += 4;
+      } else if (isNew) {
         store<u32>(blocked, near);
         blocked += 4;
       }
     }
-    for (let b = BLOCKED; b < blocked; b += 4) {
-      if (end >= GATHERED + (<usize>GATHER_LIMIT << 2)) break;
+    // As many live rows as a row has neighbours, known ones too, are enough to go on.
+    for (let b = BLOCKED; b < blocked && live < M0; b += 4) {
       at = linksAt(load<u32>(b), 0);
       stop = at + (<usize>M0 << 2);
       for (; at < stop; at += 4) {
@@ -204,12 +206,13 @@ function sparse<V>(
         if (far == NONE) break;
         links++;
         const seen = <u32>load<u8>(marks + far);
-        if (seen == mark || seen == mark - 1) continue;
+        if (seen == mark - 1) continue;
         if (isLive(allowed, deleted, far)) {
+          live++;
           store<u8>(marks + far, mark);
           store<u32>(end, far);
-          end += 4;
-        } else store<u8>(marks + far, mark - 1);
+          if (seen != mark) end += 4;
+        } else if (seen != mark) store<u8>(marks + far, mark - 1);
       }
     }
     const gathered = <u32>(end - GATHERED) >> 2;

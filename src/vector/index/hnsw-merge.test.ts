@@ -13,7 +13,7 @@ import type { VectorCore } from "../kernels.ts";
 import type { Metric } from "../metric.ts";
 import { QuerySlot } from "../query.ts";
 import { referenceNearest } from "./flat.reference.ts";
-import { GONE, type HnswParameters } from "./hnsw-builder.ts";
+import { GONE, HnswBuilder, type HnswParameters, type HnswSeed } from "./hnsw-builder.ts";
 import type { HnswIndex } from "./hnsw-index.ts";
 import { openHnswLoader } from "./hnsw-loader.ts";
 import { MalformedIndex, type Rows } from "./segment-index.ts";
@@ -131,6 +131,16 @@ describe("merges of HNSW graphs", () => {
     const old = seal(core, all.slice(0, 3000), "euclidean", {});
     const added = merge(core, old, { gone: new Set(), added: all.slice(3000, 3300) }, "euclidean", {});
     expect(added.index.count).toBe(3300);
+    const stepsOf = (seed?: HnswSeed): number => {
+      const rows = residentRows(core, all.slice(0, 3300), 128);
+      const builder = new HnswBuilder(core, { rows, metric: "euclidean", seed });
+      let steps = 1;
+      while (!builder.step({ rows: 10 })) steps++;
+      builder.abandon();
+      return steps;
+    };
+    const same = Uint32Array.from({ length: 3000 }, (_, row) => row);
+    expect(stepsOf({ index: old.index, map: same })).toBeLessThan(stepsOf() / 4);
     // Old rows kept their levels: the entry of the old graph is still on top, or a new row is above it.
     expect(added.index.graph.entry.level).toBeGreaterThanOrEqual(old.index.graph.entry.level);
     const most = new Set(Array.from({ length: 2900 }, (_, row) => row));

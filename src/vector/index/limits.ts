@@ -21,7 +21,7 @@ export const DEFAULT_EF = { euclidean: 64, cosine: 64, dot: 160 } as const;
 export const MAX_EF = 4096;
 
 /** The scan of so many live rows is cheaper than a walk that keeps one candidate, by how the filter is walked: rows. */
-export const SCAN_ROWS_PER_EF = { open: 16, among: 24, sparse: 64 } as const;
+export const SCAN_ROWS_PER_EF = { open: 16, among: 24, sparse: 128 } as const;
 /** Below so many live rows the scan is as fast as any walk, and exact: rows. */
 export const MIN_WALK_ROWS = 1000;
 /** A filter that lets a smaller share through is walked by looking through rows that fail (Qdrant's ACORN takes 0.4 too). */
