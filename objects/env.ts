@@ -7,6 +7,7 @@ import type {
   KeyValueReplicaRpc,
   TenantRpc,
 } from "./rpc.ts";
+import type { VectorShardRpc } from "./vector-rpc.ts";
 import type { WebhookSenderRpc } from "./webhook-rpc.ts";
 
 /** A stub offers the methods of its class; typed here by the surface, so that callers never import the class. */
@@ -22,6 +23,7 @@ export interface Env {
   readonly CONFIG_KEYSPACE: Namespace<ConfigKeyspaceRpc>;
   readonly CONFIG_FOLLOWER: Namespace<ConfigFollowerRpc>;
   readonly WEBHOOK_SENDER: Namespace<WebhookSenderRpc>;
+  readonly VECTOR_SHARD: Namespace<VectorShardRpc>;
   readonly KEY_VALUE_REPLICA: Namespace<KeyValueReplicaRpc>;
   /** Present when the blob store is R2. */
   readonly BLOBS?: R2Bucket;

@@ -186,6 +186,14 @@ const etcd = z.strictObject({
     .describe("Whether requests of etcd's API without credentials are served, as the tenant `default`."),
 });
 
+const vectors = z.strictObject({
+  memoryMiB: whole(8, 4000)
+    .default(1024)
+    .describe(
+      "Memory of one shard of a vector database for what is not sealed yet and for its indexes. Beyond it writes are refused (507). On Cloudflare an isolate has 128 MB for all of its objects: 64 or less.",
+    ),
+});
+
 const webhooks = z.strictObject({
   allowedNetworks: z
     .array(
@@ -202,7 +210,7 @@ const webhooks = z.strictObject({
 });
 
 /** The parts of {@link settingsSchema} by name, so that the configuration file can extend them with what only the server reads. */
-export const settingsParts = { storage, log, limits, keyValue, config, auth, etcd, webhooks };
+export const settingsParts = { storage, log, limits, keyValue, config, auth, etcd, vectors, webhooks };
 
 /** What `JADE_CONFIG` holds as JSON. Every field may be missing; unknown fields are errors. */
 export const settingsSchema = z.strictObject({
@@ -213,6 +221,7 @@ export const settingsSchema = z.strictObject({
   config: config.prefault({}),
   auth: auth.prefault({}),
   etcd: etcd.prefault({}),
+  vectors: vectors.prefault({}),
   webhooks: webhooks.prefault({}),
 });
 

@@ -77,6 +77,7 @@ export const configSchema = z.strictObject({
   config: settingsParts.config.prefault({}).describe("The configuration store."),
   auth: settingsParts.auth.prefault({}).describe("Authentication."),
   etcd: etcd.prefault({}).describe("etcd's API: `/v3` and gRPC."),
+  vectors: settingsParts.vectors.prefault({}).describe("Vector databases."),
   webhooks: settingsParts.webhooks.prefault({}).describe("Webhooks of the configuration store."),
 });
 
@@ -91,7 +92,7 @@ function isPrivate({ server: { host, publicUrl } }: Config): boolean {
 /** The part that the Worker is given as `JADE_CONFIG`: no paths, no addresses. */
 export function workerSettings(config: Config): Settings {
   const { dataDir: _, ...storageSettings } = config.storage;
-  const { log, limits, keyValue, config: configuration, auth, webhooks } = config;
+  const { log, limits, keyValue, config: configuration, auth, vectors, webhooks } = config;
   const etcd = { allowAnonymous: config.etcd.allowAnonymous ?? isPrivate(config) };
-  return { storage: storageSettings, log, limits, keyValue, config: configuration, auth, etcd, webhooks };
+  return { storage: storageSettings, log, limits, keyValue, config: configuration, auth, etcd, vectors, webhooks };
 }

@@ -19,4 +19,5 @@ export const objectClasses: readonly ObjectClass[] = [
   { className: "ConfigKeyspace", binding: "CONFIG_KEYSPACE", uniqueKey: "jade-config-keyspace", resident: false },
   { className: "ConfigFollower", binding: "CONFIG_FOLLOWER", uniqueKey: "jade-config-follower", resident: false },
   { className: "WebhookSender", binding: "WEBHOOK_SENDER", uniqueKey: "jade-webhook-sender", resident: false },
+  { className: "VectorShard", binding: "VECTOR_SHARD", uniqueKey: "jade-vector-shard", resident: false },
 ];

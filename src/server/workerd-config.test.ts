@@ -48,6 +48,7 @@ describe("workerdConfig", () => {
       ["ConfigKeyspace", "jade-config-keyspace"],
       ["ConfigFollower", "jade-config-follower"],
       ["WebhookSender", "jade-webhook-sender"],
+      ["VectorShard", "jade-vector-shard"],
     ]);
   });
 });

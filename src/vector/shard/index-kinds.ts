@@ -6,7 +6,7 @@ import { openCellLoader } from "../index/cell-loader.ts";
 import { FlatBuilder } from "../index/flat-builder.ts";
 import { FLAT_SECTIONS } from "../index/flat-format.ts";
 import { openFlatLoader } from "../index/flat-loader.ts";
-import { HnswBuilder } from "../index/hnsw-builder.ts";
+import { HnswBuilder, type HnswSeed } from "../index/hnsw-builder.ts";
 import { HNSW_SECTIONS } from "../index/hnsw-format.ts";
 import { openHnswLoader } from "../index/hnsw-loader.ts";
 import { LshBuilder } from "../index/lsh-builder.ts";
@@ -55,7 +55,12 @@ function scanBuilder(core: VectorCore, { quantizer }: IndexSpec, of: RowsOfSegme
   return new FlatBuilder(core, { ...of, quantizer });
 }
 
-export function builderFor(core: VectorCore, spec: IndexSpec, of: RowsOfSegment): IndexBuilder {
+export interface BuildFrom extends RowsOfSegment {
+  /** A graph whose rows are among these. */
+  readonly seed?: HnswSeed;
+}
+
+export function builderFor(core: VectorCore, spec: IndexSpec, { seed, ...of }: BuildFrom): IndexBuilder {
   const { quantizer } = spec;
   const kind = kindFor(spec, of.rows.count);
   switch (kind) {
@@ -89,7 +94,7 @@ export function builderFor(core: VectorCore, spec: IndexSpec, of: RowsOfSegment)
         ...(m !== undefined && { m }),
         ...(efConstruction !== undefined && { efConstruction }),
       };
-      return new HnswBuilder(core, { ...of, parameters });
+      return new HnswBuilder(core, { ...of, parameters, seed });
     }
     default:
       return kind satisfies never;

@@ -12,8 +12,8 @@ export const EXTENT_BYTES = 1024 * 1024;
 export const SLICE_ROWS = 256;
 /** Words of one stored page of deleted rows: 32 768 rows. */
 export const DELETED_PAGE_WORDS = 1024;
-/** Below this a segment is scanned, whatever index its database asks for. Rows. */
-export const SMALL_SEGMENT_ROWS = 8192;
+/** Below this a segment is scanned, whatever index its database asks for: a sealed fresh segment soon is part of a merge. Rows. */
+export const SMALL_SEGMENT_ROWS = 2 * FRESH_ROWS;
 /** Rows that an index builder inserts between two pauses: some milliseconds. */
 export const BUILD_SLICE_ROWS = 64;
 /** Filters whose rows are remembered for a sealed segment. */
@@ -31,3 +31,10 @@ export const MAX_QUERIES = 1000;
 export const MAX_SHARD_ANSWER_BYTES = 24 * 1024 * 1024;
 /** Rows of the fresh segment at which writes are refused until the seal that is under way has ended. */
 export const MAX_FRESH_ROWS = 8 * FRESH_ROWS;
+/** Segments of one size that become one of the next. */
+export const MERGE_FAN_IN = 4;
+/** A segment with a larger share of deleted rows is rewritten. */
+export const MOST_DELETED_SHARE = 0.5;
+/** Writes acknowledged before they are logged wait at most so long (`periodic`, `eventual`), and at most so many bytes. Ms. */
+export const LOG_DELAY_MS = { periodic: 1000, eventual: 10_000 } as const;
+export const MAX_UNLOGGED_BYTES = 8 * 1024 * 1024;

@@ -1,0 +1,12 @@
+// The RPC surface of a vector database's shards. Methods take and return plain data or bytes: a stub cannot travel between processes.
+import type { ShardConfig } from "../src/vector/shard/shard-config.ts";
+
+/** `VectorShard`: one per database and shard. Name: `v<tenant>/<namespace>/<database>~<generation>/<shard>`. */
+export interface VectorShardRpc {
+  /** Creates the shard, or changes its configuration. Repeated: no change. Answers why it is refused: dimension and metric never change. */
+  configure(config: ShardConfig): Promise<string | undefined>;
+  /** One call of wire/vector-requests.ts; answers in wire/vector-answers.ts. */
+  call(bytes: Uint8Array): Promise<Uint8Array>;
+  /** Deletes all of it. Repeated: no change. */
+  erase(): Promise<void>;
+}
