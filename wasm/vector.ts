@@ -15,3 +15,8 @@ export { codesAsQuery, encodeQuery, encodeRows, survey, transformRows } from "./
 export { hnswSearch } from "./vector/hnsw";
 export { hnswSearchAmong, hnswSearchSparse } from "./vector/hnsw-filtered";
 export { hnswCheck, hnswGraft, hnswInsert, hnswMend } from "./vector/hnsw-build";
+export { rotateRows } from "./vector/rotation";
+export { addToCells, nearestCells, probeCells } from "./vector/cells";
+export { keepCandidates, liveSlots, scanBlocks } from "./vector/fastscan";
+export { bitsTable, encodeBits } from "./vector/rabitq";
+export { encodeProducts, productsTable } from "./vector/pq";

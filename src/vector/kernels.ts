@@ -3,6 +3,7 @@
 // Must not: be shared between objects; one `VectorCore` is one memory.
 
 import { Arena, type Pointer } from "./arena.ts";
+import type { CodeKernels } from "./code-kernels.ts";
 import { Workspace } from "./workspace.ts";
 
 /** Metrics as the kernels number them. */
@@ -185,7 +186,7 @@ interface HnswKernels {
   hnswCheck(graph: Pointer, workspace: Pointer, rows: number, upperWords: number): number;
 }
 
-export interface VectorKernels extends DistanceKernels, ScanKernels, Int8Kernels, HnswKernels {
+export interface VectorKernels extends DistanceKernels, ScanKernels, Int8Kernels, HnswKernels, CodeKernels {
   readonly memory: WebAssembly.Memory;
   heapBase(): number;
 }

@@ -1,6 +1,7 @@
 // Exact distances for the candidates of an index, from float32 rows, and the nearest k of them.
 
 import type { Pointer } from "./arena.ts";
+import { RERANKED_AT_ONCE } from "./index/limits.ts";
 import { readPool } from "./index/pool.ts";
 import { forEachPiece } from "./index/row-pieces.ts";
 import { type Found, type PreparedQuery, type Rows, rowStride } from "./index/segment-index.ts";
@@ -29,17 +30,52 @@ export function rerank(
   const count = found.rows.length;
   const most = Math.min(k, count);
   if (most === 0) return { rows: new Uint32Array(0), distances: new Float32Array(0) };
-  const { kernels, workspace, arena } = core;
-  const list = listAddresses(core, rows, found.rows);
-  const heap = workspace.reserve("heap", 16 + most * 8);
-  arena.u32[heap / 4] = 0;
+  const heap = core.workspace.reserve("heap", 16 + most * 8);
+  core.arena.u32[heap / 4] = 0;
+  for (const some of piecesOf(core, found, { heap, most })) compare(core, { query, rows, wanted: some, heap, most });
+  core.kernels.heapSort(heap);
+  const size = core.arena.u32[heap / 4]!;
+  return readPool(core, { keys: heap + 16, count: size, shift: 0, form: KEY_FORMS.ordered, scale: 1, offset: 0 });
+}
+
+/** Rows to compare, few at a time where estimates have bounds: those that the ones before have ruled out are left out. */
+function* piecesOf(
+  { arena }: VectorCore,
+  { rows, lowest }: Found,
+  { heap, most }: { readonly heap: Pointer; readonly most: number },
+): Generator<Uint32Array> {
+  if (lowest === undefined) return yield rows;
+  for (let from = 0; from < rows.length; from += RERANKED_AT_ONCE) {
+    const worst = arena.u32[heap / 4]! < most ? Number.POSITIVE_INFINITY : distanceOfKey(arena.u32[heap / 4 + 5]!);
+    const left = rows.subarray(from, from + RERANKED_AT_ONCE).filter((_, i) => !(lowest[from + i]! > worst));
+    if (left.length > 0) yield left;
+  }
+}
+
+/** The upper half of a key of the pool as the float32 that it orders. */
+function distanceOfKey(key: number): number {
+  const bits = key >>> 31 === 1 ? key ^ 0x8000_0000 : ~key;
+  return new Float32Array(Uint32Array.of(bits).buffer)[0]!;
+}
+
+/** Offers the exact distances of some rows to the pool. */
+function compare(
+  core: VectorCore,
+  ask: {
+    readonly query: PreparedQuery;
+    readonly rows: Rows;
+    readonly wanted: Uint32Array;
+    readonly heap: Pointer;
+    readonly most: number;
+  },
+): void {
+  const { query, rows, wanted, heap, most } = ask;
+  const count = wanted.length;
+  const list = listAddresses(core, rows, wanted);
   const stride = rowStride(rows.dimension);
   const metric = METRIC_CODES[query.metric];
   const inverse = inverseNormOf(query);
-  kernels.rerankFloat(metric, query.values, inverse, list, list + count * 4, count, stride, heap, most);
-  kernels.heapSort(heap);
-  const size = arena.u32[heap / 4]!;
-  return readPool(core, { keys: heap + 16, count: size, shift: 0, form: KEY_FORMS.ordered, scale: 1, offset: 0 });
+  core.kernels.rerankFloat(metric, query.values, inverse, list, list + count * 4, count, stride, heap, most);
 }
 
 /** Addresses of the rows, then their numbers, as two lists of u32 in the workspace. */

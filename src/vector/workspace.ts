@@ -14,6 +14,12 @@ const SLOTS = [
   "piece",
   "rows",
   "joined",
+  "space",
+  "table",
+  "live",
+  "kept",
+  "marked",
+  "order",
   "allowedRows",
   "deletedRows",
 ] as const;

@@ -21,9 +21,18 @@ export function floatStride({ metric, dimension }: Pick<FloatMap, "metric" | "di
 }
 
 /** Copies rows of the arena into the graph. */
-export function copyRows({ kernels }: VectorCore, map: FloatMap, { at, count }: Piece, into: number): void {
+export function copyRows(core: VectorCore, map: FloatMap, piece: Piece, into: number): void {
+  copyInto(core, map, piece, { at: into, stride: floatStride(map) });
+}
+
+/** Copies rows of the arena so that they can be compared by squared distance, `stride` bytes apart, with zeros behind. */
+export function copyInto(
+  { kernels }: VectorCore,
+  map: FloatMap,
+  { at, count }: Piece,
+  { at: into, stride }: { readonly at: number; readonly stride: number },
+): void {
   const { metric, dimension, radius } = map;
-  const stride = floatStride(map);
   kernels.transformRows(METRIC_CODES[metric], at, rowStride(dimension), dimension, count, radius, into, stride);
 }
 

@@ -49,3 +49,41 @@ export const MAX_MENDED_SHARE = 0.6;
 
 if (MAX_EF_CONSTRUCTION > MAX_EF) throw new Error("the pool of a build must fit the pool of a search");
 if (2 * MAX_M > 128) throw new Error("a list of level 0 must fit the static room of the kernels");
+
+/**
+ * Lists of an IVF index, unless its parameters say otherwise: the square root of its rows, but more of them where rows are few (finer
+ * lists lose fewer of the nearest for the same rows read), down to so many rows a list.
+ */
+export const MIN_CELLS = 400;
+export const FEWEST_ROWS_PER_CELL = 32;
+export const MAX_CELLS = 65_536;
+/** Rows a list is trained with, and most bytes of all of them: k-means gains little from more. */
+export const TRAINED_ROWS_PER_CELL = 48;
+export const TRAINED_BYTES = 16 * 1024 * 1024;
+/** Rows that a single centre or the centres of product codes are taken from. */
+export const TRAINED_ROWS = 4096;
+export const CELL_ROUNDS = 8;
+export const PRODUCT_ROUNDS = 6;
+/** Share of the rows whose codes a search reads when nothing is asked. */
+export const DEFAULT_SCANNED_SHARE = 0.08;
+/** Standard errors of a 1-bit estimate within which a row must lie (the paper's ε₀). */
+export const BOUND_EPSILON = 1.9;
+/** Rows re-ranked between two looks at what the bounds still allow. */
+export const RERANKED_AT_ONCE = 32;
+/** Candidates of product codes for the exact re-rank when nothing is asked: they have no bound. */
+export const PRODUCT_CANDIDATES = 200;
+/** Values of a group of product codes: 2 bits a value. Wider from here on, so that the sums of a scan hold. */
+export const NARROW_PRODUCTS_TO = 2048;
+
+/** LSH: hash tables, projections of a key, and buckets that a query reads when nothing is asked. */
+export const DEFAULT_TABLES = 8;
+export const MAX_TABLES = 64;
+export const MAX_HASH_BITS = 32;
+export const DEFAULT_BUCKETS = 200;
+/** Rows that a bucket is meant to hold. */
+export const ROWS_PER_BUCKET = 16;
+/** Euclidean: width of a step in deviations of the projections, and the bits that a step tells of a row. */
+export const STEP_DEVIATIONS = 3;
+export const BITS_PER_STEP = 0.75;
+/** Rows of a segment with hash tables: a key and a row are sorted as one number of 53 bits. */
+export const MAX_HASHED_ROWS = 2 ** 21;

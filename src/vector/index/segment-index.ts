@@ -69,12 +69,14 @@ export interface Found {
   /** Nearest first, equal distances by lower row. With codes: candidates, k or more if so many live. */
   readonly rows: Uint32Array;
   readonly distances: Float32Array;
+  /** Of estimates that have a bound: no row is nearer than this, but in rare cases. The re-rank stops where it can. */
+  readonly lowest?: Float32Array;
   /** False: distances are estimates; re-rank `rows` from float32 rows. */
   readonly isExact: boolean;
   /** Rows whose distance was computed. */
   readonly scanned: number;
   /** What was done, for `explain`. */
-  readonly plan: "scan" | "walk" | "filtered-walk" | "walk-then-scan" | "lists";
+  readonly plan: "scan" | "walk" | "filtered-walk" | "walk-then-scan" | "lists" | "buckets";
 }
 
 export interface IndexSection {

@@ -1,25 +1,40 @@
 // Which indexes there are, by name of their kind: how one is built over a segment's rows, and loaded from its saved sections.
+import { BucketedBuilder, bucketedLoader, splitHeader } from "../index/bucketed-index.ts";
+import { CellBuilder } from "../index/cell-builder.ts";
+import { CELL_HEADER_BYTES, CELL_SECTIONS, readCellHeader } from "../index/cell-format.ts";
+import { openCellLoader } from "../index/cell-loader.ts";
 import { FlatBuilder } from "../index/flat-builder.ts";
 import { FLAT_SECTIONS } from "../index/flat-format.ts";
 import { openFlatLoader } from "../index/flat-loader.ts";
 import { HnswBuilder, type HnswSeed } from "../index/hnsw-builder.ts";
 import { HNSW_SECTIONS } from "../index/hnsw-format.ts";
 import { openHnswLoader } from "../index/hnsw-loader.ts";
+import { LshBuilder } from "../index/lsh-builder.ts";
+import { openLshLoader } from "../index/lsh-loader.ts";
+import { LSH_HEADER_BYTES, LSH_SECTIONS } from "../index/lsh-tables.ts";
 import type { SavedIndex } from "../index/sections.ts";
-import type { Effort, IndexBuilder, IndexKind, IndexLoader, Rows } from "../index/segment-index.ts";
+import type { Effort, IndexBuilder, IndexKind, IndexLoader, Rows, SegmentIndex } from "../index/segment-index.ts";
 import type { VectorCore } from "../kernels.ts";
 import type { Metric } from "../metric.ts";
 import { SMALL_SEGMENT_ROWS } from "./limits.ts";
+
+export type Quantizer = "none" | "int8" | "rabitq" | "pq";
 
 /** An index of a database, resolved: every parameter has its value. */
 export interface IndexSpec {
   /** Unique in its database; part of section names. */
   readonly name: string;
-  readonly kind: Extract<IndexKind, "FLAT" | "HNSW">;
-  readonly quantizer: "int8" | "none";
+  readonly kind: IndexKind;
+  /** HNSW walks float32 rows or int8 codes; the others compare any. */
+  readonly quantizer: Quantizer;
   /** HNSW: links a row chooses, and candidates while it is inserted. */
   readonly m?: number;
   readonly efConstruction?: number;
+  /** IVF: lists; absent = by the number of rows. */
+  readonly cells?: number;
+  /** LSH: hash tables, and projections of a key. */
+  readonly tables?: number;
+  readonly bits?: number;
   /** What a search that asks for nothing gets. */
   readonly effort: Effort;
 }
@@ -34,20 +49,56 @@ export interface RowsOfSegment {
   readonly metric: Metric;
 }
 
+/** A scan of all rows by this quantizer. */
+function scanBuilder(core: VectorCore, { quantizer }: IndexSpec, of: RowsOfSegment): IndexBuilder {
+  if (quantizer === "rabitq" || quantizer === "pq") return new CellBuilder(core, { ...of, kind: "FLAT", quantizer });
+  return new FlatBuilder(core, { ...of, quantizer });
+}
+
 export interface BuildFrom extends RowsOfSegment {
   /** A graph whose rows are among these. */
   readonly seed?: HnswSeed;
 }
 
-export function builderFor(core: VectorCore, spec: IndexSpec, { rows, metric, seed }: BuildFrom): IndexBuilder {
-  const { quantizer, m, efConstruction } = spec;
-  if (kindFor(spec, rows.count) === "FLAT") return new FlatBuilder(core, { rows, metric, quantizer });
-  const parameters = {
-    quantizer,
-    ...(m !== undefined && { m }),
-    ...(efConstruction !== undefined && { efConstruction }),
-  };
-  return new HnswBuilder(core, { rows, metric, parameters, seed });
+export function builderFor(core: VectorCore, spec: IndexSpec, { seed, ...of }: BuildFrom): IndexBuilder {
+  const { quantizer } = spec;
+  const kind = kindFor(spec, of.rows.count);
+  switch (kind) {
+    case "FLAT":
+      return scanBuilder(core, spec, of);
+    case "IVF": {
+      const cells = spec.cells === undefined ? {} : { cells: spec.cells };
+      const lists = new CellBuilder(core, {
+        ...of,
+        ...cells,
+        kind,
+        quantizer: quantizer === "int8" ? "none" : quantizer,
+      });
+      if (quantizer === "rabitq" || quantizer === "pq") return lists;
+      return new BucketedBuilder(core, kind, { selector: lists, scan: scanBuilder(core, spec, of) });
+    }
+    case "LSH": {
+      const { tables, bits } = spec;
+      const shape = { ...of, ...(tables !== undefined && { tables }), ...(bits !== undefined && { bits }) };
+      return new BucketedBuilder(core, kind, {
+        selector: new LshBuilder(core, shape),
+        scan: scanBuilder(core, spec, of),
+      });
+    }
+    case "HNSW": {
+      if (quantizer === "rabitq" || quantizer === "pq")
+        throw new RangeError(`the quantizer ${quantizer} for HNSW, which walks none or int8`);
+      const { m, efConstruction } = spec;
+      const parameters = {
+        quantizer,
+        ...(m !== undefined && { m }),
+        ...(efConstruction !== undefined && { efConstruction }),
+      };
+      return new HnswBuilder(core, { ...of, parameters, seed });
+    }
+    default:
+      return kind satisfies never;
+  }
 }
 
 /** A saved index says itself what it is, by its first section. @throws MalformedIndex, ArenaFull */
@@ -56,11 +107,53 @@ export function loaderFor(
   saved: SavedIndex & { readonly kind: IndexKind },
   of: RowsOfSegment,
 ): IndexLoader {
-  return saved.kind === "FLAT" ? openFlatLoader(core, saved, of) : openHnswLoader(core, saved, of);
+  switch (saved.kind) {
+    case "FLAT":
+      return openFlatLoader(core, saved, of);
+    case "HNSW":
+      return openHnswLoader(core, saved, of);
+    case "IVF": {
+      const { own, scan } = splitHeader(saved, CELL_HEADER_BYTES);
+      const lists = openCellLoader(core, own, of);
+      return readCellHeader(own.header).quantizer === "none" ? bucketed(core, "IVF", lists, scan, of) : lists;
+    }
+    case "LSH": {
+      const { own, scan } = splitHeader(saved, LSH_HEADER_BYTES);
+      return bucketed(core, "LSH", openLshLoader(core, own, of), scan, of);
+    }
+    default:
+      return saved.kind satisfies never;
+  }
 }
 
-/** The first section of each kind. */
+/** The codes that a selector's rows are compared by: saved behind it, or, of float32 rows, made again of the rows. */
+function bucketed(
+  core: VectorCore,
+  kind: "IVF" | "LSH",
+  selector: Parameters<typeof bucketedLoader>[2]["selector"],
+  saved: SavedIndex,
+  of: RowsOfSegment,
+): IndexLoader {
+  try {
+    return bucketedLoader(core, kind, { selector, scan: openScan(core, saved, of) });
+  } catch (error) {
+    selector.abandon();
+    throw error;
+  }
+}
+
+function openScan(core: VectorCore, saved: SavedIndex, of: RowsOfSegment): IndexLoader | SegmentIndex {
+  if (saved.lengths.has(FLAT_SECTIONS.codes)) return openFlatLoader(core, saved, of);
+  if (saved.lengths.has(CELL_SECTIONS.codes) && saved.header.length > 0) return openCellLoader(core, saved, of);
+  const builder = new FlatBuilder(core, { ...of, quantizer: "none" });
+  while (!builder.step({ rows: of.rows.count }));
+  return builder.finish();
+}
+
+/** The first section of each kind. Coded blocks are FLAT or IVF: their own header tells. */
 export const HEADER_SECTIONS: readonly (readonly [section: string, kind: IndexKind])[] = [
+  [LSH_SECTIONS.header, "LSH"],
+  [CELL_SECTIONS.header, "IVF"],
   [FLAT_SECTIONS.header, "FLAT"],
   [HNSW_SECTIONS.header, "HNSW"],
 ];

@@ -16,6 +16,8 @@ const SEEDS = process.env["JADE_VECTOR_SEED"]
 const SPECS: readonly IndexSpec[] = [
   { name: "exact", kind: "FLAT", quantizer: "none", effort: {} },
   { name: "codes", kind: "FLAT", quantizer: "int8", effort: {} },
+  { name: "bits", kind: "FLAT", quantizer: "rabitq", effort: {} },
+  { name: "products", kind: "FLAT", quantizer: "pq", effort: {} },
 ];
 const encoder = new TextEncoder();
 
@@ -80,7 +82,7 @@ class World {
       .map(([id, row]) => ({ id, distance: distance(this.metric, query, row.values) }))
       .sort((a, b) => a.distance - b.distance)
       .slice(0, k);
-    for (const index of ["exact", "codes"]) {
+    for (const { name: index } of SPECS) {
       const { hits } = searcher.search({ values: query, k, filter, effort: { rerank: 1000 }, index });
       expect(hits.length, index).toBe(wanted.length);
       for (const [at, hit] of hits.entries()) {
@@ -125,14 +127,22 @@ describe("searches of a shard", () => {
     expect(opened.missing.length).toBeGreaterThan(0);
     const query = new Float32Array(64);
     query[0] = 1234;
-    for (const index of ["exact", "codes"]) {
+    for (const { name: index } of SPECS) {
       const { hits } = opened.searcher.search({ values: query, k: 3, effort: {}, index });
       expect(hits.map((hit) => hit.segment.idOf(hit.row).id)[0]).toBe("r1234");
     }
   });
 
-  it("[VE-90][VE-93] a graph over a large segment: recall, restart, merge", () => {
-    const spec: IndexSpec = { name: "default", kind: "HNSW", quantizer: "int8", effort: {} };
+  it.each<readonly [Pick<IndexSpec, "kind" | "quantizer" | "effort">, string]>([
+    [{ kind: "HNSW", quantizer: "int8", effort: {} }, "walk"],
+    [{ kind: "IVF", quantizer: "rabitq", effort: { probes: 120 } }, "lists"],
+    [{ kind: "IVF", quantizer: "pq", effort: { probes: 120 } }, "lists"],
+    [{ kind: "IVF", quantizer: "none", effort: { probes: 120 } }, "lists"],
+    [{ kind: "IVF", quantizer: "int8", effort: { probes: 120 } }, "lists"],
+    [{ kind: "LSH", quantizer: "none", effort: { probes: 1600 } }, "buckets"],
+    [{ kind: "LSH", quantizer: "rabitq", effort: { probes: 1600 } }, "buckets"],
+  ])("[VE-90][VE-93] %o over a large segment: recall, restart, merge", (of, plan) => {
+    const spec: IndexSpec = { name: "default", ...of };
     const opened = openStore({ specs: [spec], dimension: 16, metric: "cosine" });
     const random = new Random(9);
     const rows = Array.from({ length: 17_000 }, () =>
@@ -149,14 +159,15 @@ describe("searches of a shard", () => {
     const queries = Array.from({ length: 20 }, () =>
       Float32Array.from({ length: 16 }, () => random.between(-500, 500)),
     );
-    const ask = (values: Float32Array) => opened.searcher.search({ values, k: 10, effort: {}, index: "default" });
+    const ask = (values: Float32Array) =>
+      opened.searcher.search({ values, k: 10, effort: of.effort, index: "default" });
     const recall = (): number => {
       let found = 0;
       for (const query of queries) {
         const exact = rows.map((row, at) => [distance("cosine", query, row), at] as const).sort((a, b) => a[0] - b[0]);
         const wanted = new Set(exact.slice(0, 10).map(([, at]) => `r${at}`));
         const { hits, plans } = ask(query);
-        expect(plans.map(({ plan }) => plan)).toEqual(["walk"]);
+        expect(plans.map(({ plan }) => plan)).toEqual([plan]);
         for (const hit of hits) if (wanted.has(hit.segment.idOf(hit.row).id)) found++;
       }
       return found / (10 * queries.length);
