@@ -9,7 +9,7 @@ export function heapBase(): usize {
 
 export { distanceCodes, distanceFloat, distancesCodes, distancesFloat, squaredNorm } from "./vector/distances";
 export { countLive } from "./vector/bitmap";
-export { heapSort, readKeys } from "./vector/heap";
+export { heapSort, readKeys, withinError } from "./vector/heap";
 export { rerankFloat, scanCodes, scanFloat, scanWithin } from "./vector/flat";
 export { codesAsQuery, encodeQuery, encodeRows, survey, transformRows } from "./vector/int8";
 export { hnswSearch } from "./vector/hnsw";

@@ -1,8 +1,9 @@
-// `npm run bench -- vector [--only kernel] [--data DIR] [--contests id,id]`: the vector engine.
+// `npm run bench -- vector [--only kernel,kernel-workerd] [--data DIR] [--contests id,id]`: the vector engine.
 
 import { runKernel } from "./vector-kernel.mjs";
+import { runKernelWorkerd } from "./vector-kernel-workerd.mjs";
 
-const PARTS = { kernel: runKernel };
+const PARTS = { kernel: runKernel, "kernel-workerd": runKernelWorkerd };
 
 export async function run(options) {
   const wanted = options.only ?? Object.keys(PARTS);

@@ -31,6 +31,7 @@ interface DistanceKernels {
 interface ScanKernels {
   countLive(allowed: Pointer, deleted: Pointer, count: number): number;
   heapSort(heap: Pointer): void;
+  withinError(keys: Pointer, count: number, k: number): number;
   readKeys(
     keys: Pointer,
     count: number,

@@ -159,5 +159,14 @@ function readFailure(reader: ByteReader): VectorFailure {
   const code = reader.string();
   const message = reader.string();
   const details = reader.string();
-  return { kind: "error", code, message, ...(details !== "" && { details: JSON.parse(details) }) };
+  return { kind: "error", code, message, ...(details !== "" && { details: parsedDetails(details) }) };
+}
+
+function parsedDetails(text: string): Readonly<Record<string, unknown>> {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // SyntaxError: the writer wrote JSON, so these bytes are not its.
+    throw new MalformedBytes("details of a vector failure");
+  }
 }

@@ -88,7 +88,10 @@ describe("a vector shard", () => {
     });
     if (answer.kind !== "found") throw new Error("refused");
     expect(answer.results[0]![0]).toMatchObject({ id: "id-4321" });
-    expect(JSON.parse(answer.explain).plans[0].map(({ plan }: { plan: string }) => plan)).toContain("walk");
+    expect(JSON.parse(answer.explain).plans[0].map(({ segment }: { segment: unknown }) => segment)).toEqual([
+      "fresh",
+      1,
+    ]);
     expect(await count(stub)).toMatchObject({ count: 10_000 });
   });
 

@@ -88,3 +88,16 @@ export function readKeys(
     store<f32>(distances + (<usize>i << 2), <f32>(value * scale + offset));
   }
 }
+
+/**
+ * Of `count` sorted keys of code distances, how many may be among the `k` nearest by exact distance: those within three standard
+ * errors of the k-th. Rounding two vectors errs by 1/6 in the square of a coordinate, so 2·√(d/6) in a squared distance d.
+ */
+export function withinError(keys: usize, count: u32, k: u32): u32 {
+  if (count <= k || k == 0) return min(count, k);
+  const base = <f64>load<u32>(keys + (<usize>(k - 1) << 3), 4);
+  const bound = base + 4 + 3.5 * Math.sqrt(base);
+  let end = k;
+  while (end < count && <f64>load<u32>(keys + (<usize>end << 3), 4) <= bound) end++;
+  return end;
+}

@@ -41,10 +41,16 @@ function keep(kept: u32, key: u64): void {
 
 /**
  * Adds to the `kept` keys in KEPT, up to `most`, those of `size` sorted ones that are not nearer to one kept before than to the row
- * itself. Returns how many are kept then.
+ * itself. Rows at distance 0 get half of the list, the last of them (`lastEqual`) or the first, so that many duplicates neither
+ * become an island nor hang on a few of them. Returns how many are kept.
  */
-function choose<V>(keys: usize, size: u32, kept: u32, most: u32): u32 {
-  for (let i: u32 = 0; i < size && kept < most; i++) {
+function choose<V>(keys: usize, size: u32, kept: u32, most: u32, lastEqual: bool): u32 {
+  let equal: u32 = 0;
+  while (equal < size && load<u32>(keys + (<usize>equal << 3), 4) == 0) equal++;
+  const mostEqual = max(1, most >> 1);
+  const skipped = equal > mostEqual ? equal - mostEqual : 0;
+  for (let i: u32 = lastEqual ? skipped : 0; i < size && kept < most; i++) {
+    if (!lastEqual && i >= mostEqual && i < equal) continue;
     const key = load<u64>(keys + (<usize>i << 3));
     const vector = VECTORS + <usize>(<u32>key >> 1) * STRIDE;
     const own = i32x4.splat(<u32>(key >> 32));
@@ -103,7 +109,7 @@ function addLink<V>(links: usize, distances: usize, width: u32, row: u32, distan
     store<u64>(out, (<u64>distance << 32) | (<u64>row << 1));
     out += 8;
   }
-  writeLinks(links, distances, choose<V>(MERGED, <u32>(out - MERGED) >> 3, 0, width), width);
+  writeLinks(links, distances, choose<V>(MERGED, <u32>(out - MERGED) >> 3, 0, width, false), width);
 }
 
 /** The query form of a row: i16 codes, or the float32 row itself. */
@@ -143,7 +149,7 @@ function insertRow<V>(graph: usize, workspace: usize, row: u32, level: i32, efCo
     const first = load<u64>(POOL);
     near = <u32>first >> 1;
     distance = <u32>(first >> 32);
-    const kept = choose<V>(POOL, found, 0, M);
+    const kept = choose<V>(POOL, found, 0, M, true);
     const width = at == 0 ? M0 : M;
     const links = linksAt(row, at);
     const distances = linkDistancesAt(links, at);
@@ -283,7 +289,7 @@ function mendList<V>(workspace: usize, row: u32, old: u32, level: u32, map: usiz
     }
   }
   const most = min(width, max(had, M));
-  const now = choose<V>(MERGED, size, kept, most);
+  const now = choose<V>(MERGED, size, kept, most, false);
   // KEPT is used by addLink: the new ones are copied out of its way.
   const fresh = now - kept;
   for (let i: u32 = 0; i < fresh; i++) {

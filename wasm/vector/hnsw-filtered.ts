@@ -6,7 +6,7 @@
 
 import { isLive, liveWord } from "./bitmap";
 import {
-  CANDIDATES, CAPACITY, GATHERED, GATHER_LIMIT, LANES, M0, MARKS, NONE, POOL, TOP,
+  CANDIDATES, CAPACITY, GATHERED, LANES, M0, MARKS, NONE, POOL, TOP,
   close, count, linksAt, nextMark, open,
 } from "./hnsw-graph";
 import { descend, gatherUnmarked, poolInsert, score4, scoreRow, touchGathered } from "./hnsw";
@@ -14,13 +14,13 @@ import { descend, gatherUnmarked, poolInsert, score4, scoreRow, touchGathered } 
 let size: u32 = 0;
 let waiting: u32 = 0;
 let lowest: u32 = 0;
-let worst: u32 = 0xffffffff;
+let last: u64 = u64.MAX_VALUE;
 
 @inline
 function give(key: u64, ef: u32): void {
   poolInsert(POOL, size, ef, key);
   if (size < ef) size++;
-  if (size == ef) worst = load<u32>(POOL + (<usize>(ef - 1) << 3), 4);
+  if (size == ef) last = load<u64>(POOL + (<usize>(ef - 1) << 3));
 }
 
 @inline
@@ -36,7 +36,7 @@ function scoreGathered<V>(q: usize, end: usize, ef: u32, allowed: usize, deleted
   touchGathered(end);
   for (let g = GATHERED; g < end; g += 16) {
     const found = score4<V>(q, load<u32>(g), load<u32>(g, 4), load<u32>(g, 8), load<u32>(g, 12));
-    let bits: u32 = size < ef ? 15 : i32x4.bitmask(i32x4.lt_u(found, i32x4.splat(worst)));
+    let bits: u32 = size < ef ? 15 : i32x4.bitmask(i32x4.le_u(found, i32x4.splat(<u32>(last >> 32))));
     const rest = <u32>(end - g) >> 2;
     if (rest < 4) bits &= (1 << rest) - 1;
     if (!bits) continue;
@@ -45,9 +45,9 @@ function scoreGathered<V>(q: usize, end: usize, ef: u32, allowed: usize, deleted
       const lane = ctz(bits);
       bits &= bits - 1;
       const distance = load<u32>(LANES + (<usize>lane << 2));
-      if (size == ef && distance >= worst) continue;
       const row = load<u32>(g + (<usize>lane << 2));
       const key = (<u64>distance << 32) | (<u64>row << 1);
+      if (size == ef && key >= last) continue;
       follow(key);
       if (allLive || isLive(allowed, deleted, row)) give(key, ef);
     } while (bits);
@@ -64,7 +64,7 @@ function nextCandidate(at: u32, ef: u32): u32 {
       at++;
       continue;
     }
-    if (size == ef && <u32>(key >> 32) > worst) return NONE;
+    if (size == ef && key > last) return NONE;
     store<u32>(place, <u32>key | 1);
     lowest = at + 1;
     return <u32>key >> 1;
@@ -76,7 +76,7 @@ function nextCandidate(at: u32, ef: u32): u32 {
 function begin<V>(q: usize, mark: u32, ef: u32, allowed: usize, deleted: usize): void {
   size = 0;
   waiting = 0;
-  worst = 0xffffffff;
+  last = u64.MAX_VALUE;
   const start = descend<V>(q, 0);
   const row = <u32>start;
   const key = (start & 0xffffffff00000000) | (<u64>row << 1);
@@ -179,24 +179,26 @@ function sparse<V>(
     if (row == NONE) break;
     turn++;
     let end = GATHERED, blocked = BLOCKED;
+    let live: u32 = 0;
     let at = linksAt(row, 0);
     let stop = at + (<usize>M0 << 2);
     for (; at < stop; at += 4) {
       const near = load<u32>(at);
       if (near == NONE) break;
       links++;
-      if (load<u8>(marks + near) == mark) continue;
+      const isNew = load<u8>(marks + near) != mark;
       store<u8>(marks + near, mark);
       if (isLive(allowed, deleted, near)) {
+        live++;
         store<u32>(end, near);
-        end += 4;
-      } else {
+        if (isNew) end += 4;
+      } else if (isNew) {
         store<u32>(blocked, near);
         blocked += 4;
       }
     }
-    for (let b = BLOCKED; b < blocked; b += 4) {
-      if (end >= GATHERED + (<usize>GATHER_LIMIT << 2)) break;
+    // As many live rows as a row has neighbours, known ones too, are enough to go on.
+    for (let b = BLOCKED; b < blocked && live < M0; b += 4) {
       at = linksAt(load<u32>(b), 0);
       stop = at + (<usize>M0 << 2);
       for (; at < stop; at += 4) {
@@ -204,12 +206,13 @@ function sparse<V>(
         if (far == NONE) break;
         links++;
         const seen = <u32>load<u8>(marks + far);
-        if (seen == mark || seen == mark - 1) continue;
+        if (seen == mark - 1) continue;
         if (isLive(allowed, deleted, far)) {
+          live++;
           store<u8>(marks + far, mark);
           store<u32>(end, far);
-          end += 4;
-        } else store<u8>(marks + far, mark - 1);
+          if (seen != mark) end += 4;
+        } else if (seen != mark) store<u8>(marks + far, mark - 1);
       }
     }
     const gathered = <u32>(end - GATHERED) >> 2;

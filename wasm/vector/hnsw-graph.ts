@@ -30,9 +30,8 @@ export let SCORED: u32 = 0;
 /** Second cache line of a row that is touched ahead of its use; the first again where rows are short. */
 export let TOUCH: usize = 0;
 
-/** Rows gathered for scoring: M0 ≤ 128 of one node, or what the second hop found; and padding to four. */
-export const GATHER_LIMIT: u32 = 512;
-export const GATHERED: usize = memory.data((512 + 128 + 8) * 4, 16);
+/** Rows gathered for scoring: up to M0 ≤ 128 of one row and, at the second hop, as many again of another; and padding to four. */
+export const GATHERED: usize = memory.data((128 + 128 + 8) * 4, 16);
 export const LANES: usize = memory.data(16, 16);
 
 export function open(graph: usize, workspace: usize): void {

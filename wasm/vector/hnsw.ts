@@ -93,7 +93,7 @@ export function searchLevel<V>(q: usize, start: u32, startDistance: u32, ef: u32
   store<u64>(pool, (<u64>startDistance << 32) | (<u64>start << 1));
   store<u8>(MARKS + start, mark);
   let size: u32 = 1, at: u32 = 0, hops: u32 = 0, scored: u32 = 1;
-  let worst: u32 = ef == 1 ? startDistance : 0xffffffff;
+  let last: u64 = ef == 1 ? load<u64>(pool) : u64.MAX_VALUE;
   while (at < size) {
     const place = pool + (<usize>at << 3);
     const low = <u32>load<u64>(place);
@@ -113,7 +113,7 @@ export function searchLevel<V>(q: usize, start: u32, startDistance: u32, ef: u32
     let lowest = at + 1;
     for (let g = GATHERED; g < end; g += 16) {
       const found = score4<V>(q, load<u32>(g), load<u32>(g, 4), load<u32>(g, 8), load<u32>(g, 12));
-      let bits: u32 = size < ef ? 15 : i32x4.bitmask(i32x4.lt_u(found, i32x4.splat(worst)));
+      let bits: u32 = size < ef ? 15 : i32x4.bitmask(i32x4.le_u(found, i32x4.splat(<u32>(last >> 32))));
       const rest = <u32>(end - g) >> 2;
       if (rest < 4) bits &= (1 << rest) - 1;
       if (!bits) continue;
@@ -122,11 +122,12 @@ export function searchLevel<V>(q: usize, start: u32, startDistance: u32, ef: u32
         const lane = ctz(bits);
         bits &= bits - 1;
         const distance = load<u32>(LANES + (<usize>lane << 2));
-        if (size == ef && distance >= worst) continue;
         const key = (<u64>distance << 32) | (<u64>load<u32>(g + (<usize>lane << 2)) << 1);
+        // Of equal rows the lower one: a walk among more duplicates than the pool holds comes to the first, which have links outwards.
+        if (size == ef && key >= last) continue;
         const where = poolInsert(pool, size, ef, key);
         if (size < ef) size++;
-        if (size == ef) worst = load<u32>(pool + (<usize>(ef - 1) << 3), 4);
+        if (size == ef) last = load<u64>(pool + (<usize>(ef - 1) << 3));
         if (where < lowest) lowest = where;
       } while (bits);
     }

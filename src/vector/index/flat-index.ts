@@ -8,7 +8,7 @@ import type { Metric } from "../metric.ts";
 import { codeStride, encodeQuery, type Int8Map } from "../quantize/int8.ts";
 import { inverseNormOf } from "../query.ts";
 import { flatSections } from "./flat-format.ts";
-import { candidatesFor, readPool } from "./pool.ts";
+import { readPool, wantedFor } from "./pool.ts";
 import { Quarantine } from "./quarantine.ts";
 import {
   type Found,
@@ -160,14 +160,16 @@ export class FlatCodes implements SegmentIndex {
     const { kernels, workspace, arena } = this.#core;
     const deleted = this.#quarantine.join(gone);
     const encoded = encodeQuery(this.#core, this.map, query);
-    const want = Math.min(this.count, candidatesFor(k, effort.rerank, encoded.isExact));
-    const heap = workspace.reserve("heap", 16 + want * 8);
+    const ask = { k, rerank: effort.rerank, live: this.count, isEstimate: !encoded.isExact };
+    const { most, given } = wantedFor(this.#core, ask);
+    const heap = workspace.reserve("heap", 16 + most * 8);
     arena.u32[heap / 4] = 0;
     const stride = codeStride(this.map);
     const scanned =
-      want === 0 ? 0 : kernels.scanCodes(encoded.at, this.codes, stride, 0, this.count, allowed, deleted, heap, want);
+      most === 0 ? 0 : kernels.scanCodes(encoded.at, this.codes, stride, 0, this.count, allowed, deleted, heap, most);
     kernels.heapSort(heap);
-    const read = { keys: heap + 16, count: arena.u32[heap / 4]!, shift: 0, form: KEY_FORMS.integer };
+    const count = given(heap + 16, arena.u32[heap / 4]!);
+    const read = { keys: heap + 16, count, shift: 0, form: KEY_FORMS.integer };
     const { rows, distances } = readPool(this.#core, { ...read, ...encoded });
     return { rows, distances, isExact: encoded.isExact, scanned, plan: "scan" };
   }

@@ -18,14 +18,16 @@ import {
   SPARSE_BELOW_SHARE,
   WALK_BUDGET_SHARE,
 } from "./limits.ts";
-import { candidatesFor, readPool } from "./pool.ts";
+import { readPool, type Wanted, wantedFor } from "./pool.ts";
 import { Quarantine } from "./quarantine.ts";
 import type { Found, IndexSection, PreparedQuery, SearchAsk, SegmentIndex } from "./segment-index.ts";
 
 interface Walk {
   readonly query: EncodedQuery;
   readonly ef: number;
-  readonly want: number;
+  /** Live rows that must be found at least. */
+  readonly least: number;
+  readonly wanted: Wanted;
   readonly live: number;
   readonly allowed: Pointer;
   readonly deleted: Pointer;
@@ -71,14 +73,17 @@ export class HnswIndex implements SegmentIndex {
       this.form.quantizer === "int8"
         ? encodeQuery(this.#core, this.form.map, query)
         : floatQuery(this.#core, this.form, query);
-    const want = Math.min(live, candidatesFor(k, effort.rerank, encoded.isExact));
-    if (want === 0) return this.#found({ count: 0, query: encoded, scanned: 0, plan: "scan" });
-    const ef = Math.max(effort.ef ?? DEFAULT_EF, want);
-    return this.#walk({ query: encoded, ef, want, live, allowed, deleted });
+    const isEstimate = this.form.quantizer === "int8" && !encoded.isExact;
+    const wanted = wantedFor(this.#core, { k, rerank: effort.rerank, live, isEstimate });
+    const least = Math.min(k, live);
+    const walk = { query: encoded, ef: 0, least, wanted, live, allowed, deleted };
+    if (least === 0) return this.#found(walk, { size: 0, scanned: 0, plan: "scan" });
+    const asked = Math.max(effort.ef ?? DEFAULT_EF[this.metric], k, effort.rerank ?? 0);
+    return this.#walk({ ...walk, ef: asked });
   }
 
   #walk(walk: Walk): Found {
-    const { query, ef, want, live, allowed, deleted } = walk;
+    const { query, ef, least, live, allowed, deleted } = walk;
     const share = live / this.count;
     const way = share === 1 ? "open" : share < SPARSE_BELOW_SHARE ? "sparse" : "among";
     if (ef > MAX_EF || live <= Math.max(MIN_WALK_ROWS, ef * SCAN_ROWS_PER_EF[way])) return this.#scan(walk, 0);
@@ -88,46 +93,45 @@ export class HnswIndex implements SegmentIndex {
     const scratch = workspace.forWalk({ rows: shape.rows, keys, codeBytes: shape.stride });
     const isFloat = this.form.quantizer === "none" ? 1 : 0;
     if (way === "open") {
-      const count = Math.min(want, kernels.hnswSearch(at, scratch, isFloat, query.at, ef));
-      return this.#found({ count, query, scanned: this.graph.scored, plan: "walk", pool: scratch });
+      const size = kernels.hnswSearch(at, scratch, isFloat, query.at, ef);
+      if (size < least) return this.#scan(walk, this.graph.scored);
+      return this.#found(walk, { size, scanned: this.graph.scored, plan: "walk", pool: scratch });
     }
     const budget = Math.floor(live * WALK_BUDGET_SHARE);
     const out = workspace.reserve("out", 16);
     const search = way === "among" ? kernels.hnswSearchAmong : kernels.hnswSearchSparse;
     const size = search(at, scratch, isFloat, query.at, ef, allowed, deleted, budget, out);
     const work = arena.words(out, 1)[0]!;
-    if (work > budget || size < want) return this.#scan(walk, work);
-    return this.#found({ count: want, query, scanned: work, plan: "filtered-walk", pool: scratch });
+    if (work > budget || size < least) return this.#scan(walk, work);
+    return this.#found(walk, { size, scanned: work, plan: "filtered-walk", pool: scratch });
   }
 
   /** All live rows, over the vectors of the graph. */
-  #scan({ query, want, allowed, deleted }: Walk, workBefore: number): Found {
+  #scan(walk: Walk, workBefore: number): Found {
+    const { query, wanted, allowed, deleted } = walk;
     const { kernels, workspace, arena } = this.#core;
     const { shape, parts } = this.graph;
-    const heap = workspace.reserve("heap", 16 + want * 8);
-    arena.words(heap, 1)[0] = 0;
+    const heap = workspace.reserve("heap", 16 + wanted.most * 8);
+    arena.u32[heap / 4] = 0;
     const { stride, rows } = shape;
     const scanned =
       this.form.quantizer === "int8"
-        ? kernels.scanCodes(query.at, parts.vectors, stride, 0, rows, allowed, deleted, heap, want)
-        : kernels.scanFloat(0, query.at, 0, parts.vectors, stride, 0, rows, allowed, deleted, heap, want);
+        ? kernels.scanCodes(query.at, parts.vectors, stride, 0, rows, allowed, deleted, heap, wanted.most)
+        : kernels.scanFloat(0, query.at, 0, parts.vectors, stride, 0, rows, allowed, deleted, heap, wanted.most);
     kernels.heapSort(heap);
     const plan = workBefore > 0 ? "walk-then-scan" : "scan";
-    return this.#found({ count: arena.words(heap, 1)[0]!, query, scanned: scanned + workBefore, plan, heap });
+    return this.#found(walk, { size: arena.u32[heap / 4]!, scanned: scanned + workBefore, plan, heap });
   }
 
-  #found(from: {
-    readonly count: number;
-    readonly query: EncodedQuery;
-    readonly scanned: number;
-    readonly plan: Found["plan"];
-    readonly pool?: Pointer;
-    readonly heap?: Pointer;
-  }): Found {
-    const { count, query, scanned, plan, pool, heap } = from;
+  #found(
+    { query, wanted }: Walk,
+    from: { size: number; scanned: number; plan: Found["plan"]; pool?: Pointer; heap?: Pointer },
+  ): Found {
+    const { size, scanned, plan, pool, heap } = from;
     const isCodes = this.form.quantizer === "int8";
-    const keys = pool === undefined ? (heap ?? 0) + 16 : this.#core.arena.words(pool, 4)[3]!;
+    const keys = pool === undefined ? (heap ?? 0) + 16 : this.#core.arena.u32[pool / 4 + 3]!;
     const form = isCodes ? KEY_FORMS.integer : pool === undefined ? KEY_FORMS.ordered : KEY_FORMS.float;
+    const count = size === 0 ? 0 : wanted.given(keys, size);
     const shift = pool === undefined ? 0 : 1;
     const { rows, distances } = readPool(this.#core, { keys, count, shift, form, ...query });
     return { rows, distances, isExact: query.isExact, scanned, plan };

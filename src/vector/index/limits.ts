@@ -15,13 +15,13 @@ export const DEFAULT_M = 24;
 export const DEFAULT_EF_CONSTRUCTION = 100;
 export const MAX_EF_CONSTRUCTION = 1000;
 
-/** Candidates kept during a walk. */
-export const DEFAULT_EF = 64;
+/** Candidates kept during a walk. Under dot queries lie off the rows' sphere, and the same recall takes a wider walk. */
+export const DEFAULT_EF = { euclidean: 64, cosine: 64, dot: 160 } as const;
 /** A walk that keeps more than this is slower than a scan of any segment that fits. */
 export const MAX_EF = 4096;
 
 /** The scan of so many live rows is cheaper than a walk that keeps one candidate, by how the filter is walked: rows. */
-export const SCAN_ROWS_PER_EF = { open: 16, among: 24, sparse: 64 } as const;
+export const SCAN_ROWS_PER_EF = { open: 16, among: 24, sparse: 128 } as const;
 /** Below so many live rows the scan is as fast as any walk, and exact: rows. */
 export const MIN_WALK_ROWS = 1000;
 /** A filter that lets a smaller share through is walked by looking through rows that fail (Qdrant's ACORN takes 0.4 too). */
@@ -29,9 +29,11 @@ export const SPARSE_BELOW_SHARE = 0.4;
 /** A filtered walk gives up for a scan when its work exceeds this share of the live rows. */
 export const WALK_BUDGET_SHARE = 0.5;
 
-/** Candidates that codes give to the exact re-rank when nothing is asked: 2 k, and at least k + 10. */
-export const DEFAULT_RERANK_FACTOR = 2;
-export const DEFAULT_RERANK_MORE = 10;
+/**
+ * Candidates of codes that a scan keeps for the exact re-rank when nothing is asked; those of them go on whose distance is within the
+ * error of the k-th. A walk keeps `ef` of them anyway.
+ */
+export const SCAN_CANDIDATES = 128;
 
 /** Values that the bounds of the affine map are taken from, and the share of them that is cut off at either end. */
 export const SAMPLED_VALUES = 131_072;

@@ -2,12 +2,30 @@
 
 import type { Pointer } from "../arena.ts";
 import type { VectorCore } from "../kernels.ts";
-import { DEFAULT_RERANK_FACTOR, DEFAULT_RERANK_MORE } from "./limits.ts";
+import { SCAN_CANDIDATES } from "./limits.ts";
 
-/** Candidates to give for the `k` nearest: more than k where distances are estimates that will be re-ranked. */
-export function candidatesFor(k: number, rerank: number | undefined, isExact: boolean): number {
-  if (isExact) return k;
-  return Math.max(k, rerank ?? Math.max(k * DEFAULT_RERANK_FACTOR, k + DEFAULT_RERANK_MORE));
+export interface Wanted {
+  /** What the pool must hold. */
+  readonly most: number;
+  /** How many of its `size` sorted keys are given. */
+  readonly given: (keys: Pointer, size: number) => number;
+}
+
+/**
+ * How many candidates are kept and given for the `k` nearest. Estimates are re-ranked: then as many as `rerank` says, or all whose
+ * distance is within the error of the k-th. `live` bounds both.
+ */
+export function wantedFor(
+  { kernels }: VectorCore,
+  ask: { readonly k: number; readonly rerank: number | undefined; readonly live: number; readonly isEstimate: boolean },
+): Wanted {
+  const { k, rerank, live, isEstimate } = ask;
+  if (!isEstimate || rerank !== undefined) {
+    const most = Math.min(live, isEstimate ? Math.max(k, rerank ?? 0) : k);
+    return { most, given: (_, size) => Math.min(size, most) };
+  }
+  const most = k === 0 ? 0 : Math.min(live, Math.max(SCAN_CANDIDATES, 2 * k));
+  return { most, given: (keys, size) => kernels.withinError(keys, size, k) };
 }
 
 export interface PoolRead {

@@ -52,7 +52,7 @@ export interface Effort {
   readonly ef?: number;
   /** IVF, LSH: lists or buckets read. */
   readonly probes?: number;
-  /** Candidates given back for the exact re-rank; at least k. */
+  /** Candidates given back for the exact re-rank; at least k. Absent: as many as the error of the estimates asks for. */
   readonly rerank?: number;
 }
 
@@ -66,7 +66,7 @@ export interface SearchAsk {
 }
 
 export interface Found {
-  /** Nearest first, equal distances by lower row. With codes: up to `max(k, rerank)` candidates. */
+  /** Nearest first, equal distances by lower row. With codes: candidates, k or more if so many live. */
   readonly rows: Uint32Array;
   readonly distances: Float32Array;
   /** False: distances are estimates; re-rank `rows` from float32 rows. */

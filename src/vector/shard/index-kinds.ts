@@ -2,7 +2,7 @@
 import { FlatBuilder } from "../index/flat-builder.ts";
 import { FLAT_SECTIONS } from "../index/flat-format.ts";
 import { openFlatLoader } from "../index/flat-loader.ts";
-import { HnswBuilder } from "../index/hnsw-builder.ts";
+import { HnswBuilder, type HnswSeed } from "../index/hnsw-builder.ts";
 import { HNSW_SECTIONS } from "../index/hnsw-format.ts";
 import { openHnswLoader } from "../index/hnsw-loader.ts";
 import type { SavedIndex } from "../index/sections.ts";
@@ -34,7 +34,12 @@ export interface RowsOfSegment {
   readonly metric: Metric;
 }
 
-export function builderFor(core: VectorCore, spec: IndexSpec, { rows, metric }: RowsOfSegment): IndexBuilder {
+export interface BuildFrom extends RowsOfSegment {
+  /** A graph whose rows are among these. */
+  readonly seed?: HnswSeed;
+}
+
+export function builderFor(core: VectorCore, spec: IndexSpec, { rows, metric, seed }: BuildFrom): IndexBuilder {
   const { quantizer, m, efConstruction } = spec;
   if (kindFor(spec, rows.count) === "FLAT") return new FlatBuilder(core, { rows, metric, quantizer });
   const parameters = {
@@ -42,7 +47,7 @@ export function builderFor(core: VectorCore, spec: IndexSpec, { rows, metric }: 
     ...(m !== undefined && { m }),
     ...(efConstruction !== undefined && { efConstruction }),
   };
-  return new HnswBuilder(core, { rows, metric, parameters });
+  return new HnswBuilder(core, { rows, metric, parameters, seed });
 }
 
 /** A saved index says itself what it is, by its first section. @throws MalformedIndex, ArenaFull */

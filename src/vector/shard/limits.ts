@@ -12,8 +12,8 @@ export const EXTENT_BYTES = 1024 * 1024;
 export const SLICE_ROWS = 256;
 /** Words of one stored page of deleted rows: 32 768 rows. */
 export const DELETED_PAGE_WORDS = 1024;
-/** Below this a segment is scanned, whatever index its database asks for. Rows. */
-export const SMALL_SEGMENT_ROWS = 8192;
+/** Below this a segment is scanned, whatever index its database asks for: a sealed fresh segment soon is part of a merge. Rows. */
+export const SMALL_SEGMENT_ROWS = 2 * FRESH_ROWS;
 /** Rows that an index builder inserts between two pauses: some milliseconds. */
 export const BUILD_SLICE_ROWS = 64;
 /** Filters whose rows are remembered for a sealed segment. */

@@ -135,7 +135,7 @@ describe("searches of a shard", () => {
     const spec: IndexSpec = { name: "default", kind: "HNSW", quantizer: "int8", effort: {} };
     const opened = openStore({ specs: [spec], dimension: 16, metric: "cosine" });
     const random = new Random(9);
-    const rows = Array.from({ length: 9000 }, () =>
+    const rows = Array.from({ length: 17_000 }, () =>
       Float32Array.from({ length: 16 }, () => random.between(-500, 500) + 0.5),
     );
     const put = (row: Float32Array, at: number) =>
@@ -170,7 +170,7 @@ describe("searches of a shard", () => {
     finished(opened.store.seal());
     finished(opened.store.merge(opened.store.sealed));
     expect(recall()).toBeGreaterThan(0.95);
-    expect(opened.store.liveCount).toBe(9000);
+    expect(opened.store.liveCount).toBe(17_000);
     expect(opened.missing).toEqual([]);
   });
 });

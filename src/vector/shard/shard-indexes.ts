@@ -1,6 +1,8 @@
 // The indexes of a shard's sealed segments: built when a segment is written, loaded when it is opened, released when it goes.
 // Guarantees: a segment is always searchable: one whose index does not fit the memory, or cannot be read, is scanned, and listed as such.
 import { ArenaFull } from "../arena.ts";
+import type { HnswSeed } from "../index/hnsw-builder.ts";
+import { HnswIndex } from "../index/hnsw-index.ts";
 import type { IndexKind } from "../index/segment-index.ts";
 import { type IndexBuilder, MalformedIndex, type Rows, rowStride, type SegmentIndex } from "../index/segment-index.ts";
 import type { VectorCore } from "../kernels.ts";
@@ -15,6 +17,12 @@ import { RowScan } from "./row-scan.ts";
 
 /** By name of the index. */
 export type BuiltIndexes = ReadonlyMap<string, SegmentIndex>;
+
+/** A segment whose rows became a new one's: its number, and old row → new row or DROPPED. */
+export interface Origin {
+  readonly segment: number;
+  readonly rowOf: Uint32Array;
+}
 
 export interface ShardIndexesOptions {
   readonly core: VectorCore;
@@ -64,12 +72,12 @@ export class ShardIndexes {
     );
   }
 
-  /** Builds all indexes of a segment whose columns are written, and adds their sections. With pauses. */
-  *build(segment: Segment, writer: SegmentWriter): Generator<void, BuiltIndexes> {
+  /** Builds all indexes of a segment whose columns are written, and adds their sections. With pauses. `origins`: where its rows were. */
+  *build(segment: Segment, writer: SegmentWriter, origins: readonly Origin[]): Generator<void, BuiltIndexes> {
     const built = new Map<string, SegmentIndex>();
     try {
       for (const spec of this.#options.specs) {
-        const index = yield* this.#buildOne(segment, spec);
+        const index = yield* this.#buildOne(segment, spec, this.#seed(spec.name, origins));
         if (!index) continue;
         built.set(spec.name, index);
         yield* save(index, spec.name, writer);
@@ -81,11 +89,21 @@ export class ShardIndexes {
     return built;
   }
 
-  *#buildOne(segment: Segment, spec: IndexSpec): Generator<void, SegmentIndex | undefined> {
+  /** The largest graph among the old segments: the new one takes it over and inserts the other rows only. */
+  #seed(name: string, origins: readonly Origin[]): HnswSeed | undefined {
+    let seed: HnswSeed | undefined;
+    for (const { segment, rowOf } of origins) {
+      const index = this.#indexes.get(segment)?.get(name);
+      if (index instanceof HnswIndex && index.count > (seed?.index.count ?? 0)) seed = { index, map: rowOf };
+    }
+    return seed;
+  }
+
+  *#buildOne(segment: Segment, spec: IndexSpec, seed?: HnswSeed): Generator<void, SegmentIndex | undefined> {
     const { core, metric } = this.#options;
     let builder: IndexBuilder | undefined;
     try {
-      builder = builderFor(core, spec, { rows: rowsOf(core, segment), metric });
+      builder = builderFor(core, spec, { rows: rowsOf(core, segment), metric, ...(seed && { seed }) });
       while (!builder.step({ rows: BUILD_SLICE_ROWS })) yield;
       const index = builder.finish();
       builder = undefined;

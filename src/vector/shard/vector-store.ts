@@ -16,8 +16,8 @@ import { FreshSegment } from "./fresh-segment.ts";
 import { DELETED_PAGE_WORDS } from "./limits.ts";
 import { type LogChange, readCommit, writeCommit } from "./log-entries.ts";
 import { Manifest, type StoredSegment } from "./manifest.ts";
-import { deletedSince, type RowSource, rewrite } from "./rewrite.ts";
-import type { BuiltIndexes, ShardIndexes } from "./shard-indexes.ts";
+import { deletedSince, type Rewritten, type RowSource, rewrite } from "./rewrite.ts";
+import type { BuiltIndexes, Origin, ShardIndexes } from "./shard-indexes.ts";
 
 export interface VectorStoreOptions {
   readonly sql: SqlStorage;
@@ -287,8 +287,10 @@ export class VectorStore {
     let built: BuiltIndexes | undefined;
     try {
       const rewritten = yield* rewrite(sources, writer);
-      if (writer.rowCount > 0)
-        built = yield* indexes.build(this.#open({ number: 0, directory: writer.directory() }), writer);
+      if (writer.rowCount > 0) {
+        const columns = this.#open({ number: 0, directory: writer.directory() });
+        built = yield* indexes.build(columns, writer, originsOf(sources, rewritten));
+      }
       // A deletion may not be stored before the version that replaces the row is.
       this.endTurn();
       const segment = sql.transactionSync(() => {
@@ -338,4 +340,10 @@ export class VectorStore {
 
 function blobsOf(segment: Segment): readonly string[] {
   return [...segment.directory.sections.values()].flatMap(({ parts }) => parts);
+}
+
+function originsOf(sources: readonly RowSource[], { rowOf }: Rewritten): readonly Origin[] {
+  return sources.flatMap((source, at) =>
+    source instanceof Segment ? [{ segment: source.number, rowOf: rowOf[at]! }] : [],
+  );
 }
