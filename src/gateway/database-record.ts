@@ -7,6 +7,7 @@ import {
   defaultParameters,
   type IndexParameters,
   KNOWN_INDEX_KINDS,
+  quantizersOf,
 } from "../vector/database/record.ts";
 import type { IndexKind } from "../vector/index/segment-index.ts";
 import { parseSchema } from "../vector/metadata/schema.ts";
@@ -48,6 +49,12 @@ function parametersOf(
     if (name in defaults) continue;
     const path = `indexParameters.${name}`;
     throw invalidRequest([{ path, message: `means nothing to ${kind}`, limit: Object.keys(defaults) }]);
+  }
+  const quantizers = quantizersOf(kind);
+  const quantizer = given?.quantizer;
+  if (quantizer && !quantizers.includes(quantizer)) {
+    const message = `${quantizer} cannot be had with ${kind}; there are ${quantizers.join(", ")}`;
+    throw invalidRequest([{ path: "indexParameters.quantizer", message, value: quantizer, limit: quantizers }]);
   }
   return { ...defaults, ...given } as IndexParameters;
 }

@@ -11,8 +11,18 @@ import {
   MAX_SCHEMA_FIELDS,
   MAX_SHARDS,
 } from "../vector/database/limits.ts";
-import { MAX_DIMENSION, MAX_EF, MAX_EF_CONSTRUCTION, MAX_M, MIN_M } from "../vector/index/limits.ts";
+import {
+  MAX_CELLS,
+  MAX_DIMENSION,
+  MAX_EF,
+  MAX_EF_CONSTRUCTION,
+  MAX_HASH_BITS,
+  MAX_M,
+  MAX_TABLES,
+  MIN_M,
+} from "../vector/index/limits.ts";
 import { METRICS } from "../vector/metric.ts";
+import { QUANTIZERS, type Quantizer } from "../vector/shard/index-kinds.ts";
 import { DURABILITIES } from "../wire/vector.ts";
 import { namespaceName, pageOfShape } from "./config-schemas.ts";
 import { pageQuery } from "./cursor.ts";
@@ -41,10 +51,19 @@ const indexParameters = z.strictObject({
     .optional()
     .openapi({ description: "HNSW: candidates while a vector is inserted." }),
   efSearch: whole(1, MAX_EF).optional().openapi({ description: "HNSW: candidates of a search that asks for nothing." }),
-  quantizer: z.enum(["int8", "none"]).optional().openapi({
-    description:
-      "What candidates are looked for in; the nearest are measured again on the full vectors. Default: int8.",
+  lists: whole(1, MAX_CELLS).optional().openapi({ description: "IVF: lists of a segment. Default: by its rows." }),
+  tables: whole(1, MAX_TABLES).optional().openapi({ description: "LSH: hash tables." }),
+  bits: whole(1, MAX_HASH_BITS).optional().openapi({ description: "LSH: projections of a key. Default: by the rows." }),
+  probes: whole(1, MAX_CELLS).optional().openapi({
+    description: "IVF, LSH: lists or buckets that a search reads that asks for nothing. Default: by the rows.",
   }),
+  quantizer: z
+    .enum(QUANTIZERS as [Quantizer, ...Quantizer[]])
+    .optional()
+    .openapi({
+      description:
+        "What candidates are looked for in; the nearest are measured again on the full vectors. Default: int8, for IVF rabitq (1 bit a dimension). HNSW takes int8 and none.",
+    }),
 });
 
 const embeddingModel = z.strictObject({

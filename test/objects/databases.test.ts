@@ -52,6 +52,23 @@ describe("vector databases", () => {
     expect(await db.search({ queryVector: [1, 2, 3] })).toMatchObject([{ id: "a", score: 0 }]);
   });
 
+  it.each([
+    ["IVF", { lists: 8, probes: 4 }, { quantizer: "rabitq", lists: 8, probes: 4 }],
+    ["IVF", { quantizer: "pq" }, { quantizer: "pq" }],
+    ["LSH", { tables: 4, bits: 8 }, { quantizer: "int8", tables: 4, bits: 8 }],
+    ["FLAT", { quantizer: "rabitq" }, { quantizer: "rabitq" }],
+    ["HNSW", { quantizer: "none" }, { quantizer: "none", M: 24 }],
+  ])("[VE-137] an index of kind %s with %j is built as asked", async (indexType, indexParameters, expected) => {
+    const { key } = await newTenant();
+    const body = { databaseId: "docs", vectorDimension: 4, indexType, indexParameters };
+    const answer = await ask("POST", "/v1/databases", { key, body });
+    expect(answer.status, answer.text).toBe(201);
+    expect(answer.json.data).toMatchObject({ indexType, indexParameters: expected });
+    const db = new Db(key, "docs");
+    for (let at = 1; at <= 5; at++) await db.put(`id-${at}`, [at, 1, 0, 0]);
+    expect(await db.search({ queryVector: [3, 1, 0, 0], topK: 1 })).toMatchObject([{ id: "id-3" }]);
+  });
+
   it("story 4.3: each database's own configuration is given, one by one and in a list", async () => {
     const { key } = await newTenant();
     for (const [databaseId, vectorDimension] of [

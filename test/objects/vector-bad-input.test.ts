@@ -64,6 +64,9 @@ const DATABASES: readonly Case[] = [
   create({ indexParameters: { ef_search: 0 } }, "indexParameters.efSearch"),
   create({ indexParameters: { efSearch: 5000 } }, "4096"),
   create({ indexParameters: { quantizer: "pq3" } }, "indexParameters.quantizer"),
+  create({ indexType: "IVF", indexParameters: { lists: 65_537 } }, "65536"),
+  create({ indexType: "LSH", indexParameters: { tables: 65 } }, "64"),
+  create({ indexType: "LSH", indexParameters: { bits: 33 } }, "32"),
   create({ indexParameters: { colour: 1 } }, "indexParameters.colour"),
   create({ sharding: { strategy: "random" } }, "sharding.strategy"),
   create({ sharding: { numShards: 0 } }, "sharding.numShards"),
@@ -225,6 +228,8 @@ describe("[VE-141] bad input is refused with its field and limit, and changes no
       [{ sharding: { strategy: "range" } }, "range cannot be had yet"],
       [{ sharding: { strategy: "vector" } }, "vector cannot be had yet"],
       [{ indexType: "FLAT", indexParameters: { M: 16 } }, "indexParameters.M means nothing to FLAT"],
+      [{ indexType: "IVF", indexParameters: { tables: 4 } }, "indexParameters.tables means nothing to IVF"],
+      [{ indexType: "HNSW", indexParameters: { quantizer: "pq" } }, "pq cannot be had with HNSW; there are int8, none"],
     ] as const) {
       const answer = await ask("POST", "/v1/databases", {
         key: keys["writer"],
