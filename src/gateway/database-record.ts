@@ -39,8 +39,11 @@ function requireKnown(indexType: IndexKind, strategy: string | undefined): void 
   throw invalidRequest([{ path: "sharding.strategy", message, value: strategy, limit: ["hash"] }]);
 }
 
-function parametersOf(kind: IndexKind, given: NewDatabaseBody["indexParameters"]): IndexParameters {
-  const defaults = defaultParameters(kind);
+function parametersOf(
+  { indexType: kind, metric }: Pick<DatabaseRecord, "indexType" | "metric">,
+  given: NewDatabaseBody["indexParameters"],
+): IndexParameters {
+  const defaults = defaultParameters(kind, metric);
   for (const name of Object.keys(given ?? {})) {
     if (name in defaults) continue;
     const path = `indexParameters.${name}`;
@@ -64,7 +67,7 @@ export function recordOf(body: NewDatabaseBody, databaseId: string): DatabaseRec
     vectorDimension: body.vectorDimension,
     metric: body.metric,
     indexType,
-    indexParameters: parametersOf(indexType, body.indexParameters),
+    indexParameters: parametersOf(body, body.indexParameters),
     sharding: { strategy: "hash", numShards: sharding.numShards ?? 1 },
     replication: {
       factor: replication.factor ?? 1,
@@ -89,7 +92,7 @@ export function changesOf(body: DatabaseChangesBody, old: DatabaseRecord): Datab
     if (given !== undefined) changes[name] = given;
   }
   if (body.indexParameters)
-    changes["indexParameters"] = parametersOf(old.indexType, { ...old.indexParameters, ...body.indexParameters });
+    changes["indexParameters"] = parametersOf(old, { ...old.indexParameters, ...body.indexParameters });
   if (body.replication) changes["replication"] = { ...old.replication, ...body.replication };
   if (Object.keys(changes).length === 0)
     throw invalidRequest([{ path: "", message: `give at least one of ${CHANGEABLE.join(", ")}` }]);

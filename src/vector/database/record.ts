@@ -43,9 +43,9 @@ export const CHANGEABLE = [
 export const KNOWN_INDEX_KINDS: ReadonlySet<IndexKind> = new Set(HEADER_SECTIONS.map(([, kind]) => kind));
 
 /** What a database of this kind is built with where nothing is said. */
-export function defaultParameters(kind: IndexKind): IndexParameters {
+export function defaultParameters(kind: IndexKind, metric: Metric): IndexParameters {
   if (kind !== "HNSW") return { quantizer: "int8" };
-  return { quantizer: "int8", M: DEFAULT_M, efConstruction: DEFAULT_EF_CONSTRUCTION, efSearch: DEFAULT_EF };
+  return { quantizer: "int8", M: DEFAULT_M, efConstruction: DEFAULT_EF_CONSTRUCTION, efSearch: DEFAULT_EF[metric] };
 }
 
 export interface DatabaseName {
