@@ -2,6 +2,7 @@
 // Guarantees: nothing is connected before the first call; `close()` ends every call and connection.
 import { Config } from "./config.ts";
 import { WatchLinks } from "./config-watch-links.ts";
+import { Databases } from "./databases.ts";
 import { isAccessDenied, isJadeError, type JadeError } from "./errors.ts";
 import { HttpClient } from "./http.ts";
 import { KeyValue } from "./key-value.ts";
@@ -12,6 +13,7 @@ import { Repairs } from "./repairs.ts";
 import { Session } from "./session.ts";
 import { Tenants } from "./tenants.ts";
 import type { CallOptions } from "./types.ts";
+import { Vectors } from "./vectors.ts";
 
 /** The time one request may take that finds out why a session does not open. */
 const DIAGNOSE_TIMEOUT_MS = 2000;
@@ -30,6 +32,8 @@ export class JadeClient {
   readonly tenants: Tenants;
   /** Configuration and coordination (over HTTP; watches over a WebSocket of their own). */
   readonly config: Config;
+  /** Vector databases (over HTTP). */
+  readonly databases: Databases;
   /** Full repairs of the deployment (always over HTTP). */
   readonly repairs: Repairs;
   readonly #http: HttpClient;
@@ -43,6 +47,7 @@ export class JadeClient {
     this.#http = http;
     this.tenants = new Tenants(http);
     this.repairs = new Repairs(http);
+    this.databases = new Databases(http);
     this.#watches = new WatchLinks(resolved, () => whySessionFails(http));
     this.config = new Config(http, this.#watches);
     if (resolved.transport === "session") {
@@ -51,6 +56,11 @@ export class JadeClient {
     } else {
       this.kv = new KeyValue(new HttpKeyValue(http), http);
     }
+  }
+
+  /** The vectors of a database. */
+  vectors(databaseId: string, { namespace }: { readonly namespace?: string | undefined } = {}): Vectors {
+    return new Vectors(this.#http, databaseId, namespace);
   }
 
   /** True when the server's process answers. */
