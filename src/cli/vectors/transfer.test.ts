@@ -75,6 +75,9 @@ class Memory {
       .sort((a, b) => a.score - b.score);
     return { results: nearest ? [nearest] : [] };
   }
+  async searchMany(queries: readonly { vector: Float32Array }[]) {
+    return { searches: await Promise.all(queries.map((query) => this.search(query))) };
+  }
   get vectors(): Vectors {
     return this as unknown as Vectors;
   }
