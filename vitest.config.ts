@@ -62,6 +62,8 @@ export default defineConfig({
           globalSetup: ["./test/wasm.setup.ts"],
           include: ["test/objects/**/*.test.ts"],
           testTimeout: 30_000,
+          // The first request of a run starts everything: some seconds where other things run.
+          hookTimeout: 60_000,
         },
       },
       {

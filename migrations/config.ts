@@ -24,4 +24,16 @@ export const CONFIG_MIGRATIONS: readonly string[] = [
   // The watches of connections that hibernate; src/config/watch-rows.ts. `socket`: objects/watch-desk.ts.
   `CREATE TABLE config_watches (socket INTEGER NOT NULL, watch INTEGER NOT NULL, state BLOB NOT NULL,
       PRIMARY KEY (socket, watch)) WITHOUT ROWID`,
+  // What was current from revision `mod` until before `ended`, in runs: src/config/history.ts.
+  [
+    `CREATE TABLE config_ended (run INTEGER NOT NULL, key BLOB NOT NULL, mod INTEGER NOT NULL, ended INTEGER NOT NULL,
+        seq INTEGER NOT NULL, created INTEGER NOT NULL, version INTEGER NOT NULL, lease TEXT NOT NULL, crc INTEGER NOT NULL,
+        PRIMARY KEY (run, key, mod)) WITHOUT ROWID`,
+    `INSERT INTO config_ended (run, key, mod, ended, seq, created, version, lease, crc)
+        SELECT ended / 16384 * 16384, key, mod, ended, seq, created, version, lease, crc FROM config_history
+        ORDER BY 1, key, mod`,
+    "DROP TABLE config_history",
+    // Keep-alives of a turn: src/config/lease-times.ts.
+    "CREATE TABLE config_lease_times (id INTEGER PRIMARY KEY, times BLOB NOT NULL)",
+  ].join(";"),
 ];

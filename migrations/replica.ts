@@ -27,4 +27,9 @@ export const REPLICA_MIGRATIONS: readonly string[] = [
   // their rows may go. swept: up to here the tables were merged without them.
   `CREATE TABLE purge_marks (id INTEGER PRIMARY KEY CHECK (id = 1), floor REAL NOT NULL, horizon REAL NOT NULL,
      drop_up_to REAL NOT NULL, swept REAL NOT NULL);`,
+  // tables_check: over all rows of routes, syncs, filling, filled and purge_marks; NULL = written before there was one. The engine's own list
+  // of erased tenants is under its manifest's checksum. crc: CRC-32C of a dirty range, as in hints.
+  `ALTER TABLE replica_facts ADD COLUMN tables_check INTEGER;
+   ALTER TABLE dirty_ranges ADD COLUMN crc INTEGER;
+   DROP TABLE erased_tenants;`,
 ];

@@ -28,6 +28,7 @@ export const DIRECTORY_MIGRATIONS: readonly string[] = [
   `ALTER TABLE repairs ADD COLUMN begun INTEGER NOT NULL DEFAULT 1;
    ALTER TABLE repairs ADD COLUMN purge TEXT;
    CREATE TABLE repair_state (name TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;`,
+  "ALTER TABLE write_records ADD COLUMN crc INTEGER",
 ];
 
 export const TENANT_MIGRATIONS: readonly string[] = [
@@ -52,4 +53,11 @@ export const TENANT_MIGRATIONS: readonly string[] = [
   // Namespaces of the configuration store. `incarnation`: never given twice; an erasure names the one it means.
   `CREATE TABLE namespaces (incarnation INTEGER PRIMARY KEY AUTOINCREMENT, namespace TEXT NOT NULL UNIQUE, state TEXT NOT NULL,
       created_at_ms REAL NOT NULL)`,
+  // What each keyspace said last of its living keys and values.
+  `ALTER TABLE namespaces ADD COLUMN stored_bytes REAL NOT NULL DEFAULT 0;
+   ALTER TABLE namespaces ADD COLUMN stored_keys REAL NOT NULL DEFAULT 0`,
+  // objects/checked-rows.ts. A later step that adds a column must set `crc` to NULL.
+  ["tenant", "api_keys", "namespaces", "write_records"]
+    .map((table) => `ALTER TABLE ${table} ADD COLUMN crc INTEGER`)
+    .join(";"),
 ];

@@ -10,10 +10,12 @@ export const WEBHOOK_SENDER_MIGRATIONS: readonly string[] = [
         at_ms REAL NOT NULL) WITHOUT ROWID`,
     "CREATE INDEX write_records_by_time ON write_records (at_ms)",
   ].join(";"),
+  "ALTER TABLE write_records ADD COLUMN crc INTEGER",
 ];
 
 export const TENANT_WEBHOOK_MIGRATIONS: readonly string[] = [
   // `start`: what the sender is to be given, emptied once it has it (it holds the secret).
   `CREATE TABLE webhooks (id TEXT PRIMARY KEY, namespace TEXT NOT NULL, state TEXT NOT NULL, created_at_ms REAL NOT NULL,
       start TEXT NOT NULL) WITHOUT ROWID`,
+  "ALTER TABLE webhooks ADD COLUMN crc INTEGER",
 ];

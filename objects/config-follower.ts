@@ -1,14 +1,17 @@
 // A zone's copy of a configuration keyspace: a thin shell of SQLite, timers and RPC around src/config/follower.ts.
 // Guarantees: what it shows was durable at the owner first; a linearizable read shows at least what the owner had when the read came; no read
-// is older than the caller allows. Must not: write what its owner did not.
+// is older than the caller allows; its watches hear of every revision once, and of none before the owner had it durably.
+// Must not: write what its owner did not.
 import { DurableObject } from "cloudflare:workers";
 import kernelModule from "../dist/wasm/storage.wasm";
 import { CONFIG_MIGRATIONS } from "../migrations/config.ts";
 import { parseSettings } from "../src/cluster/settings.ts";
 import { ConfigRefusal } from "../src/config/failure.ts";
 import { Follower } from "../src/config/follower.ts";
-import { COPIED_PAGE_KEYS } from "../src/config/limits.ts";
-import { readShipment } from "../src/config/shipping.ts";
+import { WATCH_ELSEWHERE_MS } from "../src/config/limits.ts";
+import { CorruptRecord, type DamagedPlace } from "../src/config/record.ts";
+import { type Intact, intactOf } from "../src/config/repair.ts";
+import { readShipment, type Shipment } from "../src/config/shipping.ts";
 import { ConfigStore } from "../src/config/store.ts";
 import { createKernels } from "../src/storage/kernels.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
@@ -18,8 +21,10 @@ import { writeConfigAnswer } from "../src/wire/config-answers.ts";
 import { readConfigCalls } from "../src/wire/config-requests.ts";
 import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
+import { openWatches } from "./keyspace-watches.ts";
 import { applyMigrations } from "./migrate.ts";
 import type { ConfigFollowerRpc, ConfigKeyspaceRpc, FollowerReadOptions } from "./rpc.ts";
+import type { WatchDesk } from "./watch-desk.ts";
 import { withDeadline } from "./with-deadline.ts";
 
 const MIB = 1024 * 1024;
@@ -35,15 +40,21 @@ const CATCH_UP_MS = 5000;
 const IDLE_MS = 120_000;
 /** Pause after the owner did not answer. Ms. */
 const RETRY_MS = 500;
+const MISDIRECTED = 421;
 
 export class ConfigFollower extends DurableObject<Env> implements ConfigFollowerRpc {
   readonly #follower: Follower;
+  readonly #store: ConfigStore;
   readonly #log: Logger;
   readonly #writer = new ByteWriter(16 * 1024);
   /** `c<tenant>/<namespace>` */
   readonly #keyspaceName: string;
+  #copying: Promise<void> | undefined;
+  #damagedTotal = 0;
   #isPulling = false;
   #isCompacting = false;
+  readonly #watches: WatchDesk;
+  #elsewhereUntilMs = 0;
   #askedMs = 0;
   /** When the owner was last known to have nothing that is not here. Ms. */
   #freshMs = 0;
@@ -64,18 +75,87 @@ export class ConfigFollower extends DurableObject<Env> implements ConfigFollower
     this.#keyspaceName = name.slice(name.indexOf("/") + 1);
     applyMigrations(ctx.storage, "config", CONFIG_MIGRATIONS);
     const crc32c = (bytes: Uint8Array, seed?: number): number => kernels.crc32c(bytes, seed);
+    this.#store = new ConfigStore(configSql(ctx.storage), crc32c);
     this.#follower = new Follower({
-      store: new ConfigStore(configSql(ctx.storage), crc32c),
+      store: this.#store,
       crc32c,
       cacheBytes: settings.config.cacheMiB * MIB,
-      onChange: () => undefined,
+      onChange: (revision, changes) => this.#watches.hub.changed(revision, changes),
     });
+    this.#watches = openWatches({
+      ...{ ctx, env, settings, crc32c, source: this.#follower.watchSource },
+      // It asks its owner all the while, so it does not sleep.
+      hibernateAfterMs: Number.POSITIVE_INFINITY,
+      copy: {
+        caughtUp: () => this.#isAsOwner(),
+        elsewhere: () => {
+          this.#elsewhereUntilMs = Date.now() + WATCH_ELSEWHERE_MS;
+        },
+      },
+    });
+    if (this.#store.damage) this.#damaged(this.#store.damage);
+    if (this.#watches.hub.connectionCount === 0) return;
+    ctx.blockConcurrencyWhile(() => this.#watches.begin());
+    this.#startPulling();
+  }
+
+  /** The upgrade of a watch connection, as at the owner. 421: the owner is to be asked. */
+  override async fetch(request: Request): Promise<Response> {
+    if (Date.now() < this.#elsewhereUntilMs) return new Response(null, { status: MISDIRECTED });
+    const response = this.#watches.open(request);
+    this.#startPulling();
+    return response;
+  }
+
+  override webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): void {
+    this.#watches.message(socket, data);
+  }
+
+  override webSocketClose(socket: WebSocket): void {
+    this.#watches.closed(socket);
+    // Unanswered, the client would wait until the object sleeps.
+    socket.close();
+  }
+
+  override webSocketError(socket: WebSocket): void {
+    this.#watches.closed(socket);
+  }
+
+  /** For watches: what is told from now on is at least as new as what its client has seen of the owner. */
+  async #isAsOwner(): Promise<boolean> {
+    this.#startPulling();
+    try {
+      if ((await this.#caughtUp({ isLinearizable: true })) === undefined) return true;
+    } catch (error) {
+      this.#log.warn("keyspace's revision not learnt", {}, error);
+    }
+    if (!this.#follower.isFollowing) this.#watches.endAll("this copy is being filled: connect again", "resume");
+    return false;
   }
 
   async read(frame: Uint8Array, options: FollowerReadOptions): Promise<Uint8Array> {
     this.#askedMs = Date.now();
     this.#startPulling();
     const refusal = await this.#caughtUp(options);
+    try {
+      return this.#answers(frame, refusal);
+    } catch (error) {
+      if (!(error instanceof CorruptRecord)) throw error;
+      this.#damaged(error);
+    }
+    this.#guarded(() => this.#follower.distrust());
+    await this.#copy().catch((error: unknown) => this.#log.warn("a keyspace is not copied", {}, error));
+    return this.#answers(frame, await this.#caughtUp(options));
+  }
+
+  /** Its copy is made anew: what that skips cannot be told. */
+  #damaged(error: CorruptRecord): void {
+    this.#damagedTotal++;
+    this.#log.error("a follower's copy is damaged and made anew", {}, error);
+    this.#watches.endAll("this copy begins anew: connect again", "resume");
+  }
+
+  #answers(frame: Uint8Array, refusal: ConfigFailure | undefined): Uint8Array {
     const writer = this.#writer;
     const answers = readConfigCalls(frame).map(({ id, request }) => {
       writer.reset();
@@ -90,11 +170,27 @@ export class ConfigFollower extends DurableObject<Env> implements ConfigFollower
     return writer.take();
   }
 
+  /** A living version may have ended since: only what has caught up with its owner can tell. */
+  async intact(place: DamagedPlace): Promise<Intact | null> {
+    if (!this.#follower.isFollowing) return null;
+    if (place.kind === "version") {
+      this.#askedMs = Date.now();
+      this.#startPulling();
+      if (await this.#caughtUp({ isLinearizable: true })) return null;
+    }
+    return intactOf(this.#store, place) ?? null;
+  }
+
   async metrics(): Promise<Record<string, number>> {
-    return { jade_config_follower_revision: this.#follower.revision };
+    return {
+      jade_config_follower_revision: this.#follower.revision,
+      jade_config_damaged_total: this.#damagedTotal,
+      ...this.#watches.metrics(),
+    };
   }
 
   async erase(): Promise<void> {
+    this.#watches.endAll("the namespace is deleted");
     await this.ctx.storage.deleteAll();
     await this.ctx.storage.sync();
     // What is in memory goes by a restart, after the answer.
@@ -169,7 +265,7 @@ export class ConfigFollower extends DurableObject<Env> implements ConfigFollower
 
   async #pullWhileAsked(): Promise<void> {
     try {
-      while (Date.now() - this.#askedMs < IDLE_MS) await this.#pullOnce();
+      while (this.#watches.hub.connectionCount > 0 || Date.now() - this.#askedMs < IDLE_MS) await this.#pullOnce();
     } finally {
       this.#isPulling = false;
     }
@@ -184,7 +280,9 @@ export class ConfigFollower extends DurableObject<Env> implements ConfigFollower
         "ConfigKeyspace",
       );
       const shipment = readShipment(frame);
+      this.#endWatchesUnlessContinued(shipment);
       const isTaken = this.#guarded(() => this.#follower.take(shipment));
+      this.#watches.flush();
       if (!isTaken) await this.#copy();
       else if (this.#follower.revision >= shipment.head.revision) this.#freshMs = Date.now();
       this.#wake();
@@ -195,13 +293,29 @@ export class ConfigFollower extends DurableObject<Env> implements ConfigFollower
     }
   }
 
-  /** A copy of the owner's state of one revision. */
-  async #copy(): Promise<void> {
+  /** What a copy skips cannot be told. An owner that is behind what was shown is another keyspace under the same name. */
+  #endWatchesUnlessContinued({ kind, head }: Shipment): void {
+    // One that does not follow has not told anybody anything.
+    if (kind === "records" || !this.#follower.isFollowing) return;
+    const { revision, term } = this.#follower;
+    if (head.revision < revision || head.term < term) this.#watches.endAll("the namespace began anew");
+    else this.#watches.endAll("this copy begins anew: connect again", "resume");
+  }
+
+  /** A copy of the owner's state of one revision. One at a time. */
+  #copy(): Promise<void> {
+    this.#copying ??= this.#copyAll().finally(() => {
+      this.#copying = undefined;
+    });
+    return this.#copying;
+  }
+
+  async #copyAll(): Promise<void> {
     while (!this.#guarded(() => this.#follower.wipe())) await new Promise((resolve) => setTimeout(resolve, 0));
     const { head, chain } = await withDeadline(this.#owner().beginCopy(), HEAD_DEADLINE_MS, "ConfigKeyspace");
     let after = "";
     for (;;) {
-      const page = this.#owner().copyPage(after, head.revision, COPIED_PAGE_KEYS);
+      const page = this.#owner().copyPage(after, head.revision);
       const { records, lastKey } = await withDeadline(page, HEAD_DEADLINE_MS, "ConfigKeyspace");
       this.#guarded(() => this.#follower.copy(records));
       if (lastKey === null) break;

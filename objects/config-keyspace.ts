@@ -6,12 +6,14 @@ import kernelModule from "../dist/wasm/storage.wasm";
 import { CONFIG_MIGRATIONS } from "../migrations/config.ts";
 import { parseSettings, type Settings } from "../src/cluster/settings.ts";
 import { mostAnswerBytes } from "../src/config/answer-bound.ts";
-import { Desk, failureOf } from "../src/config/desk.ts";
+import { Damage } from "../src/config/damage.ts";
+import { Desk } from "../src/config/desk.ts";
 import { ConfigRefusal } from "../src/config/failure.ts";
-import { MAX_FRAME_ANSWER_BYTES } from "../src/config/limits.ts";
+import { COPIED_PAGE_BYTES, MAX_FRAME_ANSWER_BYTES } from "../src/config/limits.ts";
 import { LockWaits } from "../src/config/lock-waits.ts";
+import { CorruptRecord } from "../src/config/record.ts";
 import { type Head, type Place, Shipping, writeShipment } from "../src/config/shipping.ts";
-import { WatchRows } from "../src/config/watch-rows.ts";
+import { ConfigStore } from "../src/config/store.ts";
 import { watchSource } from "../src/config/watch-source.ts";
 import { WebhookFeed } from "../src/config/webhook-feed.ts";
 import type { FeedAsk, FeedPage } from "../src/config/webhook-types.ts";
@@ -27,25 +29,32 @@ import type {
   Ownership,
   ReleaseRequest,
 } from "../src/wire/config.ts";
-import { writeConfigAnswer } from "../src/wire/config-answers.ts";
 import { type ConfigCall, isWriting, readConfigCalls } from "../src/wire/config-requests.ts";
+import { ConfigRepair } from "./config-repair.ts";
 import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
+import {
+  atMost,
+  corrupt,
+  inOrder,
+  refusalOf,
+  refusalsAsValues,
+  refuseAll,
+  TOO_MUCH_AT_ONCE,
+} from "./keyspace-answers.ts";
 import { KeyspaceMeter } from "./keyspace-metrics.ts";
 import { KeyspaceRegistration } from "./keyspace-registration.ts";
+import { KeyspaceSnapshots, type SnapshotAnswer, type SnapshotAsk } from "./keyspace-snapshots.ts";
+import { KeyspaceUpkeep } from "./keyspace-upkeep.ts";
+import { KeyspaceUsage } from "./keyspace-usage.ts";
+import { openWatches } from "./keyspace-watches.ts";
 import { applyMigrations } from "./migrate.ts";
-import type { ConfigKeyspaceRpc, CopiedPage, TenantRpc } from "./rpc.ts";
-import { WatchDesk } from "./watch-desk.ts";
-import { withDeadline } from "./with-deadline.ts";
+import type { ConfigKeyspaceRpc, CopiedPage } from "./rpc.ts";
+import type { WatchDesk } from "./watch-desk.ts";
 
 /** What may wait for the turn's end; more means that the object cannot keep up. */
 const MAX_WAITING_JOBS = 10_000;
 const MIB = 1024 * 1024;
-/** Compaction goes on after each slice with what waits in between. Ms. */
-const COMPACTION_PAUSE_MS = 0;
-
-/** How long a look at watchers' credentials may take. Ms. */
-const GUARD_DEADLINE_MS = 1000;
 
 /** Work of the next turn. `run` writes; `done` answers, when all of the turn's work is written. */
 interface Job {
@@ -62,6 +71,7 @@ interface Opened {
   readonly watches: WatchDesk;
   readonly registration: KeyspaceRegistration;
   readonly feed: WebhookFeed;
+  readonly snapshots: KeyspaceSnapshots;
 }
 
 export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspaceRpc {
@@ -71,9 +81,12 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
   readonly #meter: KeyspaceMeter;
   /** Undefined = erased, and not asked since: there are no tables. */
   #opened: Opened | undefined;
+  /** What is read at the start is damaged, and nobody else holds it. */
+  #unreadable: CorruptRecord | undefined;
+  readonly #repair: ConfigRepair;
+  readonly #usage: KeyspaceUsage;
+  readonly #upkeep: KeyspaceUpkeep;
   #jobs: Job[] = [];
-  #isCompacting = false;
-  #alarmAtMs = Number.POSITIVE_INFINITY;
   #callsTotal = 0;
   #commitsTotal = 0;
 
@@ -89,11 +102,37 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
       read: () => this.#opened && this.#samples(),
       waitUntil: (work) => ctx.waitUntil(work),
     });
-    this.#opened = this.#open();
-    ctx.blockConcurrencyWhile(async () => {
-      await this.#schedule();
-      await this.#watches.begin();
+    this.#usage = new KeyspaceUsage({
+      read: () => ({ storedBytes: this.#desk.keyspace.livingBytes, keys: this.#desk.keyspace.keyCount }),
+      report: () => this.#opened?.registration.reporter,
+      waitUntil: (work) => ctx.waitUntil(work),
     });
+    this.#upkeep = new KeyspaceUpkeep({
+      storage: ctx.storage,
+      desk: () => this.#opened?.desk,
+      write: (run) => this.#guarded(run),
+    });
+    const inTurn = <T>(run: () => T): T => ctx.storage.transactionSync(run);
+    this.#repair = new ConfigRepair({ env, name: ctx.id.name, crc32c, log: this.#log, now: Date.now, inTurn });
+    ctx.blockConcurrencyWhile(() => this.#begin());
+  }
+
+  async #begin(): Promise<void> {
+    try {
+      this.#opened = this.#open();
+    } catch (error) {
+      if (!(error instanceof CorruptRecord)) throw error;
+      this.#log.error("the keyspace cannot be opened: stored data is damaged", {}, error);
+      // Of what is read at the start the newest record may be held by a follower.
+      const damage = new Damage();
+      damage.found(error);
+      if (await this.#repair.all(new ConfigStore(configSql(this.ctx.storage), crc32c), damage)) return this.#begin();
+      this.#unreadable = error;
+      return;
+    }
+    await this.#upkeep.schedule();
+    await this.#watches.begin();
+    if (this.#parts.snapshots.isJustRestored) this.#usage.touch();
   }
 
   /** What is on disk, or the tables of a keyspace without anything. */
@@ -103,11 +142,13 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     applyMigrations(ctx.storage, "config", CONFIG_MIGRATIONS);
     const desk = new Desk({
       sql: configSql(ctx.storage),
-      crc32c: (bytes, seed) => kernels.crc32c(bytes, seed),
+      crc32c,
       now: Date.now,
       random: (bytes) => crypto.getRandomValues(new Uint8Array(bytes)),
       cacheBytes: config.cacheMiB * MIB,
       retention: { keepMs: config.keepHistoryHours * 3_600_000, keepRevisions: config.keepRevisions },
+      excess: () => this.#usage.excess,
+      onDamage: (error) => this.#log.error("stored data is damaged", {}, error),
       onChange: (revision, changes) => {
         waits.onChange(changes);
         shipping.onChange(changes);
@@ -118,7 +159,10 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
       databaseBytes: () => ctx.storage.sql.databaseSize,
     });
     const shipping = new Shipping(desk.store, desk.keyspace);
-    const watches = this.#openWatches(desk);
+    const watches = openWatches({
+      ...{ ctx, env, crc32c, settings: this.#settings, hibernateAfterMs: config.hibernateAfterSeconds * 1000 },
+      source: watchSource(desk, (error) => this.#log.error("a previous version is damaged", {}, error)),
+    });
     const waits = new LockWaits({
       locks: desk.locks,
       inTurn: (job) => this.#inTurn(job),
@@ -130,7 +174,15 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     });
     const registration = new KeyspaceRegistration({ env, name: ctx.id.name, store: desk.store });
     const feed = new WebhookFeed(desk.keyspace, desk.store);
-    return { desk, waits, shipping, watches, registration, feed };
+    const snapshots = new KeyspaceSnapshots({
+      ctx,
+      desk,
+      crc32c,
+      ensureRegistered: async () => (registration.isNeeded ? registration.ensure() : undefined),
+      write: (run) => this.#guarded(run),
+      onIdle: () => void this.#upkeep.schedule(),
+    });
+    return { desk, waits, shipping, watches, registration, feed, snapshots };
   }
 
   get #parts(): Opened {
@@ -152,22 +204,6 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
 
   get #shipping(): Shipping {
     return this.#parts.shipping;
-  }
-
-  #openWatches({ keyspace, store }: Desk): WatchDesk {
-    const settings = this.#settings;
-    const tenant = (number: number): TenantRpc => this.env.TENANT.get(this.env.TENANT.idFromName(`t${number}`));
-    return new WatchDesk({
-      ctx: this.ctx,
-      source: watchSource({ keyspace, store }, (error) => this.#log.error("a previous version is damaged", {}, error)),
-      rows: new WatchRows(configSql(this.ctx.storage), (bytes, seed) => kernels.crc32c(bytes, seed)),
-      viewSince: (number, revision) => withDeadline(tenant(number).viewSince(revision), GUARD_DEADLINE_MS, "Tenant"),
-      staleMs: settings.auth.staleTenantViewMinutes * 60_000,
-      maxConnections: settings.config.maxWatchConnections,
-      hibernateAfterMs: settings.config.hibernateAfterSeconds * 1000,
-      now: Date.now,
-      later: (delayMs, run) => void setTimeout(run, delayMs),
-    });
   }
 
   /** The upgrade of a watch connection: wire/config-watch.ts. */
@@ -194,12 +230,24 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
 
   async call(frame: Uint8Array): Promise<Uint8Array> {
     const calls = readConfigCalls(frame);
-    if (!calls.some(({ request }) => isWriting(request))) return this.#answer(calls);
-    const { registration } = this.#parts;
-    const refusal = registration.isNeeded ? await registration.ensure() : undefined;
-    if (refusal) return this.#refuse(calls, refusal);
-    const answered = await refusalsAsValues(() => this.#inTurn(() => this.#answer(calls)));
-    return answered instanceof Uint8Array ? answered : this.#refuse(calls, answered);
+    if (this.#unreadable) return refuseAll(calls, corrupt(this.#unreadable));
+    if (calls.some(({ request }) => isWriting(request))) {
+      const { registration } = this.#parts;
+      const refusal = registration.isNeeded ? await registration.ensure() : undefined;
+      if (refusal) return refuseAll(calls, refusal);
+    }
+    const damaged: ConfigCall[] = [];
+    const answers = await this.#run(calls, damaged);
+    if (damaged.length === 0) return answers;
+    // What met damage did nothing: it is tried once more after the repair, whatever came of that.
+    await this.#repair.all(this.#desk.store, this.#desk.damage);
+    return inOrder(calls, [answers, await this.#run(damaged)]);
+  }
+
+  async #run(calls: readonly ConfigCall[], damaged?: ConfigCall[]): Promise<Uint8Array> {
+    if (!calls.some(({ request }) => isWriting(request))) return this.#answer(calls, damaged);
+    const answered = await refusalsAsValues(() => this.#inTurn(() => this.#answer(calls, damaged)));
+    return answered instanceof Uint8Array ? answered : refuseAll(calls, answered);
   }
 
   /** Under a lease, which only a keyspace that is registered can have. */
@@ -241,12 +289,16 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     return { head: this.#shipping.head, chain: this.#desk.keyspace.chain };
   }
 
-  async copyPage(after: BinaryKey, revision: number, limit: number): Promise<CopiedPage> {
+  async copyPage(after: BinaryKey, revision: number): Promise<CopiedPage> {
     if (revision < this.#desk.keyspace.compactedRevision)
       throw new Error("the state was compacted while it was copied");
-    const versions = this.#desk.store.copyPage(after, revision, limit);
+    const { versions, isLast } = this.#desk.store.copyPage(after, revision, COPIED_PAGE_BYTES);
     const records = versions.map(({ seq, modRevision, stored }) => ({ seq, revision: modRevision, bytes: stored! }));
-    return { records, lastKey: versions.length < limit ? null : versions.at(-1)!.key };
+    return { records, lastKey: isLast ? null : versions.at(-1)!.key };
+  }
+
+  async snapshots(ask: SnapshotAsk): Promise<SnapshotAnswer | ConfigFailure> {
+    return refusalsAsValues(() => this.#parts.snapshots.answer(ask));
   }
 
   async feed(ask: FeedAsk): Promise<FeedPage> {
@@ -283,12 +335,14 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
       jade_config_commits_total: this.#commitsTotal,
       jade_config_keys: this.#desk.keyspace.keyCount,
       jade_config_leases: this.#desk.leases.size,
+      jade_config_damaged_total: this.#desk.damage.foundTotal,
+      jade_config_repaired_total: this.#desk.damage.repairedTotal,
       ...this.#watches.metrics(),
     };
   }
 
   override async alarm(): Promise<void> {
-    this.#alarmAtMs = Number.POSITIVE_INFINITY;
+    this.#upkeep.rang();
     if (!this.#opened) return;
     await this.#watches.wake();
     this.#guarded(() => {
@@ -296,7 +350,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
       this.#desk.endTurn();
     });
     this.#watches.flush();
-    await this.#schedule();
+    await this.#upkeep.schedule();
   }
 
   /** Resolves in the turn that wrote; the output gate holds the answer until that is durable. A ConfigRefusal wrote nothing. */
@@ -309,8 +363,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
         try {
           result = { value: job() };
         } catch (error) {
-          if (!(error instanceof ConfigRefusal)) throw error;
-          result = { refusal: error };
+          result = { refusal: refusalOf(error) };
         }
       };
       const done = (): void => ("value" in result ? resolve(result.value) : reject(result.refusal));
@@ -336,32 +389,28 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
       });
       this.#watches.flush();
       for (const { done } of jobs) done();
+      this.#usage.touch();
     } catch (error) {
       for (const { fail } of jobs) fail(error);
     }
-    void this.#schedule();
+    void this.#upkeep.schedule();
   }
 
-  #refuse(calls: readonly ConfigCall[], refusal: ConfigFailure): Uint8Array {
-    const body = new ByteWriter(256);
-    writeConfigAnswer(body, refusal);
-    const writer = new ByteWriter(256);
-    for (const { id } of calls) {
-      writer.u32(id);
-      writer.bytes(body.view());
-    }
-    return writer.take();
-  }
-
-  #answer(calls: readonly ConfigCall[]): Uint8Array {
+  /** `damaged`: takes the calls that met damage, instead of their answers. */
+  #answer(calls: readonly ConfigCall[], damaged?: ConfigCall[]): Uint8Array {
     const writer = this.#writer;
     writer.reset();
     this.#meter.touch();
     for (const call of calls) {
       this.#callsTotal++;
       const isTooMuch = writer.length > 0 && writer.length + mostAnswerBytes(call.request) > MAX_FRAME_ANSWER_BYTES;
+      const answer = isTooMuch ? TOO_MUCH_AT_ONCE : this.#desk.run(call);
+      if (damaged && !isTooMuch && this.#desk.metDamage) {
+        damaged.push(call);
+        continue;
+      }
       writer.u32(call.id);
-      writer.bytes(isTooMuch ? TOO_MUCH_AT_ONCE : this.#desk.run(call));
+      writer.bytes(answer);
     }
     return writer.take();
   }
@@ -376,56 +425,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
       throw error;
     }
   }
-
-  /** The one alarm rings for what is due first; compaction goes on in timers of its own. */
-  async #schedule(): Promise<void> {
-    if (this.#desk.mustCompact && !this.#isCompacting) {
-      this.#isCompacting = true;
-      setTimeout(() => this.#compact(), COMPACTION_PAUSE_MS);
-    }
-    const at = this.#desk.nextDueMs;
-    if (at >= this.#alarmAtMs) return;
-    this.#alarmAtMs = at;
-    await this.ctx.storage.setAlarm(at);
-  }
-
-  #compact(): void {
-    this.#isCompacting = false;
-    if (!this.#opened) return;
-    this.#guarded(() => this.#desk.compactStep());
-    void this.#schedule();
-  }
 }
 
 const kernels = createKernels(kernelModule);
-
-/** Not run: its answer might not fit into the message any more. */
-const TOO_MUCH_AT_ONCE = ((): Uint8Array => {
-  const message = "the calls that came with this one answer too much for one message; nothing was done, ask again";
-  const body = new ByteWriter(256);
-  writeConfigAnswer(body, { kind: "error", code: "overloaded", message });
-  return body.take();
-})();
-
-async function refusalsAsValues<T>(run: () => Promise<T>): Promise<T | ConfigFailure> {
-  try {
-    return await run();
-  } catch (error) {
-    if (error instanceof ConfigRefusal) return failureOf(error);
-    throw error;
-  }
-}
-
-/** Waits for a call of `wake`. `until` asks for it, and its result takes that back. */
-function atMost(waitMs: number, until: (wake: () => void) => () => void): Promise<void> {
-  return new Promise((resolve) => {
-    const cancel = until(() => {
-      clearTimeout(timer);
-      resolve();
-    });
-    const timer = setTimeout(() => {
-      cancel();
-      resolve();
-    }, waitMs);
-  });
-}
+const crc32c = (bytes: Uint8Array, seed?: number): number => kernels.crc32c(bytes, seed);

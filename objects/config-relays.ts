@@ -1,12 +1,18 @@
 // Calls to configuration keyspaces that come over sessions: judged here, gathered for each keyspace, answered to their sessions.
-// Guarantees: a malformed or forbidden call is answered alone and spoils no frame; idle keyspaces cost nothing.
+// Guarantees: a malformed or forbidden call is answered alone and spoils no frame; idle keyspaces cost nothing; leases that a session owns
+// are revoked when its client closes it.
 import type { Caller } from "../src/access/types.ts";
-import { ConfigRelay } from "../src/config/relay.ts";
-import { MalformedBytes } from "../src/wire/bytes.ts";
-import { isWriting, readConfigCallBody } from "../src/wire/config-requests.ts";
+import { MAX_OWNED_LEASES } from "../src/config/limits.ts";
+import { type LeaseOwner, type OwnedLease, OwnedLeases } from "../src/config/owned-leases.ts";
+import { ConfigRelay, type Pending } from "../src/config/relay.ts";
+import { ByteReader, ByteWriter, MalformedBytes } from "../src/wire/bytes.ts";
+import type { ConfigRequest } from "../src/wire/config.ts";
+import { readConfigAnswer } from "../src/wire/config-answers.ts";
+import { isWriting, readConfigCallBody, writeConfigCallBody } from "../src/wire/config-requests.ts";
 import type { ErrorCode } from "../src/wire/error-codes.ts";
 import type { SessionAnswer, SessionRequest } from "../src/wire/session.ts";
 import type { Env } from "./env.ts";
+import { keyspaceName, noteNamespace, readableKeyspace } from "./known-namespaces.ts";
 import { withDeadline } from "./with-deadline.ts";
 
 /** Longest one frame may take. Ms. */
@@ -25,6 +31,7 @@ export interface ConfigRelaysOptions {
 export class ConfigRelays {
   readonly #options: ConfigRelaysOptions;
   readonly #relays = new Map<string, ConfigRelay>();
+  readonly #owned = new OwnedLeases();
 
   constructor(options: ConfigRelaysOptions) {
     this.#options = options;
@@ -32,27 +39,62 @@ export class ConfigRelays {
 
   submit(
     caller: Caller,
-    { id, key: namespace, value: body }: SessionRequest,
+    { id, key: namespace, value: body, isOwned }: SessionRequest,
     done: (answer: SessionAnswer) => void,
+    owner: LeaseOwner | undefined,
   ): void {
     const refuse = (code: ErrorCode, message: string): void => done({ id, kind: "error", code, message });
     if (!NAMESPACE.test(namespace)) return refuse("invalidRequest", `namespace must match ${NAMESPACE.source}`);
-    let isWrite: boolean;
+    let request: ConfigRequest;
     try {
-      isWrite = isWriting(readConfigCallBody(body ?? new Uint8Array(0)).request);
+      request = readConfigCallBody(body ?? new Uint8Array(0)).request;
     } catch (error) {
       if (error instanceof MalformedBytes) return refuse("invalidRequest", `malformed call: ${error.message}`);
       throw error;
     }
+    const isWrite = isWriting(request);
     if (isWrite && !caller.canWrite) return refuse("forbidden", "the API key is read-only; this needs read-write");
-    this.#relay(`c${caller.tenant}/${namespace}`).submit({
+    // By nothing else, or who may only read could end a lease.
+    const owns = isOwned && (request.kind === "leaseGrant" || request.kind === "leaseKeepAlive") ? owner : undefined;
+    if (owns && !this.#owned.hasRoom(owns, Date.now()))
+      return refuse("tooManyLeases", `the session owns ${MAX_OWNED_LEASES} leases, which is the limit`);
+    const of = { tenant: caller.tenant, namespace };
+    const keyspace = keyspaceName(of);
+    const call: Pending = {
       body: body!,
       isWrite,
       done: (result) => {
-        if ("answer" in result) done({ id, kind: "config", body: result.answer });
-        else refuse(result.code, result.message);
+        if (!("answer" in result)) return refuse(result.code, result.message);
+        if (owns) this.#own(owns, keyspace, result.answer);
+        else if (request.kind === "leaseRevoke") this.#owned.disown(keyspace, request.lease);
+        done({ id, kind: "config", body: result.answer });
       },
-    });
+    };
+    // From the first write on, so that what comes behind it is not answered before it.
+    if (isWrite) noteNamespace(keyspace);
+    const name = isWrite ? keyspace : readableKeyspace(this.#options.env, of);
+    if (typeof name === "string") this.#relay(name).submit(call);
+    else void name.then((asked) => this.#relay(asked).submit(call));
+  }
+
+  /** `isClosed`: by its client, in order. */
+  sessionEnded(owner: LeaseOwner, isClosed: boolean): void {
+    for (const owned of this.#owned.ended(owner, isClosed)) this.#revoke(owned);
+  }
+
+  #own(owner: LeaseOwner, keyspace: string, body: Uint8Array): void {
+    const answer = readConfigAnswer(new ByteReader(body));
+    if (answer.kind !== "lease" || answer.ttlSeconds < 0) return;
+    const ttlMs = answer.grantedTtlSeconds * 1000;
+    const toEnd = this.#owned.own(owner, { keyspace, lease: answer.lease, ttlMs, nowMs: Date.now() });
+    if (toEnd) this.#revoke(toEnd);
+  }
+
+  /** One that fails leaves the lease its time. */
+  #revoke({ keyspace, lease }: OwnedLease): void {
+    const writer = new ByteWriter(64);
+    writeConfigCallBody(writer, { request: { kind: "leaseRevoke", lease } });
+    this.#relay(keyspace).submit({ body: writer.take(), isWrite: true, done: () => undefined });
   }
 
   #relay(name: string): ConfigRelay {

@@ -3,8 +3,10 @@
 import { DurableObject } from "cloudflare:workers";
 import type { Caller } from "../src/access/types.ts";
 import { parseSettings } from "../src/cluster/settings.ts";
+import type { LeaseOwner } from "../src/config/owned-leases.ts";
 import type { Environment } from "../src/replication/link.ts";
 import { QuorumCoordinator } from "../src/replication/quorum-coordinator.ts";
+import { type Timeout, Timeouts } from "../src/replication/timeouts.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
 import { SampleSums, sumSamples } from "../src/telemetry/sample-sums.ts";
 import { ByteWriter } from "../src/wire/bytes.ts";
@@ -56,13 +58,17 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     const settings = parseSettings(env.JADE_CONFIG ?? "{}");
+    const { replicaTimeoutMs } = settings.keyValue;
+    const setTimer = (delayMs: number, run: () => void): number => setTimeout(run, delayMs);
+    const timeouts = new Timeouts({ delayMs: replicaTimeoutMs, now: Date.now, setTimer });
     const environment: Environment = {
       call: (nodeId, frame) => this.#callReplica(nodeId, frame),
       now: Date.now,
       schedule: (run) => this.#schedule(run),
-      setTimer: (delayMs, run) => setTimeout(run, delayMs),
-      clearTimer: (timer) => clearTimeout(timer as number),
-      replicaTimeoutMs: settings.keyValue.replicaTimeoutMs,
+      // Each call of a replica has one, and nearly all are cleared.
+      setTimer: (delayMs, run) => (delayMs === replicaTimeoutMs ? timeouts.add(run) : setTimer(delayMs, run)),
+      clearTimer: (timer) => (typeof timer === "number" ? clearTimeout(timer) : timeouts.clear(timer as Timeout)),
+      replicaTimeoutMs,
       reloadRoute: async (tenant) => {
         const stub = env.TENANT.get(env.TENANT.idFromName(`t${tenant}`));
         const view = await withDeadline(stub.viewSince(null), ROUTE_DEADLINE_MS, "Tenant");
@@ -83,7 +89,8 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
     this.#sessions = new SessionDesk({
       env,
       settings,
-      submit: (caller, request, done) => this.#submit(caller, request, done),
+      submit: (caller, request, done, owner) => this.#submit(caller, request, done, owner),
+      closed: (owner, isClosed) => this.#configs.sessionEnded(owner, isClosed),
       waitUntil: (work) => ctx.waitUntil(work),
     });
     const zone = ctx.id.name;
@@ -106,7 +113,7 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
         writeAnswer(writer, answer);
         if (--open === 0) resolve(writer.take());
       };
-      for (const request of requests) this.#core.submit(caller, request, done);
+      for (const request of requests) this.#submit(caller, request, done);
     });
   }
 
@@ -135,7 +142,7 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
       ended();
     };
     try {
-      for (const request of requests) this.#core.submit(caller, request, done);
+      for (const request of requests) this.#submit(caller, request, done);
     } catch (error) {
       parcel.reject(error); // must not reach the requests of others
       ended();
@@ -174,8 +181,9 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
     }
   }
 
-  #submit(caller: Caller, request: SessionRequest, done: (answer: SessionAnswer) => void): void {
-    if (request.op === "config") return this.#configs.submit(caller, request, done);
+  /** `owner`: of a session. */
+  #submit(caller: Caller, request: SessionRequest, done: (answer: SessionAnswer) => void, owner?: LeaseOwner): void {
+    if (request.op === "config") return this.#configs.submit(caller, request, done, owner);
     if (Date.now() - this.#viewAtMs > VIEW_REFRESH_MS) this.#refreshBehind();
     this.#core.submit(caller, request, done);
   }

@@ -1,27 +1,33 @@
-// The Directory's tables: tenants with numbers never given twice, storage nodes with their incarnations, the deployment's secret.
+// What the Directory holds: tenants with numbers never given twice, storage nodes with their incarnations, the deployment's secret.
 // Guarantees: synchronous; every method is one step of a turn. Must not: call other objects or read a clock.
 import { DIRECTORY_MIGRATIONS } from "../migrations/tenancy.ts";
 import { firstNodes } from "../src/access/ring-start.ts";
 import { retryDelayMs } from "../src/access/schedule.ts";
-import type { ApiKeyRecord, NodeState, StorageNode } from "../src/access/types.ts";
+import type { StorageNode } from "../src/access/types.ts";
 import { NOTHING_PURGED, type PurgeState } from "../src/replication/purge-round.ts";
 import { INCARNATIONS_PER_NODE } from "../src/wire/clock.ts";
+import {
+  type DueRecord,
+  KEYS,
+  type NameRecord,
+  type NodeRecord,
+  numberOf,
+  type RepairRecord,
+  type TenantPlan,
+  type TenantRecord,
+} from "./directory-keys.ts";
+import { DirectoryRecords, type RecordWrite } from "./directory-records.ts";
+import { upgradeDirectory } from "./directory-upgrade.ts";
 import { applyMigrations } from "./migrate.ts";
 import type { Registration } from "./rpc.ts";
 import {
   failure,
-  type NewTenant,
   type RepairInfo,
   type RepairProgress,
   type RepairPurge,
   type RpcResult,
   type TenantRow,
 } from "./tenancy-rpc.ts";
-
-/** What a Tenant object is started with, kept until it was. */
-export interface TenantPlan extends NewTenant {
-  readonly firstKey: ApiKeyRecord;
-}
 
 /** A tenant that waits for the reconciler. */
 export interface DueTenant {
@@ -32,29 +38,8 @@ export interface DueTenant {
   readonly createdAtMs: number;
 }
 
-type NodeRow = { number: number; id: string; zone: string; weight: number; state: string; incarnation: number };
-type TenantRowSql = {
-  number: number;
-  tenant_id: string;
-  state: string;
-  created_at_ms: number;
-  start: string;
-  failures: number;
-};
-
-type RepairRow = {
-  id: number;
-  started_at_ms: number;
-  finished_at_ms: number | null;
-  progress: string;
-  purge: string | null;
-  begun: number;
-};
-
-function repairOf(row: RepairRow): RepairInfo {
-  const progress = JSON.parse(row.progress) as RepairProgress;
-  const purge = row.purge === null ? null : (JSON.parse(row.purge) as RepairPurge);
-  return { repairId: row.id, startedAtMs: row.started_at_ms, finishedAtMs: row.finished_at_ms, progress, purge };
+function repairOf(repairId: number, { startedAtMs, finishedAtMs, progress, purge }: RepairRecord): RepairInfo {
+  return { repairId, startedAtMs, finishedAtMs, progress, purge };
 }
 
 const NO_REPAIR_PROGRESS: RepairProgress = {
@@ -66,46 +51,52 @@ const MAX_REPAIRS = 100;
 const SECRET_BYTES = 32;
 
 export class DirectoryStore {
-  readonly #sql: SqlStorage;
+  readonly #records: DirectoryRecords;
 
   constructor(
     storage: DurableObjectStorage,
     first: { nodes: number; zones: number; random: (bytes: number) => Uint8Array },
   ) {
     applyMigrations(storage, "directory", DIRECTORY_MIGRATIONS);
-    this.#sql = storage.sql;
+    this.#records = new DirectoryRecords(storage);
+    if (this.#records.get(KEYS.secret) !== undefined) return;
     storage.transactionSync(() => {
-      if (this.#fact("secret") !== undefined) return;
-      this.#sql.exec("INSERT INTO facts VALUES ('secret', ?)", first.random(SECRET_BYTES));
-      this.#sql.exec("INSERT INTO facts VALUES ('revision', 1)");
-      for (const node of firstNodes(first.nodes, first.zones)) {
-        const { number, id, zone, weight, state, incarnation } = node;
-        this.#sql.exec(
-          "INSERT INTO nodes (number, id, zone, weight, state, incarnation) VALUES (?, ?, ?, ?, ?, ?)",
-          ...[number, id, zone, weight, state, incarnation],
-        );
-      }
+      if (upgradeDirectory(storage.sql, this.#records)) return;
+      const nodes = firstNodes(first.nodes, first.zones);
+      for (const node of nodes) this.#records.write({ key: KEYS.node(node.id), value: { ...node, served: false } });
+      this.#records.write({ key: KEYS.view, value: 1 }, { key: KEYS.secret, value: [...first.random(SECRET_BYTES)] });
     });
   }
 
-  #fact(name: string): SqlStorageValue | undefined {
-    return this.#sql.exec<{ value: SqlStorageValue }>("SELECT value FROM facts WHERE name = ?", name).toArray()[0]
-      ?.value;
+  /** After a transaction was rolled back. */
+  reopen(): void {
+    this.#records.reopen();
+  }
+
+  get damagedTotal(): number {
+    return this.#records.damagedTotal;
   }
 
   get secret(): Uint8Array {
-    return new Uint8Array(this.#fact("secret") as ArrayBuffer);
+    return Uint8Array.from(this.#records.get<number[]>(KEYS.secret)!);
   }
 
   get revision(): number {
-    return Number(this.#fact("revision"));
+    return this.#records.get<number>(KEYS.view)!;
   }
 
+  #nodeRecords(): NodeRecord[] {
+    return this.#records.list<NodeRecord>(KEYS.nodes).map(({ value }) => value);
+  }
+
+  /** In the order of their numbers. */
   nodes(): StorageNode[] {
-    const rows = this.#sql.exec<NodeRow>(
-      "SELECT number, id, zone, weight, state, incarnation FROM nodes ORDER BY number",
-    );
-    return rows.toArray().map((row) => ({ ...row, state: row.state as NodeState }));
+    const nodes = this.#nodeRecords().map(({ served: _, ...node }): StorageNode => node);
+    return nodes.sort((a, b) => a.number - b.number);
+  }
+
+  #saveNode(node: NodeRecord): void {
+    this.#records.write({ key: KEYS.node(node.id), value: node }, { key: KEYS.view, value: this.revision + 1 });
   }
 
   /**
@@ -113,143 +104,120 @@ export class DirectoryStore {
    * disk: it must be rebuilt before it counts.
    */
   nextIncarnation(nodeId: string): Registration {
-    const [row] = this.#sql
-      .exec<{ number: number; incarnation: number; served: number }>(
-        `UPDATE nodes SET incarnation = incarnation + 1, state = CASE WHEN served AND state = 'active' THEN 'rebuilding' ELSE state END
-         WHERE id = ? RETURNING number, incarnation, served`,
-        nodeId,
-      )
-      .toArray();
-    if (!row) throw new Error(`there is no storage node "${nodeId}"`);
-    if (row.incarnation >= INCARNATIONS_PER_NODE) {
+    const held = this.#records.get<NodeRecord>(KEYS.node(nodeId));
+    if (!held) throw new Error(`there is no storage node "${nodeId}"`);
+    const incarnation = held.incarnation + 1;
+    if (incarnation >= INCARNATIONS_PER_NODE) {
       throw new Error(
         `node ${nodeId} has used its ${INCARNATIONS_PER_NODE - 1} incarnations: replace it by a new node`,
       );
     }
-    this.#bump();
+    this.#saveNode({ ...held, incarnation, state: held.served && held.state === "active" ? "rebuilding" : held.state });
     const { floors, horizon } = this.purgeState();
     const floor = floors.at(-1)?.time ?? 0;
-    return { nodeNumber: row.number, incarnation: row.incarnation, mustRebuild: row.served === 1, floor, horizon };
+    return { nodeNumber: held.number, incarnation, mustRebuild: held.served, floor, horizon };
   }
 
   /** The node's store holds what it should, and from now on others may rely on it. */
   nodeServes(nodeId: string, incarnation: number): void {
-    const changed = this.#sql
-      .exec(
-        `UPDATE nodes SET served = 1, state = CASE state WHEN 'rebuilding' THEN 'active' ELSE state END
-         WHERE id = ? AND incarnation = ? AND (served = 0 OR state = 'rebuilding') RETURNING number`,
-        nodeId,
-        incarnation,
-      )
-      .toArray();
-    if (changed.length > 0) this.#bump();
-  }
-
-  #bump(): void {
-    this.#sql.exec("UPDATE facts SET value = value + 1 WHERE name = 'revision'");
+    const held = this.#records.get<NodeRecord>(KEYS.node(nodeId));
+    if (held?.incarnation !== incarnation || (held.served && held.state !== "rebuilding")) return;
+    this.#saveNode({ ...held, served: true, state: held.state === "rebuilding" ? "active" : held.state });
   }
 
   activeTenant(tenantId: string): number | null {
-    const query = "SELECT number FROM tenants WHERE tenant_id = ? AND state = 'active'";
-    return this.#sql.exec<{ number: number }>(query, tenantId).toArray()[0]?.number ?? null;
+    return this.#records.get<NameRecord>(KEYS.name(tenantId))?.tenant ?? null;
   }
 
   addTenant(plan: TenantPlan, nowMs: number): RpcResult<{ tenant: number; createdAtMs: number }> {
-    if (this.activeTenant(plan.tenantId) !== null) {
-      return failure("alreadyExists", `a tenant "${plan.tenantId}" exists`, { tenantId: plan.tenantId });
-    }
-    const [row] = this.#sql
-      .exec<{ number: number }>(
-        `INSERT INTO tenants (tenant_id, state, created_at_ms, start, initialized, failures, next_attempt_ms)
-         VALUES (?, 'active', ?, ?, 0, 0, ?) RETURNING number`,
-        plan.tenantId,
-        nowMs,
-        JSON.stringify(plan),
-        nowMs + retryDelayMs(1),
-      )
-      .toArray();
-    return { ok: true, value: { tenant: row!.number, createdAtMs: nowMs } };
+    const { tenantId } = plan;
+    if (this.activeTenant(tenantId) !== null)
+      return failure("alreadyExists", `a tenant "${tenantId}" exists`, { tenantId });
+    const tenant = (this.#records.get<number>(KEYS.lastTenant) ?? 0) + 1;
+    const record: TenantRecord = { tenantId, state: "active", createdAtMs: nowMs, plan, isInitialized: false };
+    const due: DueRecord = { failures: 0, nextAttemptMs: nowMs + retryDelayMs(1) };
+    const name: NameRecord = { tenant, createdAtMs: nowMs };
+    this.#records.write(
+      { key: KEYS.lastTenant, value: tenant },
+      { key: KEYS.tenant(tenant), value: record },
+      { key: KEYS.name(tenantId), value: name },
+      { key: KEYS.due(tenant), value: due },
+    );
+    return { ok: true, value: { tenant, createdAtMs: nowMs } };
   }
 
   markDeleting(tenantId: string, nowMs: number): RpcResult<{ tenant: number }> {
-    const [row] = this.#sql
-      .exec<{ number: number }>(
-        `UPDATE tenants SET state = 'deleting', failures = 0, next_attempt_ms = ?
-         WHERE tenant_id = ? AND state = 'active' RETURNING number`,
-        nowMs,
-        tenantId,
-      )
-      .toArray();
-    if (!row) return failure("notFound", `there is no tenant "${tenantId}"`);
-    return { ok: true, value: { tenant: row.number } };
+    const tenant = this.activeTenant(tenantId);
+    const held = tenant === null ? undefined : this.#record(tenant);
+    if (tenant === null || !held) return failure("notFound", `there is no tenant "${tenantId}"`);
+    const due: DueRecord = { failures: 0, nextAttemptMs: nowMs };
+    this.#records.write(
+      { key: KEYS.name(tenantId) },
+      { key: KEYS.tenant(tenant), value: { ...held, state: "deleting" } satisfies TenantRecord },
+      { key: KEYS.due(tenant), value: due },
+    );
+    return { ok: true, value: { tenant } };
+  }
+
+  #record(tenant: number): TenantRecord | undefined {
+    return this.#records.get<TenantRecord>(KEYS.tenant(tenant));
   }
 
   isInitialized(tenant: number): boolean {
-    return this.#sql.exec("SELECT 1 FROM tenants WHERE number = ? AND initialized = 1", tenant).toArray().length > 0;
+    return this.#record(tenant)?.isInitialized === true;
   }
 
   markInitialized(tenant: number): void {
+    const held = this.#record(tenant);
+    if (!held) return;
+    const writes: RecordWrite[] = [{ key: KEYS.tenant(tenant), value: { ...held, isInitialized: true } }];
     // A tenant that is being deleted meanwhile keeps its appointment with the reconciler.
-    this.#sql.exec(
-      `UPDATE tenants SET initialized = 1, failures = 0,
-         next_attempt_ms = CASE state WHEN 'active' THEN NULL ELSE next_attempt_ms END WHERE number = ?`,
-      tenant,
-    );
+    if (held.state === "active") writes.push({ key: KEYS.due(tenant) });
+    this.#records.write(...writes);
   }
 
   postpone(tenant: number, failures: number, atMs: number): void {
-    this.#sql.exec("UPDATE tenants SET failures = ?, next_attempt_ms = ? WHERE number = ?", failures, atMs, tenant);
+    const due: DueRecord = { failures, nextAttemptMs: atMs };
+    if (this.#record(tenant)) this.#records.write({ key: KEYS.due(tenant), value: due });
   }
 
   forget(tenant: number): void {
-    this.#sql.exec("DELETE FROM tenants WHERE number = ? AND state = 'deleting'", tenant);
-  }
-
-  #dueOf(row: TenantRowSql): DueTenant {
-    return {
-      tenant: row.number,
-      state: row.state as DueTenant["state"],
-      failures: row.failures,
-      plan: JSON.parse(row.start) as TenantPlan,
-      createdAtMs: row.created_at_ms,
-    };
+    if (this.#record(tenant)?.state !== "deleting") return;
+    this.#records.write({ key: KEYS.tenant(tenant) }, { key: KEYS.due(tenant) });
   }
 
   tenant(number: number): DueTenant | undefined {
-    const rows = this.#sql.exec<TenantRowSql>("SELECT * FROM tenants WHERE number = ?", number).toArray();
-    return rows[0] && this.#dueOf(rows[0]);
+    const held = this.#record(number);
+    if (!held) return undefined;
+    const { state, plan, createdAtMs } = held;
+    const failures = this.#records.get<DueRecord>(KEYS.due(number))?.failures ?? 0;
+    return { tenant: number, state, failures, plan, createdAtMs };
+  }
+
+  /** Tenants that wait, the first due first. */
+  #dues(): { readonly tenant: number; readonly nextAttemptMs: number }[] {
+    const dues = this.#records.list<DueRecord>(KEYS.dues);
+    const waiting = dues.map(({ key, value }) => ({ tenant: numberOf(key), nextAttemptMs: value.nextAttemptMs }));
+    return waiting.sort((a, b) => a.nextAttemptMs - b.nextAttemptMs);
   }
 
   dueTenants(nowMs: number, limit: number): DueTenant[] {
-    const query = "SELECT * FROM tenants WHERE next_attempt_ms <= ? ORDER BY next_attempt_ms LIMIT ?";
-    return this.#sql
-      .exec<TenantRowSql>(query, nowMs, limit)
-      .toArray()
-      .map((row) => this.#dueOf(row));
+    const due = this.#dues().filter(({ nextAttemptMs }) => nextAttemptMs <= nowMs);
+    return due.slice(0, limit).flatMap(({ tenant }) => this.tenant(tenant) ?? []);
   }
 
   nextDueAtMs(): number | null {
-    const query = "SELECT MIN(next_attempt_ms) AS at FROM tenants WHERE next_attempt_ms IS NOT NULL";
-    return this.#sql.exec<{ at: number | null }>(query).toArray()[0]?.at ?? null;
+    return this.#dues()[0]?.nextAttemptMs ?? null;
   }
 
   list(after: string, limit: number): TenantRow[] {
-    const query =
-      "SELECT number, tenant_id, created_at_ms FROM tenants WHERE state = 'active' AND tenant_id > ? ORDER BY tenant_id LIMIT ?";
-    return this.#sql
-      .exec<TenantRowSql>(query, after, limit)
-      .toArray()
-      .map((row) => ({ tenantId: row.tenant_id, tenant: row.number, createdAtMs: row.created_at_ms }));
+    const names = this.#records.list<NameRecord>(KEYS.names, { after: KEYS.name(after), limit });
+    return names.map(({ key, value }) => ({ tenantId: key.slice(KEYS.names.length), ...value }));
   }
 
   counts(): Record<"active" | "deleting", number> {
-    const counts = { active: 0, deleting: 0 };
-    for (const row of this.#sql.exec<{ state: string; count: number }>(
-      "SELECT state, COUNT(*) AS count FROM tenants GROUP BY state",
-    )) {
-      counts[row.state as keyof typeof counts] = row.count;
-    }
-    return counts;
+    const active = this.#records.count(KEYS.names);
+    return { active, deleting: this.#records.count(KEYS.tenants) - active };
   }
 
   // Full repairs
@@ -261,66 +229,73 @@ export class DirectoryStore {
       const message = `repair ${running.repairId} is under way; wait for its end`;
       return failure("conflict", message, { repairId: running.repairId });
     }
-    const [row] = this.#sql
-      .exec<RepairRow>(
-        "INSERT INTO repairs (started_at_ms, progress, begun) VALUES (?, ?, 0) RETURNING *",
-        nowMs,
-        JSON.stringify(NO_REPAIR_PROGRESS),
-      )
-      .toArray();
-    this.#sql.exec("DELETE FROM repairs WHERE id <= ?", row!.id - MAX_REPAIRS);
-    return { ok: true, value: repairOf(row!) };
+    const id = (this.#records.get<number>(KEYS.lastRepair) ?? 0) + 1;
+    const [progress, purge] = [NO_REPAIR_PROGRESS, null];
+    const record: RepairRecord = { startedAtMs: nowMs, finishedAtMs: null, progress, purge, hasBegun: false };
+    this.#records.write(
+      { key: KEYS.lastRepair, value: id },
+      { key: KEYS.repair(id), value: record },
+      { key: KEYS.repair(Math.max(0, id - MAX_REPAIRS)) },
+    );
+    return { ok: true, value: repairOf(id, record) };
+  }
+
+  #repairRecord(repairId: number): RepairRecord | undefined {
+    return this.#records.get<RepairRecord>(KEYS.repair(repairId));
+  }
+
+  #changeRepair(repairId: number, changes: Partial<RepairRecord>): void {
+    const held = this.#repairRecord(repairId);
+    if (held) this.#records.write({ key: KEYS.repair(repairId), value: { ...held, ...changes } });
   }
 
   saveRepair(repairId: number, progress: RepairProgress, finishedAtMs: number | null): void {
-    this.#sql.exec(
-      "UPDATE repairs SET progress = ?, finished_at_ms = ? WHERE id = ?",
-      JSON.stringify(progress),
-      finishedAtMs,
-      repairId,
-    );
+    this.#changeRepair(repairId, { progress, finishedAtMs });
   }
 
   runningRepair(): RepairInfo | undefined {
-    return this.#sql.exec<RepairRow>("SELECT * FROM repairs WHERE finished_at_ms IS NULL").toArray().map(repairOf)[0];
+    return this.repairs().find(({ finishedAtMs }) => finishedAtMs === null);
   }
 
   repair(repairId: number): RepairInfo | undefined {
-    return this.#sql.exec<RepairRow>("SELECT * FROM repairs WHERE id = ?", repairId).toArray().map(repairOf)[0];
+    const held = this.#repairRecord(repairId);
+    return held && repairOf(repairId, held);
   }
 
   /** Newest first. */
   repairs(): RepairInfo[] {
-    return this.#sql.exec<RepairRow>("SELECT * FROM repairs ORDER BY id DESC").toArray().map(repairOf);
+    const held = this.#records.list<RepairRecord>(KEYS.repairs);
+    return held.map(({ key, value }) => repairOf(numberOf(key), value)).reverse();
   }
 
   /** Every node promised its floor: the nodes may begin. */
   hasBegun(repairId: number): boolean {
-    return this.#sql.exec("SELECT 1 FROM repairs WHERE id = ? AND begun = 1", repairId).toArray().length > 0;
+    return this.#repairRecord(repairId)?.hasBegun === true;
   }
 
   beginRepair(repairId: number): void {
-    this.#sql.exec("UPDATE repairs SET begun = 1 WHERE id = ?", repairId);
+    this.#changeRepair(repairId, { hasBegun: true });
   }
 
   savePurge(repairId: number, purge: RepairPurge): void {
-    this.#sql.exec("UPDATE repairs SET purge = ? WHERE id = ?", JSON.stringify(purge), repairId);
+    this.#changeRepair(repairId, { purge });
   }
 
   purgeState(): PurgeState {
-    const rows = this.#sql.exec<{ state: string }>("SELECT state FROM repair_state WHERE name = 'purge'").toArray();
-    return rows[0] ? (JSON.parse(rows[0].state) as PurgeState) : NOTHING_PURGED;
+    return this.#records.get<PurgeState>(KEYS.state("purge")) ?? NOTHING_PURGED;
   }
 
   savePurgeState(state: PurgeState): void {
-    this.#sql.exec("INSERT OR REPLACE INTO repair_state VALUES ('purge', ?)", JSON.stringify(state));
+    this.#records.write({ key: KEYS.state("purge"), value: state });
   }
 
   /** When the last full repair began; `nowMs` where none ever did, from the first time this is asked on. */
   lastRepairAtMs(nowMs: number): number {
-    this.#sql.exec("INSERT OR IGNORE INTO repair_state VALUES ('since', ?)", JSON.stringify(nowMs));
-    const query = `SELECT MAX((SELECT CAST(state AS REAL) FROM repair_state WHERE name = 'since'),
-        (SELECT COALESCE(MAX(started_at_ms), 0) FROM repairs)) AS at`;
-    return this.#sql.exec<{ at: number }>(query).one().at;
+    let since = this.#records.get<number>(KEYS.state("since"));
+    if (since === undefined) {
+      since = nowMs;
+      this.#records.write({ key: KEYS.state("since"), value: since });
+    }
+    return Math.max(since, ...this.repairs().map(({ startedAtMs }) => startedAtMs));
   }
 }

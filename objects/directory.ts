@@ -8,8 +8,9 @@ import { nextAlarmAt, retryDelayMs } from "../src/access/schedule.ts";
 import type { DirectoryView } from "../src/access/types.ts";
 import { parseSettings } from "../src/cluster/settings.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
+import type { TenantPlan } from "./directory-keys.ts";
 import { DirectoryRepairs } from "./directory-repairs.ts";
-import { DirectoryStore, type DueTenant, type TenantPlan } from "./directory-store.ts";
+import { DirectoryStore, type DueTenant } from "./directory-store.ts";
 import type { Env } from "./env.ts";
 import type { Registration } from "./rpc.ts";
 import type {
@@ -55,7 +56,14 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
     const random = (bytes: number): Uint8Array => crypto.getRandomValues(new Uint8Array(bytes));
     this.#store = new DirectoryStore(ctx.storage, { nodes, zones, random });
     this.#records = new WriteRecords(ctx.storage.sql, settings.keyValue.idempotencyRetentionHours * 3_600_000);
-    this.#turns = new TurnQueue((run) => ctx.storage.transactionSync(run));
+    this.#turns = new TurnQueue((run) => {
+      try {
+        ctx.storage.transactionSync(run);
+      } catch (error) {
+        this.#store.reopen();
+        throw error;
+      }
+    });
     this.#repairs = new DirectoryRepairs({ env, store: this.#store, turns: this.#turns, settings: settings.keyValue });
     const write = (_: string, line: string): void => console.log(line);
     this.#log = createLogger({ level: settings.log.level, now: Date.now, write, fields: { part: "directory" } });
@@ -169,6 +177,7 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
       'jade_directory_tenants{state="active"}': tenants.active,
       'jade_directory_tenants{state="deleting"}': tenants.deleting,
       jade_directory_commits_total: this.#turns.commitsTotal,
+      jade_directory_damaged_total: this.#store.damagedTotal,
     };
     for (const node of this.#store.nodes()) {
       const name = `jade_directory_nodes{state="${node.state}"}`;

@@ -121,9 +121,10 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     applyMigrations(storage, "storage", STORAGE_MIGRATIONS);
     applyMigrations(storage, "replica", REPLICA_MIGRATIONS);
     const kernels = this.#kernels;
-    const { nodeNumber, incarnation, isConfirmed, erased, facts } = await this.#facts(kernels);
+    const { nodeNumber, incarnation, isConfirmed, erased, isDamaged, facts } = await this.#facts(kernels);
     this.#erased = erased;
     this.#incarnation = incarnation;
+    this.#isStandingDamaged = isDamaged;
     // Before the first answer: a store that others rely on must be known as such when it is lost.
     if (!isConfirmed) await this.#confirm();
     const sql = sqlOf(storage);
@@ -136,7 +137,6 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
       onCorrupt: (range) => heal?.found(range),
       atFailPoint: this.#atFailPoint,
     });
-    heal = this.#heal(engine);
     if (standing.sweptHorizon < standing.dropHorizon) engine.purge();
     const hints = new HintLog({ sql, now: Date.now, ttlMs: keyValue.hintTtlSeconds * 1000, kernels });
     const usage = new UsageMeter(
@@ -145,6 +145,7 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
       ),
     );
     const actor = actorOf(nodeNumber, incarnation);
+    const healAfterMs = HEAL_AFTER_TIMEOUTS * keyValue.replicaTimeoutMs;
     const replica = new Replica({
       engine,
       facts: {
@@ -160,7 +161,7 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
       actor,
       now: Date.now,
       counterBlock: COUNTER_BLOCK,
-      healAfterMs: HEAL_AFTER_TIMEOUTS * keyValue.replicaTimeoutMs,
+      healAfterMs,
       mayWait: this.#settings.storage.blobStore !== "sqlite",
       usage,
     });
@@ -180,6 +181,14 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
       waitUntil: (work) => this.ctx.waitUntil(work),
       afterStep: () => this.#afterTurn(),
       onError: (error) => this.#abort(error),
+    });
+    heal = new ReplicaHeal({
+      ...{ env: this.env, nodeId: this.#nodeId, engine, replica, log: this.#log },
+      sync: sync.environment,
+      isRebuilding: () => standing.isRebuilding,
+      healAfterMs,
+      waitUntil: (work) => this.ctx.waitUntil(work),
+      atFailPoint: this.#atFailPoint,
     });
     return { engine, replica, hints, delivery, usage, standing, sync };
   }
@@ -204,18 +213,8 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     });
   }
 
-  #heal(engine: RepairableEngine): ReplicaHeal {
-    return new ReplicaHeal({
-      env: this.env,
-      nodeId: this.#nodeId,
-      engine,
-      log: this.#log,
-      waitUntil: (work) => this.ctx.waitUntil(work),
-      atFailPoint: this.#atFailPoint,
-    });
-  }
-
   #incarnation = 0;
+  #isStandingDamaged = false;
 
   #confirming = false;
 
@@ -317,7 +316,6 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     const { engine, hints, standing } = this.#opened;
     standing.eraseTenant(tenant);
     if (!this.#erased.has(tenant)) {
-      this.ctx.storage.sql.exec("INSERT OR IGNORE INTO erased_tenants VALUES (?)", tenant);
       this.#erased.add(tenant);
       engine.eraseTenant(tenant);
       this.#opened.usage.forget(tenant);
@@ -347,6 +345,7 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     return replicaMetrics({
       nodeId: this.#nodeId,
       databaseBytes: this.ctx.storage.sql.databaseSize,
+      isStandingDamaged: this.#isStandingDamaged,
       engine,
       replica,
       hints,

@@ -1,9 +1,11 @@
 // How a keyspace becomes its tenant's: before its first write is acknowledged its namespace is in the Tenant's table.
 // Guarantees: asked once, then a durable fact; a keyspace whose tenant is gone, or has too many, takes no write. Keyspaces of the
 // deployment itself (names other than c<tenant>/<namespace>) are nobody's.
+import type { QuotaExcess } from "../src/access/types.ts";
 import type { ConfigStore } from "../src/config/store.ts";
 import type { ConfigFailure } from "../src/wire/config.ts";
 import type { Env } from "./env.ts";
+import type { StoredAmount } from "./rpc.ts";
 import { withDeadline } from "./with-deadline.ts";
 
 /** The tenant's number and the namespace in an object's name. */
@@ -30,6 +32,15 @@ export class KeyspaceRegistration {
   /** 0 = not registered. */
   get incarnation(): number {
     return this.#incarnation;
+  }
+
+  /** To the tenant whose keyspace it is. */
+  get reporter(): ((amount: StoredAmount) => Promise<QuotaExcess | null>) | undefined {
+    const incarnation = this.#incarnation;
+    if (!this.#owner || incarnation === 0) return undefined;
+    const { tenant, namespace } = this.#owner;
+    const stub = this.#env.TENANT.get(this.#env.TENANT.idFromName(`t${tenant}`));
+    return (amount) => stub.noteKeyspace({ namespace, incarnation }, amount);
   }
 
   get isNeeded(): boolean {

@@ -2,7 +2,15 @@
 // Guarantees: a row that fails its checksum is never used: the node takes a new incarnation, so that no dot comes twice.
 // Must not: reserve anything outside the turn that commits it.
 import type { ReplicaFacts } from "../src/replication/facts.ts";
-import { doubtStanding, isStandingWhole, sealStanding } from "../src/replication/standing-check.ts";
+import {
+  areTablesWhole,
+  doubtStanding,
+  epochAboveAll,
+  forgetTables,
+  isStandingWhole,
+  StandingTables,
+  sealStanding,
+} from "../src/replication/standing-check.ts";
 import type { Kernels } from "../src/storage/types.ts";
 import type { Registration } from "./rpc.ts";
 
@@ -30,6 +38,8 @@ export interface Facts {
   /** False: the Directory must know that this store may be relied on before the first answer. */
   readonly isConfirmed: boolean;
   readonly erased: Set<number>;
+  /** Something of it failed its checksum at this start. */
+  readonly isDamaged: boolean;
   readonly facts: Pick<ReplicaFacts, "reservedCounter" | "reserveCounter" | "isErased">;
 }
 
@@ -46,20 +56,24 @@ export async function loadFacts({ storage, kernels, register, onCorrupt }: Facts
     exec: <Row>(query: string, ...values: never[]) => sql.exec(query, ...values) as unknown as Iterable<Row>,
   };
   // What may have been on its way of being filled must not count before it was.
-  const isStandingDamaged = !isStandingWhole(sqlOf, kernels);
+  const areTablesDamaged = !areTablesWhole(sqlOf, kernels);
+  const isStandingDamaged = !isStandingWhole(sqlOf, kernels) || areTablesDamaged;
   const mayBeEmpty = isStandingDamaged || row?.rebuilding === 1;
   if (isDamaged || isStandingDamaged) onCorrupt();
-  if (isDamaged) row = undefined;
+  // What it promised about purges only the Directory knows now, which tells it to a new incarnation.
+  if (isDamaged || areTablesDamaged) row = undefined;
   if (!row) {
+    const lastEpoch = isStandingDamaged || isDamaged ? epochAboveAll(sqlOf) : 0;
     const { nodeNumber, incarnation, mustRebuild, floor, horizon } = await register();
+    if (areTablesDamaged) forgetTables(sqlOf);
     // Only the node's name tag is damaged: what it stores is under checksums of its own and need not be fetched again.
     const isRebuilt = mustRebuild && (!isDamaged || mayBeEmpty);
     const crc = crcOf(nodeNumber, incarnation, 0);
     sql.exec("DELETE FROM replica_facts");
     sql.exec(
-      `INSERT INTO replica_facts (id, node_number, incarnation, reserved_counter, rebuilding, confirmed, crc)
-       VALUES (1, ?, ?, 0, ?, ?, ?)`,
-      ...[nodeNumber, incarnation, isRebuilt ? 1 : 0, isRebuilt ? 1 : 0, crc],
+      `INSERT INTO replica_facts (id, node_number, incarnation, reserved_counter, rebuilding, confirmed, last_epoch, crc)
+       VALUES (1, ?, ?, 0, ?, ?, ?, ?)`,
+      ...[nodeNumber, incarnation, isRebuilt ? 1 : 0, isRebuilt ? 1 : 0, lastEpoch, crc],
     );
     sql.exec(
       `INSERT INTO purge_marks VALUES (1, ?, ?, 0, 0) ON CONFLICT (id) DO UPDATE SET
@@ -67,13 +81,15 @@ export async function loadFacts({ storage, kernels, register, onCorrupt }: Facts
       ...[floor, horizon],
     );
     sealStanding(sqlOf, kernels);
+    new StandingTables(sqlOf, kernels).seal();
     await storage.sync();
     row = sql.exec<FactsRow>(QUERY).one();
   }
   if (isStandingDamaged) doubtStanding(sqlOf, kernels);
   const { node_number: nodeNumber, incarnation } = row;
   let reserved = row.reserved_counter;
-  const erased = new Set([...sql.exec<{ tenant: number }>("SELECT tenant FROM erased_tenants")].map((e) => e.tenant));
+  // The engine's list, which its manifest's checksum covers: the engine refuses to open where that is wrong.
+  const erased = new Set([...sql.exec<{ tenant: number }>("SELECT tenant FROM storage_erased")].map((e) => e.tenant));
   const facts: Facts["facts"] = {
     reservedCounter: () => reserved,
     reserveCounter: (upTo) => {
@@ -83,5 +99,6 @@ export async function loadFacts({ storage, kernels, register, onCorrupt }: Facts
     },
     isErased: (tenant) => erased.has(tenant),
   };
-  return { nodeNumber, incarnation, isConfirmed: isStandingDamaged || row.confirmed !== 0, erased, facts };
+  const isConfirmed = isStandingDamaged || row.confirmed !== 0;
+  return { nodeNumber, incarnation, isConfirmed, erased, isDamaged: isDamaged || isStandingDamaged, facts };
 }

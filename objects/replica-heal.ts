@@ -2,7 +2,10 @@
 // Guarantees: one try at a time; what could not be healed is tried again, ever more rarely. Must not: decide what may be healed.
 import type { Caller, TenantView } from "../src/access/types.ts";
 import { Healer, type HealingNetwork } from "../src/replication/healer.ts";
+import { RecordHealer } from "../src/replication/record-healer.ts";
+import type { Replica } from "../src/replication/replica.ts";
 import { readScanPage } from "../src/replication/scan-frames.ts";
+import type { SyncEnvironment } from "../src/replication/sync-job.ts";
 import type { AtFailPoint } from "../src/storage/state.ts";
 import type { CorruptRange, RepairableEngine } from "../src/storage/types.ts";
 import type { Logger } from "../src/telemetry/logger.ts";
@@ -26,6 +29,10 @@ export interface HealOptions {
   readonly log: Logger;
   readonly waitUntil: (work: Promise<unknown>) => void;
   readonly atFailPoint: AtFailPoint | undefined;
+  readonly replica: Replica;
+  readonly sync: Pick<SyncEnvironment, "self" | "routeOf" | "page" | "call" | "horizon">;
+  readonly isRebuilding: () => boolean;
+  readonly healAfterMs: number;
 }
 
 function networkOf({ env, nodeId }: HealOptions): HealingNetwork {
@@ -78,15 +85,23 @@ export class ReplicaHeal {
 
   constructor(options: HealOptions) {
     this.#options = options;
-    const { nodeId, engine, atFailPoint } = options;
-    this.#healer = new Healer({ nodeId, engine, atFailPoint, network: networkOf(options) });
+    const { nodeId, engine, atFailPoint, replica, sync, isRebuilding, healAfterMs } = options;
+    const records = new RecordHealer({
+      environment: sync,
+      mayHeal: () => !isRebuilding(),
+      now: Date.now,
+      healAfterMs,
+      unreadable: (keys) => replica.unreadableRecords(keys),
+      healRows: (frame) => replica.handleHealing(frame),
+      restore: (heard) => replica.restoreRecords(heard),
+    });
+    this.#healer = new Healer({ nodeId, engine, atFailPoint, network: networkOf(options), records });
   }
 
   /** The engine met an unreadable block. */
   found({ kind, blob, section }: CorruptRange): void {
     const { nodeId, log } = this.#options;
     log.error("a stored block is missing or fails its checksum", { node: nodeId, kind, blob, section });
-    if (kind !== "row") return;
     this.#pauseMs = FIRST_TRY_MS;
     this.#schedule();
   }

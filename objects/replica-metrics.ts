@@ -14,6 +14,8 @@ export interface ReplicaParts {
   readonly hints: HintLog;
   readonly delivery: HintDelivery;
   readonly standing: Standing;
+  /** At this start the node's facts or its standing failed their checksum. */
+  readonly isStandingDamaged: boolean;
 }
 
 function snakeCase(name: string): string {
@@ -40,7 +42,9 @@ export function replicaMetrics(parts: ReplicaParts): Record<string, number> {
   set("kv_hints_corrupt_total", hints.corruptCount);
   set("kv_hints_pending", hints.pendingCount());
   set("kv_healed_rows_total", replica.counts.healedRows);
+  set("kv_healed_records_total", replica.counts.healedRecords);
   set("kv_dirty_ranges", hints.dirtyRanges().length);
+  set("kv_standing_damaged", parts.isStandingDamaged ? 1 : 0);
   set("kv_rebuilding", standing.isRebuilding ? 1 : 0);
   set("kv_sync_jobs", standing.jobs().filter((job) => job.phase !== "done").length);
   set("kv_sync_rows_compared_total", standing.rowsComparedTotal);

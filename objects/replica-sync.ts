@@ -6,7 +6,7 @@ import type { HintLog } from "../src/replication/hint-log.ts";
 import { REBUILD_PAUSE_MS, SYNC_RECORD_WINDOWS } from "../src/replication/limits.ts";
 import type { Replica } from "../src/replication/replica.ts";
 import type { Standing } from "../src/replication/standing.ts";
-import { SyncRunner } from "../src/replication/sync-runner.ts";
+import { type RunnerEnvironment, SyncRunner } from "../src/replication/sync-runner.ts";
 import { answerPage } from "../src/replication/sync-source.ts";
 import type { StorageEngine } from "../src/storage/types.ts";
 import type { Env } from "./env.ts";
@@ -41,6 +41,7 @@ function isEmpty(engine: StorageEngine): boolean {
 
 export class ReplicaSync {
   readonly runner: SyncRunner;
+  readonly environment: RunnerEnvironment;
   readonly #options: ReplicaSyncOptions;
   readonly #startedAtMs = Date.now();
   #ring: { readonly ring: Ring; readonly atMs: number } | undefined;
@@ -49,45 +50,48 @@ export class ReplicaSync {
 
   constructor(options: ReplicaSyncOptions) {
     this.#options = options;
-    const { env, nodeId, replica, engine, standing } = options;
-    const peer = (id: string) => env.KEY_VALUE_REPLICA.get(env.KEY_VALUE_REPLICA.idFromName(id));
-    this.runner = new SyncRunner(
-      {
-        self: nodeId,
-        recordWindows: SYNC_RECORD_WINDOWS,
-        ring: () => this.#currentRing(),
-        routeOf: async (tenant) => {
-          const stub = env.TENANT.get(env.TENANT.idFromName(`t${tenant}`));
-          const view = await withDeadline(stub.viewSince(null), SOURCE_TIMEOUT_MS, "Tenant");
-          return view === null || view === "unchanged" ? undefined : view;
-        },
-        page: (id, request) =>
-          id === nodeId ? this.page(request) : withDeadline(peer(id).page(request), SOURCE_TIMEOUT_MS, id),
-        call: async (id, frame) =>
-          id === nodeId ? await replica.handle(frame) : await withDeadline(peer(id).call(frame), SOURCE_TIMEOUT_MS, id),
-        horizon: () => standing.purgeHorizon(),
-        own: {
-          scan: (scan) => engine.scan(scan),
-          forget: (rows) => replica.forget(rows),
-          changedTenants: () =>
-            standing
-              .routes()
-              .map(({ tenant }) => tenant)
-              .sort((a, b) => a - b),
-          routeRevision: (tenant) => standing.routeRevision(tenant),
-          recordRoute: (tenant, revision) => standing.recordRoute(tenant, revision),
-        },
-        takeRecords: (epoch, records) => {
-          for (const { key, record } of records) replica.importRecord(epoch, key, record);
-          engine.commit();
-        },
-        takeRoutes: (routes) => {
-          for (const { tenant, revision } of routes) standing.recordRoute(tenant, revision);
-        },
-      },
-      standing,
-    );
+    const { engine, standing } = options;
+    this.environment = this.#environment();
+    this.runner = new SyncRunner(this.environment, standing);
     if (standing.isRebuilding) this.runner.rebuild(() => isEmpty(engine));
+  }
+
+  #environment(): RunnerEnvironment {
+    const { env, nodeId, replica, engine, standing } = this.#options;
+    const peer = (id: string) => env.KEY_VALUE_REPLICA.get(env.KEY_VALUE_REPLICA.idFromName(id));
+    return {
+      self: nodeId,
+      recordWindows: SYNC_RECORD_WINDOWS,
+      ring: () => this.#currentRing(),
+      routeOf: async (tenant) => {
+        const stub = env.TENANT.get(env.TENANT.idFromName(`t${tenant}`));
+        const view = await withDeadline(stub.viewSince(null), SOURCE_TIMEOUT_MS, "Tenant");
+        return view === null || view === "unchanged" ? undefined : view;
+      },
+      page: (id, request) =>
+        id === nodeId ? this.page(request) : withDeadline(peer(id).page(request), SOURCE_TIMEOUT_MS, id),
+      call: async (id, frame) =>
+        id === nodeId ? await replica.handle(frame) : await withDeadline(peer(id).call(frame), SOURCE_TIMEOUT_MS, id),
+      horizon: () => standing.purgeHorizon(),
+      own: {
+        scan: (scan) => engine.scan(scan),
+        forget: (rows) => replica.forget(rows),
+        changedTenants: () =>
+          standing
+            .routes()
+            .map(({ tenant }) => tenant)
+            .sort((a, b) => a - b),
+        routeRevision: (tenant) => standing.routeRevision(tenant),
+        recordRoute: (tenant, revision) => standing.recordRoute(tenant, revision),
+      },
+      takeRecords: (epoch, records) => {
+        for (const { key, record } of records) replica.importRecord(epoch, key, record);
+        engine.commit();
+      },
+      takeRoutes: (routes) => {
+        for (const { tenant, revision } of routes) standing.recordRoute(tenant, revision);
+      },
+    };
   }
 
   page(request: Uint8Array): Promise<Uint8Array> {

@@ -2,7 +2,9 @@
 // Methods take and return plain data or bytes: a stub cannot travel between processes (DESIGN 1).
 
 import type { LeaseAsk, LeaseGrant } from "../src/access/rate-authority.ts";
-import type { Caller, DirectoryView, TenantView } from "../src/access/types.ts";
+import type { Caller, DirectoryView, QuotaExcess, TenantView } from "../src/access/types.ts";
+import type { DamagedPlace } from "../src/config/record.ts";
+import type { Intact } from "../src/config/repair.ts";
 import type { Head, Place, ShippedRecord } from "../src/config/shipping.ts";
 import type { FeedAsk, FeedPage } from "../src/config/webhook-types.ts";
 import type { KeyScan } from "../src/replication/healer.ts";
@@ -19,6 +21,7 @@ import type {
   ReleaseRequest,
 } from "../src/wire/config.ts";
 import type { ErrorCode } from "../src/wire/error-codes.ts";
+import type { SnapshotAnswer, SnapshotAsk } from "./keyspace-snapshots.ts";
 
 export interface ExportPage {
   /** `answer` = one answer of wire/session.ts, kind `value`. */
@@ -129,7 +132,9 @@ export interface ConfigKeyspaceRpc {
   feed(ask: FeedAsk): Promise<FeedPage>;
   /** What a copy that begins now is a copy of. */
   beginCopy(): Promise<{ readonly head: Head; readonly chain: number }>;
-  copyPage(after: BinaryKey, revision: number, limit: number): Promise<CopiedPage>;
+  copyPage(after: BinaryKey, revision: number): Promise<CopiedPage>;
+  /** A step of a snapshot or a restore. */
+  snapshots(ask: SnapshotAsk): Promise<SnapshotAnswer | ConfigFailure>;
   /**
    * Forgets everything, unless this is a later incarnation; the namespace begins anew at revision 1. Where there was something, the
    * object restarts and the call fails: ask again until it does not.
@@ -158,6 +163,10 @@ export interface FollowerReadOptions {
 export interface ConfigFollowerRpc {
   /** A frame of ranges of wire/config-requests.ts in, one of wire/config-answers.ts out. */
   read(frame: Uint8Array, options: FollowerReadOptions): Promise<Uint8Array>;
+  /** As `ConfigKeyspaceRpc.fetch`; 421 = the owner is to be asked. */
+  fetch(request: Request): Promise<Response>;
+  /** What it holds of a place that is damaged at the owner; null = nothing. One that does not follow does not begin to. */
+  intact(place: DamagedPlace): Promise<Intact | null>;
   /** Forgets everything and restarts; the call may fail with "erased". */
   erase(): Promise<void>;
   metrics(): Promise<Record<string, number>>;
@@ -171,6 +180,18 @@ export interface Registration {
   /** What its lost store promised, and was told of the purge of deletes (hybrid times). */
   readonly floor: number;
   readonly horizon: number;
+}
+
+/** One keyspace of all that had the name. */
+export interface NamespaceOf {
+  readonly namespace: string;
+  readonly incarnation: number;
+}
+
+/** Of living keys and values, one copy. */
+export interface StoredAmount {
+  readonly storedBytes: number;
+  readonly keys: number;
 }
 
 /** `Directory`: one per deployment. Name: `system`. */
@@ -194,6 +215,10 @@ export interface TenantRpc {
   lease(member: string, asks: readonly LeaseAsk[]): Promise<readonly LeaseGrant[]>;
   /** Called by a keyspace before its first write: durably the tenant's from now on. */
   registerNamespace(namespace: string): Promise<RegisteredNamespace | NamespaceRefusal>;
+  /** False = a read of it need not start its keyspace: it was never written to, or is erased. */
+  hasNamespace(namespace: string): Promise<boolean>;
+  /** Called by a keyspace after writes: what it holds. Gives the quota that is used up, or null. */
+  noteKeyspace(keyspace: NamespaceOf, amount: StoredAmount): Promise<QuotaExcess | null>;
   /** Called by a webhook's sender when it starts: false = it was deleted and has to go. */
   isWebhook(id: string): Promise<boolean>;
 }

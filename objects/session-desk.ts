@@ -6,6 +6,7 @@ import { RateGate, type RateSubject } from "../src/access/rate-gate.ts";
 import { SessionGuard } from "../src/access/session-guard.ts";
 import type { Caller, Credential, RateLimit, TenantView } from "../src/access/types.ts";
 import type { Settings } from "../src/cluster/settings.ts";
+import { type LeaseOwner, newLeaseOwner } from "../src/config/owned-leases.ts";
 import { type ErrorCode, PublicError } from "../src/wire/error-codes.ts";
 import type { SessionAnswer, SessionRequest } from "../src/wire/session.ts";
 import type { Env } from "./env.ts";
@@ -22,7 +23,7 @@ const CLOSE_POLICY = 1008;
 const MAX_WAITING_BYTES = 16 * 1024 * 1024;
 
 type Done = (answer: SessionAnswer) => void;
-type Submit = (caller: Caller, request: SessionRequest, done: Done) => void;
+type Submit = (caller: Caller, request: SessionRequest, done: Done, owner: LeaseOwner) => void;
 
 /** What the gateway found out about a session's bearer: the header `jade-session`. */
 export interface SessionBearer {
@@ -35,6 +36,8 @@ export interface SessionDeskOptions {
   readonly env: Env;
   readonly settings: Settings;
   readonly submit: Submit;
+  /** The session's leases are to end with it. */
+  readonly closed: (owner: LeaseOwner, isClosed: boolean) => void;
   readonly waitUntil: (work: Promise<unknown>) => void;
 }
 
@@ -94,9 +97,10 @@ export class SessionDesk {
     const { tenant } = first;
     let rate = this.#rates.subjectOf({ tenant, tenantLimit, keyId, keyLimit });
     const start = this.#inOrder();
+    const owner = newLeaseOwner();
     const session = new Session(socket, (sent, done) => {
       start(sent.op === "ping" ? undefined : rate, sent, done, (request) =>
-        this.#options.submit(caller, request, done),
+        this.#options.submit(caller, request, done, owner),
       );
     });
     this.#sessions.add(session);
@@ -110,7 +114,8 @@ export class SessionDesk {
       },
       end: () => session.end(CLOSE_POLICY, "the API key or token no longer opens this tenant"),
     });
-    void session.closed.then(() => {
+    void session.closed.then((isClosed) => {
+      this.#options.closed(owner, isClosed);
       this.#sessions.delete(session);
       this.#count(tenant, -1);
       unguard();

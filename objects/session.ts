@@ -20,6 +20,8 @@ export const MAX_SESSION_REQUESTS = 8192;
 const CLOSE_UNSUPPORTED = 1003;
 const CLOSE_MALFORMED = 1007;
 const CLOSE_POLICY = 1008;
+/** Normal closure; a client that goes away. */
+const CLOSED_IN_ORDER: ReadonlySet<number> = new Set([1000, 1001]);
 /** Values of requests that wait. */
 const MAX_WAITING_BYTES = 16 * 1024 * 1024;
 /** How long requests wait for a client that acknowledges nothing. Ms. */
@@ -44,7 +46,8 @@ export class Session {
   readonly #submit: Submit;
   readonly #stallMs: number;
   readonly #writer = new ByteWriter(8192);
-  readonly closed: Promise<void>;
+  /** True: the client closed it, in order. */
+  readonly closed: Promise<boolean>;
   #flushScheduled = false;
   #inFlight = 0;
   #isOpen = true;
@@ -63,12 +66,14 @@ export class Session {
     socket.accept();
     socket.addEventListener("message", (event) => this.#received(event.data));
     this.closed = new Promise((resolve) => {
-      const end = (): void => {
+      const end = (isClosed: boolean): void => {
+        // Once we have closed it, or given it up, the client's answer says nothing of what it wants.
+        const isClients = this.#isOpen && isClosed;
         this.#ended();
-        resolve();
+        resolve(isClients);
       };
-      socket.addEventListener("close", end);
-      socket.addEventListener("error", end);
+      socket.addEventListener("close", ({ code }) => end(CLOSED_IN_ORDER.has(code)));
+      socket.addEventListener("error", () => end(false));
     });
   }
 

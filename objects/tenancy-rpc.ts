@@ -119,6 +119,8 @@ export interface NewKey {
 export interface TenantUsageInfo {
   readonly storedBytes: number;
   readonly keys: number;
+  /** How much of it configuration keyspaces hold, as they said last. */
+  readonly config: { readonly storedBytes: number; readonly keys: number };
   readonly apiKeys: number;
   /** The ones that hold; null = no bound. */
   readonly quotas: TenantQuotas;

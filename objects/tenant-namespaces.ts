@@ -2,12 +2,22 @@
 // Guarantees: a keyspace is in the table before its first write is acknowledged, and leaves it only when it is empty; incarnations
 // are never given twice, so that a late erasure cannot meet a later keyspace of the same name. Must not: read keys.
 import { MAX_NAMESPACES_PER_TENANT } from "../src/access/limits.ts";
+import { CheckedTable } from "./checked-rows.ts";
 import type { Env } from "./env.ts";
-import type { NamespaceRefusal, RegisteredNamespace } from "./rpc.ts";
+import { forgetNamespace } from "./known-namespaces.ts";
+import type { NamespaceOf, NamespaceRefusal, RegisteredNamespace, StoredAmount } from "./rpc.ts";
 import { failure, type NamespaceRow, type RpcResult } from "./tenancy-rpc.ts";
 import { withDeadline } from "./with-deadline.ts";
 
-type Row = { incarnation: number; namespace: string; state: string; created_at_ms: number };
+type Row = {
+  crc: number | null;
+  stored_bytes: number;
+  stored_keys: number;
+  incarnation: number;
+  namespace: string;
+  state: string;
+  created_at_ms: number;
+};
 
 /** Keyspaces that one round erases, and how many of them at once. */
 const ROUND_KEYSPACES = 100;
@@ -18,15 +28,17 @@ export const NAMESPACE_RETRY_MS = 1000;
 
 export class TenantNamespaces {
   readonly #sql: SqlStorage;
+  readonly #rows: CheckedTable<Row>;
   readonly #env: Env;
 
   constructor(sql: SqlStorage, env: Env) {
     this.#sql = sql;
+    this.#rows = new CheckedTable(sql, "namespaces", "incarnation");
     this.#env = env;
   }
 
   #find(namespace: string): Row | undefined {
-    return this.#sql.exec<Row>("SELECT * FROM namespaces WHERE namespace = ?", namespace).toArray()[0];
+    return this.#rows.select("WHERE namespace = ?", namespace)[0];
   }
 
   register(namespace: string, nowMs: number): RegisteredNamespace | NamespaceRefusal {
@@ -39,28 +51,44 @@ export class TenantNamespaces {
       const details = { quota: "namespaces", used, limit: MAX_NAMESPACES_PER_TENANT };
       return failure("quotaExceeded", `the tenant has ${used} namespaces, which is the limit`, details);
     }
-    const { incarnation } = this.#sql
-      .exec<{ incarnation: number }>(
-        "INSERT INTO namespaces (namespace, state, created_at_ms) VALUES (?, 'active', ?) RETURNING incarnation",
-        namespace,
-        nowMs,
-      )
-      .one();
-    return { ok: true, incarnation };
+    this.#rows.insert({ namespace, state: "active", created_at_ms: nowMs });
+    return { ok: true, incarnation: this.#find(namespace)!.incarnation };
+  }
+
+  /** What a keyspace holds. Of an earlier one of the name, or one that is being deleted, nothing counts. */
+  note({ namespace, incarnation }: NamespaceOf, { storedBytes, keys }: StoredAmount): void {
+    this.#rows.update({
+      set: "stored_bytes = ?, stored_keys = ?",
+      to: [storedBytes, keys],
+      where: "namespace = ? AND incarnation = ? AND (stored_bytes <> ? OR stored_keys <> ?)",
+      of: [namespace, incarnation, storedBytes, keys],
+    });
+  }
+
+  get stored(): StoredAmount {
+    const query = "SELECT TOTAL(stored_bytes) AS storedBytes, TOTAL(stored_keys) AS keys FROM namespaces";
+    const { storedBytes, keys } = this.#sql.exec<{ storedBytes: number; keys: number }>(query).one();
+    return { storedBytes, keys };
+  }
+
+  /** Written to, and not erased since. */
+  has(namespace: string): boolean {
+    return this.#find(namespace) !== undefined;
   }
 
   list(after: string, limit: number): NamespaceRow[] {
-    const query = "SELECT * FROM namespaces WHERE state = 'active' AND namespace > ? ORDER BY namespace LIMIT ?";
-    return this.#sql
-      .exec<Row>(query, after, limit)
-      .toArray()
+    // All are read: a damaged row must not be passed over for what it says.
+    return this.#rows
+      .select("ORDER BY namespace")
+      .filter(({ namespace, state }) => state === "active" && namespace > after)
+      .slice(0, limit)
       .map((row) => ({ namespace: row.namespace, createdAtMs: row.created_at_ms }));
   }
 
   markDeleting(namespace: string): RpcResult<{ namespace: string }> {
     const held = this.#find(namespace);
     if (!held) return failure("notFound", `there is no namespace "${namespace}"`);
-    this.#sql.exec("UPDATE namespaces SET state = 'deleting' WHERE namespace = ?", namespace);
+    this.#rows.update({ set: "state = 'deleting'", where: "namespace = ?", of: [namespace] });
     return { ok: true, value: { namespace } };
   }
 
@@ -73,7 +101,7 @@ export class TenantNamespaces {
   }
 
   markAllDeleting(): void {
-    this.#sql.exec("UPDATE namespaces SET state = 'deleting'");
+    this.#rows.updateUnchecked({ set: "state = 'deleting'", where: "1" });
   }
 
   /** One round over what is marked; true when nothing is left. */
@@ -114,6 +142,7 @@ export class TenantNamespaces {
       }
       await erase();
       this.#sql.exec("DELETE FROM namespaces WHERE incarnation = ? AND state = 'deleting'", incarnation);
+      forgetNamespace(keyspace);
     } catch {
       // Tried again by the alarm, or the tenant is erased meanwhile.
     }

@@ -17,6 +17,7 @@ import type {
 } from "../src/access/types.ts";
 import { beginChange, type ChangeState, type Changing, cancelChange } from "../src/replication/route-change.ts";
 import type { Consistency } from "../src/wire/session.ts";
+import { CheckedTable } from "./checked-rows.ts";
 import { applyMigrations } from "./migrate.ts";
 import {
   failure,
@@ -30,6 +31,8 @@ import {
 } from "./tenancy-rpc.ts";
 
 type TenantRow = {
+  one: number;
+  crc: number | null;
   tenant: number;
   tenant_id: string;
   display_name: string;
@@ -46,6 +49,7 @@ type TenantRow = {
   change_state: string | null;
 };
 type KeyRow = {
+  crc: number | null;
   key_id: string;
   name: string;
   scope: string;
@@ -88,21 +92,35 @@ export interface DefaultLimits {
   readonly quotas: TenantQuotas;
 }
 
+/** Tables of a tenant and what tells their rows apart. */
+const CHECKED = [
+  ["tenant", "one"],
+  ["api_keys", "key_id"],
+  ["namespaces", "incarnation"],
+  ["webhooks", "id"],
+] as const;
+
 export class TenantStore {
   readonly #defaults: DefaultLimits;
   readonly #storage: DurableObjectStorage;
   readonly #sql: SqlStorage;
+  readonly #tenants: CheckedTable<TenantRow>;
+  readonly #keyRows: CheckedTable<KeyRow>;
 
   constructor(storage: DurableObjectStorage, defaults: DefaultLimits) {
     this.#defaults = defaults;
     this.#storage = storage;
     this.#sql = storage.sql;
+    this.#tenants = new CheckedTable(storage.sql, "tenant", "one");
+    this.#keyRows = new CheckedTable(storage.sql, "api_keys", "key_id");
     if (this.exists) this.#migrate();
   }
 
   #migrate(): void {
     applyMigrations(this.#storage, "tenant", TENANT_MIGRATIONS);
     applyMigrations(this.#storage, "tenant-webhooks", TENANT_WEBHOOK_MIGRATIONS);
+    // Rows that earlier builds wrote.
+    for (const [table, key] of CHECKED) new CheckedTable(this.#sql, table, key).seal();
   }
 
   /** False before the first start and after the erasure: an object that someone merely asked leaves nothing on disk. */
@@ -114,37 +132,37 @@ export class TenantStore {
     this.#migrate();
     this.#storage.transactionSync(() => {
       if (this.row()) return;
-      this.#sql.exec(
-        `INSERT INTO tenant (one, tenant, tenant_id, display_name, state, replication_factor, default_consistency,
-           conflict_policy, revision, created_at_ms, sealing_secret, limits)
-         VALUES (1, ?, ?, ?, 'active', ?, ?, ?, 1, ?, ?, ?)`,
-        start.tenant,
-        start.tenantId,
-        start.displayName,
-        start.replicationFactor,
-        start.defaultConsistency,
-        start.conflictPolicy,
-        start.createdAtMs,
-        start.sealingSecret,
-        JSON.stringify(limitsOf(start)),
-      );
+      this.#tenants.insert({
+        one: 1,
+        tenant: start.tenant,
+        tenant_id: start.tenantId,
+        display_name: start.displayName,
+        state: "active",
+        replication_factor: start.replicationFactor,
+        default_consistency: start.defaultConsistency,
+        conflict_policy: start.conflictPolicy,
+        revision: 1,
+        created_at_ms: start.createdAtMs,
+        sealing_secret: start.sealingSecret.slice().buffer as ArrayBuffer,
+        limits: JSON.stringify(limitsOf(start)),
+      });
       this.#insertKey(start.firstKey);
     });
   }
 
   row(): TenantRow | undefined {
-    return this.exists ? this.#sql.exec<TenantRow>("SELECT * FROM tenant").toArray()[0] : undefined;
+    return this.exists ? this.#tenants.select("")[0] : undefined;
   }
 
+  /** One that is damaged opens nothing. */
   #keys(): ApiKeyRecord[] {
-    return this.#sql.exec<KeyRow>("SELECT * FROM api_keys ORDER BY key_id").toArray().map(recordOf);
+    return this.#keyRows.selectWhole("ORDER BY key_id").map(recordOf);
   }
 
   /** Of the tenant's own bucket (TENANT_BUCKET) or a key's; undefined = there is no such key. */
   rateLimit(bucket: string): RateLimit | null | undefined {
     if (bucket === TENANT_BUCKET) return this.#limits().rateLimit ?? this.#defaults.tenantRate;
-    const query = "SELECT rate_limit FROM api_keys WHERE key_id = ?";
-    const [row] = this.#sql.exec<{ rate_limit: string | null }>(query, bucket).toArray();
+    const [row] = this.#keyRows.select("WHERE key_id = ?", bucket);
     if (!row) return undefined;
     return row.rate_limit === null ? this.#defaults.keyRate : (JSON.parse(row.rate_limit) as RateLimit);
   }
@@ -211,7 +229,7 @@ export class TenantStore {
   }
 
   #bump(): void {
-    this.#sql.exec("UPDATE tenant SET revision = revision + 1");
+    this.#tenants.update({ set: "revision = revision + 1", where: "1" });
   }
 
   update(changes: TenantChanges, nowMs: number): RpcResult<TenantInfo> {
@@ -221,13 +239,11 @@ export class TenantStore {
       changes.replicationFactor === undefined ? null : this.#changeFactor(changes.replicationFactor, nowMs);
     if (refusal) return refusal;
     const next = { ...held, ...changes, quotas: { ...held.quotas, ...changes.quotas } };
-    this.#sql.exec(
-      "UPDATE tenant SET display_name = ?, default_consistency = ?, conflict_policy = ?, limits = ?",
-      next.displayName,
-      next.defaultConsistency,
-      next.conflictPolicy,
-      JSON.stringify(limitsOf(next)),
-    );
+    this.#tenants.update({
+      set: "display_name = ?, default_consistency = ?, conflict_policy = ?, limits = ?",
+      to: [next.displayName, next.defaultConsistency, next.conflictPolicy, JSON.stringify(limitsOf(next))],
+      where: "1",
+    });
     this.#bump();
     return { ok: true, value: this.info()! };
   }
@@ -262,24 +278,21 @@ export class TenantStore {
   /** One commit. */
   saveChanging({ route, change }: Changing): void {
     const before = this.row()!;
-    this.#sql.exec(
-      "UPDATE tenant SET replication_factor = ?, route_revision = ?, route_change = ?, change_state = ?",
-      route.replicationFactor,
-      route.routeRevision ?? 0,
-      route.change ? JSON.stringify(route.change) : null,
-      change ? JSON.stringify(change) : null,
-    );
+    const [phase, state] = [route.change, change].map((part) => (part ? JSON.stringify(part) : null));
+    this.#tenants.update({
+      set: "replication_factor = ?, route_revision = ?, route_change = ?, change_state = ?",
+      to: [route.replicationFactor, route.routeRevision ?? 0, phase!, state!],
+      where: "1",
+    });
     if ((route.routeRevision ?? 0) !== before.route_revision) this.#bump();
   }
 
   #insertKey(key: ApiKeyRecord): void {
     const { keyId, name, scope, hash, createdAtMs, expiresAtMs, revokedAtMs, rateLimit } = key;
-    this.#sql.exec(
-      `INSERT INTO api_keys (key_id, name, scope, hash, created_at_ms, expires_at_ms, revoked_at_ms, rate_limit)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-      ...[keyId, name, scope, hash, createdAtMs, expiresAtMs, revokedAtMs],
-      rateLimit ? JSON.stringify(rateLimit) : null,
-    );
+    this.#keyRows.insert({
+      ...{ key_id: keyId, name, scope, hash, created_at_ms: createdAtMs, expires_at_ms: expiresAtMs },
+      ...{ revoked_at_ms: revokedAtMs, rate_limit: rateLimit ? JSON.stringify(rateLimit) : null },
+    });
   }
 
   addKey(key: ApiKeyRecord): RpcResult<KeyInfo> {
@@ -296,13 +309,10 @@ export class TenantStore {
   }
 
   revokeKey(keyId: string, nowMs: number): RpcResult<KeyInfo> {
-    const [row] = this.#sql
-      .exec<KeyRow>(
-        "UPDATE api_keys SET revoked_at_ms = COALESCE(revoked_at_ms, ?) WHERE key_id = ? RETURNING *",
-        nowMs,
-        keyId,
-      )
-      .toArray();
+    const set = "revoked_at_ms = COALESCE(revoked_at_ms, ?)";
+    // A damaged one too.
+    this.#keyRows.updateUnchecked({ set, to: [nowMs], where: "key_id = ?", of: [keyId] });
+    const [row] = this.#keyRows.select("WHERE key_id = ?", keyId);
     if (!row || !this.info()) return failure("notFound", `there is no key "${keyId}"`);
     this.#bump();
     return { ok: true, value: keyInfoOf(recordOf(row)) };
@@ -310,16 +320,15 @@ export class TenantStore {
 
   listKeys(after: string, limit: number): KeyInfo[] {
     if (!this.info()) return [];
-    const query = "SELECT * FROM api_keys WHERE key_id > ? ORDER BY key_id LIMIT ?";
-    return this.#sql
-      .exec<KeyRow>(query, after, limit)
-      .toArray()
+    return this.#keyRows
+      .select("WHERE key_id > ? ORDER BY key_id LIMIT ?", after, limit)
       .map((row) => keyInfoOf(recordOf(row)));
   }
 
   beginErasure(): void {
     if (!this.exists) return;
-    this.#sql.exec("UPDATE tenant SET state = 'deleting', revision = revision + 1 WHERE state = 'active'");
+    const set = "state = 'deleting', revision = revision + 1";
+    this.#tenants.updateUnchecked({ set, where: "state = 'active'" });
     this.#sql.exec("DELETE FROM api_keys");
   }
 

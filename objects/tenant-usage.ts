@@ -1,9 +1,10 @@
-// How much a tenant stores, asked of the storage nodes while someone uses the tenant.
+// How much a tenant stores of key-value data, asked of the storage nodes while someone uses the tenant.
 // Guarantees: at most one round of questions in USAGE_REFRESH_MS; figures are of one copy, so that they do not depend on the replication
 // factor; nodes that do not answer are taken to hold as much as the others. Must not: hold up a view for more than USAGE_WAIT_MS, but
 // for the first round.
 import type { QuotaExcess, TenantQuotas } from "../src/access/types.ts";
 import type { Env } from "./env.ts";
+import type { StoredAmount } from "./rpc.ts";
 import { withDeadline } from "./with-deadline.ts";
 
 /** With the age of a gateway's view this is how late an excess is noticed (spec AC-81). Ms. */
@@ -11,11 +12,6 @@ const USAGE_REFRESH_MS = 500;
 /** A view waits so long for new figures: those of before a pause would be shown for as long as the view lives. Ms. */
 const USAGE_WAIT_MS = 100;
 const NODE_DEADLINE_MS = 1000;
-
-export interface StoredAmount {
-  readonly storedBytes: number;
-  readonly keys: number;
-}
 
 const NOTHING: StoredAmount = { storedBytes: 0, keys: 0 };
 
@@ -33,12 +29,12 @@ export class TenantUsage {
     return this.#amount ?? NOTHING;
   }
 
-  /** The first quota that is used up, as far as is known. */
-  excessOf(quotas: TenantQuotas): QuotaExcess | undefined {
+  /** The first quota that is used up, as far as is known. `config`: what its configuration keyspaces hold. */
+  excessOf(quotas: TenantQuotas, config: StoredAmount): QuotaExcess | undefined {
     for (const quota of ["storedBytes", "keys"] as const) {
       const limit = quotas[quota];
-      const used = this.amount[quota];
-      if (limit !== null && used >= limit && this.#amount) return { quota, used, limit };
+      const used = this.amount[quota] + config[quota];
+      if (limit !== null && used >= limit) return { quota, used, limit };
     }
     return undefined;
   }

@@ -2,12 +2,13 @@
 // Guarantees: a subscription is in the table before its sender has it, and leaves it only when its sender is empty; one that was created
 // is started however often it takes. Must not: know how far a sender is.
 import { MAX_WEBHOOKS_PER_TENANT } from "../src/config/limits.ts";
+import { CheckedTable } from "./checked-rows.ts";
 import type { Env } from "./env.ts";
 import { failure, type RpcFailure, type RpcResult } from "./tenancy-rpc.ts";
 import type { NewWebhook, WebhookRow, WebhookSenderRpc, WebhookStart } from "./webhook-rpc.ts";
 import { withDeadline } from "./with-deadline.ts";
 
-type Row = { id: string; namespace: string; state: string; created_at_ms: number; start: string };
+type Row = { id: string; namespace: string; state: string; created_at_ms: number; start: string; crc: number | null };
 
 const CALL_TIMEOUT_MS = 5000;
 const AT_ONCE = 10;
@@ -16,11 +17,13 @@ export const WEBHOOK_RETRY_MS = 1000;
 
 export class TenantWebhooks {
   readonly #sql: SqlStorage;
+  readonly #rows: CheckedTable<Row>;
   readonly #env: Env;
 
   /** Its table is the TenantStore's to make: a tenant that does not exist leaves nothing on disk. */
   constructor(sql: SqlStorage, env: Env) {
     this.#sql = sql;
+    this.#rows = new CheckedTable(sql, "webhooks", "id");
     this.#env = env;
   }
 
@@ -38,10 +41,8 @@ export class TenantWebhooks {
 
   add(id: string, { subscription, startRevision }: NewWebhook, secret: string, createdAtMs: number): void {
     const start: WebhookStart = { subscription: { ...subscription, id }, startRevision, secret, createdAtMs };
-    this.#sql.exec(
-      "INSERT INTO webhooks VALUES (?, ?, 'active', ?, ?)",
-      ...[id, subscription.namespace, createdAtMs, JSON.stringify(start)],
-    );
+    const { namespace } = subscription;
+    this.#rows.insert({ id, namespace, state: "active", created_at_ms: createdAtMs, start: JSON.stringify(start) });
   }
 
   has(id: string): boolean {
@@ -53,25 +54,25 @@ export class TenantWebhooks {
   }
 
   list(after: string, limit: number): readonly WebhookRow[] {
-    const query = "SELECT * FROM webhooks WHERE state = 'active' AND id > ? ORDER BY id LIMIT ?";
-    return this.#sql
-      .exec<Row>(query, after, limit)
-      .toArray()
+    return this.#rows
+      .select("ORDER BY id")
+      .filter((row) => row.state === "active" && row.id > after)
+      .slice(0, limit)
       .map(({ id, namespace, created_at_ms }) => ({ id, namespace, createdAtMs: created_at_ms }));
   }
 
   markDeleting(id: string): RpcResult<{ id: string }> {
     if (!this.has(id)) return failure("notFound", `there is no webhook "${id}"`);
-    this.#sql.exec("UPDATE webhooks SET state = 'deleting' WHERE id = ?", id);
+    this.#rows.updateUnchecked({ set: "state = 'deleting'", where: "id = ?", of: [id] });
     return { ok: true, value: { id } };
   }
 
   markNamespaceDeleting(namespace: string): void {
-    this.#sql.exec("UPDATE webhooks SET state = 'deleting' WHERE namespace = ?", namespace);
+    this.#rows.updateUnchecked({ set: "state = 'deleting'", where: "namespace = ?", of: [namespace] });
   }
 
   markAllDeleting(): void {
-    this.#sql.exec("UPDATE webhooks SET state = 'deleting'");
+    this.#rows.updateUnchecked({ set: "state = 'deleting'", where: "1" });
   }
 
   /** There is something to start or to erase. */
@@ -82,12 +83,12 @@ export class TenantWebhooks {
   }
 
   async startAll(tenant: number): Promise<void> {
-    const query = "SELECT * FROM webhooks WHERE state = 'active' AND start <> ''";
-    for (const { id, start } of this.#sql.exec<Row>(query).toArray()) {
+    // One that is damaged holds up no other.
+    for (const { id, start } of this.#rows.selectWhole("WHERE state = 'active' AND start <> ''")) {
       try {
         const started = this.#sender(tenant, id).start(JSON.parse(start) as WebhookStart);
         await withDeadline(started, CALL_TIMEOUT_MS, "WebhookSender");
-        this.#sql.exec("UPDATE webhooks SET start = '' WHERE id = ?", id);
+        this.#rows.update({ set: "start = ''", where: "id = ?", of: [id] });
       } catch {
         // Tried again by the alarm.
       }

@@ -10,7 +10,7 @@ import type { ApiKeyRecord, QuotaExcess, RateLimit, TenantView } from "../src/ac
 import { parseSettings, type Settings } from "../src/cluster/settings.ts";
 import { secretText } from "../src/config/webhook-signature.ts";
 import type { Env } from "./env.ts";
-import type { NamespaceRefusal, RegisteredNamespace } from "./rpc.ts";
+import type { NamespaceOf, NamespaceRefusal, RegisteredNamespace, StoredAmount } from "./rpc.ts";
 import {
   type CreatedKey,
   type DeletedNamespace,
@@ -118,7 +118,9 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
     } catch {
       return failure("unavailable", "no storage node says how much it holds");
     }
-    const value = { ...this.#usage.amount, apiKeys: this.#store.apiKeyCount, quotas: this.#store.quotas() };
+    const [kv, config] = [this.#usage.amount, this.#namespaces.stored];
+    const amount = { storedBytes: kv.storedBytes + config.storedBytes, keys: kv.keys + config.keys };
+    const value = { ...amount, config, apiKeys: this.#store.apiKeyCount, quotas: this.#store.quotas() };
     return { ok: true, value };
   }
 
@@ -129,7 +131,13 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
     const quotas = this.#store.quotas();
     if (quotas.storedBytes === null && quotas.keys === null) return undefined;
     await this.#usage.keepFresh({ tenant: row.tenant, replicationFactor: row.replication_factor }, Date.now());
-    return this.#usage.excessOf(quotas);
+    return this.#usage.excessOf(quotas, this.#namespaces.stored);
+  }
+
+  async noteKeyspace(keyspace: NamespaceOf, amount: StoredAmount): Promise<QuotaExcess | null> {
+    if (!this.#store.info()) return null;
+    this.#namespaces.note(keyspace, amount);
+    return (await this.#excess()) ?? null;
   }
 
   async initialize(start: TenantStart): Promise<void> {
@@ -187,6 +195,10 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
   async registerNamespace(namespace: string): Promise<RegisteredNamespace | NamespaceRefusal> {
     if (!this.#store.info()) return failure("notFound", "there is no such tenant");
     return this.#namespaces.register(namespace, Date.now());
+  }
+
+  async hasNamespace(namespace: string): Promise<boolean> {
+    return this.#namespaces.has(namespace);
   }
 
   async listNamespaces({ after, limit }: { after: string; limit: number }): Promise<readonly NamespaceRow[]> {

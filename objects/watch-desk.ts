@@ -3,7 +3,6 @@
 // whose credential ended meanwhile hears of nothing. Must not: know what a watch gets.
 import { SessionGuard, type SessionGuardOptions } from "../src/access/session-guard.ts";
 import type { Caller, Credential } from "../src/access/types.ts";
-import { WATCH_STALL_MS } from "../src/config/limits.ts";
 import { CorruptRecord } from "../src/config/record.ts";
 import {
   BINARY,
@@ -13,8 +12,11 @@ import {
   type WatchEncoding,
   type WatchPort,
 } from "../src/config/watch-connection.ts";
-import { type RestoredConnection, WatchHub, type WatchSource } from "../src/config/watch-hub.ts";
+import { CopyRequests, type CopyRequestsOptions } from "../src/config/watch-copy.ts";
+import { WatchHub } from "../src/config/watch-hub.ts";
+import type { RestoredConnection, WatchSource } from "../src/config/watch-hub-options.ts";
 import type { WatchRows } from "../src/config/watch-rows.ts";
+import { WatchRunner } from "../src/config/watch-runner.ts";
 import { JSON_TEXT } from "../src/config/watch-text.ts";
 import { MalformedBytes } from "../src/wire/bytes.ts";
 import {
@@ -27,8 +29,8 @@ import { parseWatchRequest } from "../src/wire/config-watch-json.ts";
 
 /** Close code of RFC 6455: policy violation. */
 const CLOSE_POLICY = 1008;
-/** How often connections that do not read are looked after. Ms. */
-const SWEEP_EVERY_MS = WATCH_STALL_MS / 12;
+/** RFC 6455's registry: try again later. */
+const CLOSE_TRY_AGAIN = 1013;
 
 /** What the gateway found out about who opens a watch connection: the header `jade-watch`, as URI-encoded JSON. */
 export interface WatchBearer {
@@ -48,6 +50,13 @@ interface Attachment {
   readonly state: ConnectionState;
 }
 
+/** What a desk on a copy of a keyspace has to see to. */
+export interface CopyOptions {
+  readonly caughtUp: CopyRequestsOptions["caughtUp"];
+  /** `WatchHubOptions.elsewhere` */
+  readonly elsewhere: () => void;
+}
+
 export interface WatchDeskOptions {
   readonly ctx: Pick<DurableObjectState, "acceptWebSocket" | "getWebSockets">;
   readonly source: WatchSource;
@@ -58,6 +67,8 @@ export interface WatchDeskOptions {
   readonly maxConnections: number;
   /** Without a write for so long, credentials are no longer looked at every second: a timer would keep the object awake. */
   readonly hibernateAfterMs: number;
+  /** Of a desk on a copy. */
+  readonly copy?: CopyOptions | undefined;
   readonly now: () => number;
   /** Not within a turn that writes. */
   readonly later: (delayMs: number, run: () => void) => void;
@@ -76,8 +87,8 @@ export class WatchDesk {
   readonly #sockets = new Map<number, WebSocket>();
   #nextId = 1;
   readonly #guard: SessionGuard;
-  #isStepping = false;
-  #isSweeping = false;
+  readonly #runner: WatchRunner;
+  readonly #copyRequests: CopyRequests | undefined;
   #activeAtMs: number;
   /** The guard's next look, put off until something happens. */
   #parked: (() => void) | undefined;
@@ -85,7 +96,7 @@ export class WatchDesk {
 
   constructor(options: WatchDeskOptions) {
     this.#options = options;
-    const { rows, source, now, viewSince, staleMs } = options;
+    const { rows, source, now, viewSince, staleMs, copy, later } = options;
     this.#activeAtMs = now();
     this.#guard = new SessionGuard({
       viewSince,
@@ -96,6 +107,7 @@ export class WatchDesk {
     this.hub = new WatchHub({
       source,
       now,
+      elsewhere: copy?.elsewhere,
       registry: {
         added: (id, watch, watchOptions) => rows.add(id, watch, watchOptions),
         removed: (id, watch) => rows.remove(id, watch),
@@ -103,6 +115,9 @@ export class WatchDesk {
         remember: (id, state) => this.#remember(id, state),
       },
     });
+    this.#runner = new WatchRunner(this.hub, later);
+    const afterwards = (): void => this.#runner.schedule();
+    this.#copyRequests = copy && new CopyRequests({ hub: this.hub, caughtUp: copy.caughtUp, afterwards });
     this.#restore();
   }
 
@@ -157,12 +172,18 @@ export class WatchDesk {
     try {
       const requests: readonly WatchRequest[] =
         typeof data === "string" ? [parseWatchRequest(data)] : readWatchRequests(new Uint8Array(data));
-      for (const request of requests) this.hub.receive(held.connection, request);
+      const bytes = typeof data === "string" ? data.length : data.byteLength;
+      this.#take(held.connection, requests, bytes);
     } catch (error) {
       if (!(error instanceof MalformedBytes)) throw error;
       this.hub.malformed(held.connection, error);
     }
-    this.schedule();
+    this.#runner.schedule();
+  }
+
+  #take(connection: WatchConnection, requests: readonly WatchRequest[], bytes: number): void {
+    if (this.#copyRequests) this.#copyRequests.take(connection, requests, bytes);
+    else for (const request of requests) this.hub.receive(connection, request);
   }
 
   closed(socket: WebSocket): void {
@@ -173,8 +194,7 @@ export class WatchDesk {
 
   /** After each turn that wrote. */
   flush(): void {
-    this.hub.flush();
-    this.schedule();
+    this.#runner.flush();
   }
 
   metrics(): Record<string, number> {
@@ -189,10 +209,10 @@ export class WatchDesk {
     };
   }
 
-  /** The keyspace is gone. */
-  endAll(reason: string): void {
-    for (const socket of this.#held.keys()) {
-      socket.close(CLOSE_POLICY, reason);
+  /** The keyspace is gone; or this copy of it, and the clients are to `resume`. */
+  endAll(reason: string, then: "end" | "resume" = "end"): void {
+    for (const socket of [...this.#held.keys()]) {
+      socket.close(then === "end" ? CLOSE_POLICY : CLOSE_TRY_AGAIN, reason);
       this.closed(socket);
     }
   }
@@ -204,8 +224,8 @@ export class WatchDesk {
     socket.serializeAttachment(attachment);
     const connection = this.hub.connect(id, this.#portOf(socket), encodingOf(encoding));
     this.#hold(socket, attachment, connection);
-    if (create) this.hub.receive(connection, { kind: "create", ...create });
-    this.schedule();
+    if (create) this.#take(connection, [{ kind: "create", ...create }], 0);
+    this.#runner.schedule();
   }
 
   #portOf(socket: WebSocket): WatchPort {
@@ -273,26 +293,6 @@ export class WatchDesk {
     if (!held) return;
     held.attachment = { ...held.attachment, state };
     socket.serializeAttachment(held.attachment);
-  }
-
-  /** Catching up and looking after those who do not read go on in timers of their own. */
-  schedule(): void {
-    const { later } = this.#options;
-    if (this.hub.isBehind && !this.#isStepping) {
-      this.#isStepping = true;
-      later(0, () => {
-        this.#isStepping = false;
-        this.hub.step();
-        this.schedule();
-      });
-    }
-    if (!this.hub.hasWaiting || this.#isSweeping) return;
-    this.#isSweeping = true;
-    later(SWEEP_EVERY_MS, () => {
-      this.#isSweeping = false;
-      this.hub.sweep();
-      this.schedule();
-    });
   }
 }
 

@@ -1,19 +1,23 @@
 // The answers of past mutations by write id, in the SQLite of the object that made them.
 // Guarantees: the answer is stored in the commit of the mutation; the first body of a write id wins; kept `retentionMs`, then purged.
 // Must not: hold a credential: answers are stored without the API keys they showed (those are derived again).
+import { CheckedTable } from "./checked-rows.ts";
 import { failure, type Mutation, type RpcResult } from "./tenancy-rpc.ts";
 
-type Row = { body_hash: string; answer: string };
+type Row = { record_id: string; body_hash: string; answer: string; at_ms: number; crc: number | null };
 
 /** Rows purged per turn, so that a purge stays short. */
 const PURGE_ROWS = 1000;
 
 export class WriteRecords {
   readonly #sql: SqlStorage;
+  readonly #rows: CheckedTable<Row>;
   readonly #retentionMs: number;
+  #isSealed = false;
 
   constructor(sql: SqlStorage, retentionMs: number) {
     this.#sql = sql;
+    this.#rows = new CheckedTable(sql, "write_records", "record_id");
     this.#retentionMs = retentionMs;
   }
 
@@ -23,9 +27,10 @@ export class WriteRecords {
    */
   once<T>(input: { recordId: string; mutation: Mutation; nowMs: number; mutate: () => RpcResult<T> }): RpcResult<T> {
     const { recordId, mutation, nowMs, mutate } = input;
-    const held = this.#sql
-      .exec<Row>("SELECT body_hash, answer FROM write_records WHERE record_id = ?", recordId)
-      .toArray()[0];
+    // Rows that an earlier build wrote.
+    if (!this.#isSealed) this.#rows.seal();
+    this.#isSealed = true;
+    const [held] = this.#rows.select("WHERE record_id = ?", recordId);
     if (held) {
       if (held.body_hash === mutation.bodyHash) return { ok: true, value: JSON.parse(held.answer) as T };
       return failure("idempotencyKeyReused", "this Idempotency-Key was used before with another request");
@@ -33,7 +38,7 @@ export class WriteRecords {
     const result = mutate();
     if (!result.ok) return result;
     const answer = JSON.stringify(result.value);
-    this.#sql.exec("INSERT INTO write_records VALUES (?, ?, ?, ?)", recordId, mutation.bodyHash, answer, nowMs);
+    this.#rows.insert({ record_id: recordId, body_hash: mutation.bodyHash, answer, at_ms: nowMs });
     return result;
   }
 

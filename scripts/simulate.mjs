@@ -1,5 +1,6 @@
 // `npm run simulate`: the replication protocol over many seeded schedules of faults (test/simulation).
 // Usage: npm run simulate -- [--seeds N] [--from S] [--workers W] [--sabotage NAME | --planted] [--replay SEED[:EVENT,EVENT…]]
+//   --world quorum            the kind of schedules (test/simulation/worlds.ts): quorum, filling, factor or purge; --planted takes all
 //   --seeds 10000 --from 1    runs these seeds; a failing one is cut down and told; exit 1
 //   --sabotage NAME           with this planted mistake: prints the seed that catches it, cut down; exit 1 when none does
 //   --planted                 the table of all planted mistakes, each with the first seed that catches it; exit 1 when one is missed
@@ -11,6 +12,7 @@ import { parseArgs } from "node:util";
 import { explain, replay } from "../test/simulation/replay.ts";
 import { PLANTED } from "../test/simulation/sabotage.ts";
 import { sweep } from "../test/simulation/sweep.ts";
+import { WORLDS } from "../test/simulation/worlds.ts";
 
 const PROGRESS_EVERY_MS = 5000;
 /** Every planted mistake is caught within so many seeds. */
@@ -18,6 +20,7 @@ const PLANTED_WITHIN = 2000;
 
 const { values } = parseArgs({
   options: {
+    world: { type: "string" },
     seeds: { type: "string" },
     from: { type: "string", default: "1" },
     workers: { type: "string", default: String(availableParallelism()) },
@@ -40,8 +43,17 @@ function wholeNumber(name, text) {
 const count = wholeNumber("seeds", values.seeds ?? "10000");
 const from = wholeNumber("from", values.from);
 const workers = Math.max(1, wholeNumber("workers", values.workers));
-if (values.sabotage !== undefined && !PLANTED[values.sabotage]) {
-  console.error(`no planted mistake "${values.sabotage}"; there are:\n  ${Object.keys(PLANTED).join("\n  ")}`);
+const world = values.world ?? "quorum";
+if (!WORLDS[world]) {
+  console.error(`--world is ${world}; it must be one of ${Object.keys(WORLDS).join(", ")}`);
+  process.exit(2);
+}
+if (values.sabotage !== undefined && !WORLDS[world].planted.includes(values.sabotage)) {
+  console.error(`no planted mistake "${values.sabotage}"; there are:\n  ${WORLDS[world].planted.join("\n  ")}`);
+  process.exit(2);
+}
+if (values.replay !== undefined && world !== "quorum") {
+  console.error("--replay is for quorum schedules: the others are not data, and cannot be cut down");
   process.exit(2);
 }
 
@@ -58,11 +70,14 @@ async function replayed() {
 
 async function planted() {
   const rows = [];
-  for (const name of Object.keys(PLANTED)) {
-    const { failed } = await sweep({ from, count: PLANTED_WITHIN, workers, sabotage: name });
-    const caught = failed[0];
-    rows.push(caught);
-    console.log(`${String(caught?.seed ?? "MISSED").padStart(6)}  ${name.padEnd(64)}  ${caught?.problem ?? ""}`);
+  for (const kind of values.world === undefined ? Object.keys(WORLDS) : [world]) {
+    for (const name of WORLDS[kind].planted) {
+      const { failed } = await sweep({ world: kind, from, count: PLANTED_WITHIN, workers, sabotage: name });
+      const caught = failed[0];
+      rows.push(caught);
+      const seed = String(caught?.seed ?? "MISSED").padStart(6);
+      console.log(`${seed}  ${kind.padEnd(7)}  ${name.padEnd(72)}  ${caught?.problem ?? ""}`);
+    }
   }
   console.log(
     `${rows.filter(Boolean).length} of ${rows.length} planted mistakes are caught within ${PLANTED_WITHIN} seeds`,
@@ -75,6 +90,7 @@ async function swept() {
   let printedAt = started;
   const rate = (seedCount) => Math.round(seedCount / ((performance.now() - started) / 1000));
   const { seedCount, failed, counts } = await sweep({
+    world,
     from,
     count,
     workers,
@@ -88,7 +104,7 @@ async function swept() {
   for (const [name, value] of Object.entries(counts).sort()) console.log(`  ${String(value).padStart(12)}  ${name}`);
   const seconds = Math.round((performance.now() - started) / 1000);
   for (const { seed, problem } of failed) console.log(`seed ${seed}: ${problem}`);
-  if (failed[0])
+  if (failed[0] && world === "quorum")
     console.log((await explain(failed[0].seed, values.sabotage ? PLANTED[values.sabotage] : undefined)).text);
   console.log(`${seedCount} seeds from ${from} in ${seconds} s (${rate(seedCount)} a second): ${failed.length} failed`);
   return values.sabotage ? failed.length > 0 : failed.length === 0;

@@ -1,8 +1,10 @@
 // The benchmark's own parts: what it sends, how it cuts answers, what it counts.
 // @ts-nocheck: what it tests is plain JavaScript.
+
 import { describe, expect, it } from "vitest";
 import { responseLength } from "./lib/http-load.mjs";
 import { keyChooser, seededRandom, valueText } from "./lib/keys.mjs";
+import { keyOf, watchPlan } from "./lib/kubernetes-load.mjs";
 import { Recorder } from "./lib/measure.mjs";
 import { MessageReader, messageBytes } from "./lib/session-load.mjs";
 
@@ -72,5 +74,22 @@ describe("recorder", () => {
     expect(recorder.result(10)).toMatchObject({ count: 100, perSecond: 500, errors: 0 });
     expect(recorder.result().p50Ms).toBeCloseTo(51, 5);
     expect(recorder.result().p99Ms).toBeCloseTo(100, 5);
+  });
+});
+
+describe("the Kubernetes replay's watches", () => {
+  it.each([
+    [100, 600],
+    [1000, 12_000],
+    [1500, 300],
+    [15_000, 6000],
+  ])("%i watches over %i pods: each change is owed to those whose range holds it", (watches, pods) => {
+    const { rangeOf, toldOf } = watchPlan({ watches, pods });
+    const ranges = Array.from({ length: watches }, (_, number) => rangeOf(number));
+    for (const i of [0, 1, 7, 299, pods >> 1, pods - 1]) {
+      const key = keyOf("pods", i);
+      const told = ranges.filter((range) => (range.endsWith("/") ? key.startsWith(range) : key === range));
+      expect(toldOf(i), key).toBe(told.length);
+    }
   });
 });

@@ -5,15 +5,21 @@
 import { availableParallelism, cpus } from "node:os";
 import { JadeClient } from "../../src/client/index.ts";
 import { buildAll } from "../build.mjs";
-import { startServer } from "../lib/server-process.mjs";
+import { freePort, startServer } from "../lib/server-process.mjs";
+import { measureSizes, SIZES } from "./config-size.mjs";
+import { measureSpecLoad } from "./config-spec.mjs";
 import { profiled, startInspectedServer } from "./lib/cpu-profile.mjs";
 import { etcdPreload } from "./lib/etcd-load.mjs";
 import { startEtcd } from "./lib/etcd-server.mjs";
+import { JSON_ITEMS, measureJson, measureJsonPeer } from "./lib/json-faces.mjs";
 import { seededRandom, valueText } from "./lib/keys.mjs";
 import { settle, startLoader } from "./lib/loader.mjs";
 import { printTable, round } from "./lib/report.mjs";
+import { hasWrk } from "./lib/wrk.mjs";
 
 const VALUE_BYTES = 500;
+/** Rows of config-spec.mjs. */
+const SPEC_LOAD = "spec-load";
 const LIVE_KEYS = 20_000;
 const WARMUP_SECONDS = 1;
 const note = (text) => console.error(text);
@@ -26,6 +32,23 @@ const ITEMS = [
   { id: "get-1", title: "get, one in sequence: p50", op: "config-get", inFlight: 1, target: 1.5, metric: "p50" },
   { id: "put-64x8", title: "put, 64 sessions x 8", op: "config-put", connections: 64, inFlight: 8, target: null },
   { id: "get-64x8", title: "get, 64 sessions x 8", op: "config-get", connections: 64, inFlight: 8, target: null },
+  {
+    id: "grpc-put-64",
+    title: "gRPC: put through etcd3, 64 in flight",
+    op: "config-put",
+    inFlight: 64,
+    target: null,
+    isGrpc: true,
+  },
+  {
+    id: "grpc-get-64",
+    title: "gRPC: get through etcd3, 64 in flight",
+    op: "config-get",
+    inFlight: 64,
+    target: null,
+    isGrpc: true,
+  },
+  ...JSON_ITEMS,
 ];
 /** specs/2: a second. */
 const ABSOLUTES = [
@@ -48,6 +71,7 @@ function phaseOf(bench, { op, connections = 1, inFlight }) {
 
 async function measurePeer(bench, item) {
   if (!bench.etcd) return undefined;
+  if (item.kind === "json") return measureJsonPeer({ ...bench, note }, item);
   await settle(bench.etcd.groupId);
   const phase = { ...phaseOf(bench, item), transport: "etcd", port: bench.etcd.port, connections: 1 };
   const result = await bench.loader.phase({ ...phase, seconds: Math.max(1, phase.seconds / 2) }, bench.etcd.groupId);
@@ -61,10 +85,15 @@ async function measurePeer(bench, item) {
 async function measureItem(bench, item) {
   const { port, groupId, inspectorPort } = bench.server;
   await settle(groupId);
-  const phase = { ...phaseOf(bench, item), transport: "session", port, apiKey: bench.apiKey };
+  const way = item.isGrpc
+    ? { transport: "etcd", port: bench.grpcPort, connections: 1 }
+    : { transport: "session", port };
+  const phase = { ...phaseOf(bench, item), ...way, apiKey: bench.apiKey };
   const { cpuProfile: directory } = bench.options;
-  const run = () => bench.loader.phase(phase, groupId);
+  const isJson = item.kind === "json";
+  const run = () => (isJson ? measureJson({ ...bench, note }, item) : bench.loader.phase(phase, groupId));
   const result = directory ? await profiled({ inspectorPort, directory, name: item.id, note }, run) : await run();
+  if (isJson) return result;
   note(
     `${item.id} ${round(result.perSecond)}/s, p50 ${result.p50Ms.toFixed(2)} ms, server ${result.serverCpu.toFixed(2)} cores, client ${result.clientCpu.toFixed(2)}`,
   );
@@ -73,7 +102,7 @@ async function measureItem(bench, item) {
 }
 
 function row(item, measured, peers) {
-  const { perSecond, p50Ms, p99Ms, errors, serverCpu } = measured;
+  const { perSecond, p50Ms, p99Ms, errors, serverCpu, microsecondsEach } = measured;
   const isTime = item.metric === "p50";
   const mean = (field) => peers.reduce((sum, peer) => sum + peer[field], 0) / peers.length;
   const value = isTime ? p50Ms : perSecond;
@@ -94,6 +123,8 @@ function row(item, measured, peers) {
     p99Ms,
     errors,
     serverCpu,
+    // Says more than the rate on a machine that has other things to do.
+    ...(microsecondsEach ? { serverMicroseconds: microsecondsEach, peerMicroseconds: mean("microsecondsEach") } : {}),
   };
 }
 
@@ -114,10 +145,29 @@ async function measureAll(bench, items) {
   return rows;
 }
 
+/** `--only size`, `--only size-100k`: how it bears its size; no peer. */
+async function runSizes(options) {
+  await buildAll({ quiet: true });
+  note(`${cpus()[0]?.model}, ${availableParallelism()} cores, Node ${process.version}; ${VALUE_BYTES}-byte values`);
+  const rows = await measureSizes(options);
+  if (options.json) console.log(JSON.stringify({ suite: "config", results: rows.map(({ title, ...row }) => row) }));
+  return rows.every(({ ok }) => ok) ? 0 : 1;
+}
+
 export async function run(options) {
-  const items = ITEMS.filter((item) => !options.only || options.only.includes(item.id));
-  if (items.length === 0) {
-    console.error(`--only knows: ${ITEMS.map((item) => item.id).join(", ")}`);
+  if (options.only?.some((id) => id === "size" || SIZES.some((size) => size.id === id))) return runSizes(options);
+  const wanted = ITEMS.filter(
+    ({ id, kind }) => !options.only || options.only.some((only) => only === id || only === kind),
+  );
+  // A profiled server has no supervisor, and so no gRPC front.
+  const items = wanted.filter(({ kind, isGrpc }) => (kind !== "json" || hasWrk()) && !(isGrpc && options.cpuProfile));
+  if (!hasWrk() && wanted.some(({ kind }) => kind === "json"))
+    note("wrk: not installed (apt-get install wrk); the JSON faces are left out");
+  const hasSpecLoad = !options.only || options.only.includes(SPEC_LOAD);
+  if (items.length === 0 && !hasSpecLoad) {
+    console.error(
+      `--only knows: ${["json", ...[...ITEMS, ...SIZES].map(({ id }) => id), "size", SPEC_LOAD].join(", ")}`,
+    );
     return 2;
   }
   await buildAll({ quiet: true });
@@ -127,9 +177,14 @@ export async function run(options) {
   const etcd = await startEtcd();
   if (etcd) note(`etcd ${etcd.version}, through the npm package etcd3`);
   else note("etcd: not installed (apt-get install etcd-server, or set JADE_BENCH_ETCD); nothing to compare with");
-  const server = await (options.cpuProfile ? startInspectedServer : startServer)({ env: { JADE_LOG_LEVEL: "warn" } });
+  const grpcPort = await freePort();
+  const args = ["--grpc-port", String(grpcPort)];
+  const server = await (options.cpuProfile ? startInspectedServer : startServer)({
+    args,
+    env: { JADE_LOG_LEVEL: "warn" },
+  });
   const loader = startLoader();
-  const bench = { options, server, etcd, loader, seed: 0, apiKey: "" };
+  const bench = { options, server, etcd, loader, grpcPort, seed: 0, apiKey: "" };
   try {
     const admin = new JadeClient({ url: server.url, apiKey: server.rootKey });
     bench.apiKey = (await admin.tenants.create({ tenantId: "bench-config" })).apiKey;
@@ -142,8 +197,12 @@ export async function run(options) {
       op: "config-put",
     });
     if (errors > 0) throw new Error(`preloading failed ${errors} times, first: ${firstError}`);
-    if (etcd) await etcdPreload({ ...preload, port: etcd.port, value: valueText(VALUE_BYTES, seededRandom(7)) });
+    const value = valueText(VALUE_BYTES, seededRandom(7));
+    if (etcd) await etcdPreload({ ...preload, port: etcd.port, value });
+    // The front's callers without credentials are another tenant.
+    if (items.some(({ isGrpc }) => isGrpc)) await etcdPreload({ ...preload, port: grpcPort, value });
     const rows = await measureAll(bench, items);
+    if (hasSpecLoad) rows.push(...(await measureSpecLoad(options.seconds, note)));
     printTable(rows);
     if (options.json) {
       const results = rows.map(({ title, serverCpu, ...result }) => result);

@@ -15,6 +15,8 @@ const SUITES = {
   config: "./config.mjs",
   watch: "./watch.mjs",
   vector: "./vector.mjs",
+  kubernetes: "./kubernetes.mjs",
+  leases: "./leases.mjs",
 };
 
 const { values, positionals } = parseArgs({
@@ -29,6 +31,7 @@ const { values, positionals } = parseArgs({
     count: { type: "string", default: "1000000" },
     data: { type: "string" },
     contests: { type: "string" },
+    watches: { type: "string", default: "15000" },
   },
 });
 const [suite = ""] = positionals;

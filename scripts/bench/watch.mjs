@@ -2,26 +2,15 @@
 // Guarantees: the time of each delivery runs from before the write was sent, so it holds the commit too; every delivery is waited for,
 // one that is missing fails the run. Exit: 0 = all targets reached.
 
-import { fork } from "node:child_process";
 import { availableParallelism, cpus } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import Table from "cli-table3";
 import { JadeClient } from "../../src/client/index.ts";
-import { ByteReader, ByteWriter } from "../../src/wire/bytes.ts";
-import { readConfigAnswer } from "../../src/wire/config-answers.ts";
-import { writeConfigCallBody } from "../../src/wire/config-requests.ts";
-import { readAnswers, writeRequest } from "../../src/wire/session.ts";
 import { buildAll } from "../build.mjs";
 import { startServer, treeCpuMs, treeMemoryBytes } from "../lib/server-process.mjs";
-import { openSession } from "./lib/session-load.mjs";
-
-/** The spec's: from commit to the last client. Ms. */
-const TARGET_MS = 100;
-/** Between two writes: far enough apart that each finds the server idle. Ms. */
-const PAUSE_MS = 250;
-const LOST_AFTER_MS = 30_000;
-const note = (text) => console.error(text);
+import { note, orLost, PAUSE_MS, quantile, rowOf, startWatchers, startWriter, TARGET_MS } from "./lib/watchers.mjs";
+import { FOLLOWER_ITEMS } from "./watch-follower.mjs";
+import { FRONT_ITEMS } from "./watch-front.mjs";
 
 const ITEMS = [
   { id: "watch-1k", title: "1 000 connections, one key", connections: 1000, target: TARGET_MS },
@@ -36,57 +25,9 @@ const ITEMS = [
     title: "50 connections x 1 000 watches, one key, 1 KB",
     ...{ connections: 50, watchesEach: 1000, valueBytes: 1024, target: TARGET_MS },
   },
+  ...FRONT_ITEMS,
+  ...FOLLOWER_ITEMS,
 ];
-
-function startWatchers() {
-  const child = fork(fileURLToPath(new URL("lib/watch-load.mjs", import.meta.url)), { stdio: "inherit" });
-  const waiting = new Map();
-  let lastId = 0;
-  child.on("message", ({ id, result, error }) => {
-    const { resolve, reject } = waiting.get(id);
-    waiting.delete(id);
-    if (error) reject(new Error(error));
-    else resolve(result);
-  });
-  return {
-    ask: (message) =>
-      new Promise((resolve, reject) => {
-        waiting.set(++lastId, { resolve, reject });
-        child.send({ id: lastId, ...message });
-      }),
-    dispose: () => child.kill(),
-  };
-}
-
-/** Writes one key after the other over a session. */
-async function startWriter({ port, apiKey }) {
-  const session = await openSession({ port, apiKey });
-  let answered;
-  session.onMessage = (payload) => {
-    for (const answer of readAnswers(payload)) answered(answer);
-  };
-  return {
-    async put(key, valueBytes) {
-      const beganMs = performance.timeOrigin + performance.now();
-      const value = new TextEncoder().encode(`${beganMs.toFixed(3)} `.padEnd(valueBytes, "x"));
-      const body = new ByteWriter();
-      writeConfigCallBody(body, { request: { kind: "put", key, value } });
-      const writer = new ByteWriter();
-      writeRequest(writer, { id: 1, op: "config", key: "default", value: body.view() });
-      const answer = await new Promise((resolve) => {
-        answered = resolve;
-        session.send(writer.take());
-      });
-      if (answer.kind !== "config" || readConfigAnswer(new ByteReader(answer.body)).kind !== "put")
-        throw new Error(`a write failed: ${JSON.stringify(answer)}`);
-      return performance.timeOrigin + performance.now() - beganMs;
-    },
-    close: session.close,
-  };
-}
-
-const quantile = (sorted, share) =>
-  sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
 
 /** Each item has a server of its own: memory that another left would hide what it costs. */
 async function measureAlone(item, seconds) {
@@ -103,7 +44,7 @@ async function measureAlone(item, seconds) {
 
 async function measure({ server, apiKey, seconds }, item) {
   const { connections, watchesEach = 1, keyOf = "one", valueBytes = 200 } = item;
-  const watchers = startWatchers();
+  const watchers = startWatchers("watch-load.mjs");
   const writer = await startWriter({ port: server.port, apiKey });
   try {
     const before = treeMemoryBytes(server.groupId);
@@ -122,8 +63,7 @@ async function measure({ server, apiKey, seconds }, item) {
       const key = keyOf === "own" ? `k/${Math.floor(Math.random() * connections * watchesEach)}` : "hot";
       const taken = watchers.ask({ take: { deliveries } });
       writes.push(await writer.put(key, valueBytes));
-      const lost = sleep(LOST_AFTER_MS).then(() => Promise.reject(new Error("a delivery is missing")));
-      const { latenciesMs } = await Promise.race([taken, lost]);
+      const { latenciesMs } = await orLost(taken);
       if (latenciesMs.length !== deliveries)
         throw new Error(`${latenciesMs.length} deliveries instead of ${deliveries}`);
       latencies.push(...latenciesMs.slice(0, 20_000));
@@ -134,11 +74,8 @@ async function measure({ server, apiKey, seconds }, item) {
     await watchers.ask({ close: true });
     for (const list of [latencies, lasts, writes]) list.sort((a, b) => a - b);
     const p99Ms = quantile(latencies, 0.99);
-    return {
-      ...{ id: item.id, title: item.title, unit: "ms", target: item.target, value: p99Ms, ok: p99Ms < item.target },
-      ...{ baseline: item.target, ratio: p99Ms / item.target, p50Ms: quantile(latencies, 0.5), p99Ms },
-      ...{ lastP50Ms: quantile(lasts, 0.5), writeP50Ms: quantile(writes, 0.5), serverMs, memoryBytes },
-    };
+    const spread = { p50Ms: quantile(latencies, 0.5), p99Ms, lastP50Ms: quantile(lasts, 0.5) };
+    return [rowOf({ ...item, value: p99Ms, ...spread, writeP50Ms: quantile(writes, 0.5), serverMs, memoryBytes })];
   } finally {
     writer.close();
     watchers.dispose();
@@ -152,18 +89,22 @@ function print(rows) {
     "what",
     "p50 ms",
     "p99 ms",
+    "value",
     "target",
     "ok",
     "last p50 ms",
     "write p50 ms",
     "CPU ms a write",
-    "bytes a watch",
   ];
-  const table = new Table({ head, style: { head: [], border: [], compact: true } });
+  const table = new Table({ head: [...head, "bytes a watch"], style: { head: [], border: [], compact: true } });
+  const shown = (value, digits = 1) => (value === undefined ? "" : value.toFixed(digits));
   for (const row of rows) {
+    const isReached = row.ok ? "ok" : "MISSED";
+    const target = row.target === null ? "" : `${row.target} ${row.unit}`;
     table.push([
-      ...[row.id, row.title, row.p50Ms.toFixed(1), row.p99Ms.toFixed(1), `${row.target} ms`, row.ok ? "ok" : "MISSED"],
-      ...[row.lastP50Ms.toFixed(1), row.writeP50Ms.toFixed(1), row.serverMs.toFixed(1), Math.round(row.memoryBytes)],
+      ...[row.id, row.title, shown(row.p50Ms), shown(row.p99Ms), `${shown(row.value)} ${row.unit}`, target],
+      ...[row.target === null ? "" : isReached, shown(row.lastP50Ms), shown(row.writeP50Ms), shown(row.serverMs)],
+      shown(row.memoryBytes, 0),
     ]);
   }
   console.log(table.toString());
@@ -178,8 +119,14 @@ export async function run(options) {
   await buildAll({ quiet: true });
   note(`${cpus()[0]?.model}, ${availableParallelism()} cores, Node ${process.version}`);
   const rows = [];
-  for (const item of items) rows.push(await measureAlone(item, options.seconds));
+  for (const item of items) rows.push(...(await (item.measure ?? measureAlone)(item, options.seconds)));
   print(rows);
-  if (options.json) console.log(JSON.stringify({ suite: "watch", results: rows.map(({ title, ...row }) => row) }));
+  if (options.json)
+    console.log(
+      JSON.stringify({
+        suite: "watch",
+        results: rows.map(({ title, connections, watchesEach, keyOf, valueBytes, ...row }) => row),
+      }),
+    );
   return rows.every(({ ok }) => ok) ? 0 : 1;
 }

@@ -70,6 +70,8 @@ export class CrashRounds {
   #apiKey = "";
   /** A damaged block that is not known to be healed. */
   #isDamaged = false;
+  /** Tables that were damaged. One may stay so while nobody reads it, or until its run is written anew. */
+  readonly #damagedTables = new Set<string>();
 
   constructor(options: RoundsOptions) {
     this.#options = options;
@@ -196,7 +198,8 @@ export class CrashRounds {
     for (const path of paths) {
       const { problems, leftOver } = checkStore(path, this.#blobsDir);
       if (leftOver > 0) this.result.leftOvers++;
-      if (!this.#isDamaged) for (const problem of problems) this.#problem(problem);
+      const isKnown = (problem: string): boolean => [...this.#damagedTables].some((name) => problem.includes(name));
+      if (!this.#isDamaged) for (const problem of problems) if (!isKnown(problem)) this.#problem(problem);
     }
     if (!mayDamage) return;
     const path = paths[Math.floor(this.#random() * paths.length)]!;
@@ -206,6 +209,7 @@ export class CrashRounds {
     const how = DAMAGES[Math.floor(this.#random() * DAMAGES.length)]!;
     damage(path, table, how, { random: this.#random, blobsDir: this.#blobsDir });
     this.#isDamaged = true;
+    this.#damagedTables.add(table.name);
     this.result.damaged++;
   }
 

@@ -72,6 +72,23 @@ export function treeMemoryBytes(rootId) {
   return pages * 4096;
 }
 
+/** Processes below one, by a word of their command lines (Linux): `{count, memoryBytes, cpuMs}` of all of them. */
+export function processesNamed(rootId, word) {
+  const found = processTree(rootId).filter((id) => {
+    try {
+      return readFileSync(`/proc/${id}/cmdline`, "utf8").includes(word);
+    } catch {
+      return false; // it ended
+    }
+  });
+  const sum = (fieldsOf) => found.reduce((total, id) => total + fieldsOf(statFields(id) ?? []), 0);
+  return {
+    count: found.length,
+    memoryBytes: sum((fields) => Number(fields[21] ?? 0)) * 4096,
+    cpuMs: sum((fields) => Number(fields[11] ?? 0) + Number(fields[12] ?? 0)) * 10,
+  };
+}
+
 function isRunning(id) {
   if (existsSync("/proc/self/stat")) return !["Z", "X", undefined].includes(statFields(id)?.[0]);
   try {

@@ -5,6 +5,7 @@ import type { Config, ConfigEntry, ConfigMeta, ConfigRangeOptions } from "../cli
 import { shownKey, withConfig } from "./config-context.ts";
 import { addLeaseCommands } from "./config-lease-commands.ts";
 import { addLockCommands } from "./config-lock-commands.ts";
+import { addSnapshotCommands } from "./config-snapshot-commands.ts";
 import { addTransferCommands } from "./config-transfer-commands.ts";
 import { addWatchCommand } from "./config-watch-commands.ts";
 import { addWebhookCommands } from "./config-webhook-commands.ts";
@@ -119,6 +120,7 @@ function addRange(config: Command): void {
   config
     .command("range [prefix]")
     .description("print the keys of a prefix or a range, all as of one revision")
+    .option("--prefix <prefix>", "all keys that begin with this; as the argument")
     .option("--start <key>", "keys from this one on")
     .option("--end <key>", "keys before this one")
     .option("--limit <n>", "so many at most", wholeNumber)
@@ -136,8 +138,11 @@ function addRange(config: Command): void {
     )
     .addOption(new Option("--order <order>", "which way").choices(["asc", "desc"]))
     .option("--revision <n>", "the state as of then", wholeNumber)
-    .action((prefix: string | undefined, { count, ...range }: RangeFlags, command: Command) =>
+    .action((argument: string | undefined, { count, ...range }: RangeFlags, command: Command) =>
       withConfig(command, async ({ config: space, print }) => {
+        if (argument !== undefined && range.prefix !== undefined)
+          throw new UsageError("give the prefix either as an argument or by --prefix");
+        const prefix = argument ?? (range.prefix as string | undefined);
         const asked = { ...range, prefix, as: "text" } as const;
         if (count) print({ count: await space.count({ prefix, start: range.start, end: range.end }) });
         else print(range.limit === undefined ? await allRows(space, asked) : rowsOf(await space.rangePage(asked)));
@@ -243,5 +248,6 @@ export function addConfigCommands(program: Command): void {
   addLockCommands(config);
   addWebhookCommands(config);
   addWhole(config);
+  addSnapshotCommands(config);
   addTransferCommands(config);
 }

@@ -3,11 +3,13 @@
 import type { Command } from "commander";
 import type { ConfigChange, ConfigEntry } from "../client/index.ts";
 import { shownKey, withConfig } from "./config-context.ts";
+import { UsageError } from "./exit-codes.ts";
 import { exactValue } from "./input.ts";
 import { wholeNumber } from "./tenant-commands.ts";
 
 interface WatchFlags {
-  readonly prefix?: boolean;
+  /** True: the key is one. */
+  readonly prefix?: string | boolean;
   readonly rev?: number;
   readonly prevKv?: boolean;
   readonly count?: number;
@@ -32,17 +34,25 @@ function shownChange({ revision, events }: ConfigChange): object {
   return { revision, events: shown };
 }
 
+function rangeOf(key: string | undefined, prefix: string | boolean | undefined) {
+  if (typeof prefix === "string" && key === undefined) return { prefix };
+  if (key === undefined || typeof prefix === "string") throw new UsageError("give a key, or --prefix");
+  return prefix ? { prefix: key } : key;
+}
+
 export function addWatchCommand(config: Command): void {
   config
-    .command("watch <key>")
-    .description("print the changes of a key as they happen, one JSON line a revision, until Ctrl-C")
-    .option("--prefix", "of all keys that begin with it; '' = all keys")
+    .command("watch [key]")
+    .description(
+      "print the changes of a key, or of all keys of a prefix, as they happen, one JSON line a revision, until Ctrl-C",
+    )
+    .option("--prefix [prefix]", "of all keys that begin with this, or with the argument; '' = all keys")
     .option("--rev <n>", "from this revision on; past ones too", wholeNumber)
     .option("--prev-kv", "with the version before")
     .option("--count <n>", "end after so many revisions", wholeNumber)
-    .action((key: string, { prefix, rev, prevKv, count }: WatchFlags, command: Command) =>
+    .action((key: string | undefined, { prefix, rev, prevKv, count }: WatchFlags, command: Command) =>
       withConfig(command, async ({ config: space }) => {
-        const watch = space.watch(prefix ? { prefix: key } : key, { startRevision: rev, prevKv, as: "text" });
+        const watch = space.watch(rangeOf(key, prefix), { startRevision: rev, prevKv, as: "text" });
         process.once("SIGINT", () => watch.close());
         let left = count ?? Number.POSITIVE_INFINITY;
         for await (const change of watch) {

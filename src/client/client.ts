@@ -1,6 +1,7 @@
 // JadeClient: one object for one server and one API key.
 // Guarantees: nothing is connected before the first call; `close()` ends every call and connection.
 import { Config } from "./config.ts";
+import { ConfigSession } from "./config-session.ts";
 import { WatchLinks } from "./config-watch-links.ts";
 import { isAccessDenied, isJadeError, type JadeError } from "./errors.ts";
 import { HttpClient } from "./http.ts";
@@ -44,11 +45,12 @@ export class JadeClient {
     this.tenants = new Tenants(http);
     this.repairs = new Repairs(http);
     this.#watches = new WatchLinks(resolved, () => whySessionFails(http));
-    this.config = new Config(http, this.#watches);
     if (resolved.transport === "session") {
       this.#session = new Session(resolved, () => whySessionFails(http));
       this.kv = new KeyValue(new SessionKeyValue(resolved, this.#session), http);
+      this.config = new Config(http, this.#watches, { session: new ConfigSession(resolved, this.#session) });
     } else {
+      this.config = new Config(http, this.#watches);
       this.kv = new KeyValue(new HttpKeyValue(http), http);
     }
   }

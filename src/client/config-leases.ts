@@ -1,6 +1,7 @@
 // `client.config.leases`: leases, and handles that keep theirs alive.
 // Guarantees: a kept lease is known to be lost at the latest when its time to live has passed since its last answered keep-alive began.
 import { encodingOf, keyOfBase64 } from "./config-codec.ts";
+import type { ConfigPlace, ConfigSession } from "./config-session.ts";
 import type { ConfigWriteOptions, LeaseDetails, LeaseInfo } from "./config-types.ts";
 import { isJadeError, JadeError } from "./errors.ts";
 import type { HttpClient } from "./http.ts";
@@ -12,6 +13,15 @@ const PATH = "/v1/config/leases";
 const KEEP_ALIVES_PER_TTL = 3;
 const RETRIES_PER_TTL = 10;
 
+export interface KeepAliveOptions extends ConfigWriteOptions {
+  /** It ends as soon as this client is closed; when its connection is cut, by its time. Needs the transport `session`. */
+  readonly ownedBySession?: boolean | undefined;
+}
+
+export interface LeaseOptions extends KeepAliveOptions {
+  readonly leaseId?: string | undefined;
+}
+
 /** `config.leases.keep`: alive until `close`, `lost`, or the client's end. */
 export class KeptLease {
   readonly leaseId: string;
@@ -19,11 +29,17 @@ export class KeptLease {
   readonly #leases: ConfigLeases;
   readonly #http: HttpClient;
   readonly #lost = new AbortController();
+  readonly #ownedBySession: boolean | undefined;
   #deadlineMs: number;
   #cancelTimer: () => void = () => undefined;
   #isClosed = false;
 
-  constructor(leases: ConfigLeases, http: HttpClient, lease: LeaseInfo & { readonly grantedAtMs: number }) {
+  constructor(
+    leases: ConfigLeases,
+    http: HttpClient,
+    lease: LeaseInfo & Pick<KeepAliveOptions, "ownedBySession"> & { readonly grantedAtMs: number },
+  ) {
+    this.#ownedBySession = lease.ownedBySession;
     this.#leases = leases;
     this.#http = http;
     this.leaseId = lease.leaseId;
@@ -80,7 +96,7 @@ export class KeptLease {
     const beganMs = runtime.now();
     const timeoutMs = Math.max(1, this.#deadlineMs - beganMs);
     try {
-      await this.#leases.keepAlive(this.leaseId, { timeoutMs });
+      await this.#leases.keepAlive(this.leaseId, { timeoutMs, ownedBySession: this.#ownedBySession });
       this.#deadlineMs = beganMs + this.#ttlMs;
       if (!this.#isClosed) this.#plan(this.#ttlMs / KEEP_ALIVES_PER_TTL);
     } catch (error) {
@@ -100,35 +116,36 @@ export class KeptLease {
 export class ConfigLeases {
   readonly #http: HttpClient;
   readonly #namespace: string | undefined;
+  readonly #session: ConfigSession | undefined;
 
-  constructor(http: HttpClient, namespace: string | undefined) {
+  constructor(http: HttpClient, { namespace, session }: ConfigPlace) {
     this.#http = http;
     this.#namespace = namespace;
+    this.#session = session;
   }
 
   /** `leaseId`: one of your own; default: the server chooses. */
-  async grant(
-    ttlSeconds: number,
-    options: ConfigWriteOptions & { readonly leaseId?: string | undefined } = {},
-  ): Promise<LeaseInfo> {
-    const { leaseId, ...call } = options;
+  async grant(ttlSeconds: number, options: LeaseOptions = {}): Promise<LeaseInfo> {
+    const { leaseId, ownedBySession, ...call } = options;
+    const session = this.#sessionFor(ownedBySession);
+    if (session) return session.grant(ttlSeconds, { ...call, leaseId, isOwned: ownedBySession });
     const body = JSON.stringify({ ttlSeconds, leaseId });
     return this.#lease(await this.#call("POST", "", { ...call, body }));
   }
 
   /** Grants a lease and keeps it alive. */
-  async keep(
-    ttlSeconds: number,
-    options: ConfigWriteOptions & { readonly leaseId?: string | undefined } = {},
-  ): Promise<KeptLease> {
+  async keep(ttlSeconds: number, options: LeaseOptions = {}): Promise<KeptLease> {
     const grantedAtMs = this.#http.options.runtime.now();
     const lease = await this.grant(ttlSeconds, options);
-    return new KeptLease(this, this.#http, { ...lease, grantedAtMs });
+    return new KeptLease(this, this.#http, { ...lease, grantedAtMs, ownedBySession: options.ownedBySession });
   }
 
   /** Begins the time to live anew. Throws `leaseNotFound` when the lease is over. */
-  async keepAlive(leaseId: string, options: ConfigWriteOptions = {}): Promise<LeaseInfo> {
-    return this.#lease(await this.#call("POST", `${leasePath(leaseId)}/keep-alive`, options));
+  async keepAlive(leaseId: string, options: KeepAliveOptions = {}): Promise<LeaseInfo> {
+    const { ownedBySession, ...call } = options;
+    const session = this.#sessionFor(ownedBySession);
+    if (session) return session.keepAlive(checkedLeaseId(leaseId), { ...call, isOwned: ownedBySession });
+    return this.#lease(await this.#call("POST", `${leasePath(leaseId)}/keep-alive`, call));
   }
 
   /** `keys`: lists the lease's keys too. */
@@ -137,6 +154,7 @@ export class ConfigLeases {
     options: CallOptions & { readonly keys?: boolean | undefined } = {},
   ): Promise<LeaseDetails> {
     const { keys, ...call } = options;
+    if (this.#session) return this.#session.timeToLive(checkedLeaseId(leaseId), keys === true, call);
     // As base64, since keys may be any bytes.
     const query = keys ? { keys: "true", keyEncoding: encodingOf([new Uint8Array(0)]) } : {};
     const data = (await this.#call("GET", leasePath(leaseId), { ...call, query })) as LeaseDetails;
@@ -147,6 +165,7 @@ export class ConfigLeases {
 
   /** Ends the lease and deletes its keys. */
   async revoke(leaseId: string, options: ConfigWriteOptions = {}): Promise<void> {
+    if (this.#session) return this.#session.revoke(checkedLeaseId(leaseId), options);
     await this.#call("DELETE", leasePath(leaseId), options);
   }
 
@@ -157,6 +176,12 @@ export class ConfigLeases {
   /** All leases, fetched page by page. */
   list(options: ListOptions = {}): AsyncGenerator<{ readonly leaseId: string }, void, undefined> {
     return eachItem(options.cursor, (cursor) => this.page({ ...options, cursor }));
+  }
+
+  #sessionFor(ownedBySession: boolean | undefined): ConfigSession | undefined {
+    if (ownedBySession && !this.#session)
+      throw new TypeError('ownedBySession needs a session: new JadeClient({ …, transport: "session" })');
+    return this.#session;
   }
 
   async #call(
@@ -177,7 +202,11 @@ export class ConfigLeases {
   }
 }
 
-function leasePath(leaseId: string): string {
+function checkedLeaseId(leaseId: string): string {
   if (typeof leaseId !== "string" || leaseId === "") throw new TypeError("a lease's id is a number as text");
-  return `/${encodeURIComponent(leaseId)}`;
+  return leaseId;
+}
+
+function leasePath(leaseId: string): string {
+  return `/${encodeURIComponent(checkedLeaseId(leaseId))}`;
 }

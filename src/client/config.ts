@@ -1,4 +1,4 @@
-// `client.config`: the configuration store of one namespace, over HTTP.
+// `client.config`: the configuration store of one namespace, over HTTP or a session.
 // Guarantees: arguments are checked here, before anything is sent; a write is applied once over all of its retries.
 
 import { ConfigCache } from "./config-cached.ts";
@@ -25,6 +25,15 @@ import {
   type LockOptions,
 } from "./config-locks.ts";
 import { observed } from "./config-observe.ts";
+import type { ConfigPlace, ConfigSession } from "./config-session.ts";
+import {
+  type ConfigRestoreOptions,
+  type ConfigRestoreResult,
+  type ConfigSnapshotInfo,
+  SNAPSHOT_TYPE,
+  streamOf,
+  takeSnapshot,
+} from "./config-snapshot.ts";
 import {
   type ConfigExportOptions,
   type ConfigExportPage,
@@ -56,13 +65,18 @@ import type { ConfigWatchRange } from "./config-watch-events.ts";
 import type { WatchLinks } from "./config-watch-links.ts";
 import { ConfigWebhooks } from "./config-webhooks.ts";
 import { JadeError } from "./errors.ts";
-import type { HttpClient, HttpRequest } from "./http.ts";
+import { type HttpClient, type HttpRequest, readEnvelope } from "./http.ts";
 import { eachItem } from "./pages.ts";
 import type { CallOptions, ListOptions, Page } from "./types.ts";
 
 const PATH = "/v1/config";
 /** Keys that an iteration fetches at once. */
 const PAGE_KEYS = 500;
+
+/** A zone's copy may answer: those are reached over HTTP. */
+function isServedByCopies({ consistency, maxStalenessMs }: ConfigReadOptions): boolean {
+  return consistency === "serializable" || maxStalenessMs !== undefined;
+}
 
 type Query = Readonly<Record<string, string | number | boolean | undefined>>;
 
@@ -73,12 +87,15 @@ export class Config {
   readonly #namespace: string | undefined;
   readonly #watches: WatchLinks;
   readonly #locks: ConfigLocks;
+  readonly #session: ConfigSession | undefined;
 
-  constructor(http: HttpClient, watches: WatchLinks, namespace?: string) {
+  /** `session`: keys, ranges, transactions and leases go over it, the rest over HTTP. */
+  constructor(http: HttpClient, watches: WatchLinks, { namespace, session }: ConfigPlace = {}) {
     this.#http = http;
     this.#watches = watches;
     this.#namespace = namespace;
-    this.leases = new ConfigLeases(http, namespace);
+    this.#session = session;
+    this.leases = new ConfigLeases(http, { namespace, session });
     const { leases } = this;
     this.#locks = new ConfigLocks({ http, namespace, leases, deleteKey: (key) => this.delete(key) });
     this.webhooks = new ConfigWebhooks(http, namespace);
@@ -87,11 +104,12 @@ export class Config {
   /** The keyspace of another namespace. */
   namespace(name: string): Config {
     if (typeof name !== "string" || name === "") throw new TypeError("a namespace must have a name");
-    return new Config(this.#http, this.#watches, name);
+    return new Config(this.#http, this.#watches, { namespace: name, session: this.#session?.namespace(name) });
   }
 
   /** Stores JSON, or bytes. Throws `preconditionFailed` (see {@link isPreconditionFailed}) when a condition does not hold. */
   async put(key: ConfigKey, value: unknown, options: ConfigPutOptions = {}): Promise<ConfigPutResult> {
+    if (this.#session) return this.#session.put(key, value, options);
     const { signal, timeoutMs, writeId, as = "json", ifValue, ...fields } = options;
     const keyEncoding = encodingOf([checkedKey(key)]);
     const isBytes = value instanceof Uint8Array || ifValue instanceof Uint8Array || as !== "json";
@@ -109,6 +127,7 @@ export class Config {
   }
 
   async get<T = unknown>(key: ConfigKey, options: ConfigReadOptions = {}): Promise<ConfigGetResult<T>> {
+    if (this.#session && !isServedByCopies(options)) return this.#session.get<T>(key, options);
     const { signal, timeoutMs, as = "json", ...fields } = options;
     const keyEncoding = encodingOf([checkedKey(key)]);
     const answer = await this.#http.call({
@@ -123,6 +142,7 @@ export class Config {
 
   /** `deleted` is 0 when there was no such key. */
   async delete(key: ConfigKey, options: ConfigDeleteOptions = {}): Promise<ConfigDeleteResult> {
+    if (this.#session) return this.#session.delete(key, options);
     const { signal, timeoutMs, writeId, as = "json", ifValue, ...fields } = options;
     const keyEncoding = encodingOf([checkedKey(key)]);
     const isBytes = ifValue instanceof Uint8Array || as !== "json";
@@ -145,6 +165,7 @@ export class Config {
 
   /** One page; `limit` keys at most. */
   async rangePage<T = unknown>(range: ConfigRangeOptions = {}): Promise<ConfigPage<T>> {
+    if (this.#session && !isServedByCopies(range)) return this.#session.rangePage<T>(range);
     const { signal, timeoutMs, as = "json", prefix, start, end, delimiter, ...fields } = range;
     const keyEncoding = encodingOf([...rangeKeys(range), delimiter]);
     const data = (await this.#call("GET", "/range", {
@@ -168,6 +189,7 @@ export class Config {
 
   /** Deletes all keys of a range in one revision. `{ prefix: "" }` means all keys. */
   async deleteRange(range: ConfigRange, options: ConfigWriteOptions = {}): Promise<ConfigDeleteResult> {
+    if (this.#session) return this.#session.deleteRange(range, options);
     const keyEncoding = encodingOf(rangeKeys(range));
     const query = { keyEncoding, ...rangeText(range, keyEncoding) };
     return (await this.#call("DELETE", "/range", { ...options, query })) as ConfigDeleteResult;
@@ -225,6 +247,7 @@ export class Config {
   }
 
   async runTxn(parts: TxnParts, options: ConfigWriteOptions = {}): Promise<ConfigTxnResult> {
+    if (this.#session) return this.#session.runTxn(parts, options);
     const query = txnEncoding(parts);
     const body = JSON.stringify(txnBody(parts, query));
     const data = (await this.#call("POST", "/txn", { ...options, body, query: { ...query } })) as ConfigTxnResult;
@@ -259,6 +282,35 @@ export class Config {
     const { onExisting, ...call } = options;
     const more = { ...call, body: lines, contentType: NDJSON_TYPE, query: { onExisting } };
     return (await this.#call("POST", "/import", more)) as ConfigImportResult;
+  }
+
+  /**
+   * The whole namespace at one revision, as bytes: `onPiece` gets each piece, already checked, and is waited for. Throws `badAnswer` where
+   * the snapshot is cut off or damaged; what was given until then is worth nothing.
+   */
+  snapshot(
+    onPiece: (piece: Uint8Array) => void | Promise<void>,
+    { signal }: Pick<CallOptions, "signal"> = {},
+  ): Promise<ConfigSnapshotInfo> {
+    const request = { signal, method: "GET", path: `${PATH}/snapshot`, query: this.#query({}) } as const;
+    return this.#http.stream(request, (response) => takeSnapshot(response, onPiece));
+  }
+
+  /**
+   * Replaces the namespace by a snapshot, in one step. Not repeated by itself: the pieces are gone. With the same `writeId` and snapshot it
+   * may be called again.
+   */
+  restore(
+    snapshot: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+    { signal, writeId, aboveRevision }: ConfigRestoreOptions = {},
+  ): Promise<ConfigRestoreResult> {
+    const request = {
+      ...({ signal, writeId, method: "PUT", path: `${PATH}/snapshot`, query: this.#query({ aboveRevision }) } as const),
+      ...{ contentType: SNAPSHOT_TYPE, bytes: streamOf(snapshot) },
+    };
+    return this.#http.stream(request, async (response) => {
+      return readEnvelope(response, await response.text()).data as ConfigRestoreResult;
+    });
   }
 
   /** Forgets what was before a revision. */

@@ -121,6 +121,44 @@ export class HttpClient {
     });
   }
 
+  /**
+   * One attempt whose bodies may be of any length, and take as long as they move: only the caller's signal and close() end it. `read` gets
+   * the answer once it begins. Throws what it says where it is an error.
+   */
+  async stream<T>(
+    { bytes, ...request }: HttpRequest & { readonly bytes?: ReadableStream<Uint8Array> | undefined },
+    read: (response: Response) => Promise<T>,
+  ): Promise<T> {
+    if (this.#closed) throw this.#closed;
+    const { signal, writeId } = request;
+    const headers = this.#headers(request);
+    if (request.method !== "GET") {
+      headers["idempotency-key"] = writeId === undefined ? this.#writeIds.nextHex() : checkedWriteId(writeId);
+      if (request.contentType !== undefined) headers["content-type"] = request.contentType;
+    }
+    const controller = new AbortController();
+    const onAbort = () => controller.abort(signal?.reason);
+    if (signal?.aborted) onAbort();
+    signal?.addEventListener("abort", onAbort, { once: true });
+    this.#attempts.add(controller);
+    const init: RequestInit = { method: request.method, headers, signal: controller.signal };
+    // What is sent piece by piece is sent before the answer comes.
+    if (bytes) Object.assign(init, { body: bytes, duplex: "half" });
+    try {
+      const response = await this.options.fetch(this.#url(request), init);
+      if (!response.ok) readEnvelope(response, await response.text());
+      return await read(response);
+    } catch (error) {
+      if (controller.signal.aborted) throw controller.signal.reason;
+      if (error instanceof JadeError) throw error;
+      const text = `${request.method} ${this.options.url} failed: ${causeOf(error)}`;
+      throw new JadeError("networkFailure", text, { cause: error });
+    } finally {
+      signal?.removeEventListener("abort", onAbort);
+      this.#attempts.delete(controller);
+    }
+  }
+
   #run<T>(request: HttpRequest, read: (response: Response) => Promise<T>): Promise<T> {
     const { runtime, retries, timeoutMs } = this.options;
     const isWrite = request.method !== "GET";

@@ -4,6 +4,8 @@ export type { Config } from "./config.ts";
 export type { ConfigCache } from "./config-cached.ts";
 export type { ConfigLeases, KeptLease } from "./config-leases.ts";
 export type { ElectOptions, HeldLock, Leader, Leadership, LockOptions } from "./config-locks.ts";
+export type { ConfigRestoreOptions, ConfigRestoreResult, ConfigSnapshotInfo } from "./config-snapshot.ts";
+export { inspectSnapshot } from "./config-snapshot.ts";
 export type {
   ConfigExportOptions,
   ConfigExportPage,

@@ -12,8 +12,12 @@ const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const FRAME_OVERHEAD_BYTES = 64;
 
 export interface SessionCallInput {
-  readonly op: "put" | "get" | "delete";
+  readonly op: "put" | "get" | "delete" | "config";
   readonly key: string;
+  /** Of `config`: it changes nothing. */
+  readonly isRead?: boolean | undefined;
+  /** Of `config`: see SessionRequest. */
+  readonly isOwned?: boolean | undefined;
   readonly consistency?: Consistency | undefined;
   readonly writeId?: Uint8Array | undefined;
   readonly isRetry?: boolean | undefined;
@@ -32,8 +36,10 @@ export interface SessionCallInput {
 export class SessionCall implements SessionRequest {
   /** Set each time it is sent. */
   id = 0;
-  readonly op: "put" | "get" | "delete";
+  readonly op: "put" | "get" | "delete" | "config";
   readonly key: string;
+  readonly isOwned: boolean | undefined;
+  readonly #isRead: boolean;
   readonly consistency: Consistency | undefined;
   readonly writeId: Uint8Array | undefined;
   isRetry: boolean;
@@ -56,6 +62,8 @@ export class SessionCall implements SessionRequest {
   constructor(input: SessionCallInput) {
     this.op = input.op;
     this.key = input.key;
+    this.isOwned = input.isOwned;
+    this.#isRead = input.op === "get" || input.isRead === true;
     this.consistency = input.consistency;
     this.writeId = input.writeId;
     this.isRetry = input.isRetry === true;
@@ -90,7 +98,7 @@ export class SessionCall implements SessionRequest {
 
   /** An attempt ended without a final answer: what comes next is a repetition. */
   noteFailedAttempt(error: JadeError): void {
-    if (this.op === "get") return;
+    if (this.#isRead) return;
     this.isRetry = true;
     this.#maybeApplied ||= mayHaveApplied(error);
   }
@@ -99,8 +107,7 @@ export class SessionCall implements SessionRequest {
   fail(error: JadeError, isSent: boolean): void {
     if (this.isDone) return;
     this.#settle();
-    const isUncertain =
-      this.op !== "get" && error.retryable && (this.#maybeApplied || (isSent && mayHaveApplied(error)));
+    const isUncertain = !this.#isRead && error.retryable && (this.#maybeApplied || (isSent && mayHaveApplied(error)));
     this.#reject(isUncertain && this.writeId ? unknownOutcome(toHex(this.writeId), this.attempts, error) : error);
   }
 
@@ -117,6 +124,10 @@ export class SessionCall implements SessionRequest {
 
   #result(answer: Exclude<SessionAnswer, { readonly kind: "error" }>): unknown {
     const key = this.key;
+    if (this.op === "config") {
+      if (answer.kind !== "config") throw new TypeError(`a call to a keyspace was answered with ${answer.kind}`);
+      return answer.body;
+    }
     if (answer.kind === "written" && this.op !== "get") return { key, vectorClock: clockToMap(answer.clock) };
     if (this.op !== "get") throw new TypeError(`a write was answered with ${answer.kind}`);
     if (answer.kind === "notFound") {

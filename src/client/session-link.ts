@@ -8,6 +8,10 @@ import type { ResolvedOptions, WebSocketLike } from "./options.ts";
 import { openSocket } from "./socket.ts";
 
 const SUBPROTOCOL = "jade.v1";
+/** The client is done: what its session owns may go. */
+const CLOSE_NORMAL = 1000;
+/** Another connection is to follow. */
+const CLOSE_GIVEN_UP = 4000;
 /** Calls are numbered from 1. */
 export const PING_ID = 0;
 
@@ -70,7 +74,7 @@ export class SessionLink {
 
   /** Ends it; `onDown` gets `error`. */
   close(error: JadeError): void {
-    this.#down(error);
+    this.#down(error, CLOSE_NORMAL);
   }
 
   #opened(): void {
@@ -116,12 +120,12 @@ export class SessionLink {
     });
   }
 
-  #down(error: JadeError): void {
+  #down(error: JadeError, code = CLOSE_GIVEN_UP): void {
     if (this.#state === "down") return;
     this.#state = "down";
     this.#cancelTimer();
     try {
-      this.#socket.close(1000);
+      this.#socket.close(code);
     } catch {
       // Some implementations refuse to close a socket that is still opening: it is abandoned.
     }

@@ -3,6 +3,7 @@
 // break every unanswered call is sent again (writes marked as retries) until its attempts or its deadline are used up.
 // Invariant: every live call is in exactly one of #queue, #inFlight, #resting.
 import { ByteWriter } from "../wire/bytes.ts";
+import { readConfigFailure } from "../wire/config-answers.ts";
 import { readAnswers, type SessionAnswer, writeRequest } from "../wire/session.ts";
 import { JadeError } from "./errors.ts";
 import type { ResolvedOptions } from "./options.ts";
@@ -138,8 +139,9 @@ export class Session {
       if (!call) continue; // a pong, or a call that was given up
       this.#inFlight.delete(answer.id);
       this.#inFlightBytes -= call.byteCount;
-      if (answer.kind === "error") this.#onError(call, answer);
-      else call.succeed(answer);
+      const failure = failureOf(answer);
+      if (failure) this.#onError(call, failure);
+      else call.succeed(answer as Exclude<SessionAnswer, { readonly kind: "error" }>);
     }
     if (this.#queueHead < this.#queue.length) this.#scheduleFlush();
   }
@@ -260,4 +262,14 @@ export class Session {
     for (const call of this.#resting) expire(call, false);
     for (let i = this.#queueHead; i < this.#queue.length; i++) expire(this.#queue[i]!, false);
   }
+}
+
+type Failure = Extract<SessionAnswer, { readonly kind: "error" }>;
+
+/** Of the Coordinator, or of the keyspace that a call went to. */
+function failureOf(answer: SessionAnswer): Failure | undefined {
+  if (answer.kind === "error") return answer;
+  if (answer.kind !== "config") return undefined;
+  const failure = readConfigFailure(answer.body);
+  return failure && { ...failure, id: answer.id };
 }

@@ -22,6 +22,8 @@ export interface TenantUsage {
   /** Of keys and values, one copy. */
   readonly storedBytes: number;
   readonly keys: number;
+  /** How much of it is configuration data, over all namespaces. */
+  readonly config: { readonly storedBytes: number; readonly keys: number };
   readonly apiKeys: number;
   readonly quotas: Readonly<Record<"storedBytes" | "keys" | "apiKeys", number | null>>;
 }

@@ -164,7 +164,7 @@ const config = z.strictObject({
     .boolean()
     .default(false)
     .describe(
-      "Answers serializable reads from a copy in the zone instead of the owner. On a single machine it only costs.",
+      "Answers serializable reads and serves watches from a copy in the zone instead of the owner. On a single machine it only costs.",
     ),
   cacheMiB: whole(0, 4096)
     .default(64)

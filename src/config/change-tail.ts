@@ -34,6 +34,10 @@ export class ChangeTail {
     this.#first = 0;
   }
 
+  get oldest(): number | undefined {
+    return this.#held[this.#first]?.revision;
+  }
+
   /** The revisions from `revision` on, `limit` of them; undefined = they are not all here. */
   from(revision: number, limit: number): readonly RevisionChanges[] | undefined {
     const oldest = this.#held[this.#first];

@@ -9,6 +9,8 @@ const PLACE = "compactionSeq";
 export class Compactor {
   readonly #store: ConfigStore;
   #place: number;
+  /** Up to where nothing is left to do. */
+  #doneRevision = 0;
   removedTotal = 0;
 
   constructor(store: ConfigStore) {
@@ -18,15 +20,25 @@ export class Compactor {
 
   /** One slice; true when nothing is left to do up to `compactedRevision`. */
   step(compactedRevision: number): boolean {
+    if (compactedRevision === this.#doneRevision) return true;
+    const isDone = this.#slice(compactedRevision);
+    if (isDone) this.#doneRevision = compactedRevision;
+    return isDone;
+  }
+
+  #slice(compactedRevision: number): boolean {
+    // The index is read from the log at a start: what is not in its tables yet must not lose records.
+    this.#store.flush();
+    const isMore = this.#store.dropOldestEnded(compactedRevision);
     const records = this.#store.log(this.#place, COMPACTION_SLICE_RECORDS);
     let place = this.#place;
     for (const { seq, record } of records) {
       if (record.revision > compactedRevision) {
         this.#moveTo(place);
-        return true;
+        return !isMore;
       }
       if (record.endedSeq > 0) {
-        this.#store.dropEnded({ key: record.key, modRevision: record.endedMod, seq: record.endedSeq });
+        this.#store.dropRecord(record.endedSeq);
         this.removedTotal++;
       }
       // The place stays at the first record of the compacted revision: its deletions go with the next compaction.
@@ -35,7 +47,7 @@ export class Compactor {
       place = seq + 1;
     }
     this.#moveTo(place);
-    return records.length < COMPACTION_SLICE_RECORDS;
+    return !isMore && records.length < COMPACTION_SLICE_RECORDS;
   }
 
   #moveTo(place: number): void {

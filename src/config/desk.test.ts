@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { Random } from "../../test/simulation/random.ts";
 import { openDesk } from "../../test/unit/config/open-desk.ts";
 import { ByteReader } from "../wire/bytes.ts";
 import type {
@@ -153,7 +154,7 @@ describe("storage", () => {
     const count = (table: string): number =>
       Number(opened.sql.database.prepare(`SELECT count(*) AS n FROM ${table}`).get()!["n"]);
     // The last deletion has the compacted revision: watches from it may still see it.
-    expect([count("config_current"), count("config_history"), count("config_log")]).toEqual([4, 0, 5]);
+    expect([count("config_current"), count("config_ended"), count("config_log")]).toEqual([4, 0, 5]);
     expect(keysOf(opened.desk.answer(all))).toEqual(["k3", "k4", "k5", "k6"]);
     expect(codeOf(() => opened.desk.keyspace.range({ ...all, revision: revision - 1 } as never))).toBe("compacted");
     expect(opened.desk.answer(put("k0")).header.revision).toBe(revision + 1);
@@ -165,27 +166,31 @@ describe("storage", () => {
       "UPDATE config_current SET version = version + 1 WHERE key = x'61'",
       "UPDATE config_current SET lease = '99' WHERE key = x'61'",
       "UPDATE config_current SET seq = 3 WHERE key = x'61'",
+      "UPDATE config_ended SET version = version + 1",
+      "UPDATE config_ended SET ended = ended + 1",
     ];
     for (const damage of damages) {
       const opened = openDesk({ cacheBytes: 0 });
       opened.desk.answer(put("a", "1"));
       opened.desk.answer(put("a", "2"));
       opened.desk.answer(put("b", "3"));
+      opened.desk.store.flush();
       opened.sql.endTurn();
       opened.sql.database.exec(damage);
-      expect(() => opened.desk.keyspace.range({ kind: "range", key: "a", rangeEnd: "" }), damage).toThrow(
+      const revision = damage.includes("config_ended") ? 2 : 0;
+      expect(() => opened.desk.keyspace.range({ kind: "range", key: "a", rangeEnd: "", revision }), damage).toThrow(
         CorruptRecord,
       );
     }
     const atStart = [
       "UPDATE config_facts SET value = CAST(substr(value, 1, 4) || x'09' AS BLOB)",
-      "UPDATE config_leases SET deadline_ms = deadline_ms + 1",
-      "UPDATE config_answers SET answers = CAST(substr(answers, 1, length(answers) - 1) || x'7f' AS BLOB)",
       "UPDATE config_log SET record = CAST(substr(record, 1, length(record) - 1) || x'7f' AS BLOB)",
     ];
     for (const damage of atStart) {
       const opened = openDesk();
       opened.desk.answer({ kind: "leaseGrant", lease: "5", ttlSeconds: 10 });
+      opened.clock.ms += 1000;
+      opened.desk.answer({ kind: "leaseKeepAlive", lease: "5" });
       opened.desk.run(repeatable(put("a"), 1));
       opened.desk.endTurn();
       opened.sql.endTurn();
@@ -261,15 +266,72 @@ describe("leases", () => {
     opened.clock.ms += 6_000;
     opened.desk.answer({ kind: "leaseKeepAlive", lease: "5" });
     opened.clock.ms += 9_999;
-    opened.restart();
     opened.desk.expireLeases();
     expect(keysOf(opened.desk.answer(all))).toEqual(["a", "b", "c"]);
-    // A restart may be late by the slack that is stored, never early.
-    opened.clock.ms += 501;
+    opened.clock.ms += 1;
     opened.desk.expireLeases();
     expect(keysOf(opened.desk.answer(all))).toEqual(["c"]);
     expect(opened.desk.keyspace.revision).toBe(5);
     expect(opened.desk.answer({ kind: "leaseTimeToLive", lease: "5" })).toMatchObject({ ttlSeconds: -1 });
+  });
+
+  it("[CF-20][CF-198] over restarts a lease ends no earlier than its time, and 25 seconds later at most", () => {
+    for (let seed = 1; seed <= 60; seed++) {
+      const random = new Random(seed);
+      const opened = openDesk();
+      const ttls = Array.from({ length: 8 }, () => random.between(1, 40));
+      const aliveMs = ttls.map(() => opened.clock.ms);
+      for (const [i, ttlSeconds] of ttls.entries())
+        opened.desk.answer({ kind: "leaseGrant", lease: String(i + 1), ttlSeconds });
+      opened.desk.endTurn();
+      // One is never kept alive: its holder is gone.
+      for (let step = 0; step < 120; step++) {
+        opened.clock.ms += random.between(1, 900);
+        if (random.chance(0.1)) {
+          if (random.chance(0.5)) opened.sql.endTurn();
+          opened.sql.endTurn();
+          opened.clock.ms += random.between(1, 24_000);
+          opened.restart();
+        }
+        opened.desk.expireLeases();
+        for (const [i, ttlSeconds] of ttls.entries()) {
+          const lease = opened.desk.leases.get(String(i + 1));
+          const ageMs = opened.clock.ms - aliveMs[i]!;
+          const place = `seed ${seed} step ${step} lease ${i + 1} of ${ttlSeconds} s, kept alive ${ageMs} ms ago`;
+          if (!lease) expect(ageMs, place).toBeGreaterThanOrEqual(ttlSeconds * 1000);
+          else {
+            expect(ageMs, place).toBeLessThanOrEqual(ttlSeconds * 1000 + 24_500);
+            if (i > 0 && random.chance(0.3) && opened.desk.leases.keepAlive(lease.id, opened.clock.ms))
+              aliveMs[i] = opened.clock.ms;
+          }
+        }
+        opened.desk.endTurn();
+        opened.sql.endTurn();
+      }
+    }
+  });
+
+  it("[CF-199] keep-alives of a turn are one row, and rows do not pile up", () => {
+    const opened = openDesk();
+    const rows = () => Number(opened.sql.database.prepare("SELECT count(*) AS n FROM config_lease_times").get()!["n"]);
+    for (let i = 1; i <= 1000; i++) opened.desk.answer({ kind: "leaseGrant", lease: String(i), ttlSeconds: 30 });
+    opened.desk.endTurn();
+    let most = 0;
+    for (let round = 1; round <= 40; round++) {
+      opened.clock.ms += 10_000;
+      for (let i = 1; i <= 1000; i++) opened.desk.answer({ kind: "leaseKeepAlive", lease: String(i) });
+      opened.desk.endTurn();
+      most = Math.max(most, rows());
+    }
+    expect(most).toBe(8);
+    opened.restart();
+    expect(opened.desk.leases.get("1000")!.deadlineMs).toBe(opened.clock.ms + 30_500);
+    // A lease that was revoked and granted anew has nothing of the old one.
+    opened.desk.answer({ kind: "leaseRevoke", lease: "7" });
+    opened.clock.ms += 1;
+    opened.desk.answer({ kind: "leaseGrant", lease: "7", ttlSeconds: 3 });
+    opened.restart();
+    expect(opened.desk.leases.get("7")!.deadlineMs).toBe(opened.clock.ms + 3500);
   });
 
   it("[CF-22] a put without the lease detaches the key", () => {

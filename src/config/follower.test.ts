@@ -44,13 +44,13 @@ function openOwner() {
 
 type Owner = ReturnType<typeof openOwner>;
 
-function openFollower() {
+function openFollower(batches = { pendingRows: 5, runRows: 9 }) {
   const sql = new NodeSql();
   for (const statements of CONFIG_MIGRATIONS) sql.database.exec(statements);
   const seen: { revision: number; changes: readonly Change[] }[] = [];
   const open = () =>
     new Follower({
-      store: new ConfigStore(sql, crc32c),
+      store: new ConfigStore(sql, crc32c, batches),
       crc32c,
       cacheBytes: 2000,
       onChange: (revision, changes) => seen.push({ revision, changes }),
@@ -90,12 +90,12 @@ function copy(
   let after = "";
   for (;;) {
     if (head.revision < owner.desk.keyspace.compactedRevision) return false;
-    const page = owner.desk.store.copyPage(after, head.revision, 3);
+    const { versions, isLast } = owner.desk.store.copyPage(after, head.revision, 100);
     follower.copy(
-      page.map(({ seq, modRevision, stored }): ShippedRecord => ({ seq, revision: modRevision, bytes: stored! })),
+      versions.map(({ seq, modRevision, stored }): ShippedRecord => ({ seq, revision: modRevision, bytes: stored! })),
     );
-    if (page.length < 3) break;
-    after = page.at(-1)!.key;
+    if (isLast) break;
+    after = versions.at(-1)!.key;
     between();
   }
   follower.endCopy(head, chain);

@@ -7,11 +7,14 @@ import type { KeyValue, RangeAnswer, RangeRequest } from "../wire/config.ts";
 import { Compactor } from "./compactor.ts";
 import { ConfigRefusal } from "./failure.ts";
 import type { Change } from "./keyspace.ts";
+import { FOLLOWER_PENDING_ROWS } from "./limits.ts";
 import { Reader } from "./reader.ts";
 import { CorruptRecord, type Crc32c, chainOfRecord, decodeRecord, type LogRecord } from "./record.ts";
 import type { Head, Place, Shipment, ShippedRecord } from "./shipping.ts";
-import type { ConfigStore, Version } from "./store.ts";
+import type { ConfigStore } from "./store.ts";
 import { checkOperation } from "./txn.ts";
+import { versionOfRecord } from "./version.ts";
+import type { WatchSource } from "./watch-hub-options.ts";
 
 /** Rows of a wipe's slice. */
 const WIPE_ROWS = 1000;
@@ -42,15 +45,16 @@ export class Follower {
     this.#crc32c = crc32c;
     this.#onChange = onChange;
     this.#cacheBytes = cacheBytes;
-    this.#reader = new Reader(store, cacheBytes);
     this.#compactor = new Compactor(store);
     this.#seq = store.fact("seq");
     this.#chain = store.fact("chain");
     this.#revision = store.fact("revision");
+    this.#reader = new Reader(store, cacheBytes, this.#revision);
     this.#compacted = store.fact("compacted");
     this.#term = store.fact("term");
-    // What a copy left behind that did not end must go first.
-    this.#state = store.fact("following") === 1 ? "following" : store.isEmpty() ? "empty" : "copying";
+    // What a copy left behind that did not end must go first, and what is damaged.
+    const isWhole = store.fact("following") === 1 && !store.damage;
+    this.#state = isWhole ? "following" : store.isEmpty() ? "empty" : "copying";
   }
 
   get isFollowing(): boolean {
@@ -73,12 +77,35 @@ export class Follower {
     return this.#compacted;
   }
 
+  /**
+   * As its watches see it. A copy holds the living versions of its first revision, not what that one deleted: what can be told begins
+   * behind it.
+   */
+  get watchSource(): WatchSource {
+    const follower = this;
+    return {
+      get revision() {
+        return follower.#revision;
+      },
+      get term() {
+        return follower.#term;
+      },
+      get compactedRevision() {
+        return follower.#compacted === 0 ? 0 : follower.#compacted + 1;
+      },
+      get lastSeq() {
+        return follower.#seq;
+      },
+      log: (seq, limit) => this.#store.log(seq, limit),
+      endedBy: (change) => this.endedBy(change),
+    };
+  }
+
   /** Takes what the owner gave for {@link place}. False = a copy is needed. */
   take(shipment: Shipment): boolean {
     if (shipment.kind === "startOver") return false;
     if (!this.isFollowing) return this.#begin(shipment);
-    this.#apply(shipment.records);
-    this.#saw(shipment.head);
+    this.#take(shipment);
     return true;
   }
 
@@ -106,11 +133,18 @@ export class Follower {
     return this.#reader.range(request, revision === this.#revision ? 0 : revision);
   }
 
+  /** What it holds is damaged: it serves nothing until it was copied anew. */
+  distrust(): void {
+    if (!this.isFollowing) return;
+    this.#store.setFact("following", 0);
+    this.#state = "copying";
+  }
+
   /** One slice of forgetting everything; true when it is empty. First step of a copy. */
   wipe(): boolean {
-    if (this.isFollowing) this.#store.setFact("following", 0);
+    this.distrust();
     this.#state = "copying";
-    this.#reader = new Reader(this.#store, this.#cacheBytes);
+    this.#reader = new Reader(this.#store, this.#cacheBytes, 0);
     return this.#store.wipe(WIPE_ROWS);
   }
 
@@ -118,8 +152,7 @@ export class Follower {
   copy(records: readonly ShippedRecord[]): void {
     for (const { seq, bytes } of records) {
       const record = decodeRecord(this.#crc32c, bytes);
-      this.#store.append(seq, bytes);
-      this.#store.setCurrent(versionOf(seq, record), true);
+      this.#store.load(versionOfRecord(seq, record), bytes);
     }
   }
 
@@ -128,12 +161,15 @@ export class Follower {
     this.#seq = head.seq;
     this.#chain = chain;
     this.#revision = head.revision;
+    this.#reader.counts.reset(head.revision);
     this.#compacted = head.revision;
     this.#store.setFact("compacted", head.revision);
     this.#store.setFact("compactionSeq", head.seq + 1);
     this.#state = "following";
+    this.#store.indexedTo(head.seq);
     this.#store.setFact("following", 1);
     this.#savePlace();
+    this.#sawTerm(head);
     this.#saw(head);
   }
 
@@ -156,10 +192,18 @@ export class Follower {
     if (this.#state === "copying" || (records[0] && records[0].seq !== 1)) return false;
     this.#state = "following";
     this.#revision = Math.max(1, this.#revision);
+    this.#store.indexedTo(0);
     this.#store.setFact("following", 1);
-    this.#apply(records);
-    this.#saw(head);
+    this.#take({ records, head });
     return true;
+  }
+
+  /** What is told of the records names the owner's present term. */
+  #take({ records, head }: Pick<Extract<Shipment, { kind: "records" }>, "records" | "head">): void {
+    this.#sawTerm(head);
+    this.#apply(records);
+    if (records.length === 0 || this.#store.pendingRows >= FOLLOWER_PENDING_ROWS) this.#store.flush();
+    this.#saw(head);
   }
 
   #apply(records: readonly ShippedRecord[]): void {
@@ -194,19 +238,24 @@ export class Follower {
     if (previous) this.#store.addEnded(previous.version, record.revision);
     if (record.type === "delete") {
       this.#store.removeCurrent(record.key);
+      this.#reader.counts.changed(record.key, -1, record.revision);
       this.#reader.cache.delete(record.key);
     } else {
-      const version = versionOf(seq, record);
+      const version = versionOfRecord(seq, record);
       this.#store.setCurrent(version, !previous);
+      if (!previous) this.#reader.counts.changed(record.key, 1, record.revision);
       this.#reader.cache.set({ version, value: record.value.slice() });
     }
     const ended = previous?.value ? { version: previous.version, value: previous.value } : undefined;
     return { seq, bytes, record, ended };
   }
 
-  #saw({ term, compacted }: Head): void {
+  #sawTerm({ term }: Head): void {
     if (term !== this.#term) this.#store.setFact("term", term);
     this.#term = term;
+  }
+
+  #saw({ compacted }: Head): void {
     // What is applied so far bounds it: compaction walks records that are here.
     const target = Math.min(compacted, this.#revision);
     if (target <= this.#compacted) return;
@@ -219,8 +268,4 @@ export class Follower {
     this.#store.setFact("chain", this.#chain);
     this.#store.setFact("revision", this.#revision);
   }
-}
-
-function versionOf(seq: number, { key, revision, createRevision, version, lease }: LogRecord): Version {
-  return { key, seq, modRevision: revision, createRevision, version, lease };
 }

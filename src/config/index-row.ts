@@ -1,6 +1,7 @@
 // Checksums of the rows that are not records: index rows and facts.
 // Guarantees: a changed field, or a row under another key, does not match. Must not: read or write storage.
 import { ByteReader, ByteWriter } from "../wire/bytes.ts";
+import type { BinaryKey } from "../wire/config.ts";
 import { bytesOfKey, keyOfText } from "../wire/config-keys.ts";
 import { CorruptRecord, type Crc32c } from "./record.ts";
 
@@ -21,6 +22,13 @@ export class IndexCheck {
 
   constructor(crc32c: Crc32c) {
     this.#crc32c = crc32c;
+  }
+
+  /** In the order of VERSION_COLUMNS (index-rows.ts). */
+  rowOf(version: IndexRow & { readonly key: BinaryKey }, ended = ALIVE) {
+    const key = bytesOfKey(version.key);
+    const { seq, modRevision, createRevision, version: count, lease } = version;
+    return [key, seq, modRevision, createRevision, count, lease, this.crcOf(key, version, ended)] as const;
   }
 
   /** `ended`: the revision that ended the version. */

@@ -2,9 +2,10 @@
 // Guarantees: an answer is durable in the commit of what it answers; another body under the same id is refused; bounded in
 // number, bytes and age, the oldest go first. Must not: keep refusals (nothing was written: a repetition is a new try).
 import type { SqlStorage } from "../storage/types.ts";
-import { ByteReader, ByteWriter } from "../wire/bytes.ts";
+import { ByteReader, ByteWriter, MalformedBytes } from "../wire/bytes.ts";
 import { keyOfBytes } from "../wire/config-keys.ts";
 import { BODY_HASH_BYTES, WRITE_ID_BYTES } from "../wire/session.ts";
+import type { Damage } from "./damage.ts";
 import { ConfigRefusal } from "./failure.ts";
 import { KEPT_ANSWER_MS, MAX_KEPT_ANSWER, MAX_KEPT_ANSWER_BYTES, MAX_KEPT_ANSWERS } from "./limits.ts";
 import { CorruptRecord, type Crc32c } from "./record.ts";
@@ -13,6 +14,8 @@ interface Kept {
   readonly bodyHash: string;
   /** Empty = it was too long to keep. */
   readonly answer: Uint8Array;
+  /** It was given in a turn whose row is damaged: that it was applied is known, the rest is not. */
+  readonly isDamaged?: boolean;
 }
 
 interface TurnRow {
@@ -20,6 +23,8 @@ interface TurnRow {
   readonly at_ms: number;
   readonly answers: ArrayBuffer;
 }
+
+const NO_ANSWER = new Uint8Array(0);
 
 export class KeptAnswers {
   readonly #sql: SqlStorage;
@@ -31,10 +36,11 @@ export class KeptAnswers {
   #fresh: string[] = [];
   bytes = 0;
 
-  constructor(sql: SqlStorage, crc32c: Crc32c) {
+  constructor(sql: SqlStorage, crc32c: Crc32c, damage?: Damage) {
     this.#sql = sql;
     this.#crc32c = crc32c;
-    for (const row of sql.exec<TurnRow>("SELECT id, at_ms, answers FROM config_answers ORDER BY id")) this.#load(row);
+    for (const row of sql.exec<TurnRow>("SELECT id, at_ms, answers FROM config_answers ORDER BY id"))
+      this.#load(row, damage);
   }
 
   get size(): number {
@@ -45,6 +51,7 @@ export class KeptAnswers {
   find(writeId: Uint8Array, bodyHash: Uint8Array): Uint8Array | undefined {
     const kept = this.#kept.get(keyOfBytes(writeId));
     if (!kept) return undefined;
+    if (kept.isDamaged) throw new CorruptRecord("this write id was answered before; what was kept fails its checksum");
     if (kept.bodyHash !== keyOfBytes(bodyHash))
       throw new ConfigRefusal("idempotencyKeyReused", "this write id was used before with another request");
     if (kept.answer.length > 0) return kept.answer;
@@ -98,15 +105,25 @@ export class KeptAnswers {
     if (last > 0) this.#sql.exec("DELETE FROM config_answers WHERE id <= ?", last);
   }
 
-  #load(row: TurnRow): void {
-    const bytes = new Uint8Array(row.answers);
-    const body = bytes.subarray(4);
-    if (new DataView(row.answers).getUint32(0, true) !== this.#crc32c(body))
-      throw new CorruptRecord("kept answers fail their checksum");
-    const reader = new ByteReader(body);
+  #load(row: TurnRow, damage: Damage | undefined): void {
+    const body = new Uint8Array(row.answers).subarray(4);
+    const isWhole = row.answers.byteLength >= 4 && new DataView(row.answers).getUint32(0, true) === this.#crc32c(body);
+    if (!isWhole) damage?.lost("kept answers fail their checksum");
     const writeIds: string[] = [];
-    while (!reader.done) {
-      writeIds.push(this.#hold(reader.raw(WRITE_ID_BYTES), reader.raw(BODY_HASH_BYTES), reader.bytes()));
+    try {
+      const reader = new ByteReader(body);
+      while (!reader.done) {
+        const [writeId, bodyHash] = [reader.raw(WRITE_ID_BYTES), reader.raw(BODY_HASH_BYTES)];
+        // Of a damaged turn the ids that can still be read are refused: applied again they would be worse.
+        if (isWhole) writeIds.push(this.#hold(writeId, bodyHash, reader.bytes()));
+        else {
+          this.#kept.set(keyOfBytes(writeId), { bodyHash: "", answer: NO_ANSWER, isDamaged: true });
+          writeIds.push(keyOfBytes(writeId));
+          reader.bytes();
+        }
+      }
+    } catch (error) {
+      if (isWhole || !(error instanceof MalformedBytes)) throw error;
     }
     this.#turns.push({ id: row.id, atMs: row.at_ms, writeIds });
   }

@@ -2,7 +2,8 @@
 // Guarantees: one revision a change, in order; a request is applied whole or refused before anything is written; reads see one
 // revision; `onChange` hears every change once, in order, in the turn that wrote it. Must not: do I/O of its own, know time or callers.
 //
-// Not guarded: an exception that is no ConfigRefusal may leave memory ahead of storage. The object must restart then.
+// Not guarded: an exception that is neither ConfigRefusal nor CorruptRecord may leave memory ahead of storage. The object must restart
+// then. Those two leave nothing behind: what can throw them is done before the first write, or taken back.
 import type {
   BinaryKey,
   DeleteRangeAnswer,
@@ -31,9 +32,10 @@ import {
 import { readRange } from "./range.ts";
 import { type MaybeHeld, Reader, shown } from "./reader.ts";
 import { type Crc32c, encodeRecord, type LogRecord } from "./record.ts";
-import type { ConfigStore, Version } from "./store.ts";
+import type { ConfigStore } from "./store.ts";
 import { checkOperation, compareHolds } from "./txn.ts";
 import type { Held } from "./value-cache.ts";
+import type { Version } from "./version.ts";
 
 /** One change of one key, as watchers and followers see it. */
 export interface Change {
@@ -64,6 +66,8 @@ interface Writing {
 
 /** etcd's: the first change makes revision 2. */
 const FIRST_REVISION = 1;
+/** The fact's name. 0 = never written. */
+export const LIVING_BYTES = "livingBytes";
 const NO_VALUE = new Uint8Array(0);
 
 export class Keyspace {
@@ -74,20 +78,25 @@ export class Keyspace {
   #seq = 0;
   #chain = 0;
   #compacted = 0;
-  #keyCount: number;
+  #livingBytes: number;
 
   constructor(options: KeyspaceOptions) {
     this.#options = options;
     this.#store = options.store;
-    this.#reader = new Reader(options.store, options.cacheBytes);
+    // Where a restore left off: its revision is above those of what it brought, which may be nothing.
+    this.#seq = options.store.fact("restoredSeq");
+    this.#revision = Math.max(FIRST_REVISION, options.store.fact("restoredRevision"));
+    this.#chain = options.store.fact("restoredChain");
     const last = options.store.lastRecord();
     if (last) {
-      this.#seq = last.seq;
-      this.#revision = last.record.revision;
+      this.#seq = Math.max(this.#seq, last.seq);
+      this.#revision = Math.max(this.#revision, last.record.revision);
       this.#chain = last.record.chain;
     }
     this.#compacted = options.store.fact("compacted");
-    this.#keyCount = options.store.count({ key: "\0", rangeEnd: "\0" }, 0);
+    this.#reader = new Reader(options.store, options.cacheBytes, this.#revision);
+    // 0 = there are none, or they were never counted.
+    this.#livingBytes = options.store.fact(LIVING_BYTES) || options.store.countBytes();
   }
 
   get revision(): number {
@@ -112,12 +121,17 @@ export class Keyspace {
   }
 
   get keyCount(): number {
-    return this.#keyCount;
+    return this.#store.keyCount;
+  }
+
+  /** Of living keys and their values. */
+  get livingBytes(): number {
+    return this.#livingBytes;
   }
 
   range(request: RangeRequest): RangeAnswer {
     checkOperation(request);
-    const state = this.#stateOf(request);
+    const state = this.stateOf(request.revision);
     return this.#reader.range(request, state);
   }
 
@@ -137,7 +151,9 @@ export class Keyspace {
     const size: PlannedSize = { answer: 0, written: 0, reads: 0 };
     const plan = this.#plan(request, size);
     refuseLongAnswer(size.answer);
-    return this.#write((writing) => this.#run(writing, plan));
+    // One operation alone reads before it writes.
+    const isAlone = plan.steps.length <= 1 && plan.steps[0]?.kind !== "plan";
+    return this.#write((writing) => (isAlone ? this.#run(writing, plan) : this.#undone(writing, plan)));
   }
 
   apply(request: TxnOperation): OperationAnswer {
@@ -190,7 +206,8 @@ export class Keyspace {
     return { key, createRevision, modRevision: revision, version, lease, value };
   }
 
-  #stateOf({ revision = 0 }: RangeRequest): number {
+  /** What to read for a revision that was asked for: 0 = the present. Throws where it is compacted or not reached. */
+  stateOf(revision = 0): number {
     if (revision <= 0 || revision === this.#revision) return 0;
     this.#refuseFuture(revision);
     if (revision < this.#compacted) {
@@ -218,6 +235,19 @@ export class Keyspace {
     return answer;
   }
 
+  /** A step may meet damage after others have written: then none of them happened. */
+  #undone(writing: Writing, plan: Plan): TxnAnswer {
+    const [seq, chain, bytes] = [this.#seq, this.#chain, this.#livingBytes];
+    try {
+      return this.#store.atomically(() => this.#run(writing, plan));
+    } catch (error) {
+      [this.#seq, this.#chain, this.#livingBytes] = [seq, chain, bytes];
+      this.#reader.counts.reset(this.#revision);
+      for (const { record } of writing.changes) this.#reader.cache.delete(record.key);
+      throw error;
+    }
+  }
+
   #put(writing: Writing, request: PutRequest): PutAnswer {
     const key = request.sequential ? sequentialKey(request.key, writing.revision) : request.key;
     const lease = request.lease ?? "";
@@ -226,6 +256,8 @@ export class Keyspace {
     if ((request.ignoreValue || request.ignoreLease) && !previous)
       throw new ConfigRefusal("keyNotFound", "ignoreValue and ignoreLease need a key that exists");
     const value = request.ignoreValue ? this.#reader.held(previous!).value : request.value.slice();
+    // Read before anything is written: it may be damaged.
+    const prevKv = request.prevKv && previous ? shown(this.#reader.held(previous)) : undefined;
     const put = {
       key,
       createRevision: previous?.version.createRevision ?? writing.revision,
@@ -236,9 +268,9 @@ export class Keyspace {
     const version: Version = { ...put, seq: change.seq, modRevision: writing.revision };
     this.#store.setCurrent(version, !previous);
     this.#reader.cache.set({ version, value });
-    if (!previous) this.#keyCount++;
+    if (!previous) this.#reader.counts.changed(key, 1, writing.revision);
     const answer: PutAnswer = { kind: "put", ...put };
-    return request.prevKv && previous ? { ...answer, prevKv: shown(this.#reader.held(previous)) } : answer;
+    return prevKv ? { ...answer, prevKv } : answer;
   }
 
   #delete(writing: Writing, request: DeleteRangeRequest): DeleteRangeAnswer {
@@ -265,7 +297,7 @@ export class Keyspace {
     this.#append(writing, { type: "delete", ...gone }, { version, value: held?.value });
     this.#store.removeCurrent(key);
     this.#reader.cache.delete(key);
-    this.#keyCount--;
+    this.#reader.counts.changed(key, -1, writing.revision);
   }
 
   /** Writes the record, and moves the version that it ends into the history. */
@@ -286,11 +318,18 @@ export class Keyspace {
     const { bytes, chain } = encodeRecord(this.#options.crc32c, this.#chain, record);
     this.#chain = chain;
     this.#store.append(seq, bytes);
+    if (change.type === "put") this.#livingBytes += change.key.length + change.value.length;
+    if (previous) this.#livingBytes -= change.key.length + this.#valueBytes(previous);
     if (ended) this.#store.addEnded(ended, writing.revision);
     const held = previous?.value ? { version: previous.version, value: previous.value } : undefined;
     const written: Change = { seq, bytes, record: { ...record, chain }, ended: held };
     writing.changes.push(written);
     return written;
+  }
+
+  /** 0 where it is damaged: what is left of it goes all the same. */
+  #valueBytes(held: MaybeHeld): number {
+    return held.value?.length ?? this.#store.valueBytes(held.version.seq);
   }
 
   /** The branches that a transaction takes, decided before anything is written; its reads and leases are judged too. */
@@ -315,14 +354,14 @@ export class Keyspace {
   /** Throws what would otherwise stop a transaction in its middle. Gives the bytes of what it will answer, as far as is known now. */
   #judge(operation: Exclude<TxnOperation, TxnRequest>, size?: PlannedSize): number {
     if (operation.kind === "range") {
-      const state = this.#stateOf(operation);
+      const state = this.stateOf(operation.revision);
       // A read that is refused for its size must be so before the first write: it is done once for that.
       if (operation.countOnly) return 0;
       if (operation.rangeEnd === "" && size && ++size.reads <= UNCOUNTED_READS) return 0;
       return bytesOf(readRange(this.#reader, operation, state).kvs);
     }
     if (operation.kind === "deleteRange") {
-      if (operation.rangeEnd !== "" && this.#store.count(operation, 0) > MAX_DELETED_KEYS)
+      if (operation.rangeEnd !== "" && this.#reader.count(operation, 0) > MAX_DELETED_KEYS)
         throw invalid("rangeEnd", `the range holds more than ${MAX_DELETED_KEYS} keys, the limit of one deletion`);
       return operation.prevKv ? this.#bytesOf(this.#versionsOf(operation)) : 0;
     }
@@ -353,7 +392,7 @@ export class Keyspace {
         case "range": {
           // What was the present before this transaction is past as soon as it has written.
           const isPast = writing.changes.length > 0 && (operation.revision ?? 0) > 0;
-          return readRange(this.#reader, operation, isPast ? operation.revision! : this.#stateOf(operation));
+          return readRange(this.#reader, operation, isPast ? operation.revision! : this.stateOf(operation.revision));
         }
         case "put":
           return this.#put(writing, operation);

@@ -2,14 +2,18 @@
 // Guarantees: no lease ends before its time to live has passed since it was granted or last kept alive, restarts included; all
 // leases are in memory, their deadlines durable. Must not: delete keys (the keyspace does), read a clock.
 //
-// What is stored is a little later than the true deadline, so that keep-alives in quick succession are not written each. After a
-// restart the stored deadline counts: late by that little at most.
+// What is stored is a little later than the true deadline, so that keep-alives in quick succession are not written each; those of a turn are
+// one row (lease-times.ts). A new owner does not know what its predecessor was about to hear: leases end later by the time from the last
+// that is known of it to the new owner's start, a bound at most, whatever came in between.
 import type { SqlStorage } from "../storage/types.ts";
 import type { LeaseId } from "../wire/config.ts";
 import { bytesOfKey, keyOfText } from "../wire/config-keys.ts";
+import type { SnapshotLease } from "../wire/config-snapshot.ts";
+import type { Damage } from "./damage.ts";
 import { ConfigRefusal, invalid } from "./failure.ts";
 import { leaseNotFound } from "./keyspace.ts";
-import { MAX_LEASE_TTL_SECONDS, MAX_LEASES } from "./limits.ts";
+import { LeaseTimes } from "./lease-times.ts";
+import { MAX_LEASE_TTL_SECONDS, MAX_LEASES, TAKEOVER_EXTENSION_MS } from "./limits.ts";
 import { CorruptRecord, type Crc32c } from "./record.ts";
 
 export interface Lease {
@@ -18,6 +22,13 @@ export interface Lease {
   deadlineMs: number;
   /** What is stored; ≥ deadlineMs. */
   storedDeadlineMs: number;
+  /** Its time is over; a damaged key holds up its end. */
+  isOver?: boolean;
+}
+
+export interface LeasesOptions {
+  readonly nowMs: number;
+  readonly damage?: Damage | undefined;
 }
 
 /** How much later than the deadline is stored: keep-alives within it are not written. A third of the time to live at most. Ms. */
@@ -37,18 +48,49 @@ export class Leases {
   readonly #sql: SqlStorage;
   readonly #crc32c: Crc32c;
   readonly #leases = new Map<LeaseId, Lease>();
+  readonly #damaged = new Set<LeaseId>();
+  readonly #times: LeaseTimes;
   /** A bound from below of the earliest deadline: keep-alives only move deadlines back. */
   #earliestMs = Number.POSITIVE_INFINITY;
 
-  /** `extendMs`: what a takeover adds to every deadline; 0 at a restart in place. */
-  constructor(sql: SqlStorage, crc32c: Crc32c, extendMs: (grantedTtlMs: number) => number = () => 0) {
+  constructor(sql: SqlStorage, crc32c: Crc32c, { nowMs, damage }: LeasesOptions) {
     this.#sql = sql;
     this.#crc32c = crc32c;
+    this.#times = new LeaseTimes(sql, crc32c);
+    let lastSeenMs = Number.NEGATIVE_INFINITY;
+    const grantedAtMs = new Map<LeaseId, number>();
     for (const row of sql.exec<LeaseRow>("SELECT lease, granted_ttl, deadline_ms, crc FROM config_leases")) {
-      if (this.#crcOf(row.lease, row.granted_ttl, row.deadline_ms) !== row.crc)
-        throw new CorruptRecord("a lease fails its checksum");
-      const deadlineMs = row.deadline_ms + extendMs(row.granted_ttl);
-      this.#hold({ id: row.lease, grantedTtlMs: row.granted_ttl, deadlineMs, storedDeadlineMs: deadlineMs });
+      const { lease: id, granted_ttl: grantedTtlMs, deadline_ms: storedDeadlineMs } = row;
+      if (leaseCrc(crc32c, { id, grantedTtlMs, deadlineMs: storedDeadlineMs }) !== row.crc) {
+        this.#damaged.add(id);
+        damage?.lost(`the lease ${id} fails its checksum`);
+        continue;
+      }
+      this.#leases.set(id, { id, grantedTtlMs, deadlineMs: 0, storedDeadlineMs });
+      const atMs = storedDeadlineMs - grantedTtlMs - slackOf(grantedTtlMs);
+      grantedAtMs.set(id, atMs);
+      lastSeenMs = Math.max(lastSeenMs, atMs);
+    }
+    const areWhole = this.#times.load(({ id, storedDeadlineMs }, atMs) => {
+      lastSeenMs = Math.max(lastSeenMs, atMs);
+      const lease = this.#leases.get(id);
+      // What is older than the grant was another lease's of the same id.
+      if (lease && atMs >= grantedAtMs.get(id)!) lease.storedDeadlineMs = storedDeadlineMs;
+    });
+    if (!areWhole) this.#prolong(nowMs, damage);
+    const extensionMs = Math.max(0, Math.min(nowMs - lastSeenMs, TAKEOVER_EXTENSION_MS));
+    for (const lease of this.#leases.values()) {
+      lease.deadlineMs = lease.storedDeadlineMs + extensionMs;
+      this.#hold(lease);
+    }
+  }
+
+  /** When they were kept alive is lost: each gets its whole time again, so that none ends early. */
+  #prolong(nowMs: number, damage: Damage | undefined): void {
+    damage?.lost("times of leases fail their checksum");
+    for (const lease of this.#leases.values()) {
+      lease.storedDeadlineMs = Math.max(lease.storedDeadlineMs, nowMs + lease.grantedTtlMs);
+      this.#times.note(lease);
     }
   }
 
@@ -57,15 +99,35 @@ export class Leases {
   }
 
   has(id: LeaseId): boolean {
+    this.#refuseDamaged(id);
     return this.#leases.has(id);
   }
 
   get(id: LeaseId): Lease | undefined {
+    this.#refuseDamaged(id);
     return this.#leases.get(id);
+  }
+
+  isDamaged(id: LeaseId): boolean {
+    return this.#damaged.has(id);
+  }
+
+  /** When it could have ended and how long it may live is not known: it is neither served nor ended, but by a revocation. */
+  #refuseDamaged(id: LeaseId): void {
+    if (this.#damaged.has(id)) throw new CorruptRecord(`the lease ${id} fails its checksum; revoke it`);
   }
 
   ids(): readonly LeaseId[] {
     return [...this.#leases.keys()];
+  }
+
+  /** All of them, with the time they have left. Throws CorruptRecord where one is damaged: keys may hang on it. */
+  remaining(nowMs: number): readonly SnapshotLease[] {
+    for (const id of this.#damaged) this.#refuseDamaged(id);
+    return [...this.#leases.values()].map(({ id, grantedTtlMs, deadlineMs }) => ({
+      ...{ id, grantedTtlMs },
+      leftMs: Math.max(0, deadlineMs - nowMs),
+    }));
   }
 
   grant({ id, ttlSeconds, nowMs }: { id: LeaseId; ttlSeconds: number; nowMs: number }): Lease {
@@ -74,6 +136,7 @@ export class Leases {
         value: ttlSeconds,
         limit: MAX_LEASE_TTL_SECONDS,
       });
+    this.#refuseDamaged(id);
     if (this.#leases.has(id)) throw new ConfigRefusal("leaseExists", `there is a lease ${id} already`, { leaseId: id });
     if (this.#leases.size >= MAX_LEASES)
       throw new ConfigRefusal("tooManyLeases", `the keyspace holds ${MAX_LEASES} leases, which is the limit`, {
@@ -87,18 +150,36 @@ export class Leases {
   }
 
   keepAlive(id: LeaseId, nowMs: number): Lease | undefined {
+    this.#refuseDamaged(id);
     const lease = this.#leases.get(id);
     // One whose time is over ends at the next pass: it must not come back between the two.
-    if (!lease || lease.deadlineMs <= nowMs) return undefined;
+    if (!lease || lease.isOver || lease.deadlineMs <= nowMs) return undefined;
     lease.deadlineMs = nowMs + lease.grantedTtlMs;
-    if (lease.deadlineMs > lease.storedDeadlineMs) this.#store(lease);
+    if (lease.deadlineMs > lease.storedDeadlineMs) {
+      lease.storedDeadlineMs = lease.deadlineMs + slackOf(lease.grantedTtlMs);
+      this.#times.note(lease);
+    }
     return lease;
+  }
+
+  /** Makes the turn's keep-alives durable. */
+  endTurn(nowMs: number): void {
+    this.#times.endTurn(nowMs, this.#leases.values(), this.#leases.size);
   }
 
   /** Forgets a lease; its keys are the caller's. Throws where there is none. */
   remove(id: LeaseId): void {
-    if (!this.#leases.delete(id)) throw leaseNotFound(id);
+    if (!this.#leases.delete(id) && !this.#damaged.delete(id)) throw leaseNotFound(id);
     this.#sql.exec("DELETE FROM config_leases WHERE lease = ?", id);
+  }
+
+  /** Its time is over, and its keys cannot be deleted yet. */
+  endLater(id: LeaseId, retryAtMs: number): void {
+    const lease = this.#leases.get(id);
+    if (!lease) return;
+    lease.isOver = true;
+    lease.deadlineMs = retryAtMs;
+    this.#earliestMs = Math.min(this.#earliestMs, retryAtMs);
   }
 
   /** Leases whose time is over. */
@@ -125,21 +206,28 @@ export class Leases {
   }
 
   #store(lease: Lease): void {
-    const slackMs = Math.min(STORED_SLACK_MS, Math.floor(lease.grantedTtlMs / 3));
-    lease.storedDeadlineMs = lease.deadlineMs + slackMs;
+    lease.storedDeadlineMs = lease.deadlineMs + slackOf(lease.grantedTtlMs);
     const { id, grantedTtlMs, storedDeadlineMs } = lease;
     this.#sql.exec(
       "INSERT OR REPLACE INTO config_leases (lease, granted_ttl, deadline_ms, crc) VALUES (?, ?, ?, ?)",
       id,
       grantedTtlMs,
       storedDeadlineMs,
-      this.#crcOf(id, grantedTtlMs, storedDeadlineMs),
+      leaseCrc(this.#crc32c, { id, grantedTtlMs, deadlineMs: storedDeadlineMs }),
     );
   }
+}
 
-  #crcOf(id: LeaseId, grantedTtlMs: number, deadlineMs: number): number {
-    return this.#crc32c(bytesOfKey(keyOfText(`${id} ${grantedTtlMs} ${deadlineMs}`)));
-  }
+/** Of a lease's row. */
+export function leaseCrc(
+  crc32c: Crc32c,
+  { id, grantedTtlMs, deadlineMs }: Pick<Lease, "id" | "grantedTtlMs" | "deadlineMs">,
+): number {
+  return crc32c(bytesOfKey(keyOfText(`${id} ${grantedTtlMs} ${deadlineMs}`)));
+}
+
+function slackOf(grantedTtlMs: number): number {
+  return Math.min(STORED_SLACK_MS, Math.floor(grantedTtlMs / 3));
 }
 
 /** A lease id from 8 random bytes: positive, as etcd makes them. */

@@ -19,12 +19,19 @@ export const MAX_ANSWER_BYTES = 26 * MIB;
 export const MAX_FRAME_ANSWER_BYTES = 31 * MIB;
 /** Keys that a transaction may read one by one before their bytes are counted: counting reads each twice. */
 export const UNCOUNTED_READS = 4;
+/** Keys of a range's two ends that are counted one by one, and twice as many: under a tenth of a millisecond. */
+export const COUNTED_TOGETHER = 512;
+/** Keys that came or went, remembered to count ranges at older revisions; and the bytes of them. */
+export const MAX_BIRTHS = 65_536;
+export const MAX_BIRTH_BYTES = 8 * MIB;
 /** Keys that one revision may delete: it is one turn, which nothing else shares. */
 export const MAX_DELETED_KEYS = 100_000;
 /** Rows that a sort other than by key may hold in memory. */
 export const MAX_SORTED_ROWS = 100_000;
 /** Leases: each is held in memory. */
 export const MAX_LEASES = 200_000;
+/** Leases that one session owns; more are refused. */
+export const MAX_OWNED_LEASES = 20_000;
 /** Keys of one lease: its end deletes all of them in one revision. */
 export const MAX_LEASE_KEYS = MAX_DELETED_KEYS;
 /** Callers that stand in line for locks and elections of one keyspace. */
@@ -42,10 +49,21 @@ export const MAX_RELAY_FRAMES = 2;
 export const SHIPPED_TAIL_BYTES = 8 * MIB;
 /** A page of records for a follower ends with the revision that passes this. Bytes. */
 export const SHIPPED_PAGE_BYTES = MIB;
-/** Keys of one page of a copy of the state. */
-export const COPIED_PAGE_KEYS = 500;
+/** A page of a copy of the state ends with the version that passes this. Bytes. */
+export const COPIED_PAGE_BYTES = MIB;
+/** Snapshots that are read at once: each holds up compaction. */
+export const MAX_SNAPSHOT_READS = 4;
+/** A snapshot that nobody asks for pages this long is given up; a restore that gets none too. Ms. */
+export const SNAPSHOT_IDLE_MS = 60_000;
+/** Rows that a restore writes or sweeps in one turn. */
+export const RESTORE_SLICE_ROWS = 1000;
 /** etcd's bound. Seconds. */
 export const MAX_LEASE_TTL_SECONDS = 9_000_000_000;
+/** A new owner lets leases end so much later at most: with the slack of what is stored and a late alarm that is below 25 s. Ms. */
+export const TAKEOVER_EXTENSION_MS = 24_000;
+/** Stored times beside two for each lease, before they are written anew; and of one row, which is some 30 bytes each. */
+export const SPARE_LEASE_TIMES = 5000;
+export const LEASE_TIMES_PER_ROW = 20_000;
 /** Write ids whose answers are held, and the bytes of those answers. Older ones are forgotten first. */
 export const MAX_KEPT_ANSWERS = 200_000;
 export const MAX_KEPT_ANSWER_BYTES = 64 * MIB;
@@ -55,6 +73,14 @@ export const KEPT_ANSWER_MS = 15 * 60_000;
 export const MAX_KEPT_ANSWER = 64 * KIB;
 /** Records a compaction removes in one slice: some milliseconds. */
 export const COMPACTION_SLICE_RECORDS = 500;
+/** Rows of the index that wait in memory to be written in one batch: some 10 ms of writing, and of reading the log at a start. */
+export const PENDING_INDEX_ROWS = 2048;
+/** How long they wait at most: a damaged record among them cannot be told from any key. Ms. */
+export const PENDING_INDEX_MS = 1000;
+/** As {@link PENDING_INDEX_ROWS}, of a follower, which knows no time. */
+export const FOLLOWER_PENDING_ROWS = 256;
+/** Rows of one run of the history: small enough to be forgotten at once, some hundred runs for a million revisions. */
+export const HISTORY_RUN_ROWS = 16_384;
 /** Digits of the suffix of a sequential key: enough for every revision. */
 export const SEQUENCE_DIGITS = 16;
 /** A new keyspace is at revision 1, which changed nothing: there is no record of it. */
@@ -86,6 +112,10 @@ export const MOST_UNMARKED_BYTES = 64 * KIB;
 export const LEAST_UNMARKED_BYTES = 4 * KIB;
 /** A connection that is full and reads nothing for this long is closed. Ms. */
 export const WATCH_STALL_MS = 60_000;
+/** Requests of one connection that wait for a copy to be as new as its owner. Bytes. */
+export const MAX_WAITING_REQUEST_BYTES = 4 * MIB;
+/** A copy that lacks revisions a watch asked for sends watch connections to the owner for this long. Ms. */
+export const WATCH_ELSEWHERE_MS = 60_000;
 /** Between progress notices of a quiet watch that asked for them. Ms. */
 export const PROGRESS_EVERY_MS = 60_000;
 /** Subscriptions of a tenant; each is an object of its own that is awake. */

@@ -4,7 +4,7 @@ import type { BinaryKey, KeyValue, RangeAnswer, RangeRequest } from "../wire/con
 import { isEmptyRange, NO_END, prefixEnd } from "../wire/config-keys.ts";
 import { ConfigRefusal, invalid } from "./failure.ts";
 import { MAX_RANGE_BYTES, MAX_SORTED_ROWS } from "./limits.ts";
-import type { Scan, Version } from "./store.ts";
+import type { Scan, Version } from "./version.ts";
 
 /** What a range reads from. */
 export interface RangeSource {

@@ -1,9 +1,11 @@
 // Reads versions through the cache. Owner and followers share it.
 // Guarantees: what the cache gives is what the store would. Must not: judge revisions (its caller did).
 import type { BinaryKey, KeyRange, KeyValue, RangeAnswer, RangeRequest } from "../wire/config.ts";
+import { KeyCounts } from "./key-counts.ts";
 import { type RangeSource, readRange } from "./range.ts";
-import type { ConfigStore, Scan, Version } from "./store.ts";
+import type { ConfigStore } from "./store.ts";
 import { type Held, ValueCache } from "./value-cache.ts";
+import type { Scan, Version } from "./version.ts";
 
 /** A living version; its value where that was at hand. */
 export interface MaybeHeld {
@@ -13,10 +15,13 @@ export interface MaybeHeld {
 
 export class Reader implements RangeSource {
   readonly cache: ValueCache;
+  readonly counts: KeyCounts;
   readonly #store: ConfigStore;
 
-  constructor(store: ConfigStore, cacheBytes: number) {
+  /** `revision`: the present one. */
+  constructor(store: ConfigStore, cacheBytes: number, revision: number) {
     this.#store = store;
+    this.counts = new KeyCounts(store, revision);
     this.cache = new ValueCache(cacheBytes);
   }
 
@@ -54,7 +59,7 @@ export class Reader implements RangeSource {
   }
 
   count(range: KeyRange, revision: number): number {
-    return this.#store.count(range, revision);
+    return this.counts.count(range, revision);
   }
 
   valueOf(version: Version): KeyValue {

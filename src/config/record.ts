@@ -32,9 +32,20 @@ const NO_VALUE = new Uint8Array(0);
 const writer = new ByteWriter(4096);
 const link = new ByteWriter(8);
 
+/** What can be restored from elsewhere: a record of the log, or a row of the index (modRevision 0 = of the living versions). */
+export type DamagedPlace =
+  | { readonly kind: "record"; readonly seq: number }
+  | { readonly kind: "version"; readonly key: BinaryKey; readonly modRevision: number };
+
 /** Thrown where stored bytes are not what was written. */
 export class CorruptRecord extends Error {
   override readonly name = "CorruptRecord";
+  readonly place: DamagedPlace | undefined;
+
+  constructor(message: string, place?: DamagedPlace) {
+    super(message);
+    this.place = place;
+  }
 }
 
 /** The record's bytes and its chain value. `previousChain`: of the record before. */
@@ -75,11 +86,12 @@ export function chainOfRecord(crc32c: Crc32c, previousChain: number, bytes: Uint
   return chainOf(crc32c, previousChain, bytes.subarray(2 * CRC_BYTES));
 }
 
-/** Throws {@link CorruptRecord}. The value is a view into `bytes`. */
-export function decodeRecord(crc32c: Crc32c, bytes: Uint8Array): LogRecord {
+/** Throws {@link CorruptRecord}. The value is a view into `bytes`. `seq`: where it is stored. */
+export function decodeRecord(crc32c: Crc32c, bytes: Uint8Array, seq = 0): LogRecord {
   try {
     const reader = new ByteReader(bytes);
-    if (reader.u32() !== crc32c(bytes.subarray(CRC_BYTES))) throw new CorruptRecord("a record fails its checksum");
+    if (reader.u32() !== crc32c(bytes.subarray(CRC_BYTES)))
+      throw new CorruptRecord("a record fails its checksum", placeOf(seq));
     const chain = reader.u32();
     const type = reader.u8() === TYPE.put ? "put" : "delete";
     const term = reader.varint();
@@ -94,9 +106,13 @@ export function decodeRecord(crc32c: Crc32c, bytes: Uint8Array): LogRecord {
     const lease = reader.string();
     return { ...head, createRevision, version, lease, value: reader.bytes() };
   } catch (error) {
-    if (error instanceof MalformedBytes) throw new CorruptRecord(`a record is cut off: ${error.message}`);
+    if (error instanceof MalformedBytes) throw new CorruptRecord(`a record is cut off: ${error.message}`, placeOf(seq));
     throw error;
   }
+}
+
+function placeOf(seq: number): DamagedPlace | undefined {
+  return seq > 0 ? { kind: "record", seq } : undefined;
 }
 
 export function keyValueOf(record: LogRecord): KeyValue {

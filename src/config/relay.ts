@@ -15,7 +15,8 @@ export interface RelayOptions {
   readonly schedule: (run: () => void) => void;
 }
 
-interface Pending {
+/** A call on its way. */
+export interface Pending {
   /** A call of wire/config-requests.ts without its id. */
   readonly body: Uint8Array;
   readonly isWrite: boolean;

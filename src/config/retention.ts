@@ -3,7 +3,8 @@
 // compact (the keyspace does), read a clock.
 import type { SqlStorage } from "../storage/types.ts";
 import { bytesOfKey, keyOfText } from "../wire/config-keys.ts";
-import { CorruptRecord, type Crc32c } from "./record.ts";
+import type { Damage } from "./damage.ts";
+import type { Crc32c } from "./record.ts";
 
 export interface RetentionLimits {
   /** 0 = no bound by age. Ms. */
@@ -29,16 +30,22 @@ export class Retention {
   /** In order of time; the first may be older than what is kept. */
   readonly #samples: Sample[] = [];
 
-  constructor(sql: SqlStorage, crc32c: Crc32c, limits: RetentionLimits) {
+  constructor(sql: SqlStorage, crc32c: Crc32c, limits: RetentionLimits & { readonly damage?: Damage | undefined }) {
     this.#sql = sql;
     this.#crc32c = crc32c;
     this.#limits = limits;
+    const damaged: number[] = [];
     const rows = sql.exec<{ at_ms: number; revision: number; crc: number }>(
       "SELECT at_ms, revision, crc FROM config_times ORDER BY at_ms",
     );
     for (const { at_ms: atMs, revision, crc } of rows) {
-      if (this.#crcOf({ atMs, revision }) !== crc) throw new CorruptRecord("a time of a revision fails its checksum");
-      this.#samples.push({ atMs, revision });
+      if (this.#crcOf({ atMs, revision }) !== crc) damaged.push(atMs);
+      else this.#samples.push({ atMs, revision });
+    }
+    // Without it history lives until the next sample is old: longer, never shorter.
+    for (const atMs of damaged) {
+      limits.damage?.lost("a time of a revision fails its checksum");
+      sql.exec("DELETE FROM config_times WHERE at_ms = ?", atMs);
     }
   }
 

@@ -5,7 +5,7 @@ import { rangesOverlap } from "../wire/config-keys.ts";
 import { ConfigRefusal, invalid } from "./failure.ts";
 import { MAX_KEY_BYTES, MAX_TXN_BYTES, MAX_TXN_OPERATIONS, MAX_VALUE_BYTES, SEQUENCE_DIGITS } from "./limits.ts";
 import { compareBytes } from "./range.ts";
-import type { Version } from "./store.ts";
+import type { Version } from "./version.ts";
 
 /** Throws a refusal for what is wrong whatever is stored. */
 export function checkOperation(operation: TxnOperation): void {

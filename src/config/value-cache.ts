@@ -1,7 +1,7 @@
 // The living versions read or written last, with their values: most reads and the "what was there" of most writes need no SQL.
 // Guarantees: holds at most `limitBytes`, the least recently used go first; what it holds is current. Must not: hold absences.
 import type { BinaryKey } from "../wire/config.ts";
-import type { Version } from "./store.ts";
+import type { Version } from "./version.ts";
 
 /** Object, map entry and strings of one entry beside key and value, estimated. Bytes. */
 const ENTRY_BYTES = 200;

@@ -7,7 +7,7 @@
 // hibernation it is where the log is.
 
 import type { MalformedBytes } from "../wire/bytes.ts";
-import type { AnswerHeader, KeyValue } from "../wire/config.ts";
+import type { AnswerHeader } from "../wire/config.ts";
 import { isEmptyRange } from "../wire/config-keys.ts";
 import {
   NO_WATCH,
@@ -19,12 +19,10 @@ import {
 import { ChangeTail } from "./change-tail.ts";
 import type { Change } from "./keyspace.ts";
 import * as limits from "./limits.ts";
-import type { LogSource } from "./log-place.ts";
 import { CorruptRecord } from "./record.ts";
 import type { Batch } from "./watch-batch.ts";
-import { UnreadBudget, WATCH_BOUNDS, type WatchBounds } from "./watch-budget.ts";
+import { UnreadBudget, WATCH_BOUNDS } from "./watch-budget.ts";
 import {
-  type ConnectionState,
   type Convoy,
   NEW_CONNECTION,
   type Watch,
@@ -34,39 +32,11 @@ import {
 } from "./watch-connection.ts";
 import { WatchConvoys } from "./watch-convoys.ts";
 import { WatchDelivery } from "./watch-delivery.ts";
+import type { RestoredConnection, WatchHubOptions, WatchSource } from "./watch-hub-options.ts";
 
 /** Close codes of RFC 6455. */
 const CLOSE_MALFORMED = 1007;
 const CLOSE_TRY_AGAIN = 1013;
-
-export interface WatchSource extends LogSource {
-  readonly revision: number;
-  readonly term: number;
-  readonly compactedRevision: number;
-  endedBy(change: Change): KeyValue | undefined;
-}
-
-/** What survives the hub's memory. Called in the turn of the change. */
-export interface WatchRegistry {
-  added(connection: number, watch: WatchId, options: WatchOptions): void;
-  removed(connection: number, watch: WatchId): void;
-  /** With all of its watches. */
-  ended(connection: number): void;
-  remember(connection: number, state: ConnectionState): void;
-}
-
-export interface WatchHubOptions {
-  readonly source: WatchSource;
-  readonly registry: WatchRegistry;
-  readonly now: () => number;
-  readonly bounds?: WatchBounds;
-}
-
-/** A connection that is there again after hibernation. */
-export interface RestoredConnection {
-  readonly state: ConnectionState;
-  readonly watches: readonly { readonly id: WatchId; readonly options: WatchOptions }[];
-}
 
 export class WatchHub {
   readonly #options: WatchHubOptions;
@@ -85,8 +55,8 @@ export class WatchHub {
 
   constructor(options: WatchHubOptions) {
     this.#options = options;
-    const { bounds = WATCH_BOUNDS } = options;
-    this.#budget = new UnreadBudget(bounds);
+    const { bounds = WATCH_BOUNDS, budget = new UnreadBudget(bounds) } = options;
+    this.#budget = budget;
     this.#tail = new ChangeTail(bounds.tailBytes);
     this.#delivery = new WatchDelivery(options.source);
     this.#convoys = new WatchConvoys({
@@ -113,6 +83,11 @@ export class WatchHub {
   /** Some watches have to catch up: call `step`. */
   get isBehind(): boolean {
     return this.#convoys.isBehind;
+  }
+
+  /** The oldest revision that is held in memory; undefined = none is. */
+  get oldestHeld(): number | undefined {
+    return this.#tail.oldest;
   }
 
   /** Some connections wait for their clients: call `sweep` now and then. */
@@ -258,6 +233,8 @@ export class WatchHub {
       watchId = connection.nextId++;
     }
     const { startRevision = 0 } = request;
+    if (startRevision > 0 && startRevision < source.compactedRevision && this.#options.elsewhere)
+      return this.#sendElsewhere([connection], startRevision);
     connection.tell({ kind: "created", header, watchId });
     if (startRevision > 0 && startRevision < source.compactedRevision) {
       this.counts.compacted++;
@@ -346,10 +323,26 @@ export class WatchHub {
 
   #cancelCompacted(convoy: Convoy): void {
     const { compactedRevision } = this.#options.source;
+    if (this.#options.elsewhere) {
+      const connections = [...convoy.index.items()].map(({ connection }) => connection);
+      return this.#sendElsewhere(new Set(connections));
+    }
     const { message } = compacted(this.#options.source);
     for (const watch of [...convoy.index.items()]) {
       this.counts.compacted++;
       this.#cancel(watch, message, compactedRevision);
+    }
+  }
+
+  /** Their clients resume where the revisions are. */
+  #sendElsewhere(connections: Iterable<WatchConnection>, wanted = Number.POSITIVE_INFINITY): void {
+    const { source, elsewhere } = this.#options;
+    elsewhere!();
+    for (const connection of connections) {
+      const resume = Math.min(wanted, this.#resumeOf(connection));
+      const reason = `this copy begins at revision ${source.compactedRevision}; connect again, resume from revision ${resume}`;
+      connection.close(CLOSE_TRY_AGAIN, reason);
+      this.disconnect(connection);
     }
   }
 
@@ -366,12 +359,17 @@ export class WatchHub {
 
   #cutOff(connection: WatchConnection): void {
     this.counts.slow++;
+    const reason = `slow reader: ${connection.unreadBytes} bytes unread; resume from revision ${this.#resumeOf(connection)}`;
+    connection.close(CLOSE_TRY_AGAIN, reason);
+    this.disconnect(connection);
+  }
+
+  /** The first revision that some of its watches have not got. */
+  #resumeOf(connection: WatchConnection): number {
     let resume = this.#options.source.revision + 1;
     for (const { next, convoy } of connection.watches.values())
       if (convoy !== this.#convoys.live) resume = Math.min(resume, convoy?.next ?? next);
-    const reason = `slow reader: ${connection.unreadBytes} bytes unread; resume from revision ${resume}`;
-    connection.close(CLOSE_TRY_AGAIN, reason);
-    this.disconnect(connection);
+    return resume;
   }
 
   /** Its watches leave their convoys and remember where they are. */

@@ -2,7 +2,7 @@
 import type { Keyspace } from "./keyspace.ts";
 import { CorruptRecord } from "./record.ts";
 import type { ConfigStore } from "./store.ts";
-import type { WatchSource } from "./watch-hub.ts";
+import type { WatchSource } from "./watch-hub-options.ts";
 
 /** `onDamaged`: the previous version of a change cannot be read; the change is told without it. */
 export function watchSource(

@@ -43,6 +43,7 @@ export const AlarmResponse = message("etcdserverpb.AlarmResponse", {
 });
 
 export const HashKvRequest = message("etcdserverpb.HashKVRequest", { revision: int64(1) });
+export type HashKvRequest = Message<typeof HashKvRequest>;
 export const HashKvResponse = message("etcdserverpb.HashKVResponse", {
   header,
   hash: uint32(2),

@@ -26,6 +26,7 @@ import {
   HashKvRequest,
   HashKvResponse,
   MemberListResponse,
+  SnapshotResponse,
   StatusResponse,
 } from "./messages-service.ts";
 import type { MessageType } from "./schema.ts";
@@ -58,6 +59,15 @@ export const LOCK_METHODS: readonly ServiceMethod[] = [
   { rpc: "/v3electionpb.Election/Resign", path: "/election/resign", request: ResignRequest, response: HeaderResponse },
 ];
 
+export const SNAPSHOT_PATH = "/maintenance/snapshot";
+export const OBSERVE_PATH = "/election/observe";
+
+/** One request, and answers until somebody ends it. */
+export const STREAM_METHODS: readonly ServiceMethod[] = [
+  { rpc: "/etcdserverpb.Maintenance/Snapshot", path: SNAPSHOT_PATH, request: EmptyRequest, response: SnapshotResponse },
+  { rpc: "/v3electionpb.Election/Observe", path: OBSERVE_PATH, request: LeaderRequest, response: LeaderResponse },
+];
+
 function method(rpc: string, path: string, request: MessageType<unknown>, response: MessageType<unknown>) {
   return { rpc: `/etcdserverpb.${rpc}`, path, request, response };
 }
@@ -69,6 +79,7 @@ const REFUSED = [
   ["Cluster/MemberUpdate", "/cluster/member/update"],
   ["Cluster/MemberPromote", "/cluster/member/promote"],
   ["Maintenance/MoveLeader", "/maintenance/transfer-leadership"],
+  ["Maintenance/Downgrade", "/maintenance/downgrade"],
   ["Auth/AuthEnable", "/auth/enable"],
   ["Auth/AuthDisable", "/auth/disable"],
   ["Auth/UserAdd", "/auth/user/add"],

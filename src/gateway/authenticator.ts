@@ -2,6 +2,7 @@
 // Guarantees: a known key costs two map lookups and no hash; unknown tenant, unknown key, wrong secret, expired, revoked and
 // deleted are one and the same answer; unknown tokens cannot cause more than a bounded rate of look-ups. Must not: log tokens.
 import { parseApiKey, sameHash, sha256Hex } from "../access/api-key.ts";
+import { BoundedMap } from "../access/bounded-map.ts";
 import { admittedKey, callerOf } from "../access/judge.ts";
 import {
   MAX_REFUSED_TOKENS,
@@ -17,7 +18,6 @@ import type { RateGate, RateSubject } from "../access/rate-gate.ts";
 import { isTokenLive } from "../access/token-claims.ts";
 import type { ApiKeyRecord, Caller, Credential, Scope, TenantView } from "../access/types.ts";
 import { PublicError } from "../wire/error-codes.ts";
-import { BoundedMap } from "./bounded-map.ts";
 import type { TenantViews } from "./tenant-views.ts";
 import { isTokenShaped, type TokenVerifier, type VerifiedToken } from "./token-verifier.ts";
 

@@ -2,14 +2,22 @@
 // Guarantees: throws PublicErrors only for what the client must see; a write whose answer is lost is `unknownOutcome`.
 import { withDeadline } from "../../objects/with-deadline.ts";
 import { hexOf, sha256 } from "../access/api-key.ts";
-import { ByteWriter } from "../wire/bytes.ts";
-import type { ConfigAnswer, ConfigRequest, RangeRequest } from "../wire/config.ts";
-import { readConfigAnswers } from "../wire/config-answers.ts";
-import { isWriting, writeConfigCall, writeConfigRequest } from "../wire/config-requests.ts";
+import { mostAnswerBytes } from "../config/answer-bound.ts";
+import { ByteReader, ByteWriter } from "../wire/bytes.ts";
+import type { ConfigAnswer, ConfigFailure, ConfigRequest, RangeRequest } from "../wire/config.ts";
+import { readConfigAnswer, readConfigAnswers } from "../wire/config-answers.ts";
+import {
+  type ConfigCall,
+  isWriting,
+  writeConfigCall,
+  writeConfigCallBody,
+  writeConfigRequest,
+} from "../wire/config-requests.ts";
 import { isErrorCode, PublicError } from "../wire/error-codes.ts";
 import { BODY_HASH_BYTES } from "../wire/session.ts";
+import type { TenantPrincipal } from "./authenticator.ts";
 import type { Call } from "./call.ts";
-import { COORDINATOR_DEADLINE_MS } from "./limits.ts";
+import { COORDINATOR_DEADLINE_MS, MAX_GATHERED_ANSWER_BYTES } from "./limits.ts";
 
 /** Which keyspace. */
 export interface KeyspaceName {
@@ -39,7 +47,9 @@ export async function readConfig(
   { consistency, maxStalenessMs }: Freshness,
 ): Promise<AnswerTo<RangeRequest>> {
   const { stubs, settings } = call.services;
-  if (consistency === "linearizable" || !settings.config.serveFromFollowers) return callConfig(call, keyspace, request);
+  const isCopied = consistency !== "linearizable" && settings.config.serveFromFollowers;
+  if (!isCopied || !(await stubs.hasNamespace(keyspace.tenant, keyspace.namespace)))
+    return callConfig(call, keyspace, request);
   const writer = new ByteWriter(REQUEST_OVERHEAD_BYTES);
   writeConfigCall(writer, { id: 0, request });
   const options = maxStalenessMs === undefined ? {} : { maxStalenessMs };
@@ -68,15 +78,16 @@ export async function callConfig<R extends ConfigRequest>(
   request: R,
   part?: WritePart,
 ): Promise<AnswerTo<R>> {
-  const writer = new ByteWriter(REQUEST_OVERHEAD_BYTES);
   const isWrite = isWriting(request);
   const writeId = isWrite ? (part?.writeId ?? call.writeId) : undefined;
   const bodyHash = part?.bodyHash ?? (writeId ? await hashOf(request) : undefined);
-  writeConfigCall(writer, { id: 0, writeId, bodyHash, request });
-  let frame: Uint8Array;
+  const asked = { writeId, bodyHash, request };
+  let answer: ConfigAnswer | ConfigFailure;
   try {
-    const answer = call.services.stubs.configKeyspace(tenant, namespace).call(writer.take());
-    frame = await withDeadline(answer, COORDINATOR_DEADLINE_MS, "ConfigKeyspace");
+    const gathered = canGather(call, tenant, request) ? await askGathered(call, namespace, asked) : undefined;
+    // Nothing was done where the answers of all that travelled together were too long.
+    const isLeftOut = gathered?.kind === "error" && gathered.code === "overloaded" && !isWrite;
+    answer = gathered && !isLeftOut ? gathered : await askAlone(call, { tenant, namespace }, asked);
   } catch (error) {
     const { requestId, traceId, route } = call;
     call.services.log.warn("keyspace call failed", { requestId, traceId, route }, error);
@@ -84,11 +95,56 @@ export async function callConfig<R extends ConfigRequest>(
     const message = "the keyspace did not answer: the write may or may not have been applied";
     throw new PublicError("unknownOutcome", message, call.writeId && { writeId: hexOf(call.writeId) });
   }
-  const [first] = readConfigAnswers(frame);
-  if (!first) throw new Error("the keyspace left the request unanswered");
-  const { answer } = first;
   if (answer.kind !== "error") return answer as AnswerTo<R>;
   throw new PublicError(isErrorCode(answer.code) ? answer.code : "internal", answer.message, answer.details);
+}
+
+type Asked = Omit<ConfigCall, "id">;
+
+/** One RPC of its own. */
+async function askAlone(
+  { services }: Call,
+  { tenant, namespace }: KeyspaceName,
+  asked: Asked,
+): Promise<ConfigAnswer | ConfigFailure> {
+  const writer = new ByteWriter(REQUEST_OVERHEAD_BYTES);
+  writeConfigCall(writer, { id: 0, ...asked });
+  const { stubs } = services;
+  const isWrite = isWriting(asked.request);
+  const keyspace = isWrite
+    ? stubs.configKeyspace(tenant, namespace)
+    : await stubs.configKeyspaceToRead(tenant, namespace);
+  const work = keyspace.call(writer.take());
+  const [first] = readConfigAnswers(await withDeadline(work, COORDINATOR_DEADLINE_MS, "ConfigKeyspace"));
+  if (!first) throw new Error("the keyspace left the request unanswered");
+  return first.answer;
+}
+
+/** What is short shares its way, through this isolate's memory to the Coordinator and in one RPC from there with all that came meanwhile. */
+function canGather({ services, principal }: Call, tenant: number, request: ConfigRequest): boolean {
+  if (!services.stubs.mailbox.isOpen || mostAnswerBytes(request) > MAX_GATHERED_ANSWER_BYTES) return false;
+  return principal?.kind === "tenant" && principal.caller.tenant === tenant;
+}
+
+async function askGathered(
+  { services, principal, waitUntil }: Call,
+  namespace: string,
+  asked: Asked,
+): Promise<ConfigAnswer | ConfigFailure> {
+  const { stubs, now } = services;
+  const writer = new ByteWriter(REQUEST_OVERHEAD_BYTES);
+  writeConfigCallBody(writer, asked);
+  const request = { id: 0, op: "config", key: namespace, value: writer.take() } as const;
+  const wake = (): Promise<void> => stubs.coordinator().work();
+  const { caller } = principal as TenantPrincipal;
+  const deadlineMs = COORDINATOR_DEADLINE_MS;
+  const [answer] = await stubs.mailbox.send(caller, [request], { wake, waitUntil, now, deadlineMs });
+  if (answer?.kind === "error") {
+    if (answer.code === "unavailable" || answer.code === "unknownOutcome") throw new Error(answer.message);
+    return answer;
+  }
+  if (answer?.kind !== "config") throw new Error("the Coordinator left the request unanswered");
+  return readConfigAnswer(new ByteReader(answer.body));
 }
 
 /** What a repeated write id must come with again. */

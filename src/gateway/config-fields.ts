@@ -15,7 +15,7 @@ const BOOLEANS: ReadonlySet<string> = new Set([
   ...["keysOnly", "countOnly", "withCount", "keys"],
 ]);
 const NUMBERS: ReadonlySet<string> = new Set([
-  ...["ifModRevision", "ifVersion", "limit", "revision", "maxStalenessMs", "fencingToken"],
+  ...["ifModRevision", "ifVersion", "limit", "aboveRevision", "revision", "maxStalenessMs", "fencingToken"],
   ...["minModRevision", "maxModRevision", "minCreateRevision", "maxCreateRevision"],
 ]);
 const encoder = new TextEncoder();

@@ -2,7 +2,7 @@
 // Guarantees: at most one owner at a time, in the order of arrival; each answer to an owner carries its fencing token.
 
 import { hexOf } from "../access/api-key.ts";
-import type { ConfigFailure } from "../wire/config.ts";
+import type { BinaryKey, ConfigFailure, Ownership } from "../wire/config.ts";
 import { isErrorCode, PublicError } from "../wire/error-codes.ts";
 import { success, successPieces } from "./answers.ts";
 import type { Call } from "./call.ts";
@@ -37,6 +37,11 @@ function unwrapped<A extends object>(answer: A | ConfigFailure): A {
 
 function keyspaceOf({ services }: Call, { keyspace }: KeyspaceInput) {
   return services.stubs.configKeyspace(keyspace.tenant, keyspace.namespace);
+}
+
+async function ownershipOf({ services }: Call, { keyspace }: KeyspaceInput, name: BinaryKey): Promise<Ownership> {
+  const object = await services.stubs.configKeyspaceToRead(keyspace.tenant, keyspace.namespace);
+  return object.ownership(name);
 }
 
 function writeIdOf({ writeId }: Call): { readonly writeIdHex: string } {
@@ -94,7 +99,7 @@ function routesOf({ path, words, isElection }: Face): readonly Route[] {
     data: schemas.ownershipShape,
     errors: ["notFound"],
     async handle(call, input) {
-      const found = await reading(keyspaceOf(call, input).ownership(nameOf(call, path)), "keyspace");
+      const found = await reading(ownershipOf(call, input, nameOf(call, path)), "keyspace");
       const { owner, waiting, header } = found;
       if (!owner) throw new PublicError("notFound", "nobody holds it", { revision: header.revision });
       const shown = { leaseId: owner.lease, key: shownKey(owner.key, "utf8"), fencingToken: owner.createRevision };

@@ -35,6 +35,8 @@ interface ConfigRouteSpec<Q extends z.ZodType, B extends z.ZodType> extends Omit
   readonly takesBytes?: boolean;
   /** The body is bytes of this type and nothing else, which the handler judges. */
   readonly bodyType?: string;
+  /** The handler reads the body itself, piece by piece. */
+  readonly streamsBody?: boolean;
   /** Before the schema judges the body. */
   readonly prepare?: (json: Record<string, unknown>) => void;
   readonly handle: (call: Call, input: ConfigInput<z.output<Q>, z.output<B>>) => Promise<Response>;
@@ -55,7 +57,16 @@ export const BYTES_TYPE = "application/octet-stream";
 export function configRoute<Q extends z.ZodType, B extends z.ZodType = typeof NO_FIELDS>(
   spec: ConfigRouteSpec<Q, B>,
 ): Route {
-  const { handle, scope, maxBodyBytes = MAX_ADMIN_BODY_BYTES, takesBytes, bodyType, prepare, ...document } = spec;
+  const {
+    handle,
+    scope,
+    maxBodyBytes = MAX_ADMIN_BODY_BYTES,
+    takesBytes,
+    bodyType,
+    streamsBody,
+    prepare,
+    ...document
+  } = spec;
   return {
     ...document,
     access: "data",
@@ -68,7 +79,7 @@ export function configRoute<Q extends z.ZodType, B extends z.ZodType = typeof NO
       const common = { params, query, principal, keyspace };
       if (bodyType) {
         requireType(call.request, bodyType);
-        const bytes = await readBytes(call, maxBodyBytes);
+        const bytes = streamsBody ? NO_BYTES.bytes : await readBytes(call, maxBodyBytes);
         return handle(call, { ...common, body: {} as z.output<B>, raw: { bytes, start: 0 } });
       }
       // A delete may say everything in its query.

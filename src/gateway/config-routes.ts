@@ -6,6 +6,7 @@ import { configKeyRoutes } from "./config-keys.ts";
 import { configLeaseRoutes } from "./config-leases.ts";
 import { configLockRoutes } from "./config-locks.ts";
 import { configRangeRoutes } from "./config-range.ts";
+import { configSnapshotRoutes } from "./config-snapshot.ts";
 import { configTxnRoute } from "./config-txn.ts";
 import type { Route } from "./route.ts";
 import { webhookRoutes } from "./webhooks.ts";
@@ -16,6 +17,7 @@ export const configRoutes: readonly Route[] = [
   configTxnRoute,
   configExportRoute,
   configImportRoute,
+  ...configSnapshotRoutes,
   ...configLeaseRoutes,
   ...configLockRoutes,
   ...configAdminRoutes,

@@ -158,6 +158,13 @@ export const importQuery = z.strictObject({
     .default("overwrite")
     .openapi({ description: "What happens to a key that exists. `fail` stops at its transaction." }),
 });
+export const restoreQuery = z.strictObject({
+  namespace,
+  aboveRevision: wholeNumber.default(0).openapi({
+    description:
+      "The revision will be above this one too: for clients that have seen more than the snapshot and the namespace hold.",
+  }),
+});
 /** A line of an import: one of an export, whose numbers are not taken over. */
 export const importLine = z.strictObject({
   ...{ key, keyEncoding: keyEncoding.optional(), value: value.optional(), valueEncoding: valueEncoding.optional() },
@@ -285,6 +292,12 @@ export const importedShape = z.object({
   ...{ lines: number, created: number, overwritten: number, skipped: number },
   leasesDropped: number.openapi({ description: "Keys written without their lease, because there is no such lease." }),
   revision: number,
+});
+export const restoredShape = z.object({
+  namespace: z.string(),
+  revision: number.openapi({ description: "Of the namespace now. Older ones are compacted." }),
+  snapshotRevision: number,
+  ...{ keys: number, leases: number },
 });
 export const deletedShape = z.object({ deleted: number, revision: number });
 export const txnShape = z.object({

@@ -134,6 +134,7 @@ export async function watchEvents(
   const { readable, writable } = new IdentityTransformStream();
   const events = new WatchEvents(writable, options, (watch) =>
     openConfigWatch(call, principal, keyspace, {
+      mayBeCopy: true,
       onMessage: (message) => watch.take(message),
       onClose: (code, reason) => call.waitUntil(watch.lost(code, reason)),
     }),

@@ -68,7 +68,7 @@ async function watch(call: Call): Promise<Response> {
   const create = optionsOf(query);
   if (isUpgrade(request)) {
     const encoding = offeredProtocols(request).includes(WATCH_SUBPROTOCOL) ? "binary" : "json";
-    return upgradeConfigWatch(call, principal, keyspace, { encoding, create });
+    return upgradeConfigWatch(call, principal, keyspace, { encoding, create, mayBeCopy: true });
   }
   if (!request.headers.get("accept")?.includes("text/event-stream"))
     throw new PublicError(

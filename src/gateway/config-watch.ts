@@ -14,22 +14,44 @@ interface Opening {
   readonly encoding: WatchBearer["encoding"];
   /** The watch to begin with, under id 0. */
   readonly create?: WatchOptions | undefined;
+  /** Where the zone's copies are to serve, it may be one of those. */
+  readonly mayBeCopy?: boolean;
 }
 
 /** The keyspace's answer to the upgrade, with its WebSocket: for the client, or to be accepted here. */
 export async function upgradeConfigWatch(
   call: Call,
   principal: TenantPrincipal,
-  { tenant, namespace }: KeyspaceName,
-  opening: Opening,
+  keyspace: KeyspaceName,
+  { encoding, create, mayBeCopy = false }: Opening,
 ): Promise<Response> {
   const { caller, credential } = bearerOf(principal);
-  const bearer: WatchBearer = { caller: { tenant: caller.tenant }, credential, ...opening };
-  const handed = handedOn(call.request, {
-    "jade-watch": encodeURIComponent(JSON.stringify(bearer)),
-    ...(opening.encoding === "binary" ? { "sec-websocket-protocol": WATCH_SUBPROTOCOL } : {}),
-  });
-  return admittedUpgrade(await call.services.stubs.configKeyspace(tenant, namespace).fetch(handed));
+  const bearer: WatchBearer = { caller: { tenant: caller.tenant }, credential, encoding, create };
+  const handed = (): Request =>
+    handedOn(call.request, {
+      "jade-watch": encodeURIComponent(JSON.stringify(bearer)),
+      ...(encoding === "binary" ? { "sec-websocket-protocol": WATCH_SUBPROTOCOL } : {}),
+    });
+  const copy = mayBeCopy ? await upgradeByCopy(call, keyspace, handed()) : undefined;
+  if (copy) return copy;
+  const { tenant, namespace } = keyspace;
+  return admittedUpgrade(await call.services.stubs.configKeyspace(tenant, namespace).fetch(handed()));
+}
+
+/** Undefined: the owner is to be asked. */
+async function upgradeByCopy(
+  { services, requestId, route }: Call,
+  { tenant, namespace }: KeyspaceName,
+  handed: Request,
+): Promise<Response | undefined> {
+  if (!services.settings.config.serveFromFollowers) return undefined;
+  try {
+    const response = await services.stubs.configFollower(tenant, namespace).fetch(handed);
+    return response.status === 101 ? response : undefined;
+  } catch (error) {
+    services.log.warn("follower call failed", { requestId, route }, error);
+    return undefined;
+  }
 }
 
 export interface ConfigWatch {
@@ -42,6 +64,7 @@ export interface ConfigWatchOptions {
   readonly onMessage: (message: TakenMessage) => void | Promise<void>;
   /** The connection is gone: 1008 = the credential ended; others may try again from the last revision. Not after `close`. */
   readonly onClose: (code: number, reason: string) => void;
+  readonly mayBeCopy?: boolean;
 }
 
 /** A watch connection that ends in this Worker. Throws PublicErrors. */
@@ -49,9 +72,10 @@ export async function openConfigWatch(
   call: Call,
   principal: TenantPrincipal,
   keyspace: KeyspaceName,
-  { onMessage, onClose }: ConfigWatchOptions,
+  { onMessage, onClose, mayBeCopy = false }: ConfigWatchOptions,
 ): Promise<ConfigWatch> {
-  const { webSocket: socket } = await upgradeConfigWatch(call, principal, keyspace, { encoding: "binary" });
+  const opening = { encoding: "binary", mayBeCopy } as const;
+  const { webSocket: socket } = await upgradeConfigWatch(call, principal, keyspace, opening);
   if (!socket) throw new PublicError("unavailable", "the keyspace did not answer");
   socket.binaryType = "arraybuffer";
   socket.accept();

@@ -3,6 +3,7 @@
 // page or a proxy sent is never nobody. Must not: answer differently for unknown tenants, keys and secrets.
 import { unwrap } from "../../objects/tenancy-rpc.ts";
 import { hexOf, sha256Hex } from "../access/api-key.ts";
+import { BoundedMap } from "../access/bounded-map.ts";
 import { TENANT_ID_PATTERN } from "../access/limits.ts";
 import type { Scope } from "../access/types.ts";
 import { refusal } from "../etcd/errors.ts";
@@ -17,7 +18,6 @@ import {
 import { PublicError } from "../wire/error-codes.ts";
 import { admit, authenticate, requireScope } from "./access.ts";
 import type { TenantPrincipal } from "./authenticator.ts";
-import { BoundedMap } from "./bounded-map.ts";
 import type { Call } from "./call.ts";
 import type { KeyspaceName } from "./config-call.ts";
 import { writing } from "./errors.ts";

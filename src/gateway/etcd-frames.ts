@@ -95,8 +95,12 @@ class FrameSocket {
   async #ask({ keyspace }: EtcdCaller, frame: Uint8Array, isWrite: boolean): Promise<Uint8Array> {
     const { services, requestId, traceId, route } = this.#call;
     try {
-      const answer = services.stubs.configKeyspace(keyspace.tenant, keyspace.namespace).call(frame);
-      return await withDeadline(answer, COORDINATOR_DEADLINE_MS, "ConfigKeyspace");
+      const { stubs } = services;
+      const { tenant, namespace } = keyspace;
+      const object = isWrite
+        ? stubs.configKeyspace(tenant, namespace)
+        : await stubs.configKeyspaceToRead(tenant, namespace);
+      return await withDeadline(object.call(frame), COORDINATOR_DEADLINE_MS, "ConfigKeyspace");
     } catch (error) {
       services.log.warn("keyspace call failed", { requestId, traceId, route }, error);
       throw new PublicError(isWrite ? "unknownOutcome" : "unavailable", "the keyspace did not answer");

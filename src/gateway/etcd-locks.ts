@@ -13,7 +13,7 @@ import type {
   UnlockRequest,
 } from "../etcd/messages-lock.ts";
 import { deleteRangeOf } from "../etcd/operations.ts";
-import type { AcquireAnswer, AnswerHeader, ConfigFailure, LeaseId } from "../wire/config.ts";
+import type { AcquireAnswer, AnswerHeader, BinaryKey, ConfigFailure, LeaseId, Ownership } from "../wire/config.ts";
 import type { Call } from "./call.ts";
 import { callConfig } from "./config-call.ts";
 import { reading } from "./errors.ts";
@@ -25,6 +25,11 @@ const NO_VALUE = new Uint8Array(0);
 
 function keyspaceOf(call: Call, { keyspace }: EtcdCaller) {
   return call.services.stubs.configKeyspace(keyspace.tenant, keyspace.namespace);
+}
+
+async function ownershipOf({ services }: Call, { keyspace }: EtcdCaller, name: BinaryKey): Promise<Ownership> {
+  const object = await services.stubs.configKeyspaceToRead(keyspace.tenant, keyspace.namespace);
+  return object.ownership(name);
 }
 
 async function writer(call: Call): Promise<EtcdCaller> {
@@ -107,7 +112,7 @@ export function resign(call: Call, { leader }: ResignRequest): Promise<unknown> 
 
 export async function leaderOf(call: Call, { name = "" }: LeaderRequest): Promise<unknown> {
   const caller = await etcdCaller(call);
-  const { header, owner } = await reading(keyspaceOf(call, caller).ownership(name), "ConfigKeyspace");
+  const { header, owner } = await reading(ownershipOf(call, caller, name), "ConfigKeyspace");
   if (!owner) throw new EtcdError(GRPC.notFound, "election: no leader");
   return { header: headerOf(caller.identity, header), kv: owner };
 }

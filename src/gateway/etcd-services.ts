@@ -13,6 +13,7 @@ import type { Call } from "./call.ts";
 import { callConfig } from "./config-call.ts";
 import { callerIn, type EtcdCaller, etcdCaller, isNamespace } from "./etcd-caller.ts";
 import { campaign, leaderOf, lock, proclaim, resign, unlock } from "./etcd-locks.ts";
+import { hashKv } from "./etcd-snapshot.ts";
 
 type Run = (call: Call, message: never) => Promise<unknown>;
 
@@ -52,11 +53,6 @@ async function status(call: Call): Promise<unknown> {
 async function hash(call: Call): Promise<unknown> {
   const { status, header } = await stateOf(call, await etcdCaller(call));
   return { header, hash: status.chain };
-}
-
-async function hashKv(call: Call): Promise<unknown> {
-  const { status, header } = await stateOf(call, await etcdCaller(call));
-  return { header, hash: status.chain, compactRevision: status.compactedRevision };
 }
 
 /** There is nothing to do, or to tell, but the caller must be somebody. */
@@ -110,7 +106,7 @@ async function refused(call: Call): Promise<never> {
   const what = call.path.includes("/auth/")
     ? "users are tenants and roles are scopes of API keys: change them under /v1/tenants"
     : "members are the deployment's: they are not changed through this API";
-  throw ownRefusal(GRPC.failedPrecondition, what);
+  throw ownRefusal(GRPC.unimplemented, what);
 }
 
 const RUN: Readonly<Record<string, Run>> = {

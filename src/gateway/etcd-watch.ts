@@ -1,6 +1,6 @@
 // etcd's Watch service: POST /v3/watch, a line of JSON for each message; and GET /v3/watches, a watch connection for the gRPC front.
 // Guarantees: a client that does not read holds up its own watches and nobody else's. Must not: remember what was sent.
-import { type EtcdError, etcdErrorOf, GRPC, httpStatusOf, refusal } from "../etcd/errors.ts";
+import { refusal } from "../etcd/errors.ts";
 import { jsonOf, messagesOfJson } from "../etcd/json.ts";
 import { WatchRequest, WatchResponse } from "../etcd/messages-watch.ts";
 import { askWatch, watchResponses } from "../etcd/watch.ts";
@@ -8,12 +8,9 @@ import { apiHeaders } from "./answers.ts";
 import type { Call } from "./call.ts";
 import { type ConfigWatch, openConfigWatch, upgradeConfigWatch } from "./config-watch.ts";
 import { type EtcdCaller, etcdCaller } from "./etcd-caller.ts";
+import { closedBy, Lines, lineOf } from "./etcd-lines.ts";
 import { MAX_ETCD_STREAM_REQUESTS } from "./limits.ts";
 import { isUpgrade } from "./upgrade.ts";
-
-const encoder = new TextEncoder();
-/** WebSocket close code: the credential ended. */
-const POLICY = 1008;
 
 /** The front speaks wire/config-watch.ts itself; the header `jade-identity` tells it who answers. */
 export async function openWatches(call: Call): Promise<Response> {
@@ -44,46 +41,9 @@ function openFor(call: Call, { principal, keyspace, identity }: EtcdCaller, line
   return openConfigWatch(call, principal, keyspace, {
     onMessage: (message) => {
       let text = "";
-      for (const response of watchResponses(message, identity))
-        text += `{"result":${jsonOf(WatchResponse, response)}}\n`;
+      for (const response of watchResponses(message, identity)) text += lineOf(jsonOf(WatchResponse, response));
       return lines.write(text);
     },
-    onClose: (code) => {
-      const error = code === POLICY ? refusal("invalidToken") : etcdErrorOf({ code: "unavailable", message: "" });
-      void lines.fail(error);
-    },
+    onClose: (code) => void lines.fail(closedBy(code)),
   });
 }
-
-/** What the client is sent. */
-class Lines {
-  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
-  onGone: () => void = () => undefined;
-
-  constructor(writer: WritableStreamDefaultWriter<Uint8Array>) {
-    this.#writer = writer;
-    // Ends when the client leaves, too.
-    writer.closed.catch(() => this.onGone());
-  }
-
-  /** Resolves when the client has room for more. */
-  async write(text: string): Promise<void> {
-    try {
-      await this.#writer.write(encoder.encode(text));
-    } catch {
-      this.onGone(); // the client left
-    }
-  }
-
-  /** As etcd's gateway ends a stream. */
-  async fail({ code, message }: EtcdError): Promise<void> {
-    const error = { grpc_code: code, http_code: httpStatusOf(code), message, http_status: STATUS_TEXT[code] ?? "" };
-    await this.write(`${JSON.stringify({ error })}\n`);
-    await this.#writer.close().catch(() => undefined); // the client left
-  }
-}
-
-const STATUS_TEXT: Readonly<Record<number, string>> = {
-  [GRPC.unavailable]: "Service Unavailable",
-  [GRPC.unauthenticated]: "Unauthorized",
-};

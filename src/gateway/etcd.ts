@@ -5,6 +5,7 @@ import { ETCD_VERSION, headerOf } from "../etcd/identity.ts";
 import { jsonOf, messageOfJson, messagesOfJson } from "../etcd/json.ts";
 import { WATCH_PATH } from "../etcd/messages-watch.ts";
 import { KEYSPACE_METHODS, type KeyspaceMethod } from "../etcd/methods.ts";
+import { OBSERVE_PATH, SNAPSHOT_PATH } from "../etcd/services.ts";
 import { isWriting } from "../wire/config-requests.ts";
 import { apiHeaders } from "./answers.ts";
 import { readBytes } from "./body.ts";
@@ -13,9 +14,18 @@ import { callConfig } from "./config-call.ts";
 import { publicErrorOf } from "./errors.ts";
 import { type EtcdCaller, etcdCaller, requireEtcdScope } from "./etcd-caller.ts";
 import { openFrames } from "./etcd-frames.ts";
+import { streamLeaders } from "./etcd-observe.ts";
 import { SERVICE_HANDLERS } from "./etcd-services.ts";
+import { streamSnapshot } from "./etcd-snapshot.ts";
 import { openWatches, streamWatch } from "./etcd-watch.ts";
 import { MAX_ETCD_BODY_BYTES, MAX_ETCD_STREAM_REQUESTS } from "./limits.ts";
+
+/** What answers by a stream, by path below `/v3`. */
+const streams: ReadonlyMap<string, (call: Call, body: string) => Promise<Response>> = new Map([
+  [WATCH_PATH, streamWatch],
+  [SNAPSHOT_PATH, streamSnapshot],
+  [OBSERVE_PATH, streamLeaders],
+]);
 
 /** Gives a whole answer's text. */
 type Handler = (call: Call, body: string) => Promise<string>;
@@ -49,12 +59,13 @@ export async function answerEtcd(call: Call): Promise<Response> {
   const prefix = PREFIXES.find((candidate) => path.startsWith(candidate))!;
   const name = path.slice(prefix.length - 1);
   const handler = handlers.get(name);
-  if (!handler && name !== WATCH_PATH) return plain(call, 404, "Not Found\n");
+  const stream = streams.get(name);
+  if (!handler && !stream) return plain(call, 404, "Not Found\n");
   call.route = `/v3/${path.slice(prefix.length)}`;
   if (request.method !== "POST") return plain(call, 405, "Method Not Allowed\n");
   const body = decoder.decode(await readBytes(call, MAX_ETCD_BODY_BYTES));
-  if (!handler) return streamWatch(call, body);
-  return new Response(await handler(call, body), { headers: apiHeaders(call) });
+  if (stream) return stream(call, body);
+  return new Response(await handler!(call, body), { headers: apiHeaders(call) });
 }
 
 /** For monitors that were written for etcd. */

@@ -11,7 +11,6 @@ import type { Route } from "./route.ts";
 import { allowedMethods, allRoutes, unroutedError } from "./routes.ts";
 import { createServices, type ServiceOverrides, type Services } from "./services.ts";
 
-const HOT_PATH = "/v1/key-value";
 const KNOWN_METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
 
 export interface Gateway {
@@ -28,19 +27,16 @@ export function createGateway(env: Env, overrides?: ServiceOverrides): Gateway {
     routes,
     (call, json) => new Response(json, { headers: apiHeaders(call, { "cache-control": "no-cache" }) }),
   );
-  const hot = new Map(
-    routes.filter(({ path }) => path === HOT_PATH).map((route) => [route.method.toUpperCase(), route]),
-  );
+  const directOf = directRoutes(routes);
   const dispatch = async (call: Call): Promise<Response> => {
     const { method } = call.request;
     if (call.isHostMalformed) throw invalidRequest([{ path: "Host", message: "is not a host with an optional port" }]);
     if (isEtcdPath(call.path)) return answerEtcd(call);
     if (method === "OPTIONS") return options(call, routes);
-    // The router costs as much as a read does; the busiest path is known by heart.
-    const direct = call.path === HOT_PATH ? hot.get(method === "HEAD" ? "GET" : method) : undefined;
+    const direct = directOf(method === "HEAD" ? "GET" : method, call.path);
     if (!direct) return application.fetch(routable(call.request), { call });
-    call.route = HOT_PATH;
-    return direct.run(call, {});
+    call.route = direct.route.path;
+    return direct.route.run(call, direct.params);
   };
   const handle = async (request: Request, context: ExecutionContext): Promise<Response> => {
     const call = beginCall(services, request, context);
@@ -56,6 +52,35 @@ export function createGateway(env: Env, overrides?: ServiceOverrides): Gateway {
     return request.method === "HEAD" && response.body ? new Response(null, response) : response;
   };
   return { routes, application, services, handle };
+}
+
+interface Direct {
+  readonly route: Route;
+  readonly params: Readonly<Record<string, string>>;
+}
+
+/**
+ * The router costs as much as a read does: a path without parameters is looked up, and one whose parameter is all the rest (a key of the
+ * configuration store) is told by how it begins. What is percent-encoded is left to the router.
+ */
+function directRoutes(routes: readonly Route[]): (method: string, path: string) => Direct | undefined {
+  const exact = new Map<string, Direct>();
+  const rest: { readonly method: string; readonly prefix: string; readonly name: string; readonly route: Route }[] = [];
+  for (const route of routes) {
+    const method = route.method.toUpperCase();
+    const [prefix = "", name, ...others] = route.path.split(/[{}]/);
+    if (name === undefined) exact.set(`${method} ${route.path}`, { route, params: {} });
+    else if (route.isRest && others.join("") === "") rest.push({ method, prefix, name, route });
+  }
+  return (method, path) => {
+    const found = exact.get(`${method} ${path}`);
+    if (found) return found;
+    if (path.includes("%")) return undefined;
+    for (const { method: wanted, prefix, name, route } of rest)
+      if (method === wanted && path.length > prefix.length && path.startsWith(prefix))
+        return { route, params: { [name]: path.slice(prefix.length) } };
+    return undefined;
+  };
 }
 
 /** HEAD is a GET without its body. One that came with a body cannot be made a GET as it is. */

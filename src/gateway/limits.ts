@@ -20,6 +20,8 @@ export const MAX_ECHO_CHARACTERS = 100;
 export const MAX_ISSUES = 20;
 /** The Coordinator's own budget is 8 s (replication/limits.ts); this only bounds a Coordinator that is gone. Ms. */
 export const COORDINATOR_DEADLINE_MS = 10_000;
+/** A request to a keyspace whose answer may be longer has an RPC of its own: many of them would not fit into one message. Bytes. */
+export const MAX_GATHERED_ANSWER_BYTES = 2 * 1024 * 1024;
 /** A call to Directory or Tenant on behalf of a client. Ms. */
 export const ADMIN_DEADLINE_MS = 10_000;
 /** A tenant's view while a request waits for it; then the old view is used. Ms. */
@@ -75,3 +77,6 @@ export const IMPORT_TXN_BYTES = 1024 * 1024;
 export const IMPORT_TXN_KEY_BYTES = 32 * 1024;
 /** A lease may end between the look at it and the write: then another look. */
 export const IMPORT_LEASE_TRIES = 3;
+/** After a restore the keyspace starts anew: how often, and how long apart, it is asked whether it has it. Ms. */
+export const RESTORED_ASKS = 50;
+export const RESTORED_ASK_MS = 100;

@@ -169,6 +169,7 @@ export const tenantShape = z.object({
 export const usageShape = z.object({
   storedBytes: z.number(),
   keys: z.number(),
+  config: z.object({ storedBytes: z.number(), keys: z.number() }),
   apiKeys: z.number(),
   quotas: z.object({
     storedBytes: z.number().nullable(),

@@ -1,5 +1,6 @@
 // The way from the gateway to each object. One place, so that a cluster can route differently without the handlers knowing.
 import type { Env } from "../../objects/env.ts";
+import { keyspaceName, readableKeyspace } from "../../objects/known-namespaces.ts";
 import { type Mailbox, mailboxOf } from "../../objects/mailbox.ts";
 import type { ConfigFollowerRpc, ConfigKeyspaceRpc, CoordinatorRpc, KeyValueReplicaRpc } from "../../objects/rpc.ts";
 import type { DirectoryAdminRpc, TenantAdminRpc } from "../../objects/tenancy-rpc.ts";
@@ -44,7 +45,18 @@ export class Stubs {
   /** The one owner of a tenant's namespace. */
   configKeyspace(tenant: number, namespace: string): ConfigKeyspaceRpc {
     const objects = this.#env.CONFIG_KEYSPACE;
-    return objects.get(objects.idFromName(`c${tenant}/${namespace}`));
+    return objects.get(objects.idFromName(keyspaceName({ tenant, namespace })));
+  }
+
+  /** False = it was never written to. */
+  async hasNamespace(tenant: number, namespace: string): Promise<boolean> {
+    return (await readableKeyspace(this.#env, { tenant, namespace })) === keyspaceName({ tenant, namespace });
+  }
+
+  /** As {@link configKeyspace}, for a read: of a namespace that was never written to it is the keyspace in which nothing is. */
+  async configKeyspaceToRead(tenant: number, namespace: string): Promise<ConfigKeyspaceRpc> {
+    const objects = this.#env.CONFIG_KEYSPACE;
+    return objects.get(objects.idFromName(await readableKeyspace(this.#env, { tenant, namespace })));
   }
 
   webhookSender(tenant: number, id: string): WebhookSenderRpc {

@@ -2,10 +2,10 @@
 // Guarantees: a view is never used past TENANT_VIEW_TTL_MS when the Tenant answers; without it up to `staleMs`; bounded.
 // Must not: share a promise between requests (workerd forbids waiting for another request's I/O).
 import { withDeadline } from "../../objects/with-deadline.ts";
+import { BoundedMap } from "../access/bounded-map.ts";
 import { MAX_TENANT_VIEWS, TENANT_VIEW_TTL_MS } from "../access/limits.ts";
 import type { TenantView } from "../access/types.ts";
 import { PublicError } from "../wire/error-codes.ts";
-import { BoundedMap } from "./bounded-map.ts";
 import { VIEW_DEADLINE_MS, VIEW_REFRESH_MS, VIEW_RETRY_MS } from "./limits.ts";
 import type { Stubs } from "./stubs.ts";
 

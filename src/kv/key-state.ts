@@ -77,7 +77,8 @@ function writeVersionHead(writer: ByteWriter, version: Version): void {
   for (const dot of version.dots) writeDot(writer, dot);
 }
 
-function readVersion(reader: ByteReader): Version {
+/** `standIn`: of its first bytes a value is made that is not in what is read. */
+function readVersion(reader: ByteReader, standIn: Uint8Array | undefined): Version {
   const flags = reader.u8();
   const writeId = reader.raw(WRITE_ID_BYTES);
   const time = reader.varint();
@@ -90,7 +91,7 @@ function readVersion(reader: ByteReader): Version {
     dots,
     time,
     restamped: (flags & RESTAMPED) !== 0,
-    value: flags & TOMBSTONE ? undefined : reader.bytes(),
+    value: flags & TOMBSTONE ? undefined : standIn ? standIn.subarray(0, reader.varint()) : reader.bytes(),
   };
 }
 
@@ -124,9 +125,20 @@ export function encodeState(state: KeyState): Uint8Array {
   return scratch.take();
 }
 
+/**
+ * The state that `head` is the beginning of, up to the bytes of its last value: in place of these are as many zeros, at most as many as
+ * `zeros` has. Only for a state that is about to be replaced as a whole.
+ */
+export function decodeHead(head: Uint8Array, zeros: Uint8Array): KeyState {
+  return decodeFrom(new ByteReader(head), zeros);
+}
+
 /** Views into `bytes`, not copies. */
 export function decodeState(bytes: Uint8Array): KeyState {
-  const reader = new ByteReader(bytes);
+  return decodeFrom(new ByteReader(bytes), undefined);
+}
+
+function decodeFrom(reader: ByteReader, lastValue: Uint8Array | undefined): KeyState {
   const format = reader.u8();
   if (format !== FORMAT) throw new MalformedBytes(`key state of format ${format}, this build reads ${FORMAT}`);
   const clock = readClock(reader);
@@ -135,7 +147,7 @@ export function decodeState(bytes: Uint8Array): KeyState {
     unsettled.push({ writeId: reader.raw(WRITE_ID_BYTES), dot: readDot(reader), carrier: readDot(reader) });
   }
   const versions: Version[] = [];
-  for (let i = reader.varint(); i > 0; i--) versions.push(readVersion(reader));
+  for (let i = reader.varint(); i > 0; i--) versions.push(readVersion(reader, i === 1 ? lastValue : undefined));
   if (!reader.done) throw new MalformedBytes("bytes after the end of a key state");
   return { clock, unsettled, versions };
 }

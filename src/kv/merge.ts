@@ -63,11 +63,19 @@ function bounded(entries: Unsettled[]): readonly Unsettled[] {
 /** The entries of `list` for writes that `known` has none for. */
 export function entriesBeyond(known: readonly Unsettled[], list: readonly Unsettled[]): readonly Unsettled[] {
   if (known.length === 0 || list.length === 0) return list;
-  // Full lists on both sides are what a hot key has: first words tell nearly all of them apart.
-  const word = ({ writeId }: Unsettled): number =>
-    writeId[0]! | (writeId[1]! << 8) | (writeId[2]! << 16) | (writeId[3]! << 24);
-  const words = new Set(known.map(word));
-  return list.filter((entry) => !words.has(word(entry)) || !hasEntry(known, entry.writeId));
+  // Both are sorted by write id. Full lists on both sides are what a hot key has.
+  const beyond: Unsettled[] = [];
+  let at = 0;
+  for (const entry of list) {
+    let order = -1;
+    while (at < known.length) {
+      order = compareBytes(known[at]!.writeId, entry.writeId);
+      if (order >= 0) break;
+      at++;
+    }
+    if (order !== 0) beyond.push(entry);
+  }
+  return beyond;
 }
 
 function isLater(a: Dot, b: Dot): boolean {

@@ -1,8 +1,8 @@
-// Restores what a node cannot read any more: the rows of an unreadable block, from the other replicas of each.
+// Restores what a node cannot read any more: the rows of an unreadable block, from the other replicas of each; records by RecordHealer.
 // Guarantees: a row is restored by a read at `all` through the coordinator, so by the rule of ReadCall and never from too few others;
 // a block is given up only when every other node listed its rows, none of them is unreadable here any more, and no tenant may keep a
 // single copy in it: until then its rows are errors, never absent. Must not: judge what is newer; merging does.
-import type { DirectoryView, TenantRoute } from "../access/types.ts";
+import type { DirectoryView, StorageNode, TenantRoute } from "../access/types.ts";
 import { Ring } from "../cluster/ring.ts";
 import type { AtFailPoint } from "../storage/state.ts";
 import {
@@ -13,6 +13,7 @@ import {
   type ScanPage,
   type Token,
 } from "../storage/types.ts";
+import type { RecordHealer } from "./record-healer.ts";
 import { whenResident } from "./residency.ts";
 
 /** Where in the ring to look; `after` is exclusive. */
@@ -40,11 +41,14 @@ export interface HealerOptions {
   readonly engine: RepairableEngine;
   readonly network: HealingNetwork;
   readonly atFailPoint?: AtFailPoint | undefined;
+  /** Restores records; undefined = they are left to their retention. */
+  readonly records?: Pick<RecordHealer, "heal"> | undefined;
 }
 
 /** Rows of one page. With the values a coordinator answers for them a page stays below what an RPC message may hold. */
 const PAGE_ROWS = 500;
 const PAGE_BYTES = 4 * 1024 * 1024;
+const WHOLE_RING: KeyScan = { fromTokenHi: 0, toTokenHi: 0xffff_ffff };
 
 export class Healer {
   readonly #options: HealerOptions;
@@ -55,20 +59,37 @@ export class Healer {
     this.#options = options;
   }
 
-  /** One try at everything unreadable; true when no unreadable rows are left. (Records are left to their retention.) */
+  /** One try at everything unreadable; true when nothing is left. Rows come first: records are compared with them. */
   async run(): Promise<boolean> {
     const { engine } = this.#options;
     this.#routes.clear();
     for (const range of engine.corruptRanges()) if (range.kind === "row") await this.#heal(range);
+    for (const range of engine.corruptRanges()) if (range.kind === "record") await this.#healRecords(range);
     // More may have been found meanwhile.
-    return !engine.corruptRanges().some(({ kind }) => kind === "row");
+    return engine.corruptRanges().length === 0;
+  }
+
+  async #surroundings(): Promise<{ ring: Ring; others: readonly StorageNode[] }> {
+    const { network, nodeId } = this.#options;
+    const { nodes } = await network.view();
+    const ring = new Ring(nodes);
+    return { ring, others: ring.nodes.filter(({ id, state }) => id !== nodeId && state !== "bootstrapping") };
+  }
+
+  async #healRecords(range: CorruptRange): Promise<void> {
+    const { engine, records, atFailPoint } = this.#options;
+    if (!records) return;
+    const { ring, others } = await this.#surroundings();
+    const ids = others.map(({ id }) => id);
+    const isWhole = await records.heal(range, ring, ids);
+    await atFailPoint?.("heal.restored");
+    // Hashes of write ids say nothing of where in the ring their rows stand.
+    if (isWhole && (await this.#hasOtherCopies(range, WHOLE_RING, ring))) engine.discardCorrupt(range);
   }
 
   async #heal(range: CorruptRange): Promise<void> {
-    const { engine, network, nodeId, atFailPoint } = this.#options;
-    const { nodes } = await network.view();
-    const ring = new Ring(nodes);
-    const others = ring.nodes.filter(({ id, state }) => id !== nodeId && state !== "bootstrapping");
+    const { engine, network, atFailPoint } = this.#options;
+    const { ring, others } = await this.#surroundings();
     const whole: KeyScan = {
       fromTokenHi: range.from?.token.hi ?? 0,
       toTokenHi: range.to?.token.hi ?? range.lastToken.hi,

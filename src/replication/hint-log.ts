@@ -67,6 +67,7 @@ export class HintLog {
   }
 
   #load(): void {
+    this.#checkDirtyRanges();
     this.hasDirtyRanges = this.dirtyRanges().length > 0;
     const totals = this.#sql.exec<{ target: string; count: number; bytes: number; last: number }>(
       "SELECT target, COUNT(DISTINCT id) AS count, SUM(LENGTH(piece)) AS bytes, MAX(id) AS last FROM hints GROUP BY target",
@@ -144,11 +145,31 @@ export class HintLog {
   /** What these hints said, and for whom, is not known: repair must look everywhere. */
   #dropCorrupt(target: string, ids: readonly number[]): void {
     for (const id of ids) this.#sql.exec("DELETE FROM hints WHERE id = ?", id);
-    for (const each of new Set([target, ...this.#totals.keys()])) {
-      for (let range = 0; range < 1 << (32 - RANGE_SHIFT); range++) this.#markDirty(each, range * 2 ** RANGE_SHIFT);
-    }
+    for (const each of new Set([target, ...this.#totals.keys()])) this.#markAllDirty(each);
     this.corruptCount += ids.length;
     this.#recount(target);
+  }
+
+  #markAllDirty(target: string): void {
+    for (let range = 0; range < 1 << (32 - RANGE_SHIFT); range++) this.#markDirty(target, range * 2 ** RANGE_SHIFT);
+  }
+
+  /** A mark that was changed hides which range needs repair: then all do. Those of before the checksum are taken. */
+  #checkDirtyRanges(): void {
+    const marks = this.#sql.exec<{ target: string; range: number; crc: number | null }>(
+      "SELECT target, range, crc FROM dirty_ranges",
+    );
+    const changed = [...marks].filter((mark) => mark.crc !== null && mark.crc !== this.#markCrc(mark));
+    if (changed.length === 0) return;
+    this.corruptCount += changed.length;
+    for (const { target, range } of changed)
+      this.#sql.exec("DELETE FROM dirty_ranges WHERE target = ? AND range = ?", target, range);
+    // Repair compares a range with all of its replicas, whatever the target.
+    this.#markAllDirty("?");
+  }
+
+  #markCrc({ target, range }: { target: string; range: number }): number {
+    return this.#kernels.crc32c(encoder.encode(JSON.stringify(["dirty", target, range])));
   }
 
   #read(target: string, afterId: number): (HintBatch & { readonly corrupt: readonly number[] }) | undefined {
@@ -254,7 +275,13 @@ export class HintLog {
 
   #markDirty(target: string, tokenHi: number): void {
     this.hasDirtyRanges = true;
-    this.#sql.exec("INSERT OR IGNORE INTO dirty_ranges (target, range) VALUES (?, ?)", target, tokenHi >>> RANGE_SHIFT);
+    const range = tokenHi >>> RANGE_SHIFT;
+    this.#sql.exec(
+      "INSERT OR IGNORE INTO dirty_ranges (target, range, crc) VALUES (?, ?, ?)",
+      target,
+      range,
+      this.#markCrc({ target, range }),
+    );
   }
 
   #recount(target: string): void {

@@ -25,6 +25,12 @@ export const PURGE_SETTLE_MS = 70 * 60 * 1000;
 export const FLOORS_PER_GRACE = 8;
 /** How far a replica's time for deadlines jumps when its clock has stepped back. Ms: more than any deadline is ahead. */
 export const CLOCK_STEP_JUMP_MS = 10 * 60 * 1000;
+/** Sets of four places for the heads of keys that are overwritten: 8 MiB for 65 536 of them. A power of two, at most 2^24. */
+export const HEAD_SETS = 16 * 1024;
+/** A key and the head of its state; longer ones have no place. Bytes. */
+export const HEAD_SLOT_BYTES = 128;
+/** Heads are kept of values up to this length; larger ones cost more than the block they are read with. Bytes. */
+export const MAX_HEAD_VALUE_BYTES = 64 * 1024;
 /** Bytes queued towards one replica before new requests are refused as overloaded. */
 export const MAX_LINK_QUEUE_BYTES = 64 * 1024 * 1024;
 /** Frames on their way to one replica at once: enough to hide the round trip, few enough to gather. */

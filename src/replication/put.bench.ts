@@ -1,5 +1,6 @@
 // What one put costs in JavaScript: the coordinator and three replicas with their engines in one Node process, SQL and RPC left out.
-// Run: npx node src/replication/put.bench.ts [rounds] [puts in a turn] (after the WASM build). Must not: be part of the checks.
+// Run: npx node src/replication/put.bench.ts [rounds] [puts in a turn] [hot] (after the WASM build); `hot`: all on one key.
+// Must not: be part of the checks.
 
 import { readFileSync } from "node:fs";
 import type { Caller, StorageNode } from "../access/types.ts";
@@ -16,7 +17,7 @@ import { Replica } from "./replica.ts";
 
 const sql: SqlStorage = { exec: () => [], transactionSync: (run) => run() };
 const kernels = createKernels(new WebAssembly.Module(readFileSync("dist/wasm/storage.wasm")));
-const [rounds = "8", depth = "128"] = process.argv.slice(2);
+const [rounds = "8", depth = "128", keys] = process.argv.slice(2);
 const BATCH = Number(depth);
 const PUTS_PER_ROUND = 40_000;
 /** CPU of this thread: what other processes do meanwhile does not count. */
@@ -112,7 +113,8 @@ let fresh = 0;
 function requestFrame(): Uint8Array {
   const writer = new ByteWriter(1 << 17);
   for (let id = 0; id < BATCH; id++) {
-    const key = random() % 2 === 0 ? `fresh-1-${fresh++}` : `live-${random() % 20_000}`;
+    const spread = random() % 2 === 0 ? `fresh-1-${fresh++}` : `live-${random() % 20_000}`;
+    const key = keys === "hot" ? "hot" : spread;
     const writeId = Uint8Array.from({ length: 16 }, () => random() & 0xff);
     writeRequest(writer, { id, op: "put", key, writeId, value });
   }

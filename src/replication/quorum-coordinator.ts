@@ -44,6 +44,7 @@ interface Run {
   readonly request: SessionRequest;
   readonly row: RowKey;
   readonly done: AnswerDone;
+  readonly startedAtMs: number;
 }
 
 /** Of whom answers are needed. `one` asks one of the old replicas; every other level is asked of old and new ones alike. */
@@ -158,7 +159,7 @@ export class QuorumCoordinator {
     else if (request.op === "put") this.counts.puts++;
     else this.counts.deletes++;
     const row: RowKey = { token: tokenOf(caller.tenant, request.key), tenant: caller.tenant, key: request.key };
-    const run = { caller, request, row, done: finish };
+    const run = { caller, request, row, done: finish, startedAtMs: this.#environment.now() };
     this.#start(run, this.#routes.of(caller.tenant, caller), MAX_REROUTES);
   }
 
@@ -168,10 +169,13 @@ export class QuorumCoordinator {
     const level = request.consistency ?? caller.defaultConsistency;
     const again = (revision: number, isInDoubt: boolean): void => {
       this.counts.staleRoutes++;
-      const next = isInDoubt ? { ...run, request: { ...request, isRetry: true } } : run;
       this.#routes.reload(caller.tenant, revision, (newer) => {
-        if (newer && reroutesLeft > 0) this.#start(next, newer, reroutesLeft - 1);
-        else done(this.#unrouted(next.request));
+        // After so long its client may have tried it elsewhere, and written on from there (spec RP-103).
+        const isLate = this.#environment.now() - run.startedAtMs > this.#environment.replicaTimeoutMs / 2;
+        const retry = { ...request, isRetry: true };
+        if (newer && reroutesLeft > 0)
+          this.#start(isInDoubt || isLate ? { ...run, request: retry } : run, newer, reroutesLeft - 1);
+        else done(this.#unrouted(isInDoubt ? retry : request));
       });
     };
     if (request.op === "get") {

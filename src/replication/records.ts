@@ -1,6 +1,7 @@
 // What the engine's records (write id → bytes) hold for the key-value store: the first answer of a write, or a vote on its body.
 // The two live under different ids, so that a write's record and its vote never meet. Each names the place on the ring of what it
 // is about, so that a store that is filled from others takes only records of what it holds (spec RP-45).
+import { sameBytes } from "../kv/key-state.ts";
 import { ByteReader, ByteWriter } from "../wire/bytes.ts";
 import { type Clock, readClock, writeClock } from "../wire/clock.ts";
 import { BODY_HASH_BYTES, WRITE_ID_BYTES } from "../wire/session.ts";
@@ -12,6 +13,9 @@ const ANSWER = 3;
 const VOTE = 4;
 const HEARSAY = 5;
 const scratch = new ByteWriter(256);
+
+/** The hash that no request has: two sources remember different votes, so that no body may win by this replica's voice. */
+export const NO_BODY: Uint8Array = new Uint8Array(BODY_HASH_BYTES);
 
 /** High word of a token. */
 type Place = number;
@@ -66,6 +70,18 @@ export function decodeRecord(record: Uint8Array): StoredRecord | undefined {
     default:
       return undefined;
   }
+}
+
+/**
+ * Of what two replicas remember of one write id: the later answer, since an earlier one was known to no majority (spec RP-33); where they
+ * remember different votes, one for no body (RP-50).
+ */
+export function joinRecords(a: StoredRecord, b: StoredRecord): StoredRecord {
+  if (a.kind === "vote") {
+    if (b.kind !== "vote" || sameBytes(a.bodyHash, b.bodyHash)) return a;
+    return { ...a, bodyHash: NO_BODY };
+  }
+  return b.kind !== "vote" && b.answer.time > a.answer.time ? b : a;
 }
 
 /** The complement: no 16 random bytes meet another's complement by chance, and a tenant can only confuse itself. */

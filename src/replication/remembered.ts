@@ -5,19 +5,28 @@
 import { type KeyState, sameBytes, type Version } from "../kv/key-state.ts";
 import { entriesBeyond, findVersion } from "../kv/merge.ts";
 import { answerClock } from "../kv/stamp.ts";
-import type { RecordKey, RowKey, StorageEngine } from "../storage/types.ts";
+import { CorruptBlock, type RecordKey, type RowKey, type StorageEngine } from "../storage/types.ts";
 import type { Clock } from "../wire/clock.ts";
-import { BODY_HASH_BYTES } from "../wire/session.ts";
 import type { ReplicaFacts } from "./facts.ts";
 import type { ReplicaResult, VoteOp } from "./frames.ts";
-import { decodeRecord, encodeAnswer, encodeHearsay, encodeVote, type StoredRecord, voteIdOf } from "./records.ts";
+import {
+  decodeRecord,
+  encodeAnswer,
+  encodeHearsay,
+  encodeVote,
+  NO_BODY,
+  type StoredRecord,
+  voteIdOf,
+} from "./records.ts";
 
-/** The hash that no request has: two sources remember different votes, so that no body may win by this replica's voice. */
-const NO_BODY = new Uint8Array(BODY_HASH_BYTES);
+/** Fillings are numbered from 1. */
+const NO_FILLING = 0;
 
 export class Remembered {
   readonly #engine: StorageEngine;
   readonly #facts: Pick<ReplicaFacts, "isFilling" | "isFilled">;
+  /** While rows are compared whose records cannot be read: those count as not heard of, as in a filling (spec RP-101). */
+  passesUnreadable = false;
 
   constructor({ engine, facts }: { engine: StorageEngine; facts: Pick<ReplicaFacts, "isFilling" | "isFilled"> }) {
     this.#engine = engine;
@@ -53,11 +62,45 @@ export class Remembered {
     else if (!sameBytes(held.bodyHash, stored.bodyHash)) engine.addRecord(tenant, writeId, encodeVote(place, NO_BODY));
   }
 
+  /**
+   * A version goes with its row, not because something superseded it (spec RP-104): its record must not count. It is replaced by what
+   * was heard of a filling that there never was.
+   */
+  unlearn({ tenant, token }: RowKey, { writeId, dots, time }: Version): void {
+    const key = { tenant, writeId };
+    if (!this.isUnreadable(key) && !this.recall(tenant, writeId)) return;
+    this.#engine.addRecord(tenant, writeId, encodeHearsay(token.hi, NO_FILLING, { vector: [], dots, time }));
+  }
+
+  /** The record stands in a block that cannot be read, and nowhere else. */
+  isUnreadable({ tenant, writeId }: RecordKey): boolean {
+    try {
+      this.#engine.findRecord(tenant, writeId);
+      return false;
+    } catch (error) {
+      if (error instanceof CorruptBlock) return true;
+      throw error;
+    }
+  }
+
+  /** Takes the place of a record that cannot be read here. Only once the row it is about was compared (spec RP-101). */
+  restore({ tenant, writeId }: RecordKey, stored: StoredRecord): void {
+    const place = stored.place ?? 0;
+    const isVote = stored.kind === "vote";
+    const bytes = isVote ? encodeVote(place, stored.bodyHash) : encodeAnswer(place, stored.answer);
+    this.#engine.addRecord(tenant, writeId, bytes);
+  }
+
   /** A version that is remembered here but no longer alive here was superseded here, under another dot. */
   isSuperseded({ tenant, token }: RowKey, version: Version): boolean {
     // What is not alive here may just not have been filled in yet.
     if (this.#facts.isFilling(tenant, token.hi)) return false;
-    return this.recall(tenant, version.writeId) !== undefined;
+    return this.#recallWhereReadable(tenant, version.writeId) !== undefined;
+  }
+
+  #recallWhereReadable(tenant: number, writeId: Uint8Array): Clock | undefined {
+    if (this.passesUnreadable && this.isUnreadable({ tenant, writeId })) return undefined;
+    return this.recall(tenant, writeId);
   }
 
   /**
@@ -66,7 +109,7 @@ export class Remembered {
    */
   rememberNew(row: RowKey, held: KeyState, merged: KeyState): void {
     const unknown = entriesBeyond(held.unsettled, merged.unsettled).filter(
-      ({ writeId }) => !this.recall(row.tenant, writeId),
+      ({ writeId }) => !this.#recallWhereReadable(row.tenant, writeId),
     );
     for (const version of merged.versions) {
       if (findVersion(held.versions, version.writeId)) continue;

@@ -7,7 +7,7 @@ import { vectorAt } from "../kv/clock.ts";
 import { decodeState, EMPTY_STATE, encodeState, type KeyState, sameBytes, writeState } from "../kv/key-state.ts";
 import { MAX_STATE_BYTES, MAX_TIME_LEAD_MS } from "../kv/limits.ts";
 import { mergeStates, replacesAll } from "../kv/merge.ts";
-import { EMPTY_BYTES, isDeleted, isPurgeable } from "../kv/purge.ts";
+import { EMPTY_BYTES, isDeleted } from "../kv/purge.ts";
 import { stampWrite } from "../kv/stamp.ts";
 import type { UsageMeter } from "../kv/usage.ts";
 import { CorruptBlock, type RecordKey, type RowKey, type StorageEngine } from "../storage/types.ts";
@@ -26,6 +26,7 @@ import {
   type StampOp,
   writeResult,
 } from "./frames.ts";
+import { HeldRows } from "./held-rows.ts";
 import { HybridClock, TICKS_PER_MS } from "./hybrid-clock.ts";
 import {
   CLOCK_STEP_JUMP_MS,
@@ -72,12 +73,13 @@ export interface ReplicaCounts {
   hintsRefused: number;
   /** Unreadable rows that other replicas' states took the place of. */
   healedRows: number;
+  /** Unreadable records that other replicas' took the place of. */
+  healedRecords: number;
 }
 
 const refused = (code: RefusalCode, clock: Clock = EMPTY_CLOCK): ReplicaResult => ({ kind: "refused", code, clock });
 const DONE: ReplicaResult = { kind: "done" };
 const PENDING: ReplicaResult = { kind: "pending" };
-
 export class Replica {
   readonly counts: ReplicaCounts = {
     stamps: 0,
@@ -88,11 +90,13 @@ export class Replica {
     hintsStored: 0,
     hintsRefused: 0,
     healedRows: 0,
+    healedRecords: 0,
   };
   readonly #options: ReplicaOptions;
   readonly #hybrid: HybridClock;
   readonly #remembered: Remembered;
   readonly #settled = new SettledStamps();
+  readonly #rows: HeldRows;
   readonly #state = new ByteWriter(8192);
   readonly #out = new ByteWriter(8192);
   #counter: number;
@@ -112,6 +116,7 @@ export class Replica {
     // One time for all of a frame: reading a clock for each operation is dear.
     this.#hybrid = new HybridClock(() => this.#lastMs);
     this.#remembered = new Remembered(options);
+    this.#rows = new HeldRows(options);
     this.#counter = options.facts.reservedCounter();
   }
 
@@ -123,6 +128,23 @@ export class Replica {
   handle(frame: Uint8Array): Uint8Array | Promise<Uint8Array> {
     const ops = readOps(frame);
     return this.#options.mayWait ? whenResident(this.#options.engine, ops, () => this.#apply(ops)) : this.#apply(ops);
+  }
+
+  /** A frame of the record healer, which brings rows whose records cannot be read here. */
+  async handleHealing(frame: Uint8Array): Promise<Uint8Array> {
+    const ops = readOps(frame);
+    return this.#whenResident(
+      [],
+      () => {
+        this.#remembered.passesUnreadable = true;
+        try {
+          return this.#apply(ops);
+        } finally {
+          this.#remembered.passesUnreadable = false;
+        }
+      },
+      ops,
+    );
   }
 
   #apply(ops: readonly ReplicaOp[]): Uint8Array {
@@ -206,7 +228,7 @@ export class Replica {
         return this.#heal(op);
       case "get":
         this.counts.reads++;
-        return { kind: "state", state: this.#seen(op.row) };
+        return { kind: "state", state: this.#rows.seen(op.row) };
       case "recall":
         return this.#recalled(op.row, op.writeId);
       case "vote":
@@ -216,39 +238,17 @@ export class Replica {
     }
   }
 
-  #isPurged(bytes: Uint8Array): boolean {
-    return isPurgeable(bytes, this.#options.facts.purgeHorizon());
-  }
-
-  /** What is held, where it is not purged. */
-  #seen(row: RowKey, willPut = false): Uint8Array | undefined {
-    const bytes = this.#options.engine.get(row, willPut);
-    return bytes && !this.#isPurged(bytes) ? bytes : undefined;
-  }
-
-  /**
-   * What a stamp is put upon. A purged state that is still stored is superseded by whatever is written: others may not have heard
-   * that it is purged, and would keep it beside the new version.
-   */
-  #held(row: RowKey, willPut = false): KeyState {
-    const bytes = this.#options.engine.get(row, willPut);
-    if (!bytes) return EMPTY_STATE;
-    const state = decodeState(bytes);
-    return this.#isPurged(bytes) ? { clock: state.clock, unsettled: [], versions: [] } : state;
-  }
-
-  #put(row: RowKey, bytes: Uint8Array, state: KeyState): void {
-    this.#options.engine.put(row, bytes, isDeleted(state));
-  }
-
   /** Rows that this node is no replica of, or is to be filled with anew: nothing of them is held any more. Committed. */
   forget(rows: readonly RowKey[]): void {
     const { engine, usage } = this.#options;
     for (const row of rows) {
       const bytes = engine.get(row);
       if (!bytes) continue;
-      usage?.changed(row, decodeState(bytes), EMPTY_STATE);
+      const state = decodeState(bytes);
+      for (const version of state.versions) this.#remembered.unlearn(row, version);
+      usage?.changed(row, state, EMPTY_STATE);
       engine.put(row, EMPTY_BYTES, true);
+      this.#rows.forgetHead(row);
     }
     engine.commit();
   }
@@ -263,12 +263,34 @@ export class Replica {
     this.#remembered.importRecord(epoch, key, stored);
   }
 
+  /** Of these records, those that stand in a block that cannot be read. */
+  async unreadableRecords(keys: readonly RecordKey[]): Promise<RecordKey[]> {
+    const isUnreadable = (key: RecordKey): boolean => this.#remembered.isUnreadable(key);
+    return this.#whenResident(keys, () => keys.filter(isUnreadable));
+  }
+
+  /** See {@link Remembered.restore}. Committed. */
+  async restoreRecords(records: readonly { readonly key: RecordKey; readonly record: StoredRecord }[]): Promise<void> {
+    const keys = records.map(({ key }) => key);
+    await this.#whenResident(keys, () => {
+      const due = records.filter(({ key }) => this.#remembered.isUnreadable(key));
+      for (const { key, record } of due) this.#remembered.restore(key, record);
+      this.counts.healedRecords += due.length;
+      this.#options.engine.commit();
+    });
+  }
+
+  async #whenResident<T>(keys: readonly RecordKey[], apply: () => T, ops: readonly ReplicaOp[] = []): Promise<T> {
+    return this.#options.mayWait ? whenResident(this.#options.engine, ops, apply, keys) : apply();
+  }
+
   #stamp(op: StampOp): ReplicaResult {
     if (this.#isExpired) return refused("expired");
-    const held = this.#held(op.row, true);
     // First attempts too: a frame that was delayed or repeated may arrive after the write was stamped here or superseded.
     const first = this.#remembered.recall(op.row.tenant, op.writeId);
-    if (first) return this.#repeat(held, first);
+    if (first) return this.#repeat(this.#rows.state(op.row), first);
+    const clock = op.supersedeAll ? undefined : op.clock;
+    const held = this.#rows.replaced(op.row, clock) ?? this.#rows.state(op.row, true);
     // Only now: "overloaded" says that nothing was written.
     if (this.#options.engine.overloaded) return refused("overloaded");
     const timeLimit = this.#hybrid.physical(MAX_TIME_LEAD_MS);
@@ -283,7 +305,7 @@ export class Replica {
     const write = {
       writeId: op.writeId,
       value: op.value,
-      clock: op.supersedeAll ? undefined : op.clock,
+      clock,
       restamped: op.restamp,
     };
     const result = stampWrite(held, write, {
@@ -297,8 +319,7 @@ export class Replica {
     const prefixLength = writeState(this.#state, state);
     const bytes = this.#state.view();
     if (bytes.length > MAX_STATE_BYTES && state.versions.length > 1) return refused("stateTooLarge", held.clock);
-    this.#put(op.row, bytes, state);
-    this.#options.usage?.changed(op.row, held, state);
+    this.#rows.put(op.row, bytes, { before: held, after: state });
     this.#remembered.remember(op.row, op.writeId, answer);
     this.counts.stamps++;
     return {
@@ -336,31 +357,32 @@ export class Replica {
   /** Returns the state that is held afterwards. */
   #merge(row: RowKey, incomingBytes: Uint8Array): Uint8Array {
     this.counts.merges++;
-    const { usage } = this.#options;
-    const heldBytes = this.#seen(row, true);
+    const isPurged = this.#rows.isPurged(incomingBytes);
+    const decoded = decodeState(incomingBytes);
+    const replaced = isPurged ? undefined : this.#rows.replaced(row, decoded.clock);
+    if (replaced && this.#mergeOver(row, incomingBytes, { held: replaced, incoming: decoded })) return incomingBytes;
+    const heldBytes = this.#rows.seen(row, true);
     if (heldBytes && sameBytes(heldBytes, incomingBytes)) return heldBytes;
-    const isPurged = this.#isPurged(incomingBytes);
     // Nothing to add: what it says is purged here too.
     if (isPurged && !heldBytes) return incomingBytes;
     const held = heldBytes ? decodeState(heldBytes) : EMPTY_STATE;
-    const decoded = decodeState(incomingBytes);
     // Of a purged state only its context counts: its deletes are no siblings of what was written since.
     const incoming = isPurged ? { clock: decoded.clock, unsettled: [], versions: [] } : decoded;
-    this.#hybrid.observe(incoming.clock.time, MAX_TIME_LEAD_MS);
-    if (replacesAll(held, incoming) && !this.#remembered.isSuperseded(row, incoming.versions[0]!)) {
-      this.#remembered.rememberNew(row, held, incoming);
-      this.#put(row, incomingBytes, incoming);
-      usage?.changed(row, held, incoming);
-      return incomingBytes;
-    }
+    if (this.#mergeOver(row, incomingBytes, { held, incoming })) return incomingBytes;
     const merged = mergeStates(held, incoming, (version) => this.#remembered.isSuperseded(row, version));
     this.#remembered.rememberNew(row, held, merged);
     const bytes = encodeState(merged);
-    if (!heldBytes || !sameBytes(bytes, heldBytes)) {
-      this.#put(row, bytes, merged);
-      usage?.changed(row, held, merged);
-    }
+    if (!heldBytes || !sameBytes(bytes, heldBytes)) this.#rows.put(row, bytes, { before: held, after: merged });
     return bytes;
+  }
+
+  /** The usual case: all that is held gives way. False = it is not that one, and nothing was done. */
+  #mergeOver(row: RowKey, bytes: Uint8Array, { held, incoming }: { held: KeyState; incoming: KeyState }): boolean {
+    this.#hybrid.observe(incoming.clock.time, MAX_TIME_LEAD_MS);
+    if (!replacesAll(held, incoming) || this.#remembered.isSuperseded(row, incoming.versions[0]!)) return false;
+    this.#remembered.rememberNew(row, held, incoming);
+    this.#rows.put(row, bytes, { before: held, after: incoming });
+    return true;
   }
 
   #heal({ row, state }: HealOp): ReplicaResult {
@@ -373,7 +395,9 @@ export class Replica {
       const incoming = decodeState(state);
       this.#hybrid.observe(incoming.clock.time, MAX_TIME_LEAD_MS);
       this.#remembered.rememberNew(row, EMPTY_STATE, incoming);
-      this.#put(row, state, incoming);
+      // Its usage counts already: what is put now takes the place of what was.
+      engine.put(row, state, isDeleted(incoming));
+      this.#rows.forgetHead(row);
       this.counts.healedRows++;
       return DONE;
     }
@@ -385,7 +409,7 @@ export class Replica {
     const answer = this.#remembered.recall(row.tenant, writeId);
     if (answer) return { kind: "recalled", answer, alive: [] };
     const before = this.#hybrid.physical(-RESTAMP_SUPERSEDES_OLDER_MS);
-    const old = this.#held(row).versions.filter((version) => !version.restamped && version.time < before);
+    const old = this.#rows.state(row).versions.filter((version) => !version.restamped && version.time < before);
     const alive = old.flatMap((version) => version.dots).sort(byActorThenCounter);
     return { kind: "recalled", answer: undefined, alive };
   }

@@ -9,9 +9,14 @@ import { voteIdOf } from "./records.ts";
 /** Rounds of loading before a frame is given up: compactions swap tables rarely. */
 const MAX_LOAD_ROUNDS = 8;
 
-export async function whenResident<T>(engine: StorageEngine, ops: readonly ReplicaOp[], apply: () => T): Promise<T> {
+export async function whenResident<T>(
+  engine: StorageEngine,
+  ops: readonly ReplicaOp[],
+  apply: () => T,
+  more: readonly RecordKey[] = [],
+): Promise<T> {
   const rows = rowsOf(ops);
-  const records = recordsOf(ops);
+  const records = [...recordsOf(ops), ...more];
   for (let round = 0; round < MAX_LOAD_ROUNDS; round++) {
     await engine.prepare(rows, records);
     if (isResident(engine, rows, records)) return apply();

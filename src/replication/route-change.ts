@@ -18,6 +18,8 @@ export interface ChangeState {
   readonly to: number;
   /** The next route: `ending` publishes `to`, or `from` when the change was called off. */
   readonly announcing: ChangePhase | undefined;
+  /** A revision that nodes may have recorded and that no route was published under (spec RP-100). */
+  readonly recording?: number | undefined;
   readonly isCancelled: boolean;
   readonly startedAtMs: number;
   readonly progress: ChangeProgress;
@@ -82,25 +84,41 @@ export async function stepChange(environment: ChangeEnvironment): Promise<number
     return change.announcing ? await announce(environment, change.announcing) : await follow(environment);
   } catch (error) {
     // It may have been called off meanwhile: only the reason is added to what is there now.
-    const held = environment.load();
+    const held = withRecorded(environment.load());
     const waitingFor = error instanceof Error ? error.message : String(error);
     if (held.change) environment.save({ ...held, change: { ...held.change, waitingFor } });
     return ROUTE_CHANGE_RETRY_MS;
   }
 }
 
+/**
+ * The present route under the revision that some nodes may have recorded: they refuse older ones, and may never be told of a newer one
+ * while others are away. Its replicas are the same, so any two quorums meet whichever of both revisions they go by (spec RP-100).
+ */
+function withRecorded({ route, change }: Changing): Changing {
+  if (change?.recording === undefined) return { route, change };
+  return { route: { ...route, routeRevision: change.recording }, change: { ...change, recording: undefined } };
+}
+
 async function announce(environment: ChangeEnvironment, phase: ChangePhase): Promise<number> {
+  // A driver that died, or a change that was called off, may have left it.
+  if (environment.load().change?.recording !== undefined) environment.save(withRecorded(environment.load()));
   const { route } = environment.load();
   const present = route.routeRevision ?? 0;
   const routeRevision = present + 1;
   const ring = await environment.ring();
   // Who has recorded a revision refuses all older ones: nobody may while too few can, or the tenant would stand still meanwhile.
   await recordAtMajorities(environment, { ring, route, revision: present });
+  // Called off, or stepped twice, while the replicas were asked: the next step goes by what holds now.
+  const isAsBefore = ({ route: now, change }: Changing): boolean =>
+    change?.announcing === phase && now.routeRevision === route.routeRevision;
+  const asked = environment.load();
+  if (!isAsBefore(asked)) return 0;
+  environment.save({ route, change: { ...asked.change!, recording: routeRevision } });
   await recordAtMajorities(environment, { ring, route, revision: routeRevision });
   const held = environment.load();
-  // Called off, or stepped twice, while the replicas were told: the next step goes by what holds now.
-  if (held.change?.announcing !== phase || held.route.routeRevision !== route.routeRevision) return 0;
-  const { change } = held;
+  if (!isAsBefore(held)) return 0;
+  const change = held.change!;
   if (phase === "ending") {
     const replicationFactor = change.isCancelled ? change.from : change.to;
     environment.save({ route: { replicationFactor, routeRevision }, change: undefined });
@@ -109,7 +127,7 @@ async function announce(environment: ChangeEnvironment, phase: ChangePhase): Pro
   }
   environment.save({
     route: { replicationFactor: change.from, routeRevision, change: { to: change.to, phase } },
-    change: { ...change, announcing: undefined, progress: NO_PROGRESS, waitingFor: "" },
+    change: { ...change, announcing: undefined, recording: undefined, progress: NO_PROGRESS, waitingFor: "" },
   });
   return 0;
 }

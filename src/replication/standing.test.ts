@@ -5,7 +5,14 @@ import { NodeSql } from "../../test/unit/storage/node-sql.ts";
 import { referenceKernels } from "../storage/kernels.reference.ts";
 import { HintLog } from "./hint-log.ts";
 import { Standing } from "./standing.ts";
-import { confirmStanding, doubtStanding, isStandingWhole } from "./standing-check.ts";
+import {
+  areTablesWhole,
+  confirmStanding,
+  doubtStanding,
+  epochAboveAll,
+  forgetTables,
+  isStandingWhole,
+} from "./standing-check.ts";
 import { newSync } from "./sync-state.ts";
 
 function opened(rebuilding: boolean): { sql: NodeSql; open: () => Standing } {
@@ -113,5 +120,72 @@ describe("standing", () => {
     open();
     sql.database.exec("UPDATE replica_facts SET rebuilding = 0");
     expect(isStandingWhole(sql, referenceKernels)).toBe(false);
+  });
+
+  it.each([
+    ["routes", "UPDATE routes SET revision = 2"],
+    ["routes", "DELETE FROM routes"],
+    ["routes", "INSERT INTO routes VALUES (8, 1)"],
+    ["syncs", `UPDATE syncs SET state = replace(state, '"nextHi":0', '"nextHi":9')`],
+    ["filling", 'UPDATE filling SET ranges = \'[{"fromHi":11,"toHi":20}]\''],
+    ["filled", "UPDATE filled SET epoch = epoch + 7"],
+    ["purge_marks", "UPDATE purge_marks SET floor = 1"],
+    ["purge_marks", "UPDATE purge_marks SET horizon = 900"],
+    ["purge_marks", "UPDATE purge_marks SET drop_up_to = 900"],
+    ["purge_marks", "UPDATE purge_marks SET swept = 900"],
+    ["the check itself", "UPDATE replica_facts SET tables_check = tables_check + 1"],
+  ])(
+    "[RP-102] a change behind the checksum of %s (%s) is seen; nothing of the tables is believed then",
+    (_, change) => {
+      const { sql, open } = opened(false);
+      const standing = open();
+      standing.recordRoute(7, 3);
+      standing.recordRoute(7, 4);
+      standing.beginFilling(7, [{ fromHi: 10, toHi: 20 }]);
+      standing.promiseFloor(500);
+      standing.recordHorizon(400, 300);
+      const join = newSync({ epoch: standing.nextEpoch(), kind: "join", tenant: 7, joining: [] });
+      standing.put(join);
+      standing.complete({ ...join, phase: "done" });
+      standing.put(newSync({ epoch: standing.nextEpoch(), kind: "repair" }));
+      standing.remove(join.epoch);
+      open();
+      expect(areTablesWhole(sql, referenceKernels)).toBe(true);
+      sql.database.exec(change);
+      expect(areTablesWhole(sql, referenceKernels)).toBe(false);
+      expect(epochAboveAll(sql)).toBeGreaterThan(1000);
+      forgetTables(sql);
+      doubtStanding(sql, referenceKernels);
+      expect(areTablesWhole(sql, referenceKernels)).toBe(true);
+      const doubted = open();
+      expect([doubted.isRebuilding, doubted.routes(), doubted.jobs(), doubted.stampFloor()]).toEqual([true, [], [], 0]);
+    },
+  );
+
+  it("[RP-102] tables of before the checksum are taken, and get one; a damaged number does not use up the numbers", () => {
+    const { sql, open } = opened(false);
+    open().recordRoute(7, 3);
+    sql.database.exec("UPDATE replica_facts SET tables_check = NULL");
+    expect(areTablesWhole(sql, referenceKernels)).toBe(true);
+    sql.database.exec("UPDATE routes SET revision = 9");
+    expect(areTablesWhole(sql, referenceKernels)).toBe(false);
+    sql.database.exec(`UPDATE replica_facts SET last_epoch = ${2 ** 52}`);
+    expect(epochAboveAll(sql)).toBeLessThan(2 ** 41);
+  });
+
+  it("[RP-102] a changed mark of a dirty range makes all of them dirty, and is counted", () => {
+    const { sql, open } = opened(false);
+    open();
+    const hints = (): HintLog => new HintLog({ sql, now: () => 10, ttlMs: 1, kernels: referenceKernels });
+    const log = hints();
+    log.add("n3", { tenant: 1, key: "k", token: { hi: 5 << 24, lo: 0 } }, new Uint8Array(3));
+    sql.database.exec("UPDATE hints SET created_ms = 0");
+    log.expire();
+    expect(hints().dirtyRanges()).toEqual([{ target: "n3", range: 5 }]);
+    sql.endTurn();
+    sql.database.exec("UPDATE dirty_ranges SET range = 6");
+    const after = hints();
+    expect(after.corruptCount).toBe(1);
+    expect(after.takeDirtyRange()).toEqual({ fromHi: 0, toHi: 0x0fff_ffff });
   });
 });

@@ -6,7 +6,7 @@ import { holds, unionOf, without } from "../cluster/token-ranges.ts";
 import { firstOf } from "../storage/drain.ts";
 import type { Kernels, SqlStorage } from "../storage/types.ts";
 import type { ReplicaFacts } from "./facts.ts";
-import { sealStanding } from "./standing-check.ts";
+import { StandingTables, sealStanding } from "./standing-check.ts";
 import type { SyncStore } from "./sync-runner.ts";
 import type { SyncState } from "./sync-state.ts";
 
@@ -27,6 +27,7 @@ export class Standing
   readonly #sql: SqlStorage;
   readonly #now: () => number;
   readonly #kernels: Pick<Kernels, "crc32c">;
+  readonly #tables: StandingTables;
   readonly #routes = new Map<number, number>();
   readonly #filling = new Map<number, readonly TokenRange[]>();
   readonly #filled = new Set<number>();
@@ -36,6 +37,7 @@ export class Standing
   isConfirmed: boolean;
   #lastEpoch: number;
   #purge: PurgeMarks = { floor: 0, horizon: 0, drop: 0, swept: 0 };
+  #hasMarks = false;
   /** Some work is not done: known without looking, since every turn asks. */
   hasOpenJobs = false;
   rowsComparedTotal = 0;
@@ -44,6 +46,7 @@ export class Standing
   constructor(options: { sql: SqlStorage; now: () => number; kernels: Pick<Kernels, "crc32c"> }) {
     this.#sql = options.sql;
     this.#kernels = options.kernels;
+    this.#tables = new StandingTables(options.sql, options.kernels);
     this.#now = options.now;
     const facts = firstOf(
       this.#sql.exec<{ rebuilding: number; last_epoch: number; confirmed: number }>(
@@ -64,8 +67,10 @@ export class Standing
     }
     for (const marks of this.#sql.exec<PurgeMarks>(
       'SELECT floor, horizon, drop_up_to AS "drop", swept FROM purge_marks',
-    ))
+    )) {
       this.#purge = { ...marks };
+      this.#hasMarks = true;
+    }
     this.#recount();
   }
 
@@ -83,9 +88,11 @@ export class Standing
   }
 
   recordRoute(tenant: number, revision: number): void {
-    if (revision <= this.routeRevision(tenant)) return;
+    const before = this.routeRevision(tenant);
+    if (revision <= before) return;
     this.#routes.set(tenant, revision);
     this.#sql.exec("INSERT OR REPLACE INTO routes (tenant, revision) VALUES (?, ?)", tenant, revision);
+    this.#tables.change(before > 0 ? ["route", tenant, before] : undefined, ["route", tenant, revision]);
   }
 
   routes(): { tenant: number; revision: number }[] {
@@ -112,13 +119,18 @@ export class Standing
     this.rowsRepairedTotal += Math.max(0, state.rowsRepaired - (before?.rowsRepaired ?? 0));
     this.#jobs.set(state.epoch, state);
     this.#recount();
-    this.#sql.exec("INSERT OR REPLACE INTO syncs (epoch, state) VALUES (?, ?)", state.epoch, JSON.stringify(state));
+    const { epoch } = state;
+    const text = JSON.stringify(state);
+    this.#sql.exec("INSERT OR REPLACE INTO syncs (epoch, state) VALUES (?, ?)", epoch, text);
+    this.#tables.change(before && ["sync", epoch, JSON.stringify(before)], ["sync", epoch, text]);
   }
 
   remove(epoch: number): void {
+    const before = this.#jobs.get(epoch);
     this.#jobs.delete(epoch);
     this.#recount();
     this.#sql.exec("DELETE FROM syncs WHERE epoch = ?", epoch);
+    if (before) this.#tables.change(["sync", epoch, JSON.stringify(before)], undefined);
   }
 
   nextEpoch(): number {
@@ -134,14 +146,21 @@ export class Standing
   }
 
   #setFilling(tenant: number, ranges: readonly TokenRange[]): void {
-    if (JSON.stringify(ranges) === JSON.stringify(this.#filling.get(tenant) ?? [])) return;
+    const before = JSON.stringify(this.#filling.get(tenant) ?? []);
+    const text = JSON.stringify(ranges);
+    if (text === before) return;
     if (ranges.length === 0) {
       this.#filling.delete(tenant);
       this.#sql.exec("DELETE FROM filling WHERE tenant = ?", tenant);
-      return;
+    } else {
+      this.#filling.set(tenant, ranges);
+      this.#sql.exec("INSERT OR REPLACE INTO filling (tenant, ranges) VALUES (?, ?)", tenant, text);
     }
-    this.#filling.set(tenant, ranges);
-    this.#sql.exec("INSERT OR REPLACE INTO filling (tenant, ranges) VALUES (?, ?)", tenant, JSON.stringify(ranges));
+    const isNew = before === "[]";
+    this.#tables.change(
+      isNew ? undefined : ["filling", tenant, before],
+      ranges.length === 0 ? undefined : ["filling", tenant, text],
+    );
   }
 
   // What may be purged
@@ -179,9 +198,19 @@ export class Standing
   }
 
   #mark(change: Partial<PurgeMarks>): PurgeMarks {
+    const before = this.#hasMarks ? this.#purge : undefined;
     this.#purge = { ...this.#purge, ...change };
+    this.#hasMarks = true;
     const { floor, horizon, drop, swept } = this.#purge;
     this.#sql.exec("INSERT OR REPLACE INTO purge_marks VALUES (1, ?, ?, ?, ?)", floor, horizon, drop, swept);
+    this.#tables.change(before && ["purge", 1, before.floor, before.horizon, before.drop, before.swept], [
+      "purge",
+      1,
+      floor,
+      horizon,
+      drop,
+      swept,
+    ]);
     return this.#purge;
   }
 
@@ -189,6 +218,7 @@ export class Standing
     this.put(state);
     const { kind, epoch, tenant } = state;
     if (kind === "rebuild" || kind === "join") {
+      if (!this.#filled.has(epoch)) this.#tables.change(undefined, ["filled", epoch]);
       this.#filled.add(epoch);
       this.#sql.exec("INSERT OR REPLACE INTO filled (epoch, at_ms) VALUES (?, ?)", epoch, this.#now());
     }
@@ -213,7 +243,6 @@ export class Standing
   /** Nothing of the tenant is needed any more. */
   eraseTenant(tenant: number): void {
     for (const job of this.jobs()) if (job.tenant === tenant) this.remove(job.epoch);
-    this.#filling.delete(tenant);
-    this.#sql.exec("DELETE FROM filling WHERE tenant = ?", tenant);
+    this.#setFilling(tenant, []);
   }
 }

@@ -26,13 +26,15 @@ export interface TenantSync {
   readonly route: TenantRoute;
 }
 
+export type RunnerEnvironment = Omit<SyncEnvironment, "save" | "nextEpoch" | "beginFilling">;
+
 export class SyncRunner {
-  readonly #environment: Omit<SyncEnvironment, "save" | "nextEpoch" | "beginFilling">;
+  readonly #environment: RunnerEnvironment;
   readonly #store: SyncStore;
   readonly #running = new Map<number, SyncJob>();
   #turn = 0;
 
-  constructor(environment: Omit<SyncEnvironment, "save" | "nextEpoch" | "beginFilling">, store: SyncStore) {
+  constructor(environment: RunnerEnvironment, store: SyncStore) {
     this.#environment = environment;
     this.#store = store;
   }

@@ -11,6 +11,8 @@ export class Tally {
   /** A handful of ids each: arrays are cheaper than sets, and every read and write makes some. */
   readonly #counted: string[] = [];
   readonly #lost: string[] = [];
+  /** Members of the first group among those counted: what nearly every answer asks for. */
+  #countedInFirst = 0;
 
   constructor(groups: readonly Group[]) {
     this.groups = groups;
@@ -18,12 +20,16 @@ export class Tally {
 
   /** This replica has answered as hoped. */
   count(id: string): void {
-    if (!this.#counted.includes(id)) this.#counted.push(id);
+    if (this.#counted.includes(id)) return;
+    this.#counted.push(id);
+    if (this.groups[0]?.members.includes(id)) this.#countedInFirst++;
   }
 
   uncount(id: string): void {
     const at = this.#counted.indexOf(id);
-    if (at >= 0) this.#counted.splice(at, 1);
+    if (at < 0) return;
+    this.#counted.splice(at, 1);
+    if (this.groups[0]?.members.includes(id)) this.#countedInFirst--;
   }
 
   /** This replica will not any more. */
@@ -37,7 +43,7 @@ export class Tally {
   }
 
   countedIn(group: number): number {
-    return this.#in(this.groups[group]!, this.#counted);
+    return group === 0 ? this.#countedInFirst : this.#in(this.groups[group]!, this.#counted);
   }
 
   #in({ members }: Group, ids: readonly string[]): number {
@@ -48,13 +54,15 @@ export class Tally {
 
   /** Every group has what it needs. */
   get isReached(): boolean {
-    for (const group of this.groups) if (this.#in(group, this.#counted) < group.needed) return false;
+    const { groups } = this;
+    for (let i = 0; i < groups.length; i++) if (this.countedIn(i) < groups[i]!.needed) return false;
     return true;
   }
 
   /** Some group cannot get what it needs any more. */
   get isLost(): boolean {
     for (const group of this.groups) {
+      if (this.#lost.length === 0 && group.members.length >= group.needed) continue;
       const away = group.members.filter((id) => this.#lost.includes(id) && !this.#counted.includes(id)).length;
       if (group.members.length - away < group.needed) return true;
     }

@@ -5,6 +5,7 @@
 import { z } from "zod";
 import { type Settings, settingsParts } from "../cluster/settings.ts";
 import { isLoopback } from "./port.ts";
+import { MAX_FRONTS } from "./watch/limits.ts";
 
 const server = z.strictObject({
   host: z
@@ -18,6 +19,20 @@ const server = z.strictObject({
     .url({ protocol: /^https?$/ })
     .optional()
     .describe("How clients reach the server, when a proxy stands in front. Only printed."),
+  watchPort: z
+    .int()
+    .min(0)
+    .max(65_535)
+    .optional()
+    .describe(
+      "Port on `server.host` where processes of their own hold watch connections (`/v1/config/watch` over WebSocket), following each keyspace over one connection a token. 0 takes a free one. None given: no such processes.",
+    ),
+  watchFronts: z
+    .int()
+    .min(1)
+    .max(MAX_FRONTS)
+    .default(1)
+    .describe("How many such processes share the port. Each holds as many connections as it may open files, less 700."),
 });
 
 const storage = settingsParts.storage.safeExtend({

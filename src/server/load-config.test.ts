@@ -31,7 +31,7 @@ describe("precedence", () => {
 
   it("is flags, then environment, then file, then defaults", () => {
     const env = { JADE_PORT: "1002", JADE_CONFIG_FILE: file };
-    expect(loadConfig({ port: "1003" }, env).config.server).toEqual({ host: "127.0.0.1", port: 1003 });
+    expect(loadConfig({ port: "1003" }, env).config.server).toMatchObject({ host: "127.0.0.1", port: 1003 });
     expect(loadConfig({}, env).config.server.port).toBe(1002);
     expect(loadConfig({ config: file }, {}).config.server.port).toBe(1001);
     expect(loadConfig({}, {}).config.server.port).toBe(8787);

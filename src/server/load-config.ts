@@ -21,6 +21,8 @@ export interface ConfigFlags {
   readonly grpcCert?: string | undefined;
   readonly grpcKey?: string | undefined;
   readonly grpcClientCa?: string | undefined;
+  readonly watchPort?: string | undefined;
+  readonly watchFronts?: string | undefined;
 }
 
 export interface LoadedConfig {
@@ -44,6 +46,8 @@ function overrides(flags: ConfigFlags, env: NodeJS.ProcessEnv): readonly Overrid
     { path: ["log", "level"], text: env["JADE_LOG_LEVEL"], source: "JADE_LOG_LEVEL" },
     { path: ["server", "host"], text: flags.host, source: "--host" },
     { path: ["server", "port"], text: flags.port, source: "--port" },
+    { path: ["server", "watchPort"], text: flags.watchPort, source: "--watch-port" },
+    { path: ["server", "watchFronts"], text: flags.watchFronts, source: "--watch-fronts" },
     { path: ["storage", "dataDir"], text: flags.dataDir, source: "--data-dir" },
     { path: ["log", "level"], text: flags.logLevel, source: "--log-level" },
     { path: ["etcd", "grpcPort"], text: flags.grpcPort, source: "--grpc-port" },
@@ -91,7 +95,7 @@ function applyOverrides(raw: Record<string, unknown>, list: readonly Override[])
     const [section, field] = path;
     const given = raw[section];
     if (given !== undefined && given !== null && (typeof given !== "object" || Array.isArray(given))) continue;
-    raw[section] = { ...given, [field]: /port$/i.test(field) && /^\d+$/.test(text) ? Number(text) : text };
+    raw[section] = { ...given, [field]: /(port|fronts)$/i.test(field) && /^\d+$/.test(text) ? Number(text) : text };
     sources.set(path.join("."), source);
   }
   return sources;

@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import { type ConfigFlags, loadConfig } from "./load-config.ts";
 import { exitCodes, OperatorError } from "./problem.ts";
 import { serve } from "./serve.ts";
+import { runFrontProcess } from "./watch/front-process.ts";
 
 interface ServeFlags extends ConfigFlags {
   readonly check?: boolean;
@@ -23,9 +24,12 @@ export function registerServe(program: Command): void {
     .option("--grpc-cert <file>", "certificate of the gRPC listener (PEM); none: no TLS")
     .option("--grpc-key <file>", "its private key (PEM)")
     .option("--grpc-client-ca <file>", "clients must show a certificate signed by this one (PEM)")
+    .option("--watch-port <number>", "also hold watch connections in processes of their own, on this port")
+    .option("--watch-fronts <number>", "how many such processes (default: 1)")
     .option("--insecure-public-http", "allow plain HTTP on an address that is not loopback")
     .option("--check", "only check the configuration: exit with 0 when it is good, 2 when it is not")
     .action(runServe);
+  program.command("watch-front", { hidden: true }).action(runFrontProcess);
 }
 
 async function runServe(flags: ServeFlags): Promise<void> {

@@ -13,6 +13,7 @@ import { OperatorError } from "./problem.ts";
 import { watchReadiness } from "./readiness.ts";
 import { type RootKey, resolveRootKey } from "./root-key.ts";
 import { Supervisor, type SupervisorEvents } from "./supervisor.ts";
+import { WatchFronts } from "./watch/fronts.ts";
 import { copyWorker, writeConfigFile } from "./worker-files.ts";
 import { workerdBinary } from "./workerd-binary.ts";
 import { workerdConfig } from "./workerd-config.ts";
@@ -40,6 +41,7 @@ export async function serve(options: ServeOptions): Promise<number> {
   try {
     await assertPortFree(host, port);
     if (config.etcd.grpcPort !== undefined) await assertPortFree(host, config.etcd.grpcPort);
+    if (config.server.watchPort !== undefined) await assertPortFree(host, config.server.watchPort);
     const binary = workerdBinary();
     const modules = copyWorker(join(packageRoot(), "dist/worker"), dir.run);
     const rootKey = resolveRootKey(dir.path, options.rootKeyFromEnvironment);
@@ -64,15 +66,17 @@ export async function serve(options: ServeOptions): Promise<number> {
       },
     });
     return await untilSignalled(supervisor, async (bound, signal) => {
-      const front = await startFront(config, localUrl(host, bound));
-      printAddress(options, { dataDir: dir.path, port: bound, grpcUrl: front?.url });
+      const url = localUrl(host, bound);
+      const grpc = await startFront(config, url);
+      const watches = await startWatchFronts(options, url);
+      printAddress(options, { dataDir: dir.path, port: bound, grpcUrl: grpc?.url, watchUrl: watches?.url });
       void watchReadiness({
-        url: localUrl(host, bound),
+        url,
         signal,
         ready: () => printReady(options),
         late: (why) => options.report(`${why}. It goes on trying; GET /v1/ready tells`),
       });
-      return front;
+      return { stop: async () => void (await Promise.all([grpc?.stop(), watches?.stop()])) };
     });
   } finally {
     lock.release();
@@ -122,11 +126,28 @@ async function startFront({ etcd, server }: Config, url: string) {
   }
 }
 
+/** @throws OperatorError when they cannot listen. */
+async function startWatchFronts({ config, report }: ServeOptions, url: string) {
+  const { host, watchPort, watchFronts } = config.server;
+  if (watchPort === undefined) return undefined;
+  const fronts = new WatchFronts({ url, host, port: watchPort, count: watchFronts, report });
+  try {
+    const port = await fronts.start();
+    return { url: localUrl(host, port).replace(/^http/, "ws"), stop: () => fronts.stop() };
+  } catch (cause) {
+    throw new OperatorError(`the watch front cannot start: ${cause instanceof Error ? cause.message : String(cause)}`, {
+      cause,
+    });
+  }
+}
+
 function reporter(report: (line: string) => void, lock: InstanceLock): SupervisorEvents {
   return {
     started: (pid) => lock.noteWorkerd(pid),
-    died: ({ code, signal }, delayMs) =>
-      report(`workerd ended (${signal ?? `exit code ${code}`}): restarting in ${delayMs} ms`),
+    died: ({ code, signal }, delayMs, why) => {
+      if (why !== undefined) report(`workerd ended: ${why}`);
+      report(`workerd ended (${signal ?? `exit code ${code}`}): restarting in ${delayMs} ms`);
+    },
     back: (downMs) => report(`workerd answers again after ${Math.round(downMs)} ms`),
     killing: () => report("workerd does not stop: killing it (what was acknowledged is on disk)"),
   };
@@ -143,13 +164,15 @@ interface Address {
   readonly dataDir: string;
   readonly port: number;
   readonly grpcUrl: string | undefined;
+  readonly watchUrl: string | undefined;
 }
 
-function printAddress({ config, file, print }: ServeOptions, { dataDir, port, grpcUrl }: Address): void {
+function printAddress({ config, file, print }: ServeOptions, { dataDir, port, grpcUrl, watchUrl }: Address): void {
   const { host, publicUrl } = config.server;
   print(`JadeDB     ${publicUrl ?? localUrl(host, port)}`);
   if (publicUrl !== undefined) print(`listening  ${localUrl(host, port)}`);
   if (grpcUrl !== undefined) print(`gRPC       ${grpcUrl}`);
+  if (watchUrl !== undefined) print(`watches    ${watchUrl}`);
   print(`data       ${dataDir}`);
   if (file !== undefined) print(`config     ${file}`);
 }

@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { GOOD_RUN_MS, restartDelayMs } from "./backoff.ts";
 import { exitCodes, OperatorError } from "./problem.ts";
-import { explainStartFailure } from "./workerd-binary.ts";
+import { explainDeath, explainStartFailure } from "./workerd-binary.ts";
 import { type WorkerdExit, WorkerdProcess, type WorkerdStart } from "./workerd-process.ts";
 
 export const START_TIMEOUT_MS = 30_000;
@@ -14,8 +14,8 @@ export const STOP_TIMEOUT_MS = 3_000;
 export interface SupervisorEvents {
   /** A workerd process exists; its number must be known to a later start. */
   started(pid: number): void;
-  /** It died unasked and will be started again after `delayMs`. */
-  died(exit: WorkerdExit, delayMs: number): void;
+  /** It died unasked and will be started again after `delayMs`; `why`: what it means, where that is known. */
+  died(exit: WorkerdExit, delayMs: number, why: string | undefined): void;
   /** It answers again, `downMs` after it died. */
   back(downMs: number): void;
   /** It did not stop in time, or was asked twice. */
@@ -90,12 +90,13 @@ export class Supervisor {
     let deaths = 0;
     let startedAt = performance.now();
     while (this.#current !== undefined) {
-      const exit = await this.#current.exited;
+      const died = this.#current;
+      const exit = await died.exited;
       if (this.#stopping) break;
       const diedAt = performance.now();
       deaths = diedAt - startedAt >= GOOD_RUN_MS ? 1 : deaths + 1;
       const delayMs = restartDelayMs(deaths);
-      this.#options.events.died(exit, delayMs);
+      this.#options.events.died(exit, delayMs, explainDeath(died.stderrTail));
       await Promise.race([sleep(delayMs), this.#stopRequested]);
       if (this.#stopping) break;
       startedAt = performance.now();

@@ -45,6 +45,13 @@ export function explainStartFailure(stderr: string): string | undefined {
   return undefined;
 }
 
+/** What a death means for the operator, read from what workerd wrote to stderr. Undefined = nothing that is known. */
+export function explainDeath(stderr: string): string | undefined {
+  if (/Too many open files|EMFILE/.test(stderr))
+    return "it had no file descriptor left for another connection: raise the hard limit (ulimit -Hn, LimitNOFILE=), or put a proxy in front that bounds connections";
+  return undefined;
+}
+
 let deathSignal: boolean | undefined;
 
 /**

@@ -15,9 +15,12 @@ const MAX_CHUNKS = 1 << 11;
 /** Bytes of one chunk written since the last {@link Arena.takeRegions}. */
 export interface Region {
   readonly buffer: Buffer;
-  readonly start: number;
+  start: number;
   end: number;
 }
+
+/** So many pieces of a turn are worth a log row each; more are copied together. */
+const MAX_PIECES = 8;
 
 export class Arena {
   readonly #chunks: Buffer[] = [];
@@ -26,6 +29,8 @@ export class Arena {
   #used = 0;
   #regions: Region[] = [];
   #region: Region | undefined;
+  /** Where the turn's first entry stands. */
+  #turnStart = 0;
   /** Bytes of entries written. */
   bytes = 0;
 
@@ -61,6 +66,7 @@ export class Arena {
     this.bytes += usedBytes;
     const buffer = this.#chunks[chunkIndex]!;
     if (chunkIndex === this.#currentIndex) this.#used = start + usedBytes;
+    if (this.#regions.length === 0) this.#turnStart = position;
     const region = this.#region;
     if (region !== undefined && region.buffer === buffer && region.end === start) {
       region.end = start + usedBytes;
@@ -68,6 +74,28 @@ export class Arena {
     }
     this.#region = { buffer, start, end: start + usedBytes };
     this.#regions.push(this.#region);
+  }
+
+  /**
+   * The entry is of no use to a log any more: a later one of the turn takes its place. Its bytes stay, for views of them; entries of
+   * earlier turns are left alone.
+   */
+  supersede(position: number, sizeBytes: number): void {
+    if (position < this.#turnStart) return;
+    const buffer = this.#chunks[position >> CHUNK_SHIFT]!;
+    const start = position & CHUNK_MASK;
+    const regions = this.#regions;
+    for (let i = regions.length - 1; i >= 0; i--) {
+      const region = regions[i]!;
+      if (region.buffer !== buffer || region.start > start || region.end <= start) continue;
+      const end = start + sizeBytes;
+      if (region.start === start) region.start = end;
+      else {
+        regions.splice(i, 0, { buffer, start: region.start, end: start });
+        region.start = end;
+      }
+      return;
+    }
   }
 
   /** The chunk of a position. */
@@ -87,10 +115,10 @@ export class Arena {
 
   /** What was written since the last call, in order. */
   takeRegions(): readonly Region[] {
-    const regions = this.#regions;
+    const regions = this.#regions.filter(({ start, end }) => start < end);
     this.#regions = [];
     this.#region = undefined;
-    return regions;
+    return regions.length <= MAX_PIECES ? regions : together(regions);
   }
 
   /** Copies `bytes` (whole entries, at most one chunk unless a single entry) in; returns the position. Used by recovery. */
@@ -100,4 +128,28 @@ export class Arena {
     this.commit(position, bytes.length);
     return position;
   }
+}
+
+/** The same entries in few stretches, each of at most a chunk; one that is larger stays alone. */
+function together(regions: readonly Region[]): Region[] {
+  const joined: Region[] = [];
+  for (let from = 0; from < regions.length; ) {
+    let to = from;
+    let sizeBytes = 0;
+    while (to < regions.length) {
+      const next = regions[to]!.end - regions[to]!.start;
+      if (to > from && sizeBytes + next > CHUNK_BYTES) break;
+      sizeBytes += next;
+      to++;
+    }
+    const bytes = new Uint8Array(sizeBytes);
+    let at = 0;
+    for (const { buffer, start, end } of regions.slice(from, to)) {
+      bytes.set(buffer.u8.subarray(start, end), at);
+      at += end - start;
+    }
+    joined.push({ buffer: bufferOf(bytes), start: 0, end: sizeBytes });
+    from = to;
+  }
+  return joined;
 }

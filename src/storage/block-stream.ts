@@ -11,7 +11,7 @@ import { CorruptBlock } from "./types.ts";
 export interface BlockStreamOptions {
   /** What cannot be read is passed over. */
   readonly pastCorrupt?: boolean;
-  /** Bytes for one request where reading costs one; 0 = block by block. */
+  /** Bytes for one request; 0 = block by block. */
   readonly readAheadBytes?: number;
   /** Place of the first table to read. */
   readonly fromTable?: number;
@@ -40,7 +40,7 @@ export class BlockStream {
     this.#run = run;
     this.#pastCorrupt = pastCorrupt;
     this.#table = fromTable;
-    this.#readAheadBytes = reader.isRemote ? readAheadBytes : 0;
+    this.#readAheadBytes = readAheadBytes;
   }
 
   /** Starts at the block that may hold the probed row or its successor. */

@@ -23,6 +23,7 @@ import { aim, createProbe, FLAG_PURGEABLE, type Probe } from "./row-format.ts";
 import { RunSet } from "./run-set.ts";
 import { scanPage } from "./scan.ts";
 import { recordPage } from "./scan-records.ts";
+import { SeenFilter } from "./seen-filter.ts";
 import type { AtFailPoint, EngineState, ShouldDrop } from "./state.ts";
 import { asSync, type MissingSection, Table, TableReader } from "./table.ts";
 import {
@@ -102,6 +103,8 @@ function createState(options: EngineOptions): EngineState {
       tables.filter((table) => table.info.kind === "record"),
     ),
     rowCache: new RowCache(limits.rowCacheBytes, clock),
+    seenRows: new SeenFilter(limits.seenFilterBytes),
+    seenRecords: new SeenFilter(limits.seenFilterBytes),
     erased: {
       all: new Set(erased.keys()),
       pending: new Set([...erased].filter(([, done]) => !done).map(([tenant]) => tenant)),
@@ -130,6 +133,8 @@ class LsmEngine implements RepairableEngine {
     const isErased = (tenant: number): boolean => state.erased.all.has(tenant);
     state.log.replay(state.manifest.logThrough, ({ bytes, lastSeq, atMs }) => {
       const { active } = state;
+      active.seenRowsFrom = 0;
+      active.seenRecordsFrom = 0;
       active.replay(bytes, isErased);
       active.arena.takeRegions();
       this.#committed(lastSeq, atMs);
@@ -169,21 +174,21 @@ class LsmEngine implements RepairableEngine {
     const missing: MissingSection[] = [];
     for (const row of rows) {
       const probe = this.#aim(row);
-      if (this.#inMemory(row, probe) === undefined && this.#state.rows.runs.length > 0) {
-        this.#state.rows.find(probe, missing);
-      }
+      const before = this.#state.seenRows.before(probe.hi, probe.lo);
+      if (this.#inMemory(row, probe, before) === undefined) this.#state.rows.find(probe, before, missing);
     }
     for (const { tenant, writeId } of records) {
-      if (this.#state.records.runs.length > 0) this.#state.records.find(this.#aimRecord(tenant, writeId), missing);
+      const probe = this.#aimRecord(tenant, writeId);
+      this.#state.records.find(probe, this.#state.seenRecords.before(probe.hi, probe.lo), missing);
     }
     return missing;
   }
 
-  #inMemory(row: RowKey, probe: Probe): Uint8Array | undefined {
+  #inMemory(row: RowKey, probe: Probe, before: number): Uint8Array | undefined {
     const { active, frozen, kept, rowCache, rows } = this.#state;
-    const newest = active.get(probe) ?? newestOf(frozen, probe);
+    const newest = (active.seenRowsFrom < before ? active.get(probe) : undefined) ?? newestOf(frozen, probe, before);
     if (newest !== undefined || rows.runs.length === 0) return newest;
-    const flushed = newestOf(kept, probe);
+    const flushed = newestOf(kept, probe, before);
     if (flushed !== undefined) {
       rowCache.hits++;
       return flushed;
@@ -194,13 +199,24 @@ class LsmEngine implements RepairableEngine {
   }
 
   get(row: RowKey, willPut = false): Uint8Array | undefined {
-    const { erased, rows, rowCache } = this.#state;
+    const { erased, rows, rowCache, seenRows } = this.#state;
     if (erased.all.size !== 0 && erased.all.has(row.tenant)) return undefined;
+    const before = seenRows.before(row.token.hi, row.token.lo);
+    if (before !== Number.POSITIVE_INFINITY && this.#allRowsSince(before)) return undefined;
     const probe = this.#aim(row);
-    const resident = this.#inMemory(row, probe);
+    const resident = this.#inMemory(row, probe, before);
     if (resident !== undefined || rows.runs.length === 0) return resident;
-    const found = rows.find(probe);
+    const found = rows.find(probe, before);
     return found === undefined || willPut ? found : rowCache.add(row.tenant, row.key, found);
+  }
+
+  /** No place holds a row from before this generation: what is not in the filter is nowhere. */
+  #allRowsSince(generation: number): boolean {
+    const { active, frozen, kept, rows } = this.#state;
+    if (active.seenRowsFrom < generation || rows.seenFrom < generation) return false;
+    for (const memtable of frozen) if (memtable.seenRowsFrom < generation) return false;
+    for (const memtable of kept) if (memtable.seenRowsFrom < generation) return false;
+    return true;
   }
 
   #aim(row: RowKey): Probe {
@@ -218,35 +234,40 @@ class LsmEngine implements RepairableEngine {
   }
 
   put(row: RowKey, value: Uint8Array, purgeable = false): void {
-    const { erased, active, rowCache, rows } = this.#state;
+    const { erased, active, rowCache, rows, seenRows } = this.#state;
     assertRow(row, value);
     // A late hint or repair must not bring an erased tenant back; its number is never used again.
     if (erased.all.size !== 0 && erased.all.has(row.tenant)) return;
     active.put(row, value, purgeable ? FLAG_PURGEABLE : 0);
+    seenRows.add(row.token.hi, row.token.lo);
     if (rows.runs.length !== 0 && rowCache.bytes !== 0) rowCache.remove(row.tenant, row.key);
   }
 
   findRecord(tenant: number, writeId: Uint8Array): Uint8Array | undefined {
-    const { erased, active, frozen, records } = this.#state;
+    const { erased, active, frozen, records, seenRecords } = this.#state;
     assertWriteId(tenant, writeId);
     if (erased.all.size !== 0 && erased.all.has(tenant)) return undefined;
-    const newest = active.records.find(tenant, writeId);
+    const before = seenRecords.before(recordHi(writeId), recordLo(writeId));
+    const newest = active.seenRecordsFrom < before ? active.records.find(tenant, writeId) : undefined;
     if (newest !== undefined) return newest;
     for (let i = frozen.length - 1; i >= 0; i--) {
+      if (frozen[i]!.seenRecordsFrom >= before) continue;
       const answer = frozen[i]!.records.find(tenant, writeId);
       if (answer !== undefined) return answer;
     }
-    return records.runs.length === 0 ? undefined : records.find(this.#aimRecord(tenant, writeId))?.slice();
+    if (records.seenFrom >= before) return undefined;
+    return records.find(this.#aimRecord(tenant, writeId), before)?.slice();
   }
 
   addRecord(tenant: number, writeId: Uint8Array, answer: Uint8Array): void {
-    const { erased, active } = this.#state;
+    const { erased, active, seenRecords } = this.#state;
     assertWriteId(tenant, writeId);
     if (answer.length > MAX_RECORD_ANSWER_BYTES) {
       throw new RangeError(`a record's answer of ${answer.length} bytes is over ${MAX_RECORD_ANSWER_BYTES}`);
     }
     if (erased.all.size !== 0 && erased.all.has(tenant)) return;
     active.records.add(tenant, writeId, answer);
+    seenRecords.add(recordHi(writeId), recordLo(writeId));
   }
 
   commit(): void {
@@ -395,8 +416,9 @@ class LsmEngine implements RepairableEngine {
   }
 }
 
-function newestOf(memtables: readonly Memtable[], probe: Probe): Uint8Array | undefined {
+function newestOf(memtables: readonly Memtable[], probe: Probe, before: number): Uint8Array | undefined {
   for (let i = memtables.length - 1; i >= 0; i--) {
+    if (memtables[i]!.seenRowsFrom >= before) continue;
     const value = memtables[i]!.get(probe);
     if (value !== undefined) return value;
   }

@@ -37,8 +37,8 @@ export async function* flushJob(state: EngineState, memtable: Memtable): Job {
   const recordTables = records.takeTables();
   state.manifest.apply({ added: [...rowTables, ...recordTables], removed: [], logThrough: memtable.lastSeq });
   state.log.cover(memtable.lastSeq);
-  addRun(state, state.rows, rowTables);
-  addRun(state, state.records, recordTables);
+  addRun(state.rows, rowTables, { nowMs: state.clock(), seenFrom: memtable.seenRowsFrom });
+  addRun(state.records, recordTables, { nowMs: state.clock(), seenFrom: memtable.seenRecordsFrom });
   state.frozen.splice(state.frozen.indexOf(memtable), 1);
   state.kept.push(memtable);
   if (state.kept.length > state.limits.keptMemtables) state.kept.shift();
@@ -46,9 +46,11 @@ export async function* flushJob(state: EngineState, memtable: Memtable): Job {
   if (state.atFailPoint) await state.atFailPoint("flush.applied");
 }
 
-function addRun(state: EngineState, runs: RunSet, added: readonly TableInfo[]): void {
-  if (added.length > 0)
-    runs.replace({ removed: [], added: [new Run(added.map((info) => new Table(info, state.clock())))], retired: [] });
+function addRun(set: RunSet, added: readonly TableInfo[], made: { nowMs: number; seenFrom: number }): void {
+  if (added.length === 0) return;
+  const tables = added.map((info) => new Table(info, made.nowMs));
+  for (const table of tables) table.seenFrom = made.seenFrom;
+  set.replace({ removed: [], added: [new Run(tables)], retired: [] });
 }
 
 interface OrderedRows {

@@ -1,20 +1,9 @@
 // The slow, obvious twins of the WASM kernels. Used by tests, by the simulator, and for merges of oversized blocks.
 // Guarantee: byte for byte the same results as wasm/storage.ts. Must not: be tuned at the price of being obvious.
 
+import { crc32c } from "../wire/crc32c.ts";
 import { type Buffer, bufferOf, compareRows, FLAG_PURGEABLE, rowBytes, rowTenant } from "./row-format.ts";
 import type { Kernels, MergeInput, MergeRequest, MergeResult } from "./types.ts";
-
-const CRC_TABLE = new Uint32Array(256).map((_, index) => {
-  let crc = index;
-  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1;
-  return crc >>> 0;
-});
-
-function crc32c(bytes: Uint8Array, seed = 0): number {
-  let crc = ~seed;
-  for (let i = 0; i < bytes.length; i++) crc = CRC_TABLE[(crc ^ bytes[i]!) & 0xff]! ^ (crc >>> 8);
-  return ~crc >>> 0;
-}
 
 function bloomBuild(tokens: Uint32Array, filterBytes: number, hashCount: number): Uint8Array {
   const filter = new Uint8Array(filterBytes);

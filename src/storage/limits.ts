@@ -49,6 +49,9 @@ export const MAX_WASM_MERGE_BYTES = 1024 * 1024;
 /** Bytes a merge asks an asynchronous blob store for at once, of each run. */
 export const MERGE_READ_BYTES = 256 * 1024;
 
+/** The same of SQLite rows, in one statement: a statement costs as much as the block it reads. */
+export const LOCAL_MERGE_READ_BYTES = 64 * 1024;
+
 /** Parts of a merge at most: each costs work per table of the runs, and a merge takes the space of a part. */
 export const MAX_MERGE_PARTS = 512;
 
@@ -77,6 +80,8 @@ export interface EngineLimits {
   readonly bloomBitsPerRow: number;
   /** More than for rows: every write asks every run for its write id, and nearly always the answer is no. */
   readonly bloomBitsPerRecord: number;
+  /** Of each generation of a {@link SeenFilter}: a power of two. There are two of rows and two of records; each takes half a token a byte. */
+  readonly seenFilterBytes: number;
   /** Records (idempotency answers) are kept at least this long. */
   readonly recordRetentionMs: number;
   /** Every stored block is read and checked at least this often; 0 = never. */
@@ -106,6 +111,7 @@ export const SERVER_LIMITS: EngineLimits = {
   tableBytes: 2 * 1024 * 1024,
   bloomBitsPerRow: 12,
   bloomBitsPerRecord: 20,
+  seenFilterBytes: 1024 * 1024,
   recordRetentionMs: 24 * 3600 * 1000,
   scrubPeriodMs: 14 * 24 * 3600 * 1000,
   sliceBytes: 512 * 1024,
@@ -123,6 +129,7 @@ export const CLOUDFLARE_LIMITS: EngineLimits = {
   rowCacheBytes: 4 * 1024 * 1024,
   blockCacheBytes: 8 * 1024 * 1024,
   tableMetaCacheBytes: 8 * 1024 * 1024,
+  seenFilterBytes: 128 * 1024,
 };
 
 /** Throws RangeError naming the value and the limit when bounds contradict each other. */
@@ -136,6 +143,11 @@ export function assertLimits(limits: EngineLimits): void {
   // A position in the arena is 31 bits (see arena.ts), and a turn may overshoot the freeze by its own size.
   if (limits.memtableBytes > 256 * 1024 * 1024) {
     throw new RangeError(`storage limit memtableBytes must be ≤ 256 MiB, is ${limits.memtableBytes}`);
+  }
+  if (limits.seenFilterBytes < 64 || !Number.isInteger(Math.log2(limits.seenFilterBytes))) {
+    throw new RangeError(
+      `storage limit seenFilterBytes must be a power of two from 64 on, is ${limits.seenFilterBytes}`,
+    );
   }
   if (limits.tableBytes < limits.blockBytes) {
     throw new RangeError(`storage limit tableBytes ${limits.tableBytes} is below blockBytes ${limits.blockBytes}`);

@@ -26,6 +26,8 @@ export function freezeActive(state: EngineState): void {
   if (state.active.arena.bytes === 0) return;
   state.frozen.push(state.active);
   state.active = new Memtable(state.secret);
+  state.active.seenRowsFrom = state.seenRows.generation;
+  state.active.seenRecordsFrom = state.seenRecords.generation;
 }
 
 export class Maintenance {

@@ -30,6 +30,9 @@ export class Memtable {
   readonly #rows: RowIndex;
   #order: BucketOrder | undefined;
   #orderedRows = 0;
+  /** Since when all rows and all records in it are in the engine's filters: a generation of {@link SeenFilter}; 0 = they are not. */
+  seenRowsFrom = 1;
+  seenRecordsFrom = 1;
   /** Log rows that hold this memtable: (afterSeq, lastSeq]. */
   lastSeq = 0;
   /** Times of the first and last commit in it. */
@@ -59,7 +62,8 @@ export class Memtable {
     view.setUint32(offset + 16, value.length, true);
     u8.set(value, offset + ROW_HEADER_BYTES + keyBytes);
     this.arena.commit(position, ROW_HEADER_BYTES + keyBytes + value.length);
-    this.#rows.add(position);
+    const before = this.#rows.add(position);
+    if (before >= 0) this.arena.supersede(before, rowBytes(this.arena.bufferAt(before), this.arena.offsetAt(before)));
   }
 
   get(probe: Probe): Uint8Array | undefined {
@@ -98,7 +102,7 @@ export class Memtable {
     const kind = buffer.u8[offset];
     if (kind !== KIND_ROW && kind !== KIND_RECORD) throw new MalformedBytes(`a log entry of unknown kind ${kind}`);
     if (isErased(tenant)) return;
-    if (kind === KIND_ROW) return this.#rows.add(position);
+    if (kind === KIND_ROW) return void this.#rows.add(position);
     const key = rowKeyBytes(buffer, offset);
     if (key.length === WRITE_ID_BYTES) this.records.index(position, tenant);
     else throw new MalformedBytes(`a record with a write id of ${key.length} bytes`);

@@ -59,6 +59,8 @@ class Merge {
   readonly #partBytes: number;
   /** The merged tables, before those of the newest run that are still to be merged. */
   #merged: Table[];
+  /** What is in no filter in one of the inputs, is in none in the output. */
+  readonly #seenFrom: number;
   #firstRow: MergeRequest["firstRow"] = "check";
   #sliceBytes = 0;
 
@@ -74,6 +76,7 @@ class Merge {
       minMs: Math.min(...runs.map((run) => run.minMs)),
       maxMs: Math.max(...runs.map((run) => run.maxMs)),
     });
+    this.#seenFrom = Math.min(...runs.map((run) => run.seenFrom));
     const skipped = mergedBefore(runs);
     this.#merged = runs[0]!.tables.slice(0, skipped);
     this.#sources = runs.map((run, index) => new MergeSource(state, run, index === 0 ? skipped : 0));
@@ -130,7 +133,9 @@ class Merge {
     const retired = rests.flatMap(({ removed }) => removed);
     const clipped = rests.flatMap((rest) => rest.clipped);
     this.#state.manifest.apply({ added, removed: retired.map(({ info }) => info), clipped });
-    this.#merged = [...this.#merged, ...added.map((info) => new Table(info, this.#state.clock()))];
+    const merged = added.map((info) => new Table(info, this.#state.clock()));
+    for (const table of merged) table.seenFrom = this.#seenFrom;
+    this.#merged = [...this.#merged, ...merged];
     const removed = this.#runs();
     rests.forEach((rest, index) => {
       const tables = index === 0 ? [...this.#merged, ...rest.tables] : rest.tables;

@@ -3,7 +3,7 @@
 
 import type { Block } from "./block.ts";
 import { BlockStream } from "./block-stream.ts";
-import { MERGE_READ_BYTES } from "./limits.ts";
+import { LOCAL_MERGE_READ_BYTES, MERGE_READ_BYTES } from "./limits.ts";
 import type { ClippedTable } from "./manifest.ts";
 import { rowHi, rowKeyBytes, rowLo, rowTenant } from "./row-format.ts";
 import type { Run } from "./run-set.ts";
@@ -36,7 +36,8 @@ export class MergeSource {
     this.run = run;
     this.#tables = run.tables.slice(skippedTables);
     this.#tableCount = run.tables.length;
-    this.#stream = new BlockStream(state.reader, run, { fromTable: skippedTables, readAheadBytes: MERGE_READ_BYTES });
+    const readAheadBytes = state.reader.isRemote ? MERGE_READ_BYTES : LOCAL_MERGE_READ_BYTES;
+    this.#stream = new BlockStream(state.reader, run, { fromTable: skippedTables, readAheadBytes });
   }
 
   /** Loads the next block when the current one is used up. Returns the bytes read. */

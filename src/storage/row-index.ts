@@ -42,8 +42,8 @@ export class RowIndex {
     this.#secret = secret;
   }
 
-  /** Makes the row at `position` the newest version of its key. */
-  add(position: number): void {
+  /** Makes the row at `position` the newest version of its key. Returns the position of the one before it, -1 = none is known. */
+  add(position: number): number {
     const arena = this.#arena;
     const buffer = arena.bufferAt(position);
     const offset = arena.offsetAt(position);
@@ -54,14 +54,19 @@ export class RowIndex {
     for (let index = hashOf(hi, lo, this.#secret) & mask; ; index = (index + 1) & mask) {
       const at = index * ENTRY_WORDS;
       const number = entries[at]! - 1;
-      if (number < 0) return this.#insert(at, position, hi, lo);
+      if (number < 0) {
+        this.#insert(at, position, hi, lo);
+        return -1;
+      }
       if (entries[at + 2] !== hi || entries[at + 3] !== lo) continue;
       const held = entries[at + 1]!;
-      if (held < 0 || compareRows(arena.bufferAt(held), arena.offsetAt(held), buffer, offset) !== 0)
-        return this.#addTwin(position);
+      if (held < 0 || compareRows(arena.bufferAt(held), arena.offsetAt(held), buffer, offset) !== 0) {
+        this.#addTwin(position);
+        return -1;
+      }
       entries[at + 1] = position;
       this.#positions[number] = position;
-      return;
+      return held;
     }
   }
 

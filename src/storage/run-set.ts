@@ -16,6 +16,8 @@ export class Run {
   readonly rowCount: number;
   readonly minMs: number;
   readonly maxMs: number;
+  /** The least of its tables: see {@link Table.seenFrom}. */
+  readonly seenFrom: number;
   /** Not merged any more since a block of it is unreadable (until the range was repaired or the engine opens again). */
   quarantined = false;
 
@@ -30,6 +32,7 @@ export class Run {
     this.rowCount = tables.reduce((sum, table) => sum + table.info.rowCount, 0);
     this.minMs = tables.reduce((least, table) => Math.min(least, table.info.minMs), Number.POSITIVE_INFINITY);
     this.maxMs = tables.reduce((most, table) => Math.max(most, table.info.maxMs), Number.NEGATIVE_INFINITY);
+    this.seenFrom = tables.reduce((least, table) => Math.min(least, table.seenFrom), Number.POSITIVE_INFINITY);
   }
 
   /** The only table that can hold the probed row: the last one that does not begin after it. -1 when none. */
@@ -89,6 +92,8 @@ export class RunSet {
   sizeBytes = 0;
   rowCount = 0;
   tableCount = 0;
+  /** The least of its runs; Infinity where there is none. */
+  seenFrom = Number.POSITIVE_INFINITY;
 
   constructor(reader: TableReader, tables: readonly Table[]) {
     this.#reader = reader;
@@ -106,6 +111,7 @@ export class RunSet {
     this.sizeBytes = runs.reduce((sum, run) => sum + run.sizeBytes, 0);
     this.rowCount = runs.reduce((sum, run) => sum + run.rowCount, 0);
     this.tableCount = runs.reduce((sum, run) => sum + run.tables.length, 0);
+    this.seenFrom = runs.reduce((least, run) => Math.min(least, run.seenFrom), Number.POSITIVE_INFINITY);
   }
 
   /** Swaps runs for others and forgets tables that are in none any more. */
@@ -114,18 +120,19 @@ export class RunSet {
     for (const table of retired) this.#reader.retire(table);
   }
 
-  /** See {@link TableReader.find}. */
-  find(probe: Probe, missing?: MissingSection[]): Uint8Array | undefined {
+  /** See {@link TableReader.find}. Looks only into runs that began before `before`; see {@link SeenFilter.before}. */
+  find(probe: Probe, before: number, missing?: MissingSection[]): Uint8Array | undefined {
     const runs = this.runs;
     for (let i = 0; i < runs.length; i++) {
       const run = runs[i]!;
+      if (run.seenFrom >= before) continue;
       const index = run.tableFor(probe);
       if (index < 0 || run.endsBefore(index, probe)) continue;
       const table = run.tables[index]!;
-      const before = missing?.length;
+      const missed = missing?.length;
       const value = this.#reader.find(table, probe, missing);
       if (value !== undefined) return value;
-      if (missing !== undefined && missing.length !== before) return undefined;
+      if (missing !== undefined && missing.length !== missed) return undefined;
     }
     return undefined;
   }

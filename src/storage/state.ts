@@ -9,6 +9,7 @@ import type { Manifest } from "./manifest.ts";
 import type { Memtable } from "./memtable.ts";
 import type { RowCache } from "./row-cache.ts";
 import type { RunSet } from "./run-set.ts";
+import type { SeenFilter } from "./seen-filter.ts";
 import type { TableReader } from "./table.ts";
 import type { BlobStore, Kernels, RowKey, SyncBlobStore } from "./types.ts";
 
@@ -41,6 +42,9 @@ export interface EngineState {
   readonly rows: RunSet;
   readonly records: RunSet;
   readonly rowCache: RowCache;
+  /** All that was put or added since the engine opened, or what of it came last. */
+  readonly seenRows: SeenFilter;
+  readonly seenRecords: SeenFilter;
   readonly erased: ErasedTenants;
   /** Random: orders the hash indexes of memtables. */
   readonly secret: number;

@@ -60,6 +60,7 @@ class TableBlob {
   readonly discarded = new Set<number>();
   readonly loading = new Map<number, Promise<void>>();
   retired = false;
+  seenFrom = 0;
   scrubbedMs: number;
 
   constructor(scrubbedMs: number) {
@@ -126,6 +127,15 @@ export class Table {
 
   set retired(retired: boolean) {
     this.#blob.retired = retired;
+  }
+
+  /** Since when all it holds is in the engine's filter of what was written; 0 = it is not. See {@link SeenFilter}. */
+  get seenFrom(): number {
+    return this.#blob.seenFrom;
+  }
+
+  set seenFrom(generation: number) {
+    this.#blob.seenFrom = generation;
   }
 
   /** When all of it was last read and checked, or written. Ms. */
@@ -412,7 +422,7 @@ export class TableReader {
 }
 
 function corruptRange(table: Table, section: number, meta: TableMeta | undefined): CorruptRange {
-  const { name, kind, lastHi, lastLo } = table.info;
+  const { name, kind, lastHi, lastLo, maxMs: newestMs } = table.info;
   const lastToken = { hi: lastHi, lo: lastLo };
   const toRowKey = (first: { hi: number; lo: number; tenant: number; key: Uint8Array }) => ({
     token: { hi: first.hi, lo: first.lo },
@@ -422,9 +432,9 @@ function corruptRange(table: Table, section: number, meta: TableMeta | undefined
   if (meta === undefined || section === META_SECTION) {
     const { firstHi: hi, firstLo: lo, firstTenant: tenant, firstKey: key } = table.info;
     const from = toRowKey({ hi, lo, tenant, key });
-    return { blob: name, section, kind, from, to: undefined, lastToken, tenants: undefined };
+    return { blob: name, section, kind, from, to: undefined, lastToken, tenants: undefined, newestMs };
   }
   const next = section + 1 < meta.blockCount ? toRowKey(meta.firstOf(section + 1)) : undefined;
   const from = toRowKey(meta.firstOf(section));
-  return { blob: name, section, kind, from, to: next, lastToken, tenants: [...meta.tenants] };
+  return { blob: name, section, kind, from, to: next, lastToken, tenants: [...meta.tenants], newestMs };
 }

@@ -172,6 +172,8 @@ export interface CorruptRange {
   readonly lastToken: Token;
   /** Tenants that may have had rows in it; undefined = not known (the index is lost). */
   readonly tenants: readonly number[] | undefined;
+  /** When the newest row of the table was committed. Ms. */
+  readonly newestMs: number;
 }
 
 /** Thrown when a stored block fails its CRC32C: the value is unknown here, ask another replica; never a wrong value. */

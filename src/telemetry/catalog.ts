@@ -52,6 +52,10 @@ const REPLICA: Readonly<Record<string, MetricInfo>> = {
     "Hints dropped because they failed their checksum; their node is to be repaired.",
   ),
   jade_kv_healed_rows_total: counter("Unreadable rows restored from the other replicas."),
+  jade_kv_standing_damaged: gauge(
+    "1: what the node knew of itself failed its checksum at its last start; it took a new incarnation or was rebuilt.",
+  ),
+  jade_kv_healed_records_total: counter("Unreadable idempotency records restored from the other replicas."),
   jade_kv_hints_pending: gauge("Hints waiting for their node."),
   jade_kv_dirty_ranges: gauge("Ranges in which another node may miss writes, by lost hints; repair looks there."),
   jade_kv_rebuilding: gauge(
@@ -101,6 +105,10 @@ const CONFIG: Readonly<Record<string, MetricInfo>> = {
   jade_config_keyspaces: gauge("Configuration keyspaces that were in use since the Coordinator started."),
   jade_config_keys: gauge("Living keys of those keyspaces."),
   jade_config_leases: gauge("Leases of those keyspaces."),
+  jade_config_damaged_total: counter(
+    "Stored rows of configuration keyspaces that failed their checksum, each time one was met.",
+  ),
+  jade_config_repaired_total: counter("Of those, rows restored from the log or a follower."),
   jade_config_watch_connections: gauge("Connections with watches of those keyspaces."),
   jade_config_watches: gauge("Watches of those keyspaces."),
   jade_config_watch_events_total: counter("Events sent to watches."),
@@ -132,6 +140,7 @@ export const METRICS: Readonly<Record<string, MetricInfo>> = {
   jade_directory_tenants: gauge("Tenants by state."),
   jade_directory_nodes: gauge("Storage nodes by state."),
   jade_directory_commits_total: counter("Group commits of the Directory."),
+  jade_directory_damaged_total: counter("Stored records of the Directory that failed their checksum."),
   jade_metric_series_dropped_total: counter("Series not kept because there were too many."),
   jade_scrape_failures: gauge("1 for each part that did not give its metrics to this scrape."),
   jade_build_info: gauge("Always 1; the version is a label."),

@@ -124,6 +124,12 @@ export function readConfigAnswer(reader: ByteReader): ConfigAnswer | ConfigFailu
   }
 }
 
+/** Undefined = it is no refusal; then the rest is not read. */
+export function readConfigFailure(body: Uint8Array): ConfigFailure | undefined {
+  if (body[0] !== KIND.error) return undefined;
+  return readFailure(new ByteReader(body.subarray(1)));
+}
+
 function readFailure(reader: ByteReader): ConfigFailure {
   const code = reader.string();
   const message = reader.string();

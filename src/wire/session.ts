@@ -33,6 +33,7 @@ const CONSISTENCY_MASK = 0b11;
 const HAS_CLOCK = 1 << 2;
 const IS_RETRY = 1 << 3;
 const HAS_BODY_HASH = 1 << 4;
+const IS_OWNED = 1 << 5;
 
 export interface SessionRequest {
   /** Chosen by the caller, unique among its requests in flight; u32. */
@@ -48,6 +49,8 @@ export interface SessionRequest {
   /** Present when the write id came from the user (Idempotency-Key): first body wins by majority vote, another body is refused. */
   readonly bodyHash?: Uint8Array | undefined;
   readonly clock?: Clock | undefined;
+  /** config: a lease that the call grants or keeps alive is the session's, and ends with it when the client closes it (1000 or 1001). */
+  readonly isOwned?: boolean | undefined;
   /** put: UTF-8 JSON text. config: the call's bytes. */
   readonly value?: Uint8Array | undefined;
 }
@@ -88,6 +91,7 @@ export function writeRequest(writer: ByteWriter, request: SessionRequest): void 
   if (request.clock) flags |= HAS_CLOCK;
   if (request.isRetry) flags |= IS_RETRY;
   if (request.bodyHash) flags |= HAS_BODY_HASH;
+  if (request.isOwned) flags |= IS_OWNED;
   writer.u8(flags);
   if (request.op === "ping" || request.op === "ack") return;
   if (request.op === "config") {
@@ -116,7 +120,10 @@ export function readRequest(reader: ByteReader): SessionRequest {
   if (!op) throw new MalformedBytes(`unknown operation ${opCode}`);
   const flags = reader.u8();
   if (op === "ping" || op === "ack") return { id, op, key: "" };
-  if (op === "config") return { id, op, key: reader.string(), value: reader.bytes() };
+  if (op === "config") {
+    const isOwned = (flags & IS_OWNED) !== 0;
+    return { id, op, ...(isOwned ? { isOwned } : {}), key: reader.string(), value: reader.bytes() };
+  }
   const level = flags & CONSISTENCY_MASK;
   const isWrite = op !== "get";
   return {

@@ -1,5 +1,5 @@
 // The SDK's `client.config` and `jade-db config` against a real server.
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type RunningServer, startServer } from "../../scripts/lib/server-process.mjs";
@@ -19,18 +19,15 @@ const CLI = join(import.meta.dirname, "../../dist/cli.js");
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 let server: RunningServer;
 let admin: JadeClient;
-let client: JadeClient;
 let apiKey = "";
 
 beforeAll(async () => {
   server = await startServer();
   admin = new JadeClient({ url: server.url, apiKey: server.rootKey });
   ({ apiKey } = await admin.tenants.create({ tenantId: "config" }));
-  client = new JadeClient({ url: server.url, apiKey });
 });
 
 afterAll(async () => {
-  client?.close();
   admin?.close();
   await server?.dispose();
 });
@@ -47,8 +44,17 @@ const failure = (work: Promise<unknown>): Promise<unknown> =>
     (error: unknown) => error,
   );
 
-describe("client.config", () => {
-  it("[CF-80] stores JSON and bytes under keys of any kind, and reads them at any revision", async () => {
+describe.each(["http", "session"] as const)("client.config over %s", (transport) => {
+  const tenantId = `sdk-${transport}`;
+  let client: JadeClient;
+  let ownKey = "";
+  beforeAll(async () => {
+    ({ apiKey: ownKey } = await admin.tenants.create({ tenantId }));
+    client = new JadeClient({ url: server.url, apiKey: ownKey, transport });
+  });
+  afterAll(() => client?.close());
+
+  it("[CF-80][CF-201] stores JSON and bytes under keys of any kind, and reads them at any revision", async () => {
     const config = client.config.namespace("sdk-keys");
     const first = await config.put("a/b", { limit: 1 });
     expect(first).toEqual({ key: "a/b", revision: 2, createRevision: 2, modRevision: 2, version: 1 });
@@ -71,7 +77,7 @@ describe("client.config", () => {
     await expect(config.put("a", undefined)).rejects.toThrow(TypeError);
   });
 
-  it("[CF-81] conditions are errors of their own, with the key as it is; write ids apply once", async () => {
+  it("[CF-81][CF-201] conditions are errors of their own, with the key as it is; write ids apply once", async () => {
     const config = client.config.namespace("sdk-conditions");
     await config.put("a", { n: 1 }, { ifAbsent: true });
     const refused = await failure(config.put("a", 2, { ifAbsent: true }));
@@ -88,7 +94,7 @@ describe("client.config", () => {
     expect(isConflict(await failure(config.put("b", 3, { writeId })))).toBe(true);
   });
 
-  it("[CF-82] ranges over several pages, levels, counts, deletions", async () => {
+  it("[CF-82][CF-201] ranges over several pages, levels, counts, deletions", async () => {
     const config = client.config.namespace("sdk-ranges");
     const names = Array.from({ length: 25 }, (_, i) => `k/${String(i).padStart(2, "0")}`);
     await Promise.all(names.map((name) => config.put(name, name)));
@@ -111,7 +117,7 @@ describe("client.config", () => {
     expect(isCompacted(await failure(config.get("k/11", { revision: 2 })))).toBe(true);
   });
 
-  it("[CF-83] transactions, of JSON and of bytes", async () => {
+  it("[CF-83][CF-201] transactions, of JSON and of bytes", async () => {
     const config = client.config.namespace("sdk-txn");
     await config.put("stock", 3);
     const take = (from: number) =>
@@ -153,7 +159,7 @@ describe("client.config", () => {
     expect(await config.get("json")).toMatchObject({ value: { a: 1 } });
   });
 
-  it("[CF-84] leases, kept alive by a handle until it is closed or lost", async () => {
+  it("[CF-84][CF-201] leases, kept alive by a handle until it is closed or lost", async () => {
     const config = client.config.namespace("sdk-leases");
     const lease = await config.leases.grant(60, { leaseId: "77" });
     expect(lease).toEqual({ leaseId: "77", ttlSeconds: 60 });
@@ -181,7 +187,7 @@ describe("client.config", () => {
     await lost.close();
 
     // No answer any more: known to be lost after its time to live.
-    const other = new JadeClient({ url: server.url, apiKey });
+    const other = new JadeClient({ url: server.url, apiKey: ownKey, transport });
     const silent = await other.config.namespace("sdk-leases").leases.keep(1);
     other.close();
     await new Promise((resolve) => silent.signal.addEventListener("abort", resolve));
@@ -194,10 +200,47 @@ describe("client.config", () => {
     expect((await collect(config.namespaces({ limit: 2 }))).map(({ namespace }) => namespace)).toContain("to-go");
     expect(await config.deleteNamespace("to-go")).toMatchObject({ erasure: "done" });
     expect(await config.namespace("to-go").get("a")).toMatchObject({ found: false, revision: 1 });
-    const { apiKey: key } = await admin.tenants.keys.create("config", { scope: "read-only" });
-    const reader = new JadeClient({ url: server.url, apiKey: key });
+    const { apiKey: key } = await admin.tenants.keys.create(tenantId, { scope: "read-only" });
+    const reader = new JadeClient({ url: server.url, apiKey: key, transport });
     expect(isAccessDenied(await failure(reader.config.put("a", 1)))).toBe(true);
     reader.close();
+  });
+});
+
+describe("leases of sessions", () => {
+  const CHILD = `
+    import { JadeClient } from ${JSON.stringify(join(import.meta.dirname, "../../dist/client/index.js"))};
+    const [url, apiKey] = process.argv.slice(1);
+    const client = new JadeClient({ url, apiKey, transport: "session" });
+    const lease = await client.config.leases.keep(6, { ownedBySession: true });
+    await client.config.put("owned/killed", 1, { leaseId: lease.leaseId });
+    console.log("ready");`;
+
+  it("[CF-200] end when their client is closed; when its process is killed they have their time", async () => {
+    const watcher = new JadeClient({ url: server.url, apiKey });
+    const changes = watcher.config.watch({ prefix: "owned/" });
+    await changes.started;
+    const child = spawn(process.execPath, ["--input-type=module", "-e", CHILD, server.url, apiKey]);
+    const exited = new Promise((resolve) => child.on("exit", resolve));
+    await new Promise((resolve) => child.stdout.on("data", resolve));
+    const client = new JadeClient({ url: server.url, apiKey, transport: "session" });
+    const lease = await client.config.leases.keep(600, { ownedBySession: true });
+    await client.config.put("owned/closed", 1, { leaseId: lease.leaseId });
+    const killedMs = Date.now();
+    child.kill("SIGKILL");
+    await exited;
+    client.close();
+    const deleted: unknown[] = [];
+    for await (const { events } of changes) {
+      for (const event of events) if (event.type === "delete") deleted.push(event.key);
+      if (deleted.length === 2) break;
+    }
+    // At the earliest when the last keep-alive, up to a third of its time ago, was so long ago.
+    expect(Date.now() - killedMs).toBeGreaterThan(3900);
+    expect(deleted).toEqual(["owned/closed", "owned/killed"]);
+    const overHttp = watcher.config.leases.grant(5, { ownedBySession: true });
+    await expect(overHttp).rejects.toThrow("ownedBySession needs a session");
+    watcher.close();
   });
 });
 
@@ -243,6 +286,13 @@ describe("jade-db config", () => {
   it("ranges, transactions, leases, the keyspace as a whole", () => {
     for (const key of ["r/1", "r/2", "r/x/1"]) json("put", key, '"v"');
     expect(json("range", "r/").map(({ key }: { key: string }) => key)).toEqual(["r/1", "r/2", "r/x/1"]);
+    expect(json("range", "--prefix", "r/", "--limit", "2")).toHaveLength(2);
+    expect(jadeDb(["range", "r/", "--prefix", "r/"]).status).toBe(2);
+    for (const args of [["--prefix", "r/"], ["r/", "--prefix"], ["r/x/1"]]) {
+      const seen = jadeDb(["watch", ...args, "--rev", "2", "--count", "1"]).stdout;
+      expect(JSON.parse(seen).events[0].key).toMatch(/^r\//);
+    }
+    expect(jadeDb(["watch", "r/", "--prefix", "r/"]).status).toBe(2);
     expect(json("range", "r/", "--delimiter", "/").at(-1)).toEqual({ key: "r/x/", commonPrefix: true });
     expect(json("range", "--start", "r/2", "--end", "r/x", "--keys-only")).toHaveLength(1);
     expect(json("range", "r/", "--limit", "2", "--order", "desc")).toHaveLength(2);

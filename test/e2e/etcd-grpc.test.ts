@@ -2,13 +2,17 @@
 import { Etcd3, EtcdLeaseInvalidError } from "etcd3";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { RunningServer } from "../../scripts/lib/server-process.mjs";
-import { comparable, etcdctl } from "./etcd/etcdctl.ts";
-import { ETCDCTL_SEQUENCE } from "./etcd/etcdctl-sequence.ts";
+import { runConformance } from "./etcd/conformance.ts";
+import { etcdctl } from "./etcd/etcdctl.ts";
 import { startWithGrpc } from "./etcd/grpc-front.ts";
+import { observe } from "./etcd/observe.ts";
 import { RealEtcd, whyNoEtcd } from "./etcd/real-etcd.ts";
 import { workerdPid } from "./serve-process.ts";
 
 const missing = whyNoEtcd();
+/** Ids, sizes, hashes, and who users and members are: docs/etcd.md. */
+const DIFFERENT =
+  /^(snapshot status|member (list|remove)|endpoint (status|hashkv)|user (list|add)|role list|move-leader|auth enable)/;
 let jade: RunningServer;
 let grpc = "";
 
@@ -35,19 +39,14 @@ describe.skipIf(missing !== undefined)(`etcdctl${missing ? `: skipped, ${missing
   });
   afterAll(() => etcd?.stop());
 
-  it(`[CF-66] ${ETCDCTL_SEQUENCE.length} commands in order print the same and exit with the same code`, async () => {
-    const lease = new Map<string, string>();
-    const run = async (endpoint: string, args: string, input: string | undefined) => {
-      const words = args.split(" ").map((word) => word.replace("$LEASE", lease.get(endpoint) ?? ""));
-      const { code, stdout, errors } = await etcdctl(endpoint, words, input);
-      const granted = /lease ([0-9a-f]+) granted/.exec(stdout)?.[1];
-      if (granted !== undefined) lease.set(endpoint, granted);
-      return comparable(`${code}\n${stdout}\n${errors}`);
-    };
-    for (const [index, { args, input }] of ETCDCTL_SEQUENCE.entries()) {
-      const [theirs, ours] = await Promise.all([run(etcd.url, args, input), run(grpc, args, input)]);
-      expect(ours, `${index}: etcdctl ${args}\n${input ?? ""}`).toBe(theirs);
+  it("[CF-66] [CF-69] commands in order print the same and exit with the same code, but for those that the page names", async () => {
+    const rows = await runConformance(etcd.url, grpc);
+    for (const { command, etcd: theirs, ours } of rows) {
+      if (!DIFFERENT.test(command)) expect(ours, `etcdctl ${command}`).toBe(theirs);
     }
+    expect(rows.filter(({ isSame }) => isSame).length).toBeGreaterThanOrEqual(62);
+    const watched = rows.find(({ command }) => command.startsWith("watch "))!;
+    expect(watched.etcd).toContain("DELETE");
   });
 
   it("[CF-66] status, hash and members of an endpoint that is dialled by its URL", async () => {
@@ -63,19 +62,20 @@ describe.skipIf(missing !== undefined)(`etcdctl${missing ? `: skipped, ${missing
     expect((await etcdctl(grpc, ["member", "list"])).stdout).toMatch(/^[0-9a-f]+, started, jade, http/);
   });
 
-  it("[CF-69] watch, lock and elect print the same", async () => {
-    const outputs: string[][] = [];
-    for (const endpoint of [etcd.url, grpc]) {
-      const watching = etcdctl(endpoint, ["watch", "seen", "--prefix", "--prev-kv"], "", 6000);
-      await new Promise((resolve) => setTimeout(resolve, 2000));
-      for (const args of ["put seen/1 a", "put seen/1 b", "put other c", "del seen/1"])
-        await etcdctl(endpoint, args.split(" "));
-      const locked = await etcdctl(endpoint, ["lock", "the-lock", "echo", "locked"]);
-      const elected = await etcdctl(endpoint, ["elect", "the-election", "me"], "", 2000);
-      outputs.push([(await watching).stdout, locked.stdout, elected.stdout].map(comparable));
+  it("[CF-161] Election.Observe: each leader and value, as etcd tells them", async () => {
+    const told: string[][] = [];
+    for (const url of [etcd.url, grpc]) {
+      const observed = observe(url, "observed");
+      await etcdctl(url, ["elect", "observed", "first"], "", 1500);
+      await etcdctl(url, ["elect", "observed", "second"], "", 1500);
+      await expect.poll(() => observed.values.length, { timeout: 15_000 }).toBeGreaterThanOrEqual(2);
+      observed.close();
+      told.push(observed.values);
     }
-    expect(outputs[1]).toEqual(outputs[0]);
-    expect(outputs[0]![0]).toContain("DELETE");
+    expect(told).toEqual([
+      ["first", "second"],
+      ["first", "second"],
+    ]);
   });
 
   it("[CF-62] --user: a tenant's API key opens its keyspace, a wrong one says what etcd says", async () => {

@@ -1,19 +1,22 @@
 // Runs every program of docs/examples as it stands, against a real server, and holds it to what it prints.
-// Times have loose bounds: other things run on the machine.
+// A time that is promised is held to; where other things run on the machine, in one of three runs.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { type RunningServer, startServer } from "../../scripts/lib/server-process.mjs";
+import type { RunningServer } from "../../scripts/lib/server-process.mjs";
 import { JadeClient } from "../../src/client/index.ts";
+import { startWithGrpc } from "./etcd/grpc-front.ts";
+import { RealEtcd, whyNoEtcd } from "./etcd/real-etcd.ts";
 
 const EXAMPLES = join(import.meta.dirname, "../../docs/examples");
 let server: RunningServer;
+let grpc = "";
 let apiKey = "";
 
 beforeAll(async () => {
-  server = await startServer();
+  ({ server, grpc } = await startWithGrpc());
   const admin = new JadeClient({ url: server.url, apiKey: server.rootKey });
   ({ apiKey } = await admin.tenants.create({ tenantId: "examples" }));
   admin.close();
@@ -44,18 +47,75 @@ async function printed(file: string, more: NodeJS.ProcessEnv = {}) {
   return JSON.parse(stdout);
 }
 
-it("a change reaches 500 instances, each once and in order", async () => {
-  const { p99Ms, ...rest } = await printed("config-change.mjs");
-  expect(rest).toMatchObject({ instances: 500, changes: 40, inOrder: true });
-  expect(p99Ms).toBeLessThan(1000);
+const TRIES = 3;
+
+/** Runs an example until its time is below the bound. What else it prints is judged each time. */
+async function withinMs(boundMs: number, run: () => Promise<number>): Promise<void> {
+  const took: number[] = [];
+  while (took.length < TRIES && !took.some((ms) => ms < boundMs)) took.push(await run());
+  expect(Math.min(...took), `${took.join(", ")} ms`).toBeLessThan(boundMs);
+}
+
+it("a change reaches 500 instances within 100 ms, each once and in order", { timeout: 180_000 }, async () => {
+  await withinMs(100, async () => {
+    const { p99Ms, ...result } = await printed("config-change.mjs");
+    expect(result).toMatchObject({ instances: 500, changes: 40, inOrder: true });
+    return p99Ms;
+  });
 });
 
-it("a scheduler is followed by another when it is killed, and a stale one is refused", async () => {
-  const { ttlMs, takeoverMs, tokens, staleTokenRefused } = await printed("scheduler-election.mjs");
-  expect(takeoverMs).toBeLessThan(ttlMs + 2000);
-  expect(tokens[1]).toBeGreaterThan(tokens[0]);
-  expect(tokens[2]).toBeGreaterThan(tokens[1]);
-  expect(staleTokenRefused).toBe(tokens[1]);
+it("a scheduler is followed by another within TTL + 100 ms when it is killed, and a stale one is refused", {
+  timeout: 180_000,
+}, async () => {
+  const ttlMs = 2000;
+  await withinMs(ttlMs + 100, async () => {
+    const result = await printed("scheduler-election.mjs");
+    const { takeoverMs, tokens, staleTokenRefused } = result;
+    expect(result.ttlMs).toBe(ttlMs);
+    expect(tokens[1]).toBeGreaterThan(tokens[0]);
+    expect(tokens[2]).toBeGreaterThan(tokens[1]);
+    expect(staleTokenRefused).toBe(tokens[1]);
+    return takeoverMs;
+  });
+});
+
+/** What the Kubernetes example prints, wherever it runs. `conflicts` depends on who came first. */
+const KUBERNETES = {
+  ...{ pods: 300, isRefused: true, pages: 3, areWhole: true, counter: 80, equals: true, misfits: 0 },
+  ...{ isCompacted: true, mustRelist: true },
+};
+
+it("[CF-67] [CF-237] a Kubernetes API server's requests: no lost update, no torn list, caches that equal lists", async () => {
+  const { conflicts, ...result } = await printed("kubernetes-storage.mjs", {
+    ...{ PODS: "300", ETCD_URL: `http://${grpc}`, ETCD_USER: "examples", ETCD_PASSWORD: apiKey },
+  });
+  expect(result).toEqual(KUBERNETES);
+  expect(conflicts).toBeGreaterThan(0);
+});
+
+it.skipIf(whyNoEtcd() !== undefined)("… and prints the same on etcd", async () => {
+  const etcd = await RealEtcd.start();
+  try {
+    expect(await printed("kubernetes-storage.mjs", { PODS: "300", ETCD_URL: etcd.url })).toMatchObject(KUBERNETES);
+  } finally {
+    await etcd.stop();
+  }
+});
+
+it("proxies are given snapshots of one version, and keep the last good one", async () => {
+  const { pushMs, ...result } = await printed("envoy-xds.mjs");
+  expect(result).toEqual({
+    ...{ first: { clusters: 1, routes: 1 }, isWhole: true, target: "canary", kept: 2, refusals: 1, now: 3, nonces: 4 },
+  });
+  expect(pushMs).toBeLessThan(5000);
+});
+
+it("users keep their variant of an A/B test while its shares grow", async () => {
+  const { begun, grown, ended, ...result } = await printed("ab-test.mjs");
+  expect(result).toEqual({ stays: true, isRefused: true, isSticky: true });
+  expect(Math.abs(begun.a - 1000) + Math.abs(begun.b - 1000)).toBeLessThan(300);
+  expect(Math.abs(grown.a - 5000) + Math.abs(grown.b - 3000)).toBeLessThan(500);
+  expect(ended).toEqual({ b: 10_000 });
 });
 
 it("an inventory is not oversold under a lock, and is without", async () => {

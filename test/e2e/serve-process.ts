@@ -14,6 +14,8 @@ const READY_TIMEOUT_MS = 90_000;
 export interface ServeProcessOptions {
   readonly args?: readonly string[];
   readonly env?: NodeJS.ProcessEnv;
+  /** Run by the shell in the process that becomes the server. */
+  readonly shell?: string;
 }
 
 export function temporaryDir(): string {
@@ -27,9 +29,13 @@ export class ServeProcess {
   stdout = "";
   stderr = "";
 
-  constructor({ args = [], env = {} }: ServeProcessOptions = {}) {
+  constructor({ args = [], env = {}, shell = ":" }: ServeProcessOptions = {}) {
     const { PATH, HOME } = process.env;
-    this.#child = spawn(process.execPath, [COMMAND, "serve", ...args], { env: { PATH, HOME, ...env }, stdio: "pipe" });
+    const command = [process.execPath, COMMAND, "serve", ...args];
+    this.#child = spawn("sh", ["-c", `${shell}; exec "$@"`, "sh", ...command], {
+      env: { PATH, HOME, ...env },
+      stdio: "pipe",
+    });
     this.#child.stdout?.setEncoding("utf8").on("data", (text: string) => {
       this.stdout += text;
     });

@@ -2,7 +2,9 @@
 import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { describe, expect, it, vi } from "vitest";
+import type { SnapshotAsk } from "../../objects/keyspace-snapshots.ts";
 import type { FollowerReadOptions } from "../../objects/rpc.ts";
+import type { SnapshotBegin, SnapshotPage } from "../../src/config/snapshot-source.ts";
 import { ByteWriter } from "../../src/wire/bytes.ts";
 import type { ConfigAnswer, ConfigFailure, ConfigRequest, RangeAnswer } from "../../src/wire/config.ts";
 import { readConfigAnswers } from "../../src/wire/config-answers.ts";
@@ -13,6 +15,7 @@ import { askOf, newGateway } from "./access-support.ts";
 import { call, callAll, keyspace, newKeyspaceName, putOf } from "./config-support.ts";
 import { newTenant } from "./gateway-support.ts";
 
+const WAIT = { timeout: 20_000 };
 const all: ConfigRequest = { kind: "range", ...prefixRange("") };
 
 function follower(name: string): DurableObjectStub<ConfigFollower> {
@@ -123,5 +126,29 @@ describe("a follower", () => {
       code: "compacted",
     });
     expect(await read(name, {}, putOf("a"))).toMatchObject({ code: "invalidRequest" });
+  });
+
+  it("[CF-158] after its owner was restored it copies what that has now, and never goes on with the old log", async () => {
+    const name = newKeyspaceName();
+    const owner = (ask: SnapshotAsk) => keyspace(name).snapshots(ask);
+    for (const value of ["1", "2"]) await call(keyspace(name), putOf("a", value));
+    const begun = (await owner({ kind: "begin" })) as { begin: SnapshotBegin };
+    const { id, revision } = begun.begin;
+    const { page } = (await owner({ kind: "keys", id, after: "" })) as { page: SnapshotPage };
+    await owner({ kind: "end", id });
+    await call(keyspace(name), putOf("a", "3"));
+    await call(keyspace(name), putOf("b", "gone after the restore"));
+    expect(shown(await read(name, { isLinearizable: true }))).toEqual(["a=3", "b=gone after the restore"]);
+    await owner({ kind: "beginRestore", token: 9, revision });
+    await owner({ kind: "restoreKeys", token: 9, payload: page.payload });
+    const end = { keys: 1, leases: 0, revision, checksum: 1 };
+    // The object starts anew: the call fails.
+    await owner({ kind: "finish", token: 9, end, leastRevision: 0 }).catch(() => undefined);
+    await vi.waitFor(async () => {
+      expect(shown(await read(name, { isLinearizable: true }))).toEqual(["a=2"]);
+    }, WAIT);
+    await call(keyspace(name), putOf("c", "next"));
+    const after = (await read(name, { isLinearizable: true })) as RangeAnswer & { header: { revision: number } };
+    expect([shown(after as ConfigAnswer), after.header.revision]).toEqual([["a=2", "c=next"], revision + 2 + 3]);
   });
 });

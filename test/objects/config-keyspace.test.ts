@@ -69,7 +69,7 @@ describe("a keyspace", () => {
       runInDurableObject(stub, (_, state) =>
         Number(state.storage.sql.exec(`SELECT count(*) AS n FROM ${table}`).one()["n"]),
       );
-    await vi.waitFor(async () => expect([await count("config_history"), await count("config_log")]).toEqual([0, 10]), {
+    await vi.waitFor(async () => expect([await count("config_ended"), await count("config_log")]).toEqual([0, 10]), {
       timeout: 5000,
       interval: 50,
     });

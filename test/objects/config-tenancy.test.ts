@@ -3,6 +3,7 @@
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { describe, expect, it, vi } from "vitest";
+import { CheckedTable } from "../../objects/checked-rows.ts";
 import { MAX_NAMESPACES_PER_TENANT } from "../../src/access/limits.ts";
 import { ByteWriter } from "../../src/wire/bytes.ts";
 import { writeConfigCall } from "../../src/wire/config-requests.ts";
@@ -84,6 +85,7 @@ describe("namespaces", () => {
     await runInDurableObject(tenantStub(await numberOf(tenantId)), (_, { storage }) => {
       for (let n = 0; n < MAX_NAMESPACES_PER_TENANT; n++)
         storage.sql.exec("INSERT INTO namespaces (namespace, state, created_at_ms) VALUES (?, 'active', 0)", `n${n}`);
+      new CheckedTable(storage.sql, "namespaces", "incarnation").seal();
     });
     const refused = await config(key, "PUT", "/keys/a?namespace=one-more", { value: 1 });
     expect([refused.status, refused.json.code]).toEqual([403, "quotaExceeded"]);

@@ -139,6 +139,26 @@ describe("a storage node's facts", () => {
     expect((await send("n2", { kind: "recall", row, writeId: newWriteId() })).actor).toBe(before.actor);
   });
 
+  it("[RP-102] [RP-72] a node whose promise about purges was changed asks the Directory for it, and is rebuilt", async () => {
+    const row = rowOf(newTenantNumber(), "k");
+    const before = await send("n2", stampOf(row, "kept"));
+    const promised = (await replica("n2").promiseFloor()).floor;
+    await runInDurableObject(
+      replica("n2"),
+      (_, state) => void state.storage.sql.exec("UPDATE purge_marks SET floor = 0, horizon = horizon + 4096e12"),
+    );
+    await restart("n2");
+    expect(valuesOf(await held("n2", row))).toEqual(["kept"]);
+    const after = await send("n2", { kind: "recall", row, writeId: newWriteId() });
+    expect(after.actor).toBeGreaterThan(before.actor);
+    const marks = await runInDurableObject(replica("n2"), (_, state) =>
+      state.storage.sql.exec("SELECT floor, horizon FROM purge_marks").one(),
+    );
+    expect(Number(marks["horizon"])).toBeLessThan(promised);
+    const metrics = await replica("n2").metrics();
+    expect(metrics['jade_kv_standing_damaged{node="n2"}']).toBe(1);
+  });
+
   it("[RP-65] facts of before the checksum are taken, and get one with the next reservation", async () => {
     const row = rowOf(newTenantNumber(), "k");
     const before = await send("n1", stampOf(row, "1"));

@@ -3,6 +3,8 @@
 import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
+import { KEYS as RECORDS, type RepairRecord } from "../../objects/directory-keys.ts";
+import { DirectoryRecords } from "../../objects/directory-records.ts";
 import { encodeState } from "../../src/kv/key-state.ts";
 import type { PurgeState } from "../../src/replication/purge-round.ts";
 import type { RowKey } from "../../src/storage/types.ts";
@@ -19,9 +21,8 @@ const directoryStub = () => env.DIRECTORY.get(env.DIRECTORY.idFromName("system")
 /** Changes what the Directory has written down, and lets it begin with that anew. */
 async function rewrite(change: (state: PurgeState) => PurgeState): Promise<void> {
   await runInDurableObject(directoryStub(), (_, { storage }) => {
-    const [row] = storage.sql.exec<{ state: string }>("SELECT state FROM repair_state WHERE name = 'purge'").toArray();
-    const state = JSON.stringify(change(JSON.parse(row!.state) as PurgeState));
-    storage.sql.exec("UPDATE repair_state SET state = ? WHERE name = 'purge'", state);
+    const records = new DirectoryRecords(storage);
+    records.write({ key: RECORDS.state("purge"), value: change(records.get<PurgeState>(RECORDS.state("purge"))!) });
   });
   await restartDirectory();
 }
@@ -147,8 +148,10 @@ describe("purge", () => {
     const past = async (days: number): Promise<void> => {
       const atMs = Date.now() - days * 86_400_000;
       await runInDurableObject(directoryStub(), (_, { storage }) => {
-        storage.sql.exec("UPDATE repairs SET started_at_ms = ?", atMs);
-        storage.sql.exec("UPDATE repair_state SET state = ? WHERE name = 'since'", String(atMs));
+        const records = new DirectoryRecords(storage);
+        for (const { key, value } of records.list<RepairRecord>(RECORDS.repairs))
+          records.write({ key, value: { ...value, startedAtMs: atMs } });
+        records.write({ key: RECORDS.state("since"), value: atMs });
       });
       await restartDirectory();
     };

@@ -1,6 +1,8 @@
 // A watching client inside workerd: a connection of our protocol to a keyspace, through the gateway, with what it was told.
+import { createExecutionContext } from "cloudflare:test";
 import { exports } from "cloudflare:workers";
 import { expect } from "vitest";
+import type { Gateway } from "../../src/gateway/gateway.ts";
 import type { ConfigEvent } from "../../src/wire/config.ts";
 import { WATCH_SUBPROTOCOL } from "../../src/wire/config-watch.ts";
 import { type TakenMessage, WatchStream } from "../../src/wire/config-watch-stream.ts";
@@ -20,9 +22,11 @@ export function shownEvent({ type, kv }: ConfigEvent): string {
   return `${kv.modRevision} ${type} ${kv.key}`;
 }
 
-export async function watcher(key: string): Promise<Watcher> {
+/** Through the deployment's gateway, or one of the test's own. */
+export async function watcher(key: string, gateway?: Gateway): Promise<Watcher> {
   const headers = { upgrade: "websocket", authorization: `Bearer ${key}`, "sec-websocket-protocol": WATCH_SUBPROTOCOL };
-  const response = await exports.default.fetch("http://jade.test/v1/config/watch", { headers });
+  const request = new Request("http://jade.test/v1/config/watch", { headers });
+  const response = await (gateway ? gateway.handle(request, createExecutionContext()) : exports.default.fetch(request));
   expect(response.status).toBe(101);
   const socket = response.webSocket!;
   socket.binaryType = "arraybuffer";

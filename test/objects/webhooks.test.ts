@@ -199,7 +199,7 @@ describe("webhooks", () => {
       tenantObject(await numberOf(tenantId)) as unknown as DurableObjectStub,
       (_, { storage }) => {
         for (let n = 0; n < MAX_WEBHOOKS_PER_TENANT; n++)
-          storage.sql.exec("INSERT INTO webhooks VALUES (?, 'default', 'active', 0, '')", `n${n}`);
+          storage.sql.exec("INSERT INTO webhooks VALUES (?, 'default', 'active', 0, '', 0)", `n${n}`);
       },
     );
     const refused = await hooks(key, "POST", "", { url: URL_NOWHERE, prefix: "" });

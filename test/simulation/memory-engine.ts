@@ -1,11 +1,14 @@
 // A StorageEngine that is a Map: the simulator's disk. What was not committed is gone after a crash.
 
 import { hex } from "../../src/replication/hex.ts";
+import { compareRows } from "../../src/replication/scan-frames.ts";
 import {
   CorruptBlock,
   type EngineStats,
   type RecordPage,
+  type RecordScanOptions,
   type RowKey,
+  type ScanOptions,
   type ScanPage,
   type StorageEngine,
 } from "../../src/storage/types.ts";
@@ -47,8 +50,11 @@ export class MemoryEngine implements StorageEngine {
     }
   }
 
-  dropRows(isDue: (state: Uint8Array) => boolean): void {
-    for (const [key, { value }] of this.#rows) if (isDue(value)) this.#rows.delete(key);
+  /** Rows are gone for good, as after a merge of tables. Returns how many. */
+  drop(shouldDrop: (state: Uint8Array) => boolean): number {
+    const gone = [...this.#rows].filter(([, { value }]) => shouldDrop(value));
+    for (const [name] of gone) this.#rows.delete(name);
+    return gone.length;
   }
 
   rows(): RowKey[] {
@@ -129,12 +135,28 @@ export class MemoryEngine implements StorageEngine {
     // A Map does not fail.
   }
 
-  async scanRecords(): Promise<RecordPage> {
-    throw new Error("these schedules fill no replica: test/simulation/routes does");
+  async scan(options: ScanOptions): Promise<ScanPage> {
+    const { tenant, after, fromTokenHi = 0, toTokenHi = 0xffff_ffff, limitRows } = options;
+    const rows = [...this.#rows.values()]
+      .filter(({ row }) => tenant === undefined || row.tenant === tenant)
+      .filter(({ row }) => row.token.hi >= fromTokenHi && row.token.hi <= toTokenHi)
+      .filter(({ row }) => !after || compareRows(row, after) > 0)
+      .sort((a, b) => compareRows(a.row, b.row));
+    return { rows: rows.slice(0, limitRows), done: rows.length <= limitRows };
   }
 
-  async scan(): Promise<ScanPage> {
-    throw new Error("the simulator does not scan");
+  async scanRecords({ after, fromHash, toHash, limitRows }: RecordScanOptions): Promise<RecordPage> {
+    const from = after ? `${after.tenant}/${hex(after.writeId)}` : "";
+    const names = [...this.#records.keys()].sort().filter((name) => {
+      const hash = Number.parseInt(name.slice(name.indexOf("/") + 1, name.indexOf("/") + 9), 16);
+      return name > from && hash >= fromHash && hash <= toHash;
+    });
+    const records = names.slice(0, limitRows).map((name) => {
+      const [tenant, id] = name.split("/") as [string, string];
+      const writeId = Uint8Array.from({ length: 16 }, (_, i) => Number.parseInt(id.slice(i * 2, i * 2 + 2), 16));
+      return { key: { tenant: Number(tenant), writeId }, answer: this.#records.get(name)! };
+    });
+    return { records, done: names.length <= limitRows };
   }
 
   stats(): EngineStats {

@@ -3,6 +3,7 @@
 import { writeOp } from "../../src/replication/frames.ts";
 import type { HintSource } from "../../src/replication/hint-delivery.ts";
 import type { HintBatch } from "../../src/replication/hint-log.ts";
+import type { HintSpan } from "../../src/replication/purge-round.ts";
 import type { HintStore } from "../../src/replication/replica.ts";
 import type { RowKey } from "../../src/storage/types.ts";
 import { ByteWriter } from "../../src/wire/bytes.ts";
@@ -45,6 +46,10 @@ export class MemoryHintLog implements HintStore, HintSource {
 
   targets(): string[] {
     return [...new Set(this.#hints.map((hint) => hint.target))];
+  }
+
+  span(): HintSpan {
+    return { first: this.#hints[0]?.id ?? null, last: this.#nextId - 1 };
   }
 
   next(target: string, afterId = 0): HintBatch | undefined {

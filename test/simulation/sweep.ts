@@ -3,9 +3,11 @@
 import { Worker } from "node:worker_threads";
 
 /** Seeds handed to a worker at once: seconds of work, so that nobody waits long at the end. */
-const SEEDS_PER_ORDER = 100;
+const SEEDS_PER_ORDER: Readonly<Record<string, number>> = { quorum: 100 };
 
 export interface SweepOrder {
+  /** A kind of schedules, see worlds.ts. */
+  readonly world: string;
   readonly from: number;
   readonly count: number;
   /** Name of a planted mistake. */
@@ -20,6 +22,7 @@ export interface SweepReport {
 }
 
 export interface SweepOptions {
+  readonly world: string;
   readonly from: number;
   readonly count: number;
   readonly workers: number;
@@ -37,7 +40,7 @@ export interface SweepResult {
 }
 
 export async function sweep(options: SweepOptions): Promise<SweepResult> {
-  const { from, count, sabotage, maxFailed = 1, onProgress } = options;
+  const { world, from, count, sabotage, maxFailed = 1, onProgress } = options;
   const end = from + count;
   const failed: SweepReport["failed"] = [];
   const counts: Record<string, number> = {};
@@ -45,7 +48,12 @@ export async function sweep(options: SweepOptions): Promise<SweepResult> {
   let seedCount = 0;
   const work = async (worker: Worker): Promise<void> => {
     while (next < end && failed.length < maxFailed) {
-      const order: SweepOrder = { from: next, count: Math.min(SEEDS_PER_ORDER, end - next), sabotage };
+      const order: SweepOrder = {
+        world,
+        from: next,
+        count: Math.min(SEEDS_PER_ORDER[world] ?? 20, end - next),
+        sabotage,
+      };
       next += order.count;
       const report = await ask(worker, order);
       seedCount += report.done;

@@ -11,6 +11,7 @@ import { Replica } from "../../src/replication/replica.ts";
 import { ByteWriter } from "../../src/wire/bytes.ts";
 import { actorOf } from "../../src/wire/clock.ts";
 import type { SessionAnswer, SessionRequest } from "../../src/wire/session.ts";
+import { type Event, EventQueue } from "./event-queue.ts";
 import type { Observer, Sabotage } from "./hooks.ts";
 import { MemoryEngine } from "./memory-engine.ts";
 import { MemoryHintLog } from "./memory-hint-log.ts";
@@ -38,13 +39,6 @@ interface Message {
   readonly link: string;
   readonly resolve: (answer: Uint8Array) => void;
   readonly reject: (error: Error) => void;
-}
-
-interface Event {
-  readonly atMs: number;
-  readonly order: number;
-  readonly run: () => void;
-  cancelled: boolean;
 }
 
 /** Replicas that do not change and are never filled: test/simulation/routes is about those that do. */
@@ -165,7 +159,7 @@ export class SimulatedNode {
     this.isUp = true;
     this.hasLostDisk = false;
     if (this.world.sabotage.purgesDeleted)
-      this.engine.dropRows((state) => decodeState(state).versions.every(({ value }) => !value));
+      this.engine.drop((state) => decodeState(state).versions.every(({ value }) => !value));
     this.reserved = this.world.sabotage.reservedAtStart?.(this.reserved) ?? this.reserved;
     this.replica = this.#boot();
     this.delivery = this.#bootDelivery();
@@ -204,7 +198,7 @@ export class SimulatedNode {
   }
 }
 
-export class World {
+export class World extends EventQueue {
   readonly random: Random;
   readonly nodes = new Map<string, SimulatedNode>();
   readonly trace: string[] = [];
@@ -218,18 +212,12 @@ export class World {
   readonly mute = new Set<string>();
   /** `from>to` pairs that do not reach each other. */
   readonly cutLinks = new Set<string>();
-  #ticks = 1;
-  /** Asked after each event; true ends `run` at once. */
-  isOver: (() => boolean) | undefined;
-  nowMs = START_MS;
   /** See ReplicaOptions; read when a node starts. */
   healAfterMs = 0;
   readonly sabotage: Sabotage;
   observer: Observer | undefined;
   #revision = 1;
   readonly #coordinators: QuorumCoordinator[] = [];
-  #events: Event[] = [];
-  #order = 0;
   #nextId = 1;
   readonly #seed: number;
   readonly #fate = new Random(0);
@@ -237,6 +225,7 @@ export class World {
   #fateCount = 0;
 
   constructor(seed: number, nodeCount = 3, sabotage: Sabotage = {}, weight = 1) {
+    super(START_MS, 1);
     this.sabotage = sabotage;
     this.#seed = seed;
     this.random = new Random(seed);
@@ -253,37 +242,9 @@ export class World {
     return node;
   }
 
-  after(delayMs: number, run: () => void): Event {
-    const event = { atMs: this.nowMs + delayMs, order: this.#order++, run, cancelled: false };
-    let at = this.#events.length;
-    while (at > 0 && this.#events[at - 1]!.atMs > event.atMs) at--;
-    this.#events.splice(at, 0, event);
-    return event;
-  }
-
   #tickHints(): void {
     for (const node of this.nodes.values()) if (node.isUp && node.hints.count > 0) void node.delivery.run();
     this.after(HINT_TICK_MS, () => this.#tickHints());
-  }
-
-  /** The event that runs settles a promise: so many turns of the microtask queue until all that waits for it has run. */
-  settles(ticks: number): void {
-    this.#ticks = Math.max(this.#ticks, ticks);
-  }
-
-  /** Runs events until `untilMs` of virtual time has passed. */
-  async run(forMs: number): Promise<void> {
-    const endMs = this.nowMs + forMs;
-    for (let event = this.#events[0]; event && event.atMs <= endMs; event = this.#events[0]) {
-      this.#events.shift();
-      if (event.cancelled) continue;
-      this.nowMs = event.atMs;
-      event.run();
-      for (; this.#ticks > 0; this.#ticks--) await null;
-      this.#ticks = 1;
-      if (this.isOver?.()) return;
-    }
-    this.nowMs = endMs;
   }
 
   /**

@@ -43,3 +43,18 @@ export function printTable(rows) {
   }
   console.log(table.toString());
 }
+
+/** Rows of {id, title, value, unit, baseline, ratio, target, ok} in units of their own. */
+export function printComparison(rows) {
+  const table = new Table({
+    head: ["id", "what", "ours", "etcd", "ratio", "target", "ok", "unit"],
+    colAligns: ["left", "left", "right", "right", "right", "right", "left", "left"],
+    style: { head: [], border: [], compact: true },
+  });
+  for (const { id, title, value, unit, baseline, ratio, target, ok } of rows) {
+    const hasBaseline = Number.isFinite(baseline);
+    const shown = [round(value), round(baseline), hasBaseline ? `${ratio.toFixed(2)} x` : ""];
+    table.push([id, title, ...shown, target === null ? "" : target, ok ? "ok" : "MISSED", unit]);
+  }
+  console.log(table.toString());
+}

@@ -9,7 +9,7 @@ import { WATCH_RPC } from "../../etcd/messages-watch.ts";
 import { KEYSPACE_METHODS, type KeyspaceMethod } from "../../etcd/methods.ts";
 import { messageOfBytes, ProtobufWriter } from "../../etcd/protobuf.ts";
 import type { Message, MessageType } from "../../etcd/schema.ts";
-import { SERVICE_METHODS, type ServiceMethod } from "../../etcd/services.ts";
+import { SERVICE_METHODS, type ServiceMethod, STREAM_METHODS } from "../../etcd/services.ts";
 import {
   FRAME_HEADER_BYTES,
   type GrpcCall,
@@ -19,6 +19,7 @@ import {
 } from "./grpc-server.ts";
 import { KeyspaceLink, refusalIn } from "./keyspace-link.ts";
 import { ANSWER_MS, LOCK_ANSWER_MS, MAX_LINKS } from "./limits.ts";
+import { StreamCall } from "./stream-call.ts";
 import { WatchCall } from "./watch-call.ts";
 
 export interface FrontOptions extends Omit<GrpcServerOptions, "methods"> {
@@ -38,6 +39,8 @@ export class GrpcFront {
     const methods = new Map<string, GrpcMethod>();
     for (const method of KEYSPACE_METHODS) methods.set(method.rpc, (call) => this.#keyspaceCall(call, method));
     for (const method of SERVICE_METHODS) methods.set(method.rpc, (call) => this.#serviceCall(call, method));
+    for (const method of STREAM_METHODS)
+      methods.set(method.rpc, (call) => new StreamCall(call, { url, token: tokenIn(call.headers), method }));
     methods.set(WATCH_RPC, (call) => new WatchCall(call, { url, token: tokenIn(call.headers) }));
     this.#server = new GrpcServer({ ...options, methods });
   }

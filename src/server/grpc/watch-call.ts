@@ -23,12 +23,14 @@ export class WatchCall implements GrpcListener {
   /** Undefined until the connection is open. */
   #identity: Identity | undefined;
   #early: WatchRequest[] = [];
+  /** Requests of this turn. */
+  #gathered: Uint8Array[] = [];
   #drained: (() => void) | undefined;
 
   constructor(call: GrpcCall, { url, token }: { readonly url: string; readonly token: string }) {
     this.#call = call;
     this.#stream = new WatchStream({
-      send: (frame) => this.#socket.send(frame),
+      send: (frame) => this.#gather(frame),
       onMessage: (message) => this.#tell(message),
     });
     this.#socket = new WebSocket(`${url.replace(/^http/, "ws")}/v3/watches`, [WATCH_SUBPROTOCOL], {
@@ -58,6 +60,16 @@ export class WatchCall implements GrpcListener {
     });
     socket.on("error", () => this.#call.end(unreachable()));
     socket.on("close", (code) => this.#call.end(code === POLICY ? refusal("invalidToken") : unreachable()));
+  }
+
+  /** What came together travels together: a message of its own would be a commit of its own for each watch. */
+  #gather(frame: Uint8Array): void {
+    if (this.#gathered.push(frame) > 1) return;
+    setImmediate(() => {
+      const frames = this.#gathered;
+      this.#gathered = [];
+      if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(Buffer.concat(frames));
+    });
   }
 
   onMessage(bytes: Uint8Array): void {

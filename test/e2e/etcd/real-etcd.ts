@@ -29,9 +29,13 @@ export class RealEtcd {
     this.#dir = dir;
   }
 
-  static async start(): Promise<RealEtcd> {
-    const dir = mkdtempSync(join(tmpdir(), "jade-etcd-"));
-    const [url, peer] = [`http://127.0.0.1:${await freePort()}`, `http://127.0.0.1:${await freePort()}`];
+  /** `dataDir`: that it starts on, as `etcdctl snapshot restore` made it for `peerUrl`. It is removed at the end. */
+  static async start(restored?: { readonly dataDir: string; readonly peerUrl: string }): Promise<RealEtcd> {
+    const dir = restored?.dataDir ?? mkdtempSync(join(tmpdir(), "jade-etcd-"));
+    const [url, peer] = [
+      `http://127.0.0.1:${await freePort()}`,
+      restored?.peerUrl ?? `http://127.0.0.1:${await freePort()}`,
+    ];
     const args = ["--data-dir", dir, "--listen-client-urls", url, "--advertise-client-urls", url];
     const peers = ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer];
     const child = spawn(ETCD, [...args, ...peers, "--initial-cluster", `default=${peer}`], { stdio: "ignore" });

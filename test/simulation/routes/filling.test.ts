@@ -71,6 +71,29 @@ describe("a lost disk", () => {
     expect(answer.kind === "value" && new TextDecoder().decode(answer.value)).toBe("1");
   });
 
+  it("[RP-104] a write that reached it during the rebuild, and went when that was begun anew, lives on where it is", async () => {
+    const world = new World(3);
+    const coordinator = world.coordinator(undefined, { stampZone: "z1" });
+    world.node("n2").loseDisk();
+    for (const node of ["n1", "n3"]) world.node(node).sync.stop();
+    world.node("n2").start();
+    world.node("n2").sync.stop();
+    world.cut.add("n3");
+    expect((await world.ask(coordinator, CALLER, put("k", 1, { consistency: "one" }))).kind).toBe("written");
+    await world.run(50);
+    const n2 = world.node("n2");
+    const state = world.node("n1").engine.get(rowOf("k"))!;
+    expect(n2.engine.get(rowOf("k"))).toEqual(state);
+    n2.replica.forget([rowOf("k")]);
+    // It ends with sources that never heard of the write; only then n2 meets it again.
+    n2.standing.isRebuilding = false;
+    world.deliver("n2", [{ kind: "merge", row: rowOf("k"), state }]);
+    expect(decodeState(n2.engine.get(rowOf("k"))!).versions.length).toBe(1);
+    world.cut.clear();
+    const answer = await world.ask(world.coordinator(), CALLER, { ...read("k"), consistency: "all" });
+    expect(answer.kind === "value" && new TextDecoder().decode(answer.value)).toBe("1");
+  });
+
   it("[RP-45] a retry of a write that only the lost disk and one other remembered is recognised", async () => {
     const world = new World(3);
     const coordinator = world.coordinator(undefined, { stampZone: "z2" });

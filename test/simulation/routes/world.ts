@@ -13,11 +13,12 @@ import type { RowKey } from "../../../src/storage/types.ts";
 import { ByteWriter } from "../../../src/wire/bytes.ts";
 import { actorOf } from "../../../src/wire/clock.ts";
 import type { SessionAnswer, SessionRequest } from "../../../src/wire/session.ts";
-import { MemoryEngine } from "./memory-engine.ts";
-import { MemoryHintLog } from "./memory-hint-log.ts";
+import { type Event, EventQueue } from "../event-queue.ts";
+import { MemoryEngine } from "../memory-engine.ts";
+import { MemoryHintLog } from "../memory-hint-log.ts";
+import { Random } from "../random.ts";
 import { MemoryStanding } from "./memory-standing.ts";
 import { NodeSync } from "./node-sync.ts";
-import { Random } from "./random.ts";
 
 export interface Faults {
   /** Chances in 0..1. */
@@ -33,13 +34,6 @@ export interface Faults {
 }
 
 export const CALM: Faults = { lose: 0, repeat: 0, minDelayMs: 1, maxDelayMs: 1 };
-
-interface Event {
-  readonly atMs: number;
-  readonly order: number;
-  readonly run: () => void;
-  cancelled: boolean;
-}
 
 /** Mistakes planted by tests, outside the shipped classes: what travels is changed on its way, or what a start reads is. */
 export interface Sabotage {
@@ -69,6 +63,9 @@ export interface Observer {
   put(nodeId: string, row: RowKey, before: Uint8Array | undefined, after: Uint8Array): void;
 }
 
+const START_MS = 1_800_000_000_000;
+/** Promises behind an event: comparisons await a few in a row. */
+const TICKS = 12;
 const COUNTER_BLOCK = 16;
 const HINT_TICK_MS = 200;
 export const REPLICA_TIMEOUT_MS = 100;
@@ -221,7 +218,7 @@ export class SimulatedNode {
   }
 }
 
-export class World {
+export class World extends EventQueue {
   readonly random: Random;
   readonly nodes = new Map<string, SimulatedNode>();
   readonly trace: string[] = [];
@@ -231,18 +228,16 @@ export class World {
   #held: (() => void)[] = [];
   /** Node ids that calls do not reach. */
   readonly cut = new Set<string>();
-  nowMs = 1_800_000_000_000;
   readonly sabotage: Sabotage;
   observer: Observer | undefined;
   /** Tells a node whose store is new what the Directory would. */
   register: ((node: SimulatedNode) => void) | undefined;
   #revision = 1;
   readonly #coordinators: QuorumCoordinator[] = [];
-  #events: Event[] = [];
-  #order = 0;
   #nextId = 1;
 
   constructor(seed: number, nodeCount = 3, sabotage: Sabotage = {}) {
+    super(START_MS, TICKS);
     this.sabotage = sabotage;
     this.random = new Random(seed);
     for (let i = 1; i <= nodeCount; i++) {
@@ -260,31 +255,10 @@ export class World {
     return node;
   }
 
-  after(delayMs: number, run: () => void): Event {
-    const event = { atMs: this.nowMs + delayMs, order: this.#order++, run, cancelled: false };
-    let at = this.#events.length;
-    while (at > 0 && this.#events[at - 1]!.atMs > event.atMs) at--;
-    this.#events.splice(at, 0, event);
-    return event;
-  }
-
   #tickHints(): void {
     for (const node of this.nodes.values()) if (node.isUp) void node.delivery.run();
     for (const node of this.nodes.values()) if (node.isUp) node.sync.tick();
     this.after(HINT_TICK_MS, () => this.#tickHints());
-  }
-
-  /** Runs events until `untilMs` of virtual time has passed. */
-  async run(forMs: number): Promise<void> {
-    const endMs = this.nowMs + forMs;
-    for (let event = this.#events[0]; event && event.atMs <= endMs; event = this.#events[0]) {
-      this.#events.shift();
-      if (event.cancelled) continue;
-      this.nowMs = event.atMs;
-      event.run();
-      for (let i = 0; i < 12; i++) await null;
-    }
-    this.nowMs = endMs;
   }
 
   #delay(): number {

@@ -12,9 +12,10 @@ export interface OpenDesk {
   restart(): void;
 }
 
-export function openDesk(overrides: Partial<DeskOptions> = {}): OpenDesk {
-  const sql = new NodeSql();
-  for (const statements of CONFIG_MIGRATIONS) sql.database.exec(statements);
+/** `stored`: a database that has its tables. */
+export function openDesk(overrides: Partial<DeskOptions> = {}, stored?: NodeSql): OpenDesk {
+  const sql = stored ?? new NodeSql();
+  if (!stored) for (const statements of CONFIG_MIGRATIONS) sql.database.exec(statements);
   const clock = { ms: 1_000_000 };
   let random = 0;
   const open = (): Desk =>

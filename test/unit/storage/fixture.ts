@@ -19,6 +19,7 @@ export const TINY_LIMITS: EngineLimits = {
   tableMetaCacheBytes: 16 * 1024,
   blockBytes: 512,
   tableBytes: 4 * 1024,
+  seenFilterBytes: 64,
   sliceBytes: 2 * 1024,
   maxRuns: 5,
 };

@@ -97,6 +97,7 @@ export class FuzzRun {
       limits: {
         ...TINY_LIMITS,
         keptMemtables: this.#options.seed % 3,
+        seenFilterBytes: 64 << ((this.#options.seed % 4) * 3),
         recordRetentionMs: 1_000_000_000,
         scrubPeriodMs: (this.#options.seed % 4) * 3000,
       },

@@ -1,0 +1,71 @@
+// The Directory's records and their keys. Numbers in keys have 16 digits, so that keys sort as numbers do.
+import type { ApiKeyRecord, StorageNode } from "../src/access/types.ts";
+import type { NewTenant, RepairProgress, RepairPurge } from "./tenancy-rpc.ts";
+
+/** What a Tenant object is started with, kept until it was. */
+export interface TenantPlan extends NewTenant {
+  readonly firstKey: ApiKeyRecord;
+}
+
+/** A record a storage node. */
+export interface NodeRecord extends StorageNode {
+  /** Others rely on what its store holds. */
+  readonly served: boolean;
+}
+
+export interface TenantRecord {
+  readonly tenantId: string;
+  readonly state: "active" | "deleting";
+  readonly createdAtMs: number;
+  readonly plan: TenantPlan;
+  readonly isInitialized: boolean;
+}
+
+/** Of an active tenant, by its name. */
+export interface NameRecord {
+  readonly tenant: number;
+  readonly createdAtMs: number;
+}
+
+/** Of a tenant that waits for the reconciler. */
+export interface DueRecord {
+  readonly failures: number;
+  readonly nextAttemptMs: number;
+}
+
+export interface RepairRecord {
+  readonly startedAtMs: number;
+  readonly finishedAtMs: number | null;
+  readonly progress: RepairProgress;
+  readonly purge: RepairPurge | null;
+  readonly hasBegun: boolean;
+}
+
+const DIGITS = 16;
+const numbered = (prefix: string) => (number: number) => prefix + String(number).padStart(DIGITS, "0");
+
+export const KEYS = {
+  /** The deployment's secret, as bytes. */
+  secret: "secret",
+  /** Counts the changes of the nodes. */
+  view: "view",
+  /** Numbers given last. */
+  lastTenant: "numbers/tenant",
+  lastRepair: "numbers/repair",
+  nodes: "nodes/",
+  node: (id: string) => `nodes/${id}`,
+  tenants: "tenants/",
+  tenant: numbered("tenants/"),
+  names: "names/",
+  name: (tenantId: string) => `names/${tenantId}`,
+  dues: "due/",
+  due: numbered("due/"),
+  repairs: "repairs/",
+  repair: numbered("repairs/"),
+  state: (name: "purge" | "since") => `repair-state/${name}`,
+} as const;
+
+/** The number in a key. */
+export function numberOf(key: string): number {
+  return Number(key.slice(-DIGITS));
+}

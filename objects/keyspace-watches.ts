@@ -1,0 +1,33 @@
+// The watches of a keyspace, at its owner or at a copy: the desk with the object's sockets, tables and clock. Must not: hold state.
+import type { Settings } from "../src/cluster/settings.ts";
+import type { Crc32c } from "../src/config/record.ts";
+import { WatchRows } from "../src/config/watch-rows.ts";
+import { configSql } from "./config-sql.ts";
+import type { Env } from "./env.ts";
+import { WatchDesk, type WatchDeskOptions } from "./watch-desk.ts";
+import { withDeadline } from "./with-deadline.ts";
+
+/** How long a look at watchers' credentials may take. Ms. */
+const GUARD_DEADLINE_MS = 1000;
+
+export interface KeyspaceWatchesOptions extends Pick<WatchDeskOptions, "source" | "hibernateAfterMs" | "copy"> {
+  readonly ctx: DurableObjectState;
+  readonly env: Env;
+  readonly settings: Settings;
+  readonly crc32c: Crc32c;
+}
+
+export function openWatches({ ctx, env, settings, crc32c, ...options }: KeyspaceWatchesOptions): WatchDesk {
+  const { auth, config } = settings;
+  const tenant = (number: number) => env.TENANT.get(env.TENANT.idFromName(`t${number}`));
+  return new WatchDesk({
+    ...options,
+    ctx,
+    rows: new WatchRows(configSql(ctx.storage), crc32c),
+    viewSince: (number, revision) => withDeadline(tenant(number).viewSince(revision), GUARD_DEADLINE_MS, "Tenant"),
+    staleMs: auth.staleTenantViewMinutes * 60_000,
+    maxConnections: config.maxWatchConnections,
+    now: Date.now,
+    later: (delayMs, run) => void setTimeout(run, delayMs),
+  });
+}
