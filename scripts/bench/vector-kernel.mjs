@@ -25,7 +25,7 @@ const CONTESTS = [
   { id: "u8-10k", title: "bytes", rows: 10_000, isFloat: false, target: 2.5, buildTarget: null },
 ];
 
-function loadSet({ rows, isFloat }, directory) {
+export function loadSet({ rows, isFloat }, directory) {
   const isReal = directory !== undefined && existsSync(join(directory, "base.bvecs"));
   const shape = { dimension: 128, clusters: 400, seed: 7 };
   const all = isReal ? undefined : clusteredVectors({ ...shape, count: rows + 500 });
@@ -55,7 +55,7 @@ function cpuMs(work) {
 }
 
 /** All contenders build at once, a slice each in turn. Gives CPU milliseconds by id. */
-function buildAll(contenders, rows) {
+export function buildAll(contenders, rows) {
   const spent = new Map(contenders.map(({ id }) => [id, 0]));
   for (let slice = 0; slice < BUILD_SLICES; slice++) {
     const from = Math.floor((rows * slice) / BUILD_SLICES);
@@ -77,7 +77,7 @@ function recallAt(contender, ef, truth) {
 }
 
 /** The settings on both sides of each recall that is judged: what is measured is interpolated between two. */
-function settingsOf(contender, truth) {
+export function settingsOf(contender, truth) {
   const curve = contender.efs.map((ef) => ({ ef, recall: recallAt(contender, ef, truth) }));
   const wanted = new Set();
   for (const recall of RECALLS) {
@@ -91,7 +91,7 @@ function settingsOf(contender, truth) {
 }
 
 /** Queries a second of CPU at a recall, between the settings on both sides of it; what is better than all is taken as it is. */
-function speedAt(points, recall) {
+export function speedAt(points, recall) {
   const above = points.findIndex((point) => point.recall >= recall);
   if (above < 0) return undefined;
   const [low, high] = [points[above - 1], points[above]];
@@ -100,7 +100,7 @@ function speedAt(points, recall) {
   return Math.exp(Math.log(low.speed) + share * (Math.log(high.speed) - Math.log(low.speed)));
 }
 
-function searchRound(contenders, settings, queryCount) {
+export function searchRound(contenders, settings, queryCount) {
   const speeds = new Map(contenders.map(({ id }) => [id, []]));
   for (const contender of contenders) {
     for (const { ef, recall } of settings.get(contender.id)) {
@@ -114,7 +114,7 @@ function searchRound(contenders, settings, queryCount) {
   return speeds;
 }
 
-function median(values) {
+export function median(values) {
   const sorted = values.filter((value) => value !== undefined).sort((a, b) => a - b);
   return sorted.length === 0 ? undefined : sorted[Math.floor(sorted.length / 2)];
 }
@@ -185,7 +185,7 @@ function runContest(contest, data, peers) {
   return [...judgeBuild(contest, contenders, spent), ...judgeSearch(contest, contenders, rounds)];
 }
 
-const shown = (value, digits = 3) =>
+export const shown = (value, digits = 3) =>
   value === undefined ? "" : value >= 1000 ? Math.round(value).toLocaleString("en") : Number(value.toPrecision(digits));
 
 /** Gives the lines of the report. `contests`: ids to run; all when absent. */

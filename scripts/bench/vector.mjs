@@ -1,9 +1,10 @@
-// `npm run bench -- vector [--only kernel,kernel-workerd] [--data DIR] [--contests id,id]`: the vector engine.
+// `npm run bench -- vector [--only kernel,ivf,kernel-workerd] [--data DIR] [--contests id,id]`: the vector engine.
 
+import { runIvf } from "./vector-ivf.mjs";
 import { runKernel } from "./vector-kernel.mjs";
 import { runKernelWorkerd } from "./vector-kernel-workerd.mjs";
 
-const PARTS = { kernel: runKernel, "kernel-workerd": runKernelWorkerd };
+const PARTS = { kernel: runKernel, ivf: runIvf, "kernel-workerd": runKernelWorkerd };
 
 export async function run(options) {
   const wanted = options.only ?? Object.keys(PARTS);

@@ -8,6 +8,7 @@ import { rowStride } from "../../../src/vector/index/segment-index.ts";
 import { createVectorCore } from "../../../src/vector/kernels.ts";
 import { QuerySlot } from "../../../src/vector/query.ts";
 import { rerank } from "../../../src/vector/rerank.ts";
+import { kindBuilder } from "../../../src/vector/shard/index-kinds.ts";
 import { root } from "../../lib/root.mjs";
 
 const SLICE_ROWS = 256;
@@ -73,5 +74,49 @@ export function hnswContender({ core, rows, metric, query }, { id, title, m, efC
       const found = index.search(prepared, { k, effort: { ef } });
       return found.isExact ? found.rows : rerank(core, { query: prepared, rows, found, k }).rows;
     },
+  };
+}
+
+/** An index of any kind and quantizer, as a shard of many rows builds it; its efforts are lists or buckets read. */
+export function indexContender({ core, rows, metric, query }, { id, title, spec, efs }) {
+  const builder = kindBuilder(core, { name: id, effort: {}, ...spec }, { rows, metric });
+  let index;
+  let probes = 0;
+  let [scanned, asked] = [0, 0];
+  return {
+    id,
+    title,
+    efs,
+    build(_, to) {
+      const share = to / rows.count;
+      while (index === undefined && (builder.progress < share || share === 1))
+        if (builder.step({ rows: SLICE_ROWS })) index = builder.finish();
+    },
+    built() {
+      if (index === undefined) throw new Error("not built");
+    },
+    get memoryBytesPerRow() {
+      return index.memoryBytes / rows.count;
+    },
+    /** The share of the rows that the searches since `prepare` looked at. */
+    get scannedShare() {
+      return scanned / asked / rows.count;
+    },
+    /** 0 = the default. */
+    prepare(value) {
+      probes = value;
+      scanned = asked = 0;
+    },
+    candidates(number, k, rerankCount) {
+      const effort = { ...(probes > 0 && { probes }), ...(rerankCount !== undefined && { rerank: rerankCount }) };
+      return index.search(query(number), { k, effort });
+    },
+    search(number, k) {
+      const found = this.candidates(number, k);
+      scanned += found.scanned;
+      asked++;
+      return found.isExact ? found.rows : rerank(core, { query: query(number), rows, found, k }).rows;
+    },
+    dispose: () => index.release(),
   };
 }

@@ -151,7 +151,9 @@ export class CellIndex implements SegmentIndex, RowSelector {
     const { groups, blockBytes, quantizer } = this.#shape;
     const hasFactors = quantizer === "rabitq" ? 1 : 0;
     // Entries of the table are rounded: each errs by a twelfth of the squared step.
-    const slack = hasBounds ? BOUND_EPSILON * table.step * Math.sqrt(groups / 12) : 0;
+    const isQuick = this.kind === "IVF" && (probes ?? 0) <= DEFAULT_SCANNED_SHARE * this.header.cells;
+    const epsilon = BOUND_EPSILON[isQuick ? "quick" : "thorough"];
+    const slack = hasBounds ? epsilon * table.step * Math.sqrt(groups / 12) : 0;
     return this.visitCells(query.at, { probes, least: most, isFiltered: to.live !== 0 }, ({ first, count, squared }) =>
       kernels.scanBlocks(
         blocks + (first / BLOCK_ROWS) * blockBytes,
@@ -163,7 +165,7 @@ export class CellIndex implements SegmentIndex, RowSelector {
         table.step,
         table.bias,
         hasFactors === 1 ? squared : 0,
-        hasBounds ? BOUND_EPSILON * Math.sqrt(squared) : 0,
+        hasBounds ? epsilon * Math.sqrt(squared) : 0,
         slack,
         this.#live(first, count, to),
         to.heap,

@@ -16,10 +16,9 @@ import { MalformedIndex, type Rows, type SegmentIndex } from "../index/segment-i
 import type { VectorCore } from "../kernels.ts";
 import { METRICS, type Metric } from "../metric.ts";
 import { QuerySlot } from "../query.ts";
-import { builderFor, HEADER_SECTIONS, type IndexSpec, loaderFor } from "./index-kinds.ts";
-import { SMALL_SEGMENT_ROWS } from "./limits.ts";
+import { HEADER_SECTIONS, type IndexSpec, kindBuilder, loaderFor } from "./index-kinds.ts";
 
-const COUNT = SMALL_SEGMENT_ROWS + 8;
+const COUNT = 8200;
 const DIMENSION = 12;
 const vectors = clusters({ count: COUNT + 20, dimension: DIMENSION, centres: 60, spread: 0.5, seed: 2 }).map(
   (c) => c.values,
@@ -56,7 +55,7 @@ describe("indexes by kind and quantizer", () => {
       for (const metric of METRICS) {
         const core = newCore();
         const rows = residentRows(core, vectors, DIMENSION);
-        const index = finish(builderFor(core, spec, { rows, metric }), 64);
+        const index = finish(kindBuilder(core, spec, { rows, metric }), 64);
         expect(index.kind).toBe(spec.kind);
         const searcher = new Searcher(core, rows, metric);
         const found = queries.map((query) => searcher.search(index, query, { k: 10, ...spec.effort }));
@@ -85,7 +84,7 @@ describe("indexes by kind and quantizer", () => {
   it.each(SPECS)("[VE-45] $kind $quantizer gives live rows only, and min(k, live rows) of them", (spec) => {
     const core = newCore();
     const rows = residentRows(core, vectors, DIMENSION);
-    const index = finish(builderFor(core, spec, { rows, metric: "euclidean" }), 64);
+    const index = finish(kindBuilder(core, spec, { rows, metric: "euclidean" }), 64);
     const slot = new QuerySlot(core, "euclidean", DIMENSION);
     const property = fc.property(
       fc.record({
@@ -117,7 +116,7 @@ describe("indexes by kind and quantizer", () => {
     (spec) => {
       const core = newCore();
       const rows = residentRows(core, vectors, DIMENSION);
-      const index = finish(builderFor(core, spec, { rows, metric: "dot" }), 64);
+      const index = finish(kindBuilder(core, spec, { rows, metric: "dot" }), 64);
       const sections = sectionsOf(index);
       index.release();
       const slot = new QuerySlot(core, "dot", DIMENSION);
@@ -151,7 +150,7 @@ describe("indexes by kind and quantizer", () => {
     const rows = { count: COUNT, dimension: 4, read: () => undefined };
     for (const quantizer of ["rabitq", "pq"] as const)
       expect(() =>
-        builderFor(core, { name: "h", kind: "HNSW", quantizer, effort: {} }, { rows, metric: "dot" }),
+        kindBuilder(core, { name: "h", kind: "HNSW", quantizer, effort: {} }, { rows, metric: "dot" }),
       ).toThrow(/quantizer/);
   });
 });

@@ -36,13 +36,10 @@ export interface IndexSpec {
   /** LSH: hash tables, and projections of a key. */
   readonly tables?: number;
   readonly bits?: number;
+  /** Of rotations, first centroids and planes. */
+  readonly randomSeed?: number;
   /** What a search that asks for nothing gets. */
   readonly effort: Effort;
-}
-
-/** A small segment is scanned: a graph over it costs more than it saves, and it will be merged soon. */
-function kindFor(spec: IndexSpec, rowCount: number): IndexSpec["kind"] {
-  return rowCount < SMALL_SEGMENT_ROWS ? "FLAT" : spec.kind;
 }
 
 export interface RowsOfSegment {
@@ -50,9 +47,15 @@ export interface RowsOfSegment {
   readonly metric: Metric;
 }
 
+function seedOf({ randomSeed: seed }: IndexSpec) {
+  return seed === undefined ? {} : { seed };
+}
+
 /** A scan of all rows by this quantizer. */
-function scanBuilder(core: VectorCore, { quantizer }: IndexSpec, of: RowsOfSegment): IndexBuilder {
-  if (quantizer === "rabitq" || quantizer === "pq") return new CellBuilder(core, { ...of, kind: "FLAT", quantizer });
+function scanBuilder(core: VectorCore, spec: IndexSpec, of: RowsOfSegment): IndexBuilder {
+  const { quantizer } = spec;
+  if (quantizer === "rabitq" || quantizer === "pq")
+    return new CellBuilder(core, { ...of, ...seedOf(spec), kind: "FLAT", quantizer });
   return new FlatBuilder(core, { ...of, quantizer });
 }
 
@@ -61,14 +64,20 @@ export interface BuildFrom extends RowsOfSegment {
   readonly seed?: HnswSeed;
 }
 
-export function builderFor(core: VectorCore, spec: IndexSpec, { seed, ...of }: BuildFrom): IndexBuilder {
-  const { quantizer } = spec;
-  const kind = kindFor(spec, of.rows.count);
+/** A small segment is scanned: a graph over it costs more than it saves, and it will be merged soon. */
+export function builderFor(core: VectorCore, spec: IndexSpec, from: BuildFrom): IndexBuilder {
+  const isSmall = from.rows.count < SMALL_SEGMENT_ROWS;
+  return kindBuilder(core, isSmall ? { ...spec, kind: "FLAT" } : spec, from);
+}
+
+/** A builder of the kind asked for, however few the rows are. */
+export function kindBuilder(core: VectorCore, spec: IndexSpec, { seed, ...of }: BuildFrom): IndexBuilder {
+  const { quantizer, kind } = spec;
   switch (kind) {
     case "FLAT":
       return scanBuilder(core, spec, of);
     case "IVF": {
-      const cells = spec.cells === undefined ? {} : { cells: spec.cells };
+      const cells = { ...seedOf(spec), ...(spec.cells !== undefined && { cells: spec.cells }) };
       const lists = new CellBuilder(core, {
         ...of,
         ...cells,
@@ -80,7 +89,12 @@ export function builderFor(core: VectorCore, spec: IndexSpec, { seed, ...of }: B
     }
     case "LSH": {
       const { tables, bits } = spec;
-      const shape = { ...of, ...(tables !== undefined && { tables }), ...(bits !== undefined && { bits }) };
+      const shape = {
+        ...of,
+        ...seedOf(spec),
+        ...(tables !== undefined && { tables }),
+        ...(bits !== undefined && { bits }),
+      };
       return new BucketedBuilder(core, kind, {
         selector: new LshBuilder(core, shape),
         scan: scanBuilder(core, spec, of),
