@@ -31,17 +31,19 @@ interface Row {
 class Memory {
   readonly rows = new Map<string, Row>();
   readonly applied = new Set<string>();
-  readonly batches: string[][] = [];
+  /** Write ids. */
+  readonly sent: string[] = [];
   calls = 0;
   failAt = Number.POSITIVE_INFINITY;
   appliesBeforeFailing = false;
+  delayMs = () => Math.random() * 3;
   #fail() {
     if (++this.calls >= this.failAt) throw new Error("the server went away");
   }
   async upsertChunk(vectors: readonly NewVector[], { writeId }: { writeId: string }) {
-    await new Promise((resolve) => setTimeout(resolve, Math.random() * 3));
+    await new Promise((resolve) => setTimeout(resolve, this.delayMs()));
     if (!this.appliesBeforeFailing) this.#fail();
-    this.batches.push(vectors.map(({ id }) => id!));
+    this.sent.push(writeId);
     if (!this.applied.has(writeId))
       for (const { id, values, metadataJson } of vectors)
         if (id !== "bad") this.rows.set(id!, { values: Float32Array.from(values), metadataJson });
@@ -100,7 +102,7 @@ describe("import", () => {
         join(directory, "a.jsonl"),
         Array.from({ length: 20 }, (_, at) => line(`v${at % 15}`, at)).join(""),
       );
-      const memory = Object.assign(new Memory(), { appliesBeforeFailing });
+      const memory = Object.assign(new Memory(), { appliesBeforeFailing, delayMs: () => 1 });
       for (let attempt = 0; ; attempt++) {
         memory.calls = 0;
         memory.failAt = attempt < 4 ? 3 : Number.POSITIVE_INFINITY;
@@ -114,9 +116,26 @@ describe("import", () => {
       expect([0, 4, 5, 14].map((at) => memory.rows.get(`v${at}`)!.values[0])).toEqual([15, 19, 5, 14]);
       expect(memory.rows.get("v0")!.metadataJson).toBe('{"v": 15.0}');
       expect(memory.applied.size).toBe(Math.ceil(20 / 3));
+      // What was acknowledged is not sent again.
+      expect(memory.sent.filter((writeId) => writeId === memory.sent[0])).toHaveLength(1);
       expect(existsSync(join(directory, "a.jsonl.jade-import-vectors"))).toBe(false);
     },
   );
+
+  it("[VE-174] writes rows of one id in their order, though later requests are faster", async () => {
+    writeFileSync(
+      join(directory, "a.jsonl"),
+      [1, 2, 3, 4].map((value) => line("a", value) + line(`b${value}`, value)).join(""),
+    );
+    const memory = new Memory();
+    let delayMs = 50;
+    memory.delayMs = () => {
+      delayMs /= 2;
+      return delayMs;
+    };
+    await importOf(memory, "a.jsonl", { batchRows: 1, concurrency: 4 });
+    expect([memory.rows.get("a")!.values[0], memory.rows.size]).toEqual([4, 5]);
+  });
 
   it("[VE-174] refuses to go on with a changed file or to another database, unless it is told to begin anew", async () => {
     writeFileSync(join(directory, "a.jsonl"), line("a", 1) + line("b", 2));
@@ -159,7 +178,7 @@ describe("export", () => {
       if (extension === "parquet") expect(existsSync(out)).toBe(false);
       else {
         // What was written behind the last durable page is cut off.
-        writeFileSync(out, "torn", { flag: "a" });
+        writeFileSync(out, "torn".repeat(500), { flag: "a" });
         await expect(exportVectors({ ...ask, target: "u" })).rejects.toThrow("read from t, not u");
       }
       Object.assign(memory, { failAt: Number.POSITIVE_INFINITY, calls: 0 });
