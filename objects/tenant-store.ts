@@ -1,5 +1,6 @@
 // A tenant's tables: its settings and its API keys (hashes only).
 // Guarantees: synchronous; the revision grows with every change that a gateway must see. Must not: read a clock or do I/O.
+import { TENANT_DATABASE_MIGRATIONS } from "../migrations/databases.ts";
 import { TENANT_MIGRATIONS } from "../migrations/tenancy.ts";
 import { TENANT_WEBHOOK_MIGRATIONS } from "../migrations/webhooks.ts";
 import { DEAD_KEY_RETENTION_MS, MAX_KEYS_PER_TENANT } from "../src/access/limits.ts";
@@ -119,6 +120,7 @@ export class TenantStore {
   #migrate(): void {
     applyMigrations(this.#storage, "tenant", TENANT_MIGRATIONS);
     applyMigrations(this.#storage, "tenant-webhooks", TENANT_WEBHOOK_MIGRATIONS);
+    applyMigrations(this.#storage, "tenant-databases", TENANT_DATABASE_MIGRATIONS);
     // Rows that earlier builds wrote.
     for (const [table, key] of CHECKED) new CheckedTable(this.#sql, table, key).seal();
   }

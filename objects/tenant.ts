@@ -9,6 +9,14 @@ import { nextAlarmAt } from "../src/access/schedule.ts";
 import type { ApiKeyRecord, QuotaExcess, RateLimit, TenantView } from "../src/access/types.ts";
 import { parseSettings, type Settings } from "../src/cluster/settings.ts";
 import { secretText } from "../src/config/webhook-signature.ts";
+import type { DatabaseRecord } from "../src/vector/database/record.ts";
+import type {
+  DatabaseChanges,
+  DatabaseInfo,
+  DeletedDatabase,
+  NamedDatabase,
+  TenantDatabasesRpc,
+} from "./database-rpc.ts";
 import type { Env } from "./env.ts";
 import type { NamespaceOf, NamespaceRefusal, RegisteredNamespace, StoredAmount } from "./rpc.ts";
 import {
@@ -27,6 +35,7 @@ import {
   type TenantStart,
   type TenantUsageInfo,
 } from "./tenancy-rpc.ts";
+import { TenantDatabases } from "./tenant-databases.ts";
 import { NAMESPACE_RETRY_MS, TenantNamespaces } from "./tenant-namespaces.ts";
 import { ROUTE_CHANGE_ALARM_MS, TenantRouteChange } from "./tenant-route-change.ts";
 import { type DefaultLimits, keyInfoOf, TenantStore } from "./tenant-store.ts";
@@ -59,7 +68,7 @@ function defaultLimits(limits: Settings["limits"]): DefaultLimits {
   };
 }
 
-export class Tenant extends DurableObject<Env> implements TenantAdminRpc, TenantWebhooksRpc {
+export class Tenant extends DurableObject<Env> implements TenantAdminRpc, TenantWebhooksRpc, TenantDatabasesRpc {
   readonly #store: TenantStore;
   readonly #records: WriteRecords;
   readonly #turns: TurnQueue;
@@ -68,6 +77,7 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
   readonly #routeChange: TenantRouteChange;
   readonly #namespaces: TenantNamespaces;
   readonly #webhooks: TenantWebhooks;
+  readonly #databases: TenantDatabases;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -77,6 +87,7 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
     this.#usage = new TenantUsage(env);
     this.#namespaces = new TenantNamespaces(ctx.storage.sql, env);
     this.#webhooks = new TenantWebhooks(ctx.storage.sql, env);
+    this.#databases = new TenantDatabases(ctx.storage.sql, env);
     this.#turns = new TurnQueue((run) => ctx.storage.transactionSync(run));
     this.#routeChange = new TenantRouteChange({
       env,
@@ -84,7 +95,11 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
       waitUntil: (work) => ctx.waitUntil(work),
       setAlarm: (atMs) => this.#ring(atMs),
     });
-    ctx.blockConcurrencyWhile(async () => this.#routeChange.wake());
+    ctx.blockConcurrencyWhile(async () => {
+      this.#routeChange.wake();
+      // A crash between a change and its alarm: whoever asks next sets it again.
+      await this.#schedule();
+    });
   }
 
   async view(): Promise<TenantView> {
@@ -224,7 +239,9 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
     if (!row) return true;
     this.#webhooks.markAllDeleting();
     this.#namespaces.markAllDeleting();
-    return this.#eraseMarked(row.tenant);
+    this.#databases.markAllDeleting();
+    const areErased = await this.#databases.settleAll(row.tenant);
+    return (await this.#eraseMarked(row.tenant)) && areErased;
   }
 
   async createWebhook(input: NewWebhook, mutation: Mutation): Promise<RpcResult<CreatedWebhook>> {
@@ -263,6 +280,53 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
     return this.#store.exists && this.#webhooks.has(id);
   }
 
+  async createDatabase(
+    { namespace, record }: { namespace: string; record: DatabaseRecord },
+    mutation: Mutation,
+  ): Promise<RpcResult<DatabaseInfo>> {
+    const result = await this.#mutate(mutation, (nowMs) => this.#databases.add(namespace, record, nowMs));
+    return this.#settled(result);
+  }
+
+  async updateDatabase(
+    name: NamedDatabase,
+    changes: DatabaseChanges,
+    mutation: Mutation,
+  ): Promise<RpcResult<DatabaseInfo>> {
+    return this.#settled(await this.#mutate(mutation, (nowMs) => this.#databases.change(name, changes, nowMs)));
+  }
+
+  /** Waits until the shards have what was decided. */
+  async #settled(result: RpcResult<DatabaseInfo>): Promise<RpcResult<DatabaseInfo>> {
+    const row = this.#store.row();
+    if (!result.ok || !row) return result;
+    const { generation, namespace, record } = result.value;
+    await this.#databases.settle(row.tenant, generation);
+    const now = this.#databases.find({ namespace, databaseId: record.databaseId });
+    // Repeated after it was deleted: answered as the first time.
+    if (now?.generation !== generation) return { ok: true, value: { ...result.value, state: "ready" } };
+    if (this.#databases.isConfigured(generation)) return { ok: true, value: now };
+    return failure("unknownOutcome", "it is decided, but not all shards have answered yet: repeat the request");
+  }
+
+  async deleteDatabase(name: NamedDatabase, mutation: Mutation): Promise<RpcResult<DeletedDatabase>> {
+    const result = await this.#mutate(mutation, () => this.#databases.markDeleting(name));
+    const row = this.#store.row();
+    if (!result.ok || !row) return result.ok ? failure("notFound", "there is no such tenant") : result;
+    const { generation } = result.value;
+    await this.#databases.settle(row.tenant, generation);
+    const erasure = this.#databases.isErased(generation) ? "done" : "running";
+    return { ok: true, value: { databaseId: name.databaseId, erasure } };
+  }
+
+  async findDatabase(name: NamedDatabase): Promise<DatabaseInfo | null> {
+    return this.#store.info() ? this.#databases.find(name) : null;
+  }
+
+  async listDatabases(page: { namespace: string; after: string; limit: number }): Promise<readonly DatabaseInfo[]> {
+    return this.#store.info() ? this.#databases.list({ ...page, limit: Math.min(page.limit, MAX_PAGE_ITEMS) }) : [];
+  }
+
   /** A namespace ends after its webhooks: they must not meet a later one of the name. */
   async #eraseMarked(tenant: number): Promise<boolean> {
     return (await this.#webhooks.erase(tenant)) && (await this.#namespaces.erase(tenant));
@@ -283,6 +347,7 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
     const { tenant } = this.#store.row()!;
     await this.#webhooks.startAll(tenant);
     await this.#eraseMarked(tenant);
+    await this.#databases.settleAll(tenant);
     const nowMs = Date.now();
     await this.#turns.run(() => {
       this.#records.purge(nowMs);
@@ -308,7 +373,8 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
     const erasureAtMs = this.#namespaces.isErasing ? Date.now() + NAMESPACE_RETRY_MS : null;
     const webhooksAtMs = this.#webhooks.isBusy ? Date.now() + WEBHOOK_RETRY_MS : null;
     const purges = [this.#records.nextPurgeAtMs(), this.#store.nextKeyPurgeAtMs()];
-    const at = nextAlarmAt([...purges, changeAtMs, erasureAtMs, webhooksAtMs]);
+    const databasesAtMs = this.#databases.nextWorkAtMs(Date.now());
+    const at = nextAlarmAt([...purges, changeAtMs, erasureAtMs, webhooksAtMs, databasesAtMs]);
     if (at !== null) await this.#ring(at);
   }
 

@@ -19,7 +19,7 @@ import { LOG_DELAY_MS, MAX_UNLOGGED_BYTES } from "../src/vector/shard/limits.ts"
 import { mergeDue } from "../src/vector/shard/merge-policy.ts";
 import type { ShardConfig } from "../src/vector/shard/shard-config.ts";
 import { type Ran, ShardDesk } from "../src/vector/shard/shard-desk.ts";
-import { isVectorWrite, type VectorCall, type VectorFailure } from "../src/wire/vector.ts";
+import { isVectorWrite, NO_SUCH_SHARD, type VectorCall, type VectorFailure } from "../src/wire/vector.ts";
 import { writeVectorAnswer } from "../src/wire/vector-answers.ts";
 import { readVectorCall } from "../src/wire/vector-requests.ts";
 import { configSql } from "./config-sql.ts";
@@ -33,7 +33,6 @@ const MIB = 1024 * 1024;
 /** Writes that wait for the turn's end; more means that the object cannot keep up. */
 const MAX_WAITING_WRITES = 10_000;
 
-const NO_SUCH_SHARD: VectorFailure = { kind: "error", code: "notFound", message: "there is no such database" };
 const QUEUE_FULL: VectorFailure = {
   kind: "error",
   code: "overloaded",

@@ -4,12 +4,14 @@ import { Command, CommanderError } from "commander";
 import { registerServe } from "../server/serve-command.ts";
 import { addConfigCommands } from "./config-commands.ts";
 import { addGlobalOptions } from "./context.ts";
+import { addDatabaseCommands } from "./database-commands.ts";
 import { EXIT, explain } from "./exit-codes.ts";
 import { addKeyValueCommands } from "./kv-commands.ts";
 import { addRepairCommands } from "./repair-commands.ts";
 import { addStatusCommands } from "./status-commands.ts";
 import { addTenantCommands } from "./tenant-commands.ts";
 import { addTransferCommands } from "./transfer/commands.ts";
+import { addVectorCommands } from "./vector-commands.ts";
 
 const VERSION = "0.1.0";
 
@@ -27,6 +29,8 @@ function buildProgram(): Command {
   addTenantCommands(program);
   addKeyValueCommands(program);
   addConfigCommands(program);
+  addDatabaseCommands(program);
+  addVectorCommands(program);
   addTransferCommands(program);
   return program;
 }

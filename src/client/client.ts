@@ -3,6 +3,7 @@
 import { Config } from "./config.ts";
 import { ConfigSession } from "./config-session.ts";
 import { WatchLinks } from "./config-watch-links.ts";
+import { Databases } from "./databases.ts";
 import { isAccessDenied, isJadeError, type JadeError } from "./errors.ts";
 import { HttpClient } from "./http.ts";
 import { KeyValue } from "./key-value.ts";
@@ -13,6 +14,7 @@ import { Repairs } from "./repairs.ts";
 import { Session } from "./session.ts";
 import { Tenants } from "./tenants.ts";
 import type { CallOptions } from "./types.ts";
+import { Vectors } from "./vectors.ts";
 
 /** The time one request may take that finds out why a session does not open. */
 const DIAGNOSE_TIMEOUT_MS = 2000;
@@ -31,6 +33,8 @@ export class JadeClient {
   readonly tenants: Tenants;
   /** Configuration and coordination (over HTTP; watches over a WebSocket of their own). */
   readonly config: Config;
+  /** Vector databases (over HTTP). */
+  readonly databases: Databases;
   /** Full repairs of the deployment (always over HTTP). */
   readonly repairs: Repairs;
   readonly #http: HttpClient;
@@ -44,6 +48,7 @@ export class JadeClient {
     this.#http = http;
     this.tenants = new Tenants(http);
     this.repairs = new Repairs(http);
+    this.databases = new Databases(http);
     this.#watches = new WatchLinks(resolved, () => whySessionFails(http));
     if (resolved.transport === "session") {
       this.#session = new Session(resolved, () => whySessionFails(http));
@@ -53,6 +58,11 @@ export class JadeClient {
       this.config = new Config(http, this.#watches);
       this.kv = new KeyValue(new HttpKeyValue(http), http);
     }
+  }
+
+  /** The vectors of a database. */
+  vectors(databaseId: string, { namespace }: { readonly namespace?: string | undefined } = {}): Vectors {
+    return new Vectors(this.#http, databaseId, namespace);
   }
 
   /** True when the server's process answers. */

@@ -14,8 +14,8 @@ export interface HttpRequest extends CallOptions {
   /** From `/v1` on, percent-encoded. */
   readonly path: string;
   readonly query?: Readonly<Record<string, string | number | undefined>> | undefined;
-  /** JSON text. */
-  readonly body?: string | undefined;
+  /** JSON text, or the bytes of `contentType`. */
+  readonly body?: string | Uint8Array | undefined;
   readonly contentType?: string | undefined;
   /** The user's own write id. Mutations without one get a random one. */
   readonly writeId?: string | undefined;
@@ -179,7 +179,7 @@ export class HttpClient {
         if (writeId !== undefined) headers["idempotency-key"] = writeId;
         if (writeId !== undefined && isFresh) headers["jade-attempt"] = String(number);
         const init: RequestInit = { method: request.method, headers };
-        if (request.body !== undefined) init.body = request.body;
+        if (request.body !== undefined) init.body = request.body as string | Uint8Array<ArrayBuffer>;
         return this.#attempt({ url, init, read, deadlineMs, signal: request.signal });
       },
     });

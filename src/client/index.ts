@@ -26,6 +26,7 @@ export type * from "./config-types.ts";
 export type { ConfigWatch, ConfigWatchOptions } from "./config-watch.ts";
 export type { ConfigChange, ConfigWatchEvent, ConfigWatchRange } from "./config-watch-events.ts";
 export type * from "./config-webhooks.ts";
+export type { Databases } from "./databases.ts";
 export {
   type ClientErrorCode,
   isAccessDenied,
@@ -64,4 +65,6 @@ export type {
   TenantUsage,
 } from "./tenants.ts";
 export type * from "./types.ts";
+export type * from "./vector-types.ts";
+export type { Vectors } from "./vectors.ts";
 export { writeIdFrom } from "./write-id.ts";

@@ -13,6 +13,7 @@ import { parseQuery } from "./query.ts";
 const BOOLEANS: ReadonlySet<string> = new Set([
   ...["ifAbsent", "sequential", "prevKv", "ignoreValue", "ignoreLease"],
   ...["keysOnly", "countOnly", "withCount", "keys"],
+  ...["includeMetadata", "includeValues", "atomic"],
 ]);
 const NUMBERS: ReadonlySet<string> = new Set([
   ...["ifModRevision", "ifVersion", "limit", "aboveRevision", "revision", "maxStalenessMs", "fencingToken"],

@@ -33,6 +33,8 @@ interface ConfigRouteSpec<Q extends z.ZodType, B extends z.ZodType> extends Omit
   readonly maxBodyBytes?: number;
   /** The body may be bytes of another type, which the handler judges. */
   readonly takesBytes?: boolean;
+  /** The body may be of this type too, which the handler judges. */
+  readonly takesType?: string;
   /** The body is bytes of this type and nothing else, which the handler judges. */
   readonly bodyType?: string;
   /** The handler reads the body itself, piece by piece. */
@@ -62,6 +64,7 @@ export function configRoute<Q extends z.ZodType, B extends z.ZodType = typeof NO
     scope,
     maxBodyBytes = MAX_ADMIN_BODY_BYTES,
     takesBytes,
+    takesType,
     bodyType,
     streamsBody,
     prepare,
@@ -85,7 +88,7 @@ export function configRoute<Q extends z.ZodType, B extends z.ZodType = typeof NO
       // A delete may say everything in its query.
       if (!spec.body || (spec.method === "delete" && call.request.body === null))
         return handle(call, { ...common, body: {} as z.output<B>, raw: NO_BYTES });
-      if (takesBytes && isBytes(call.request)) {
+      if ((takesBytes && isBytes(call.request)) || (takesType && mediaTypeOf(call.request) === takesType)) {
         const bytes = await readBytes(call, maxBodyBytes);
         return handle(call, { ...common, body: {} as z.output<B>, raw: { bytes, start: 0 } });
       }
@@ -104,7 +107,7 @@ export function isBytes(request: Request): boolean {
   return mediaTypeOf(request) === BYTES_TYPE;
 }
 
-function mediaTypeOf(request: Request): string {
+export function mediaTypeOf(request: Request): string {
   return (request.headers.get("content-type") ?? "").split(";")[0]!.trim().toLowerCase();
 }
 

@@ -13,7 +13,7 @@ export interface Issue {
 }
 
 /** Never shown back: what users store, and their secrets. */
-const HIDDEN_FIELDS: ReadonlySet<string> = new Set(["value", "secret"]);
+const HIDDEN_FIELDS: ReadonlySet<string> = new Set(["value", "secret", "values", "queryVector", "metadata"]);
 
 export function pathText(path: readonly PropertyKey[]): string {
   let text = "";

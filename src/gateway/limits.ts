@@ -80,3 +80,29 @@ export const IMPORT_LEASE_TRIES = 3;
 /** After a restore the keyspace starts anew: how often, and how long apart, it is asked whether it has it. Ms. */
 export const RESTORED_ASKS = 50;
 export const RESTORED_ASK_MS = 100;
+
+/** A shard's answer: a search of a cold shard loads its indexes first. Ms. */
+export const SHARD_DEADLINE_MS = 20_000;
+/** Creating, changing and deleting a database asks its shards 16 at a time, each for at most 5 s. Ms. */
+export const DATABASE_DEADLINE_MS = 25_000;
+/** Databases whose shape a gateway isolate remembers; one more costs a call to the tenant's object. */
+export const MAX_KNOWN_DATABASES = 10_000;
+/** The body of a write of vectors, and what it comes to in float32 (DESIGN 7). Bytes. */
+export const MAX_VECTOR_BODY_BYTES = 32 * 1024 * 1024;
+/** A body with one vector of 4096 numbers of 30 characters, and its metadata in escapes. Bytes. */
+export const MAX_ONE_VECTOR_BODY_BYTES = 1024 * 1024;
+/** Vectors of one batch: a shard keeps an answer for each until its write id is forgotten. */
+export const MAX_BATCH_VECTORS = 10_000;
+/** One call to a shard is a turn that others wait for: a larger batch is several. Bytes. */
+export const SHARD_CALL_BYTES = 8 * 1024 * 1024;
+/** A message between objects holds 32 MiB; an atomic batch is one. Bytes. */
+export const MAX_SHARD_CALL_BYTES = 31 * 1024 * 1024;
+/** Rows that one call deletes by filter at a shard, and calls of one request: 1 000 000 rows. */
+export const DELETE_ROWS = 10_000;
+export const MAX_DELETE_CALLS = 100;
+/** A body with a search of several vectors and a filter. Bytes. */
+export const MAX_SEARCH_BODY_BYTES = 8 * 1024 * 1024;
+/** Queries of one batch search. */
+export const MAX_BATCH_QUERIES = 100;
+/** Rows that a search may look at for each unit that is charged to the tenant's rate; the request itself pays for the first. */
+export const ROWS_PER_UNIT = 10_000;

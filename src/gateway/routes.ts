@@ -2,6 +2,7 @@
 import { PublicError } from "../wire/error-codes.ts";
 import { configRoutes } from "./config-routes.ts";
 import { configWatchRoute } from "./config-watch-route.ts";
+import { databaseRoutes } from "./databases.ts";
 import { healthRoutes } from "./health.ts";
 import { deleteKeyValue, getKeyValue, putKeyValue } from "./key-value.ts";
 import { batchKeyValue } from "./key-value-batch.ts";
@@ -15,6 +16,10 @@ import { sessionRoute } from "./session.ts";
 import { listStorageNodes } from "./storage-nodes.ts";
 import { createKey, listKeys, revokeKey } from "./tenant-keys.ts";
 import { changeTenant, createTenant, deleteTenant, getTenant, listTenants, tenantUsage } from "./tenants.ts";
+
+import { vectorBatchRoutes } from "./vector-batch.ts";
+import { vectorSearchRoutes } from "./vector-search.ts";
+import { vectorRoutes } from "./vectors.ts";
 
 /** No route of the list: it describes the list. */
 export const OPENAPI_PATH = "/v1/openapi.json";
@@ -88,6 +93,10 @@ export function allRoutes(services: Services): readonly Route[] {
   return [
     ...keyValueRoutes(services),
     ...configRoutes,
+    ...databaseRoutes,
+    ...vectorBatchRoutes,
+    ...vectorRoutes,
+    ...vectorSearchRoutes,
     createTenant,
     listTenants,
     getTenant,

@@ -1,9 +1,12 @@
 // The way from the gateway to each object. One place, so that a cluster can route differently without the handlers knowing.
+
+import type { TenantDatabasesRpc } from "../../objects/database-rpc.ts";
 import type { Env } from "../../objects/env.ts";
 import { keyspaceName, readableKeyspace } from "../../objects/known-namespaces.ts";
 import { type Mailbox, mailboxOf } from "../../objects/mailbox.ts";
 import type { ConfigFollowerRpc, ConfigKeyspaceRpc, CoordinatorRpc, KeyValueReplicaRpc } from "../../objects/rpc.ts";
 import type { DirectoryAdminRpc, TenantAdminRpc } from "../../objects/tenancy-rpc.ts";
+import type { VectorShardRpc } from "../../objects/vector-rpc.ts";
 import type { TenantWebhooksRpc, WebhookSenderRpc } from "../../objects/webhook-rpc.ts";
 
 /** A node's Coordinator by its zone; a single node has one. */
@@ -31,9 +34,9 @@ export class Stubs {
     return namespace.get(namespace.idFromName("system")) as DirectoryAdminRpc;
   }
 
-  tenant(tenant: number): TenantAdminRpc & TenantWebhooksRpc {
+  tenant(tenant: number): TenantAdminRpc & TenantWebhooksRpc & TenantDatabasesRpc {
     const namespace = this.#env.TENANT;
-    return namespace.get(namespace.idFromName(`t${tenant}`)) as TenantAdminRpc & TenantWebhooksRpc;
+    return namespace.get(namespace.idFromName(`t${tenant}`)) as TenantAdminRpc & TenantWebhooksRpc & TenantDatabasesRpc;
   }
 
   /** The zone's copy of a tenant's namespace. */
@@ -62,6 +65,12 @@ export class Stubs {
   webhookSender(tenant: number, id: string): WebhookSenderRpc {
     const objects = this.#env.WEBHOOK_SENDER;
     return objects.get(objects.idFromName(`w${tenant}/${id}`));
+  }
+
+  /** `name`: of vector/database/record.ts. */
+  vectorShard(name: string): VectorShardRpc {
+    const objects = this.#env.VECTOR_SHARD;
+    return objects.get(objects.idFromName(name));
   }
 
   replica(nodeId: string): KeyValueReplicaRpc {

@@ -126,6 +126,18 @@ export interface VectorFailure {
   readonly details?: Readonly<Record<string, unknown>> | undefined;
 }
 
+/** What a shard answers that was never created, or erased: its database is deleted, or the caller's view of it is old. */
+export const NO_SUCH_SHARD: VectorFailure = {
+  kind: "error",
+  code: "notFound",
+  message: "there is no such database",
+  details: { reason: "noSuchShard" },
+};
+
+export function isGone({ code, details }: VectorFailure): boolean {
+  return code === "notFound" && details?.["reason"] === "noSuchShard";
+}
+
 /** The place in a shard's history that an answer reflects. */
 export interface ShardPlace {
   readonly term: number;

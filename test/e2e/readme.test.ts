@@ -1,4 +1,4 @@
-// Runs the examples of README.md, docs/key-value.md and docs/config.md as they stand, against a real server.
+// Runs the examples of README.md, docs/key-value.md, docs/config.md and docs/vectors.md as they stand, against a real server.
 // An example is a fenced block marked `quickstart`: ```sh quickstart (all in one shell, in their order) or ```js quickstart.
 import { spawnSync } from "node:child_process";
 import { readFileSync, symlinkSync, writeFileSync } from "node:fs";
@@ -59,6 +59,7 @@ it("the examples of README and key-value guide run as printed and give what they
   expect(output).toContain("[ 'tea', 'milk' ]");
   expect(output).toContain('"conflict":true,"siblings":[{"value":["tea"],"vectorClock":');
   expect(output).not.toContain('"status":"error","code"');
+  expect(output).toMatch(/"results":\[\{"id":"soup","score":0\.9\d+,"metadata":\{"price": 6\}\},\{"id":"cake"/);
   const orders = [...output.matchAll(/"key":"order\/4711","vectorClock":(\{[^}]*\})/g)].map(([, clock]) => clock);
   expect(orders).toHaveLength(2);
   expect(orders[0]).toBe(orders[1]);
@@ -82,4 +83,20 @@ it("the examples of the configuration guide run as printed and give what they sa
   expect(output).toContain("taken: true\nleader: { host: 'a' } true\n");
   const failures = [...output.matchAll(/"status":"error","code":"(\w+)"/g)].map(([, code]) => code);
   expect(failures).toEqual(["preconditionFailed"]);
+});
+
+it("the examples of the vector guide run as printed and give what they say", async () => {
+  const admin = new JadeClient({ url: server.url, apiKey: server.rootKey });
+  const { apiKey } = await admin.tenants.create({ tenantId: "vector-guide" });
+  admin.close();
+  const output = run(["docs/vectors.md"], apiKey);
+  expect(output).toContain('"stored":2,"failed":0');
+  expect(output).toMatch(
+    /"results":\[\{"id":"tea","score":0\.99\d+,"metadata":\{"kind": "drink", "price": 3\.5\}\},\{"id":"milk"/,
+  );
+  expect(output).toMatch(/"results":\[\{"id":"milk","score":0\.9\d+\}\],"isComplete":true,"scanned":/);
+  expect(output).toContain('"explain":{"shards":[{"shard":0,"index":"default"');
+  expect(output).toContain('"count":3');
+  expect(output).toContain('"erasure":"done"');
+  expect(output).not.toContain('"status":"error"');
 });

@@ -5,6 +5,7 @@ import type { Consistency } from "../../client/index.ts";
 import { type Context, withContext } from "../context.ts";
 import { CommandFailure, UsageError } from "../exit-codes.ts";
 import { wholeNumber } from "../tenant-commands.ts";
+import { addVectorTransferCommands } from "../vectors/commands.ts";
 import { exportFile } from "./export.ts";
 import { importFile } from "./import.ts";
 import { verifyFile } from "./verify.ts";
@@ -37,7 +38,7 @@ async function verified(context: Context, file: string, concurrency: number): Pr
 }
 
 export function addTransferCommands(program: Command): void {
-  program
+  const importCommand = program
     .command("import <file>")
     .description(
       'write every line {"key": …, "value": …} of a JSONL file; run again after a failure, it goes on where it stopped',
@@ -59,7 +60,7 @@ export function addTransferCommands(program: Command): void {
         context.print({ file, lines, ...check });
       }),
     );
-  program
+  const exportCommand = program
     .command("export <file>")
     .description("write all keys of the tenant to a JSONL file; run again after a failure, it goes on where it stopped")
     .option("--page-size <n>", "keys asked for at once", wholeNumber, 500)
@@ -85,4 +86,5 @@ export function addTransferCommands(program: Command): void {
         }
       }),
     );
+  addVectorTransferCommands(importCommand, exportCommand);
 }

@@ -23,7 +23,8 @@ export interface ImportOptions {
   readonly restart: boolean;
 }
 
-function headHash(file: string): string {
+/** SHA-256 of the file's first 64 KiB. */
+export function headHash(file: string): string {
   const bytes = Buffer.alloc(HEAD_BYTES);
   const descriptor = openSync(file, "r");
   try {
@@ -67,7 +68,7 @@ export class Watermark {
     this.bytes = bytes;
   }
 
-  finish({ number, endOffset }: Line): void {
+  finish({ number, endOffset }: Omit<Line, "text"> & Partial<Line>): void {
     this.#finished.set(number, endOffset);
     for (let end = this.#finished.get(this.lines + 1); end !== undefined; end = this.#finished.get(this.lines + 1)) {
       this.#finished.delete(++this.lines);

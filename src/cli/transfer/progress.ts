@@ -6,6 +6,8 @@ const PLAIN_INTERVAL_MS = 5000;
 
 export interface ProgressInput {
   readonly verb: string;
+  /** Of what; default: keys. */
+  readonly noun?: string | undefined;
   /** Undefined = nobody knows. */
   readonly totalBytes?: number | undefined;
   readonly stream?: NodeJS.WriteStream | undefined;
@@ -13,14 +15,16 @@ export interface ProgressInput {
 
 export class Progress {
   readonly #verb: string;
+  readonly #noun: string;
   readonly #totalBytes: number | undefined;
   readonly #stream: NodeJS.WriteStream;
   readonly #startMs = performance.now();
   #lastMs = 0;
   #firstLines: number | undefined;
 
-  constructor({ verb, totalBytes, stream = process.stderr }: ProgressInput) {
+  constructor({ verb, noun = "keys", totalBytes, stream = process.stderr }: ProgressInput) {
     this.#verb = verb;
+    this.#noun = noun;
     this.#totalBytes = totalBytes;
     this.#stream = stream;
   }
@@ -43,7 +47,7 @@ export class Progress {
     const seconds = Math.max(0.001, (performance.now() - this.#startMs) / 1000);
     const rate = Math.round((lines - (this.#firstLines ?? 0)) / seconds);
     const size = bytes > 0 ? `, ${(bytes / 1e6).toFixed(1)} MB` : "";
-    let text = `${this.#verb} ${lines.toLocaleString("en")} keys${size}, ${rate.toLocaleString("en")} keys/s`;
+    let text = `${this.#verb} ${lines.toLocaleString("en")} ${this.#noun}${size}, ${rate.toLocaleString("en")} ${this.#noun}/s`;
     if (this.#totalBytes) {
       const share = Math.min(1, bytes / this.#totalBytes);
       const full = Math.round(share * BAR_CELLS);

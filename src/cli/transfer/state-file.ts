@@ -31,11 +31,37 @@ export interface ExportState {
   readonly skipped?: SkippedData;
 }
 
-export function statePath(file: string, kind: "import" | "export"): string {
+/** Of vectors: rows are counted, since not every format can be read from its middle. */
+export interface VectorImportState {
+  readonly kind: "import-vectors";
+  /** Server, namespace and database. */
+  readonly target: string;
+  /** Random; every batch's write id is made of it and its first row's number. */
+  readonly runId: string;
+  readonly fileBytes: number;
+  readonly headHash: string;
+  readonly batchRows: number;
+  /** All rows up to here are acknowledged; a batch ends here. */
+  readonly doneRows: number;
+}
+
+export interface VectorExportState {
+  readonly kind: "export-vectors";
+  readonly target: string;
+  readonly cursor: string;
+  /** File and sidecar up to here are whole and durable. */
+  readonly doneBytes: number;
+  readonly sidecarBytes: number;
+  readonly doneRows: number;
+}
+
+type State = ImportState | ExportState | VectorImportState | VectorExportState;
+
+export function statePath(file: string, kind: State["kind"]): string {
   return `${file}.jade-${kind}`;
 }
 
-export function readState<T extends ImportState | ExportState>(path: string, kind: T["kind"]): T | undefined {
+export function readState<T extends State>(path: string, kind: T["kind"]): T | undefined {
   let text: string;
   try {
     text = readFileSync(path, "utf8");
@@ -49,10 +75,10 @@ export function readState<T extends ImportState | ExportState>(path: string, kin
   } catch {
     // Told below, the same as for a file of another kind.
   }
-  throw new UsageError(`${path} is not the state of an ${kind}; delete it or say --restart`);
+  throw new UsageError(`${path} is not the state of an ${kind.replace("-", " of ")}; delete it or say --restart`);
 }
 
-export function writeState(path: string, state: ImportState | ExportState): void {
+export function writeState(path: string, state: State): void {
   const aside = `${path}.tmp`;
   const file = openSync(aside, "w");
   try {

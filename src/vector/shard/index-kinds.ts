@@ -19,6 +19,7 @@ import type { Metric } from "../metric.ts";
 import { SMALL_SEGMENT_ROWS } from "./limits.ts";
 
 export type Quantizer = "none" | "int8" | "rabitq" | "pq";
+export const QUANTIZERS: readonly Quantizer[] = ["int8", "none", "rabitq", "pq"];
 
 /** An index of a database, resolved: every parameter has its value. */
 export interface IndexSpec {

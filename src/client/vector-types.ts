@@ -1,0 +1,197 @@
+// The types of `client.databases` and `client.vectors`. Pure types.
+import type { CallOptions, ListOptions } from "./types.ts";
+
+export type VectorMetric = "cosine" | "euclidean" | "dot";
+export type VectorDurability = "sync" | "periodic" | "eventual";
+export type VectorMetadata = Readonly<Record<string, unknown>>;
+/** Conditions on metadata, as docs/vectors.md tells them. */
+export type VectorFilters = Readonly<Record<string, unknown>>;
+
+/** What of a database may be changed. Each field has a default. */
+export interface DatabaseChanges {
+  readonly name?: string | undefined;
+  readonly description?: string | undefined;
+  readonly indexParameters?: Readonly<Record<string, unknown>> | undefined;
+  readonly replication?: { readonly factor?: number; readonly sync?: boolean; readonly maxLagMs?: number } | undefined;
+  readonly embeddingModels?: readonly Readonly<Record<string, unknown>>[] | undefined;
+  /** Field → type. Null: metadata is free. */
+  readonly metadataSchema?: Readonly<Record<string, string>> | null | undefined;
+  /** Of writes that do not say it themselves. Default: `sync`. */
+  readonly durability?: VectorDurability | undefined;
+  readonly retentionPolicy?: Readonly<Record<string, unknown>> | null | undefined;
+  readonly accessControl?: Readonly<Record<string, unknown>> | null | undefined;
+}
+
+export interface NewDatabase extends DatabaseChanges {
+  /** Default: one is made. */
+  readonly databaseId?: string | undefined;
+  readonly vectorDimension: number;
+  /** Default: `cosine`. */
+  readonly metric?: VectorMetric | undefined;
+  /** Default: `HNSW`. */
+  readonly indexType?: string | undefined;
+  readonly sharding?: { readonly strategy?: string; readonly numShards?: number } | undefined;
+}
+
+export interface Database {
+  readonly databaseId: string;
+  readonly namespace: string;
+  readonly state: string;
+  readonly name: string;
+  readonly description: string;
+  readonly vectorDimension: number;
+  readonly metric: VectorMetric;
+  readonly indexType: string;
+  readonly indexParameters: Readonly<Record<string, unknown>>;
+  readonly sharding: { readonly strategy: string; readonly numShards: number };
+  readonly replication: { readonly factor: number; readonly sync: boolean; readonly maxLagMs: number };
+  readonly embeddingModels: readonly Readonly<Record<string, unknown>>[];
+  readonly metadataSchema: Readonly<Record<string, string>> | null;
+  readonly durability: VectorDurability;
+  readonly retentionPolicy: Readonly<Record<string, unknown>> | null;
+  readonly accessControl: Readonly<Record<string, unknown>> | null;
+  /** ISO 8601. */
+  readonly createdAt: string;
+  readonly updatedAt: string;
+}
+
+/** Of a database, or of one shard. */
+export interface VectorAmounts {
+  readonly rows: number;
+  readonly freshRows: number;
+  readonly segments: number;
+  readonly deletedRows: number;
+  readonly logBytes: number;
+  readonly memoryBytes: number;
+  readonly indexBytes: number;
+}
+
+export interface DatabaseStatus extends VectorAmounts {
+  readonly databaseId: string;
+  readonly state: string;
+  readonly shards: readonly (VectorAmounts & {
+    readonly shard: number;
+    readonly term: number;
+    readonly revision: number;
+  })[];
+}
+
+export interface DatabaseWriteOptions extends CallOptions {
+  /** 32 hex digits: the same write sent again is applied once. Default: random, kept over this call's retries. */
+  readonly writeId?: string | undefined;
+}
+
+export interface VectorWriteOptions extends DatabaseWriteOptions {
+  /** When this write is acknowledged. Default: the database's. */
+  readonly durability?: VectorDurability | undefined;
+}
+
+export interface NewVector {
+  /** Default: one is made. */
+  readonly id?: string | undefined;
+  /** Kept as float32. */
+  readonly values: ArrayLike<number>;
+  readonly metadata?: VectorMetadata | undefined;
+  /** Instead of `metadata`: the exact JSON text of an object, which comes back byte for byte. */
+  readonly metadataJson?: string | undefined;
+}
+
+export type VectorChanges = Omit<NewVector, "id" | "values"> & { readonly values?: ArrayLike<number> | undefined };
+
+export interface StoredVector {
+  readonly id: string;
+  readonly version: number;
+  readonly revision: number;
+  readonly shard: string;
+  readonly createdAt: string;
+  readonly updatedAt: string;
+}
+
+export interface Vector extends StoredVector {
+  /** Where they were asked for. */
+  readonly values?: Float32Array;
+  readonly metadata?: VectorMetadata;
+  /** The exact JSON text of the metadata. */
+  readonly metadataJson?: string;
+}
+
+export interface VectorListOptions extends ListOptions {
+  readonly filters?: VectorFilters | undefined;
+  readonly includeMetadata?: boolean | undefined;
+  readonly includeValues?: boolean | undefined;
+}
+
+export interface VectorBatchOptions extends VectorWriteOptions {
+  /** All or nothing; all of one shard, in one chunk. */
+  readonly atomic?: boolean | undefined;
+  /** Most vectors of one request. Default 1000. */
+  readonly chunkVectors?: number | undefined;
+}
+
+/** Of one vector of a batch: stored, or why not. */
+export type VectorBatchResult =
+  | { readonly ok: true; readonly id: string; readonly version: number; readonly revision: number }
+  | {
+      readonly ok: false;
+      readonly id: string;
+      readonly error: {
+        readonly code: string;
+        readonly message: string;
+        readonly details: Readonly<Record<string, unknown>>;
+      };
+    };
+
+export interface VectorBatchAnswer {
+  readonly stored: number;
+  readonly failed: number;
+  /** In the order of the vectors. */
+  readonly results: readonly VectorBatchResult[];
+}
+
+export interface DeletedVectors {
+  readonly deleted: number;
+  /** Of ids: those that there are not. */
+  readonly missing?: readonly string[];
+  /** True: more match than one call deletes; call again. */
+  readonly more: boolean;
+}
+
+export interface VectorSearchOptions extends CallOptions {
+  /** Default: 10; with a threshold all that meet it. */
+  readonly topK?: number | undefined;
+  /** Least similarity; for euclidean the greatest distance. */
+  readonly threshold?: number | undefined;
+  readonly filters?: VectorFilters | undefined;
+  readonly index?: string | undefined;
+  readonly ef?: number | undefined;
+  readonly probes?: number | undefined;
+  readonly rerank?: number | undefined;
+  readonly includeMetadata?: boolean | undefined;
+  readonly includeValues?: boolean | undefined;
+  readonly explain?: boolean | undefined;
+  readonly consistency?: "strong" | "causal" | "eventual" | undefined;
+}
+
+/** A vector, or the id of one that is stored. */
+export type VectorQuery = { readonly vector: ArrayLike<number> } | { readonly id: string };
+
+export interface VectorHit {
+  readonly id: string;
+  /** Cosine similarity, dot product, or euclidean distance. */
+  readonly score: number;
+  readonly metadata?: VectorMetadata;
+  readonly values?: Float32Array;
+}
+
+export interface VectorResults {
+  readonly results: readonly VectorHit[];
+  /** False: there may be more that meet the threshold. */
+  readonly isComplete: boolean;
+}
+
+/** What a search cost. */
+export interface VectorSearchCost {
+  /** Rows looked at. */
+  readonly scanned: number;
+  readonly explain?: unknown;
+}

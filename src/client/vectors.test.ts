@@ -1,0 +1,152 @@
+// client.databases and client.vectors against a fetch that answers from a list: paths, bodies, chunks, write ids, exact texts.
+import { describe, expect, it } from "vitest";
+import { JadeClient } from "./client.ts";
+import { FakeRuntime, failure, fakeFetch, success } from "./fake-server.ts";
+import { writeIdFrom } from "./write-id.ts";
+
+function setUp(answers: Parameters<typeof fakeFetch>[0]) {
+  const runtime = new FakeRuntime();
+  const { fetch, calls } = fakeFetch(answers);
+  return { client: new JadeClient({ url: "http://db:1", apiKey: "k1", fetch, runtime }), calls, runtime };
+}
+
+const batchAnswer = (ids: readonly string[]) =>
+  success({ stored: ids.length, failed: 0, results: ids.map((id) => ({ id, version: 1, revision: 1 })) });
+
+describe("client.databases", () => {
+  it("[VE-178] asks for the namespace it is of, and lists page after page", async () => {
+    const { client, calls } = setUp([
+      [200, success({ items: [{ databaseId: "a" }], cursor: "c1" })],
+      [200, success({ items: [{ databaseId: "b" }], cursor: null })],
+      [200, success({ databaseId: "x" })],
+    ]);
+    const ids = [];
+    for await (const { databaseId } of client.databases.namespace("n").list({ limit: 1 })) ids.push(databaseId);
+    await client.databases.get("x/y");
+    expect(ids).toEqual(["a", "b"]);
+    expect(calls.map(({ url }) => url)).toEqual([
+      "http://db:1/v1/databases?namespace=n&limit=1",
+      "http://db:1/v1/databases?namespace=n&limit=1&cursor=c1",
+      "http://db:1/v1/databases/x%2Fy",
+    ]);
+  });
+});
+
+describe("client.vectors", () => {
+  it("[VE-178] sends and gives metadata as its exact text, values as float32", async () => {
+    const row = '{"id":"a","values":[0.1,-0],"metadata": {"n":1.0} ,"version":1}';
+    const { client, calls } = setUp([
+      [200, success({ id: "a" })],
+      [200, success({ id: "a" })],
+      [200, `{"status":"success","data":${row},"timestamp":""}`],
+      [200, `{"status":"success","data":{"items":[${row}],"cursor":null},"timestamp":""}`],
+    ]);
+    const vectors = client.vectors("d", { namespace: "n" });
+    await vectors.upsert(
+      { id: "a", values: Float32Array.of(1, 2), metadataJson: '{"n":1.0}' },
+      { durability: "periodic" },
+    );
+    await vectors.update("a", { metadata: { x: 1 } });
+    expect(calls.map(({ method, url, body }) => [method, url, body])).toEqual([
+      [
+        "POST",
+        "http://db:1/v1/databases/d/vectors?namespace=n",
+        '{"id":"a","values":[1,2],"durability":"periodic","metadata":{"n":1.0}}',
+      ],
+      ["PUT", "http://db:1/v1/databases/d/vectors/a?namespace=n", '{"metadata":{"x":1}}'],
+    ]);
+    const expected = {
+      id: "a",
+      version: 1,
+      values: Float32Array.of(0.1, -0),
+      metadata: { n: 1 },
+      metadataJson: '{"n":1.0}',
+    };
+    expect(await vectors.get("a")).toEqual(expected);
+    expect((await vectors.page({ includeMetadata: true })).items).toEqual([expected]);
+    expect(() => vectors.upsert({ values: [Number.NaN] })).toThrow("values[0] must be a finite number, got NaN");
+    expect(() => vectors.upsert({ values: [1], metadata: {}, metadataJson: "{}" })).toThrow(
+      "give a vector's metadata or its metadataJson",
+    );
+  });
+
+  it("[VE-177] cuts many vectors into chunks of one dimension, each under a write id of its own that retries keep", async () => {
+    const { client, calls, runtime } = setUp([
+      [200, batchAnswer(["a", "b"])],
+      [503, failure("overloaded")],
+      [200, batchAnswer(["c"])],
+      [
+        200,
+        success({
+          stored: 0,
+          failed: 1,
+          results: [{ id: "d", error: { code: "invalidRequest", message: "no", details: {} } }],
+        }),
+      ],
+    ]);
+    const row = (id: string, ...values: number[]) => ({ id, values, metadata: { id } });
+    const writeId = "0".repeat(32);
+    const work = client
+      .vectors("d")
+      .upsertMany([row("a", 1, 2), row("b", 3, 4), row("c", 5, 6), row("d", 7)], { chunkVectors: 2, writeId });
+    await runtime.advance(1000);
+    const { stored, failed, results } = await work;
+    expect([stored, failed]).toEqual([3, 1]);
+    expect(results.map(({ ok, id }) => [ok, id])).toEqual([
+      [true, "a"],
+      [true, "b"],
+      [true, "c"],
+      [false, "d"],
+    ]);
+    const ids = await Promise.all([0, 1, 1, 2].map((chunk) => writeIdFrom(`${writeId}:${chunk}`)));
+    expect(calls.map(({ headers }) => headers["idempotency-key"])).toEqual(ids);
+    expect(calls[0]!.headers["content-type"]).toBe("application/octet-stream");
+    const bytes = calls[0]!.body as unknown as Uint8Array;
+    const text = Buffer.from(bytes).toString("latin1");
+    expect([text.slice(0, 4), bytes[8], bytes[12], text.slice(36)]).toEqual([
+      "JVB1",
+      2,
+      2,
+      '\x01\x00a\x0a\x00\x00\x00{"id":"a"}\x01\x00b\x0a\x00\x00\x00{"id":"b"}',
+    ]);
+    expect([...new Float32Array(bytes.slice(20, 36).buffer)]).toEqual([1, 2, 3, 4]);
+  });
+
+  it("never lets an id lead to another path: vectors.delete('..') is not the database's deletion", async () => {
+    const { client, calls } = setUp([]);
+    const vectors = client.vectors("d");
+    for (const id of ["", ".", ".."]) {
+      for (const call of [
+        () => vectors.delete(id),
+        () => vectors.update(id, { values: [1] }),
+        () => client.vectors(id).count(),
+      ])
+        await expect((async () => call())()).rejects.toThrow(`${JSON.stringify(id)} cannot be part of a path`);
+    }
+    await expect(vectors.get("count")).rejects.toThrow("cannot be part of a path");
+    expect(calls).toEqual([]);
+  });
+
+  it("searches by vector and by id, many at once, with results as float32", async () => {
+    const found = { results: [{ id: "b", score: 0.5, values: [0.1] }], isComplete: true };
+    const { client, calls } = setUp([
+      [200, success({ ...found, scanned: 3 })],
+      [200, success({ searches: [found, found], scanned: 6 })],
+    ]);
+    const vectors = client.vectors("d");
+    const hit = { id: "b", score: 0.5, values: Float32Array.of(0.1) };
+    expect(await vectors.search({ id: "a" }, { topK: 3, filters: { x: 1 } })).toEqual({
+      results: [hit],
+      isComplete: true,
+      scanned: 3,
+    });
+    expect((await vectors.searchMany([{ vector: [1] }, { id: "a" }])).searches).toEqual([
+      { results: [hit], isComplete: true },
+      { results: [hit], isComplete: true },
+    ]);
+    expect(calls.map(({ body }) => body)).toEqual([
+      '{"id":"a","topK":3,"filters":{"x":1}}',
+      '{"queries":[{"queryVector":[1]},{"id":"a"}]}',
+    ]);
+  });
+});

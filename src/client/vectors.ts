@@ -1,0 +1,229 @@
+// `client.vectors(databaseId)`: the vectors of one database, and searches among them (over HTTP).
+// Guarantees: a write is applied once over all of its retries; values are float32 as they are stored.
+import { databasePath, pathPart } from "./databases.ts";
+import type { HttpClient, HttpRequest } from "./http.ts";
+import { eachItem } from "./pages.ts";
+import { itemTexts, memberText } from "./raw-json.ts";
+import type { CallOptions, Page } from "./types.ts";
+import { BINARY_TYPE, binaryBatch, chunksOf, metadataTextOf } from "./vector-batch.ts";
+import type {
+  DeletedVectors,
+  NewVector,
+  StoredVector,
+  Vector,
+  VectorBatchAnswer,
+  VectorBatchOptions,
+  VectorBatchResult,
+  VectorChanges,
+  VectorFilters,
+  VectorHit,
+  VectorListOptions,
+  VectorQuery,
+  VectorResults,
+  VectorSearchCost,
+  VectorSearchOptions,
+  VectorWriteOptions,
+} from "./vector-types.ts";
+import { writeIdFrom } from "./write-id.ts";
+
+type Raw<T> = Omit<T, "values"> & { readonly values?: readonly number[] };
+
+/** JSON numbers as the float32 that they stand for. */
+function withFloats<T extends { readonly values?: Float32Array }>({ values, ...rest }: Raw<T>): T {
+  return (values ? { ...rest, values: Float32Array.from(values) } : rest) as unknown as T;
+}
+
+function vectorOf(raw: Raw<Vector>, text: string): Vector {
+  const metadataJson = memberText(text, "metadata");
+  return { ...withFloats<Vector>(raw), ...(metadataJson === undefined ? {} : { metadataJson }) };
+}
+
+/** Numbers that JSON cannot say are refused here: they would arrive as null. */
+function numbersOf(values: ArrayLike<number>): number[] {
+  return Array.from(values, (value, at) => {
+    if (typeof value === "number" && Number.isFinite(value)) return value;
+    throw new TypeError(`values[${at}] must be a finite number, got ${String(value)}`);
+  });
+}
+
+/** Members as JSON text, with the metadata's exact text. */
+function vectorText(vector: VectorChanges & { readonly id?: string | undefined }, rest: object): string {
+  const { id, values } = vector;
+  const metadata = metadataTextOf(vector);
+  const fields = JSON.stringify({ id, values: values && numbersOf(values), ...rest });
+  if (metadata === undefined) return fields;
+  return `${fields.slice(0, -1)}${fields === "{}" ? "" : ","}"metadata":${metadata}}`;
+}
+
+function queryFields(query: VectorQuery): object {
+  return "id" in query ? { id: query.id } : { queryVector: numbersOf(query.vector) };
+}
+
+function resultsOf({ results, isComplete }: VectorResults): VectorResults {
+  return { results: results.map((hit) => withFloats<VectorHit>(hit as unknown as Raw<VectorHit>)), isComplete };
+}
+
+export class Vectors {
+  readonly databaseId: string;
+  readonly #http: HttpClient;
+  readonly #namespace: string | undefined;
+
+  constructor(http: HttpClient, databaseId: string, namespace?: string) {
+    this.#http = http;
+    this.databaseId = databaseId;
+    this.#namespace = namespace;
+  }
+
+  /** Stores a vector under its id, whether there is one or not. */
+  upsert(vector: NewVector, { durability, ...options }: VectorWriteOptions = {}): Promise<StoredVector> {
+    return this.#data({ ...options, method: "POST", path: "/vectors", body: vectorText(vector, { durability }) });
+  }
+
+  /** @throws JadeError notFound; TypeError for the ids `.`, `..` and `count`, which have no path: `list` gives them */
+  async get(id: string, options: CallOptions = {}): Promise<Vector> {
+    if (id === "count") throw new TypeError('"count" cannot be part of a path');
+    const { data, text } = await this.#call({ ...options, method: "GET", path: this.#one(id) });
+    return vectorOf(data as Raw<Vector>, memberText(text, "data")!);
+  }
+
+  /** Replaces the values, the metadata, or both of a vector that exists. */
+  update(
+    id: string,
+    changes: VectorChanges,
+    { durability, ...options }: VectorWriteOptions = {},
+  ): Promise<StoredVector> {
+    return this.#data({ ...options, method: "PUT", path: this.#one(id), body: vectorText(changes, { durability }) });
+  }
+
+  /** @throws JadeError notFound; TypeError for the ids `.` and `..`, which have no path: see `deleteMany` */
+  delete(id: string, { durability, ...options }: VectorWriteOptions = {}): Promise<StoredVector> {
+    return this.#data({ ...options, method: "DELETE", path: this.#one(id), query: { durability } });
+  }
+
+  /** Deletes by ids, or what the filters let through. */
+  deleteMany(
+    which: { readonly ids: readonly string[] } | { readonly filters: VectorFilters },
+    { durability, ...options }: VectorWriteOptions = {},
+  ): Promise<DeletedVectors> {
+    const body = JSON.stringify({ ...which, durability });
+    return this.#data({ ...options, method: "POST", path: "/vectors/delete", body });
+  }
+
+  /**
+   * Stores many, in chunks one after another. A vector that is refused stops no other: see `results`. A chunk that fails as a whole
+   * throws; those before it are stored, and the same call with the same `writeId` applies them no second time.
+   */
+  async upsertMany(
+    vectors: Iterable<NewVector> | AsyncIterable<NewVector>,
+    { chunkVectors, ...options }: VectorBatchOptions = {},
+  ): Promise<VectorBatchAnswer> {
+    const results: VectorBatchResult[] = [];
+    let chunkNumber = 0;
+    for await (const chunk of chunksOf(vectors, chunkVectors)) {
+      if (options.atomic && chunkNumber > 0)
+        throw new TypeError("atomic: the vectors do not fit one chunk; some are stored");
+      const writeId = options.writeId && (await writeIdFrom(`${options.writeId}:${chunkNumber}`));
+      results.push(...(await this.upsertChunk(chunk, { ...options, writeId })).results);
+      chunkNumber++;
+    }
+    const stored = results.filter(({ ok }) => ok).length;
+    return { stored, failed: results.length - stored, results };
+  }
+
+  /** One request with vectors of one dimension. */
+  async upsertChunk(
+    vectors: readonly NewVector[],
+    { durability, atomic, ...options }: Omit<VectorBatchOptions, "chunkVectors"> = {},
+  ): Promise<VectorBatchAnswer> {
+    const { stored, failed, results } = await this.#data<{
+      stored: number;
+      failed: number;
+      results: readonly { id: string; version: number; revision: number; error?: never }[];
+    }>({
+      ...options,
+      method: "POST",
+      path: "/vectors/batch",
+      query: { durability, atomic: atomic === undefined ? undefined : String(atomic) },
+      body: binaryBatch(vectors),
+      contentType: BINARY_TYPE,
+    });
+    return {
+      stored,
+      failed,
+      results: results.map((result) => ({ ok: result.error === undefined, ...result })) as never,
+    };
+  }
+
+  async page({
+    limit,
+    cursor,
+    filters,
+    includeMetadata,
+    includeValues,
+    ...options
+  }: VectorListOptions = {}): Promise<Page<Vector>> {
+    const shown = { includeMetadata: flag(includeMetadata), includeValues: flag(includeValues) };
+    const query = { limit, cursor, filters: filters && JSON.stringify(filters), ...shown };
+    const { data, text } = await this.#call({ ...options, method: "GET", path: "/vectors", query });
+    const page = data as Page<Raw<Vector>>;
+    if (!includeMetadata) return { ...page, items: page.items.map((item) => withFloats<Vector>(item)) };
+    const texts = itemTexts(memberText(memberText(text, "data")!, "items")!);
+    return { ...page, items: page.items.map((item, at) => vectorOf(item, texts[at]!)) };
+  }
+
+  /** All vectors, fetched page by page, in an order that writes do not change. */
+  list(options: VectorListOptions = {}): AsyncGenerator<Vector, void, undefined> {
+    return eachItem(options.cursor, (cursor) => this.page({ ...options, cursor }));
+  }
+
+  async count({
+    filters,
+    ...options
+  }: CallOptions & { readonly filters?: VectorFilters | undefined } = {}): Promise<number> {
+    const query = { filters: filters && JSON.stringify(filters) };
+    const { count } = await this.#data<{ count: number }>({ ...options, method: "GET", path: "/vectors/count", query });
+    return count;
+  }
+
+  /** The nearest to a vector, or to one that is stored (without itself). */
+  async search(query: VectorQuery, options: VectorSearchOptions = {}): Promise<VectorResults & VectorSearchCost> {
+    const found = await this.#search<VectorResults & VectorSearchCost>("/search", queryFields(query), options);
+    return { ...found, ...resultsOf(found) };
+  }
+
+  /** Up to 100 searches that differ in their query only. */
+  async searchMany(
+    queries: readonly VectorQuery[],
+    options: VectorSearchOptions = {},
+  ): Promise<{ readonly searches: readonly VectorResults[] } & VectorSearchCost> {
+    const fields = { queries: queries.map(queryFields) };
+    const found = await this.#search<{ searches: readonly VectorResults[] } & VectorSearchCost>(
+      "/search/batch",
+      fields,
+      options,
+    );
+    return { ...found, searches: found.searches.map(resultsOf) };
+  }
+
+  /** A search is no write: sent again it finds again. */
+  #search<T>(path: string, fields: object, { signal, timeoutMs, ...ask }: VectorSearchOptions): Promise<T> {
+    return this.#data({ signal, timeoutMs, method: "POST", path, body: JSON.stringify({ ...fields, ...ask }) });
+  }
+
+  #one(id: string): string {
+    return `/vectors/${pathPart(id)}`;
+  }
+
+  #call(request: HttpRequest) {
+    const query = { namespace: this.#namespace, ...request.query };
+    return this.#http.call({ ...request, path: databasePath(this.databaseId) + request.path, query });
+  }
+
+  async #data<T>(request: HttpRequest): Promise<T> {
+    return (await this.#call(request)).data as T;
+  }
+}
+
+function flag(value: boolean | undefined): string | undefined {
+  return value === undefined ? undefined : String(value);
+}

@@ -1,0 +1,129 @@
+// From the fields of a request to a database's record, and back to what is shown.
+// Guarantees: every refusal names its field; what cannot be done yet is refused, not recorded as if it were. Must not: do I/O.
+import type { DatabaseChanges, DatabaseInfo } from "../../objects/database-rpc.ts";
+import {
+  CHANGEABLE,
+  type DatabaseRecord,
+  defaultParameters,
+  type IndexParameters,
+  KNOWN_INDEX_KINDS,
+  quantizersOf,
+} from "../vector/database/record.ts";
+import type { IndexKind } from "../vector/index/segment-index.ts";
+import { parseSchema } from "../vector/metadata/schema.ts";
+import { camelNames } from "./config-fields.ts";
+import type { DatabaseChangesBody, NewDatabaseBody } from "./database-schemas.ts";
+import { invalidRequest } from "./issues.ts";
+import { asPublic } from "./vector-failure.ts";
+
+const NESTED = ["sharding", "replication", "indexParameters", "retentionPolicy", "accessControl"];
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** The specification's records are in both spellings, one level down too. */
+export function nestedCamelNames(json: Record<string, unknown>): void {
+  for (const name of NESTED) if (isObject(json[name])) camelNames(json[name]);
+  const models = json["embeddingModels"];
+  if (Array.isArray(models)) for (const model of models) if (isObject(model)) camelNames(model);
+}
+
+function requireKnown(indexType: IndexKind, strategy: string | undefined): void {
+  if (!KNOWN_INDEX_KINDS.has(indexType)) {
+    const known = [...KNOWN_INDEX_KINDS];
+    const message = `${indexType} cannot be built yet; there are ${known.join(", ")}`;
+    throw invalidRequest([{ path: "indexType", message, value: indexType, limit: known }]);
+  }
+  if (strategy === undefined || strategy === "hash") return;
+  const message = `${strategy} cannot be had yet; there is hash`;
+  throw invalidRequest([{ path: "sharding.strategy", message, value: strategy, limit: ["hash"] }]);
+}
+
+function parametersOf(
+  { indexType: kind, metric }: Pick<DatabaseRecord, "indexType" | "metric">,
+  given: NewDatabaseBody["indexParameters"],
+): IndexParameters {
+  const defaults = defaultParameters(kind, metric);
+  for (const name of Object.keys(given ?? {})) {
+    if (name in defaults) continue;
+    const path = `indexParameters.${name}`;
+    throw invalidRequest([{ path, message: `means nothing to ${kind}`, limit: Object.keys(defaults) }]);
+  }
+  const quantizers = quantizersOf(kind);
+  const quantizer = given?.quantizer;
+  if (quantizer && !quantizers.includes(quantizer)) {
+    const message = `${quantizer} cannot be had with ${kind}; there are ${quantizers.join(", ")}`;
+    throw invalidRequest([{ path: "indexParameters.quantizer", message, value: quantizer, limit: quantizers }]);
+  }
+  return { ...defaults, ...given } as IndexParameters;
+}
+
+function requireSchema(declared: Readonly<Record<string, string>> | null | undefined): void {
+  if (declared) asPublic(() => parseSchema(declared));
+}
+
+export function recordOf(body: NewDatabaseBody, databaseId: string): DatabaseRecord {
+  const { indexType, sharding, metadataSchema, replication = {} } = body;
+  requireKnown(indexType, sharding.strategy);
+  requireSchema(metadataSchema);
+  return {
+    databaseId,
+    name: body.name ?? databaseId,
+    description: body.description ?? "",
+    vectorDimension: body.vectorDimension,
+    metric: body.metric,
+    indexType,
+    indexParameters: parametersOf(body, body.indexParameters),
+    sharding: { strategy: "hash", numShards: sharding.numShards ?? 1 },
+    replication: {
+      factor: replication.factor ?? 1,
+      sync: replication.sync ?? false,
+      maxLagMs: replication.maxLagMs ?? 0,
+    },
+    embeddingModels: body.embeddingModels ?? [],
+    metadataSchema: metadataSchema ?? null,
+    durability: body.durability ?? "sync",
+    retentionPolicy: body.retentionPolicy ?? null,
+    accessControl: body.accessControl ?? null,
+  };
+}
+
+/** Fields that are given replace the old ones whole, within parameters and replication one by one. */
+export function changesOf(body: DatabaseChangesBody, old: DatabaseRecord): DatabaseChanges {
+  requireSame(body, old);
+  requireSchema(body.metadataSchema);
+  const changes: Record<string, unknown> = {};
+  for (const name of CHANGEABLE) {
+    const given = (body as Readonly<Record<string, unknown>>)[name];
+    if (given !== undefined) changes[name] = given;
+  }
+  if (body.indexParameters)
+    changes["indexParameters"] = parametersOf(old, { ...old.indexParameters, ...body.indexParameters });
+  if (body.replication) changes["replication"] = { ...old.replication, ...body.replication };
+  if (Object.keys(changes).length === 0)
+    throw invalidRequest([{ path: "", message: `give at least one of ${CHANGEABLE.join(", ")}` }]);
+  return changes as DatabaseChanges;
+}
+
+/** What is fixed at creation may be sent again, not sent otherwise. */
+function requireSame(body: DatabaseChangesBody, old: DatabaseRecord): void {
+  const pairs: readonly (readonly [path: string, given: unknown, held: unknown])[] = [
+    ["databaseId", body.databaseId, old.databaseId],
+    ["vectorDimension", body.vectorDimension, old.vectorDimension],
+    ["metric", body.metric, old.metric],
+    ["indexType", body.indexType, old.indexType],
+    ["sharding.strategy", body.sharding?.strategy, old.sharding.strategy],
+    ["sharding.numShards", body.sharding?.numShards, old.sharding.numShards],
+  ];
+  const issues = pairs
+    .filter(([, given, held]) => given !== undefined && given !== held)
+    .map(([path, value, held]) => ({ path, message: `cannot be changed; it is ${String(held)}`, value, limit: held }));
+  if (issues.length > 0) throw invalidRequest(issues);
+}
+
+export function shownDatabase({ namespace, state, record, createdAtMs, updatedAtMs }: DatabaseInfo): object {
+  const { databaseId, ...rest } = record;
+  const [createdAt, updatedAt] = [createdAtMs, updatedAtMs].map((ms) => new Date(ms).toISOString());
+  return { databaseId, namespace, state, ...rest, createdAt, updatedAt };
+}

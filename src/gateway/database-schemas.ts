@@ -1,0 +1,203 @@
+// The zod schemas of /v1/databases: the record of the specification's "Database Configuration", and what is answered.
+import { z } from "@hono/zod-openapi";
+import { DEFAULT_PAGE_ITEMS, MAX_PAGE_ITEMS } from "../access/limits.ts";
+import {
+  MAX_DATABASE_ID_CHARACTERS,
+  MAX_DESCRIPTION_CHARACTERS,
+  MAX_EMBEDDING_MODELS,
+  MAX_NAME_CHARACTERS,
+  MAX_REPLICAS,
+  MAX_ROLES,
+  MAX_SCHEMA_FIELDS,
+  MAX_SHARDS,
+} from "../vector/database/limits.ts";
+import {
+  MAX_CELLS,
+  MAX_DIMENSION,
+  MAX_EF,
+  MAX_EF_CONSTRUCTION,
+  MAX_HASH_BITS,
+  MAX_M,
+  MAX_TABLES,
+  MIN_M,
+} from "../vector/index/limits.ts";
+import { METRICS } from "../vector/metric.ts";
+import { QUANTIZERS, type Quantizer } from "../vector/shard/index-kinds.ts";
+import { DURABILITIES } from "../wire/vector.ts";
+import { namespaceName, pageOfShape } from "./config-schemas.ts";
+import { pageQuery } from "./cursor.ts";
+
+const whole = (least: number, most: number) => z.int("must be a whole number").min(least).max(most);
+const text = (most: number) => z.string().max(most);
+const namespace = namespaceName.default("default");
+
+export const databaseId = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9_-]*$/, "must be A-Z, a-z, 0-9, _ and -, beginning with a letter or digit")
+  .max(MAX_DATABASE_ID_CHARACTERS)
+  .openapi({ example: "db_001" });
+
+export const databaseQuery = z.strictObject({ namespace });
+export const databasesQuery = z.strictObject({
+  namespace,
+  limit: whole(1, MAX_PAGE_ITEMS).default(DEFAULT_PAGE_ITEMS).openapi({ description: "Items a page." }),
+  cursor: pageQuery.shape.cursor,
+});
+export const databaseParams = z.strictObject({ db: databaseId });
+
+const indexParameters = z.strictObject({
+  M: whole(MIN_M, MAX_M).optional().openapi({ description: "HNSW: links that a vector chooses." }),
+  efConstruction: whole(1, MAX_EF_CONSTRUCTION)
+    .optional()
+    .openapi({ description: "HNSW: candidates while a vector is inserted." }),
+  efSearch: whole(1, MAX_EF).optional().openapi({ description: "HNSW: candidates of a search that asks for nothing." }),
+  lists: whole(1, MAX_CELLS).optional().openapi({ description: "IVF: lists of a segment. Default: by its rows." }),
+  tables: whole(1, MAX_TABLES).optional().openapi({ description: "LSH: hash tables." }),
+  bits: whole(1, MAX_HASH_BITS).optional().openapi({ description: "LSH: projections of a key. Default: by the rows." }),
+  probes: whole(1, MAX_CELLS).optional().openapi({
+    description: "IVF, LSH: lists or buckets that a search reads that asks for nothing. Default: by the rows.",
+  }),
+  quantizer: z
+    .enum(QUANTIZERS as [Quantizer, ...Quantizer[]])
+    .optional()
+    .openapi({
+      description:
+        "What candidates are looked for in; the nearest are measured again on the full vectors. Default: int8, for IVF rabitq (1 bit a dimension). HNSW takes int8 and none.",
+    }),
+});
+
+const embeddingModel = z.strictObject({
+  name: text(MAX_NAME_CHARACTERS),
+  version: text(MAX_NAME_CHARACTERS).optional(),
+  provider: text(MAX_NAME_CHARACTERS).optional(),
+  inputType: z.enum(["text", "image", "audio", "video", "other"]).optional(),
+});
+
+const changeable = {
+  name: text(MAX_NAME_CHARACTERS).min(1).optional().openapi({ description: "Default: the id." }),
+  description: text(MAX_DESCRIPTION_CHARACTERS).optional(),
+  indexParameters: indexParameters.optional(),
+  replication: z
+    .strictObject({
+      factor: whole(1, MAX_REPLICAS).optional(),
+      sync: z.boolean().optional(),
+      maxLagMs: whole(0, 3_600_000).optional(),
+    })
+    .optional()
+    .openapi({ description: "Recorded; a single node keeps one copy." }),
+  embeddingModels: z.array(embeddingModel).max(MAX_EMBEDDING_MODELS).optional().openapi({ description: "Recorded." }),
+  metadataSchema: z
+    .record(z.string(), z.string())
+    .refine((fields) => Object.keys(fields).length <= MAX_SCHEMA_FIELDS, {
+      message: "declares too many fields",
+      params: { limit: MAX_SCHEMA_FIELDS },
+    })
+    .nullish()
+    .openapi({
+      description: "Field → type: what a field must be where a vector has it. null: metadata is free.",
+      example: { owner: "string", tags: "array<string>", status: "enum:active|archived" },
+    }),
+  durability: z
+    .enum(DURABILITIES as ["sync", "periodic", "eventual"])
+    .optional()
+    .openapi({
+      description: "When writes are acknowledged that do not say it themselves. Default: sync.",
+    }),
+  retentionPolicy: z
+    .strictObject({
+      maxAgeDays: z.number().min(0).max(36_500).optional(),
+      maxVectors: whole(1, Number.MAX_SAFE_INTEGER).optional(),
+      maxBytes: whole(1, Number.MAX_SAFE_INTEGER).optional(),
+      archiveOnExpire: z.boolean().optional(),
+    })
+    .nullish()
+    .openapi({ description: "Recorded." }),
+  accessControl: z
+    .strictObject({
+      roles: z.array(text(MAX_NAME_CHARACTERS)).max(MAX_ROLES).optional(),
+      defaultPermissions: z.array(text(MAX_NAME_CHARACTERS)).max(MAX_ROLES).optional(),
+    })
+    .nullish()
+    .openapi({ description: "Recorded." }),
+};
+
+/** Fields that answers show: accepted, so that what was read can be sent back, and not heard. */
+const shownOnly = {
+  createdAt: z.string().max(40).optional(),
+  updatedAt: z.string().max(40).optional(),
+};
+
+const fixed = {
+  metric: z.enum(METRICS as ["cosine", "euclidean", "dot"]),
+  indexType: z.enum(["FLAT", "HNSW", "IVF", "LSH"]),
+  sharding: z.strictObject({
+    strategy: z.enum(["hash", "range", "vector"]).optional(),
+    numShards: whole(1, MAX_SHARDS).optional(),
+  }),
+};
+
+export const newDatabaseBody = z.strictObject({
+  databaseId: databaseId.optional().openapi({ description: "Default: one is made." }),
+  vectorDimension: whole(1, MAX_DIMENSION),
+  metric: fixed.metric.default("cosine"),
+  indexType: fixed.indexType.default("HNSW"),
+  sharding: fixed.sharding.default({}).openapi({ description: "Vectors go to shards by a hash of their ids." }),
+  ...changeable,
+  ...shownOnly,
+});
+
+export const databaseChangesBody = z.strictObject({
+  ...changeable,
+  databaseId: databaseId.optional(),
+  vectorDimension: whole(1, MAX_DIMENSION).optional(),
+  metric: fixed.metric.optional(),
+  indexType: fixed.indexType.optional(),
+  sharding: fixed.sharding.optional(),
+  ...shownOnly,
+  namespace: namespaceName.optional(),
+  state: z.string().max(20).optional(),
+});
+
+export type NewDatabaseBody = z.output<typeof newDatabaseBody>;
+export type DatabaseChangesBody = z.output<typeof databaseChangesBody>;
+
+export const databaseShape = z.object({
+  databaseId: z.string(),
+  namespace: z.string(),
+  state: z.enum(["creating", "ready"]),
+  name: z.string(),
+  description: z.string(),
+  vectorDimension: z.number(),
+  metric: fixed.metric,
+  indexType: fixed.indexType,
+  indexParameters,
+  sharding: z.object({ strategy: z.literal("hash"), numShards: z.number() }),
+  replication: z.object({ factor: z.number(), sync: z.boolean(), maxLagMs: z.number() }),
+  embeddingModels: z.array(embeddingModel),
+  metadataSchema: z.record(z.string(), z.string()).nullable(),
+  durability: z.enum(["sync", "periodic", "eventual"]),
+  retentionPolicy: z.object({}).nullable(),
+  accessControl: z.object({}).nullable(),
+  createdAt: z.iso.datetime(),
+  updatedAt: z.iso.datetime(),
+});
+
+export const databasesShape = pageOfShape(databaseShape);
+export const deletedDatabaseShape = z.object({ databaseId: z.string(), erasure: z.enum(["running", "done"]) });
+
+const amounts = {
+  rows: z.number(),
+  freshRows: z.number().openapi({ description: "Of rows: those that no segment holds yet; they are scanned." }),
+  segments: z.number(),
+  deletedRows: z.number().openapi({ description: "Deleted or replaced ones that a merge will free." }),
+  logBytes: z.number(),
+  memoryBytes: z.number(),
+  indexBytes: z.number(),
+};
+
+export const databaseStatusShape = z.object({
+  databaseId: z.string(),
+  state: z.enum(["creating", "ready"]),
+  ...amounts,
+  shards: z.array(z.object({ shard: z.number(), term: z.number(), revision: z.number(), ...amounts })),
+});

@@ -1,0 +1,113 @@
+// A request to one shard of a vector database and its answer; and to all of its shards at once. The one way there for /v1/databases.
+// Guarantees: throws PublicErrors for what the client must see, DatabaseGone where the shard's database is no more; a write whose
+// answer is lost is `unknownOutcome`.
+import { withDeadline } from "../../objects/with-deadline.ts";
+import { hexOf, sha256 } from "../access/api-key.ts";
+import { tokenOf } from "../cluster/token.ts";
+import { shardName } from "../vector/database/record.ts";
+import { PublicError } from "../wire/error-codes.ts";
+import { BODY_HASH_BYTES } from "../wire/session.ts";
+import {
+  type CountAnswer,
+  type FoundAnswer,
+  isGone,
+  isVectorWrite,
+  type RowsAnswer,
+  type StatusAnswer,
+  type VectorAnswer,
+  type VectorRequest,
+  type WrittenAnswer,
+} from "../wire/vector.ts";
+import { readVectorAnswer } from "../wire/vector-answers.ts";
+import { writeVectorCall } from "../wire/vector-requests.ts";
+import type { Call } from "./call.ts";
+import { SHARD_DEADLINE_MS } from "./limits.ts";
+import { DatabaseGone, type KnownDatabase } from "./vector-databases.ts";
+import { publicErrorFrom } from "./vector-failure.ts";
+import { itemIdsOf } from "./write-identity.ts";
+
+interface Answers {
+  readonly upsert: WrittenAnswer;
+  readonly update: WrittenAnswer;
+  readonly delete: WrittenAnswer;
+  readonly deleteWhere: WrittenAnswer;
+  readonly get: RowsAnswer;
+  readonly list: RowsAnswer;
+  readonly count: CountAnswer;
+  readonly search: FoundAnswer;
+  readonly status: StatusAnswer;
+}
+
+export type AnswerTo<R extends VectorRequest> = Answers[R["kind"]];
+
+export interface ShardTarget {
+  readonly database: KnownDatabase;
+  readonly shard: number;
+}
+
+/** What makes a write repeatable at a shard. */
+export interface ShardWrite {
+  readonly writeId: Uint8Array;
+  readonly bodyHash: Uint8Array;
+}
+
+/** The shard that holds a vector, by a hash of its id alone: the same in every tenant and after every restore. */
+export function shardOf(id: string, numShards: number): number {
+  return numShards === 1 ? 0 : Math.floor((tokenOf(0, id).hi * numShards) / 2 ** 32);
+}
+
+/** `write`: of a writing request. */
+export async function callShard<R extends VectorRequest>(
+  call: Call,
+  { database, shard }: ShardTarget,
+  request: R,
+  write?: ShardWrite,
+): Promise<AnswerTo<R>> {
+  let answer: VectorAnswer;
+  try {
+    const stub = call.services.stubs.vectorShard(shardName(database, shard));
+    const bytes = stub.call(writeVectorCall({ ...write, request }));
+    answer = readVectorAnswer(await withDeadline(bytes, SHARD_DEADLINE_MS, "VectorShard"));
+  } catch (error) {
+    const { requestId, traceId, route } = call;
+    call.services.log.warn("shard call failed", { requestId, traceId, route, shard }, error);
+    if (!isVectorWrite(request)) throw new PublicError("unavailable", `shard ${shard} of the database did not answer`);
+    const message = `shard ${shard} of the database did not answer: the write may or may not have been applied`;
+    throw new PublicError("unknownOutcome", message, call.writeId && { writeId: hexOf(call.writeId) });
+  }
+  if (answer.kind !== "error") return answer as AnswerTo<R>;
+  if (isGone(answer)) throw new DatabaseGone();
+  throw publicErrorFrom(answer);
+}
+
+/** The same request to every shard; their answers in order. One that does not answer fails the whole. */
+export function callAllShards<R extends VectorRequest>(
+  call: Call,
+  database: KnownDatabase,
+  request: R,
+): Promise<readonly AnswerTo<R>[]> {
+  return Promise.all(
+    Array.from({ length: database.numShards }, (_, shard) => callShard(call, { database, shard }, request)),
+  );
+}
+
+/**
+ * Write ids for the calls that one request is at one shard: the first has the request's own. Each shard keeps its own record, so shards
+ * need no ids of their own, and each finds another body under an id that it has seen.
+ */
+export async function shardWrites(call: Call, bytes: Uint8Array, count: number): Promise<readonly ShardWrite[]> {
+  const writeId = call.writeId!;
+  const bodyHash = await bodyHashOf(call, bytes);
+  if (count <= 1) return [{ writeId, bodyHash }];
+  const more = await itemIdsOf(writeId, count - 1);
+  return [writeId, ...more].map((id) => ({ writeId: id, bodyHash }));
+}
+
+/** What must come again with the write id: the request as it was sent. */
+async function bodyHashOf(call: Call, bytes: Uint8Array): Promise<Uint8Array> {
+  const head = new TextEncoder().encode(`${call.request.method}\0${call.path}\0${call.url.search}\0`);
+  const all = new Uint8Array(head.length + bytes.length);
+  all.set(head);
+  all.set(bytes, head.length);
+  return (await sha256(all)).subarray(0, BODY_HASH_BYTES);
+}

@@ -1,0 +1,177 @@
+// The zod schemas of /v1/databases/…/vectors and …/search. Values of vectors are judged by the shards, which know the dimension.
+import { z } from "@hono/zod-openapi";
+import { MAX_DIMENSION, MAX_EF } from "../vector/index/limits.ts";
+import { MAX_METADATA_BYTES } from "../vector/metadata/limits.ts";
+import { MAX_ID_BYTES } from "../vector/segment/limits.ts";
+import { MAX_PAGE_ROWS, MAX_TOP_K } from "../vector/shard/limits.ts";
+import { DURABILITIES } from "../wire/vector.ts";
+import { namespaceName } from "./config-schemas.ts";
+import { pageQuery } from "./cursor.ts";
+import { databaseId, databaseParams, databaseQuery } from "./database-schemas.ts";
+import { MAX_BATCH_QUERIES, MAX_BATCH_VECTORS } from "./limits.ts";
+
+const whole = (least: number, most: number) => z.int("must be a whole number").min(least).max(most);
+const namespace = namespaceName.default("default");
+const vectorId = z
+  .string()
+  .min(1)
+  // As bytes half a surrogate pair would be another id.
+  .refine((id) => id.isWellFormed(), "must be valid Unicode")
+  .openapi({ description: `1 to ${MAX_ID_BYTES} bytes of UTF-8.`, example: "vec_1" });
+const values = z
+  .array(z.number())
+  .min(1)
+  .max(MAX_DIMENSION)
+  .openapi({
+    description: "As many numbers as the database has dimensions; kept as float32.",
+    example: [0.12, 0.98, -0.34],
+  });
+const metadata = z.record(z.string(), z.unknown()).openapi({
+  description: `A JSON object of at most ${MAX_METADATA_BYTES} bytes; comes back byte for byte.`,
+});
+const durability = z
+  .enum(DURABILITIES as ["sync", "periodic", "eventual"])
+  .optional()
+  .openapi({
+    description: "When this write is acknowledged: on disk, or before it. Default: the database's.",
+  });
+
+/** What the specification's record of a vector holds besides: the server's to say, so it is taken and not heard. */
+const shownOnly = {
+  index: z.record(z.string(), z.unknown()).optional(),
+  embeddingModel: z.record(z.string(), z.unknown()).optional(),
+  shard: z.string().max(100).optional(),
+  replicas: z.array(z.string().max(100)).max(100).optional(),
+  version: z.int().optional(),
+  revision: z.int().optional(),
+  deleted: z.literal(false).optional(),
+  createdAt: z.string().max(40).optional(),
+  updatedAt: z.string().max(40).optional(),
+};
+
+export const vectorParams = z.strictObject({ ...databaseParams.shape, id: z.string() });
+export const vectorBody = z.strictObject({
+  id: vectorId.optional().openapi({ description: "Default: one is made." }),
+  values,
+  metadata: metadata.optional(),
+  durability,
+  ...shownOnly,
+});
+/** One of many: its numbers are looked at once, when they become float32. */
+export const batchItem = z.strictObject({
+  id: vectorId.optional(),
+  values: z.unknown(),
+  metadata: metadata.optional(),
+  ...shownOnly,
+});
+export const changeBody = z.strictObject({
+  values: values.optional(),
+  metadata: metadata.optional(),
+  durability,
+  id: vectorId.optional(),
+  ...shownOnly,
+});
+export const deleteQuery = z.strictObject({ namespace, durability });
+export const batchQuery = z.strictObject({ namespace, durability, atomic: z.boolean().optional() });
+export const batchBody = z.strictObject({
+  vectors: z
+    .array(z.unknown())
+    .min(1)
+    .max(MAX_BATCH_VECTORS)
+    .openapi({
+      type: "array",
+      items: { type: "object", required: ["values"], properties: { id: {}, values: {}, metadata: {} } },
+    }),
+  atomic: z.boolean().optional().openapi({ description: "All or nothing; all of one shard." }),
+  durability,
+});
+const filters = z.record(z.string(), z.unknown()).openapi({
+  description: "What metadata must be: docs/vectors.md has the language.",
+  example: { category: "report", score: { $gte: 0.8 } },
+});
+export const deleteBody = z.strictObject({
+  ids: z.array(vectorId).min(1).max(MAX_PAGE_ROWS).optional(),
+  filters: filters.optional(),
+  durability,
+});
+
+const include = { includeMetadata: z.boolean().default(false), includeValues: z.boolean().default(false) };
+const filterText = z.string().optional().openapi({ description: "Filters as JSON text." });
+export const listQuery = z.strictObject({ namespace, limit: whole(1, 1000).default(100), filters: filterText }).extend({
+  cursor: pageQuery.shape.cursor,
+  ...include,
+});
+export const countQuery = z.strictObject({ ...databaseQuery.shape, filters: filterText });
+
+const ask = {
+  topK: whole(1, MAX_TOP_K)
+    .optional()
+    .openapi({
+      description: `Default: 10; with a threshold all that meet it, up to ${MAX_TOP_K}.`,
+    }),
+  threshold: z.number().optional().openapi({ description: "Least similarity; for euclidean the greatest distance." }),
+  filters: filters.optional(),
+  index: z.string().min(1).max(100).optional().openapi({ description: "An index by its name or type." }),
+  ef: whole(1, MAX_EF).optional().openapi({ description: "HNSW: candidates kept on the way." }),
+  probes: whole(1, 1_000_000).optional().openapi({ description: "IVF, LSH: lists or buckets read." }),
+  rerank: whole(1, MAX_TOP_K).optional().openapi({ description: "Candidates measured on the full vectors." }),
+  ...include,
+  explain: z.boolean().default(false).openapi({ description: "Tells what each segment of each shard did." }),
+  consistency: z.enum(["strong", "causal", "eventual"]).optional().openapi({
+    description: "On a single node every search sees every acknowledged write, whichever is asked for.",
+  }),
+  databaseId: databaseId.optional().openapi({ description: "The path's, if it is given." }),
+  embeddingModel: z.string().max(200).optional().openapi({ description: "Not heard: the query is a vector." }),
+};
+export const searchBody = z.strictObject({
+  queryVector: values.optional(),
+  id: vectorId.optional().openapi({ description: "Instead of a query vector: what is near this one, without itself." }),
+  ...ask,
+});
+export const batchSearchBody = z.strictObject({
+  queries: z
+    .array(z.strictObject({ queryVector: values.optional(), id: vectorId.optional() }))
+    .min(1)
+    .max(MAX_BATCH_QUERIES),
+  ...ask,
+});
+export type Ask = Omit<z.output<typeof searchBody>, "queryVector" | "id">;
+
+const number = z.number();
+const time = z.iso.datetime();
+export const storedShape = z.object({
+  ...{ id: z.string(), version: number, revision: number, shard: z.string(), createdAt: time, updatedAt: time },
+});
+export const vectorShape = z.object({
+  id: z.string(),
+  values: z.array(number).optional(),
+  metadata: metadata.optional(),
+  ...{ version: number, revision: number, shard: z.string(), createdAt: time, updatedAt: time },
+  deleted: z.literal(false),
+});
+export const vectorsShape = z.object({ items: z.array(vectorShape), cursor: z.string().nullable() });
+const itemError = z.object({ code: z.string(), message: z.string(), details: z.object({}) });
+export const batchShape = z.object({
+  stored: number,
+  failed: number,
+  results: z.array(
+    z.object({
+      id: z.string(),
+      version: number.optional(),
+      revision: number.optional(),
+      error: itemError.optional(),
+    }),
+  ),
+});
+export const deletedShape = z.object({ deleted: number, missing: z.array(z.string()).optional(), more: z.boolean() });
+export const countShape = z.object({ count: number });
+const hit = z.object({
+  id: z.string(),
+  score: number,
+  metadata: metadata.optional(),
+  values: z.array(number).optional(),
+});
+const found = { results: z.array(hit), isComplete: z.boolean() };
+const cost = { scanned: number, explain: z.object({}).optional() };
+export const foundShape = z.object({ ...found, ...cost });
+export const batchFoundShape = z.object({ searches: z.array(z.object(found)), ...cost });

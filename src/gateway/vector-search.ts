@@ -1,0 +1,177 @@
+// POST /v1/databases/…/search, …/search/batch, …/search/advanced: all shards at once, their best merged.
+// Guarantees: an answer is of all shards or none; a search is paid for by the rows it looked at before its answer is given.
+import { DEFAULT_INDEX } from "../vector/database/record.ts";
+import { MAX_TOP_K } from "../vector/shard/limits.ts";
+import { PublicError } from "../wire/error-codes.ts";
+import type { FoundAnswer, SearchRequest, VectorHit } from "../wire/vector.ts";
+import { admitMore } from "./access.ts";
+import { successPieces } from "./answers.ts";
+import type { TenantPrincipal } from "./authenticator.ts";
+import type { Call } from "./call.ts";
+import { configRoute } from "./config-route.ts";
+import { listPieces, type Pieces } from "./config-shown.ts";
+import { databaseParams, databaseQuery } from "./database-schemas.ts";
+import { askedDatabase } from "./databases.ts";
+import { invalidRequest } from "./issues.ts";
+import { MAX_SEARCH_BODY_BYTES, ROWS_PER_UNIT } from "./limits.ts";
+import type { Route } from "./route.ts";
+import { callAllShards, callShard, shardOf } from "./vector-call.ts";
+import { type AskedDatabase, type KnownDatabase, withDatabase } from "./vector-databases.ts";
+import { floatsOf } from "./vector-fields.ts";
+import * as schemas from "./vector-schemas.ts";
+import { hitPieces } from "./vector-shown.ts";
+
+const PATH = "/v1/databases/{db}/search";
+const DEFAULT_TOP_K = 10;
+const SEARCH_ERRORS = ["notFound", "dataCorrupt", "insufficientStorage", "payloadTooLarge"] as const;
+
+interface Query {
+  readonly queryVector?: readonly number[] | undefined;
+  readonly id?: string | undefined;
+}
+
+/** A query as shards take it. */
+interface Resolved {
+  readonly values: Uint8Array;
+  /** Not given among its own neighbours. */
+  readonly without?: string;
+}
+
+interface Found {
+  readonly hits: readonly VectorHit[];
+  /** False: there may be more that meet the threshold. */
+  readonly isComplete: boolean;
+}
+
+async function resolve(call: Call, database: KnownDatabase, { queryVector, id }: Query, at: string): Promise<Resolved> {
+  if ((queryVector === undefined) === (id === undefined))
+    throw invalidRequest([{ path: `${at}queryVector`, message: "give queryVector or id" }]);
+  if (queryVector) return { values: floatsOf(queryVector, `${at}queryVector`) };
+  const target = { database, shard: shardOf(id!, database.numShards) };
+  const { rows } = await callShard(call, target, { kind: "get", ids: [id!], shown: { values: true } });
+  const values = rows[0]?.values;
+  if (!values) throw new PublicError("notFound", `there is no vector "${id!.slice(0, 100)}"`);
+  return { values, without: id! };
+}
+
+function indexOf({ indexType }: KnownDatabase, index: string | undefined): string {
+  return index === undefined || index === indexType ? DEFAULT_INDEX : index;
+}
+
+function better({ metric }: KnownDatabase): (a: VectorHit, b: VectorHit) => number {
+  return metric === "euclidean" ? (a, b) => a.score - b.score : (a, b) => b.score - a.score;
+}
+
+function merged(
+  database: KnownDatabase,
+  answers: readonly FoundAnswer[],
+  { at, query, k, asked }: { at: number; query: Resolved; k: number; asked: number },
+): Found {
+  const lists = answers.map(({ results }) => results[at]!);
+  const hits = lists
+    .flat()
+    .filter(({ id }) => id !== query.without)
+    .sort(better(database));
+  const isCut = lists.some(({ length }) => length >= asked) || hits.length > k;
+  return { hits: hits.slice(0, k), isComplete: !isCut };
+}
+
+/** What the search has cost, beyond the request that is paid for; never more than a bucket can hold. */
+async function charge(call: Call, principal: TenantPrincipal, scanned: number): Promise<void> {
+  const units = Math.floor(scanned / ROWS_PER_UNIT);
+  const most = Math.min(...(principal.rate?.pools ?? []).map(({ limit }) => limit.burst - 1));
+  await admitMore(call, principal, Math.min(units, most));
+}
+
+interface Searched {
+  readonly found: readonly Found[];
+  readonly answers: readonly FoundAnswer[];
+  readonly scanned: number;
+}
+
+async function searchAll(
+  call: Call,
+  asked: AskedDatabase,
+  { queries, ask, isBatch }: { queries: readonly Query[]; ask: schemas.Ask; isBatch: boolean },
+): Promise<Searched> {
+  if (ask.databaseId !== undefined && ask.databaseId !== asked.databaseId)
+    throw invalidRequest([{ path: "databaseId", message: "is not the one in the path", value: ask.databaseId }]);
+  const k = ask.topK ?? (ask.threshold === undefined ? DEFAULT_TOP_K : MAX_TOP_K);
+  return withDatabase(call, asked, async (database) => {
+    const resolved = await Promise.all(
+      queries.map((query, at) => resolve(call, database, query, isBatch ? `queries[${at}].` : "")),
+    );
+    const withOwn = resolved.some(({ without }) => without !== undefined) ? 1 : 0;
+    const request: SearchRequest = {
+      kind: "search",
+      queries: resolved.map(({ values }) => values),
+      k: Math.min(k + withOwn, MAX_TOP_K),
+      threshold: ask.threshold,
+      filter: ask.filters && JSON.stringify(ask.filters),
+      index: indexOf(database, ask.index),
+      ...{ ef: ask.ef, probes: ask.probes, rerank: ask.rerank },
+      shown: { metadata: ask.includeMetadata, values: ask.includeValues },
+      explain: ask.explain,
+    };
+    const answers = await callAllShards(call, database, request);
+    const found = resolved.map((query, at) => merged(database, answers, { at, query, k, asked: request.k }));
+    return { found, answers, scanned: answers.reduce((sum, { scanned }) => sum + scanned, 0) };
+  });
+}
+
+function foundPieces({ hits, isComplete }: Found): Pieces {
+  return ['"results":', ...listPieces(hits, hitPieces), `,"isComplete":${isComplete}`];
+}
+
+function costPiece({ answers, scanned }: Searched, explain: boolean): string {
+  if (!explain) return `,"scanned":${scanned}`;
+  const shards = answers.map((answer, shard) => ({ shard, ...(JSON.parse(answer.explain) as object) }));
+  return `,"scanned":${scanned},"explain":${JSON.stringify({ shards })}`;
+}
+
+const searchRoute = (path: string, summary: string): Route =>
+  configRoute({
+    method: "post",
+    path,
+    summary,
+    scope: "read-only",
+    params: databaseParams,
+    query: databaseQuery,
+    body: schemas.searchBody,
+    maxBodyBytes: MAX_SEARCH_BODY_BYTES,
+    data: schemas.foundShape,
+    errors: SEARCH_ERRORS,
+    async handle(call, { params, body: { queryVector, id, ...ask }, keyspace, principal }) {
+      const queries = [{ queryVector, id }];
+      const searched = await searchAll(call, askedDatabase(params, keyspace), { queries, ask, isBatch: false });
+      await charge(call, principal, searched.scanned);
+      const pieces = ["{", ...foundPieces(searched.found[0]!), costPiece(searched, ask.explain), "}"];
+      return successPieces(call, "found", pieces);
+    },
+  });
+
+const batch = configRoute({
+  method: "post",
+  path: `${PATH}/batch`,
+  summary: "Several searches that differ in their query only",
+  scope: "read-only",
+  params: databaseParams,
+  query: databaseQuery,
+  body: schemas.batchSearchBody,
+  maxBodyBytes: MAX_SEARCH_BODY_BYTES,
+  data: schemas.batchFoundShape,
+  errors: SEARCH_ERRORS,
+  async handle(call, { params, body: { queries, ...ask }, keyspace, principal }) {
+    await admitMore(call, principal, queries.length - 1);
+    const searched = await searchAll(call, askedDatabase(params, keyspace), { queries, ask, isBatch: true });
+    await charge(call, principal, searched.scanned);
+    const searches = listPieces(searched.found, (found) => ["{", ...foundPieces(found), "}"]);
+    return successPieces(call, "found", ['{"searches":', ...searches, costPiece(searched, ask.explain), "}"]);
+  },
+});
+
+export const vectorSearchRoutes: readonly Route[] = [
+  searchRoute(PATH, "Find the vectors that are nearest to a vector, also among those that filters let through"),
+  batch,
+  searchRoute(`${PATH}/advanced`, "The same search under the specification's name for one with trees of filters"),
+];

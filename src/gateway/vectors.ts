@@ -1,0 +1,179 @@
+// /v1/databases/…/vectors: one vector at a time, pages of them, their number.
+// Guarantees: what is stored comes back exactly; a write that is repeated under its Idempotency-Key is applied once.
+import { PublicError } from "../wire/error-codes.ts";
+import type { WrittenAnswer } from "../wire/vector.ts";
+import { success, successPieces } from "./answers.ts";
+import { CONFIG_WRITE_ERRORS, configRoute } from "./config-route.ts";
+import { listPieces } from "./config-shown.ts";
+import { databaseParams, databaseQuery } from "./database-schemas.ts";
+import { askedDatabase } from "./databases.ts";
+import { invalidRequest } from "./issues.ts";
+import { MAX_ONE_VECTOR_BODY_BYTES } from "./limits.ts";
+import type { Route } from "./route.ts";
+import { callAllShards, callShard, shardOf, shardWrites } from "./vector-call.ts";
+import { withDatabase } from "./vector-databases.ts";
+import { publicErrorFrom } from "./vector-failure.ts";
+import { floatsOf, madeId, metadataOf } from "./vector-fields.ts";
+import { filterText, pageOfShards } from "./vector-list.ts";
+import * as schemas from "./vector-schemas.ts";
+import { storedPiece, vectorPieces } from "./vector-shown.ts";
+
+const PATH = "/v1/databases/{db}/vectors";
+const ONE = `${PATH}/{id}`;
+/** What a shard may answer to any write. */
+export const VECTOR_WRITE_ERRORS = [
+  ...CONFIG_WRITE_ERRORS,
+  "notFound",
+  "overloaded",
+  "insufficientStorage",
+  "dataCorrupt",
+] as const;
+const READ_ERRORS = ["notFound", "dataCorrupt"] as const;
+
+function noSuchVector(id: string): PublicError {
+  return new PublicError("notFound", `there is no vector "${id.slice(0, 100)}"`);
+}
+
+/** The only result of a write of one row. */
+function onlyResult({ results: [result] }: WrittenAnswer, id: string) {
+  if (!result) throw noSuchVector(id);
+  if ("kind" in result) throw publicErrorFrom(result);
+  return result;
+}
+
+const store = configRoute({
+  method: "post",
+  path: PATH,
+  summary: "Store a vector under an id, whether there is one or not; 201 when the id is new",
+  scope: "read-write",
+  params: databaseParams,
+  query: databaseQuery,
+  body: schemas.vectorBody,
+  maxBodyBytes: MAX_ONE_VECTOR_BODY_BYTES,
+  data: schemas.storedShape,
+  otherSuccess: [201],
+  errors: VECTOR_WRITE_ERRORS,
+  async handle(call, { params, body, raw, keyspace }) {
+    const { id = madeId(call.writeId!), durability } = body;
+    const metadata = (body.metadata && metadataOf(raw)) ?? new Uint8Array(0);
+    const rows = [{ id, values: floatsOf(body.values, "values"), metadata }];
+    const [write] = await shardWrites(call, raw.bytes, 1);
+    return withDatabase(call, askedDatabase(params, keyspace), async (database) => {
+      const shard = shardOf(id, database.numShards);
+      const answer = await callShard(call, { database, shard }, { kind: "upsert", rows, durability }, write);
+      const stamp = onlyResult(answer, id);
+      const isNew = stamp.version === 1;
+      return successPieces(call, isNew ? "created" : "stored", [storedPiece(id, stamp, shard)], isNew ? 201 : 200);
+    });
+  },
+});
+
+const list = configRoute({
+  method: "get",
+  path: PATH,
+  summary: "List vectors, also those that filters let through, page by page, in an order that writes do not change",
+  scope: "read-only",
+  params: databaseParams,
+  query: schemas.listQuery,
+  data: schemas.vectorsShape,
+  errors: READ_ERRORS,
+  handle: (call, { params, query, keyspace }) =>
+    withDatabase(call, askedDatabase(params, keyspace), async (database) => {
+      const { rows, cursor } = await pageOfShards(call, database, query);
+      const items = listPieces(rows, ({ row, shard }) => vectorPieces(row, shard));
+      return successPieces(call, "listed", ['{"items":', ...items, `,"cursor":${JSON.stringify(cursor)}}`]);
+    }),
+});
+
+const count = configRoute({
+  method: "get",
+  path: `${PATH}/count`,
+  summary: "Count vectors, also those that filters let through",
+  scope: "read-only",
+  params: databaseParams,
+  query: schemas.countQuery,
+  data: schemas.countShape,
+  errors: READ_ERRORS,
+  async handle(call, { params, query, keyspace }) {
+    const filter = filterText(query.filters);
+    const answers = await withDatabase(call, askedDatabase(params, keyspace), (database) =>
+      callAllShards(call, database, { kind: "count", filter }),
+    );
+    const data = { count: answers.reduce((sum, answer) => sum + answer.count, 0) };
+    return success(call, { message: "counted", data });
+  },
+});
+
+const look = configRoute({
+  method: "get",
+  path: ONE,
+  summary: "Read a vector with its values and metadata",
+  scope: "read-only",
+  params: schemas.vectorParams,
+  query: databaseQuery,
+  data: schemas.vectorShape,
+  errors: READ_ERRORS,
+  handle(call, { params, keyspace }) {
+    const id = params["id"]!;
+    return withDatabase(call, askedDatabase(params, keyspace), async (database) => {
+      const shard = shardOf(id, database.numShards);
+      const shown = { values: true, metadata: true };
+      const { rows } = await callShard(call, { database, shard }, { kind: "get", ids: [id], shown });
+      const [row] = rows;
+      if (!row) throw noSuchVector(id);
+      return successPieces(call, "found", vectorPieces(row, shard));
+    });
+  },
+});
+
+const change = configRoute({
+  method: "put",
+  path: ONE,
+  summary: "Change the values, the metadata, or both of a vector that exists; each is replaced whole",
+  scope: "read-write",
+  params: schemas.vectorParams,
+  query: databaseQuery,
+  body: schemas.changeBody,
+  maxBodyBytes: MAX_ONE_VECTOR_BODY_BYTES,
+  data: schemas.storedShape,
+  errors: VECTOR_WRITE_ERRORS,
+  async handle(call, { params, body, raw, keyspace }) {
+    const id = params["id"]!;
+    const { durability } = body;
+    if (body.id !== undefined && body.id !== id)
+      throw invalidRequest([{ path: "id", message: "is not the one in the path" }]);
+    const values = body.values && floatsOf(body.values, "values");
+    const metadata = body.metadata && metadataOf(raw);
+    if (!values && !metadata) throw invalidRequest([{ path: "values", message: "give values, metadata, or both" }]);
+    const [write] = await shardWrites(call, raw.bytes, 1);
+    return withDatabase(call, askedDatabase(params, keyspace), async (database) => {
+      const shard = shardOf(id, database.numShards);
+      const request = { kind: "update", id, values, metadata, durability } as const;
+      const answer = await callShard(call, { database, shard }, request, write);
+      return successPieces(call, "changed", [storedPiece(id, onlyResult(answer, id), shard)]);
+    });
+  },
+});
+
+const remove = configRoute({
+  method: "delete",
+  path: ONE,
+  summary: "Delete a vector",
+  scope: "read-write",
+  params: schemas.vectorParams,
+  query: schemas.deleteQuery,
+  data: schemas.storedShape,
+  errors: VECTOR_WRITE_ERRORS,
+  async handle(call, { params, query, raw, keyspace }) {
+    const id = params["id"]!;
+    const [write] = await shardWrites(call, raw.bytes, 1);
+    return withDatabase(call, askedDatabase(params, keyspace), async (database) => {
+      const shard = shardOf(id, database.numShards);
+      const request = { kind: "delete", ids: [id], durability: query.durability } as const;
+      const answer = await callShard(call, { database, shard }, request, write);
+      return successPieces(call, "deleted", [storedPiece(id, onlyResult(answer, id), shard)]);
+    });
+  },
+});
+
+export const vectorRoutes: readonly Route[] = [store, list, count, look, change, remove];

@@ -1,0 +1,16 @@
+// Bounds of a vector database's record, with their reasons.
+
+/** A tenant's databases; each shard is an object of its own. */
+export const MAX_DATABASES_PER_TENANT = 1000;
+/** Shards of a database: each search asks all of them. */
+export const MAX_SHARDS = 64;
+export const MAX_DATABASE_ID_CHARACTERS = 63;
+export const MAX_NAME_CHARACTERS = 200;
+export const MAX_DESCRIPTION_CHARACTERS = 2000;
+/** Fields that a metadata schema declares: each is looked at in every row that is written. */
+export const MAX_SCHEMA_FIELDS = 256;
+/** What is recorded for later use: embedding models, roles, permissions. */
+export const MAX_EMBEDDING_MODELS = 32;
+export const MAX_ROLES = 64;
+/** Copies of a shard. */
+export const MAX_REPLICAS = 7;

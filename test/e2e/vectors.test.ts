@@ -1,0 +1,160 @@
+// Vector databases of the built server over kill -9: between the steps of creations and deletions, and while vectors come in.
+import { existsSync, readdirSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { type RunningServer, startServer, temporaryDirectory } from "../../scripts/lib/server-process.mjs";
+import { PATIENCE_MS, until } from "./until.ts";
+
+/** Two rounds of calls at least: they are made 16 at a time. */
+const SHARDS = 24;
+
+interface Envelope {
+  readonly code?: string;
+  readonly data: Record<string, unknown>;
+}
+
+let dataDir = "";
+let server: RunningServer;
+let apiKey = "";
+
+beforeAll(async () => {
+  dataDir = await temporaryDirectory("vectors");
+  server = await startServer({ dataDir });
+  apiKey = String((await ask("POST", "/v1/tenants", { tenantId: "vectors" }, server.rootKey)).data["apiKey"]);
+}, PATIENCE_MS);
+
+afterAll(async () => {
+  await server?.dispose();
+  if (dataDir) await rm(dataDir, { recursive: true, force: true });
+});
+
+async function ask(
+  method: string,
+  path: string,
+  body?: object,
+  key = apiKey,
+  idempotencyKey?: string,
+): Promise<Envelope> {
+  const response = await fetch(server.url + path, {
+    method,
+    headers: {
+      authorization: `Bearer ${key}`,
+      "content-type": "application/json",
+      ...(idempotencyKey && { "idempotency-key": idempotencyKey }),
+    },
+    ...(body && { body: JSON.stringify(body) }),
+  });
+  return (await response.json()) as Envelope;
+}
+
+async function restart(): Promise<void> {
+  const { port, rootKey } = server;
+  await server.kill9();
+  server = await startServer({ dataDir, port, rootKey });
+}
+
+/** Shards on disk that hold anything. */
+function shardsOnDisk(): number {
+  const objects = join(dataDir, "objects");
+  const names = readdirSync(objects, { recursive: true, encoding: "utf8" });
+  const files = names.filter((name) => name.endsWith(".sqlite")).map((name) => join(objects, name));
+  return files.filter((file) => {
+    if (!existsSync(file)) return false;
+    const database = new DatabaseSync(file, { timeout: 5000 });
+    const tables = database.prepare("SELECT COUNT(*) AS n FROM sqlite_master WHERE name = 'vector_facts'").get();
+    database.close();
+    return Number(tables?.["n"]) > 0;
+  }).length;
+}
+
+/** Until it is answered for good: a killed server answers nothing, one that just woke may not be ready with it. */
+async function repeated(method: string, path: string, key: string, body?: object): Promise<Envelope> {
+  let answer: Envelope | undefined;
+  await until(async () => {
+    answer = await ask(method, path, body, apiKey, key).catch(() => undefined);
+    return answer !== undefined && !["unknownOutcome", "unavailable", "overloaded"].includes(answer.code ?? "");
+  });
+  return answer!;
+}
+
+it(
+  "[VE-134] creations and deletions that kill -9 interrupts at any moment are finished, and leave no shard behind",
+  async () => {
+    const body = (databaseId: string) => ({ databaseId, vectorDimension: 4, sharding: { numShards: SHARDS } });
+    for (const [round, delayMs] of [5, 25, 70].entries()) {
+      const id = `db${round}`;
+      const begun = [ask("POST", "/v1/databases", body(id), apiKey, `create-${id}`).catch(() => undefined)];
+      if (round > 0)
+        begun.push(
+          ask("DELETE", `/v1/databases/db${round - 1}`, undefined, apiKey, `delete-${round - 1}`).catch(
+            () => undefined,
+          ),
+        );
+      await sleep(delayMs);
+      await restart();
+      await Promise.all(begun);
+      expect((await repeated("POST", "/v1/databases", `create-${id}`, body(id))).data).toMatchObject({
+        databaseId: id,
+        state: "ready",
+      });
+      const status = await ask("GET", `/v1/databases/${id}/status`);
+      expect(status.data["shards"]).toHaveLength(SHARDS);
+      expect(shardsOnDisk()).toBeGreaterThanOrEqual(SHARDS);
+      if (round > 0) {
+        await repeated("DELETE", `/v1/databases/db${round - 1}`, `delete-${round - 1}`);
+        expect((await ask("GET", `/v1/databases/db${round - 1}`)).code).toBe("notFound");
+      }
+    }
+    expect((await ask("DELETE", "/v1/databases/db2")).data).toMatchObject({ databaseId: "db2" });
+    expect((await ask("GET", "/v1/databases")).data["items"]).toEqual([]);
+    expect(shardsOnDisk()).toBe(0);
+  },
+  2 * PATIENCE_MS,
+);
+
+it(
+  "[VE-148] every vector that was acknowledged before a kill -9 is there afterwards, as it was, and found",
+  async () => {
+    const path = "/v1/databases/kept";
+    await ask("POST", "/v1/databases", {
+      databaseId: "kept",
+      vectorDimension: 16,
+      metric: "euclidean",
+      sharding: { numShards: 3 },
+    });
+    const acknowledged = new Set<number>();
+    const valuesOf = (n: number) => Array.from({ length: 16 }, (_, at) => (at === 0 ? n : (n * (at + 3)) % 17));
+    const lane = async (first: number): Promise<void> => {
+      for (let from = first; ; from += 4 * 200) {
+        const numbers = Array.from({ length: 200 }, (_, at) => from + at);
+        const vectors = numbers.map((n) => ({ id: `v${n}`, values: valuesOf(n), metadata: { n } }));
+        const answer = await ask("POST", `${path}/vectors/batch`, { vectors }).catch(() => undefined);
+        if (!answer?.data) return;
+        for (const [at, result] of (answer.data["results"] as { error?: object }[]).entries())
+          if (!result.error) acknowledged.add(numbers[at]!);
+      }
+    };
+    const lanes = [0, 1, 2, 3].map((number) => lane(number * 200));
+    expect(await until(() => acknowledged.size >= 12_000)).toBe(true);
+    await restart();
+    await Promise.all(lanes);
+    const found = new Map<string, string>();
+    for (let cursor: unknown = ""; cursor !== null; ) {
+      const more = cursor === "" ? "" : `&cursor=${String(cursor)}`;
+      const { data } = await ask("GET", `${path}/vectors?limit=1000&includeValues=true${more}`);
+      for (const { id, values } of data["items"] as { id: string; values: number[] }[]) found.set(id, values.join());
+      cursor = data["cursor"];
+    }
+    const lost = [...acknowledged].filter((n) => found.get(`v${n}`) !== valuesOf(n).join());
+    expect(lost).toEqual([]);
+    expect((await ask("GET", `${path}/vectors/count`)).data["count"]).toBe(found.size);
+    for (const n of [...acknowledged].filter((_, at) => at % 997 === 0)) {
+      const { data } = await ask("POST", `${path}/search`, { queryVector: valuesOf(n), topK: 1 });
+      expect(data["results"]).toEqual([{ id: `v${n}`, score: 0 }]);
+    }
+  },
+  2 * PATIENCE_MS,
+);
