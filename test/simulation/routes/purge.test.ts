@@ -26,12 +26,12 @@ describe("purge of deleted rows", () => {
   it("the schedules do what they are for: rounds end, and rows are dropped", async () => {
     let rounds = 0;
     let purgedRows = 0;
-    for (let seed = 1; seed <= 30; seed++) {
+    for (let seed = 1; seed <= 60; seed++) {
       const result = await runPurgeSeed(seed);
       rounds += result.rounds;
       purgedRows += result.purgedRows;
     }
-    expect(rounds).toBeGreaterThan(20);
+    expect(rounds).toBeGreaterThan(40);
     expect(purgedRows).toBeGreaterThan(20);
   });
 });
