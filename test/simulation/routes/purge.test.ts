@@ -7,6 +7,11 @@ import { PURGE_PLANTED } from "./purge-sabotage.ts";
 const SEEDS = Number(process.env.JADE_SIM_PURGE_SEEDS ?? 300);
 const FROM = Number(process.env.JADE_SIM_FROM ?? 1);
 const PLANTED_WITHIN = 2000;
+/** Where the search for a rarely caught mistake begins: from seed 1 it takes a minute. `npm run simulate -- --planted` begins at 1. */
+const CAUGHT_NEAR: Readonly<Record<string, number>> = {
+  "rows are dropped before the others were told": 900,
+  "a hint does not veto": 250,
+};
 
 async function firstFailure(from: number, count: number, sabotage?: PurgeSabotage): Promise<string | undefined> {
   for (let seed = from; seed < from + count; seed++) {
@@ -40,8 +45,9 @@ describe("planted mistakes are caught", () => {
   it.each(Object.entries(PURGE_PLANTED))(
     `%s, within ${PLANTED_WITHIN} seeds`,
     { timeout: 600_000 },
-    async (_, sabotage) => {
-      expect(await firstFailure(1, PLANTED_WITHIN, sabotage)).toBeDefined();
+    async (name, sabotage) => {
+      const from = CAUGHT_NEAR[name] ?? 1;
+      expect(await firstFailure(from, PLANTED_WITHIN - from, sabotage)).toBeDefined();
     },
   );
 });
