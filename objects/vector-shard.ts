@@ -52,6 +52,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   #waiting: Waiting[] = [];
   #isMaintaining = false;
   #logTimer: ReturnType<typeof setTimeout> | undefined;
+  #logDueMs = 0;
   /** Segments with rows that cannot be read: merging them would lose what can be. */
   readonly #damaged = new WeakSet<Segment>();
 
@@ -153,16 +154,26 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     this.#maintain();
   }
 
+  /** The earliest promise counts: an eventual write that waits must not hold up a periodic one. */
   #logLater(ran: readonly Ran[]): void {
-    if (this.#logTimer !== undefined) return;
     const isPeriodic = ran.some(({ durability }) => durability === "periodic");
-    this.#logTimer = setTimeout(
-      () => {
-        this.#logTimer = undefined;
-        this.#desk?.store.endTurn();
-      },
-      LOG_DELAY_MS[isPeriodic ? "periodic" : "eventual"],
-    );
+    const delayMs = LOG_DELAY_MS[isPeriodic ? "periodic" : "eventual"];
+    const dueMs = Date.now() + delayMs;
+    if (this.#logTimer !== undefined && this.#logDueMs <= dueMs) return;
+    if (this.#logTimer !== undefined) clearTimeout(this.#logTimer);
+    this.#logDueMs = dueMs;
+    this.#logTimer = setTimeout(() => this.#logNow(), delayMs);
+  }
+
+  #logNow(): void {
+    this.#logTimer = undefined;
+    try {
+      this.#desk?.store.endTurn();
+    } catch (error) {
+      // What was acknowledged is still in memory: it is tried again, and told.
+      this.#log.error("writes of a vector shard could not be logged; tried again", {}, error);
+      this.#logLater([]);
+    }
   }
 
   /** Seals, merges and sweeps what is due, a slice a turn. */
@@ -174,7 +185,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     this.#isMaintaining = true;
     const slice = (): void => {
       // Configured anew or erased meanwhile: what was begun is forgotten, its blobs are swept at the next start.
-      if (this.#desk !== desk) return this.#finishMaintaining(false);
+      if (this.#desk !== desk) return this.#finishMaintaining(true);
       try {
         if (work.next().done) return this.#finishMaintaining(true);
       } catch (error) {

@@ -110,6 +110,20 @@ describe("a vector shard", () => {
     expect(await logged()).toBe(2);
   });
 
+  it("[VE-123] a periodic write behind an eventual one is logged within its second", async () => {
+    const stub = newShard();
+    await stub.configure(CONFIG);
+    await upsert(stub, 0, 1, "eventual");
+    await upsert(stub, 1, 1, "periodic");
+    const startedMs = Date.now();
+    const logged = (): Promise<number> =>
+      runInDurableObject(stub, (_, { storage }) =>
+        Number(storage.sql.exec("SELECT count(*) AS n FROM storage_log").one()["n"]),
+      );
+    await vi.waitFor(async () => expect(await logged()).toBe(1), { timeout: 8000, interval: 50 });
+    expect(Date.now() - startedMs).toBeLessThan(6000);
+  });
+
   it("[VE-124] an erased shard holds nothing, and is not there until it is created again", async () => {
     const stub = newShard();
     await stub.configure(CONFIG);

@@ -58,6 +58,11 @@ export class FreshSegment {
     return this.rowCount - this.#deletedCount;
   }
 
+  /** Of ids, values and metadata. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
   get isFull(): boolean {
     return this.rowCount >= FRESH_ROWS || this.#bytes >= FRESH_BYTES;
   }

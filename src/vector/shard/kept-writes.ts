@@ -1,15 +1,16 @@
 // Answers of a shard's writes by write id, so that a repeated write is answered as the first time and applied once.
-// Guarantees: an answer is stored in the commit of what it answers; another body under the same id is refused; bounded in number and age.
+// Guarantees: an answer is stored in the commit of what it answers; another body under the same id is refused; bounded in number, bytes and age.
 import { drain } from "../../storage/drain.ts";
 import type { SqlStorage } from "../../storage/types.ts";
 import { VectorRefusal } from "../failure.ts";
 import { CorruptSegment, type Crc32c } from "../segment/directory.ts";
-import { KEPT_WRITE_MS, MAX_KEPT_WRITES } from "./limits.ts";
+import { KEPT_WRITE_MS, MAX_KEPT_WRITE_BYTES, MAX_KEPT_WRITES } from "./limits.ts";
 
 interface Kept {
   readonly seq: number;
   readonly atMs: number;
   readonly bodyHash: string;
+  readonly bytes: number;
 }
 
 interface KeptRow {
@@ -17,10 +18,11 @@ interface KeptRow {
   readonly write_id: ArrayBuffer;
   readonly body_hash: ArrayBuffer;
   readonly at_ms: number;
-  readonly crc: number;
+  readonly bytes: number;
 }
 
-const textOf = (bytes: Uint8Array): string => String.fromCharCode(...bytes);
+/** Bytes as the key of a map. */
+export const textOf = (bytes: Uint8Array): string => String.fromCharCode(...bytes);
 
 export class KeptWrites {
   readonly #sql: SqlStorage;
@@ -28,15 +30,22 @@ export class KeptWrites {
   /** In the order they were given. Answers stay on disk: they are asked for rarely. */
   readonly #kept = new Map<string, Kept>();
   #nextSeq = 1;
+  #bytes = 0;
 
   constructor(sql: SqlStorage, crc32c: Crc32c) {
     this.#sql = sql;
     this.#crc32c = crc32c;
     for (const row of sql.exec<KeptRow>(
-      "SELECT seq, write_id, body_hash, at_ms, crc FROM vector_answers ORDER BY seq",
+      "SELECT seq, write_id, body_hash, at_ms, length(answer) AS bytes FROM vector_answers ORDER BY seq",
     )) {
       const bodyHash = textOf(new Uint8Array(row.body_hash));
-      this.#kept.set(textOf(new Uint8Array(row.write_id)), { seq: row.seq, atMs: row.at_ms, bodyHash });
+      this.#kept.set(textOf(new Uint8Array(row.write_id)), {
+        seq: row.seq,
+        atMs: row.at_ms,
+        bodyHash,
+        bytes: row.bytes,
+      });
+      this.#bytes += row.bytes;
       this.#nextSeq = row.seq + 1;
     }
   }
@@ -45,8 +54,7 @@ export class KeptWrites {
   find(writeId: Uint8Array, bodyHash: Uint8Array): Uint8Array | undefined {
     const kept = this.#kept.get(textOf(writeId));
     if (!kept) return undefined;
-    if (kept.bodyHash !== textOf(bodyHash))
-      throw new VectorRefusal("idempotencyKeyReused", "this write id was used before with another request");
+    if (kept.bodyHash !== textOf(bodyHash)) throw reused();
     let answer: Uint8Array | undefined;
     const rows = this.#sql.exec<{ answer: ArrayBuffer; crc: number }>(
       "SELECT answer, crc FROM vector_answers WHERE seq = ?",
@@ -75,7 +83,8 @@ export class KeptWrites {
         answer,
       ),
     );
-    this.#kept.set(textOf(writeId), { seq, atMs: nowMs, bodyHash: textOf(bodyHash) });
+    this.#kept.set(textOf(writeId), { seq, atMs: nowMs, bodyHash: textOf(bodyHash), bytes: answer.length });
+    this.#bytes += answer.length;
     this.#forget(nowMs);
   }
 
@@ -85,11 +94,17 @@ export class KeptWrites {
 
   #forget(nowMs: number): void {
     let through = 0;
-    for (const [writeId, { seq, atMs }] of this.#kept) {
-      if (this.#kept.size <= MAX_KEPT_WRITES && atMs + KEPT_WRITE_MS > nowMs) break;
+    for (const [writeId, { seq, atMs, bytes }] of this.#kept) {
+      const fits = this.#kept.size <= MAX_KEPT_WRITES && this.#bytes <= MAX_KEPT_WRITE_BYTES;
+      if (fits && atMs + KEPT_WRITE_MS > nowMs) break;
       this.#kept.delete(writeId);
+      this.#bytes -= bytes;
       through = seq;
     }
     if (through > 0) drain(this.#sql.exec("DELETE FROM vector_answers WHERE seq <= ?", through));
   }
+}
+
+export function reused(): VectorRefusal {
+  return new VectorRefusal("idempotencyKeyReused", "this write id was used before with another request");
 }

@@ -21,6 +21,8 @@ export const KEPT_SELECTIONS = 32;
 /** Answers of writes kept for repetitions: by age (DESIGN 3), and by number, 64 bytes each in memory. */
 export const KEPT_WRITE_MS = 24 * 3_600_000;
 export const MAX_KEPT_WRITES = 100_000;
+/** Bytes of their answers, on disk. */
+export const MAX_KEPT_WRITE_BYTES = 256 * 1024 * 1024;
 /** Rows of one page or one get. */
 export const MAX_PAGE_ROWS = 10_000;
 /** Nearest rows of one search (DESIGN 7). */
@@ -31,6 +33,8 @@ export const MAX_QUERIES = 1000;
 export const MAX_SHARD_ANSWER_BYTES = 24 * 1024 * 1024;
 /** Rows of the fresh segment at which writes are refused until the seal that is under way has ended. */
 export const MAX_FRESH_ROWS = 8 * FRESH_ROWS;
+/** … and bytes: metadata is held by JavaScript, outside of the shard's memory budget. */
+export const MAX_FRESH_BYTES = 4 * FRESH_BYTES;
 /** Segments of one size that become one of the next. */
 export const MERGE_FAN_IN = 4;
 /** A segment with a larger share of deleted rows is rewritten. */

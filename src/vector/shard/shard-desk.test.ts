@@ -126,6 +126,21 @@ describe("a shard's counter", () => {
     expect(opened.ask({ kind: "get", ids: ["a"], shown: {} })).toMatchObject({ rows: [{ stamp: { version: 1 } }] });
   });
 
+  it("[VE-103] a deletion of nothing is remembered too; another body is refused while the first is not yet logged", () => {
+    const opened = openDesk();
+    const identity = { writeId: new Uint8Array(16).fill(9), bodyHash: new Uint8Array(8).fill(1) };
+    const gone: VectorRequest = { kind: "delete", ids: ["a"] };
+    expect(opened.ask(gone, identity)).toMatchObject({ results: [null] });
+    opened.ask(upsert(row("a", [1, 0, 0])));
+    opened.restart();
+    expect(opened.ask(gone, identity)).toMatchObject({ results: [null] });
+    expect(opened.ask({ kind: "count" })).toMatchObject({ count: 1 });
+    const later = { writeId: new Uint8Array(16).fill(5), bodyHash: new Uint8Array(8).fill(1) };
+    opened.desk.run({ request: upsert(row("b", [1, 0, 0])), ...later });
+    const { answer } = opened.desk.run({ request: gone, ...later, bodyHash: new Uint8Array(8) });
+    expect(failure(answer)).toContain("idempotencyKeyReused");
+  });
+
   it("[VE-104] pages give every row once, with a filter too, over seals and merges between them", () => {
     const { ask, desk } = openDesk();
     for (let at = 0; at < 300; at++) ask(upsert(row(`id-${at}`, [1, at, 2], { even: at % 2 === 0 })));

@@ -31,8 +31,15 @@ import type { VectorCore } from "../kernels.ts";
 import { parseSchema } from "../metadata/schema.ts";
 import { distanceOf, scoreOf } from "../metric.ts";
 import { CorruptSegment, type Crc32c } from "../segment/directory.ts";
-import { KeptWrites } from "./kept-writes.ts";
-import { MAX_FRESH_ROWS, MAX_PAGE_ROWS, MAX_QUERIES, MAX_SHARD_ANSWER_BYTES, MAX_TOP_K } from "./limits.ts";
+import { KeptWrites, reused, textOf } from "./kept-writes.ts";
+import {
+  MAX_FRESH_BYTES,
+  MAX_FRESH_ROWS,
+  MAX_PAGE_ROWS,
+  MAX_QUERIES,
+  MAX_SHARD_ANSWER_BYTES,
+  MAX_TOP_K,
+} from "./limits.ts";
 import { listPage, readPlace, writePlace } from "./listing.ts";
 import { checkId, checkMetadataBytes, checkValues, type RowRules } from "./row-check.ts";
 import { Searcher, type SegmentPlan } from "./searcher.ts";
@@ -76,7 +83,7 @@ export class ShardDesk {
   readonly #rules: RowRules;
   readonly #kept: KeptWrites;
   /** Answers that are stored with the changes they tell of. */
-  #keptLater: KeptLater[] = [];
+  readonly #keptLater = new Map<string, KeptLater>();
 
   /** Opens what is stored. @throws CorruptSegment, CorruptLog, ArenaFull */
   constructor(options: ShardDeskOptions) {
@@ -99,8 +106,8 @@ export class ShardDesk {
 
   #keep(): void {
     const nowMs = this.#options.now();
-    for (const kept of this.#keptLater) this.#kept.add({ ...kept, nowMs });
-    this.#keptLater = [];
+    for (const kept of this.#keptLater.values()) this.#kept.add({ ...kept, nowMs });
+    this.#keptLater.clear();
   }
 
   /** Runs one call. Never throws for what a caller can cause. */
@@ -114,7 +121,8 @@ export class ShardDesk {
       const before = identity && this.#answeredBefore(identity);
       if (before) return { answer: before, durability: "sync" };
       const answer = this.#answer(request);
-      if (identity && answer.kind !== "error") this.#keptLater.push({ ...identity, answer: writeVectorAnswer(answer) });
+      if (identity && answer.kind !== "error")
+        this.#keptLater.set(textOf(identity.writeId), { ...identity, answer: writeVectorAnswer(answer) });
       return { answer, durability };
     } catch (error) {
       return { answer: failureOf(error), durability: "sync" };
@@ -122,7 +130,8 @@ export class ShardDesk {
   }
 
   #answeredBefore({ writeId, bodyHash }: Omit<KeptLater, "answer">): VectorAnswer | undefined {
-    const later = this.#keptLater.find((kept) => kept.writeId.every((byte, at) => byte === writeId[at]));
+    const later = this.#keptLater.get(textOf(writeId));
+    if (later && textOf(later.bodyHash) !== textOf(bodyHash)) throw reused();
     const bytes = later?.answer ?? this.#kept.find(writeId, bodyHash);
     return bytes && readVectorAnswer(bytes);
   }
@@ -158,7 +167,8 @@ export class ShardDesk {
   }
 
   #apply(changes: readonly StoreChange[]): readonly Applied[] {
-    if (this.store.freshCount + changes.length > MAX_FRESH_ROWS)
+    const { freshCount, freshBytes } = this.store;
+    if (freshCount + changes.length > MAX_FRESH_ROWS || freshBytes > MAX_FRESH_BYTES)
       throw new VectorRefusal("overloaded", "rows come faster than they are sealed; nothing was written, retry");
     return this.store.apply(changes);
   }

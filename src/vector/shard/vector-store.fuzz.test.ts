@@ -203,6 +203,35 @@ describe("a shard's rows", () => {
   });
 });
 
+describe("a seal that fails", () => {
+  it("[VE-81] is tried again with the same rows; what was written meanwhile stays", () => {
+    const world = new World(31);
+    const { opened } = world;
+    for (let writes = 0; writes < 20; writes++) world.write();
+    world.commit();
+    const exec = opened.sql.exec.bind(opened.sql);
+    const seal = opened.store.seal();
+    seal.next();
+    opened.sql.exec = () => {
+      throw new Error("database or disk is full");
+    };
+    expect(() => {
+      while (!seal.next().done);
+    }).toThrow("disk is full");
+    opened.sql.exec = exec;
+    for (let writes = 0; writes < 5; writes++) world.write();
+    world.commit();
+    world.check();
+    expect(opened.store.sealDue).toBe(true);
+    for (const _ of opened.store.seal()) world.write();
+    world.commit();
+    expect(opened.store.sealDue).toBe(false);
+    world.check();
+    world.crash();
+    world.check();
+  });
+});
+
 describe("damage", () => {
   it("[VE-84] a changed byte in any stored block, directory, page or number is found, never served", () => {
     const world = new World(5);

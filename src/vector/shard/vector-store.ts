@@ -31,7 +31,7 @@ export interface VectorStoreOptions {
   readonly random: (byteCount: number) => Uint8Array;
   /** Milliseconds since 1970. */
   readonly now: () => number;
-  /** Called in the commit that writes applied changes to the log. */
+  /** Called in the commit that ends a turn, also one that changed nothing. */
   readonly onLogged?: () => void;
 }
 
@@ -57,6 +57,13 @@ export interface Located {
   readonly row: number;
 }
 
+/** A seal that has begun: its rows, and the last row of the log and revision that it covers. */
+interface SealBegun {
+  readonly sealing: FreshSegment;
+  readonly through: number;
+  readonly revision: number;
+}
+
 const encoder = new TextEncoder();
 
 export class VectorStore {
@@ -69,6 +76,7 @@ export class VectorStore {
   #fresh: FreshSegment;
   /** The one that is being sealed: it grows no more. */
   #sealing: FreshSegment | undefined;
+  #sealBegun: SealBegun | undefined;
   #segments: readonly Segment[];
   /** Pages of deleted rows that differ from what is stored. */
   readonly #dirtyPages = new Map<Segment, Set<number>>();
@@ -146,9 +154,14 @@ export class VectorStore {
     return this.#pending.length;
   }
 
-  /** Time to {@link seal}. */
+  /** Bytes of those rows. */
+  get freshBytes(): number {
+    return this.#fresh.bytes + (this.#sealing?.bytes ?? 0);
+  }
+
+  /** Time to {@link seal}, or to try a seal again that failed; asked when none runs. */
   get sealDue(): boolean {
-    return this.#fresh.isFull && this.#sealing === undefined;
+    return this.#sealing !== undefined || this.#fresh.isFull;
   }
 
   /** Bytes of the log that no segment covers, and of what this turn adds. */
@@ -235,26 +248,33 @@ export class VectorStore {
 
   /** Writes what was applied since the last call to the log. Call in the turn whose commit the answers wait for. */
   endTurn(): void {
-    if (this.#pending.length === 0) return;
-    const region = { buffer: bufferOf(this.#pending.view()), start: 0, end: this.#pending.length };
-    this.#log.append([region], this.#options.now());
+    if (this.#pending.length > 0) {
+      const region = { buffer: bufferOf(this.#pending.view()), start: 0, end: this.#pending.length };
+      this.#log.append([region], this.#options.now());
+      this.#pending.reset();
+    }
     this.#options.onLogged?.();
-    this.#pending.reset();
+  }
+
+  /** What is to be sealed: where a seal failed, the same rows again, at the same place of the log. */
+  #beginSeal(): SealBegun {
+    if (this.#sealBegun) return this.#sealBegun;
+    this.endTurn();
+    this.#sealBegun = { sealing: this.#fresh, through: this.#log.lastSeq, revision: this.#revision };
+    this.#sealing = this.#fresh;
+    this.#fresh = this.#newFresh();
+    return this.#sealBegun;
   }
 
   /** Turns the fresh segment into a sealed one. Run to its end, with pauses between slices; one at a time. */
   *seal(): Generator<void, void> {
-    this.endTurn();
-    const through = this.#log.lastSeq;
-    const revision = this.#revision;
-    const sealing = this.#fresh;
-    this.#sealing = sealing;
-    this.#fresh = this.#newFresh();
+    const { sealing, through, revision } = this.#beginSeal();
     const segment = yield* this.#rewrite([sealing], () => {
       this.#manifest.set("logThrough", through);
       this.#manifest.set("revision", revision);
     });
     this.#sealing = undefined;
+    this.#sealBegun = undefined;
     if (segment) this.#segments = [segment, ...this.#segments];
     this.#log.cover(through);
     sealing.release();
