@@ -11,4 +11,6 @@ export const TENANT_DATABASE_MIGRATIONS: readonly string[] = [
         created_at_ms REAL NOT NULL, updated_at_ms REAL NOT NULL)`,
     "CREATE UNIQUE INDEX databases_live ON databases (namespace, database_id) WHERE state <> 'erased'",
   ].join(";"),
+  // CRC32C of the other columns (objects/checked-rows.ts); NULL until the row is sealed.
+  "ALTER TABLE databases ADD COLUMN crc INTEGER",
 ];

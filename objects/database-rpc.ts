@@ -35,11 +35,11 @@ export interface TenantDatabasesRpc {
   updateDatabase(name: NamedDatabase, changes: DatabaseChanges, mutation: Mutation): Promise<RpcResult<DatabaseInfo>>;
   deleteDatabase(name: NamedDatabase, mutation: Mutation): Promise<RpcResult<DeletedDatabase>>;
   /** Null = there is none; one that is being deleted is none. */
-  findDatabase(name: NamedDatabase): Promise<DatabaseInfo | null>;
+  findDatabase(name: NamedDatabase): Promise<RpcResult<DatabaseInfo | null>>;
   /** Of one namespace, after the id `after`, by id. */
   listDatabases(page: {
     readonly namespace: string;
     readonly after: string;
     readonly limit: number;
-  }): Promise<readonly DatabaseInfo[]>;
+  }): Promise<RpcResult<readonly DatabaseInfo[]>>;
 }

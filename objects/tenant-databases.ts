@@ -1,8 +1,10 @@
 // A tenant's vector databases: which there are, their beginning, their changes and their end.
 // Guarantees: a database is in the table before any shard of it exists, and leaves it only when all its shards are empty and no call that
 // could fill one is under way; what a crash interrupts goes on by the tenant's alarm. Must not: know vectors.
+import { CorruptRecord } from "../src/config/record.ts";
 import { MAX_DATABASES_PER_TENANT } from "../src/vector/database/limits.ts";
 import { type DatabaseRecord, shardConfigOf, shardName } from "../src/vector/database/record.ts";
+import { CheckedTable } from "./checked-rows.ts";
 import type { DatabaseChanges, DatabaseInfo, DatabaseState, NamedDatabase } from "./database-rpc.ts";
 import type { Env } from "./env.ts";
 import { failure, type RpcResult } from "./tenancy-rpc.ts";
@@ -10,6 +12,7 @@ import type { VectorShardRpc } from "./vector-rpc.ts";
 import { withDeadline } from "./with-deadline.ts";
 
 type Row = {
+  crc: number | null;
   generation: number;
   namespace: string;
   database_id: string;
@@ -31,6 +34,7 @@ export const LATE_CALL_MS = 30_000;
 
 export class TenantDatabases {
   readonly #sql: SqlStorage;
+  readonly #rows: CheckedTable<Row>;
   readonly #env: Env;
   /** Work on one database goes in order: no shard is configured after it was erased. */
   readonly #work = new Map<number, Promise<void>>();
@@ -38,30 +42,43 @@ export class TenantDatabases {
   /** Its table is the TenantStore's to make: a tenant that does not exist leaves nothing on disk. */
   constructor(sql: SqlStorage, env: Env) {
     this.#sql = sql;
+    this.#rows = new CheckedTable(sql, "databases", "generation");
     this.#env = env;
   }
 
   #held({ namespace, databaseId }: NamedDatabase): Row | undefined {
-    const query = "SELECT * FROM databases WHERE namespace = ? AND database_id = ? AND state <> 'erased'";
-    return this.#sql.exec<Row>(query, namespace, databaseId).toArray()[0];
+    return this.#rows.select("WHERE namespace = ? AND database_id = ? AND state <> 'erased'", namespace, databaseId)[0];
+  }
+
+  #only({ generation }: Pick<Row, "generation">) {
+    return { where: "generation = ?", of: [generation] };
   }
 
   #row(generation: number): Row | undefined {
-    return this.#sql.exec<Row>("SELECT * FROM databases WHERE generation = ?", generation).toArray()[0];
+    return this.#rows.select("WHERE generation = ?", generation)[0];
   }
 
-  find(name: NamedDatabase): DatabaseInfo | null {
-    const row = this.#held(name);
-    return row && row.state !== "deleting" ? infoOf(row) : null;
+  find(name: NamedDatabase): RpcResult<DatabaseInfo | null> {
+    return readable(() => {
+      const row = this.#held(name);
+      return { ok: true, value: row && row.state !== "deleting" ? infoOf(row) : null };
+    });
   }
 
-  list({ namespace, after, limit }: { namespace: string; after: string; limit: number }): readonly DatabaseInfo[] {
-    const query = `SELECT * FROM databases WHERE namespace = ? AND database_id > ? AND state IN ('creating', 'ready')
-      ORDER BY database_id LIMIT ?`;
-    return this.#sql.exec<Row>(query, namespace, after, limit).toArray().map(infoOf);
+  list(page: { namespace: string; after: string; limit: number }): RpcResult<readonly DatabaseInfo[]> {
+    return readable(() => ({ ok: true, value: this.#list(page) }));
+  }
+
+  #list({ namespace, after, limit }: { namespace: string; after: string; limit: number }): readonly DatabaseInfo[] {
+    const rest = `WHERE namespace = ? AND database_id > ? AND state IN ('creating', 'ready') ORDER BY database_id LIMIT ?`;
+    return this.#rows.select(rest, namespace, after, limit).map(infoOf);
   }
 
   add(namespace: string, record: DatabaseRecord, nowMs: number): RpcResult<DatabaseInfo> {
+    return readable(() => this.#add(namespace, record, nowMs));
+  }
+
+  #add(namespace: string, record: DatabaseRecord, nowMs: number): RpcResult<DatabaseInfo> {
     const { databaseId } = record;
     const held = this.#held({ namespace, databaseId });
     if (held?.state === "deleting")
@@ -72,41 +89,50 @@ export class TenantDatabases {
       const details = { quota: "databases", used, limit: MAX_DATABASES_PER_TENANT };
       return failure("quotaExceeded", `the tenant has ${used} databases, which is the limit`, details);
     }
-    const row = this.#sql
-      .exec<Row>(
-        `INSERT INTO databases (namespace, database_id, state, record, is_configured, late_until_ms, created_at_ms, updated_at_ms)
-         VALUES (?, ?, 'creating', ?, 0, ?, ?, ?) RETURNING *`,
-        ...[namespace, databaseId, JSON.stringify(record), nowMs + LATE_CALL_MS, nowMs, nowMs],
-      )
-      .one();
-    return { ok: true, value: infoOf(row) };
+    this.#rows.insert({
+      namespace,
+      database_id: databaseId,
+      state: "creating",
+      record: JSON.stringify(record),
+      is_configured: 0,
+      late_until_ms: nowMs + LATE_CALL_MS,
+      created_at_ms: nowMs,
+      updated_at_ms: nowMs,
+    });
+    return { ok: true, value: infoOf(this.#held({ namespace, databaseId })!) };
   }
 
   change(name: NamedDatabase, changes: DatabaseChanges, nowMs: number): RpcResult<DatabaseInfo> {
+    return readable(() => this.#change(name, changes, nowMs));
+  }
+
+  #change(name: NamedDatabase, changes: DatabaseChanges, nowMs: number): RpcResult<DatabaseInfo> {
     const row = this.#held(name);
     if (!row || row.state === "deleting") return noSuch(name);
     if (row.state === "creating")
       return failure("unavailable", `the database "${name.databaseId}" is being created; try again in a moment`);
     const record = { ...(JSON.parse(row.record) as DatabaseRecord), ...changes };
-    const changed = this.#sql
-      .exec<Row>(
-        `UPDATE databases SET record = ?, is_configured = 0, late_until_ms = ?, updated_at_ms = ? WHERE generation = ?
-         RETURNING *`,
-        ...[JSON.stringify(record), nowMs + LATE_CALL_MS, nowMs, row.generation],
-      )
-      .one();
-    return { ok: true, value: infoOf(changed) };
+    this.#rows.update({
+      set: "record = ?, is_configured = 0, late_until_ms = ?, updated_at_ms = ?",
+      to: [JSON.stringify(record), nowMs + LATE_CALL_MS, nowMs],
+      ...this.#only(row),
+    });
+    return { ok: true, value: infoOf(this.#row(row.generation)!) };
   }
 
   markDeleting(name: NamedDatabase): RpcResult<{ generation: number }> {
+    return readable(() => this.#markDeleting(name));
+  }
+
+  #markDeleting(name: NamedDatabase): RpcResult<{ generation: number }> {
     const row = this.#held(name);
     if (!row || row.state === "deleting") return noSuch(name);
-    this.#sql.exec("UPDATE databases SET state = 'deleting' WHERE generation = ?", row.generation);
+    this.#rows.update({ set: "state = 'deleting'", ...this.#only(row) });
     return { ok: true, value: { generation: row.generation } };
   }
 
   markAllDeleting(): void {
-    this.#sql.exec("UPDATE databases SET state = 'deleting' WHERE state <> 'erased'");
+    this.#rows.updateUnchecked({ set: "state = 'deleting'", where: "state <> 'erased'" });
   }
 
   /** The shards have what the record says. */
@@ -133,8 +159,8 @@ export class TenantDatabases {
 
   /** Goes on with all that is not settled; true when nothing of a deleted database is left. */
   async settleAll(tenant: number): Promise<boolean> {
-    const query = "SELECT * FROM databases WHERE state IN ('deleting', 'erased') OR is_configured = 0";
-    const rows = this.#sql.exec<Row>(query).toArray();
+    // A damaged row stops no other: what it names is asked for, and refused, one by one.
+    const rows = this.#rows.selectWhole("WHERE state IN ('deleting', 'erased') OR is_configured = 0");
     for (let from = 0; from < rows.length; from += AT_ONCE)
       await Promise.all(rows.slice(from, from + AT_ONCE).map(({ generation }) => this.settle(tenant, generation)));
     return (
@@ -160,20 +186,17 @@ export class TenantDatabases {
 
   async #configure(tenant: number, row: Row): Promise<void> {
     const config = shardConfigOf(JSON.parse(row.record) as DatabaseRecord);
-    this.#sql.exec(
-      "UPDATE databases SET late_until_ms = ? WHERE generation = ?",
-      ...[Date.now() + LATE_CALL_MS, row.generation],
-    );
+    this.#rows.update({ set: "late_until_ms = ?", to: [Date.now() + LATE_CALL_MS], ...this.#only(row) });
     const done = await this.#eachShard(tenant, row, async (shard) => {
       const refusal = await shard.configure(config);
       if (refusal) throw new Error(`a shard refuses its configuration: ${refusal}`);
     });
     if (!done) return;
-    this.#sql.exec(
-      `UPDATE databases SET is_configured = 1, late_until_ms = 0,
-         state = CASE state WHEN 'creating' THEN 'ready' ELSE state END WHERE generation = ? AND record = ?`,
-      ...[row.generation, row.record],
-    );
+    this.#rows.update({
+      set: "is_configured = 1, late_until_ms = 0, state = CASE state WHEN 'creating' THEN 'ready' ELSE state END",
+      where: "generation = ? AND record = ?",
+      of: [row.generation, row.record],
+    });
   }
 
   async #erase(tenant: number, row: Row): Promise<void> {
@@ -181,7 +204,7 @@ export class TenantDatabases {
     if (row.state === "erased" && beganMs < row.late_until_ms) return;
     if (!(await this.#eachShard(tenant, row, (shard) => shard.erase()))) return;
     if (beganMs >= row.late_until_ms) this.#sql.exec("DELETE FROM databases WHERE generation = ?", row.generation);
-    else this.#sql.exec("UPDATE databases SET state = 'erased' WHERE generation = ?", row.generation);
+    else this.#rows.update({ set: "state = 'erased'", ...this.#only(row) });
   }
 
   /** False = not all of them answered. */
@@ -204,6 +227,16 @@ export class TenantDatabases {
       isDone &&= answers.every(Boolean);
     }
     return isDone;
+  }
+}
+
+/** A damaged row is told, never served or changed. */
+function readable<T>(run: () => RpcResult<T>): RpcResult<T> {
+  try {
+    return run();
+  } catch (error) {
+    if (!(error instanceof CorruptRecord)) throw error;
+    return failure("dataCorrupt", "the database's record is damaged; what its shards hold is not");
   }
 }
 

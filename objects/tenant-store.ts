@@ -99,6 +99,7 @@ const CHECKED = [
   ["api_keys", "key_id"],
   ["namespaces", "incarnation"],
   ["webhooks", "id"],
+  ["databases", "generation"],
 ] as const;
 
 export class TenantStore {

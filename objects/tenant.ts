@@ -302,7 +302,9 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
     if (!result.ok || !row) return result;
     const { generation, namespace, record } = result.value;
     await this.#databases.settle(row.tenant, generation);
-    const now = this.#databases.find({ namespace, databaseId: record.databaseId });
+    const found = this.#databases.find({ namespace, databaseId: record.databaseId });
+    if (!found.ok) return found;
+    const now = found.value;
     // Repeated after it was deleted: answered as the first time.
     if (now?.generation !== generation) return { ok: true, value: { ...result.value, state: "ready" } };
     if (this.#databases.isConfigured(generation)) return { ok: true, value: now };
@@ -319,12 +321,17 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
     return { ok: true, value: { databaseId: name.databaseId, erasure } };
   }
 
-  async findDatabase(name: NamedDatabase): Promise<DatabaseInfo | null> {
-    return this.#store.info() ? this.#databases.find(name) : null;
+  async findDatabase(name: NamedDatabase): Promise<RpcResult<DatabaseInfo | null>> {
+    return this.#store.info() ? this.#databases.find(name) : { ok: true, value: null };
   }
 
-  async listDatabases(page: { namespace: string; after: string; limit: number }): Promise<readonly DatabaseInfo[]> {
-    return this.#store.info() ? this.#databases.list({ ...page, limit: Math.min(page.limit, MAX_PAGE_ITEMS) }) : [];
+  async listDatabases(page: {
+    namespace: string;
+    after: string;
+    limit: number;
+  }): Promise<RpcResult<readonly DatabaseInfo[]>> {
+    if (!this.#store.info()) return { ok: true, value: [] };
+    return this.#databases.list({ ...page, limit: Math.min(page.limit, MAX_PAGE_ITEMS) });
   }
 
   /** A namespace ends after its webhooks: they must not meet a later one of the name. */

@@ -93,10 +93,16 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
       name: ctx.id.name ?? ctx.id.toString(),
       random: (count) => crypto.getRandomValues(new Uint8Array(count)),
       now: Date.now,
+      disk: this.#settings.vectors.storedMiB === 0 ? undefined : this.#disk(),
       onMissing: (what) => this.#log.warn("a segment has to do without an index", what),
     });
     this.#maintain();
     return this.#desk;
+  }
+
+  #disk() {
+    const { sql } = this.ctx.storage;
+    return { limitBytes: this.#settings.vectors.storedMiB * MIB, usedBytes: () => sql.databaseSize };
   }
 
   async configure(config: ShardConfig): Promise<string | undefined> {
@@ -205,7 +211,10 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   #workDue(desk: ShardDesk): Iterator<void, void> | undefined {
     const { store } = desk;
     if (store.sealDue) return store.seal();
-    const inputs = mergeDue(store.sealed.filter((segment) => !this.#damaged.has(segment)));
+    const inputs = mergeDue(
+      store.sealed.filter((segment) => !this.#damaged.has(segment)),
+      desk.mostDeletedShare,
+    );
     if (inputs) return this.#merge(desk, inputs);
     return store.sweepDue ? sweeps(desk) : undefined;
   }

@@ -53,7 +53,7 @@ describe("client.vectors", () => {
         "http://db:1/v1/databases/d/vectors?namespace=n",
         '{"id":"a","values":[1,2],"durability":"periodic","metadata":{"n":1.0}}',
       ],
-      ["PUT", "http://db:1/v1/databases/d/vectors/a?namespace=n", '{"metadata":{"x":1}}'],
+      ["PUT", "http://db:1/v1/databases/d/vector?namespace=n&id=a", '{"metadata":{"x":1}}'],
     ]);
     const expected = {
       id: "a",
@@ -113,18 +113,11 @@ describe("client.vectors", () => {
   });
 
   it("never lets an id lead to another path: vectors.delete('..') is not the database's deletion", async () => {
-    const { client, calls } = setUp([]);
-    const vectors = client.vectors("d");
-    for (const id of ["", ".", ".."]) {
-      for (const call of [
-        () => vectors.delete(id),
-        () => vectors.update(id, { values: [1] }),
-        () => client.vectors(id).count(),
-      ])
-        await expect((async () => call())()).rejects.toThrow(`${JSON.stringify(id)} cannot be part of a path`);
-    }
-    await expect(vectors.get("count")).rejects.toThrow("cannot be part of a path");
-    expect(calls).toEqual([]);
+    const { client, calls } = setUp([[200, success({ id: ".." })]]);
+    for (const id of ["", ".", ".."])
+      await expect((async () => client.vectors(id).count())()).rejects.toThrow("cannot be part of a path");
+    await client.vectors("d").delete("..");
+    expect(calls.map(({ url }) => url)).toEqual(["http://db:1/v1/databases/d/vector?id=.."]);
   });
 
   it("searches by vector and by id, many at once, with results as float32", async () => {

@@ -1,6 +1,6 @@
 // `client.vectors(databaseId)`: the vectors of one database, and searches among them (over HTTP).
 // Guarantees: a write is applied once over all of its retries; values are float32 as they are stored.
-import { databasePath, pathPart } from "./databases.ts";
+import { databasePath } from "./databases.ts";
 import type { HttpClient, HttpRequest } from "./http.ts";
 import { eachItem } from "./pages.ts";
 import { itemTexts, memberText } from "./raw-json.ts";
@@ -79,10 +79,9 @@ export class Vectors {
     return this.#data({ ...options, method: "POST", path: "/vectors", body: vectorText(vector, { durability }) });
   }
 
-  /** @throws JadeError notFound; TypeError for the ids `.`, `..` and `count`, which have no path: `list` gives them */
+  /** @throws JadeError notFound */
   async get(id: string, options: CallOptions = {}): Promise<Vector> {
-    if (id === "count") throw new TypeError('"count" cannot be part of a path');
-    const { data, text } = await this.#call({ ...options, method: "GET", path: this.#one(id) });
+    const { data, text } = await this.#call({ ...options, method: "GET", path: "/vector", query: { id } });
     return vectorOf(data as Raw<Vector>, memberText(text, "data")!);
   }
 
@@ -92,12 +91,18 @@ export class Vectors {
     changes: VectorChanges,
     { durability, ...options }: VectorWriteOptions = {},
   ): Promise<StoredVector> {
-    return this.#data({ ...options, method: "PUT", path: this.#one(id), body: vectorText(changes, { durability }) });
+    return this.#data({
+      ...options,
+      method: "PUT",
+      path: "/vector",
+      query: { id },
+      body: vectorText(changes, { durability }),
+    });
   }
 
-  /** @throws JadeError notFound; TypeError for the ids `.` and `..`, which have no path: see `deleteMany` */
+  /** @throws JadeError notFound */
   delete(id: string, { durability, ...options }: VectorWriteOptions = {}): Promise<StoredVector> {
-    return this.#data({ ...options, method: "DELETE", path: this.#one(id), query: { durability } });
+    return this.#data({ ...options, method: "DELETE", path: "/vector", query: { id, durability } });
   }
 
   /** Deletes by ids, or what the filters let through. */
@@ -208,10 +213,6 @@ export class Vectors {
   /** A search is no write: sent again it finds again. */
   #search<T>(path: string, fields: object, { signal, timeoutMs, ...ask }: VectorSearchOptions): Promise<T> {
     return this.#data({ signal, timeoutMs, method: "POST", path, body: JSON.stringify({ ...fields, ...ask }) });
-  }
-
-  #one(id: string): string {
-    return `/vectors/${pathPart(id)}`;
   }
 
   #call(request: HttpRequest) {

@@ -192,6 +192,11 @@ const vectors = z.strictObject({
     .describe(
       "Memory of one shard of a vector database for what is not sealed yet and for its indexes. Beyond it writes are refused (507). On Cloudflare an isolate has 128 MB for all of its objects: 64 or less.",
     ),
+  storedMiB: whole(0, 16_000_000)
+    .default(0)
+    .describe(
+      "Disk of one shard of a vector database. Beyond it writes are refused (507) until enough is deleted. 0: no limit. On Cloudflare an object holds 10 GB: 9000 or less.",
+    ),
 });
 
 const webhooks = z.strictObject({

@@ -48,7 +48,7 @@ const create = configRoute({
   prepare: nestedCamelNames,
   data: schemas.databaseShape,
   successStatus: 201,
-  errors: ["alreadyExists", "quotaExceeded", "idempotencyKeyReused", "unknownOutcome"],
+  errors: ["alreadyExists", "dataCorrupt", "quotaExceeded", "idempotencyKeyReused", "unknownOutcome"],
   async handle(call, { body, raw, keyspace: { tenant, namespace } }) {
     const databaseId = body.databaseId ?? `db_${hexOf(call.writeId!).slice(0, 16)}`;
     const input = { namespace, record: recordOf(body, databaseId) };
@@ -65,10 +65,10 @@ const list = configRoute({
   scope: "read-only",
   query: schemas.databasesQuery,
   data: schemas.databasesShape,
-  errors: [],
+  errors: ["dataCorrupt"],
   async handle(call, { query, keyspace: { tenant, namespace } }) {
     const page = { namespace, after: afterCursor(query.cursor), limit: query.limit + 1 };
-    const rows = await reading(call.services.stubs.tenant(tenant).listDatabases(page), "Tenant");
+    const rows = unwrap(await reading(call.services.stubs.tenant(tenant).listDatabases(page), "Tenant"));
     const name = ({ record }: DatabaseInfo): string => record.databaseId;
     return success(call, { message: "listed", data: pageOf(rows, query.limit, { name, item: shownDatabase }) });
   },
@@ -82,7 +82,7 @@ const look = configRoute({
   params: schemas.databaseParams,
   query: schemas.databaseQuery,
   data: schemas.databaseShape,
-  errors: ["notFound"],
+  errors: ["notFound", "dataCorrupt"],
   async handle(call, { params, keyspace }) {
     const info = await findDatabase(call, askedDatabase(params, keyspace));
     return success(call, { message: "found", data: shownDatabase(info) });
@@ -99,7 +99,7 @@ const update = configRoute({
   body: schemas.databaseChangesBody,
   prepare: nestedCamelNames,
   data: schemas.databaseShape,
-  errors: ["notFound", "idempotencyKeyReused", "unknownOutcome"],
+  errors: ["notFound", "dataCorrupt", "idempotencyKeyReused", "unknownOutcome"],
   async handle(call, { params, body, raw, keyspace }) {
     const asked = askedDatabase(params, keyspace);
     const changes = changesOf(body, (await findDatabase(call, asked)).record);
@@ -118,7 +118,7 @@ const remove = configRoute({
   params: schemas.databaseParams,
   query: schemas.databaseQuery,
   data: schemas.deletedDatabaseShape,
-  errors: ["notFound", "idempotencyKeyReused", "unknownOutcome"],
+  errors: ["notFound", "dataCorrupt", "idempotencyKeyReused", "unknownOutcome"],
   async handle(call, { params, raw, keyspace }) {
     const asked = askedDatabase(params, keyspace);
     const { stubs } = call.services;

@@ -2,6 +2,7 @@
 // its database is gone. All of it is fixed for the life of a generation, so it cannot grow old.
 // Guarantees: nothing is answered from an earlier database of the same id. Must not: hold what can be changed.
 import type { DatabaseInfo } from "../../objects/database-rpc.ts";
+import { unwrap } from "../../objects/tenancy-rpc.ts";
 import { BoundedMap } from "../access/bounded-map.ts";
 import type { DatabaseName } from "../vector/database/record.ts";
 import type { IndexKind } from "../vector/index/segment-index.ts";
@@ -50,7 +51,7 @@ export async function findDatabase(
   { tenant, namespace, databaseId }: AskedDatabase,
 ): Promise<DatabaseInfo> {
   const found = call.services.stubs.tenant(tenant).findDatabase({ namespace, databaseId });
-  const info = await reading(found, "Tenant");
+  const info = unwrap(await reading(found, "Tenant"));
   if (info) return info;
   throw new PublicError("notFound", `there is no database "${databaseId}" in the namespace "${namespace}"`);
 }

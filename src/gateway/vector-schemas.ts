@@ -50,6 +50,8 @@ const shownOnly = {
 };
 
 export const vectorParams = z.strictObject({ ...databaseParams.shape, id: z.string() });
+/** An id that no path can hold: `.`, `..`, `count`. */
+export const vectorIdQuery = databaseQuery.extend({ id: vectorId });
 export const vectorBody = z.strictObject({
   id: vectorId.optional().openapi({ description: "Default: one is made." }),
   values,
@@ -72,6 +74,7 @@ export const changeBody = z.strictObject({
   ...shownOnly,
 });
 export const deleteQuery = z.strictObject({ namespace, durability });
+export const deleteIdQuery = deleteQuery.extend({ id: vectorId });
 export const batchQuery = z.strictObject({ namespace, durability, atomic: z.boolean().optional() });
 export const batchBody = z.strictObject({
   vectors: z

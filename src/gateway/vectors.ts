@@ -104,76 +104,111 @@ const count = configRoute({
   },
 });
 
-const look = configRoute({
-  method: "get",
+/** Where a request says which vector it means. */
+interface By {
+  readonly path: string;
+  readonly summary: string;
+  readonly params: typeof databaseParams;
+  readonly query: typeof databaseQuery;
+  readonly deleteQuery: typeof schemas.deleteQuery;
+}
+
+const BY_PATH: By = {
   path: ONE,
-  summary: "Read a vector with its values and metadata",
-  scope: "read-only",
+  summary: "",
   params: schemas.vectorParams,
   query: databaseQuery,
-  data: schemas.vectorShape,
-  errors: READ_ERRORS,
-  handle(call, { params, keyspace }) {
-    const id = params["id"]!;
-    return withDatabase(call, askedDatabase(params, keyspace), async (database) => {
-      const shard = shardOf(id, database.numShards);
-      const shown = { values: true, metadata: true };
-      const { rows } = await callShard(call, { database, shard }, { kind: "get", ids: [id], shown });
-      const [row] = rows;
-      if (!row) throw noSuchVector(id);
-      return successPieces(call, "found", vectorPieces(row, shard));
-    });
-  },
-});
+  deleteQuery: schemas.deleteQuery,
+};
+/** For the ids `.`, `..` and `count`, which a path takes for something else; it takes any. */
+const BY_QUERY: By = {
+  path: "/v1/databases/{db}/vector",
+  summary: ", by its id in the query",
+  params: databaseParams,
+  query: schemas.vectorIdQuery,
+  deleteQuery: schemas.deleteIdQuery,
+};
 
-const change = configRoute({
-  method: "put",
-  path: ONE,
-  summary: "Change the values, the metadata, or both of a vector that exists; each is replaced whole",
-  scope: "read-write",
-  params: schemas.vectorParams,
-  query: databaseQuery,
-  body: schemas.changeBody,
-  maxBodyBytes: MAX_ONE_VECTOR_BODY_BYTES,
-  data: schemas.storedShape,
-  errors: VECTOR_WRITE_ERRORS,
-  async handle(call, { params, body, raw, keyspace }) {
-    const id = params["id"]!;
-    const { durability } = body;
-    if (body.id !== undefined && body.id !== id)
-      throw invalidRequest([{ path: "id", message: "is not the one in the path" }]);
-    const values = body.values && floatsOf(body.values, "values");
-    const metadata = body.metadata && metadataOf(raw);
-    if (!values && !metadata) throw invalidRequest([{ path: "values", message: "give values, metadata, or both" }]);
-    const [write] = await shardWrites(call, raw.bytes, 1);
-    return withDatabase(call, askedDatabase(params, keyspace), async (database) => {
-      const shard = shardOf(id, database.numShards);
-      const request = { kind: "update", id, values, metadata, durability } as const;
-      const answer = await callShard(call, { database, shard }, request, write);
-      return successPieces(call, "changed", [storedPiece(id, onlyResult(answer, id), shard)]);
-    });
-  },
-});
+function idOf(params: Readonly<Record<string, string>>, query: object): string {
+  return params["id"] ?? (query as { readonly id: string }).id;
+}
 
-const remove = configRoute({
-  method: "delete",
-  path: ONE,
-  summary: "Delete a vector",
-  scope: "read-write",
-  params: schemas.vectorParams,
-  query: schemas.deleteQuery,
-  data: schemas.storedShape,
-  errors: VECTOR_WRITE_ERRORS,
-  async handle(call, { params, query, raw, keyspace }) {
-    const id = params["id"]!;
-    const [write] = await shardWrites(call, raw.bytes, 1);
-    return withDatabase(call, askedDatabase(params, keyspace), async (database) => {
-      const shard = shardOf(id, database.numShards);
-      const request = { kind: "delete", ids: [id], durability: query.durability } as const;
-      const answer = await callShard(call, { database, shard }, request, write);
-      return successPieces(call, "deleted", [storedPiece(id, onlyResult(answer, id), shard)]);
-    });
-  },
-});
+const look = (by: By): Route =>
+  configRoute({
+    method: "get",
+    path: by.path,
+    summary: `Read a vector with its values and metadata${by.summary}`,
+    scope: "read-only",
+    params: by.params,
+    query: by.query,
+    data: schemas.vectorShape,
+    errors: READ_ERRORS,
+    handle(call, { params, query, keyspace }) {
+      const id = idOf(params, query);
+      return withDatabase(call, askedDatabase(params, keyspace), async (database) => {
+        const shard = shardOf(id, database.numShards);
+        const shown = { values: true, metadata: true };
+        const { rows } = await callShard(call, { database, shard }, { kind: "get", ids: [id], shown });
+        const [row] = rows;
+        if (!row) throw noSuchVector(id);
+        return successPieces(call, "found", vectorPieces(row, shard));
+      });
+    },
+  });
 
-export const vectorRoutes: readonly Route[] = [store, list, count, look, change, remove];
+const change = (by: By): Route =>
+  configRoute({
+    method: "put",
+    path: by.path,
+    summary: `Change the values, the metadata, or both of a vector that exists; each is replaced whole${by.summary}`,
+    scope: "read-write",
+    params: by.params,
+    query: by.query,
+    body: schemas.changeBody,
+    maxBodyBytes: MAX_ONE_VECTOR_BODY_BYTES,
+    data: schemas.storedShape,
+    errors: VECTOR_WRITE_ERRORS,
+    async handle(call, { params, query, body, raw, keyspace }) {
+      const id = idOf(params, query);
+      const { durability } = body;
+      if (body.id !== undefined && body.id !== id)
+        throw invalidRequest([{ path: "id", message: "is not the one that the path or query names" }]);
+      const values = body.values && floatsOf(body.values, "values");
+      const metadata = body.metadata && metadataOf(raw);
+      if (!values && !metadata) throw invalidRequest([{ path: "values", message: "give values, metadata, or both" }]);
+      const [write] = await shardWrites(call, raw.bytes, 1);
+      return withDatabase(call, askedDatabase(params, keyspace), async (database) => {
+        const shard = shardOf(id, database.numShards);
+        const request = { kind: "update", id, values, metadata, durability } as const;
+        const answer = await callShard(call, { database, shard }, request, write);
+        return successPieces(call, "changed", [storedPiece(id, onlyResult(answer, id), shard)]);
+      });
+    },
+  });
+
+const remove = (by: By): Route =>
+  configRoute({
+    method: "delete",
+    path: by.path,
+    summary: `Delete a vector${by.summary}`,
+    scope: "read-write",
+    params: by.params,
+    query: by.deleteQuery,
+    data: schemas.storedShape,
+    errors: VECTOR_WRITE_ERRORS,
+    async handle(call, { params, query, raw, keyspace }) {
+      const id = idOf(params, query);
+      const [write] = await shardWrites(call, raw.bytes, 1);
+      return withDatabase(call, askedDatabase(params, keyspace), async (database) => {
+        const shard = shardOf(id, database.numShards);
+        const request = { kind: "delete", ids: [id], durability: query.durability } as const;
+        const answer = await callShard(call, { database, shard }, request, write);
+        return successPieces(call, "deleted", [storedPiece(id, onlyResult(answer, id), shard)]);
+      });
+    },
+  });
+
+export const vectorRoutes: readonly Route[] = [
+  ...[store, list, count],
+  ...[BY_PATH, BY_QUERY].flatMap((by) => [look(by), change(by), remove(by)]),
+];

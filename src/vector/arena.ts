@@ -53,6 +53,7 @@ export class Arena {
   readonly #sizes = new Map<Pointer, number>();
   #top: Pointer;
   #usedBytes = 0;
+  #isBudgeted = true;
   #u8: Uint8Array;
   #u32: Uint32Array;
   #f32: Float32Array;
@@ -74,6 +75,17 @@ export class Arena {
   /** Bytes that the memory has taken from the process; it never shrinks. */
   get reservedBytes(): number {
     return this.u8.length;
+  }
+
+  /** Runs what must not be refused: what is stored already, and what a read needs. Only the platform's own bound holds for it. */
+  withoutBudget<T>(run: () => T): T {
+    const before = this.#isBudgeted;
+    this.#isBudgeted = false;
+    try {
+      return run();
+    } finally {
+      this.#isBudgeted = before;
+    }
   }
 
   /** True if `allocate(bytes)` would not exceed the budget (it may still have to grow the memory). */
@@ -120,7 +132,8 @@ export class Arena {
    */
   allocate(bytes: number, { zeroed = false } = {}): Pointer {
     const size = aligned(Math.max(1, bytes));
-    if (!(this.#usedBytes + size <= this.budgetBytes)) throw new ArenaFull(bytes, this.#usedBytes, this.budgetBytes);
+    const most = this.#isBudgeted ? this.budgetBytes : MAX_ARENA_BYTES;
+    if (!(this.#usedBytes + size <= most)) throw new ArenaFull(bytes, this.#usedBytes, this.budgetBytes);
     const at = this.#takeFree(size) ?? this.#takeTop(size);
     this.#sizes.set(at, size);
     this.#usedBytes += size;

@@ -1,6 +1,6 @@
 // Vector databases of the built server over kill -9: between the steps of creations and deletions, and while vectors come in.
 import { existsSync, readdirSync } from "node:fs";
-import { rm } from "node:fs/promises";
+import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -50,10 +50,10 @@ async function ask(
   return (await response.json()) as Envelope;
 }
 
-async function restart(): Promise<void> {
+async function restart(args: readonly string[] = []): Promise<void> {
   const { port, rootKey } = server;
   await server.kill9();
-  server = await startServer({ dataDir, port, rootKey });
+  server = await startServer({ dataDir, port, rootKey, args });
 }
 
 /** Shards on disk that hold anything. */
@@ -155,6 +155,36 @@ it(
       const { data } = await ask("POST", `${path}/search`, { queryVector: valuesOf(n), topK: 1 });
       expect(data["results"]).toEqual([{ id: `v${n}`, score: 0 }]);
     }
+  },
+  2 * PATIENCE_MS,
+);
+
+it(
+  "[VE-234] at the limits of disk and memory, also lowered ones, writes are 507; reads and deletes go on, deleting makes room",
+  async () => {
+    const path = "/v1/databases/full";
+    await ask("POST", "/v1/databases", { databaseId: "full", vectorDimension: 1024, metric: "euclidean" });
+    const valuesOf = (n: number) => Array.from({ length: 1024 }, (_, at) => (at === 0 ? n : (n * (at + 3)) % 17));
+    const vectorsFrom = (from: number) =>
+      Array.from({ length: 200 }, (_, at) => ({ id: `v${from + at}`, values: valuesOf(from + at) }));
+    for (let from = 0; from < 2400; from += 200)
+      await ask("POST", `${path}/vectors/batch`, { vectors: vectorsFrom(from) });
+    const config = join(dataDir, "small.json");
+    await writeFile(config, JSON.stringify({ vectors: { memoryMiB: 8, storedMiB: 8 } }));
+    await restart(["--config", config]);
+    const found = async (n: number) =>
+      (await ask("POST", `${path}/search`, { queryVector: valuesOf(n), topK: 1 })).data["results"];
+    expect(await found(2399)).toEqual([{ id: "v2399", score: 0 }]);
+    const refused = await ask("POST", `${path}/vectors/batch`, { vectors: vectorsFrom(2400) });
+    expect(refused).toMatchObject({ code: "insufficientStorage", message: expect.stringContaining("the shard holds") });
+    expect(await found(7)).toEqual([{ id: "v7", score: 0 }]);
+    const ids = Array.from({ length: 1800 }, (_, n) => `v${n}`);
+    expect((await ask("POST", `${path}/vectors/delete`, { ids })).data["deleted"]).toBe(1800);
+    expect(
+      await until(async () => !(await ask("POST", `${path}/vectors/batch`, { vectors: vectorsFrom(2400) })).code),
+    ).toBe(true);
+    expect((await ask("GET", `${path}/vectors/count`)).data["count"]).toBe(800);
+    expect([await found(2599), await found(1800)]).toEqual([[{ id: "v2599", score: 0 }], [{ id: "v1800", score: 0 }]]);
   },
   2 * PATIENCE_MS,
 );

@@ -2,6 +2,7 @@
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
+import { CheckedTable } from "../../objects/checked-rows.ts";
 import { LATE_CALL_MS } from "../../objects/tenant-databases.ts";
 import { shardName } from "../../src/vector/database/record.ts";
 import { ask, directory, newKey, newTenant, tenantObject } from "./gateway-support.ts";
@@ -191,9 +192,12 @@ describe("vector databases", () => {
     const stub = tenantStub(tenant);
     await Db.create(key, { databaseId: "db", vectorDimension: 2, sharding: { numShards: 2 } });
     const name = (shard: number) => shardName({ tenant, namespace: "default", databaseId: "db", generation: 1 }, shard);
-    const set = (sql: string) => runInDurableObject(stub, (_, { storage }) => void storage.sql.exec(sql));
+    const set = (columns: string) =>
+      runInDurableObject(stub, (_, { storage }) =>
+        new CheckedTable(storage.sql, "databases", "generation").update({ set: columns, where: "1" }),
+      );
     // As a crash leaves it after one of two shards was configured.
-    await set("UPDATE databases SET state = 'creating', is_configured = 0");
+    await set("state = 'creating', is_configured = 0");
     await (shardStub(name(1)) as unknown as { erase(): Promise<void> }).erase();
     await evictDurableObject(stub);
     const db = new Db(key, "db");
@@ -202,7 +206,7 @@ describe("vector databases", () => {
     expect(await runDurableObjectAlarm(stub)).toBe(true);
     expect((await db.ask("GET", "")).json.data["state"]).toBe("ready");
     expect((await db.ask("GET", "/status")).json.data["shards"]).toHaveLength(2);
-    await set("UPDATE databases SET state = 'deleting'");
+    await set("state = 'deleting'");
     await evictDurableObject(stub);
     expect((await db.ask("GET", "")).json.code).toBe("notFound");
     expect(await runDurableObjectAlarm(stub)).toBe(true);
@@ -219,7 +223,13 @@ describe("vector databases", () => {
         storage.sql.exec("SELECT generation, state FROM databases").toArray(),
       );
     const late = (ms: number) =>
-      runInDurableObject(stub, (_, { storage }) => void storage.sql.exec("UPDATE databases SET late_until_ms = ?", ms));
+      runInDurableObject(stub, (_, { storage }) =>
+        new CheckedTable(storage.sql, "databases", "generation").update({
+          set: "late_until_ms = ?",
+          to: [ms],
+          where: "1",
+        }),
+      );
     await late(Date.now() + LATE_CALL_MS);
     expect((await db.ask("DELETE", "")).json.data["erasure"]).toBe("done");
     expect(await rows()).toEqual([{ generation: 1, state: "erased" }]);
@@ -238,6 +248,20 @@ describe("vector databases", () => {
     await runDurableObjectAlarm(stub);
     expect(await tablesOf(name)).toBe(0);
     expect(await rows()).toEqual([{ generation: 2, state: "ready" }]);
+  });
+
+  it("[VE-230] a damaged row is told as such, not served, changed or deleted by; other databases go on", async () => {
+    const { tenantId, key } = await newTenant();
+    const stub = tenantStub(await numberOf(tenantId));
+    const db = await Db.create(key, { databaseId: "db", vectorDimension: 2 });
+    const other = await Db.create(key, { databaseId: "other", vectorDimension: 2 });
+    await runInDurableObject(stub, (_, { storage }) => {
+      storage.sql.exec("UPDATE databases SET record = replace(record, 'cosine', 'dot') WHERE database_id = 'db'");
+    });
+    for (const answer of [await db.ask("GET", ""), await db.ask("PUT", "", { name: "n" }), await db.ask("DELETE", "")])
+      expect([answer.json.code, answer.status]).toEqual(["dataCorrupt", 500]);
+    expect((await ask("GET", "/v1/databases", { key })).json.code).toBe("dataCorrupt");
+    expect((await other.ask("PUT", "", { name: "n" })).status).toBe(200);
   });
 
   it("[VE-136] the end of a tenant is the end of its databases' shards", async () => {

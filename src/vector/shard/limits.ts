@@ -39,6 +39,12 @@ export const MAX_FRESH_BYTES = 4 * FRESH_BYTES;
 export const MERGE_FAN_IN = 4;
 /** A segment with a larger share of deleted rows is rewritten. */
 export const MOST_DELETED_SHARE = 0.5;
+/** … where the shard is at the limit of its disk. */
+export const MOST_DELETED_SHARE_IF_FULL = 0.05;
 /** Writes acknowledged before they are logged wait at most so long (`periodic`, `eventual`), and at most so many bytes. Ms. */
 export const LOG_DELAY_MS = { periodic: 1000, eventual: 10_000 } as const;
 export const MAX_UNLOGGED_BYTES = 8 * 1024 * 1024;
+/** Of values: the squared distance of two rows is at most four times it, and must be a finite float32. */
+export const MAX_SQUARED_NORM = 2 ** 125;
+/** Where rows are normalised: the least float32 without loss of digits. */
+export const MIN_SQUARED_NORM = 2 ** -126;

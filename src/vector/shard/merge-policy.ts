@@ -9,7 +9,10 @@ export interface Mergeable {
 }
 
 /** Undefined = nothing is due. */
-export function mergeDue<S extends Mergeable>(segments: readonly S[]): readonly S[] | undefined {
+export function mergeDue<S extends Mergeable>(
+  segments: readonly S[],
+  mostDeletedShare = MOST_DELETED_SHARE,
+): readonly S[] | undefined {
   const tiers = new Map<number, S[]>();
   for (const segment of segments) {
     const tier = tierOf(segment.liveCount);
@@ -19,7 +22,7 @@ export function mergeDue<S extends Mergeable>(segments: readonly S[]): readonly 
     const chosen = fitting(tier.toSorted((a, b) => a.liveCount - b.liveCount));
     if (chosen.length >= MERGE_FAN_IN) return chosen;
   }
-  const wasteful = segments.find(({ rowCount, liveCount }) => rowCount - liveCount > rowCount * MOST_DELETED_SHARE);
+  const wasteful = segments.find(({ rowCount, liveCount }) => rowCount - liveCount > rowCount * mostDeletedShare);
   return wasteful && [wasteful];
 }
 

@@ -5,6 +5,7 @@ import { checkMetadata, type MetadataSchema } from "../metadata/schema.ts";
 import type { JsonObject } from "../metadata/values.ts";
 import type { Metric } from "../metric.ts";
 import { MAX_ID_BYTES } from "../segment/limits.ts";
+import { MAX_SQUARED_NORM, MIN_SQUARED_NORM } from "./limits.ts";
 
 export interface RowRules {
   readonly dimension: number;
@@ -42,6 +43,18 @@ export function checkValues(values: Uint8Array, { dimension, metric }: RowRules,
   }
   if (metric === "cosine" && squares === 0)
     throw invalid(path, "are all zero: cosine similarity has no meaning for it");
+  const norm = Math.sqrt(squares);
+  const [least, most] = [Math.sqrt(MIN_SQUARED_NORM), Math.sqrt(MAX_SQUARED_NORM)];
+  if (squares > MAX_SQUARED_NORM)
+    throw invalid(path, `has the norm ${norm}; at most ${most}, so that distances stay float32`, {
+      value: norm,
+      limit: most,
+    });
+  if (metric === "cosine" && squares < MIN_SQUARED_NORM)
+    throw invalid(path, `has the norm ${norm}; at least ${least} where directions count`, {
+      value: norm,
+      limit: least,
+    });
 }
 
 /** JSON text of an object. */

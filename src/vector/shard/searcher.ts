@@ -67,14 +67,18 @@ export class Searcher {
   readonly #query: QuerySlot;
   readonly #selections = new KeptSelections();
 
-  /** @throws ArenaFull */
   constructor(options: SearcherOptions) {
     this.#options = options;
-    this.#query = new QuerySlot(options.core, options.metric, options.dimension);
+    const { core, metric, dimension } = options;
+    this.#query = core.arena.withoutBudget(() => new QuerySlot(core, metric, dimension));
   }
 
-  /** @throws ArenaFull, CorruptSegment */
+  /** Reads go on where writes do not fit: scratch is bounded by rows, not by the budget. @throws CorruptSegment */
   search(request: SearchRequest): SearchResult {
+    return this.#options.core.arena.withoutBudget(() => this.#search(request));
+  }
+
+  #search(request: SearchRequest): SearchResult {
     const query = this.#query.prepare(request.values);
     const key = request.filter ? JSON.stringify(request.filter) : "";
     const hits: Hit[] = [];

@@ -39,6 +39,8 @@ import {
   MAX_QUERIES,
   MAX_SHARD_ANSWER_BYTES,
   MAX_TOP_K,
+  MOST_DELETED_SHARE,
+  MOST_DELETED_SHARE_IF_FULL,
 } from "./limits.ts";
 import { listPage, readPlace, writePlace } from "./listing.ts";
 import { checkId, checkMetadataBytes, checkValues, type RowRules } from "./row-check.ts";
@@ -59,6 +61,8 @@ export interface ShardDeskOptions {
   readonly name: string;
   readonly random: (byteCount: number) => Uint8Array;
   readonly now: () => number;
+  /** Bytes that the shard may store, and that it does; absent = no limit. */
+  readonly disk?: { readonly limitBytes: number; readonly usedBytes: () => number } | undefined;
   readonly onMissing: (what: { readonly segment: number; readonly index: string; readonly why: string }) => void;
 }
 
@@ -82,6 +86,8 @@ export class ShardDesk {
   readonly #searcher: Searcher;
   readonly #rules: RowRules;
   readonly #kept: KeptWrites;
+  /** The last write was refused for want of disk. */
+  #isFull = false;
   /** Answers that are stored with the changes they tell of. */
   readonly #keptLater = new Map<string, KeptLater>();
 
@@ -170,7 +176,23 @@ export class ShardDesk {
     const { freshCount, freshBytes } = this.store;
     if (freshCount + changes.length > MAX_FRESH_ROWS || freshBytes > MAX_FRESH_BYTES)
       throw new VectorRefusal("overloaded", "rows come faster than they are sealed; nothing was written, retry");
+    this.#requireDisk();
     return this.store.apply(changes);
+  }
+
+  /** Deleted rows must go sooner than they would. */
+  get mostDeletedShare(): number {
+    return this.#isFull ? MOST_DELETED_SHARE_IF_FULL : MOST_DELETED_SHARE;
+  }
+
+  #requireDisk(): void {
+    const { disk } = this.#options;
+    const usedBytes = disk?.usedBytes() ?? 0;
+    this.#isFull = disk !== undefined && usedBytes >= disk.limitBytes;
+    if (!disk || !this.#isFull) return;
+    this.store.sealSoon();
+    const message = `the shard holds ${usedBytes} bytes, its limit is ${disk.limitBytes}; delete vectors, or give it more`;
+    throw new VectorRefusal("insufficientStorage", message, { usedBytes, limit: disk.limitBytes });
   }
 
   #upsert({ rows, atomic }: UpsertRequest): VectorAnswer {

@@ -174,6 +174,34 @@ describe("a shard's rows", () => {
     world.check();
   });
 
+  it("[VE-233] a log that a smaller budget does not hold is opened and read all the same; a seal makes room for writes", () => {
+    const opened = openStore({ budgetBytes: 4_000_000 });
+    const put = (from: number, count: number): void => {
+      opened.store.apply(
+        Array.from({ length: count }, (_, at) => ({
+          kind: "put" as const,
+          row: { id: `k${from + at}`, values: valuesOf(from + at), metadata: new Uint8Array(0) },
+        })),
+      );
+    };
+    put(0, 6000);
+    opened.endTurn();
+    opened.budgetBytes = 100_000;
+    opened.crash();
+    expect(opened.store.liveCount).toBe(6000);
+    const ask = { values: [17, 17, 17, 17, 17], k: 1, effort: {}, index: "default" };
+    expect(opened.searcher.search(ask).hits).toMatchObject([{ row: 17, distance: 0 }]);
+    opened.store.apply(Array.from({ length: 2000 }, (_, at) => ({ kind: "delete", id: `k${at + 100}` })));
+    expect(opened.store.sealDue).toBe(false);
+    expect(() => put(6000, 1000)).toThrow("do not fit");
+    expect(opened.store.sealDue).toBe(true);
+    for (const _ of opened.store.seal());
+    expect(opened.store.sealDue).toBe(false);
+    put(6000, 1000);
+    expect(opened.store.liveCount).toBe(5000);
+    expect(opened.searcher.search(ask).hits).toHaveLength(1);
+  });
+
   it("[VE-83] beyond the memory budget a write is refused and nothing of it is there; reads and deletes go on", () => {
     const opened = openStore({ budgetBytes: 300_000 });
     const put = (from: number): void => {

@@ -5,7 +5,7 @@ import { CommitLog } from "../../storage/commit-log.ts";
 import { bufferOf } from "../../storage/row-format.ts";
 import type { Kernels, SqlStorage, SyncBlobStore } from "../../storage/types.ts";
 import { ByteReader, ByteWriter } from "../../wire/bytes.ts";
-import type { Arena } from "../arena.ts";
+import { type Arena, ArenaFull } from "../arena.ts";
 import { CorruptSegment, type Directory } from "../segment/directory.ts";
 import type { RowStamp, VectorRow } from "../segment/row.ts";
 import { BlockCache } from "../segment/sections.ts";
@@ -78,6 +78,8 @@ export class VectorStore {
   #sealing: FreshSegment | undefined;
   #sealBegun: SealBegun | undefined;
   #segments: readonly Segment[];
+  /** A write did not fit: what is in memory is sealed before it is full. */
+  #isShort = false;
   /** Pages of deleted rows that differ from what is stored. */
   readonly #dirtyPages = new Map<Segment, Set<number>>();
   #revision: number;
@@ -95,7 +97,10 @@ export class VectorStore {
     this.#revision = this.#manifest.get("revision");
     this.#fresh = this.#newFresh();
     this.#log = new CommitLog(sql, kernels as Kernels);
-    this.#log.replay(this.#manifest.get("logThrough"), ({ bytes }) => this.#replay(bytes));
+    // What was acknowledged comes back, also under a budget that is smaller by now; a seal makes room.
+    options.arena.withoutBudget(() =>
+      this.#log.replay(this.#manifest.get("logThrough"), ({ bytes }) => this.#replay(bytes)),
+    );
   }
 
   #open(stored: Pick<StoredSegment, "number" | "directory"> & Partial<StoredSegment>): Segment {
@@ -161,12 +166,17 @@ export class VectorStore {
 
   /** Time to {@link seal}, or to try a seal again that failed; asked when none runs. */
   get sealDue(): boolean {
-    return this.#sealing !== undefined || this.#fresh.isFull;
+    return this.#sealing !== undefined || this.#fresh.isFull || (this.#isShort && this.#fresh.rowCount > 0);
   }
 
   /** Bytes of the log that no segment covers, and of what this turn adds. */
   get logBytes(): number {
     return this.#log.bytes + this.#pending.length;
+  }
+
+  /** Seals what is in memory though it is not full: the log's rows go with it. */
+  sealSoon(): void {
+    this.#isShort = true;
   }
 
   locate(id: string): Located | undefined {
@@ -195,7 +205,7 @@ export class VectorStore {
    * @throws ArenaFull, CorruptSegment (a row that must be replaced cannot be read)
    */
   apply(changes: readonly StoreChange[]): readonly Applied[] {
-    this.#fresh.reserve(changes.length);
+    this.#reserve(changes.filter(({ kind }) => kind === "put").length);
     const revision = this.#revision + 1;
     const judged = this.#judge(changes, revision);
     const logged = judged.flatMap(({ change }) => (change ? [change] : []));
@@ -205,6 +215,16 @@ export class VectorStore {
       for (const change of logged) this.#change(change);
     }
     return judged.map(({ applied }) => applied);
+  }
+
+  #reserve(rows: number): void {
+    try {
+      this.#fresh.reserve(rows);
+    } catch (error) {
+      // What is in memory would never become enough to be sealed by itself.
+      if (error instanceof ArenaFull) this.#isShort = true;
+      throw error;
+    }
   }
 
   /** What each change comes to, the earlier ones of the same commit included; all reads happen here, before anything is written. */
@@ -262,6 +282,7 @@ export class VectorStore {
     this.endTurn();
     this.#sealBegun = { sealing: this.#fresh, through: this.#log.lastSeq, revision: this.#revision };
     this.#sealing = this.#fresh;
+    this.#isShort = false;
     this.#fresh = this.#newFresh();
     return this.#sealBegun;
   }

@@ -14,6 +14,8 @@ import { NodeSql } from "../storage/node-sql.ts";
 export interface OpenStore {
   readonly sql: NodeSql;
   readonly clock: { ms: number };
+  /** Of the next start. */
+  budgetBytes: number;
   core: VectorCore;
   indexes: ShardIndexes;
   store: VectorStore;
@@ -46,7 +48,7 @@ export function openStore(options: OpenStoreOptions = {}): OpenStore {
   const missing: string[] = [];
   let drawn = 0;
   const open = (): Pick<OpenStore, "core" | "indexes" | "store" | "searcher"> => {
-    const core = createVectorCore(vectorModule, { budgetBytes });
+    const core = createVectorCore(vectorModule, { budgetBytes: opened?.budgetBytes ?? budgetBytes });
     const onMissing = ({ why }: { why: string }): void => void missing.push(why);
     const indexes = new ShardIndexes({ core, metric, specs, onMissing });
     const random = (count: number): Uint8Array => new Uint8Array(count).fill(++drawn % 256);
@@ -55,23 +57,26 @@ export function openStore(options: OpenStoreOptions = {}): OpenStore {
     const store = new VectorStore({ ...common, dimension, name: "v1/default/db~1/0", now: () => clock.ms });
     return { core, indexes, store, searcher: new Searcher({ core, store, indexes, metric, dimension }) };
   };
-  const opened: OpenStore = {
+  let opened: OpenStore | undefined;
+  const first: OpenStore = {
     sql,
     clock,
     missing,
+    budgetBytes,
     ...open(),
     endTurn() {
-      opened.store.endTurn();
+      first.store.endTurn();
       sql.endTurn();
     },
     crash() {
       sql.crash();
-      Object.assign(opened, open());
+      Object.assign(first, open());
       sql.endTurn();
     },
   };
+  opened = first;
   sql.endTurn();
-  return opened;
+  return first;
 }
 
 export function valuesOf(...numbers: readonly number[]): Uint8Array {
