@@ -14,4 +14,9 @@ export const VECTOR_MIGRATIONS: readonly string[] = [
      crc INTEGER NOT NULL, answer BLOB NOT NULL);
    CREATE TABLE vector_facts (name TEXT PRIMARY KEY, crc INTEGER NOT NULL, bytes BLOB NOT NULL) WITHOUT ROWID;
    CREATE TABLE vector_numbers (name TEXT PRIMARY KEY, value REAL NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;`,
+  // Where the strategy of sharding is not a hash of ids: rows whose ids belong here by their hash, but that are in another shard; and
+  // rows that are on their way (vector/sharding/placements.ts). crc: CRC32C of the other columns.
+  `CREATE TABLE vector_placements (id TEXT PRIMARY KEY, shard INTEGER NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;
+   CREATE TABLE vector_moves (id TEXT PRIMARY KEY, from_shard INTEGER NOT NULL, to_shard INTEGER NOT NULL,
+     late_until_ms REAL NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;`,
 ];

@@ -185,10 +185,13 @@ export class TenantDatabases {
   }
 
   async #configure(tenant: number, row: Row): Promise<void> {
-    const config = shardConfigOf(JSON.parse(row.record) as DatabaseRecord);
+    const record = JSON.parse(row.record) as DatabaseRecord;
+    const { namespace, database_id: databaseId, generation } = row;
     this.#rows.update({ set: "late_until_ms = ?", to: [Date.now() + LATE_CALL_MS], ...this.#only(row) });
-    const done = await this.#eachShard(tenant, row, async (shard) => {
-      const refusal = await shard.configure(config);
+    const done = await this.#eachShard(tenant, row, async (shard, number) => {
+      const refusal = await shard.configure(
+        shardConfigOf(record, { tenant, namespace, databaseId, generation }, number),
+      );
       if (refusal) throw new Error(`a shard refuses its configuration: ${refusal}`);
     });
     if (!done) return;
@@ -208,13 +211,17 @@ export class TenantDatabases {
   }
 
   /** False = not all of them answered. */
-  async #eachShard(tenant: number, row: Row, run: (shard: VectorShardRpc) => Promise<void>): Promise<boolean> {
+  async #eachShard(
+    tenant: number,
+    row: Row,
+    run: (shard: VectorShardRpc, number: number) => Promise<void>,
+  ): Promise<boolean> {
     const { sharding } = JSON.parse(row.record) as DatabaseRecord;
     const { namespace, database_id: databaseId, generation } = row;
     const objects = this.#env.VECTOR_SHARD;
     const ask = (shard: number): Promise<boolean> => {
       const name = shardName({ tenant, namespace, databaseId, generation }, shard);
-      const asked = run(objects.get(objects.idFromName(name)));
+      const asked = run(objects.get(objects.idFromName(name)), shard);
       return withDeadline(asked, CALL_TIMEOUT_MS, "VectorShard").then(
         () => true,
         () => false,

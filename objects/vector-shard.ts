@@ -19,13 +19,21 @@ import { LOG_DELAY_MS, MAX_UNLOGGED_BYTES } from "../src/vector/shard/limits.ts"
 import { mergeDue } from "../src/vector/shard/merge-policy.ts";
 import type { ShardConfig } from "../src/vector/shard/shard-config.ts";
 import { type Ran, ShardDesk } from "../src/vector/shard/shard-desk.ts";
-import { isVectorWrite, NO_SUCH_SHARD, type VectorCall, type VectorFailure } from "../src/wire/vector.ts";
+import { isById } from "../src/vector/sharding/placer.ts";
+import {
+  isVectorWrite,
+  NO_SUCH_SHARD,
+  type VectorAnswer,
+  type VectorCall,
+  type VectorFailure,
+} from "../src/wire/vector.ts";
 import { writeVectorAnswer } from "../src/wire/vector-answers.ts";
 import { readVectorCall } from "../src/wire/vector-requests.ts";
 import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
 import { applyMigrations } from "./migrate.ts";
-import type { VectorShardRpc } from "./vector-rpc.ts";
+import { VectorPlacing } from "./vector-placing.ts";
+import type { ShardMapState, VectorShardRpc } from "./vector-rpc.ts";
 
 const kernels = createKernels(storageModule);
 const crc32c = (bytes: Uint8Array, seed?: number): number => kernels.crc32c(bytes, seed);
@@ -49,6 +57,8 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   readonly #settings: Settings;
   readonly #log: Logger;
   #desk: ShardDesk | undefined;
+  /** Where rows are not placed by a hash of their ids. */
+  #placing: VectorPlacing | undefined;
   #waiting: Waiting[] = [];
   #isMaintaining = false;
   #logTimer: ReturnType<typeof setTimeout> | undefined;
@@ -96,8 +106,39 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
       disk: this.#settings.vectors.storedMiB === 0 ? undefined : this.#disk(),
       onMissing: (what) => this.#log.warn("a segment has to do without an index", what),
     });
+    this.#place(config, this.#desk, sql);
     this.#maintain();
     return this.#desk;
+  }
+
+  #place(config: ShardConfig, desk: ShardDesk, sql: ObjectSql): void {
+    this.#placing?.stop();
+    this.#placing = undefined;
+    const { sharding } = config;
+    if (!sharding) return;
+    this.#placing = new VectorPlacing({
+      ...{ env: this.env, sql, crc32c, log: this.#log, config: { ...config, sharding } },
+      desk: () => this.#desk ?? desk,
+      runHere: (request) => this.#runHere({ request }),
+      wakeAt: (atMs) => this.ctx.waitUntil(this.#wakeAt(atMs)),
+    });
+  }
+
+  async #wakeAt(atMs: number): Promise<void> {
+    const held = await this.ctx.storage.getAlarm();
+    if (held === null || atMs < held) await this.ctx.storage.setAlarm(atMs);
+  }
+
+  override async alarm(): Promise<void> {
+    await this.#placing?.alarm();
+  }
+
+  async shardMap(): Promise<ShardMapState | null> {
+    return this.#placing?.mapState ?? null;
+  }
+
+  async adoptShardMap(map: Uint8Array): Promise<boolean> {
+    return this.#placing?.adopt(map) ?? false;
   }
 
   #disk() {
@@ -125,15 +166,20 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
 
   async call(bytes: Uint8Array): Promise<Uint8Array> {
     const call = readVectorCall(bytes);
+    const placing = call.isPlaced || !isById(call.request) ? undefined : this.#placing;
+    return writeVectorAnswer(await (placing ? placing.run(call) : this.#runHere(call)));
+  }
+
+  /** On this shard's own rows. */
+  async #runHere(call: VectorCall): Promise<VectorAnswer> {
     const desk = this.#desk;
-    if (!desk) return writeVectorAnswer(NO_SUCH_SHARD);
-    if (!isVectorWrite(call.request)) return writeVectorAnswer(desk.run(call).answer);
-    if (this.#waiting.length >= MAX_WAITING_WRITES) return writeVectorAnswer(QUEUE_FULL);
+    if (!desk) return NO_SUCH_SHARD;
+    if (!isVectorWrite(call.request)) return desk.run(call).answer;
+    if (this.#waiting.length >= MAX_WAITING_WRITES) return QUEUE_FULL;
     const { promise, resolve, reject } = Promise.withResolvers<Ran>();
     if (this.#waiting.length === 0) setTimeout(() => this.#turn(), 0);
     this.#waiting.push({ call, done: resolve, fail: reject });
-    const { answer } = await promise;
-    return writeVectorAnswer(answer);
+    return (await promise).answer;
   }
 
   /** All writes that came since the last turn: one commit for those that ask for one. */
@@ -232,6 +278,9 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     if (this.#logTimer !== undefined) clearTimeout(this.#logTimer);
     this.#logTimer = undefined;
     this.#desk = undefined;
+    this.#placing?.stop();
+    this.#placing = undefined;
+    await this.ctx.storage.deleteAlarm();
     await this.ctx.storage.deleteAll();
   }
 }

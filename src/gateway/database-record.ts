@@ -13,6 +13,7 @@ import type { IndexKind } from "../vector/index/segment-index.ts";
 import { parseSchema } from "../vector/metadata/schema.ts";
 import { camelNames } from "./config-fields.ts";
 import type { DatabaseChangesBody, NewDatabaseBody } from "./database-schemas.ts";
+import { shardingOf } from "./database-sharding.ts";
 import { invalidRequest } from "./issues.ts";
 import { asPublic } from "./vector-failure.ts";
 
@@ -29,15 +30,11 @@ export function nestedCamelNames(json: Record<string, unknown>): void {
   if (Array.isArray(models)) for (const model of models) if (isObject(model)) camelNames(model);
 }
 
-function requireKnown(indexType: IndexKind, strategy: string | undefined): void {
-  if (!KNOWN_INDEX_KINDS.has(indexType)) {
-    const known = [...KNOWN_INDEX_KINDS];
-    const message = `${indexType} cannot be built yet; there are ${known.join(", ")}`;
-    throw invalidRequest([{ path: "indexType", message, value: indexType, limit: known }]);
-  }
-  if (strategy === undefined || strategy === "hash") return;
-  const message = `${strategy} cannot be had yet; there is hash`;
-  throw invalidRequest([{ path: "sharding.strategy", message, value: strategy, limit: ["hash"] }]);
+function requireKnown(indexType: IndexKind): void {
+  if (KNOWN_INDEX_KINDS.has(indexType)) return;
+  const known = [...KNOWN_INDEX_KINDS];
+  const message = `${indexType} cannot be built yet; there are ${known.join(", ")}`;
+  throw invalidRequest([{ path: "indexType", message, value: indexType, limit: known }]);
 }
 
 function parametersOf(
@@ -65,7 +62,7 @@ function requireSchema(declared: Readonly<Record<string, string>> | null | undef
 
 export function recordOf(body: NewDatabaseBody, databaseId: string): DatabaseRecord {
   const { indexType, sharding, metadataSchema, replication = {} } = body;
-  requireKnown(indexType, sharding.strategy);
+  requireKnown(indexType);
   requireSchema(metadataSchema);
   return {
     databaseId,
@@ -75,7 +72,7 @@ export function recordOf(body: NewDatabaseBody, databaseId: string): DatabaseRec
     metric: body.metric,
     indexType,
     indexParameters: parametersOf(body, body.indexParameters),
-    sharding: { strategy: "hash", numShards: sharding.numShards ?? 1 },
+    sharding: shardingOf(sharding),
     replication: {
       factor: replication.factor ?? 1,
       sync: replication.sync ?? false,

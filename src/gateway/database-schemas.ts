@@ -9,7 +9,6 @@ import {
   MAX_REPLICAS,
   MAX_ROLES,
   MAX_SCHEMA_FIELDS,
-  MAX_SHARDS,
 } from "../vector/database/limits.ts";
 import {
   MAX_CELLS,
@@ -26,6 +25,7 @@ import { QUANTIZERS, type Quantizer } from "../vector/shard/index-kinds.ts";
 import { DURABILITIES } from "../wire/vector.ts";
 import { namespaceName, pageOfShape } from "./config-schemas.ts";
 import { pageQuery } from "./cursor.ts";
+import { shardingBody, shardingShape, shardingStateShape } from "./database-sharding.ts";
 
 const whole = (least: number, most: number) => z.int("must be a whole number").min(least).max(most);
 const text = (most: number) => z.string().max(most);
@@ -130,10 +130,7 @@ const shownOnly = {
 const fixed = {
   metric: z.enum(METRICS as ["cosine", "euclidean", "dot"]),
   indexType: z.enum(["FLAT", "HNSW", "IVF", "LSH"]),
-  sharding: z.strictObject({
-    strategy: z.enum(["hash", "range", "vector"]).optional(),
-    numShards: whole(1, MAX_SHARDS).optional(),
-  }),
+  sharding: shardingBody,
 };
 
 export const newDatabaseBody = z.strictObject({
@@ -141,7 +138,9 @@ export const newDatabaseBody = z.strictObject({
   vectorDimension: whole(1, MAX_DIMENSION),
   metric: fixed.metric.default("cosine"),
   indexType: fixed.indexType.default("HNSW"),
-  sharding: fixed.sharding.default({}).openapi({ description: "Vectors go to shards by a hash of their ids." }),
+  sharding: fixed.sharding
+    .default({})
+    .openapi({ description: "How vectors come to their shards; by a hash of their ids where nothing is said." }),
   ...changeable,
   ...shownOnly,
 });
@@ -171,7 +170,7 @@ export const databaseShape = z.object({
   metric: fixed.metric,
   indexType: fixed.indexType,
   indexParameters,
-  sharding: z.object({ strategy: z.literal("hash"), numShards: z.number() }),
+  sharding: shardingShape,
   replication: z.object({ factor: z.number(), sync: z.boolean(), maxLagMs: z.number() }),
   embeddingModels: z.array(embeddingModel),
   metadataSchema: z.record(z.string(), z.string()).nullable(),
@@ -199,5 +198,6 @@ export const databaseStatusShape = z.object({
   databaseId: z.string(),
   state: z.enum(["creating", "ready"]),
   ...amounts,
+  sharding: shardingStateShape,
   shards: z.array(z.object({ shard: z.number(), term: z.number(), revision: z.number(), ...amounts })),
 });

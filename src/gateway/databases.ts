@@ -18,6 +18,7 @@ import { DATABASE_DEADLINE_MS } from "./limits.ts";
 import type { Route } from "./route.ts";
 import { callShard } from "./vector-call.ts";
 import { type AskedDatabase, findDatabase, withDatabase } from "./vector-databases.ts";
+import { shardingStateOf } from "./vector-routing.ts";
 
 const PATH = "/v1/databases";
 const ONE = `${PATH}/{db}`;
@@ -149,16 +150,17 @@ const status = configRoute({
   errors: ["notFound", "dataCorrupt"],
   async handle(call, { params, keyspace }) {
     const asked = askedDatabase(params, keyspace);
-    const shards = await withDatabase(call, asked, (database) =>
-      Promise.all(
+    const { shards, sharding } = await withDatabase(call, asked, async (database) => ({
+      sharding: await shardingStateOf(call, database),
+      shards: await Promise.all(
         Array.from({ length: database.numShards }, async (_, shard) => {
           const { term, revision, status: text } = await callShard(call, { database, shard }, { kind: "status" });
           return { shard, term, revision, ...(JSON.parse(text) as ShardStatus) };
         }),
       ),
-    );
+    }));
     const sums = AMOUNTS.map((name) => [name, shards.reduce((sum, shard) => sum + shard[name], 0)]);
-    const data = { databaseId: asked.databaseId, state: "ready", ...Object.fromEntries(sums), shards };
+    const data = { databaseId: asked.databaseId, state: "ready", ...Object.fromEntries(sums), sharding, shards };
     return success(call, { message: "found", data });
   },
 });

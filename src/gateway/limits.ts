@@ -106,3 +106,5 @@ export const MAX_SEARCH_BODY_BYTES = 8 * 1024 * 1024;
 export const MAX_BATCH_QUERIES = 100;
 /** Rows that a search may look at for each unit that is charged to the tenant's rate; the request itself pays for the first. */
 export const ROWS_PER_UNIT = 10_000;
+/** How long a gateway takes a database for one whose vectors are not all where they belong yet, and asks all of its shards. Ms. */
+export const SHARD_MAP_FRESH_MS = 1000;

@@ -1,6 +1,8 @@
 // POST /v1/databases/…/vectors/batch, …/vectors/delete: many vectors at once, over all shards.
 // Guarantees: results stand in the order of the request; repeated under its Idempotency-Key a batch is applied once, whatever part of it
 // came through before; what is atomic is one commit of one shard.
+
+import { shardOf } from "../cluster/shard-of.ts";
 import { PublicError } from "../wire/error-codes.ts";
 import type { Durability, VectorFailure, VectorInput, VectorStamp } from "../wire/vector.ts";
 import { admitMore } from "./access.ts";
@@ -20,7 +22,7 @@ import {
 } from "./limits.ts";
 import type { Route } from "./route.ts";
 import { type BatchItem, binaryItems, jsonItems, lineItems } from "./vector-batch-body.ts";
-import { callShard, type ShardWrite, shardOf, shardWrites } from "./vector-call.ts";
+import { callShard, type ShardWrite, shardWrites } from "./vector-call.ts";
 import { type KnownDatabase, withDatabase } from "./vector-databases.ts";
 import { placedFailure } from "./vector-fields.ts";
 import * as schemas from "./vector-schemas.ts";
@@ -71,7 +73,15 @@ function callsOf(items: readonly BatchItem[], numShards: number, mostBytes: numb
   return shards.map(({ calls }) => calls);
 }
 
-function requireAtomic(items: readonly BatchItem[], calls: readonly (readonly (readonly Placed[])[])[]): void {
+function requireAtomic(
+  { sharding: { strategy } }: KnownDatabase,
+  items: readonly BatchItem[],
+  calls: readonly (readonly (readonly Placed[])[])[],
+): void {
+  if (strategy !== "hash") {
+    const message = `is not possible where vectors are sharded by ${strategy}: one may move while others do not`;
+    throw invalidRequest([{ path: "atomic", message, value: true }]);
+  }
   const bad = items.find((item) => "failure" in item);
   if (bad && "failure" in bad)
     throw new PublicError(bad.failure.code as "invalidRequest", bad.failure.message, bad.failure.details);
@@ -138,7 +148,7 @@ async function storeAll(
 ): Promise<readonly Result[]> {
   const { atomic, bytes } = options;
   const calls = callsOf(items, database.numShards, atomic ? MAX_SHARD_CALL_BYTES : SHARD_CALL_BYTES);
-  if (atomic) requireAtomic(items, calls);
+  if (atomic) requireAtomic(database, items, calls);
   const writes = await shardWrites(call, bytes, Math.max(1, ...calls.map((shard) => shard.length)));
   const results: Result[] = items.map((item) => ("failure" in item ? item : { id: item.input.id, failure: NOT_DONE }));
   const first: PublicError[] = [];

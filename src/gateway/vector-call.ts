@@ -3,7 +3,6 @@
 // answer is lost is `unknownOutcome`.
 import { withDeadline } from "../../objects/with-deadline.ts";
 import { hexOf, sha256 } from "../access/api-key.ts";
-import { tokenOf } from "../cluster/token.ts";
 import { shardName } from "../vector/database/record.ts";
 import { PublicError } from "../wire/error-codes.ts";
 import { BODY_HASH_BYTES } from "../wire/session.ts";
@@ -49,11 +48,6 @@ export interface ShardTarget {
 export interface ShardWrite {
   readonly writeId: Uint8Array;
   readonly bodyHash: Uint8Array;
-}
-
-/** The shard that holds a vector, by a hash of its id alone: the same in every tenant and after every restore. */
-export function shardOf(id: string, numShards: number): number {
-  return numShards === 1 ? 0 : Math.floor((tokenOf(0, id).hi * numShards) / 2 ** 32);
 }
 
 /** `write`: of a writing request. */

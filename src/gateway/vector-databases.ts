@@ -4,7 +4,7 @@
 import type { DatabaseInfo } from "../../objects/database-rpc.ts";
 import { unwrap } from "../../objects/tenancy-rpc.ts";
 import { BoundedMap } from "../access/bounded-map.ts";
-import type { DatabaseName } from "../vector/database/record.ts";
+import type { DatabaseName, Sharding } from "../vector/database/record.ts";
 import type { IndexKind } from "../vector/index/segment-index.ts";
 import type { Metric } from "../vector/metric.ts";
 import { PublicError } from "../wire/error-codes.ts";
@@ -18,6 +18,7 @@ export interface KnownDatabase extends DatabaseName {
   readonly metric: Metric;
   readonly indexType: IndexKind;
   readonly numShards: number;
+  readonly sharding: Sharding;
 }
 
 /** Which database a request means. */
@@ -64,7 +65,7 @@ async function shapeOf(call: Call, asked: AskedDatabase): Promise<KnownDatabase>
   if (state !== "ready")
     throw new PublicError("unavailable", `the database "${asked.databaseId}" is being created; try again in a moment`);
   const { vectorDimension: dimension, metric, indexType, sharding } = record;
-  const shape = { ...asked, generation, dimension, metric, indexType, numShards: sharding.numShards };
+  const shape = { ...asked, generation, dimension, metric, indexType, numShards: sharding.numShards, sharding };
   map.set(keyOf(asked), shape);
   return shape;
 }

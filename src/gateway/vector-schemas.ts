@@ -1,5 +1,6 @@
 // The zod schemas of /v1/databases/…/vectors and …/search. Values of vectors are judged by the shards, which know the dimension.
 import { z } from "@hono/zod-openapi";
+import { MAX_SHARDS } from "../vector/database/limits.ts";
 import { MAX_DIMENSION, MAX_EF } from "../vector/index/limits.ts";
 import { MAX_METADATA_BYTES } from "../vector/metadata/limits.ts";
 import { MAX_ID_BYTES } from "../vector/segment/limits.ts";
@@ -117,6 +118,9 @@ const ask = {
   index: z.string().min(1).max(100).optional().openapi({ description: "An index by its name or type." }),
   ef: whole(1, MAX_EF).optional().openapi({ description: "HNSW: candidates kept on the way." }),
   probes: whole(1, 1_000_000).optional().openapi({ description: "IVF, LSH: lists or buckets read." }),
+  shardProbes: whole(1, MAX_SHARDS)
+    .optional()
+    .openapi({ description: "Shards asked, where vectors are sharded by centroids." }),
   rerank: whole(1, MAX_TOP_K).optional().openapi({ description: "Candidates measured on the full vectors." }),
   ...include,
   explain: z.boolean().default(false).openapi({ description: "Tells what each segment of each shard did." }),

@@ -1,9 +1,11 @@
 // POST /v1/databases/…/search, …/search/batch, …/search/advanced: all shards at once, their best merged.
 // Guarantees: an answer is of all shards or none; a search is paid for by the rows it looked at before its answer is given.
+
+import { shardOf } from "../cluster/shard-of.ts";
 import { DEFAULT_INDEX } from "../vector/database/record.ts";
 import { MAX_TOP_K } from "../vector/shard/limits.ts";
 import { PublicError } from "../wire/error-codes.ts";
-import type { FoundAnswer, SearchRequest, VectorHit } from "../wire/vector.ts";
+import type { SearchRequest, VectorHit } from "../wire/vector.ts";
 import { admitMore } from "./access.ts";
 import { successPieces } from "./answers.ts";
 import type { TenantPrincipal } from "./authenticator.ts";
@@ -15,9 +17,10 @@ import { askedDatabase } from "./databases.ts";
 import { invalidRequest } from "./issues.ts";
 import { MAX_SEARCH_BODY_BYTES, ROWS_PER_UNIT } from "./limits.ts";
 import type { Route } from "./route.ts";
-import { callAllShards, callShard, shardOf } from "./vector-call.ts";
+import { callShard } from "./vector-call.ts";
 import { type AskedDatabase, type KnownDatabase, withDatabase } from "./vector-databases.ts";
 import { floatsOf } from "./vector-fields.ts";
+import { planOf, type ShardFound, type ShardPlan, searchPlanned, withoutTwins } from "./vector-routing.ts";
 import * as schemas from "./vector-schemas.ts";
 import { hitPieces } from "./vector-shown.ts";
 
@@ -64,15 +67,14 @@ function better({ metric }: KnownDatabase): (a: VectorHit, b: VectorHit) => numb
 
 function merged(
   database: KnownDatabase,
-  answers: readonly FoundAnswer[],
+  { answers, plan }: { readonly answers: readonly ShardFound[]; readonly plan: ShardPlan },
   { at, query, k, asked }: { at: number; query: Resolved; k: number; asked: number },
 ): Found {
   const lists = answers.map(({ results }) => results[at]!);
-  const hits = lists
-    .flat()
+  const hits = withoutTwins(lists.flat())
     .filter(({ id }) => id !== query.without)
     .sort(better(database));
-  const isCut = lists.some(({ length }) => length >= asked) || hits.length > k;
+  const isCut = !plan.isWhole || lists.some(({ length }) => length >= asked) || hits.length > k;
   return { hits: hits.slice(0, k), isComplete: !isCut };
 }
 
@@ -85,7 +87,8 @@ async function charge(call: Call, principal: TenantPrincipal, scanned: number): 
 
 interface Searched {
   readonly found: readonly Found[];
-  readonly answers: readonly FoundAnswer[];
+  readonly answers: readonly ShardFound[];
+  readonly plan: ShardPlan;
   readonly scanned: number;
 }
 
@@ -113,9 +116,11 @@ async function searchAll(
       shown: { metadata: ask.includeMetadata, values: ask.includeValues },
       explain: ask.explain,
     };
-    const answers = await callAllShards(call, database, request);
-    const found = resolved.map((query, at) => merged(database, answers, { at, query, k, asked: request.k }));
-    return { found, answers, scanned: answers.reduce((sum, { scanned }) => sum + scanned, 0) };
+    const routing = { queries: request.queries, filters: ask.filters, shardProbes: ask.shardProbes };
+    const plan = await planOf(call, database, routing);
+    const answers = await searchPlanned(call, database, request, plan);
+    const found = resolved.map((query, at) => merged(database, { answers, plan }, { at, query, k, asked: request.k }));
+    return { found, answers, plan, scanned: answers.reduce((sum, { scanned }) => sum + scanned, 0) };
   });
 }
 
@@ -123,10 +128,10 @@ function foundPieces({ hits, isComplete }: Found): Pieces {
   return ['"results":', ...listPieces(hits, hitPieces), `,"isComplete":${isComplete}`];
 }
 
-function costPiece({ answers, scanned }: Searched, explain: boolean): string {
+function costPiece({ answers, scanned, plan }: Searched, explain: boolean): string {
   if (!explain) return `,"scanned":${scanned}`;
-  const shards = answers.map((answer, shard) => ({ shard, ...(JSON.parse(answer.explain) as object) }));
-  return `,"scanned":${scanned},"explain":${JSON.stringify({ shards })}`;
+  const shards = answers.map((answer) => ({ shard: answer.shard, ...(JSON.parse(answer.explain) as object) }));
+  return `,"scanned":${scanned},"explain":${JSON.stringify({ strategy: plan.strategy, shards })}`;
 }
 
 const searchRoute = (path: string, summary: string): Route =>

@@ -1,5 +1,7 @@
 // /v1/databases/…/vectors: one vector at a time, pages of them, their number.
 // Guarantees: what is stored comes back exactly; a write that is repeated under its Idempotency-Key is applied once.
+
+import { shardOf } from "../cluster/shard-of.ts";
 import { PublicError } from "../wire/error-codes.ts";
 import type { WrittenAnswer } from "../wire/vector.ts";
 import { success, successPieces } from "./answers.ts";
@@ -10,7 +12,7 @@ import { askedDatabase } from "./databases.ts";
 import { invalidRequest } from "./issues.ts";
 import { MAX_ONE_VECTOR_BODY_BYTES } from "./limits.ts";
 import type { Route } from "./route.ts";
-import { callAllShards, callShard, shardOf, shardWrites } from "./vector-call.ts";
+import { callAllShards, callShard, shardWrites } from "./vector-call.ts";
 import { withDatabase } from "./vector-databases.ts";
 import { publicErrorFrom } from "./vector-failure.ts";
 import { floatsOf, madeId, metadataOf } from "./vector-fields.ts";

@@ -2,10 +2,17 @@
 // Guarantees: round trip; anything else throws MalformedBytes. Values and metadata are views into the read buffer, not copies.
 // Must not: judge (limits and meaning are the shard's).
 //
-// Call: u8 flags, [write id 16, body hash 8], u8 kind, …
+// Call: u8 flags (1: write id, 2: placed), [write id 16, body hash 8], u8 kind, …
 import { ByteReader, ByteWriter, MalformedBytes } from "./bytes.ts";
 import { BODY_HASH_BYTES, WRITE_ID_BYTES } from "./session.ts";
-import { DURABILITIES, type Durability, type Shown, type VectorCall, type VectorRequest } from "./vector.ts";
+import {
+  DURABILITIES,
+  type Durability,
+  type Shown,
+  type VectorCall,
+  type VectorInput,
+  type VectorRequest,
+} from "./vector.ts";
 
 const KIND = {
   upsert: 1,
@@ -20,10 +27,14 @@ const KIND = {
 } as const;
 
 const HAS_WRITE_ID = 1;
+const IS_PLACED = 2;
+/** Flags of an upsert. */
+const IS_ATOMIC = 1;
+const HAS_EARLIER = 2;
 
-export function writeVectorCall({ writeId, bodyHash, request }: VectorCall): Uint8Array {
+export function writeVectorCall({ writeId, bodyHash, isPlaced, request }: VectorCall): Uint8Array {
   const writer = new ByteWriter(4096);
-  writer.u8(writeId ? HAS_WRITE_ID : 0);
+  writer.u8((writeId ? HAS_WRITE_ID : 0) | (isPlaced ? IS_PLACED : 0));
   if (writeId) {
     writer.raw(writeId);
     writer.raw(bodyHash ?? new Uint8Array(BODY_HASH_BYTES));
@@ -40,21 +51,13 @@ export function readVectorCall(bytes: Uint8Array): VectorCall {
     (flags & HAS_WRITE_ID) !== 0 ? { writeId: reader.raw(WRITE_ID_BYTES), bodyHash: reader.raw(BODY_HASH_BYTES) } : {};
   const request = readRequest(reader, reader.u8());
   if (!reader.done) throw new MalformedBytes("bytes after a vector request");
-  return { ...identity, request };
+  return { ...identity, ...((flags & IS_PLACED) !== 0 && { isPlaced: true }), request };
 }
 
 function writeRequest(writer: ByteWriter, request: VectorRequest): void {
   switch (request.kind) {
     case "upsert":
-      writer.u8(request.atomic ? 1 : 0);
-      writeDurability(writer, request.durability);
-      writer.varint(request.rows.length);
-      for (const { id, values, metadata } of request.rows) {
-        writer.string(id);
-        writer.bytes(values);
-        writer.bytes(metadata);
-      }
-      return;
+      return writeUpsert(writer, request);
     case "update":
       writeDurability(writer, request.durability);
       writer.string(request.id);
@@ -91,6 +94,33 @@ function writeRequest(writer: ByteWriter, request: VectorRequest): void {
   }
 }
 
+function writeUpsert(writer: ByteWriter, request: VectorRequest & { kind: "upsert" }): void {
+  const hasEarlier = request.rows.some(({ before }) => before);
+  writer.u8((request.atomic ? IS_ATOMIC : 0) | (hasEarlier ? HAS_EARLIER : 0));
+  writeDurability(writer, request.durability);
+  writer.varint(request.rows.length);
+  for (const { id, values, metadata, before } of request.rows) {
+    writer.string(id);
+    writer.bytes(values);
+    writer.bytes(metadata);
+    if (!hasEarlier) continue;
+    const { version, createdMs, updatedMs } = before ?? { version: 0, createdMs: 0, updatedMs: 0 };
+    for (const number of [version, createdMs, updatedMs]) writer.varint(number);
+  }
+}
+
+function readUpsert(reader: ByteReader): VectorRequest {
+  const flags = reader.u8();
+  const durability = readDurability(reader);
+  const rows = list(reader, (): VectorInput => {
+    const row = { id: reader.string(), values: reader.bytes(), metadata: reader.bytes() };
+    if ((flags & HAS_EARLIER) === 0) return row;
+    const before = { version: reader.varint(), createdMs: reader.varint(), updatedMs: reader.varint() };
+    return before.version === 0 ? row : { ...row, before };
+  });
+  return { kind: "upsert", rows, atomic: (flags & IS_ATOMIC) !== 0, durability };
+}
+
 function writeSearch(writer: ByteWriter, request: VectorRequest & { kind: "search" }): void {
   writeShown(writer, request.shown);
   writer.u8(request.explain ? 1 : 0);
@@ -106,12 +136,8 @@ function writeSearch(writer: ByteWriter, request: VectorRequest & { kind: "searc
 
 function readRequest(reader: ByteReader, kind: number): VectorRequest {
   switch (kind) {
-    case KIND.upsert: {
-      const atomic = reader.u8() === 1;
-      const durability = readDurability(reader);
-      const rows = list(reader, () => ({ id: reader.string(), values: reader.bytes(), metadata: reader.bytes() }));
-      return { kind: "upsert", rows, atomic, durability };
-    }
+    case KIND.upsert:
+      return readUpsert(reader);
     case KIND.update: {
       const durability = readDurability(reader);
       const id = reader.string();

@@ -11,6 +11,15 @@ export interface VectorInput {
   readonly values: Uint8Array;
   /** JSON text of an object; empty = none. */
   readonly metadata: Uint8Array;
+  /** Of a row that comes from another shard: what is known of its earlier versions. Only between shards. */
+  readonly before?: EarlierVersion | undefined;
+}
+
+export interface EarlierVersion {
+  readonly version: number;
+  readonly createdMs: number;
+  /** Zero: this is a new version; else the row is moved as it is. */
+  readonly updatedMs: number;
 }
 
 /** What of a row is given back. */
@@ -199,5 +208,7 @@ export interface VectorCall {
   readonly writeId?: Uint8Array | undefined;
   /** With `writeId`: 8 bytes; another body under the same id is refused. */
   readonly bodyHash?: Uint8Array | undefined;
+  /** From the shard that places the row: run here, whatever the database's strategy. */
+  readonly isPlaced?: boolean | undefined;
   readonly request: VectorRequest;
 }

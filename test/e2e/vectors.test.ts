@@ -6,6 +6,7 @@ import { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type RunningServer, startServer, temporaryDirectory } from "../../scripts/lib/server-process.mjs";
+import { recallOf, sift } from "../unit/vector/fixture.ts";
 import { PATIENCE_MS, until } from "./until.ts";
 
 /** Two rounds of calls at least: they are made 16 at a time. */
@@ -155,6 +156,42 @@ it(
       const { data } = await ask("POST", `${path}/search`, { queryVector: valuesOf(n), topK: 1 });
       expect(data["results"]).toEqual([{ id: `v${n}`, score: 0 }]);
     }
+  },
+  2 * PATIENCE_MS,
+);
+
+it(
+  "[VE-236] sharded by centroids over separate objects, searches find 95 % of the true neighbours and ask half of the shards",
+  async () => {
+    const { rows, ...of } = sift();
+    const [queries, truth] = [of.queries.slice(0, 60), of.truth.slice(0, 60)];
+    const path = "/v1/databases/centroids";
+    await ask("POST", "/v1/databases", {
+      ...{ databaseId: "centroids", vectorDimension: 128, metric: "euclidean" },
+      sharding: { strategy: "centroid", numShards: 8, learnRows: 2000 },
+    });
+    for (let from = 0; from < rows.length; from += 400) {
+      const vectors = rows.slice(from, from + 400).map((values, at) => ({ id: String(from + at), values }));
+      expect((await ask("POST", `${path}/vectors/batch`, { vectors })).data["stored"]).toBe(vectors.length);
+    }
+    const state = async () => (await ask("GET", `${path}/status`)).data["sharding"] as Record<string, unknown>;
+    expect(await until(async () => (await state())["state"] === "active")).toBe(true);
+    expect((await ask("GET", `${path}/vectors/count`)).data["count"]).toBe(rows.length);
+    const searched = async (queryVector: readonly number[]) => {
+      const { data } = await ask("POST", `${path}/search`, { queryVector, topK: 10, explain: true });
+      const { shards } = data["explain"] as { shards: readonly object[] };
+      return { shards: shards.length, ids: (data["results"] as { id: string }[]).map(({ id }) => Number(id)) };
+    };
+    await until(async () => (await searched(queries[0]!)).shards < 8);
+    const answers = [];
+    for (const query of queries) answers.push(await searched(query));
+    const recall = recallOf(
+      answers.map(({ ids }) => ids),
+      truth.map((nearest) => nearest.slice(0, 10)),
+    );
+    const share = answers.reduce((sum, { shards }) => sum + shards, 0) / queries.length / 8;
+    expect(recall).toBeGreaterThanOrEqual(0.95);
+    expect(share).toBeLessThanOrEqual(0.625);
   },
   2 * PATIENCE_MS,
 );

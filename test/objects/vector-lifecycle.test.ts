@@ -1,6 +1,8 @@
 // Vectors over HTTP inside workerd: any id, limits of values, strategies of sharding, retention, archives and snapshots.
-import { describe, expect, it } from "vitest";
-import { newTenant } from "./gateway-support.ts";
+import { env } from "cloudflare:workers";
+import { describe, expect, it, vi } from "vitest";
+import { shardName } from "../../src/vector/database/record.ts";
+import { directory, newTenant } from "./gateway-support.ts";
 import { Db } from "./vector-support.ts";
 
 let databases = 0;
@@ -43,5 +45,129 @@ describe("any id, any value", () => {
     }
     await db.put("a", [3e18, 3e18, 3e18]);
     expect(await db.search({ queryVector: [1, 1, 1] })).toMatchObject([{ id: "a" }]);
+  });
+});
+
+interface Found {
+  readonly results: readonly { readonly id: string; readonly score: number }[];
+  readonly explain: { readonly strategy: string; readonly shards: readonly { readonly shard: number }[] };
+}
+
+async function found(db: Db, body: object): Promise<Found> {
+  const answer = await db.ask("POST", "/search", { explain: true, ...body });
+  expect(answer.status, answer.text).toBe(200);
+  return answer.json.data as unknown as Found;
+}
+
+const shardsOf = ({ explain }: Found): readonly number[] => explain.shards.map(({ shard }) => shard).sort();
+const stateOf = async (db: Db): Promise<Record<string, unknown>> =>
+  (await db.ask("GET", "/status")).json.data["sharding"] as never;
+const active = (db: Db): Promise<void> =>
+  vi.waitFor(async () => expect((await stateOf(db))["state"]).toBe("active"), { timeout: 20_000, interval: 50 });
+
+/** Every id that the shards hold, as often as they do. */
+async function held(db: Db): Promise<readonly string[]> {
+  const { data } = (await db.ask("GET", "/vectors?limit=1000")).json;
+  return (data["items"] as unknown as { id: string }[]).map(({ id }) => id).sort();
+}
+
+describe("sharding by ranges of a metadata field", () => {
+  it("[VE-235][VE-237] a filter on the field asks its shards only; an update that moves a vector leaves one, with its versions", async () => {
+    const db = await newDb({ sharding: { strategy: "range", key: "year", splitPoints: [2000, 2010, 2020] } });
+    expect(await stateOf(db)).toMatchObject({ strategy: "range", state: "active", splitPoints: [2000, 2010, 2020] });
+    const vectors = Array.from({ length: 40 }, (_, n) => ({
+      id: `v${n}`,
+      values: [n, 1, 0],
+      metadata: { year: 1990 + n },
+    }));
+    expect((await db.ask("POST", "/vectors/batch", { vectors })).json.data).toMatchObject({ stored: 40 });
+    const query = { queryVector: [1, 1, 0], topK: 40 };
+    expect(shardsOf(await found(db, query))).toEqual([0, 1, 2, 3]);
+    const filtered = await found(db, { ...query, filters: { year: { $gte: 2012, $lt: 2020 } } });
+    expect([shardsOf(filtered), filtered.results.length]).toEqual([[0, 2, 3], 8]);
+    expect(shardsOf(await found(db, { ...query, filters: { year: 2015 } }))).toEqual([0, 2]);
+    const moved = await db.ask("PUT", "/vectors/v5", { metadata: { year: 2025 } });
+    expect(moved.json.data, moved.text).toMatchObject({ id: "v5", version: 2 });
+    expect((await db.put("v5", [5, 5, 5], { year: 2001 })).json.data).toMatchObject({ version: 3 });
+    expect((await db.ask("GET", "/vectors/v5")).json.data).toMatchObject({ version: 3, values: [5, 5, 5] });
+    expect(await held(db)).toEqual(vectors.map(({ id }) => id).sort());
+    expect((await found(db, { ...query, filters: { year: 2001 } })).results.map(({ id }) => id).sort()).toEqual([
+      "v11",
+      "v5",
+    ]);
+    expect((await db.ask("DELETE", "/vectors/v5")).status).toBe(200);
+    expect((await db.ask("GET", "/vectors/v5")).status).toBe(404);
+    expect((await db.put("v5", [1, 1, 1])).json.data).toMatchObject({ version: 1 });
+    expect(await db.count()).toBe(40);
+    const bad = await db.ask("POST", "/vectors/batch", {
+      vectors: [
+        { id: "x", values: [1] },
+        { id: "y", values: [1, 2, 3] },
+      ],
+    });
+    expect(bad.json.data).toMatchObject({
+      stored: 1,
+      failed: 1,
+      results: [{ id: "x", error: { code: "invalidRequest" } }, { id: "y" }],
+    });
+    expect((await db.ask("POST", "/vectors/batch", { vectors, atomic: true })).json.code).toBe("invalidRequest");
+  });
+});
+
+describe("sharding by centroids", () => {
+  it("[VE-236][VE-238] centroids are learned from the first vectors, all are moved there as they were, and searches ask the nearest shards", async () => {
+    const { tenantId, key } = await newTenant();
+    const db = await Db.create(key, {
+      ...{ databaseId: "c", vectorDimension: 8, metric: "euclidean" },
+      sharding: { strategy: "vector", numShards: 4, learnRows: 400 },
+    });
+    expect(await stateOf(db)).toEqual({ strategy: "centroid", state: "learning" });
+    const valuesOf = (n: number) =>
+      Array.from({ length: 8 }, (_, at) => (at === n % 4 ? 100 : ((n * (at + 3)) % 17) / 4));
+    const vectorsFrom = (from: number) =>
+      Array.from({ length: 200 }, (_, at) => ({
+        id: `v${from + at}`,
+        values: valuesOf(from + at),
+        metadata: { n: from + at },
+      }));
+    const before = (await db.put("v0", valuesOf(0))).json.data["createdAt"];
+    for (let from = 0; from < 1000; from += 200) await db.ask("POST", "/vectors/batch", { vectors: vectorsFrom(from) });
+    await active(db);
+    expect(await stateOf(db)).toMatchObject({ shardProbes: 1 });
+    expect(await db.count()).toBe(1000);
+    expect((await db.ask("GET", "/vectors/v0")).json.data).toMatchObject({
+      version: 2,
+      createdAt: before,
+      metadata: { n: 0 },
+    });
+    await vi.waitFor(async () => expect(shardsOf(await found(db, { queryVector: valuesOf(0) }))).toHaveLength(1), 5000);
+    let [asked, hits] = [0, 0];
+    for (let n = 1; n < 1000; n += 97) {
+      const near = await found(db, { queryVector: valuesOf(n), topK: 10 });
+      const all = await found(db, { queryVector: valuesOf(n), topK: 10, shardProbes: 4 });
+      expect(shardsOf(all)).toEqual([0, 1, 2, 3]);
+      asked += near.explain.shards.length;
+      const truth = new Set(all.results.map(({ score }) => score));
+      hits += near.results.filter(({ score }) => truth.has(score)).length;
+    }
+    expect([asked, hits]).toEqual([11, 110]);
+    // Another place in space: found there, gone where it was.
+    await db.ask("PUT", "/vectors/v8", { values: valuesOf(1) });
+    expect((await found(db, { queryVector: valuesOf(1), threshold: 0.001 })).results.map(({ id }) => id)).toContain(
+      "v8",
+    );
+    expect(
+      (await found(db, { queryVector: valuesOf(8), topK: 1000, shardProbes: 4 })).results.filter(
+        ({ id }) => id === "v8",
+      ),
+    ).toHaveLength(1);
+    const tenant = (await directory().lookupTenant(tenantId))!;
+    const shards = [0, 1, 2, 3].map((shard) =>
+      env.VECTOR_SHARD.get(
+        env.VECTOR_SHARD.idFromName(shardName({ tenant, namespace: "default", databaseId: "c", generation: 1 }, shard)),
+      ),
+    );
+    await db.ask("DELETE", "");
+    for (const shard of shards) expect(await shard.shardMap()).toBeNull();
   });
 });

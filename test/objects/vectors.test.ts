@@ -1,6 +1,6 @@
 // Vectors and searches over HTTP inside workerd. Stories 1, 2 and 3 of the specification, and what its example records hold.
 import { describe, expect, it } from "vitest";
-import { shardOf } from "../../src/gateway/vector-call.ts";
+import { shardOf } from "../../src/cluster/shard-of.ts";
 import records from "../fixtures/vector-records.json";
 import { ask, newTenant, ROOT_KEY } from "./gateway-support.ts";
 import { Db } from "./vector-support.ts";

@@ -5,7 +5,9 @@ import { DEFAULT_EF, DEFAULT_EF_CONSTRUCTION, DEFAULT_M, DEFAULT_TABLES } from "
 import type { IndexKind } from "../index/segment-index.ts";
 import type { Metric } from "../metric.ts";
 import { HEADER_SECTIONS, type IndexSpec, QUANTIZERS, type Quantizer } from "../shard/index-kinds.ts";
-import type { ShardConfig } from "../shard/shard-config.ts";
+import type { ShardConfig, ShardingConfig } from "../shard/shard-config.ts";
+import { DEFAULT_LEARN_ROWS, DEFAULT_TARGET_RECALL } from "../sharding/limits.ts";
+import type { SplitPoint } from "../sharding/shard-map.ts";
 
 export interface IndexParameters {
   readonly quantizer: Quantizer;
@@ -22,6 +24,19 @@ export interface IndexParameters {
   readonly probes?: number | undefined;
 }
 
+export interface Sharding {
+  readonly strategy: "hash" | "range" | "centroid";
+  readonly numShards: number;
+  /** `range` only: the metadata field, and its split points; absent = learned. */
+  readonly key?: string | undefined;
+  readonly splitPoints?: readonly SplitPoint[] | undefined;
+  /** `centroid` only: shards that a search asks which does not say; absent = as many as the learned recall takes. */
+  readonly shardProbes?: number | undefined;
+  readonly targetRecall?: number | undefined;
+  /** Rows after which split points or centroids are learned. */
+  readonly learnRows?: number | undefined;
+}
+
 export interface DatabaseRecord {
   readonly databaseId: string;
   readonly name: string;
@@ -30,7 +45,7 @@ export interface DatabaseRecord {
   readonly metric: Metric;
   readonly indexType: IndexKind;
   readonly indexParameters: IndexParameters;
-  readonly sharding: { readonly strategy: "hash"; readonly numShards: number };
+  readonly sharding: Sharding;
   readonly replication: { readonly factor: number; readonly sync: boolean; readonly maxLagMs: number };
   readonly embeddingModels: readonly object[];
   /** Field → type (metadata/schema.ts); null = metadata is free. */
@@ -85,9 +100,18 @@ export function shardName({ tenant, namespace, databaseId, generation }: Databas
 /** The index that every database begins with. */
 export const DEFAULT_INDEX = "default";
 
-export function shardConfigOf(record: DatabaseRecord): ShardConfig {
+function shardingOf({ sharding }: DatabaseRecord, name: DatabaseName, shard: number): ShardingConfig | undefined {
+  const { strategy, numShards, key, splitPoints } = sharding;
+  if (strategy === "hash") return undefined;
+  const { learnRows = DEFAULT_LEARN_ROWS, targetRecall = DEFAULT_TARGET_RECALL } = sharding;
+  const base = shardName(name, 0).slice(0, -2);
+  return { strategy, numShards, shard, base, key, splitPoints, learnRows, targetRecall };
+}
+
+export function shardConfigOf(record: DatabaseRecord, name: DatabaseName, shard: number): ShardConfig {
   const { vectorDimension, metric, metadataSchema, durability, indexType, indexParameters } = record;
   const { quantizer, M, efConstruction, efSearch, lists, tables, bits, probes } = indexParameters;
+  const sharding = shardingOf(record, name, shard);
   const index: IndexSpec = {
     name: DEFAULT_INDEX,
     kind: indexType,
@@ -104,6 +128,7 @@ export function shardConfigOf(record: DatabaseRecord): ShardConfig {
     metric,
     durability,
     ...(metadataSchema && { metadataSchema }),
+    ...(sharding && { sharding }),
     indexes: [index],
   };
 }

@@ -1,6 +1,7 @@
 // What a shard must know of its database: given when it is created, kept in its facts, changed by its database's owner only.
 import type { Durability } from "../../wire/vector.ts";
 import type { Metric } from "../metric.ts";
+import type { SplitPoint } from "../sharding/shard-map.ts";
 import type { IndexSpec } from "./index-kinds.ts";
 
 export interface ShardConfig {
@@ -9,6 +10,23 @@ export interface ShardConfig {
   /** Field → type as text (metadata/schema.ts); absent = free. */
   readonly metadataSchema?: Readonly<Record<string, string>> | undefined;
   readonly durability: Durability;
+  /** How rows come to their shards, where it is not by a hash of their ids. */
+  readonly sharding?: ShardingConfig | undefined;
   /** At least one; the first is asked by default. */
   readonly indexes: readonly IndexSpec[];
+}
+
+export interface ShardingConfig {
+  readonly strategy: "range" | "centroid";
+  readonly numShards: number;
+  /** This shard, and the part of its name that all shards of the database share. */
+  readonly shard: number;
+  readonly base: string;
+  /** `range`: the metadata field, and its split points where they are given and not learned. */
+  readonly key?: string | undefined;
+  readonly splitPoints?: readonly SplitPoint[] | undefined;
+  /** Rows of the whole database after which it is learned where they belong. */
+  readonly learnRows: number;
+  /** `centroid`: the share of true neighbours that the shards probed by default must hold. */
+  readonly targetRecall: number;
 }

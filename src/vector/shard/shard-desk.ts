@@ -135,6 +135,16 @@ export class ShardDesk {
     }
   }
 
+  /** The answer to a write that was kept for its repetition. @throws VectorRefusal for another body */
+  keptAnswer(identity: Omit<KeptLater, "answer">): VectorAnswer | undefined {
+    return this.#answeredBefore(identity);
+  }
+
+  /** Stores an answer that is not of this shard's rows alone, in the commit of what it tells of. */
+  keepAnswer(identity: Omit<KeptLater, "answer">, answer: VectorAnswer): void {
+    this.#kept.add({ ...identity, answer: writeVectorAnswer(answer), nowMs: this.#options.now() });
+  }
+
   #answeredBefore({ writeId, bodyHash }: Omit<KeptLater, "answer">): VectorAnswer | undefined {
     const later = this.#keptLater.get(textOf(writeId));
     if (later && textOf(later.bodyHash) !== textOf(bodyHash)) throw reused();
@@ -354,7 +364,8 @@ function given(fields: { readonly [name in keyof Effort]: number | undefined }):
 }
 
 function copied(row: UpsertRequest["rows"][number]): UpsertRequest["rows"][number] {
-  return { id: row.id, values: row.values, metadata: row.metadata.slice() };
+  const { id, values, metadata, before } = row;
+  return { id, values, metadata: metadata.slice(), ...(before && { before }) };
 }
 
 function filterOf(text: string | undefined): Filter | undefined {

@@ -5,6 +5,7 @@ import { CommitLog } from "../../storage/commit-log.ts";
 import { bufferOf } from "../../storage/row-format.ts";
 import type { Kernels, SqlStorage, SyncBlobStore } from "../../storage/types.ts";
 import { ByteReader, ByteWriter } from "../../wire/bytes.ts";
+import type { EarlierVersion } from "../../wire/vector.ts";
 import { type Arena, ArenaFull } from "../arena.ts";
 import { CorruptSegment, type Directory } from "../segment/directory.ts";
 import type { RowStamp, VectorRow } from "../segment/row.ts";
@@ -42,6 +43,8 @@ export interface NewRow {
   readonly values: Uint8Array;
   /** JSON text of an object, or empty. */
   readonly metadata: Uint8Array;
+  /** Of its versions in another shard. */
+  readonly before?: EarlierVersion | undefined;
 }
 
 export type StoreChange =
@@ -238,8 +241,12 @@ export class VectorStore {
         after.set(id, undefined);
         return before ? { change, applied: before } : { applied: undefined };
       }
-      const { version, createdMs } = before ?? { version: 0, createdMs: nowMs };
-      const stamp = { revision, version: version + 1, createdMs, updatedMs: nowMs };
+      const { before: earlier } = change.row;
+      const { version, createdMs } = before ?? earlier ?? { version: 0, createdMs: nowMs };
+      const isMoved = !before && earlier !== undefined && earlier.updatedMs > 0;
+      const stamp = isMoved
+        ? { revision, version, createdMs, updatedMs: earlier.updatedMs }
+        : { revision, version: version + 1, createdMs, updatedMs: nowMs };
       after.set(id, stamp);
       return { change: { kind: "put", row: { ...change.row, stamp } }, applied: stamp };
     });

@@ -1,0 +1,31 @@
+// Bounds of sharding by ranges and centroids, with their reasons.
+import { MAX_SHARDS } from "../database/limits.ts";
+
+/** Rows over all shards after which split points or centroids are learned, where nothing is said. */
+export const DEFAULT_LEARN_ROWS = 4096;
+/** Fewer say nothing about the rows to come. */
+export const MIN_LEARN_ROWS = 64;
+export const MAX_LEARN_ROWS = 1_000_000;
+/** Rows that are learned from, at most: with MAX_SHARDS centroids of 4096 dimensions a round takes a second, in slices. */
+export const MAX_SAMPLE_ROWS = 2048;
+/** Values that they have in all, at most: they are copies in JavaScript's memory. */
+export const MAX_SAMPLE_VALUES = 2 ** 21;
+/** Rounds of k-means: centroids of a sample hardly move afterwards. */
+export const CENTROID_ROUNDS = 12;
+/** Rows of the sample between two pauses. */
+export const LEARN_SLICE_ROWS = 32;
+/** Queries of the sample that the number of probed shards is chosen by, and neighbours of each. */
+export const PROBE_QUERIES = 200;
+export const PROBE_NEIGHBOURS = 10;
+/** The share of true neighbours that the probed shards must hold, where a database says nothing. */
+export const DEFAULT_TARGET_RECALL = 0.97;
+/** Split points: one less than shards. */
+export const MAX_SPLIT_POINTS = MAX_SHARDS - 1;
+/** Characters of a split point that is text. */
+export const MAX_SPLIT_CHARACTERS = 256;
+/** Rows moved in one go: other writes to the shard wait for it. */
+export const SPREAD_ROWS = 200;
+/** A call to another shard that was not answered may still arrive for so long. Ms. */
+export const LATE_MOVE_MS = 10_000;
+/** Writes that wait for the one under way at the shard that places them. */
+export const MAX_PLACED_WAITING = 1000;

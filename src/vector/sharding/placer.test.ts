@@ -1,0 +1,203 @@
+// The shard that places rows, on node:sqlite with shards that are maps, over crashes and lost answers at every call it makes.
+import { expect, it } from "vitest";
+import { VECTOR_MIGRATIONS } from "../../../migrations/vector.ts";
+import { NodeSql } from "../../../test/unit/storage/node-sql.ts";
+import type { VectorAnswer, VectorInput, VectorRequest, VectorStamp } from "../../wire/vector.ts";
+import { LATE_MOVE_MS } from "./limits.ts";
+import { Placements } from "./placements.ts";
+import { Placer } from "./placer.ts";
+import type { ShardMap } from "./shard-map.ts";
+
+const OWN = 1;
+const MAP: ShardMap = { kind: "range", key: "n", points: [10, 20] };
+
+class Crash extends Error {}
+
+interface Held extends VectorInput {
+  readonly stamp: VectorStamp;
+}
+
+/** A world of three shards; `failAt`: the call that fails, before or after it was applied; `isCrash`: the placing shard dies of it. */
+class World {
+  readonly sql = new NodeSql();
+  readonly shards = [0, 1, 2].map(() => new Map<string, Held>());
+  readonly kept = new Map<string, VectorAnswer>();
+  nowMs = 1000;
+  calls = 0;
+  failAt = -1;
+  isApplied = false;
+  isCrash = true;
+  isDead = false;
+  map: ShardMap | undefined = MAP;
+  placer: Placer;
+
+  constructor() {
+    for (const statements of VECTOR_MIGRATIONS) this.sql.database.exec(statements);
+    this.sql.endTurn();
+    this.placer = this.open();
+  }
+
+  open(): Placer {
+    return new Placer({
+      ...{ own: OWN, dimension: 1, map: () => this.map, homeOf: () => OWN, now: () => this.nowMs },
+      placements: new Placements(this.sql, (bytes) => bytes.reduce((sum, byte) => (sum * 31 + byte) >>> 0, 7), OWN),
+      ask: (shard, request) => this.ask(shard, request),
+      kept: ({ writeId }) => this.kept.get(String(writeId)),
+      keep: ({ writeId }, answer) => void this.kept.set(String(writeId), answer),
+      place: () => ({ term: 1, revision: 1 }),
+    });
+  }
+
+  async ask(shard: number, request: VectorRequest): Promise<VectorAnswer> {
+    if (this.isDead) throw new Crash();
+    // The output gate: what was written is durable before a call leaves.
+    this.sql.endTurn();
+    const isFailing = this.calls++ === this.failAt;
+    const answer = !isFailing || this.isApplied ? this.apply(this.shards[shard]!, request) : undefined;
+    if (answer && !isFailing) return answer;
+    this.isDead = this.isCrash;
+    throw new Error("lost");
+  }
+
+  apply(rows: Map<string, Held>, request: VectorRequest): VectorAnswer {
+    const place = { term: 1, revision: 1 };
+    switch (request.kind) {
+      case "get":
+        return {
+          kind: "rows",
+          ...place,
+          cursor: new Uint8Array(0),
+          rows: request.ids.map((id) => rows.get(id) ?? null),
+        };
+      case "list":
+        return { kind: "rows", ...place, cursor: new Uint8Array(0), rows: [...rows.values()] };
+      case "delete":
+        return { kind: "written", ...place, results: request.ids.map((id) => deleted(rows, id)) };
+      case "upsert":
+        return { kind: "written", ...place, results: request.rows.map((row) => stored(rows, row)) };
+      default:
+        throw new Error(request.kind);
+    }
+  }
+
+  /** Starts anew from what was durable, and waits until nothing of before can arrive. */
+  async restart(): Promise<void> {
+    this.sql.crash();
+    this.failAt = -1;
+    this.isDead = false;
+    this.placer = this.open();
+    this.nowMs += LATE_MOVE_MS + 1;
+    expect(await this.placer.settle()).toBe(true);
+    this.sql.endTurn();
+  }
+
+  put(id: string, n: number, writeId = 0): Promise<VectorAnswer | "crashed"> {
+    const metadata = new TextEncoder().encode(JSON.stringify({ n }));
+    const row = { id, values: new Uint8Array(4), metadata };
+    const identity = writeId === 0 ? {} : { writeId: Uint8Array.of(writeId), bodyHash: Uint8Array.of(1) };
+    return this.placer.run({ ...identity, request: { kind: "upsert", rows: [row] } }).catch((): "crashed" => "crashed");
+  }
+
+  /** What a reader of the id gets, and how many shards hold it. */
+  async look(id: string): Promise<{ n: number | undefined; version: number | undefined; copies: number }> {
+    const answer = await this.placer.run({ request: { kind: "get", ids: [id], shown: { metadata: true } } });
+    if (answer.kind !== "rows") throw new Error("no rows");
+    const [row] = answer.rows;
+    const n = row ? (JSON.parse(new TextDecoder().decode(row.metadata)) as { n: number }).n : undefined;
+    return { n, version: row?.stamp.version, copies: this.shards.filter((rows) => rows.has(id)).length };
+  }
+}
+
+function deleted(rows: Map<string, Held>, id: string): VectorStamp | null {
+  const held = rows.get(id);
+  rows.delete(id);
+  return held?.stamp ?? null;
+}
+
+function stored(rows: Map<string, Held>, row: VectorInput): VectorStamp {
+  const before = rows.get(row.id)?.stamp ?? row.before ?? { version: 0, createdMs: 5 };
+  const stamp = { revision: 1, version: before.version + 1, createdMs: before.createdMs, updatedMs: 9 };
+  rows.set(row.id, { ...row, stamp });
+  return stamp;
+}
+
+/** Applied, and nothing about it is open. */
+const ok = (answer: VectorAnswer | "crashed"): boolean =>
+  answer !== "crashed" && answer.kind === "written" && answer.results.every((result) => result && "version" in result);
+
+it("[VE-237] a crash, or a lost answer, at any call of a move leaves the row once, as before or as after; an acknowledged one as after", async () => {
+  let acknowledged = 0;
+  let undone = 0;
+  for (const isCrash of [true, false]) {
+    for (const isApplied of [true, false]) {
+      for (let failAt = 0; failAt < 6; failAt++) {
+        for (const [from, to] of [
+          [15, 25],
+          [25, 5],
+          [5, 15],
+          [15, 16],
+          [25, 26],
+        ] as const) {
+          const world = new World();
+          expect(ok(await world.put("a", from))).toBe(true);
+          Object.assign(world, { isCrash, isApplied, failAt: world.calls + failAt });
+          const answer = await world.put("a", to, 1);
+          if (world.isDead) await world.restart();
+          world.failAt = -1;
+          const seen = await world.look("a");
+          if (ok(answer)) acknowledged++;
+          else if (seen.n === from) undone++;
+          expect(ok(answer) ? [to] : [from, to], JSON.stringify({ failAt, from, to, isCrash, isApplied })).toContain(
+            seen.n,
+          );
+          expect(seen.version).toBe(seen.n === from ? 1 : 2);
+          world.nowMs += LATE_MOVE_MS + 1;
+          expect(await world.placer.settle()).toBe(true);
+          expect(await world.look("a")).toMatchObject({ copies: 1, n: seen.n });
+          // The same write again is one write; another one goes on.
+          expect(ok(await world.put("a", to, 1))).toBe(true);
+          expect(await world.look("a")).toMatchObject({ n: to, copies: 1 });
+          expect(ok(await world.put("a", from, 2))).toBe(true);
+          expect(await world.look("a")).toMatchObject({ n: from, copies: 1 });
+        }
+      }
+    }
+  }
+  expect(acknowledged).toBeGreaterThan(10);
+  expect(undone).toBeGreaterThan(10);
+});
+
+it("[VE-237] until a cut-off move is settled the id is refused; others go on, and reads give the row", async () => {
+  const world = new World();
+  await world.put("a", 15);
+  await world.put("b", 15);
+  // Asked for its version, stored at its new shard: that answer is lost.
+  Object.assign(world, { isCrash: false, isApplied: true, failAt: world.calls + 1 });
+  expect(await world.put("a", 25)).toMatchObject({ kind: "error", code: "unknownOutcome" });
+  expect(await world.look("a")).toMatchObject({ n: 15, copies: 2 });
+  expect(await world.put("a", 17)).toMatchObject({ kind: "error", code: "unavailable" });
+  expect(ok(await world.put("b", 25))).toBe(true);
+  expect(await world.placer.settle()).toBe(false);
+  world.nowMs += LATE_MOVE_MS + 1;
+  expect(await world.placer.settle()).toBe(true);
+  expect(await world.look("a")).toMatchObject({ n: 15, copies: 1 });
+});
+
+it("[VE-238] rows that were here before it was known where they belong are moved as they were", async () => {
+  const world = new World();
+  world.map = undefined;
+  for (let n = 0; n < 30; n++) await world.put(`v${n}`, n);
+  expect(world.shards.map(({ size }) => size)).toEqual([0, 30, 0]);
+  world.map = MAP;
+  world.failAt = world.calls + 2;
+  world.isCrash = false;
+  let cursor: Uint8Array | undefined = new Uint8Array(0);
+  for (let round = 0; cursor && round < 10; round++) {
+    cursor = await world.placer.spread(cursor);
+    world.nowMs += LATE_MOVE_MS + 1;
+    await world.placer.settle();
+  }
+  expect(cursor).toBeUndefined();
+  expect(world.shards.map(({ size }) => size)).toEqual([10, 10, 10]);
+  for (const n of [0, 12, 29]) expect(await world.look(`v${n}`)).toMatchObject({ n, copies: 1 });
+});
