@@ -225,8 +225,11 @@ describe("[VE-141] bad input is refused with its field and limit, and changes no
 
   it("[VE-137] story 4.2: what cannot be had yet, or means nothing, is refused, and no database comes of it", async () => {
     for (const [body, names] of [
-      [{ sharding: { strategy: "range" } }, "range cannot be had yet"],
-      [{ sharding: { strategy: "vector" } }, "vector cannot be had yet"],
+      [{ sharding: { strategy: "range" } }, "sharding.key is needed"],
+      [{ sharding: { strategy: "range", key: "n", splitPoints: [2, 1] } }, "sharding.splitPoints must be all numbers"],
+      [{ sharding: { strategy: "range", key: "n", splitPoints: [1], numShards: 4 } }, "4 shards have 3"],
+      [{ sharding: { shardProbes: 1 } }, "sharding.shardProbes means nothing to hash"],
+      [{ sharding: { strategy: "centroid", numShards: 2, shardProbes: 3 } }, "at most numShards, 2"],
       [{ indexType: "FLAT", indexParameters: { M: 16 } }, "indexParameters.M means nothing to FLAT"],
       [{ indexType: "IVF", indexParameters: { tables: 4 } }, "indexParameters.tables means nothing to IVF"],
       [{ indexType: "HNSW", indexParameters: { quantizer: "pq" } }, "pq cannot be had with HNSW; there are int8, none"],
