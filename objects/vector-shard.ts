@@ -17,6 +17,7 @@ import { CorruptSegment } from "../src/vector/segment/directory.ts";
 import type { Segment } from "../src/vector/segment/segment.ts";
 import { LOG_DELAY_MS, MAX_UNLOGGED_BYTES } from "../src/vector/shard/limits.ts";
 import { mergeDue } from "../src/vector/shard/merge-policy.ts";
+import { retain, retentionDelayMs } from "../src/vector/shard/retention.ts";
 import type { ShardConfig } from "../src/vector/shard/shard-config.ts";
 import { type Ran, ShardDesk } from "../src/vector/shard/shard-desk.ts";
 import { isById } from "../src/vector/sharding/placer.ts";
@@ -107,6 +108,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
       onMissing: (what) => this.#log.warn("a segment has to do without an index", what),
     });
     this.#place(config, this.#desk, sql);
+    if (config.retention) ctx.waitUntil(this.#wakeAt(Date.now() + retentionDelayMs(config.retention)));
     this.#maintain();
     return this.#desk;
   }
@@ -131,6 +133,27 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
 
   override async alarm(): Promise<void> {
     await this.#placing?.alarm();
+    await this.#retain();
+  }
+
+  /** Deletes what the database's retention no longer allows, and sets the next look for it. */
+  async #retain(): Promise<void> {
+    const desk = this.#desk;
+    const retention = this.#storedConfig()?.retention;
+    if (!desk || !retention) return;
+    try {
+      const work = retain(desk.store, retention, Date.now());
+      while (!work.next().done) {
+        desk.store.endTurn();
+        await new Promise((next) => setTimeout(next, 0));
+        if (this.#desk !== desk) return;
+      }
+    } catch (error) {
+      this.#log.error("rows that are too old could not be deleted; tried again", {}, error);
+    } finally {
+      this.#maintain();
+      if (this.#desk) await this.#wakeAt(Date.now() + retentionDelayMs(retention));
+    }
   }
 
   async shardMap(): Promise<ShardMapState | null> {

@@ -111,7 +111,10 @@ const changeable = {
       archiveOnExpire: z.boolean().optional(),
     })
     .nullish()
-    .openapi({ description: "Recorded." }),
+    .openapi({
+      description:
+        "The oldest vectors, by when they were last written, are deleted beyond these; archiveOnExpire is recorded.",
+    }),
   accessControl: z
     .strictObject({
       roles: z.array(text(MAX_NAME_CHARACTERS)).max(MAX_ROLES).optional(),

@@ -171,3 +171,15 @@ describe("sharding by centroids", () => {
     for (const shard of shards) expect(await shard.shardMap()).toBeNull();
   });
 });
+
+describe("retention", () => {
+  it("[VE-239] the oldest vectors beyond the bounds are deleted by the shards' alarms", async () => {
+    const db = await newDb({ retentionPolicy: { maxVectors: 3 } });
+    for (const id of ["a", "b", "c", "d", "e"]) await db.put(id, [1, 2, 3]);
+    await db.ask("PUT", "", { retentionPolicy: { maxVectors: 3, maxAgeDays: 1e-5 } });
+    await vi.waitFor(async () => expect(await held(db)).toEqual([]), { timeout: 20_000, interval: 200 });
+    await db.ask("PUT", "", { retentionPolicy: null });
+    await db.put("f", [1, 2, 3]);
+    expect(await held(db)).toEqual(["f"]);
+  });
+});

@@ -5,6 +5,7 @@ import { DEFAULT_EF, DEFAULT_EF_CONSTRUCTION, DEFAULT_M, DEFAULT_TABLES } from "
 import type { IndexKind } from "../index/segment-index.ts";
 import type { Metric } from "../metric.ts";
 import { HEADER_SECTIONS, type IndexSpec, QUANTIZERS, type Quantizer } from "../shard/index-kinds.ts";
+import type { Retention } from "../shard/retention.ts";
 import type { ShardConfig, ShardingConfig } from "../shard/shard-config.ts";
 import { DEFAULT_LEARN_ROWS, DEFAULT_TARGET_RECALL } from "../sharding/limits.ts";
 import type { SplitPoint } from "../sharding/shard-map.ts";
@@ -37,6 +38,28 @@ export interface Sharding {
   readonly learnRows?: number | undefined;
 }
 
+export interface RetentionPolicy {
+  readonly maxAgeDays?: number | undefined;
+  readonly maxVectors?: number | undefined;
+  readonly maxBytes?: number | undefined;
+  /** Recorded. */
+  readonly archiveOnExpire?: boolean | undefined;
+}
+
+const DAY_MS = 86_400_000;
+
+/** Each shard keeps its share; hashes spread ids evenly. */
+function retentionOf({ retentionPolicy, sharding }: DatabaseRecord): Retention | undefined {
+  const { maxAgeDays, maxVectors, maxBytes } = retentionPolicy ?? {};
+  const share = (total: number): number => Math.max(1, Math.floor(total / sharding.numShards));
+  if (maxAgeDays === undefined && maxVectors === undefined && maxBytes === undefined) return undefined;
+  return {
+    ...(maxAgeDays !== undefined && { maxAgeMs: maxAgeDays * DAY_MS }),
+    ...(maxVectors !== undefined && { maxRows: share(maxVectors) }),
+    ...(maxBytes !== undefined && { maxBytes: share(maxBytes) }),
+  };
+}
+
 export interface DatabaseRecord {
   readonly databaseId: string;
   readonly name: string;
@@ -51,7 +74,7 @@ export interface DatabaseRecord {
   /** Field → type (metadata/schema.ts); null = metadata is free. */
   readonly metadataSchema: Readonly<Record<string, string>> | null;
   readonly durability: Durability;
-  readonly retentionPolicy: object | null;
+  readonly retentionPolicy: RetentionPolicy | null;
   readonly accessControl: object | null;
 }
 
@@ -112,6 +135,7 @@ export function shardConfigOf(record: DatabaseRecord, name: DatabaseName, shard:
   const { vectorDimension, metric, metadataSchema, durability, indexType, indexParameters } = record;
   const { quantizer, M, efConstruction, efSearch, lists, tables, bits, probes } = indexParameters;
   const sharding = shardingOf(record, name, shard);
+  const retention = retentionOf(record);
   const index: IndexSpec = {
     name: DEFAULT_INDEX,
     kind: indexType,
@@ -129,6 +153,7 @@ export function shardConfigOf(record: DatabaseRecord, name: DatabaseName, shard:
     durability,
     ...(metadataSchema && { metadataSchema }),
     ...(sharding && { sharding }),
+    ...(retention && { retention }),
     indexes: [index],
   };
 }

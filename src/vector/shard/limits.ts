@@ -51,3 +51,7 @@ export const MAX_UNLOGGED_BYTES = 8 * 1024 * 1024;
 export const MAX_SQUARED_NORM = 2 ** 125;
 /** Where rows are normalised: the least float32 without loss of digits. */
 export const MIN_SQUARED_NORM = 2 ** -126;
+/** Rows that retention looks at or deletes between two pauses. */
+export const RETENTION_SLICE_ROWS = 500;
+/** Between two looks for rows that are too many, at least for those that are too old. Ms. */
+export const RETENTION_EVERY_MS = 60_000;

@@ -3,6 +3,7 @@ import type { Durability } from "../../wire/vector.ts";
 import type { Metric } from "../metric.ts";
 import type { SplitPoint } from "../sharding/shard-map.ts";
 import type { IndexSpec } from "./index-kinds.ts";
+import type { Retention } from "./retention.ts";
 
 export interface ShardConfig {
   readonly dimension: number;
@@ -12,6 +13,8 @@ export interface ShardConfig {
   readonly durability: Durability;
   /** How rows come to their shards, where it is not by a hash of their ids. */
   readonly sharding?: ShardingConfig | undefined;
+  /** This shard's part of what its database may keep. */
+  readonly retention?: Retention | undefined;
   /** At least one; the first is asked by default. */
   readonly indexes: readonly IndexSpec[];
 }

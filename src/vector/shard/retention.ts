@@ -1,0 +1,77 @@
+// Rows that are too old or too many for their database: found and deleted in slices, the oldest first, by when they were last written.
+// Guarantees: a row that was written since it was chosen stays; what a restart cuts off is found again. Must not: know time or timers.
+import { RETENTION_EVERY_MS, RETENTION_SLICE_ROWS } from "./limits.ts";
+import { type ListingPlace, listPage } from "./listing.ts";
+import type { VectorStore } from "./vector-store.ts";
+
+/** What one shard may keep; absent = no bound. */
+export interface Retention {
+  readonly maxAgeMs?: number | undefined;
+  readonly maxRows?: number | undefined;
+  /** Of ids, values and metadata of live rows. */
+  readonly maxBytes?: number | undefined;
+}
+
+interface Aged {
+  readonly id: string;
+  readonly updatedMs: number;
+  readonly bytes: number;
+}
+
+/** How long until the next look: age needs it as often as it is short. */
+export function retentionDelayMs({ maxAgeMs }: Retention): number {
+  return maxAgeMs === undefined ? RETENTION_EVERY_MS : Math.min(RETENTION_EVERY_MS, Math.max(1000, maxAgeMs / 10));
+}
+
+/** Deletes what is beyond the bounds; pauses between slices. `endTurn` is the caller's, at every pause. Gives how many it deleted. */
+export function* retain(store: VectorStore, bounds: Retention, nowMs: number): Generator<void, number> {
+  const { maxAgeMs, maxRows = Number.POSITIVE_INFINITY, maxBytes } = bounds;
+  const oldest = maxAgeMs === undefined ? Number.NEGATIVE_INFINITY : nowMs - maxAgeMs;
+  const isCounted = store.liveCount > maxRows || maxBytes !== undefined;
+  let deleted = 0;
+  const kept: Aged[] = [];
+  for (let after: ListingPlace | undefined, isFirst = true; isFirst || after; isFirst = false) {
+    const page = listPage(store, { after, limit: RETENTION_SLICE_ROWS });
+    const rows = page.rows.map(({ segment, row }): Aged => {
+      const { id, stamp } = segment.idOf(row);
+      const size = isCounted ? id.length + segment.valuesOf(row).length + segment.metadataOf(row).length : 0;
+      return { id, updatedMs: stamp.updatedMs, bytes: size };
+    });
+    const expired = rows.filter(({ updatedMs }) => updatedMs < oldest);
+    if (expired.length > 0) deleted += remove(store, expired);
+    if (isCounted) for (const row of rows) if (row.updatedMs >= oldest) kept.push(row);
+    after = page.next;
+    yield;
+  }
+  return (
+    deleted + (isCounted ? yield* trim(store, kept, { maxRows, maxBytes: maxBytes ?? Number.POSITIVE_INFINITY }) : 0)
+  );
+}
+
+function* trim(
+  store: VectorStore,
+  rows: readonly Aged[],
+  { maxRows, maxBytes }: { readonly maxRows: number; readonly maxBytes: number },
+): Generator<void, number> {
+  const sorted = rows.toSorted((a, b) => a.updatedMs - b.updatedMs);
+  let bytes = rows.reduce((sum, row) => sum + row.bytes, 0);
+  let excess = 0;
+  while (excess < sorted.length && (sorted.length - excess > maxRows || bytes > maxBytes))
+    bytes -= sorted[excess++]!.bytes;
+  let deleted = 0;
+  for (let from = 0; from < excess; from += RETENTION_SLICE_ROWS) {
+    deleted += remove(store, sorted.slice(from, Math.min(excess, from + RETENTION_SLICE_ROWS)));
+    yield;
+  }
+  return deleted;
+}
+
+/** Those that were not written since. */
+function remove(store: VectorStore, rows: readonly Aged[]): number {
+  const same = rows.filter(({ id, updatedMs }) => {
+    const found = store.locate(id);
+    return found?.segment.idOf(found.row).stamp.updatedMs === updatedMs;
+  });
+  store.apply(same.map(({ id }) => ({ kind: "delete", id })));
+  return same.length;
+}
