@@ -19,4 +19,10 @@ export const VECTOR_MIGRATIONS: readonly string[] = [
   `CREATE TABLE vector_placements (id TEXT PRIMARY KEY, shard INTEGER NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;
    CREATE TABLE vector_moves (id TEXT PRIMARY KEY, from_shard INTEGER NOT NULL, to_shard INTEGER NOT NULL,
      late_until_ms REAL NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;`,
+  // vector_snapshots: info is JSON of vector/shard/snapshots.ts. Parts: segments (their directory, the words of their deleted rows), and
+  // pages of rows that no segment had (their number as text, the rows). vector_held: dead blobs that a snapshot names.
+  `CREATE TABLE vector_snapshots (id TEXT PRIMARY KEY, info TEXT NOT NULL, parts INTEGER NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;
+   CREATE TABLE vector_snapshot_parts (id TEXT NOT NULL, part INTEGER NOT NULL, kind TEXT NOT NULL, head BLOB NOT NULL, body BLOB NOT NULL,
+     crc INTEGER NOT NULL, PRIMARY KEY (id, part));
+   CREATE TABLE vector_held (name TEXT PRIMARY KEY) WITHOUT ROWID;`,
 ];

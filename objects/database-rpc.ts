@@ -9,6 +9,8 @@ export interface DatabaseInfo {
   readonly namespace: string;
   readonly generation: number;
   readonly state: DatabaseState;
+  /** All shards have what the record says. */
+  readonly isSettled: boolean;
   readonly record: DatabaseRecord;
   readonly createdAtMs: number;
   readonly updatedAtMs: number;
@@ -16,6 +18,13 @@ export interface DatabaseInfo {
 
 /** Fields of the record that are given are replaced whole. */
 export type DatabaseChanges = Partial<Omit<DatabaseRecord, "databaseId">>;
+
+/** What is done to all shards of a database, and goes on after a crash. */
+export type DatabaseTask =
+  | { readonly kind: "takeSnapshot" | "dropSnapshot"; readonly snapshotId: string }
+  /** `token`: the same restore is done once. */
+  | { readonly kind: "restoreSnapshot"; readonly snapshotId: string; readonly token: string }
+  | { readonly kind: "archive" | "unarchive" };
 
 export interface DeletedDatabase {
   readonly databaseId: string;
@@ -33,6 +42,7 @@ export interface TenantDatabasesRpc {
     mutation: Mutation,
   ): Promise<RpcResult<DatabaseInfo>>;
   updateDatabase(name: NamedDatabase, changes: DatabaseChanges, mutation: Mutation): Promise<RpcResult<DatabaseInfo>>;
+  runDatabaseTask(name: NamedDatabase, task: DatabaseTask, mutation: Mutation): Promise<RpcResult<DatabaseInfo>>;
   deleteDatabase(name: NamedDatabase, mutation: Mutation): Promise<RpcResult<DeletedDatabase>>;
   /** Null = there is none; one that is being deleted is none. */
   findDatabase(name: NamedDatabase): Promise<RpcResult<DatabaseInfo | null>>;

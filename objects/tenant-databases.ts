@@ -3,9 +3,10 @@
 // could fill one is under way; what a crash interrupts goes on by the tenant's alarm. Must not: know vectors.
 import { CorruptRecord } from "../src/config/record.ts";
 import { MAX_DATABASES_PER_TENANT } from "../src/vector/database/limits.ts";
-import { type DatabaseRecord, shardConfigOf, shardName } from "../src/vector/database/record.ts";
+import { type DatabaseRecord, NO_LIFECYCLE, shardConfigOf, shardName } from "../src/vector/database/record.ts";
 import { CheckedTable } from "./checked-rows.ts";
-import type { DatabaseChanges, DatabaseInfo, DatabaseState, NamedDatabase } from "./database-rpc.ts";
+import type { DatabaseChanges, DatabaseInfo, DatabaseState, DatabaseTask, NamedDatabase } from "./database-rpc.ts";
+import { afterTask } from "./database-tasks.ts";
 import type { Env } from "./env.ts";
 import { failure, type RpcResult } from "./tenancy-rpc.ts";
 import type { VectorShardRpc } from "./vector-rpc.ts";
@@ -118,6 +119,22 @@ export class TenantDatabases {
       ...this.#only(row),
     });
     return { ok: true, value: infoOf(this.#row(row.generation)!) };
+  }
+
+  /** Decides a task; the shards are brought to it as to any change. */
+  begin(name: NamedDatabase, task: DatabaseTask, nowMs: number): RpcResult<DatabaseInfo> {
+    return readable(() => {
+      const row = this.#held(name);
+      if (!row || row.state === "deleting") return noSuch(name);
+      const { lifecycle = NO_LIFECYCLE, sharding } = JSON.parse(row.record) as DatabaseRecord;
+      if (task.kind === "restoreSnapshot" && sharding.strategy !== "hash") {
+        // Its shards' snapshots are not of one moment: of a vector that moved there may be two, or none.
+        const message = `a database that is sharded by ${sharding.strategy} is restored into a new one, from a snapshot's data`;
+        return failure("conflict", message, { strategy: sharding.strategy });
+      }
+      const next = afterTask(lifecycle, task, nowMs);
+      return next.ok ? this.#change(name, { lifecycle: next.value }, nowMs) : next;
+    });
   }
 
   markDeleting(name: NamedDatabase): RpcResult<{ generation: number }> {
@@ -255,5 +272,6 @@ function infoOf(row: Row): DatabaseInfo {
   const { namespace, generation, state, created_at_ms, updated_at_ms } = row;
   const record = JSON.parse(row.record) as DatabaseRecord;
   if (state === "erased") throw new Error("an erased database has no description");
-  return { namespace, generation, state, record, createdAtMs: created_at_ms, updatedAtMs: updated_at_ms };
+  const times = { createdAtMs: created_at_ms, updatedAtMs: updated_at_ms };
+  return { namespace, generation, state, isSettled: row.is_configured === 1, record, ...times };
 }

@@ -13,6 +13,7 @@ import type { DatabaseRecord } from "../src/vector/database/record.ts";
 import type {
   DatabaseChanges,
   DatabaseInfo,
+  DatabaseTask,
   DeletedDatabase,
   NamedDatabase,
   TenantDatabasesRpc,
@@ -294,6 +295,10 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
     mutation: Mutation,
   ): Promise<RpcResult<DatabaseInfo>> {
     return this.#settled(await this.#mutate(mutation, (nowMs) => this.#databases.change(name, changes, nowMs)));
+  }
+
+  async runDatabaseTask(name: NamedDatabase, task: DatabaseTask, mutation: Mutation): Promise<RpcResult<DatabaseInfo>> {
+    return this.#settled(await this.#mutate(mutation, (nowMs) => this.#databases.begin(name, task, nowMs)));
   }
 
   /** Waits until the shards have what was decided. */

@@ -1,5 +1,7 @@
 // The RPC surface of a vector database's shards. Methods take and return plain data or bytes: a stub cannot travel between processes.
+
 import type { ShardConfig } from "../src/vector/shard/shard-config.ts";
+import type { SnapshotInfo, SnapshotPage, SnapshotPlace } from "../src/vector/shard/snapshots.ts";
 
 export interface ShardMapState {
   /** vector/sharding/shard-map.ts. */
@@ -18,6 +20,9 @@ export interface VectorShardRpc {
   shardMap(): Promise<ShardMapState | null>;
   /** Stores where rows belong, and moves those that are elsewhere. True = all are there. */
   adoptShardMap(map: Uint8Array): Promise<boolean>;
+  /** Null = there is no such snapshot. */
+  snapshotInfo(snapshotId: string): Promise<SnapshotInfo | null>;
+  snapshotPage(snapshotId: string, place: SnapshotPlace): Promise<SnapshotPage | null>;
   /** Deletes all of it. Repeated: no change. */
   erase(): Promise<void>;
 }

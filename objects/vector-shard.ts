@@ -18,8 +18,9 @@ import type { Segment } from "../src/vector/segment/segment.ts";
 import { LOG_DELAY_MS, MAX_UNLOGGED_BYTES } from "../src/vector/shard/limits.ts";
 import { mergeDue } from "../src/vector/shard/merge-policy.ts";
 import { retain, retentionDelayMs } from "../src/vector/shard/retention.ts";
-import type { ShardConfig } from "../src/vector/shard/shard-config.ts";
+import type { ShardConfig, ShardLifecycle } from "../src/vector/shard/shard-config.ts";
 import { type Ran, ShardDesk } from "../src/vector/shard/shard-desk.ts";
+import type { SnapshotInfo, SnapshotPage, SnapshotPlace } from "../src/vector/shard/snapshots.ts";
 import { isById } from "../src/vector/sharding/placer.ts";
 import {
   isVectorWrite,
@@ -48,6 +49,15 @@ const QUEUE_FULL: VectorFailure = {
   message: `${MAX_WAITING_WRITES} writes wait for the shard; nothing was done`,
 };
 
+const ARCHIVED: VectorFailure = {
+  kind: "error",
+  code: "conflict",
+  message: "the database is archived; restore it first",
+  details: { state: "archived" },
+};
+
+const NOTHING_KEPT: ShardLifecycle = { snapshots: [], isArchived: false };
+
 interface Waiting {
   readonly call: VectorCall;
   readonly done: (ran: Ran) => void;
@@ -73,7 +83,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     const write = (_: string, line: string): void => console.log(line);
     this.#log = createLogger({ level: this.#settings.log.level, now: Date.now, write, fields: { part: "vectors" } });
     const config = this.#storedConfig();
-    if (config) this.#open(config);
+    if (config && !config.lifecycle?.isArchived) this.#open(config);
   }
 
   /** Undefined = it was not created, or erased; an object that was only asked leaves no tables behind. */
@@ -171,20 +181,73 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
 
   async configure(config: ShardConfig): Promise<string | undefined> {
     const stored = this.#storedConfig();
-    const bytes = new TextEncoder().encode(JSON.stringify(config));
-    if (stored && JSON.stringify(stored) === JSON.stringify(config)) return undefined;
+    const text = JSON.stringify(config);
+    if (stored && JSON.stringify(stored) === text) return undefined;
     if (stored && (stored.dimension !== config.dimension || stored.metric !== config.metric))
       return "a shard keeps its dimension and metric";
     const { storage } = this.ctx;
     applyMigrations(storage, "storage", STORAGE_MIGRATIONS);
     applyMigrations(storage, "vector", VECTOR_MIGRATIONS);
-    const sql = configSql(storage);
-    drain(
-      sql.exec("INSERT OR REPLACE INTO vector_facts (name, crc, bytes) VALUES ('config', ?, ?)", crc32c(bytes), bytes),
-    );
-    this.#desk?.store.endTurn();
-    this.#open(config);
+    try {
+      storage.transactionSync(() => {
+        this.#desk?.store.endTurn();
+        this.#setFact("config", new TextEncoder().encode(text));
+        if (config.lifecycle?.isArchived) return this.#close();
+        if (!this.#desk || !isSameEngine(stored, config)) this.#open(config);
+        this.#bringTo(config);
+      });
+    } catch (error) {
+      // Memory may be ahead of what is stored.
+      this.#log.error("a shard could not be configured; it starts anew", {}, error);
+      this.ctx.abort("a vector shard could not be configured");
+    }
     return undefined;
+  }
+
+  #setFact(name: string, bytes: Uint8Array): void {
+    const insert = "INSERT OR REPLACE INTO vector_facts (name, crc, bytes) VALUES (?, ?, ?)";
+    drain(configSql(this.ctx.storage).exec(insert, name, crc32c(bytes), bytes));
+  }
+
+  /** Takes and drops snapshots, and restores one, as the configuration says. In the turn that stores it. */
+  #bringTo(config: ShardConfig): void {
+    const { snapshots, restore } = config.lifecycle ?? NOTHING_KEPT;
+    const { store } = this.#desk!;
+    for (const id of store.snapshots.ids()) if (!snapshots.includes(id)) store.dropSnapshot(id);
+    for (const id of snapshots) store.takeSnapshot(id);
+    if (!restore || this.#fact("restored") === restore.token) return;
+    const rows = store.rewindTo(restore.snapshotId);
+    const desk = this.#open(config);
+    // What is restored is in no proportion to the memory: it goes in as it came out.
+    desk.withoutBudget(() => desk.store.apply(rows.map((row) => ({ kind: "put", row }))));
+    desk.store.endTurn();
+    this.#setFact("restored", new TextEncoder().encode(restore.token));
+  }
+
+  #fact(name: string): string | undefined {
+    const rows = this.ctx.storage.sql
+      .exec<{ bytes: ArrayBuffer; crc: number }>("SELECT bytes, crc FROM vector_facts WHERE name = ?", name)
+      .toArray();
+    const bytes = rows[0] && new Uint8Array(rows[0].bytes);
+    if (bytes && crc32c(bytes) !== rows[0]!.crc) throw new CorruptSegment(`the fact ${name} fails its CRC32C`);
+    return bytes && new TextDecoder().decode(bytes);
+  }
+
+  /** Nothing of it stays in memory. */
+  #close(): void {
+    if (this.#logTimer !== undefined) clearTimeout(this.#logTimer);
+    this.#logTimer = undefined;
+    this.#desk = undefined;
+    this.#placing?.stop();
+    this.#placing = undefined;
+  }
+
+  async snapshotInfo(snapshotId: string): Promise<SnapshotInfo | null> {
+    return this.#desk?.store.snapshots.info(snapshotId) ?? null;
+  }
+
+  async snapshotPage(snapshotId: string, place: SnapshotPlace): Promise<SnapshotPage | null> {
+    return this.#desk?.store.snapshots.page(snapshotId, place) ?? null;
   }
 
   async call(bytes: Uint8Array): Promise<Uint8Array> {
@@ -196,7 +259,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   /** On this shard's own rows. */
   async #runHere(call: VectorCall): Promise<VectorAnswer> {
     const desk = this.#desk;
-    if (!desk) return NO_SUCH_SHARD;
+    if (!desk) return this.#storedConfig()?.lifecycle?.isArchived ? ARCHIVED : NO_SUCH_SHARD;
     if (!isVectorWrite(call.request)) return desk.run(call).answer;
     if (this.#waiting.length >= MAX_WAITING_WRITES) return QUEUE_FULL;
     const { promise, resolve, reject } = Promise.withResolvers<Ran>();
@@ -298,14 +361,15 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   }
 
   async erase(): Promise<void> {
-    if (this.#logTimer !== undefined) clearTimeout(this.#logTimer);
-    this.#logTimer = undefined;
-    this.#desk = undefined;
-    this.#placing?.stop();
-    this.#placing = undefined;
+    this.#close();
     await this.ctx.storage.deleteAlarm();
     await this.ctx.storage.deleteAll();
   }
+}
+
+/** Nothing but snapshots and restores differs: the shard need not start anew. */
+function isSameEngine(a: ShardConfig | undefined, b: ShardConfig): boolean {
+  return JSON.stringify({ ...a, lifecycle: undefined }) === JSON.stringify({ ...b, lifecycle: undefined });
 }
 
 function* sweeps({ store }: ShardDesk): Generator<void, void> {

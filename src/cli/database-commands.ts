@@ -84,7 +84,7 @@ function addCreate(database: Command): void {
 }
 
 /** Commands on one database, or on all. */
-export function addDatabaseCommands(program: Command): void {
+export function addDatabaseCommands(program: Command): Command {
   const database = program.command("database").description("vector databases");
   addCreate(database);
   database
@@ -133,4 +133,5 @@ export function addDatabaseCommands(program: Command): void {
         print({ databaseId, deleted: true });
       }),
     );
+  return database;
 }

@@ -5,6 +5,7 @@ import { registerServe } from "../server/serve-command.ts";
 import { addConfigCommands } from "./config-commands.ts";
 import { addGlobalOptions } from "./context.ts";
 import { addDatabaseCommands } from "./database-commands.ts";
+import { addDatabaseSnapshotCommands } from "./database-snapshot-commands.ts";
 import { EXIT, explain } from "./exit-codes.ts";
 import { addKeyValueCommands } from "./kv-commands.ts";
 import { addRepairCommands } from "./repair-commands.ts";
@@ -29,7 +30,7 @@ function buildProgram(): Command {
   addTenantCommands(program);
   addKeyValueCommands(program);
   addConfigCommands(program);
-  addDatabaseCommands(program);
+  addDatabaseSnapshotCommands(addDatabaseCommands(program));
   addVectorCommands(program);
   addTransferCommands(program);
   return program;

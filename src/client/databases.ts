@@ -1,9 +1,20 @@
 // `client.databases`: the vector databases of a namespace (over HTTP). Making, changing and deleting them needs a key of scope admin.
 // Guarantees: a change is made once over all of its retries.
-import type { HttpClient, HttpRequest } from "./http.ts";
+import { VECTOR_SNAPSHOT_TYPE } from "../wire/vector-snapshot.ts";
+import { piecesOf, streamOf } from "./config-snapshot.ts";
+import { type HttpClient, type HttpRequest, readEnvelope } from "./http.ts";
 import { eachItem } from "./pages.ts";
 import type { CallOptions, ListOptions, Page } from "./types.ts";
-import type { Database, DatabaseChanges, DatabaseStatus, DatabaseWriteOptions, NewDatabase } from "./vector-types.ts";
+import { inspectVectorSnapshot, type VectorSnapshotInfo } from "./vector-snapshot.ts";
+import type {
+  Database,
+  DatabaseChanges,
+  DatabaseSnapshot,
+  DatabaseSnapshotName,
+  DatabaseStatus,
+  DatabaseWriteOptions,
+  NewDatabase,
+} from "./vector-types.ts";
 
 const PATH = "/v1/databases";
 
@@ -64,6 +75,80 @@ export class Databases {
   /** How much it holds now, in all and for each shard. */
   status(databaseId: string, options: CallOptions = {}): Promise<DatabaseStatus> {
     return this.#data({ ...options, method: "GET", path: `${databasePath(databaseId)}/status` });
+  }
+
+  /** Keeps what the database holds now, each shard at one revision. */
+  takeSnapshot(databaseId: string, snapshotId?: string, options: DatabaseWriteOptions = {}): Promise<DatabaseSnapshot> {
+    return this.#data({
+      ...options,
+      method: "POST",
+      path: this.#snapshots(databaseId),
+      body: JSON.stringify({ snapshotId }),
+    });
+  }
+
+  async snapshots(databaseId: string, options: CallOptions = {}): Promise<readonly DatabaseSnapshotName[]> {
+    const page = await this.#data<{ items: readonly DatabaseSnapshotName[] }>({
+      ...options,
+      method: "GET",
+      path: this.#snapshots(databaseId),
+    });
+    return page.items;
+  }
+
+  snapshot(databaseId: string, snapshotId: string, options: CallOptions = {}): Promise<DatabaseSnapshot> {
+    return this.#data({ ...options, method: "GET", path: `${this.#snapshots(databaseId)}/${pathPart(snapshotId)}` });
+  }
+
+  async deleteSnapshot(databaseId: string, snapshotId: string, options: DatabaseWriteOptions = {}): Promise<void> {
+    const path = `${this.#snapshots(databaseId)}/${pathPart(snapshotId)}`;
+    await this.#data({ ...options, method: "DELETE", path });
+  }
+
+  /**
+   * A snapshot's vectors as bytes: `onPiece` gets each piece, already checked, and is waited for. Throws `badAnswer` where the stream is cut
+   * off or damaged; what was given until then is worth nothing.
+   */
+  downloadSnapshot(
+    databaseId: string,
+    snapshotId: string,
+    onPiece: (piece: Uint8Array) => void | Promise<void>,
+    { signal }: Pick<CallOptions, "signal"> = {},
+  ): Promise<VectorSnapshotInfo> {
+    const path = `${this.#snapshots(databaseId)}/${pathPart(snapshotId)}/data`;
+    const request = { signal, method: "GET", path, query: { namespace: this.#namespace } } as const;
+    return this.#http.stream(request, (response) => inspectVectorSnapshot(piecesOf(response.body), onPiece));
+  }
+
+  /** Stores a snapshot's vectors, with their versions and times. Not repeated by itself: the pieces are gone. */
+  uploadSnapshot(
+    databaseId: string,
+    pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+    { signal, writeId }: Pick<DatabaseWriteOptions, "signal" | "writeId"> = {},
+  ): Promise<{ readonly databaseId: string; readonly rows: number }> {
+    const path = `${databasePath(databaseId)}/restore/data`;
+    const request = {
+      ...({ signal, writeId, method: "POST", path, query: { namespace: this.#namespace } } as const),
+      ...{ contentType: VECTOR_SNAPSHOT_TYPE, bytes: streamOf(pieces) },
+    };
+    return this.#http.stream(request, async (response) => {
+      return readEnvelope(response, await response.text()).data as { databaseId: string; rows: number };
+    });
+  }
+
+  /** Frees the database's memory; its vectors are refused until it is restored. */
+  archive(databaseId: string, options: DatabaseWriteOptions = {}): Promise<Database> {
+    return this.#data({ ...options, method: "POST", path: `${databasePath(databaseId)}/archive` });
+  }
+
+  /** Brings a database back from its archive; with a snapshot, back to what that holds. */
+  restore(databaseId: string, snapshotId?: string, options: DatabaseWriteOptions = {}): Promise<Database> {
+    const path = `${databasePath(databaseId)}/restore`;
+    return this.#data({ ...options, method: "POST", path, body: JSON.stringify({ snapshotId }) });
+  }
+
+  #snapshots(databaseId: string): string {
+    return `${databasePath(databaseId)}/snapshots`;
   }
 
   async #data<T>(request: HttpRequest): Promise<T> {

@@ -30,7 +30,36 @@ export interface NewDatabase extends DatabaseChanges {
   readonly metric?: VectorMetric | undefined;
   /** Default: `HNSW`. */
   readonly indexType?: string | undefined;
-  readonly sharding?: { readonly strategy?: string; readonly numShards?: number } | undefined;
+  readonly sharding?: NewSharding | undefined;
+}
+
+/** How vectors come to their shards: `hash` (default), `range` of a metadata field, `centroid`. */
+export interface NewSharding {
+  readonly strategy?: string | undefined;
+  readonly numShards?: number | undefined;
+  /** `range`. Without split points they are learned. */
+  readonly key?: string | undefined;
+  readonly splitPoints?: readonly (number | string)[] | undefined;
+  /** `centroid`. */
+  readonly shardProbes?: number | undefined;
+  readonly targetRecall?: number | undefined;
+  readonly learnRows?: number | undefined;
+}
+
+export interface DatabaseSnapshotName {
+  readonly snapshotId: string;
+  /** ISO 8601. */
+  readonly createdAt: string;
+}
+
+export interface DatabaseSnapshot extends DatabaseSnapshotName {
+  readonly rows: number;
+  readonly shards: readonly {
+    readonly shard: number;
+    readonly revision: number;
+    readonly rows: number;
+    readonly bytes: number;
+  }[];
 }
 
 export interface Database {
@@ -43,7 +72,7 @@ export interface Database {
   readonly metric: VectorMetric;
   readonly indexType: string;
   readonly indexParameters: Readonly<Record<string, unknown>>;
-  readonly sharding: { readonly strategy: string; readonly numShards: number };
+  readonly sharding: NewSharding & { readonly strategy: string; readonly numShards: number };
   readonly replication: { readonly factor: number; readonly sync: boolean; readonly maxLagMs: number };
   readonly embeddingModels: readonly Readonly<Record<string, unknown>>[];
   readonly metadataSchema: Readonly<Record<string, string>> | null;

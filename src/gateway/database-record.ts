@@ -119,8 +119,16 @@ function requireSame(body: DatabaseChangesBody, old: DatabaseRecord): void {
   if (issues.length > 0) throw invalidRequest(issues);
 }
 
-export function shownDatabase({ namespace, state, record, createdAtMs, updatedAtMs }: DatabaseInfo): object {
-  const { databaseId, ...rest } = record;
+/** Archived and restored at every shard, or still on the way there. */
+function stateOf({ state, isSettled, record: { lifecycle } }: DatabaseInfo): string {
+  if (state !== "ready" || !lifecycle?.isArchived) return state;
+  return isSettled ? "archived" : "archiving";
+}
+
+export function shownDatabase(info: DatabaseInfo): object {
+  const { namespace, record, createdAtMs, updatedAtMs } = info;
+  const { databaseId, lifecycle: _, ...rest } = record;
+  const state = stateOf(info);
   const [createdAt, updatedAt] = [createdAtMs, updatedAtMs].map((ms) => new Date(ms).toISOString());
   return { databaseId, namespace, state, ...rest, createdAt, updatedAt };
 }

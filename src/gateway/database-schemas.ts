@@ -166,7 +166,7 @@ export type DatabaseChangesBody = z.output<typeof databaseChangesBody>;
 export const databaseShape = z.object({
   databaseId: z.string(),
   namespace: z.string(),
-  state: z.enum(["creating", "ready"]),
+  state: z.enum(["creating", "ready", "archiving", "archived"]),
   name: z.string(),
   description: z.string(),
   vectorDimension: z.number(),

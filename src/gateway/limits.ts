@@ -108,3 +108,6 @@ export const MAX_BATCH_QUERIES = 100;
 export const ROWS_PER_UNIT = 10_000;
 /** How long a gateway takes a database for one whose vectors are not all where they belong yet, and asks all of its shards. Ms. */
 export const SHARD_MAP_FRESH_MS = 1000;
+/** A restore that a shard cannot take at once is tried again so often, so far apart. Ms. */
+export const RESTORE_RETRIES = 100;
+export const RESTORE_RETRY_MS = 200;

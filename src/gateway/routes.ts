@@ -2,6 +2,7 @@
 import { PublicError } from "../wire/error-codes.ts";
 import { configRoutes } from "./config-routes.ts";
 import { configWatchRoute } from "./config-watch-route.ts";
+import { databaseLifecycleRoutes } from "./database-lifecycle.ts";
 import { databaseRoutes } from "./databases.ts";
 import { healthRoutes } from "./health.ts";
 import { deleteKeyValue, getKeyValue, putKeyValue } from "./key-value.ts";
@@ -94,6 +95,7 @@ export function allRoutes(services: Services): readonly Route[] {
     ...keyValueRoutes(services),
     ...configRoutes,
     ...databaseRoutes,
+    ...databaseLifecycleRoutes,
     ...vectorBatchRoutes,
     ...vectorRoutes,
     ...vectorSearchRoutes,

@@ -102,6 +102,32 @@ describe("client.databases and client.vectors", () => {
 });
 
 describe("jade-db", () => {
+  it("[VE-241] takes a snapshot, saves and restores it, refuses a damaged file, archives and brings back", async () => {
+    const { databases } = client;
+    await databases.create({ databaseId: "kept", vectorDimension: 2 });
+    await databases.create({ databaseId: "copy", vectorDimension: 2, sharding: { numShards: 3 } });
+    const kept = client.vectors("kept");
+    for (const id of ["a", "b", "c"]) await kept.upsert({ id, values: [1, 2] });
+    expect(json(["database", "snapshot", "take", "kept", "s1"])).toMatchObject({ snapshotId: "s1", rows: 3 });
+    expect(await databases.snapshots("kept")).toMatchObject([{ snapshotId: "s1" }]);
+    const file = join(directory, "kept.snapshot");
+    expect(json(["database", "snapshot", "save", "kept", "s1", file])).toMatchObject({ rows: 3, vectorDimension: 2 });
+    await kept.delete("a");
+    expect(await databases.restore("kept", "s1")).toMatchObject({ state: "ready" });
+    expect(json(["database", "restore", "copy", "--file", file])).toMatchObject({ databaseId: "copy", rows: 3 });
+    for (const name of ["kept", "copy"]) expect(await client.vectors(name).count()).toBe(3);
+    const bytes = readFileSync(file);
+    bytes[bytes.length - 30]! ^= 4;
+    writeFileSync(file, bytes);
+    expect(jadeDb(["database", "restore", "copy", "--file", file]).stderr).toContain("fails a block's checksum");
+    expect(json(["database", "archive", "copy"])).toMatchObject({ state: "archived" });
+    await expect(client.vectors("copy").get("a")).rejects.toThrow("archived");
+    await databases.restore("copy");
+    expect(await client.vectors("copy").get("a")).toMatchObject({ id: "a", version: 1 });
+    await databases.deleteSnapshot("kept", "s1");
+    for (const name of ["kept", "copy"]) await databases.delete(name);
+  });
+
   it("makes databases, puts, gets, lists, searches and deletes vectors, with exit codes", () => {
     const made = [
       "database",

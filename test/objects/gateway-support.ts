@@ -4,7 +4,7 @@ import { expect } from "vitest";
 import type { DirectoryAdminRpc, TenantAdminRpc } from "../../objects/tenancy-rpc.ts";
 
 export const ROOT_KEY = "jdb.root.test";
-const ORIGIN = "http://jade.test";
+export const ORIGIN = "http://jade.test";
 
 export interface Answer {
   readonly status: number;

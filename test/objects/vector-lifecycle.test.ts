@@ -1,8 +1,10 @@
 // Vectors over HTTP inside workerd: any id, limits of values, strategies of sharding, retention, archives and snapshots.
+import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { describe, expect, it, vi } from "vitest";
+import { CheckedTable } from "../../objects/checked-rows.ts";
 import { shardName } from "../../src/vector/database/record.ts";
-import { directory, newTenant } from "./gateway-support.ts";
+import { directory, newTenant, tenantObject } from "./gateway-support.ts";
 import { Db } from "./vector-support.ts";
 
 let databases = 0;
@@ -181,5 +183,126 @@ describe("retention", () => {
     await db.ask("PUT", "", { retentionPolicy: null });
     await db.put("f", [1, 2, 3]);
     expect(await held(db)).toEqual(["f"]);
+  });
+});
+
+const TYPE = "application/vnd.jade-db.vector-snapshot";
+
+/** Ids with what they hold, versions and times. */
+async function contents(db: Db): Promise<readonly unknown[]> {
+  const { data } = (await db.ask("GET", "/vectors?limit=1000&includeValues=true&includeMetadata=true")).json;
+  return (data["items"] as unknown as { id: string; revision: number; shard: string }[])
+    .map(({ revision: _, shard: __, ...rest }) => rest)
+    .sort((a, b) => (a.id < b.id ? -1 : 1));
+}
+
+describe("snapshots", () => {
+  it("[VE-240][VE-241] a snapshot is restored in place, and by its data into another database of other shards; damage is found", async () => {
+    const { key } = await newTenant();
+    const db = await Db.create(key, { databaseId: "db", vectorDimension: 3, sharding: { numShards: 3 } });
+    for (let n = 0; n < 30; n++) await db.put(`v${n}`, [n, 1, 0], { n });
+    await db.put("v7", [7, 7, 7], { n: "again" });
+    const before = await contents(db);
+    const taken = await db.ask("POST", "/snapshots", { snapshotId: "one" });
+    expect([taken.status, taken.json.data]).toMatchObject([201, { snapshotId: "one", rows: 30 }]);
+    expect((await db.ask("POST", "/snapshots", { snapshotId: "one" })).json.code).toBe("alreadyExists");
+    await db.ask("POST", "/vectors/delete", { filters: { n: { $lt: 20 } } });
+    await db.put("new", [1, 1, 1]);
+    const data = await db.download("/snapshots/one/data");
+    const other = await Db.create(key, {
+      databaseId: "other",
+      vectorDimension: 3,
+      sharding: { strategy: "range", key: "n", splitPoints: [10] },
+    });
+    expect((await other.send("/restore/data", data, TYPE)).json.data).toEqual({ databaseId: "other", rows: 30 });
+    expect(await contents(other)).toEqual(before);
+    expect((await db.ask("POST", "/restore", { snapshotId: "one" })).status).toBe(200);
+    expect(await contents(db)).toEqual(before);
+    expect(await db.search({ queryVector: [7, 7, 7], topK: 1 })).toMatchObject([{ id: "v7" }]);
+    await db.put("new", [1, 1, 1]);
+    expect((await db.ask("GET", "/snapshots")).json.data["items"]).toMatchObject([{ snapshotId: "one" }]);
+    expect((await db.ask("GET", "/snapshots/one")).json.data).toMatchObject({
+      rows: 30,
+      shards: [{ shard: 0 }, {}, {}],
+    });
+    const broken = data.slice();
+    broken[broken.length - 40]! ^= 1;
+    for (const bad of [broken, data.slice(0, -20), new TextEncoder().encode("not one"), new Uint8Array(0)]) {
+      const refused = await other.send("/restore/data", bad, TYPE);
+      expect([refused.status, refused.json.code]).toEqual([400, "invalidRequest"]);
+    }
+    const flat = await Db.create(key, { databaseId: "flat", vectorDimension: 2 });
+    expect((await flat.send("/restore/data", data, TYPE)).json.message).toContain("the database has 2");
+    expect((await db.ask("DELETE", "/snapshots/one")).status).toBe(200);
+    expect((await db.ask("GET", "/snapshots/one/data")).json.code).toBe("notFound");
+    expect((await db.ask("POST", "/restore", { snapshotId: "one" })).json.code).toBe("notFound");
+    expect((await other.ask("POST", "/snapshots", {})).status).toBe(201);
+    expect(await db.count()).toBe(31);
+  });
+});
+
+describe("archives", () => {
+  it("[VE-242] an archived database refuses its vectors and holds no memory; restored it is as before; deleted it is gone", async () => {
+    const { key } = await newTenant();
+    const db = await Db.create(key, {
+      databaseId: "db",
+      vectorDimension: 3,
+      durability: "eventual",
+      sharding: { numShards: 2 },
+    });
+    for (let n = 0; n < 10; n++) await db.put(`v${n}`, [n, 1, 0]);
+    const before = await contents(db);
+    await db.ask("POST", "/snapshots", { snapshotId: "s" });
+    expect((await db.ask("POST", "/archive")).json.data).toMatchObject({ state: "archived" });
+    for (const answer of [
+      await db.ask("GET", "/vectors/v1"),
+      await db.ask("POST", "/vectors", { values: [1, 2, 3] }),
+      await db.ask("POST", "/search", { queryVector: [1, 2, 3] }),
+      await db.ask("GET", "/vectors"),
+      await db.ask("POST", "/snapshots", {}),
+      await db.ask("GET", "/status"),
+    ])
+      expect([answer.status, answer.json.code, answer.json.details]).toEqual([409, "conflict", { state: "archived" }]);
+    expect((await db.ask("GET", "")).json.data).toMatchObject({ state: "archived", durability: "eventual" });
+    expect((await db.ask("POST", "/restore", {})).json.data).toMatchObject({ state: "ready" });
+    expect(await contents(db)).toEqual(before);
+    expect((await db.ask("POST", "/restore", { snapshotId: "s" })).status).toBe(200);
+    expect(await contents(db)).toEqual(before);
+    await db.ask("POST", "/archive");
+    expect((await db.ask("DELETE", "")).json.data).toMatchObject({ erasure: "done" });
+    expect((await db.ask("GET", "")).status).toBe(404);
+  });
+
+  it("[VE-243] a snapshot, a restore or an archive that is cut off is finished by the tenant's alarm, once", async () => {
+    const { tenantId, key } = await newTenant();
+    const tenant = tenantObject((await directory().lookupTenant(tenantId))!) as unknown as DurableObjectStub;
+    const db = await Db.create(key, { databaseId: "db", vectorDimension: 3, sharding: { numShards: 2 } });
+    for (let n = 0; n < 10; n++) await db.put(`v${n}`, [n, 1, 0]);
+    const before = await contents(db);
+    /** As a crash leaves it: decided, and no shard told; then the tenant starts anew. */
+    const decided = async (lifecycle: object): Promise<void> => {
+      await runInDurableObject(tenant, (_, { storage }) =>
+        new CheckedTable(storage.sql, "databases", "generation").update({
+          set: "is_configured = 0, record = json_set(record, '$.lifecycle', json(?))",
+          to: [JSON.stringify({ snapshots: [{ snapshotId: "s", createdAtMs: 1 }], isArchived: false, ...lifecycle })],
+          where: "1",
+        }),
+      );
+      await evictDurableObject(tenant);
+      await runDurableObjectAlarm(tenant);
+    };
+    await decided({});
+    expect((await db.ask("GET", "/snapshots/s")).json.data).toMatchObject({ rows: 10 });
+    await db.ask("POST", "/vectors/delete", { ids: ["v1", "v2", "v3"] });
+    await decided({ restore: { snapshotId: "s", token: "t1" } });
+    expect(await contents(db)).toEqual(before);
+    await db.put("later", [1, 2, 3]);
+    // Told once more: what was written since stays.
+    await decided({ restore: { snapshotId: "s", token: "t1" } });
+    await db.ask("PUT", "", { durability: "periodic" });
+    expect(await db.count()).toBe(11);
+    await decided({ isArchived: true });
+    expect((await db.ask("GET", "")).json.data).toMatchObject({ state: "archived" });
+    expect((await db.ask("GET", "/vectors/v1")).status).toBe(409);
   });
 });

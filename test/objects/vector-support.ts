@@ -1,6 +1,7 @@
 // What the tests of vector databases over HTTP share.
+import { exports } from "cloudflare:workers";
 import { expect } from "vitest";
-import { type Answer, ask } from "./gateway-support.ts";
+import { type Answer, ask, ORIGIN } from "./gateway-support.ts";
 
 export interface Hit {
   readonly id: string;
@@ -39,6 +40,13 @@ export class Db {
       raw,
       headers: { "content-type": type, ...headers },
     });
+  }
+
+  async download(path: string): Promise<Uint8Array<ArrayBuffer>> {
+    const headers = { authorization: `Bearer ${this.key}` };
+    const response = await exports.default.fetch(`${ORIGIN}/v1/databases/${this.id}${path}`, { headers });
+    expect(response.status).toBe(200);
+    return new Uint8Array(await response.arrayBuffer());
   }
 
   async put(id: string, values: readonly number[], metadata?: object): Promise<Answer> {

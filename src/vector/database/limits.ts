@@ -14,3 +14,5 @@ export const MAX_EMBEDDING_MODELS = 32;
 export const MAX_ROLES = 64;
 /** Copies of a shard. */
 export const MAX_REPLICAS = 7;
+/** Snapshots of a database: each keeps the segments of its time on disk. */
+export const MAX_SNAPSHOTS = 16;

@@ -6,7 +6,7 @@ import type { IndexKind } from "../index/segment-index.ts";
 import type { Metric } from "../metric.ts";
 import { HEADER_SECTIONS, type IndexSpec, QUANTIZERS, type Quantizer } from "../shard/index-kinds.ts";
 import type { Retention } from "../shard/retention.ts";
-import type { ShardConfig, ShardingConfig } from "../shard/shard-config.ts";
+import type { ShardConfig, ShardingConfig, ShardLifecycle } from "../shard/shard-config.ts";
 import { DEFAULT_LEARN_ROWS, DEFAULT_TARGET_RECALL } from "../sharding/limits.ts";
 import type { SplitPoint } from "../sharding/shard-map.ts";
 
@@ -76,7 +76,18 @@ export interface DatabaseRecord {
   readonly durability: Durability;
   readonly retentionPolicy: RetentionPolicy | null;
   readonly accessControl: object | null;
+  /** Absent in records of before there were snapshots and archives. */
+  readonly lifecycle?: Lifecycle | undefined;
 }
+
+export interface Lifecycle {
+  readonly snapshots: readonly { readonly snapshotId: string; readonly createdAtMs: number }[];
+  /** The restore that was asked for last: each shard does it once. */
+  readonly restore?: { readonly snapshotId: string; readonly token: string } | undefined;
+  readonly isArchived: boolean;
+}
+
+export const NO_LIFECYCLE: Lifecycle = { snapshots: [], isArchived: false };
 
 /** What may be changed of a database that exists; the rest is for ever. */
 export const CHANGEABLE = [
@@ -131,6 +142,10 @@ function shardingOf({ sharding }: DatabaseRecord, name: DatabaseName, shard: num
   return { strategy, numShards, shard, base, key, splitPoints, learnRows, targetRecall };
 }
 
+function shardLifecycleOf({ snapshots, restore, isArchived }: Lifecycle): ShardLifecycle {
+  return { snapshots: snapshots.map(({ snapshotId }) => snapshotId), restore, isArchived };
+}
+
 export function shardConfigOf(record: DatabaseRecord, name: DatabaseName, shard: number): ShardConfig {
   const { vectorDimension, metric, metadataSchema, durability, indexType, indexParameters } = record;
   const { quantizer, M, efConstruction, efSearch, lists, tables, bits, probes } = indexParameters;
@@ -154,6 +169,7 @@ export function shardConfigOf(record: DatabaseRecord, name: DatabaseName, shard:
     ...(metadataSchema && { metadataSchema }),
     ...(sharding && { sharding }),
     ...(retention && { retention }),
+    ...(record.lifecycle && { lifecycle: shardLifecycleOf(record.lifecycle) }),
     indexes: [index],
   };
 }

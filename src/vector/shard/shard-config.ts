@@ -15,6 +15,7 @@ export interface ShardConfig {
   readonly sharding?: ShardingConfig | undefined;
   /** This shard's part of what its database may keep. */
   readonly retention?: Retention | undefined;
+  readonly lifecycle?: ShardLifecycle | undefined;
   /** At least one; the first is asked by default. */
   readonly indexes: readonly IndexSpec[];
 }
@@ -32,4 +33,13 @@ export interface ShardingConfig {
   readonly learnRows: number;
   /** `centroid`: the share of true neighbours that the shards probed by default must hold. */
   readonly targetRecall: number;
+}
+
+export interface ShardLifecycle {
+  /** Those that the shard keeps: others it drops, missing ones it takes. */
+  readonly snapshots: readonly string[];
+  /** Done once for each token. */
+  readonly restore?: { readonly snapshotId: string; readonly token: string } | undefined;
+  /** Nothing of it is in memory, and calls are refused. */
+  readonly isArchived: boolean;
 }

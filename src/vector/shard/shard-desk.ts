@@ -190,6 +190,10 @@ export class ShardDesk {
     return this.store.apply(changes);
   }
 
+  withoutBudget<T>(run: () => T): T {
+    return this.#options.core.arena.withoutBudget(run);
+  }
+
   /** Deleted rows must go sooner than they would. */
   get mostDeletedShare(): number {
     return this.#isFull ? MOST_DELETED_SHARE_IF_FULL : MOST_DELETED_SHARE;

@@ -5,7 +5,7 @@ import { CommitLog } from "../../storage/commit-log.ts";
 import { bufferOf } from "../../storage/row-format.ts";
 import type { Kernels, SqlStorage, SyncBlobStore } from "../../storage/types.ts";
 import { ByteReader, ByteWriter } from "../../wire/bytes.ts";
-import type { EarlierVersion } from "../../wire/vector.ts";
+import type { EarlierVersion, VectorInput } from "../../wire/vector.ts";
 import { type Arena, ArenaFull } from "../arena.ts";
 import { CorruptSegment, type Directory } from "../segment/directory.ts";
 import type { RowStamp, VectorRow } from "../segment/row.ts";
@@ -19,6 +19,7 @@ import { type LogChange, readCommit, writeCommit } from "./log-entries.ts";
 import { Manifest, type StoredSegment } from "./manifest.ts";
 import { deletedSince, type Rewritten, type RowSource, rewrite } from "./rewrite.ts";
 import type { BuiltIndexes, Origin, ShardIndexes } from "./shard-indexes.ts";
+import { ShardSnapshots, type SnapshotInfo } from "./snapshots.ts";
 
 export interface VectorStoreOptions {
   readonly sql: SqlStorage;
@@ -70,6 +71,7 @@ interface SealBegun {
 const encoder = new TextEncoder();
 
 export class VectorStore {
+  readonly snapshots: ShardSnapshots;
   readonly #options: VectorStoreOptions;
   readonly #manifest: Manifest;
   readonly #names: BlobNames;
@@ -94,7 +96,8 @@ export class VectorStore {
     this.#manifest = new Manifest(sql, kernels.crc32c);
     const term = this.#manifest.get("term") + 1;
     this.#manifest.set("term", term);
-    this.#names = new BlobNames({ sql, prefix: name, term, random });
+    this.snapshots = new ShardSnapshots({ sql, blobs: options.blobs, crc32c: kernels.crc32c });
+    this.#names = new BlobNames({ sql, prefix: name, term, random, pinned: this.snapshots.blobs() });
     this.#segments = this.#manifest.segments().map((stored) => this.#open(stored));
     for (const segment of this.#segments) options.indexes.open(segment);
     this.#revision = this.#manifest.get("revision");
@@ -374,6 +377,44 @@ export class VectorStore {
     this.#dirtyPages.clear();
   }
 
+  /** What the shard holds now, kept under a name until it is dropped. */
+  takeSnapshot(id: string): SnapshotInfo {
+    this.endTurn();
+    const info = this.snapshots.take(id, this);
+    this.#names.pin(this.snapshots.blobs());
+    return info;
+  }
+
+  dropSnapshot(id: string): void {
+    this.snapshots.drop(id);
+    this.#names.pin(this.snapshots.blobs());
+  }
+
+  /**
+   * Back to what a snapshot holds: its segments in the manifest, and nothing else. The rows that it holds beside them are given: the caller
+   * opens the shard anew in the same turn, and applies them. Revisions go on.
+   */
+  rewindTo(id: string): readonly VectorInput[] {
+    this.endTurn();
+    const { segments, rows } = this.snapshots.contents(id);
+    this.#options.sql.transactionSync(() => {
+      const old = this.#segments.flatMap((segment) => blobsOf(segment));
+      for (const { number } of this.#segments) this.#manifest.remove(number);
+      const back = segments.flatMap((segment) => blobsOf(segment));
+      this.#names.bury(old.filter((name) => !back.includes(name)));
+      this.#names.takeBack(back);
+      for (const { directory, deleted } of segments) {
+        const number = this.#manifest.nextNumber();
+        this.#manifest.add(number, directory);
+        const pages = Math.ceil(deleted.words.length / DELETED_PAGE_WORDS);
+        for (let page = 0; page < pages; page++) this.#manifest.storeDeleted(number, page, deleted);
+      }
+      this.#manifest.set("logThrough", this.#log.lastSeq);
+      this.#manifest.set("revision", this.#revision + 1);
+    });
+    return rows;
+  }
+
   /** Deletes a bounded part of what nothing needs any more: dead blobs, covered log rows. True = there is more. */
   sweep(): boolean {
     this.#names.sweep(8, (name) => this.#options.blobs.deleteSync(name));
@@ -386,7 +427,7 @@ export class VectorStore {
   }
 }
 
-function blobsOf(segment: Segment): readonly string[] {
+function blobsOf(segment: Pick<Segment, "directory">): readonly string[] {
   return [...segment.directory.sections.values()].flatMap(({ parts }) => parts);
 }
 

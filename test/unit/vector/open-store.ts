@@ -24,6 +24,8 @@ export interface OpenStore {
   readonly missing: string[];
   /** The turn's commit. */
   endTurn(): void;
+  /** Starts anew in the same turn. */
+  reopen(): void;
   /** Starts anew from what was committed; what was not is lost. */
   crash(): void;
 }
@@ -67,6 +69,9 @@ export function openStore(options: OpenStoreOptions = {}): OpenStore {
     endTurn() {
       first.store.endTurn();
       sql.endTurn();
+    },
+    reopen() {
+      Object.assign(first, open());
     },
     crash() {
       sql.crash();
