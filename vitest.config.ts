@@ -1,7 +1,9 @@
-// The test projects: `unit` and `simulation` in Node, `objects` inside workerd, `e2e` against the real server built in dist/.
+// The test projects: `unit` and `simulation` in Node, `objects` inside workerd, `e2e` against the real server built in dist/, and those of
+// them that hold the server to a time, which run alone at the end: `e2e-timed`.
 // Run one with: npx vitest run --project unit [file]
 
 import { readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
 
@@ -19,8 +21,21 @@ const workerModules = {
   },
 };
 
+/** What is promised in milliseconds or in requests a second cannot be judged beside another test. */
+const TIMED = ["test/e2e/access.test.ts", "test/e2e/examples.test.ts"];
+
+const endToEnd = {
+  environment: "node" as const,
+  globalSetup: ["./test/e2e/build.setup.ts"],
+  // Nothing takes so long on a quiet machine; several tests kill and restart a server four times.
+  testTimeout: 400_000,
+  hookTimeout: 400_000,
+};
+
 export default defineConfig({
   test: {
+    // Left to itself Vitest keeps one core free, which is one of two in CI.
+    maxWorkers: availableParallelism(),
     projects: [
       {
         plugins: [workerModules],
@@ -68,16 +83,16 @@ export default defineConfig({
       },
       {
         test: {
+          ...endToEnd,
           name: "e2e",
-          environment: "node",
           include: ["test/e2e/**/*.test.ts"],
-          globalSetup: ["./test/e2e/build.setup.ts"],
-          fileParallelism: false,
-          // Nothing takes so long on a quiet machine; several tests kill and restart a server four times.
-          testTimeout: 400_000,
-          hookTimeout: 400_000,
+          exclude: TIMED,
+          // After the other projects, and two at once: each has servers, ports and directories of its own, and waits much.
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
         },
       },
+      { test: { ...endToEnd, name: "e2e-timed", include: TIMED, fileParallelism: false, sequence: { groupOrder: 2 } } },
     ],
     coverage: {
       provider: "istanbul",
