@@ -6,6 +6,7 @@ import { addConfigCommands } from "./config-commands.ts";
 import { addGlobalOptions } from "./context.ts";
 import { addDatabaseCommands } from "./database-commands.ts";
 import { addDatabaseSnapshotCommands } from "./database-snapshot-commands.ts";
+import { addDoctorCommand } from "./doctor-command.ts";
 import { EXIT, explain } from "./exit-codes.ts";
 import { addKeyValueCommands } from "./kv-commands.ts";
 import { addRepairCommands } from "./repair-commands.ts";
@@ -25,6 +26,7 @@ function buildProgram(): Command {
     .exitOverride();
   addGlobalOptions(program);
   registerServe(program);
+  addDoctorCommand(program);
   addRepairCommands(program);
   addStatusCommands(program);
   addTenantCommands(program);

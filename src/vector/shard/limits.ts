@@ -8,6 +8,10 @@ export const FRESH_BYTES = 32 * 1024 * 1024;
 export const EXTENT_ROWS = 1024;
 /** … and bytes of one extent, at least one row. */
 export const EXTENT_BYTES = 1024 * 1024;
+/** The length (norm) of a vector: squares of sums and differences of two stay in float32, whose greatest number is 3.4e38. */
+export const MAX_VECTOR_LENGTH = 1e18;
+/** The same at the other end, where squares would come to nothing: a direction is all that cosine similarity looks at. */
+export const MIN_COSINE_LENGTH = 1e-18;
 /** Rows written or merged between two pauses. */
 export const SLICE_ROWS = 256;
 /** Words of one stored page of deleted rows: 32 768 rows. */
@@ -47,10 +51,6 @@ export const MOST_DELETED_SHARE_IF_FULL = 0.05;
  */
 export const LOG_DELAY_MS = { periodic: 500, eventual: 8000 } as const;
 export const MAX_UNLOGGED_BYTES = 8 * 1024 * 1024;
-/** Of values: the squared distance of two rows is at most four times it, and must be a finite float32. */
-export const MAX_SQUARED_NORM = 2 ** 125;
-/** Where rows are normalised: the least float32 without loss of digits. */
-export const MIN_SQUARED_NORM = 2 ** -126;
 /** Rows that retention looks at or deletes between two pauses. */
 export const RETENTION_SLICE_ROWS = 500;
 /** Between two looks for rows that are too many, at least for those that are too old. Ms. */
