@@ -10,8 +10,8 @@ export class CorruptSegment extends Error {
   override readonly name = "CorruptSegment";
 }
 
-/** 0: as it is. */
-export type Codec = 0;
+/** 0: as it is. 1: packed as lz.ts does. */
+export type Codec = 0 | 1;
 
 export interface Block {
   /** Bytes when decoded. */
@@ -115,7 +115,7 @@ function parseBlock(reader: ByteReader, partCount: number): Block {
   const offset = reader.varint();
   const storedBytes = reader.varint();
   const codec = reader.u8();
-  if (codec !== 0) throw new MalformedBytes(`codec ${codec}`);
+  if (codec !== 0 && codec !== 1) throw new MalformedBytes(`codec ${codec}`);
   return { rawBytes, part, offset, storedBytes, codec, crc: reader.u32(), firstRow: reader.varint() };
 }
 

@@ -14,3 +14,5 @@ export const MAX_SECTIONS = 256;
 export const MAX_ID_BYTES = 512;
 /** Rows of one segment: a row number and a 32-bit hash fit a number of 53 bits. */
 export const MAX_SEGMENT_ROWS = 2 ** 21;
+/** A block is stored packed if that is at most such a share of it: less is not worth unpacking it for each read. */
+export const MOST_PACKED_SHARE = 0.85;

@@ -2,8 +2,10 @@
 // Guarantees: a block is served only when its CRC32C, seeded with its section and number, fits; else CorruptSegment names it.
 // Must not: know what a section holds.
 import type { SyncBlobStore } from "../../storage/types.ts";
+import { MalformedBytes } from "../../wire/bytes.ts";
 import { type Block, type Codec, CorruptSegment, type Crc32c, type Section } from "./directory.ts";
-import { BLOCK_CACHE_BYTES, PART_BYTES } from "./limits.ts";
+import { BLOCK_CACHE_BYTES, MOST_PACKED_SHARE, PART_BYTES } from "./limits.ts";
+import { pack, unpack } from "./lz.ts";
 
 const encoder = new TextEncoder();
 
@@ -18,6 +20,8 @@ export interface SectionWriterOptions {
   readonly crc32c: Crc32c;
   /** A blob name that was never used, with its intent recorded. */
   readonly nextName: () => string;
+  /** Blocks are compressed where that makes them smaller. */
+  readonly isPacked?: boolean | undefined;
 }
 
 /** Appends blocks; writes a blob whenever one is full, so a call writes at most about PART_BYTES. */
@@ -36,20 +40,23 @@ export class SectionWriter {
 
   /** Takes `raw` over. */
   block(raw: Uint8Array, firstRow = 0): void {
-    const { name, crc32c } = this.#options;
-    if (this.#pendingBytes > 0 && this.#pendingBytes + raw.length > PART_BYTES) this.#flush();
-    const codec: Codec = 0;
+    const { name, crc32c, isPacked } = this.#options;
+    const packed = isPacked ? pack(raw) : undefined;
+    const isSmaller = packed !== undefined && packed.length <= raw.length * MOST_PACKED_SHARE;
+    const codec: Codec = isSmaller ? 1 : 0;
+    const stored = isSmaller ? packed : raw;
+    if (this.#pendingBytes > 0 && this.#pendingBytes + stored.length > PART_BYTES) this.#flush();
     this.#blocks.push({
       rawBytes: raw.length,
       part: this.#parts.length,
       offset: this.#pendingBytes,
-      storedBytes: raw.length,
+      storedBytes: stored.length,
       codec,
-      crc: blockCrc(crc32c, name, this.#blocks.length, raw),
+      crc: blockCrc(crc32c, name, this.#blocks.length, stored),
       firstRow,
     });
-    this.#pending.push(raw);
-    this.#pendingBytes += raw.length;
+    this.#pending.push(stored);
+    this.#pendingBytes += stored.length;
     this.#rawBytes += raw.length;
     this.#cuts.push(this.#pendingBytes);
   }
@@ -147,7 +154,13 @@ export class SectionReader {
     if (!stored) throw new CorruptSegment(`${place} is missing`);
     if (blockCrc(this.#crc32c, name, number, stored) !== block.crc)
       throw new CorruptSegment(`${place} fails its CRC32C`);
-    return stored;
+    if (block.codec === 0) return stored;
+    try {
+      return unpack(stored, block.rawBytes);
+    } catch (error) {
+      if (error instanceof MalformedBytes) throw new CorruptSegment(`${place}: ${error.message}`);
+      throw error;
+    }
   }
 
   /** The whole section into `target`, from block to block; past the cache, which it would only empty. */

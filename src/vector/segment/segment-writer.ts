@@ -20,6 +20,9 @@ export interface SegmentWriterOptions {
 
 const encoder = new TextEncoder();
 
+/** Columns of text, which repeats. Values are read a few rows at a time for the re-rank, and hardly become smaller. */
+const PACKED: ReadonlySet<string> = new Set(["ids", "metadata", "metadata-index"]);
+
 export class SegmentWriter {
   readonly #options: SegmentWriterOptions;
   readonly #sections = new Map<string, Section>();
@@ -52,7 +55,7 @@ export class SegmentWriter {
 
   section(name: string): SectionWriter {
     const { blobs, crc32c, nextName } = this.#options;
-    return new SectionWriter({ name, blobs, crc32c, nextName });
+    return new SectionWriter({ name, blobs, crc32c, nextName, isPacked: PACKED.has(name) });
   }
 
   /** The next row, number `rowCount`. */
