@@ -12,6 +12,7 @@ const SUITES = {
   kv: "./kv.mjs",
   storage: "./storage.mjs",
   stages: "./stages.mjs",
+  versus: "./versus.mjs",
   config: "./config.mjs",
   watch: "./watch.mjs",
   vector: "./vector.mjs",
@@ -32,6 +33,8 @@ const { values, positionals } = parseArgs({
     data: { type: "string" },
     contests: { type: "string" },
     watches: { type: "string", default: "15000" },
+    builds: { type: "string", default: "." },
+    rounds: { type: "string", default: "5" },
   },
 });
 const [suite = ""] = positionals;
@@ -55,5 +58,7 @@ process.exitCode = await run({
   putKeys: values.keys,
   oldCount: Number(values["old-keys"]),
   count: Number(values.count),
+  builds: values.builds.split(","),
+  rounds: Number(values.rounds),
   cpuProfile: values["cpu-profile"],
 });
