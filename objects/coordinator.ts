@@ -16,6 +16,7 @@ import { ConfigRelays } from "./config-relays.ts";
 import { coordinatorMetrics } from "./coordinator-metrics.ts";
 import type { Env } from "./env.ts";
 import { exportPage } from "./export.ts";
+import { handover } from "./handover.ts";
 import { KeyspaceSums } from "./keyspace-metrics.ts";
 import { Mailbox, mailboxOf, type Parcel } from "./mailbox.ts";
 import type {
@@ -98,8 +99,11 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
     const isSole = env.JADE_MODE === "single";
     this.#core = new QuorumCoordinator(environment, { readZone: zone, stampZone: isSole ? zone : undefined });
     this.#mailbox = zone === undefined ? new Mailbox() : mailboxOf(zone);
-    // Only there gateway and Coordinator share an isolate for certain.
-    if (isSole) this.#mailbox.open();
+    // Only there gateway, Coordinator and replicas share an isolate for certain.
+    if (isSole) {
+      this.#mailbox.open();
+      handover.open();
+    }
   }
 
   async call(caller: Caller, frame: Uint8Array): Promise<Uint8Array> {
@@ -258,7 +262,9 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
 
   async #callReplica(nodeId: string, frame: Uint8Array): Promise<Uint8Array> {
     try {
-      return await this.#replica(nodeId).call(frame);
+      const replica = this.#replica(nodeId);
+      const answer = handover.isOpen && (await handover.send(frame, (number) => replica.callHanded(number)));
+      return answer || (await replica.call(frame));
     } catch (error) {
       // A stub whose object was reset stays broken: the next call gets a new one.
       this.#replicas.delete(nodeId);

@@ -28,6 +28,7 @@ const COORDINATOR: Readonly<Record<string, MetricInfo>> = {
     "Requests over HTTP that reached the coordinator through memory; on a single node all do, and others cost an RPC each.",
   ),
   jade_mailbox_calls_total: counter("RPCs that those needed."),
+  jade_handed_frames_total: counter("Frames that replicas took and answered in memory, not in an RPC."),
   jade_kv_requests_in_flight: gauge("Operations under way."),
   jade_sessions_open: gauge("WebSocket sessions open."),
   jade_replica_frames_total: counter("Frames sent to a storage node."),
