@@ -18,6 +18,7 @@ const SUITES = {
   vector: "./vector.mjs",
   kubernetes: "./kubernetes.mjs",
   leases: "./leases.mjs",
+  cluster: "./cluster.mjs",
 };
 
 const { values, positionals } = parseArgs({
@@ -29,7 +30,7 @@ const { values, positionals } = parseArgs({
     keys: { type: "string", default: "mixed" },
     "old-keys": { type: "string", default: "100000" },
     "cpu-profile": { type: "string" },
-    count: { type: "string", default: "1000000" },
+    count: { type: "string" },
     data: { type: "string" },
     contests: { type: "string" },
     watches: { type: "string", default: "15000" },
@@ -60,5 +61,6 @@ process.exitCode = await run({
   count: Number(values.count),
   builds: values.builds.split(","),
   rounds: Number(values.rounds),
+  count: values.count && Number(values.count),
   cpuProfile: values["cpu-profile"],
 });

@@ -35,7 +35,8 @@ async function prepare(loader, build, oldCount) {
 async function measure(loader, { server, apiKeys }, item, phase) {
   const { port, groupId } = server;
   const apiKey = apiKeys[item.tenant];
-  if (item.op === "get") await loader.preload({ port, apiKey, prefix: "new-", count: NEW_KEYS, valueBytes: VALUE_BYTES });
+  if (item.op === "get")
+    await loader.preload({ port, apiKey, prefix: "new-", count: NEW_KEYS, valueBytes: VALUE_BYTES });
   await settle(groupId);
   const before = treeCpuMs(groupId);
   const { seconds } = phase;
@@ -78,7 +79,14 @@ export async function run({ builds, only, rounds, seconds, oldCount, putKeys }) 
     for (const item of items) {
       const measured = new Map(servers.map(({ build }) => [build, []]));
       for (let round = 0; round <= rounds; round++) {
-        const keys = { putKeys, oldCount, liveCount: LIVE_KEYS, newCount: NEW_KEYS, seed: round, run: `${item.id}-${round}` };
+        const keys = {
+          putKeys,
+          oldCount,
+          liveCount: LIVE_KEYS,
+          newCount: NEW_KEYS,
+          seed: round,
+          run: `${item.id}-${round}`,
+        };
         for (const server of servers) {
           const result = await measure(loader, server, item, { seconds, keys });
           if (round > 0) measured.get(server.build).push(result); // the first warms up

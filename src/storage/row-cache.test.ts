@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
-import { aim, createProbe, type Probe } from "./row-format.ts";
 import { RowCache } from "./row-cache.ts";
+import { aim, createProbe, type Probe } from "./row-format.ts";
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const probe = (row: { hi: number; lo: number; tenant: number; key: string }): Probe =>
@@ -10,7 +10,12 @@ it("[ST-71] rows whose tokens meet in one place of the row cache are never taken
   const cache = new RowCache(1_000_000, () => 0);
   const row = { hi: 7, lo: 64, tenant: 1, key: "mine" };
   // The same 30 bits; the same token of another tenant, and of another key.
-  const others = [{ ...row, lo: 65 }, { ...row, tenant: 2 }, { ...row, key: "your" }, { ...row, key: "mine too" }];
+  const others = [
+    { ...row, lo: 65 },
+    { ...row, tenant: 2 },
+    { ...row, key: "your" },
+    { ...row, key: "mine too" },
+  ];
   for (const other of others) {
     cache.add(probe(row), bytes("value"));
     expect(cache.get(probe(row))).toEqual(bytes("value"));
