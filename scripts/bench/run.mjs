@@ -58,7 +58,6 @@ process.exitCode = await run({
   contests: values.contests?.split(","),
   putKeys: values.keys,
   oldCount: Number(values["old-keys"]),
-  count: Number(values.count),
   builds: values.builds.split(","),
   rounds: Number(values.rounds),
   count: values.count && Number(values.count),
