@@ -17,6 +17,8 @@ export class Reader implements RangeSource {
   readonly cache: ValueCache;
   readonly counts: KeyCounts;
   readonly #store: ConfigStore;
+  /** What {@link lookedUp} found, each until it is asked for. */
+  #found: Map<BinaryKey, Version | undefined> | undefined;
 
   /** `revision`: the present one. */
   constructor(store: ConfigStore, cacheBytes: number, revision: number) {
@@ -46,8 +48,23 @@ export class Reader implements RangeSource {
   findHeld(key: BinaryKey): MaybeHeld | undefined {
     const held = this.cache.get(key);
     if (held) return held;
-    const version = this.#store.find(key);
+    const isKnown = this.#found?.has(key) === true;
+    const version = isKnown ? this.#found!.get(key) : this.#store.find(key);
+    // What is done with it may change it.
+    if (isKnown) this.#found!.delete(key);
     return version && { version, value: undefined };
+  }
+
+  /** `run` asks once for each of these keys what is there: they are looked up together. */
+  lookedUp<T>(keys: readonly BinaryKey[], run: () => T): T {
+    const unknown = keys.filter((key) => !this.cache.has(key));
+    if (unknown.length < 2) return run();
+    this.#found = this.#store.findAll(unknown);
+    try {
+      return run();
+    } finally {
+      this.#found = undefined;
+    }
   }
 
   held({ version, value }: MaybeHeld): Held {

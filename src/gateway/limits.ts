@@ -67,6 +67,8 @@ export const MAX_CONFIG_PUT_BYTES = 4 * 1024 * 1024;
 export const MAX_CONFIG_TXN_BYTES = 12 * 1024 * 1024;
 /** A page of a configuration export or import: its text. A message and a transaction hold as much. Bytes. */
 export const MAX_CONFIG_PAGE_BYTES = 8 * 1024 * 1024;
+/** Keys and values of one page of a configuration export, unless one alone is larger: each is held several times over on its way. Bytes. */
+export const EXPORT_PAGE_BYTES = 1024 * 1024;
 /** Keys of one page of a configuration export. */
 export const MAX_CONFIG_EXPORT_KEYS = 1000;
 /** Lines of one page of a configuration import: some hundred transactions, far below REQUEST_LOST_AFTER_MS. */
