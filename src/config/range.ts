@@ -178,7 +178,7 @@ function isSorted(request: RangeRequest): boolean {
   return (request.sortTarget ?? "key") !== "key";
 }
 
-function isFiltered(request: RangeRequest): boolean {
+export function isFiltered(request: RangeRequest): boolean {
   const { minModRevision, maxModRevision, minCreateRevision, maxCreateRevision } = request;
   return Boolean(minModRevision || maxModRevision || minCreateRevision || maxCreateRevision);
 }

@@ -30,6 +30,7 @@ import { type Scan, type Version, versionOfRecord } from "./version.ts";
 
 const LIVING = `SELECT ${VERSION_COLUMNS}, 0 AS ended FROM config_current`;
 const SELECT_CURRENT = `${LIVING} WHERE key = ?`;
+const SELECT_STORED = `SELECT f.*, l.record FROM (${SELECT_CURRENT}) f LEFT JOIN config_log l ON l.seq = f.seq`;
 /** In place where there is a row: replacing it would be a deletion and an insertion. */
 const CURRENT_ROWS = {
   into: `config_current (${VERSION_COLUMNS})`,
@@ -105,6 +106,14 @@ export class ConfigStore extends LogRows {
     const row = only(this.#sql.exec<VersionRow>(SELECT_CURRENT, bytesOfKey(key)));
     if (row && (revision === 0 || row.mod <= revision)) return versionOf(this.#check, row);
     return revision === 0 ? undefined : this.#history.find(key, revision);
+  }
+
+  /** The living version of `key` with its log row, by one statement where it can be: what a read makes is what the next collection of garbage costs. */
+  findStored(key: BinaryKey): Version | undefined {
+    const pending = this.#pending.get(key);
+    if (pending) return pending.version;
+    const row = only(this.#sql.exec<VersionRow>(SELECT_STORED, bytesOfKey(key)));
+    return row && versionOf(this.#check, row);
   }
 
   /** The living versions of these keys, by few statements; undefined = there is none. */

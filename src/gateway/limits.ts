@@ -26,8 +26,8 @@ export const MAX_GATHERED_ANSWER_BYTES = 2 * 1024 * 1024;
 export const ADMIN_DEADLINE_MS = 10_000;
 /** A tenant's view while a request waits for it; then the old view is used. Ms. */
 export const VIEW_DEADLINE_MS = 2000;
-/** From this age on a view is fetched again behind a request, so that requests seldom wait. Ms. */
-export const VIEW_REFRESH_MS = 1000;
+/** From this age on a view is asked for again behind a request, by a question that waits for a change (VIEW_WAIT_MS). Ms. */
+export const VIEW_REFRESH_MS = 300;
 /** Pause after a failed fetch of a view that is still usable. Ms. */
 export const VIEW_RETRY_MS = 1000;
 /** Each part that readiness asks. Ms. */
