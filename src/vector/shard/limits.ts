@@ -8,6 +8,10 @@ export const FRESH_BYTES = 32 * 1024 * 1024;
 export const EXTENT_ROWS = 1024;
 /** … and bytes of one extent, at least one row. */
 export const EXTENT_BYTES = 1024 * 1024;
+/** The length (norm) of a vector: squares of sums and differences of two stay in float32, whose greatest number is 3.4e38. */
+export const MAX_VECTOR_LENGTH = 1e18;
+/** The same at the other end, where squares would come to nothing: a direction is all that cosine similarity looks at. */
+export const MIN_COSINE_LENGTH = 1e-18;
 /** Rows written or merged between two pauses. */
 export const SLICE_ROWS = 256;
 /** Words of one stored page of deleted rows: 32 768 rows. */
@@ -39,6 +43,9 @@ export const MAX_FRESH_BYTES = 4 * FRESH_BYTES;
 export const MERGE_FAN_IN = 4;
 /** A segment with a larger share of deleted rows is rewritten. */
 export const MOST_DELETED_SHARE = 0.5;
-/** Writes acknowledged before they are logged wait at most so long (`periodic`, `eventual`), and at most so many bytes. Ms. */
-export const LOG_DELAY_MS = { periodic: 1000, eventual: 10_000 } as const;
+/**
+ * Writes acknowledged before they are logged wait so long, and at most so many bytes. What is promised is a second and ten: timers of a
+ * busy process come late, and logging takes its time (a kill -9 was seen to cost a write 1 142 ms old when this was 1000). Ms.
+ */
+export const LOG_DELAY_MS = { periodic: 500, eventual: 8000 } as const;
 export const MAX_UNLOGGED_BYTES = 8 * 1024 * 1024;
