@@ -7,4 +7,5 @@ export { KeyValueReplica } from "../objects/key-value-replica.ts";
 export { Tenant } from "../objects/tenant.ts";
 export { VectorShard } from "../objects/vector-shard.ts";
 export { WebhookSender } from "../objects/webhook-sender.ts";
+export { ZoneViews } from "../objects/zone-views.ts";
 export { default } from "./gateway/entry.ts";
