@@ -98,8 +98,8 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
     const isSole = env.JADE_MODE === "single";
     this.#core = new QuorumCoordinator(environment, { readZone: zone, stampZone: isSole ? zone : undefined });
     this.#mailbox = zone === undefined ? new Mailbox() : mailboxOf(zone);
-    // Only there gateway and Coordinator share an isolate for certain.
-    if (isSole) this.#mailbox.open();
+    // Where the process is our own, gateway and Coordinator share an isolate for certain.
+    if (isSole || env.JADE_CLUSTER) this.#mailbox.open();
   }
 
   async call(caller: Caller, frame: Uint8Array): Promise<Uint8Array> {

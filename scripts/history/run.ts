@@ -44,7 +44,7 @@ export interface HistoriesResult {
 /** Histories that run at once. */
 const BATCH = 8;
 const KEYS = ["a", "b", "c"];
-const END = "end";
+export const END = "end";
 const RETRIES = { attempts: 200, baseMs: 20, maxMs: 200 };
 const PATIENCE_MS = 60_000;
 
@@ -177,7 +177,7 @@ export class Histories {
 }
 
 /** Everything that a watch told, up to the last write. */
-class EventLog {
+export class EventLog {
   readonly events: SeenEvent[] = [];
   readonly ended: Promise<void>;
 

@@ -23,6 +23,12 @@ export interface ConfigFlags {
   readonly grpcClientCa?: string | undefined;
   readonly watchPort?: string | undefined;
   readonly watchFronts?: string | undefined;
+  readonly cluster?: string | undefined;
+  readonly zone?: string | undefined;
+  /** `zone=address` each. */
+  readonly peer?: readonly string[] | undefined;
+  readonly clusterAddress?: string | undefined;
+  readonly clusterAdvertise?: string | undefined;
 }
 
 export interface LoadedConfig {
@@ -54,6 +60,10 @@ function overrides(flags: ConfigFlags, env: NodeJS.ProcessEnv): readonly Overrid
     { path: ["etcd", "grpcCert"], text: flags.grpcCert, source: "--grpc-cert" },
     { path: ["etcd", "grpcKey"], text: flags.grpcKey, source: "--grpc-key" },
     { path: ["etcd", "grpcClientCa"], text: flags.grpcClientCa, source: "--grpc-client-ca" },
+    { path: ["cluster", "bucket"], text: flags.cluster, source: "--cluster" },
+    { path: ["cluster", "zone"], text: flags.zone, source: "--zone" },
+    { path: ["cluster", "address"], text: flags.clusterAddress, source: "--cluster-address" },
+    { path: ["cluster", "advertise"], text: flags.clusterAdvertise, source: "--cluster-advertise" },
   ];
 }
 
@@ -101,6 +111,16 @@ function applyOverrides(raw: Record<string, unknown>, list: readonly Override[])
   return sources;
 }
 
+/** `--peer z1=unix:/path`, once for each zone, in place of what the file says. */
+function applyPeers(raw: Record<string, unknown>, peers: readonly string[] | undefined): void {
+  if (peers === undefined || peers.length === 0) return;
+  const split = peers.map((text) => {
+    const [zone = "", ...rest] = text.split("=");
+    return [zone, rest.join("=")];
+  });
+  raw["cluster"] = { ...(raw["cluster"] as object | undefined), peers: Object.fromEntries(split) };
+}
+
 /** Rules that hold for `serve`, not for the schema. */
 function serveProblems(config: Config, flags: ConfigFlags): readonly ConfigProblem[] {
   const problems: ConfigProblem[] = [];
@@ -116,6 +136,15 @@ function serveProblems(config: Config, flags: ConfigFlags): readonly ConfigProbl
       value: '"r2"',
       message: "exists on Cloudflare only: use sqlite or disk",
     });
+  }
+  if (config.cluster.bucket !== undefined && config.storage.blobStore === "disk") {
+    const message = "is of one machine, and leaders move between machines: use sqlite in a cluster";
+    problems.push({ field: "storage.blobStore", value: '"disk"', message });
+  }
+  for (const [zone, address] of Object.entries(config.cluster.peers)) {
+    if (address.startsWith("unix:/")) continue;
+    const message = "must be unix:/path: who reaches it may do everything, so nothing else is opened yet";
+    problems.push({ field: `cluster.peers.${zone}`, value: JSON.stringify(address), message });
   }
   return problems;
 }
@@ -146,6 +175,7 @@ export function loadConfig(flags: ConfigFlags, env: NodeJS.ProcessEnv): LoadedCo
     if (content === null) delete raw[section];
   }
   const sources = applyOverrides(raw, overrides(flags, env));
+  applyPeers(raw, flags.peer);
   const result = configSchema.safeParse(raw);
   if (!result.success) throw invalid(problemsOf(configSchema, raw, result.error.issues), file, sources);
   const problems = serveProblems(result.data, flags);

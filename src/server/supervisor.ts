@@ -27,6 +27,8 @@ export interface SupervisorOptions {
   readonly prepare: (port: number | undefined) => WorkerdStart;
   readonly url: (port: number) => string;
   readonly events: SupervisorEvents;
+  /** Between SIGTERM and SIGKILL. */
+  readonly stopTimeoutMs?: number;
 }
 
 export class Supervisor {
@@ -81,8 +83,22 @@ export class Supervisor {
     throw new OperatorError(
       ended
         ? `workerd ended at its start (${signal ?? `exit code ${code}`}); its messages are above`
-        : `workerd did not answer /v1/health within ${START_TIMEOUT_MS / 1000} s`,
+        : `workerd did not answer within ${START_TIMEOUT_MS / 1000} s`,
     );
+  }
+
+  /** As `start` and `run`, but a first start that fails is followed by others. */
+  keep(): Promise<number> {
+    if (this.#stopping) return Promise.resolve(exitCodes.ok);
+    const child = this.#spawn();
+    const beganAt = performance.now();
+    void this.#tellBack(child, beganAt);
+    return this.run();
+  }
+
+  async #tellBack(child: WorkerdProcess, sinceMs: number): Promise<void> {
+    const isReady = await this.#ready(child);
+    if (isReady && !this.#stopping) this.#options.events.back(performance.now() - sinceMs);
   }
 
   /** Restarts until stopped; resolves with the exit code of `serve` when the last workerd has ended. */
@@ -101,9 +117,7 @@ export class Supervisor {
       if (this.#stopping) break;
       startedAt = performance.now();
       const child = this.#spawn();
-      void this.#ready(child).then((ready) => {
-        if (ready && !this.#stopping) this.#options.events.back(performance.now() - diedAt);
-      });
+      void this.#tellBack(child, diedAt);
     }
     return exitCodes.ok;
   }
@@ -117,7 +131,7 @@ export class Supervisor {
     if (child === undefined || child.ended) return;
     if (this.#stopRequests === 1) {
       child.signal("SIGTERM");
-      setTimeout(() => this.#kill(child), STOP_TIMEOUT_MS).unref();
+      setTimeout(() => this.#kill(child), this.#options.stopTimeoutMs ?? STOP_TIMEOUT_MS).unref();
     } else {
       this.#kill(child);
     }
