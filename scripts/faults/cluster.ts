@@ -22,6 +22,12 @@ const POLL_MS = 50;
 /** `instance` = its supervisor, with which both of its processes die; `zone` and `leaders` = one process, which the supervisor restarts. */
 export type Part = "instance" | "zone" | "leaders" | "bucket";
 
+export interface ClusterOptions {
+  readonly instances: number;
+  /** They reach each other through tunnels, as on several machines. */
+  readonly overTls?: boolean;
+}
+
 interface Lock {
   readonly supervisor: { readonly pid: number };
   readonly workerd?: { readonly pid: number };
@@ -36,7 +42,7 @@ export class Cluster {
   readonly #port: number;
   readonly #group: ProcessGroup;
 
-  private constructor(directory: string, port: number, instances: number) {
+  private constructor(directory: string, port: number, { instances, overTls }: ClusterOptions) {
     this.rootKey = `jdb.root.${crypto.randomUUID().replaceAll("-", "")}`;
     this.zones = Array.from({ length: instances }, (_, index) => `z${index + 1}`);
     this.directory = directory;
@@ -46,15 +52,16 @@ export class Cluster {
       command: process.execPath,
       args: [
         ...[join(root, "dist/cli.js"), "cluster", "start", "--instances", String(instances), "--port", String(port)],
-        ...["--data-dir", directory],
+        ...["--data-dir", directory, ...(overTls ? ["--peer-port", String(port + instances)] : [])],
       ],
       env: { JADE_ROOT_KEY: this.rootKey, JADE_LOG_LEVEL: "error" },
       logPath: this.logPath,
     });
   }
 
-  static async start(instances: number): Promise<Cluster> {
-    const cluster = new Cluster(await temporaryDirectory("cluster"), await portsInARow(instances), instances);
+  static async start(options: ClusterOptions): Promise<Cluster> {
+    const port = await portsInARow(options.instances * 2);
+    const cluster = new Cluster(await temporaryDirectory("cluster"), port, options);
     try {
       await Promise.all(cluster.zones.map((zone) => cluster.untilReady(zone)));
     } catch (error) {

@@ -53,7 +53,15 @@ export class Workload {
     this.#lanes = cluster.zones.map(
       (_, number) =>
         new Lane({
-          ...{ number, seed, keyCount: 20, maxValueBytes: 500, counts: this.counts, alsoTransient: AWAY },
+          ...{
+            number,
+            seed,
+            keyCount: 20,
+            maxValueBytes: 500,
+            counts: this.counts,
+            alsoTransient: AWAY,
+            doStampersVary: true,
+          },
           problem: (text) => this.#problem(text),
         }),
     );

@@ -101,7 +101,7 @@ const cluster = z
       .record(z.string(), address)
       .default({})
       .describe(
-        "Where each zone's instance listens for the others' calls, this one's included: `unix:/path` on one machine. The zones are z1 to zN.",
+        "Where each zone's instance listens for the others' calls, this one's included: `unix:/path` on one machine, else `host:port` (TLS, by the cluster's key). The zones are z1 to zN.",
       ),
     address: address
       .default("127.0.0.1:0")

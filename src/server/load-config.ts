@@ -4,6 +4,7 @@
 
 import { existsSync, readFileSync } from "node:fs";
 import { load as loadYaml } from "js-yaml";
+import { parseHostPort } from "./cluster/tunnel.ts";
 import { type ConfigProblem, problemsOf } from "./config-problems.ts";
 import { type Config, configSchema } from "./config-schema.ts";
 import { isLoopback } from "./port.ts";
@@ -142,9 +143,16 @@ function serveProblems(config: Config, flags: ConfigFlags): readonly ConfigProbl
     problems.push({ field: "storage.blobStore", value: '"disk"', message });
   }
   for (const [zone, address] of Object.entries(config.cluster.peers)) {
-    if (address.startsWith("unix:/")) continue;
-    const message = "must be unix:/path: who reaches it may do everything, so nothing else is opened yet";
+    if (address.startsWith("unix:/") || parseHostPort(address)) continue;
+    const message = "must be unix:/path or host:port";
     problems.push({ field: `cluster.peers.${zone}`, value: JSON.stringify(address), message });
+  }
+  const { peers, zone, advertise } = config.cluster;
+  const own = parseHostPort(peers[zone] ?? "");
+  const leaders = parseHostPort(advertise ?? config.cluster.address);
+  if (own && !isLoopback(own.host) && leaders && isLoopback(leaders.host)) {
+    const message = "is loopback, but the other instances are on other machines: give an address of a private network";
+    problems.push({ field: "cluster.address", value: JSON.stringify(config.cluster.address), message });
   }
   return problems;
 }

@@ -29,6 +29,17 @@ export interface SupervisorOptions {
   readonly events: SupervisorEvents;
   /** Between SIGTERM and SIGKILL. */
   readonly stopTimeoutMs?: number;
+  /** Answers while the process is away. */
+  readonly standIn?: StandIn;
+}
+
+export interface StandIn {
+  /** Resolves when it answers; called before each start. */
+  come(): Promise<void>;
+  /** The process listens. */
+  go(): void;
+  /** There will be no other start. */
+  shut(): void;
 }
 
 export class Supervisor {
@@ -62,6 +73,7 @@ export class Supervisor {
     ]);
     if (port === undefined) return false;
     this.#port = port;
+    this.#options.standIn?.go();
     return child.healthy(this.#options.url(port), START_TIMEOUT_MS);
   }
 
@@ -70,6 +82,8 @@ export class Supervisor {
    * @throws OperatorError when it does not come up.
    */
   async start(): Promise<number | undefined> {
+    await this.#options.standIn?.come();
+    if (this.#stopping) return undefined;
     const child = this.#spawn();
     const ready = await this.#ready(child);
     if (this.#stopping) return undefined;
@@ -112,6 +126,8 @@ export class Supervisor {
       const diedAt = performance.now();
       deaths = diedAt - startedAt >= GOOD_RUN_MS ? 1 : deaths + 1;
       const delayMs = restartDelayMs(deaths);
+      // Where it cannot come, the next start finds out why.
+      await this.#options.standIn?.come().catch(() => undefined);
       this.#options.events.died(exit, delayMs, explainDeath(died.stderrTail));
       await Promise.race([sleep(delayMs), this.#stopRequested]);
       if (this.#stopping) break;
@@ -127,6 +143,7 @@ export class Supervisor {
     this.#stopping = true;
     this.#stopRequests += 1;
     this.#announceStop();
+    this.#options.standIn?.shut();
     const child = this.#current;
     if (child === undefined || child.ended) return;
     if (this.#stopRequests === 1) {

@@ -23,6 +23,8 @@ export interface WorkerdStart {
   readonly configFile: string;
   /** The socket whose port tells that it listens, and what answers there. Left out: the gateway's. */
   readonly health?: HealthCheck;
+  /** A listening socket to take over as `http`, in place of the address in the configuration. */
+  readonly descriptor?: number | undefined;
   /** For a process in cluster mode. */
   readonly isExperimental?: boolean;
   /** What the child may see besides; for the bucket's credentials. */
@@ -59,12 +61,16 @@ export class WorkerdProcess {
 
   constructor(start: WorkerdStart) {
     this.#health = start.health ?? GATEWAY_HEALTH;
-    const flags = start.isExperimental ? ["--experimental", "--control-fd=3"] : ["--control-fd=3"];
+    const flags = [
+      ...(start.isExperimental ? ["--experimental"] : []),
+      ...(start.descriptor === undefined ? [] : ["--socket-fd=http=4"]),
+      "--control-fd=3",
+    ];
     const [command, ...args] = dyingWithParent([start.binary, "serve", ...flags, start.configFile, "config"]);
     this.#child = spawn(command!, args, {
       cwd: start.cwd,
       env: { ...childEnvironment(start.cwd), ...start.env },
-      stdio: ["ignore", "inherit", "pipe", "pipe"],
+      stdio: ["ignore", "inherit", "pipe", "pipe", ...(start.descriptor === undefined ? [] : [start.descriptor])],
       detached: true,
     });
     this.exited = new Promise((resolve) => {

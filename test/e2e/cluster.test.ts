@@ -10,7 +10,7 @@ let apiKey: string;
 
 beforeAll(async () => {
   const beganMs = performance.now();
-  cluster = await Cluster.start(3);
+  cluster = await Cluster.start({ instances: 3, overTls: true });
   console.log(`three instances are ready after ${Math.round(performance.now() - beganMs)} ms`);
   const root = cluster.client("z1", cluster.rootKey, { attempts: 10 });
   apiKey = (await root.tenants.create({ tenantId: "acme" })).apiKey;

@@ -105,7 +105,12 @@ describe("the configuration of an instance", () => {
     expect(failure({ peer: undefined })).toContain("cluster.peers: is empty");
     expect(failure({ zone: "z3" })).toContain("has no entry for this instance's zone z3");
     expect(failure({ peer: ["z1=unix:/a", "z3=unix:/b"] })).toContain("has z3, but not z2: 2 zones are named z1 to z2");
-    expect(failure({ peer: ["z1=10.0.0.1:7000"] })).toContain('cluster.peers.z1 = "10.0.0.1:7000": must be unix:/path');
+    expect(failure({ peer: ["z1=10.0.0.1"] })).toContain('cluster.peers.z1 = "10.0.0.1": must be unix:/path or host');
+    expect(failure({ peer: ["z1=10.0.0.1:7000"] })).toContain('cluster.address = "127.0.0.1:0": is loopback');
+    expect(() => loadConfig({ ...flags, peer: ["z1=127.0.0.1:7000"] }, {})).not.toThrow();
+    expect(() =>
+      loadConfig({ ...flags, peer: ["z1=10.0.0.1:7000"], clusterAddress: "10.0.0.1:7001" }, {}),
+    ).not.toThrow();
     expect(failure({ peer: ["nonsense"] })).toContain("has nonsense, but not z1");
     expect(failure({ cluster: "http://x" })).toContain("must be s3://bucket/prefix");
     const file = join(mkdtempSync(join(tmpdir(), "jade-cluster-")), "jade.yaml");

@@ -7,6 +7,7 @@ interface StartFlags {
   readonly instances: string;
   readonly port?: string;
   readonly grpcPort?: string;
+  readonly peerPort?: string;
   readonly dataDir?: string;
 }
 
@@ -29,6 +30,7 @@ async function runStart(flags: StartFlags): Promise<void> {
       instances,
       port: numberOf("--port", flags.port ?? env["JADE_PORT"] ?? String(DEFAULT_PORT), ports),
       grpcPort: flags.grpcPort === undefined ? undefined : numberOf("--grpc-port", flags.grpcPort, ports),
+      peerPort: flags.peerPort === undefined ? undefined : numberOf("--peer-port", flags.peerPort, ports),
       dataDir: flags.dataDir ?? env["JADE_DATA_DIR"] ?? "./data/cluster",
       env,
       print: (line) => console.log(line),
@@ -51,6 +53,7 @@ export function registerCluster(program: Command): Command {
     .option("--instances <number>", `instances, one a zone (at most ${MAX_INSTANCES})`, "3")
     .option("--port <number>", "the first instance's port, the others follow (default: 8787; JADE_PORT)")
     .option("--grpc-port <number>", "native gRPC of the first instance, the others follow")
+    .option("--peer-port <number>", "let them reach each other over TLS, as on several machines: the first one's port")
     .option("--data-dir <directory>", "where everything is kept (default: ./data/cluster; JADE_DATA_DIR)")
     .action(runStart);
   return cluster;

@@ -18,6 +18,8 @@ export interface LaunchOptions {
   /** Of the first instance's gateway; the others follow. */
   readonly port: number;
   readonly grpcPort?: number | undefined;
+  /** Of the first instance's listener for the others; left out: unix sockets. */
+  readonly peerPort?: number | undefined;
   readonly dataDir: string;
   readonly env: NodeJS.ProcessEnv;
   readonly print: (line: string) => void;
@@ -87,7 +89,11 @@ class Launch {
   }
 
   startInstances(): void {
-    const peers = this.#zones.flatMap((zone) => ["--peer", `${zone}=unix:${join(this.#dir, zone, "zone.sock")}`]);
+    const { peerPort } = this.#options;
+    const peers = this.#zones.flatMap((zone, index) => {
+      const path = `unix:${join(this.#dir, zone, "zone.sock")}`;
+      return ["--peer", `${zone}=${peerPort === undefined ? path : `127.0.0.1:${peerPort + index}`}`];
+    });
     this.#zones.forEach((zone, index) => {
       const { port, grpcPort, report } = this.#options;
       const grpc = grpcPort === undefined ? [] : ["--grpc-port", String(grpcPort === 0 ? 0 : grpcPort + index)];

@@ -2,7 +2,7 @@
 // Guarantees: nothing is started before configuration, identity, data directory, lock and ports are good; the data of a single node is
 // never opened as an instance's, nor the other way round.
 import { mkdirSync, rmSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { firstNodes } from "../../access/ring-start.ts";
 import type { ClusterPlace } from "../../cluster/placement.ts";
 import { type Config, workerSettings } from "../config-schema.ts";
@@ -10,7 +10,6 @@ import { assertNoSingleNode, type DataDir, prepareDataDir, removeUnfinishedBlobs
 import { InstanceLock, type LockedPart } from "../instance-lock.ts";
 import { packageRoot } from "../package-root.ts";
 import { assertPortFree, joinAddress, localUrl } from "../port.ts";
-import { exitCodes, OperatorError } from "../problem.ts";
 import { watchReadiness } from "../readiness.ts";
 import { printAddress, reporter, type ServeOptions, startFront, startWatchFronts, untilSignalled } from "../serve.ts";
 import { Supervisor } from "../supervisor.ts";
@@ -18,9 +17,12 @@ import { copyWorker, writeConfigFile } from "../worker-files.ts";
 import { workerdBinary } from "../workerd-binary.ts";
 import { type WorkerdConfigOptions, workerdConfig } from "../workerd-config.ts";
 import { LEADERS_HEALTH, type WorkerdStart } from "../workerd-process.ts";
+import { Door } from "./door.ts";
 import { clusterIdentity } from "./identity.ts";
 import { Instance } from "./instance.ts";
 import { type ClusterProcess, LEADERS_STOP_MS } from "./relay-config.ts";
+import { parseHostPort } from "./tunnel.ts";
+import { socketPath, Ways } from "./ways.ts";
 
 /** What the leaders' process reads itself: where the bucket is, and who we are there. */
 const BUCKET_VARIABLES = [
@@ -33,23 +35,12 @@ const BUCKET_VARIABLES = [
 ];
 /** Beyond what workerd takes of its own. */
 const LEADERS_STOP_GRACE_MS = 2000;
-/** Of a unix socket's path, by the kernel. */
-const MAX_SOCKET_PATH_BYTES = 107;
 
 /** The ring of a new deployment: every instance makes the same of its configuration. */
 function placeOf(config: Config, role: ClusterPlace["role"]): ClusterPlace {
   const { nodes: nodeCount, zones: zoneCount } = workerSettings(config).storage;
   const nodes = Object.fromEntries(firstNodes(nodeCount, zoneCount).map(({ id, zone }) => [id, zone]));
   return { role, zone: config.cluster.zone, zones: Object.keys(config.cluster.peers).sort(), nodes };
-}
-
-function socketPath(address: string): string {
-  const path = address.slice("unix:".length);
-  if (Buffer.byteLength(path) <= MAX_SOCKET_PATH_BYTES) return path;
-  throw new OperatorError(
-    `${path} is too long for a socket (${Buffer.byteLength(path)} bytes; the limit is ${MAX_SOCKET_PATH_BYTES}): choose a shorter directory`,
-    { exitCode: exitCodes.invalidConfiguration },
-  );
 }
 
 function bucketEnvironment(env: NodeJS.ProcessEnv): Record<string, string> {
@@ -71,7 +62,7 @@ class Processes {
   readonly #lock: InstanceLock;
   readonly #common: Pick<WorkerdConfigOptions, "blobsDir" | "modules" | "settings" | "rootKeyHash" | "metricsAccess">;
   readonly #clusterKey: string;
-  readonly #leadersAddress: string;
+  readonly ways: Ways;
 
   constructor(options: ServeOptions, dir: DataDir, lock: InstanceLock) {
     this.#options = options;
@@ -83,13 +74,13 @@ class Processes {
     const settings = workerSettings(config);
     this.#common = { blobsDir: dir.blobs, modules, settings, rootKeyHash, metricsAccess };
     this.#clusterKey = clusterKey;
-    this.#leadersAddress = `unix:${join(dir.path, "leaders.sock")}`;
+    this.ways = new Ways({ cluster: config.cluster, dataDir: dir.path, clusterKey });
   }
 
   #cluster({ role, relayAddress }: Process): ClusterProcess {
-    const { peers, bucket, address, advertise } = this.#options.config.cluster;
+    const { bucket, address, advertise } = this.#options.config.cluster;
     const place = placeOf(this.#options.config, role);
-    const ways = { relayAddress, leadersAddress: this.#leadersAddress, peers };
+    const ways = { relayAddress, leadersAddress: this.ways.leaders, peers: this.ways.addresses };
     return { place, ...ways, bucket: bucket!, address, advertise, key: this.#clusterKey };
   }
 
@@ -108,25 +99,27 @@ class Processes {
   zone(): Supervisor {
     const { config, report } = this.#options;
     const { host, port } = config.server;
-    const relayAddress = config.cluster.peers[config.cluster.zone]!;
+    const relayAddress = this.ways.own;
     const process: Process = { role: "zone", part: "workerd", relayAddress, objectsDir: this.#dir.objects };
-    mkdirSync(dirname(socketPath(relayAddress)), { recursive: true, mode: 0o700 });
+    const door = new Door({ host, port });
     return new Supervisor({
+      standIn: door,
       url: (bound) => localUrl(host, bound),
       events: reporter(report, (pid) => this.#lock.noteWorkerd(pid, "workerd"), "the zone's process"),
       prepare: (bound) => {
         removeUnfinishedBlobs(this.#dir);
-        return this.#start(process, joinAddress(host, bound ?? port));
+        return { ...this.#start(process, joinAddress(host, bound ?? port)), descriptor: door.descriptor };
       },
     });
   }
 
   leaders(): Supervisor {
-    const relayAddress = this.#leadersAddress;
+    const relayAddress = this.ways.leaders;
+    const { host } = parseHostPort(this.#options.config.cluster.address) ?? { host: "127.0.0.1" };
     const process: Process = { role: "leaders", part: "leaders", relayAddress, objectsDir: this.#dir.leaders };
     mkdirSync(this.#dir.leaders, { recursive: true, mode: 0o700 });
     return new Supervisor({
-      url: (bound) => `http://127.0.0.1:${bound}`,
+      url: (bound) => localUrl(host, bound),
       stopTimeoutMs: LEADERS_STOP_MS + LEADERS_STOP_GRACE_MS,
       events: reporter(this.#options.report, (pid) => this.#lock.noteWorkerd(pid, "leaders"), "the leaders' process"),
       prepare: () => this.#start(process, ""),
@@ -144,6 +137,7 @@ export async function serveCluster(options: ServeOptions): Promise<number> {
   try {
     await assertPortFree(host, port);
     const processes = new Processes(options, dir, lock);
+    await processes.ways.open();
     const instance = new Instance({ zone: processes.zone(), leaders: processes.leaders() });
     return await untilSignalled(instance, async (bound, signal) => {
       const url = localUrl(host, bound);
