@@ -17,6 +17,8 @@ const KEYS = ["a", "b", "c"];
 const OPERATIONS = 12;
 const VECTOR_PAUSE_MS = 100;
 const CHECK_TIMEOUT_MS = 60_000;
+/** Longer than any run. Ms. */
+const WATCH_PATIENCE_MS = 24 * 3_600_000;
 const PATIENT = { attempts: 2000, timeoutMs: 120_000 };
 /** Of instances that are killed, beside what is told by one that runs. */
 const AWAY = ["networkFailure", "timedOut", "badAnswer", "unavailable"];
@@ -84,11 +86,8 @@ export class Workload {
     const made = await client.databases.create({ name: "faults", vectorDimension: 4, metric: "euclidean" });
     this.#databaseId = made.databaseId;
     await client.config.namespace("faults").put("begin", "begin");
-    this.#live = new EventLog(
-      this.#client(this.#cluster.zones[1]!, PATIENT)
-        .config.namespace("faults")
-        .watch<string>({ prefix: "" }, { startRevision: 2 }),
-    );
+    const watching = this.#client(this.#cluster.zones[1]!, PATIENT).config.namespace("faults");
+    this.#live = new EventLog(watching.watch<string>({ prefix: "" }, { startRevision: 2 }), WATCH_PATIENCE_MS);
     const isStopped = (): boolean => this.#isStopped;
     const lanes = this.#lanes.map((lane, index) => {
       const zone = this.#cluster.zones[index]!;
@@ -173,7 +172,9 @@ export class Workload {
 
   async #judgeWatch(history: readonly Operation[]): Promise<void> {
     const live = this.#live!;
-    await live.ended;
+    const end = performance.now() + CHECK_TIMEOUT_MS;
+    while (live.events.at(-1)?.key !== END && performance.now() < end) await sleep(VECTOR_PAUSE_MS);
+    if (live.events.at(-1)?.key !== END) return this.#problem("watch: it did not tell the last write in time");
     this.counts.events += live.events.length;
     const own = live.events.filter(({ key }) => key !== "begin");
     for (const problem of [...watchProblems(live.events, 2), ...commitProblems(history, own)])

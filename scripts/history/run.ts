@@ -181,12 +181,12 @@ export class EventLog {
   readonly events: SeenEvent[] = [];
   readonly ended: Promise<void>;
 
-  constructor(watch: ConfigWatch<string>) {
-    this.ended = this.#read(watch);
+  constructor(watch: ConfigWatch<string>, patienceMs = PATIENCE_MS * 5) {
+    this.ended = this.#read(watch, patienceMs);
   }
 
-  async #read(watch: ConfigWatch<string>): Promise<void> {
-    const timer = setTimeout(() => watch.fail(new Error("a watch did not end in time")), PATIENCE_MS * 5);
+  async #read(watch: ConfigWatch<string>, patienceMs: number): Promise<void> {
+    const timer = setTimeout(() => watch.fail(new Error("a watch did not end in time")), patienceMs);
     for await (const { revision, events } of watch) {
       for (const event of events) this.events.push(seenEvent(revision, event));
       if (events.some(({ key }) => key === END)) break;

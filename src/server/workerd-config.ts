@@ -1,6 +1,7 @@
-// Writes workerd's configuration (Cap'n Proto text) for a single self-hosted instance.
+// Writes workerd's configuration (Cap'n Proto text) for a single self-hosted node, or a process of a cluster's instance.
 // Guarantees: pure text from its inputs; every string is escaped; object storage on local disk under stable names.
-// Must not: hold a secret in clear (only the root key's hash), or open anything but the one HTTP socket.
+// Must not: hold a secret in clear (only the root key's hash, and a cluster's key, which workerd takes from nowhere else), or open anything
+// but the one HTTP socket and a relay.
 
 import type { Settings } from "../cluster/settings.ts";
 import { isInNetwork, parseNetwork, REFUSED_NETWORKS, UNJUDGED_NETWORKS } from "../wire/networks.ts";

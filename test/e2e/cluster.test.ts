@@ -1,4 +1,6 @@
 // A cluster of three instances with its bucket on this machine, one of them killed while clients work through all of them.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Cluster } from "../../scripts/faults/cluster.ts";
 import { Prober } from "../../scripts/faults/prober.ts";
@@ -28,6 +30,16 @@ async function metric(zone: string, name: string): Promise<number> {
 }
 
 describe("three instances", () => {
+  it("[CL-8] a second start of the same cluster is refused, before it touches the bucket", async () => {
+    const args = ["cluster", "start", "--port", "0", "--data-dir", cluster.directory];
+    const second = spawn(process.execPath, ["bin/jade-db.mjs", ...args], { stdio: ["ignore", "pipe", "pipe"] });
+    let told = "";
+    for (const stream of [second.stdout, second.stderr]) stream.on("data", (text) => (told += text));
+    const [code] = await once(second, "close");
+    expect({ code, told }).toEqual({ code: 1, told: expect.stringContaining("is in use by another instance") });
+    expect(told).not.toContain("bucket  ");
+  });
+
   it("[CL-10] are one deployment: what one took the others give, and each knows who is there", async () => {
     const clients = cluster.zones.map((zone) => cluster.client(zone, apiKey, { attempts: 5 }));
     const [first, second, third] = clients;

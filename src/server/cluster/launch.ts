@@ -4,6 +4,7 @@
 import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { InstanceLock } from "../instance-lock.ts";
 import { OperatorError } from "../problem.ts";
 import { resolveRootKey } from "../root-key.ts";
 import { writeConfigFile } from "../worker-files.ts";
@@ -46,7 +47,6 @@ class Launch {
     this.#options = options;
     this.#dir = resolve(options.dataDir);
     this.#zones = Array.from({ length: options.instances }, (_, index) => `z${index + 1}`);
-    mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
     if (existsSync(join(this.#dir, "objects")))
       throw new OperatorError(`the data directory ${this.#dir} is of a single node: choose another with --data-dir`);
     const rootKey = resolveRootKey(this.#dir, options.env["JADE_ROOT_KEY"]);
@@ -132,7 +132,17 @@ class Launch {
 
 /** Runs until SIGTERM or SIGINT. @throws OperatorError when it cannot start. */
 export async function launchCluster(options: LaunchOptions): Promise<void> {
-  const launch = new Launch(options);
+  mkdirSync(options.dataDir, { recursive: true, mode: 0o700 });
+  // Two buckets on one directory would destroy what the other writes.
+  const lock = await InstanceLock.acquire(resolve(options.dataDir));
+  try {
+    await runUntilSignalled(new Launch(options));
+  } finally {
+    lock.release();
+  }
+}
+
+async function runUntilSignalled(launch: Launch): Promise<void> {
   const { promise: stopped, resolve: stop } = Promise.withResolvers<void>();
   let requests = 0;
   const onSignal = () => {
