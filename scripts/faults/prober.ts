@@ -43,9 +43,9 @@ export class Prober {
     await this.#ended;
   }
 
-  /** Good answers since then. */
+  /** Good answers to what was asked after that. */
   okSince(sinceMs: number): number {
-    return this.#answers.filter(({ atMs, isOk }) => isOk && atMs > sinceMs).length;
+    return this.#answers.filter(({ atMs, tookMs, isOk }) => isOk && atMs - tookMs > sinceMs).length;
   }
 
   /** Of what was answered from then on. */
@@ -56,7 +56,9 @@ export class Prober {
     const codes: Record<string, number> = {};
     for (const { code } of bad) codes[code] = (codes[code] ?? 0) + 1;
     let longestMs = 0;
-    for (const [index, atMs] of good.entries()) longestMs = Math.max(longestMs, atMs - (good[index - 1] ?? sinceMs));
+    // Up to the last answer, whatever it was.
+    const times = [sinceMs, ...good, answers.at(-1)?.atMs ?? sinceMs];
+    for (const [index, atMs] of times.entries()) longestMs = Math.max(longestMs, atMs - (times[index - 1] ?? sinceMs));
     const failingMs = bad.length === 0 ? 0 : bad.at(-1)!.atMs - (bad[0]!.atMs - bad[0]!.tookMs);
     const [failing, longest] = [Math.round(failingMs), Math.round(longestMs)];
     return { asked: answers.length, failed: bad.length, failingMs: failing, longestMs: longest, codes };
