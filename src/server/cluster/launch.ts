@@ -68,7 +68,10 @@ class Launch {
 
   /** Resolves when the bucket listens, at the first time. */
   startBucket(): Promise<void> {
-    const { promise, resolve: listening } = Promise.withResolvers<void>();
+    let listening: () => void = () => undefined;
+    const isListening = new Promise<void>((resolve) => {
+      listening = resolve;
+    });
     this.#bucket = new Child({
       name: "bucket",
       // The instances hold on to the port that it got first.
@@ -85,7 +88,7 @@ class Launch {
       report: this.#options.report,
     });
     this.#bucket.start();
-    return promise;
+    return isListening;
   }
 
   startInstances(): void {
@@ -143,7 +146,10 @@ export async function launchCluster(options: LaunchOptions): Promise<void> {
 }
 
 async function runUntilSignalled(launch: Launch): Promise<void> {
-  const { promise: stopped, resolve: stop } = Promise.withResolvers<void>();
+  let stop: () => void = () => undefined;
+  const stopped = new Promise<void>((resolve) => {
+    stop = resolve;
+  });
   let requests = 0;
   const onSignal = () => {
     if (++requests === 1) stop();
