@@ -3,6 +3,7 @@
 import { DurableObject } from "cloudflare:workers";
 import { KEEP_VIEW_EVERY_MS } from "../src/access/limits.ts";
 import type { Caller, DirectoryView } from "../src/access/types.ts";
+import { SOLE_ZONE } from "../src/cluster/placement.ts";
 import { parseSettings } from "../src/cluster/settings.ts";
 import type { LeaseOwner } from "../src/config/owned-leases.ts";
 import type { Environment } from "../src/replication/link.ts";
@@ -103,11 +104,9 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
     const isSole = env.JADE_MODE === "single";
     this.#core = new QuorumCoordinator(environment, { readZone: zone, stampZone: isSole ? zone : undefined });
     this.#mailbox = zone === undefined ? new Mailbox() : mailboxOf(zone);
-    // Only there gateway, Coordinator and replicas share an isolate for certain.
-    if (isSole) {
-      this.#mailbox.open();
-      handover.open();
-    }
+    // Where the process is our own, gateway and Coordinator share an isolate for certain; all replicas only on a single node.
+    if (isSole || env.JADE_CLUSTER) this.#mailbox.open();
+    if (isSole) handover.open();
   }
 
   async call(caller: Caller, frame: Uint8Array): Promise<Uint8Array> {
@@ -261,7 +260,7 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
 
   get #zone(): ZoneViewsRpc {
     const objects = this.env.ZONE_VIEWS;
-    return objects.get(objects.idFromName(this.ctx.id.name ?? "z1"));
+    return objects.get(objects.idFromName(this.ctx.id.name ?? SOLE_ZONE));
   }
 
   /** One timer for all that is scheduled within a turn: the calls of a turn go out together. */
