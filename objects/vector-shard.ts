@@ -19,6 +19,7 @@ import { LOG_DELAY_MS, MAX_UNLOGGED_BYTES } from "../src/vector/shard/limits.ts"
 import { mergeDue } from "../src/vector/shard/merge-policy.ts";
 import type { ShardConfig } from "../src/vector/shard/shard-config.ts";
 import { type Ran, ShardDesk } from "../src/vector/shard/shard-desk.ts";
+import type { VectorStore } from "../src/vector/shard/vector-store.ts";
 import { isVectorWrite, NO_SUCH_SHARD, type VectorCall, type VectorFailure } from "../src/wire/vector.ts";
 import { writeVectorAnswer } from "../src/wire/vector-answers.ts";
 import { readVectorCall } from "../src/wire/vector-requests.ts";
@@ -30,6 +31,8 @@ import type { VectorShardRpc } from "./vector-rpc.ts";
 const kernels = createKernels(storageModule);
 const crc32c = (bytes: Uint8Array, seed?: number): number => kernels.crc32c(bytes, seed);
 const MIB = 1024 * 1024;
+/** While indexes are built the alarm is due so soon again. Ms. */
+const WAKE_MS = 5000;
 /** Writes that wait for the turn's end; more means that the object cannot keep up. */
 const MAX_WAITING_WRITES = 10_000;
 
@@ -53,6 +56,10 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   #isMaintaining = false;
   #logTimer: ReturnType<typeof setTimeout> | undefined;
   #logDueMs = 0;
+  /** The alarm is set. */
+  #isWaking = false;
+  /** Merges and index builds take turns, so that steady writes hold up neither. */
+  #hasMerged = false;
   /** Segments with rows that cannot be read: merging them would lose what can be. */
   readonly #damaged = new WeakSet<Segment>();
 
@@ -112,8 +119,9 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     drain(
       sql.exec("INSERT OR REPLACE INTO vector_facts (name, crc, bytes) VALUES ('config', ?, ?)", crc32c(bytes), bytes),
     );
-    this.#desk?.store.endTurn();
-    this.#open(config);
+    if (!this.#desk) this.#open(config);
+    else this.#desk.reconfigure(config);
+    this.#maintain();
     return undefined;
   }
 
@@ -182,6 +190,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     const desk = this.#desk;
     const work = this.#workDue(desk);
     if (!work) return;
+    this.#wakeLater();
     this.#isMaintaining = true;
     const slice = (): void => {
       // Configured anew or erased meanwhile: what was begun is forgotten, its blobs are swept at the next start.
@@ -197,6 +206,19 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     setTimeout(slice, 0);
   }
 
+  /** A restart may find nobody who calls: what was begun goes on by the alarm. */
+  #wakeLater(): void {
+    if (this.#isWaking || this.#desk?.indexes.isSettled !== false) return;
+    this.#isWaking = true;
+    this.ctx.waitUntil(this.ctx.storage.setAlarm(Date.now() + WAKE_MS));
+  }
+
+  override async alarm(): Promise<void> {
+    this.#isWaking = false;
+    this.#maintain();
+    this.#wakeLater();
+  }
+
   #finishMaintaining(goOn: boolean): void {
     this.#isMaintaining = false;
     if (goOn) this.#maintain();
@@ -206,11 +228,16 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     const { store } = desk;
     if (store.sealDue) return store.seal();
     const inputs = mergeDue(store.sealed.filter((segment) => !this.#damaged.has(segment)));
+    if (inputs && !this.#hasMerged) return this.#merge(desk, inputs);
+    this.#hasMerged = false;
+    const indexing = store.indexing();
+    if (indexing) return besideSeals(store, indexing);
     if (inputs) return this.#merge(desk, inputs);
     return store.sweepDue ? sweeps(desk) : undefined;
   }
 
   *#merge({ store }: ShardDesk, inputs: readonly Segment[]): Generator<void, void> {
+    this.#hasMerged = true;
     try {
       yield* store.merge(inputs);
     } catch (error) {
@@ -223,7 +250,16 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     if (this.#logTimer !== undefined) clearTimeout(this.#logTimer);
     this.#logTimer = undefined;
     this.#desk = undefined;
+    await this.ctx.storage.deleteAlarm();
     await this.ctx.storage.deleteAll();
+  }
+}
+
+/** Rows that come meanwhile must not wait for an index of a million others. */
+function* besideSeals(store: VectorStore, work: Generator<void, void>): Generator<void, void> {
+  for (const slice of work) {
+    if (store.sealDue) yield* store.seal();
+    yield slice;
   }
 }
 

@@ -25,7 +25,8 @@ export interface SegmentOptions {
 
 export class Segment {
   readonly number: number;
-  readonly directory: Directory;
+  /** Its columns never change; indexes may come and go. */
+  directory: Directory;
   /** Rows that are deleted or replaced. */
   readonly deleted: BitSet;
   readonly metadataIndex: CompactMetadataIndex;

@@ -16,6 +16,10 @@ export const DELETED_PAGE_WORDS = 1024;
 export const SMALL_SEGMENT_ROWS = 2 * FRESH_ROWS;
 /** Rows that an index builder inserts between two pauses: some milliseconds. */
 export const BUILD_SLICE_ROWS = 64;
+/** Of a shard's memory: an index that is built behind searches is given up where less is left for what is written next. */
+export const SPARE_MEMORY_SHARE = 1 / 16;
+/** Rows that an index's status names. */
+export const MAX_NAMED_ROWS = 100;
 /** Filters whose rows are remembered for a sealed segment. */
 export const KEPT_SELECTIONS = 32;
 /** Answers of writes kept for repetitions: by age (DESIGN 3), and by number, 64 bytes each in memory. */

@@ -80,7 +80,8 @@ export class ShardDesk {
   readonly indexes: ShardIndexes;
   readonly #options: ShardDeskOptions;
   readonly #searcher: Searcher;
-  readonly #rules: RowRules;
+  #config: ShardConfig;
+  #rules: RowRules;
   readonly #kept: KeptWrites;
   /** Answers that are stored with the changes they tell of. */
   readonly #keptLater = new Map<string, KeptLater>();
@@ -89,8 +90,9 @@ export class ShardDesk {
   constructor(options: ShardDeskOptions) {
     this.#options = options;
     const { core, config, crc32c } = options;
-    const { metric, dimension, metadataSchema } = config;
-    this.#rules = { dimension, metric, schema: metadataSchema && parseSchema(metadataSchema) };
+    const { metric, dimension } = config;
+    this.#config = config;
+    this.#rules = rulesOf(config);
     this.#kept = new KeptWrites(options.sql, crc32c);
     this.indexes = new ShardIndexes({ core, metric, specs: config.indexes, onMissing: options.onMissing });
     this.store = new VectorStore({
@@ -104,6 +106,13 @@ export class ShardDesk {
     this.#searcher = new Searcher({ core, store: this.store, indexes: this.indexes, metric, dimension });
   }
 
+  /** Dimension and metric are as before. Searches and writes go on; what of the indexes is new is built behind them. */
+  reconfigure(config: ShardConfig): void {
+    this.#config = config;
+    this.#rules = rulesOf(config);
+    this.indexes.want(config.indexes);
+  }
+
   #keep(): void {
     const nowMs = this.#options.now();
     for (const kept of this.#keptLater.values()) this.#kept.add({ ...kept, nowMs });
@@ -114,7 +123,7 @@ export class ShardDesk {
   run({ request, writeId, bodyHash }: VectorCall): Ran {
     const isWrite = isVectorWrite(request);
     const asked = "durability" in request ? request.durability : undefined;
-    const durability = isWrite ? (asked ?? this.#options.config.durability) : "sync";
+    const durability = isWrite ? (asked ?? this.#config.durability) : "sync";
     try {
       const identity =
         isWrite && writeId && bodyHash ? { writeId: writeId.slice(), bodyHash: bodyHash.slice() } : undefined;
@@ -271,8 +280,10 @@ export class ShardDesk {
     for (const [at, query] of queries.entries()) {
       checkValues(query, this.#rules, queries.length === 1 ? "queryVector" : `queries[${at}].queryVector`);
     }
-    const { metric, indexes } = this.#options.config;
-    const spec = request.index === "" ? indexes[0]! : indexes.find(({ name }) => name === request.index);
+    const { metric, indexes } = this.#config;
+    const asked = request.index;
+    const spec =
+      asked === "" ? indexes[0]! : (indexes.find(({ name }) => name === asked) ?? indexes.find(({ kind }) => kind === asked));
     if (!spec)
       throw invalid("index", `names no index of the database; there are ${indexes.map(({ name }) => name).join(", ")}`);
     const filter = filterOf(request.filter);
@@ -298,6 +309,10 @@ export class ShardDesk {
       explain: explain ? JSON.stringify({ index: spec.name, plans }) : "",
     };
   }
+}
+
+function rulesOf({ dimension, metric, metadataSchema }: ShardConfig): RowRules {
+  return { dimension, metric, schema: metadataSchema && parseSchema(metadataSchema) };
 }
 
 /** Rows of an answer, while they fit. */

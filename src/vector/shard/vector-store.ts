@@ -17,6 +17,7 @@ import { DELETED_PAGE_WORDS } from "./limits.ts";
 import { type LogChange, readCommit, writeCommit } from "./log-entries.ts";
 import { Manifest, type StoredSegment } from "./manifest.ts";
 import { deletedSince, type Rewritten, type RowSource, rewrite } from "./rewrite.ts";
+import { SegmentIndexing } from "./segment-indexing.ts";
 import type { BuiltIndexes, Origin, ShardIndexes } from "./shard-indexes.ts";
 
 export interface VectorStoreOptions {
@@ -78,6 +79,7 @@ export class VectorStore {
   #sealing: FreshSegment | undefined;
   #sealBegun: SealBegun | undefined;
   #segments: readonly Segment[];
+  readonly #indexing: SegmentIndexing;
   /** Pages of deleted rows that differ from what is stored. */
   readonly #dirtyPages = new Map<Segment, Set<number>>();
   #revision: number;
@@ -90,6 +92,13 @@ export class VectorStore {
     const term = this.#manifest.get("term") + 1;
     this.#manifest.set("term", term);
     this.#names = new BlobNames({ sql, prefix: name, term, random });
+    this.#indexing = new SegmentIndexing({
+      ...options,
+      crc32c: kernels.crc32c,
+      manifest: this.#manifest,
+      names: this.#names,
+      isThere: (segment) => this.#segments.includes(segment),
+    });
     this.#segments = this.#manifest.segments().map((stored) => this.#open(stored));
     for (const segment of this.#segments) options.indexes.open(segment);
     this.#revision = this.#manifest.get("revision");
@@ -329,8 +338,16 @@ export class VectorStore {
       if (error instanceof CorruptSegment) sql.transactionSync(() => this.#names.bury(written));
       throw error;
     } finally {
-      for (const index of built?.values() ?? []) index.release();
+      for (const { index } of built?.values() ?? []) index.release();
     }
+  }
+
+  /**
+   * The next step towards the indexes that are wanted, beside what serves; undefined = there is none. Run to its end with pauses; seals may
+   * run between two slices, merges not.
+   */
+  indexing(): Generator<void, void> | undefined {
+    return this.#indexing.next(this.#segments);
   }
 
   #add(directory: Directory): Segment {
