@@ -76,6 +76,46 @@ export interface DatabaseStatus extends VectorAmounts {
   })[];
 }
 
+export interface NewDatabaseIndex {
+  /** Its name, for searches too. */
+  readonly indexId: string;
+  /** `FLAT`, `HNSW`, `IVF` or `LSH`. */
+  readonly indexType: string;
+  readonly indexParameters?: Readonly<Record<string, unknown>> | undefined;
+}
+
+export interface IndexChanges {
+  readonly indexParameters?: Readonly<Record<string, unknown>> | undefined;
+  /** Built anew though nothing else changes. */
+  readonly rebuild?: boolean | undefined;
+}
+
+/** An index of a database, and how far it is built. */
+export interface DatabaseIndex {
+  readonly indexId: string;
+  readonly isDefault: boolean;
+  readonly indexType: string;
+  readonly indexParameters: Readonly<Record<string, unknown>>;
+  /** Degraded: some segments must do without it; `missing` says why. */
+  readonly state: "building" | "ready" | "degraded";
+  /** 0 to 1, by rows. */
+  readonly progress: number;
+  readonly rows: number;
+  readonly indexedRows: number;
+  readonly memoryBytes: number;
+  /** Vectors that it does not hold: their stored values are damaged, or cannot be compared. */
+  readonly quarantinedRows: number;
+  readonly quarantined: readonly {
+    readonly shard: number;
+    readonly segment: number;
+    readonly row: number;
+    readonly id: string | null;
+  }[];
+  readonly missing: readonly { readonly shard: number; readonly segment: number; readonly why: string }[];
+  readonly createdAt: string;
+  readonly updatedAt: string;
+}
+
 export interface DatabaseWriteOptions extends CallOptions {
   /** 32 hex digits: the same write sent again is applied once. Default: random, kept over this call's retries. */
   readonly writeId?: string | undefined;

@@ -45,7 +45,7 @@ export const databasesQuery = z.strictObject({
 });
 export const databaseParams = z.strictObject({ db: databaseId });
 
-const indexParameters = z.strictObject({
+export const indexParameters = z.strictObject({
   M: whole(MIN_M, MAX_M).optional().openapi({ description: "HNSW: links that a vector chooses." }),
   efConstruction: whole(1, MAX_EF_CONSTRUCTION)
     .optional()

@@ -31,12 +31,12 @@ export function askedDatabase(
   return { ...keyspace, databaseId: parseWith(schemas.databaseParams, { db: params["db"] }).db };
 }
 
-async function mutationOf(call: Call, raw: RawObject): Promise<Mutation> {
+export async function mutationOf(call: Call, raw: RawObject): Promise<Mutation> {
   const text = `${call.request.method}\0${call.path}\0${call.url.search}\0${decoder.decode(raw.bytes)}`;
   return { writeId: call.writeId!, bodyHash: await sha256Hex(text) };
 }
 
-const change = (call: Call) => ({ writeIdHex: hexOf(call.writeId!), deadlineMs: DATABASE_DEADLINE_MS });
+export const change = (call: Call) => ({ writeIdHex: hexOf(call.writeId!), deadlineMs: DATABASE_DEADLINE_MS });
 
 const create = configRoute({
   method: "post",

@@ -2,6 +2,7 @@
 import { PublicError } from "../wire/error-codes.ts";
 import { configRoutes } from "./config-routes.ts";
 import { configWatchRoute } from "./config-watch-route.ts";
+import { databaseIndexRoutes } from "./database-indexes.ts";
 import { databaseRoutes } from "./databases.ts";
 import { healthRoutes } from "./health.ts";
 import { deleteKeyValue, getKeyValue, putKeyValue } from "./key-value.ts";
@@ -16,7 +17,6 @@ import { sessionRoute } from "./session.ts";
 import { listStorageNodes } from "./storage-nodes.ts";
 import { createKey, listKeys, revokeKey } from "./tenant-keys.ts";
 import { changeTenant, createTenant, deleteTenant, getTenant, listTenants, tenantUsage } from "./tenants.ts";
-
 import { vectorBatchRoutes } from "./vector-batch.ts";
 import { vectorSearchRoutes } from "./vector-search.ts";
 import { vectorRoutes } from "./vectors.ts";
@@ -97,6 +97,7 @@ export function allRoutes(services: Services): readonly Route[] {
     ...vectorBatchRoutes,
     ...vectorRoutes,
     ...vectorSearchRoutes,
+    ...databaseIndexRoutes,
     createTenant,
     listTenants,
     getTenant,

@@ -1,6 +1,5 @@
 // POST /v1/databases/…/search, …/search/batch, …/search/advanced: all shards at once, their best merged.
 // Guarantees: an answer is of all shards or none; a search is paid for by the rows it looked at before its answer is given.
-import { DEFAULT_INDEX } from "../vector/database/record.ts";
 import { MAX_TOP_K } from "../vector/shard/limits.ts";
 import { PublicError } from "../wire/error-codes.ts";
 import type { FoundAnswer, SearchRequest, VectorHit } from "../wire/vector.ts";
@@ -54,10 +53,6 @@ async function resolve(call: Call, database: KnownDatabase, { queryVector, id }:
   return { values, without: id! };
 }
 
-function indexOf({ indexType }: KnownDatabase, index: string | undefined): string {
-  return index === undefined || index === indexType ? DEFAULT_INDEX : index;
-}
-
 function better({ metric }: KnownDatabase): (a: VectorHit, b: VectorHit) => number {
   return metric === "euclidean" ? (a, b) => a.score - b.score : (a, b) => b.score - a.score;
 }
@@ -108,7 +103,7 @@ async function searchAll(
       k: Math.min(k + withOwn, MAX_TOP_K),
       threshold: ask.threshold,
       filter: ask.filters && JSON.stringify(ask.filters),
-      index: indexOf(database, ask.index),
+      index: ask.index ?? "",
       ...{ ef: ask.ef, probes: ask.probes, rerank: ask.rerank },
       shown: { metadata: ask.includeMetadata, values: ask.includeValues },
       explain: ask.explain,

@@ -3,8 +3,8 @@
 import type { IndexKind, SegmentIndex } from "../index/segment-index.ts";
 import type { Directory, Section } from "../segment/directory.ts";
 import { BLOCK_BYTES } from "../segment/limits.ts";
-import type { Segment } from "../segment/segment.ts";
 import type { SectionWriter } from "../segment/sections.ts";
+import type { Segment } from "../segment/segment.ts";
 import { HEADER_SECTIONS } from "./index-kinds.ts";
 
 /** Where sections of a segment go. */

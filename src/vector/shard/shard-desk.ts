@@ -283,7 +283,9 @@ export class ShardDesk {
     const { metric, indexes } = this.#config;
     const asked = request.index;
     const spec =
-      asked === "" ? indexes[0]! : (indexes.find(({ name }) => name === asked) ?? indexes.find(({ kind }) => kind === asked));
+      asked === ""
+        ? indexes[0]!
+        : (indexes.find(({ name }) => name === asked) ?? indexes.find(({ kind }) => kind === asked));
     if (!spec)
       throw invalid("index", `names no index of the database; there are ${indexes.map(({ name }) => name).join(", ")}`);
     const filter = filterOf(request.filter);
