@@ -20,7 +20,13 @@ import { mergeDue } from "../src/vector/shard/merge-policy.ts";
 import type { ShardConfig } from "../src/vector/shard/shard-config.ts";
 import { type Ran, ShardDesk } from "../src/vector/shard/shard-desk.ts";
 import type { VectorStore } from "../src/vector/shard/vector-store.ts";
-import { isVectorWrite, NO_SUCH_SHARD, type VectorCall, type VectorFailure } from "../src/wire/vector.ts";
+import {
+  isVectorWrite,
+  NO_SUCH_SHARD,
+  type VectorAnswer,
+  type VectorCall,
+  type VectorFailure,
+} from "../src/wire/vector.ts";
 import { writeVectorAnswer } from "../src/wire/vector-answers.ts";
 import { readVectorCall } from "../src/wire/vector-requests.ts";
 import { configSql } from "./config-sql.ts";
@@ -35,6 +41,9 @@ const MIB = 1024 * 1024;
 const WAKE_MS = 5000;
 /** Writes that wait for the turn's end; more means that the object cannot keep up. */
 const MAX_WAITING_WRITES = 10_000;
+
+/** Scans for a threshold that go on in slices at a time: each holds what it has found. */
+const MAX_SCANS = 16;
 
 const QUEUE_FULL: VectorFailure = {
   kind: "error",
@@ -54,6 +63,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   #desk: ShardDesk | undefined;
   #waiting: Waiting[] = [];
   #isMaintaining = false;
+  #scans = 0;
   #logTimer: ReturnType<typeof setTimeout> | undefined;
   #logDueMs = 0;
   /** The alarm is set. */
@@ -100,6 +110,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
       name: ctx.id.name ?? ctx.id.toString(),
       random: (count) => crypto.getRandomValues(new Uint8Array(count)),
       now: Date.now,
+      resultCacheBytes: this.#settings.vectors.resultCacheMiB * MIB,
       onMissing: (what) => this.#log.warn("a segment has to do without an index", what),
     });
     this.#maintain();
@@ -129,6 +140,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     const call = readVectorCall(bytes);
     const desk = this.#desk;
     if (!desk) return writeVectorAnswer(NO_SUCH_SHARD);
+    if (call.request.kind === "within") return writeVectorAnswer(await this.#inSlices(desk, call));
     if (!isVectorWrite(call.request)) return writeVectorAnswer(desk.run(call).answer);
     if (this.#waiting.length >= MAX_WAITING_WRITES) return writeVectorAnswer(QUEUE_FULL);
     const { promise, resolve, reject } = Promise.withResolvers<Ran>();
@@ -136,6 +148,26 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     this.#waiting.push({ call, done: resolve, fail: reject });
     const { answer } = await promise;
     return writeVectorAnswer(answer);
+  }
+
+  /** A scan of all rows must not hold up the searches beside it. */
+  async #inSlices(desk: ShardDesk, call: VectorCall): Promise<VectorAnswer> {
+    if (this.#scans >= MAX_SCANS) return { ...QUEUE_FULL, message: `${MAX_SCANS} scans are under way at the shard` };
+    this.#scans++;
+    const work = desk.runInSlices(call);
+    try {
+      for (;;) {
+        const step = work.next();
+        if (step.done) return step.value;
+        await new Promise((next) => setTimeout(next, 0));
+        if (this.#desk !== desk) return NO_SUCH_SHARD;
+      }
+    } finally {
+      work.return(NO_SUCH_SHARD);
+      this.#scans--;
+      // What waited for it may be swept now.
+      this.#maintain();
+    }
   }
 
   /** All writes that came since the last turn: one commit for those that ask for one. */

@@ -64,6 +64,10 @@ export interface VectorAmounts {
   readonly logBytes: number;
   readonly memoryBytes: number;
   readonly indexBytes: number;
+  /** Searches answered from remembered results since the shard was opened, and those that were not. */
+  readonly cacheHits: number;
+  readonly cacheMisses: number;
+  readonly cacheBytes: number;
 }
 
 export interface DatabaseStatus extends VectorAmounts {

@@ -193,6 +193,11 @@ const amounts = {
   logBytes: z.number(),
   memoryBytes: z.number(),
   indexBytes: z.number(),
+  cacheHits: z
+    .number()
+    .openapi({ description: "Searches answered from remembered results since the shard was opened." }),
+  cacheMisses: z.number(),
+  cacheBytes: z.number(),
 };
 
 export const databaseStatusShape = z.object({

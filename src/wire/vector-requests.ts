@@ -17,6 +17,7 @@ const KIND = {
   count: 7,
   search: 8,
   status: 9,
+  within: 10,
 } as const;
 
 const HAS_WRITE_ID = 1;
@@ -84,11 +85,37 @@ function writeRequest(writer: ByteWriter, request: VectorRequest): void {
       return;
     case "search":
       return writeSearch(writer, request);
+    case "within":
+      return writeWithin(writer, request);
     case "status":
       return;
     default:
       return request satisfies never;
   }
+}
+
+function writeWithin(writer: ByteWriter, request: VectorRequest & { kind: "within" }): void {
+  writeShown(writer, request.shown);
+  writer.bytes(request.query);
+  writer.f64(request.threshold);
+  writer.varint(request.limit);
+  writeOptional(writer, request.filter, (text) => writer.string(text));
+  writeOptional(writer, request.after, ({ score, id }) => {
+    writer.f64(score);
+    writer.string(id);
+  });
+  writeOptional(writer, request.without, (id) => writer.string(id));
+}
+
+function readWithin(reader: ByteReader): VectorRequest {
+  const shown = readShown(reader);
+  const query = reader.bytes();
+  const threshold = reader.f64();
+  const limit = reader.varint();
+  const filter = optional(reader, () => reader.string());
+  const after = optional(reader, () => ({ score: reader.f64(), id: reader.string() }));
+  const without = optional(reader, () => reader.string());
+  return { kind: "within", query, threshold, filter, after, limit, without, shown };
 }
 
 function writeSearch(writer: ByteWriter, request: VectorRequest & { kind: "search" }): void {
@@ -138,6 +165,8 @@ function readRequest(reader: ByteReader, kind: number): VectorRequest {
       return { kind: "count", filter: optional(reader, () => reader.string()) };
     case KIND.search:
       return readSearch(reader);
+    case KIND.within:
+      return readWithin(reader);
     case KIND.status:
       return { kind: "status" };
     default:

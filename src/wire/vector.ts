@@ -87,6 +87,26 @@ export interface SearchRequest {
   readonly explain?: boolean | undefined;
 }
 
+/** Every row whose score meets the threshold, best first, equal scores by id; exactly. */
+export interface WithinRequest {
+  readonly kind: "within";
+  /** float32 bytes. */
+  readonly query: Uint8Array;
+  readonly threshold: number;
+  readonly filter?: string | undefined;
+  /** The last row of the page before. */
+  readonly after?: WithinPlace | undefined;
+  /** An id that is neither given nor counted. */
+  readonly without?: string | undefined;
+  readonly limit: number;
+  readonly shown: Shown;
+}
+
+export interface WithinPlace {
+  readonly score: number;
+  readonly id: string;
+}
+
 export interface StatusRequest {
   readonly kind: "status";
 }
@@ -100,6 +120,7 @@ export type VectorRequest =
   | ListRequest
   | CountRequest
   | SearchRequest
+  | WithinRequest
   | StatusRequest;
 
 export interface VectorStamp {
@@ -174,8 +195,20 @@ export interface FoundAnswer extends ShardPlace {
   readonly results: readonly (readonly VectorHit[])[];
   /** Rows looked at, over all queries. */
   readonly scanned: number;
+  /** Queries whose results were remembered: nothing was looked at for them. */
+  readonly cached: number;
   /** JSON: what each segment did, for each query; empty unless asked for. */
   readonly explain: string;
+}
+
+export interface WithinAnswer extends ShardPlace {
+  readonly kind: "within";
+  readonly rows: readonly VectorHit[];
+  /** There are others behind the last one. */
+  readonly more: boolean;
+  /** All that meet the threshold, those of earlier pages included. */
+  readonly total: number;
+  readonly scanned: number;
 }
 
 export interface StatusAnswer extends ShardPlace {
@@ -184,7 +217,14 @@ export interface StatusAnswer extends ShardPlace {
   readonly status: string;
 }
 
-export type VectorAnswer = WrittenAnswer | RowsAnswer | CountAnswer | FoundAnswer | StatusAnswer | VectorFailure;
+export type VectorAnswer =
+  | WrittenAnswer
+  | RowsAnswer
+  | CountAnswer
+  | FoundAnswer
+  | WithinAnswer
+  | StatusAnswer
+  | VectorFailure;
 
 /** Kinds that change something; their callers need the scope read-write. */
 const WRITING: ReadonlySet<VectorRequest["kind"]> = new Set(["upsert", "update", "delete", "deleteWhere"]);

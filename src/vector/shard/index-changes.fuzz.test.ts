@@ -164,6 +164,7 @@ describe("indexes of a shard", () => {
         expect(ask(moved, name).id).toBe(`moved-${slices}`);
         expect(ask(rows[slices]!, name).id).not.toBe(`r${slices}`);
       }
+      opened.endTurn();
       expect(slices).toBeGreaterThan(40);
       expect(ask(rows[77]!, name)).toMatchObject({ id: "r77", plan: { plan: expect.stringMatching(plan) } });
       expect(ask(rows[40]!, name).id).not.toBe("r40");

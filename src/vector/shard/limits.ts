@@ -18,6 +18,8 @@ export const SMALL_SEGMENT_ROWS = 2 * FRESH_ROWS;
 export const BUILD_SLICE_ROWS = 64;
 /** Of a shard's memory: an index that is built behind searches is given up where less is left for what is written next. */
 export const SPARE_MEMORY_SHARE = 1 / 16;
+/** float32 rows that a scan for a threshold compares between two pauses: some milliseconds. Bytes. */
+export const SCAN_SLICE_BYTES = 4 * 1024 * 1024;
 /** Rows that an index's status names. */
 export const MAX_NAMED_ROWS = 100;
 /** Filters whose rows are remembered for a sealed segment. */

@@ -3,7 +3,14 @@
 import type { Pointer } from "../arena.ts";
 import type { Filter } from "../filter/filter.ts";
 import { FlatScan } from "../index/flat-index.ts";
-import { bitmapBytes, type Effort, type Found, type PreparedQuery, type SearchAsk } from "../index/segment-index.ts";
+import {
+  bitmapBytes,
+  type Effort,
+  type Found,
+  type PreparedQuery,
+  residentRows,
+  type SearchAsk,
+} from "../index/segment-index.ts";
 import type { VectorCore } from "../kernels.ts";
 import type { BitSet } from "../metadata/bit-set.ts";
 import type { Metric } from "../metric.ts";
@@ -129,9 +136,9 @@ export class Searcher {
     query: PreparedQuery,
     ask: SearchAsk,
   ): { readonly found: Found; readonly instead?: string } {
-    const { core, indexes, metric, dimension } = this.#options;
+    const { core, indexes, dimension } = this.#options;
     if (segment instanceof FreshSegment) {
-      const scan = new FlatScan(core, { metric, dimension, extents: () => segment.extents });
+      const scan = new FlatScan(core, residentRows(dimension, segment.extents));
       return { found: scan.search(query, ask) };
     }
     const { index, instead } = indexes.of(segment, asked);

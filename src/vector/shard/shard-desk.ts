@@ -19,6 +19,7 @@ import type {
   VectorHit,
   VectorRequest,
   VectorShown,
+  WithinRequest,
 } from "../../wire/vector.ts";
 import { isVectorWrite } from "../../wire/vector.ts";
 import { readVectorAnswer, writeVectorAnswer } from "../../wire/vector-answers.ts";
@@ -41,12 +42,14 @@ import {
   MAX_TOP_K,
 } from "./limits.ts";
 import { listPage, readPlace, writePlace } from "./listing.ts";
+import { ResultCache } from "./result-cache.ts";
 import { checkId, checkMetadataBytes, checkValues, type RowRules } from "./row-check.ts";
 import { Searcher, type SegmentPlan } from "./searcher.ts";
 import { selectRows } from "./selections.ts";
 import type { ShardConfig } from "./shard-config.ts";
-import { ShardIndexes } from "./shard-indexes.ts";
+import { finished, ShardIndexes } from "./shard-indexes.ts";
 import { shardStatus } from "./shard-status.ts";
+import { ThresholdScan } from "./threshold-scan.ts";
 import { type Applied, type Located, type StoreChange, VectorStore } from "./vector-store.ts";
 
 export interface ShardDeskOptions {
@@ -59,6 +62,8 @@ export interface ShardDeskOptions {
   readonly name: string;
   readonly random: (byteCount: number) => Uint8Array;
   readonly now: () => number;
+  /** Bytes of results that are remembered until the next write; 0 = none. */
+  readonly resultCacheBytes?: number;
   readonly onMissing: (what: { readonly segment: number; readonly index: string; readonly why: string }) => void;
 }
 
@@ -80,6 +85,8 @@ export class ShardDesk {
   readonly indexes: ShardIndexes;
   readonly #options: ShardDeskOptions;
   readonly #searcher: Searcher;
+  readonly #thresholds: ThresholdScan;
+  readonly results: ResultCache<readonly VectorHit[]>;
   #config: ShardConfig;
   #rules: RowRules;
   readonly #kept: KeptWrites;
@@ -91,6 +98,7 @@ export class ShardDesk {
     this.#options = options;
     const { core, config, crc32c } = options;
     const { metric, dimension } = config;
+    this.results = new ResultCache(options.resultCacheBytes ?? 0);
     this.#config = config;
     this.#rules = rulesOf(config);
     this.#kept = new KeptWrites(options.sql, crc32c);
@@ -104,6 +112,7 @@ export class ShardDesk {
       onLogged: () => this.#keep(),
     });
     this.#searcher = new Searcher({ core, store: this.store, indexes: this.indexes, metric, dimension });
+    this.#thresholds = new ThresholdScan({ core, store: this.store, metric, dimension });
   }
 
   /** Dimension and metric are as before. Searches and writes go on; what of the indexes is new is built behind them. */
@@ -111,6 +120,7 @@ export class ShardDesk {
     this.#config = config;
     this.#rules = rulesOf(config);
     this.indexes.want(config.indexes);
+    this.results.clear();
   }
 
   #keep(): void {
@@ -168,10 +178,44 @@ export class ShardDesk {
         return { kind: "count", ...this.#place, count: this.#count(filterOf(request.filter)) };
       case "search":
         return this.#search(request);
+      case "within":
+        return finished(this.#within(request));
       case "status":
         return { kind: "status", ...this.#place, status: JSON.stringify(shardStatus(this, this.#options.core)) };
       default:
         return request satisfies never;
+    }
+  }
+
+  /** A call whose answer takes many slices, to be run in pauses; another call is run whole. */
+  *runInSlices({ request }: VectorCall): Generator<void, VectorAnswer> {
+    try {
+      return request.kind === "within" ? yield* this.#within(request) : this.#answer(request);
+    } catch (error) {
+      return failureOf(error);
+    }
+  }
+
+  *#within(request: WithinRequest): Generator<void, VectorAnswer> {
+    const { threshold, after, limit, without, shown } = request;
+    if (limit < 1 || limit > MAX_TOP_K) throw tooMany("limit", limit, MAX_TOP_K);
+    checkValues(request.query, this.#rules, "queryVector");
+    const values = new Float32Array(request.query.slice().buffer);
+    const place = this.#place;
+    const release = this.store.pin();
+    try {
+      const ask = { values, threshold, after, limit, without, filter: filterOf(request.filter) };
+      const found = yield* this.#thresholds.run(ask);
+      const budget = new AnswerBudget();
+      const rows: VectorHit[] = [];
+      for (const match of found.rows) {
+        rows.push({ ...budget.show(match, shown), score: match.score });
+        if (budget.isSpent) break;
+      }
+      const more = found.more || rows.length < found.rows.length;
+      return { kind: "within", ...place, rows, more, total: found.total, scanned: found.scanned };
+    } finally {
+      release();
     }
   }
 
@@ -292,22 +336,32 @@ export class ShardDesk {
     const effort = { ...spec.effort, ...given({ ef: request.ef, probes: request.probes, rerank: request.rerank }) };
     const budget = new AnswerBudget();
     const plans: (readonly SegmentPlan[])[] = [];
-    let scanned = 0;
+    let [scanned, cached] = [0, 0];
+    const isKept = this.results.isOn && !explain;
+    const asks = isKept ? JSON.stringify([k, threshold, request.filter, spec.name, effort, shown]) : "";
     const results = queries.map((query) => {
+      const key = isKept ? asks + textOf(query) : "";
+      const known = isKept ? this.results.get(this.store.revision, key) : undefined;
+      if (known) cached++;
+      if (known) return known;
       const values = new Float32Array(query.slice().buffer);
       const found = this.#searcher.search({ values, k, filter, effort, index: spec.name });
       scanned += found.scanned;
       plans.push(found.plans);
       const most = threshold === undefined ? Number.POSITIVE_INFINITY : distanceOf(metric, threshold);
-      return found.hits
+      const before = budget.bytes;
+      const hits = found.hits
         .filter(({ distance }) => distance <= most)
         .map((hit): VectorHit => ({ ...budget.show(hit, shown), score: scoreOf(metric, hit.distance) }));
+      if (isKept) this.results.add(key, hits, budget.bytes - before);
+      return hits;
     });
     return {
       kind: "found",
       ...this.#place,
       results,
       scanned,
+      cached,
       explain: explain ? JSON.stringify({ index: spec.name, plans }) : "",
     };
   }
@@ -320,6 +374,10 @@ function rulesOf({ dimension, metric, metadataSchema }: ShardConfig): RowRules {
 /** Rows of an answer, while they fit. */
 class AnswerBudget {
   #bytes = 0;
+
+  get bytes(): number {
+    return this.#bytes;
+  }
 
   get isSpent(): boolean {
     return this.#bytes > MAX_SHARD_ANSWER_BYTES / 2;

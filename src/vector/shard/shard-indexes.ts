@@ -2,6 +2,7 @@
 // when it goes. Guarantees: a segment is always searchable: while it lacks an index, an older build of it answers, else another index, else
 // a scan; what it lacks, and which rows an index does not hold, is listed.
 import { ArenaFull } from "../arena.ts";
+import { FlatScan } from "../index/flat-index.ts";
 import type { HnswSeed } from "../index/hnsw-builder.ts";
 import { HnswIndex } from "../index/hnsw-index.ts";
 import { type IndexBuilder, MalformedIndex, type Rows, rowStride, type SegmentIndex } from "../index/segment-index.ts";
@@ -12,7 +13,6 @@ import type { Segment } from "../segment/segment.ts";
 import type { SegmentWriter } from "../segment/segment-writer.ts";
 import { builderFor, type IndexSpec, isUnsaved, keyOf, loaderFor } from "./index-kinds.ts";
 import { BUILD_SLICE_ROWS, SPARE_MEMORY_SHARE } from "./limits.ts";
-import { RowScan } from "./row-scan.ts";
 import { placeOf, savedIndex, savedKeys, savedQuarantine, saveIndex } from "./saved-indexes.ts";
 
 export interface BuiltIndex {
@@ -54,11 +54,18 @@ export function rowsOf({ arena }: VectorCore, segment: Segment): Rows {
     count: segment.rowCount,
     dimension,
     read(from, count, into) {
-      for (let at = 0; at < count; at++) {
-        const values = segment.valuesOf(from + at);
-        const start = into + at * stride;
-        arena.u8.set(values, start);
-        arena.u8.fill(0, start + values.length, start + stride);
+      const rowBytes = dimension * 4;
+      let start = into;
+      for (const values of segment.valuesFrom(from, count)) {
+        if (rowBytes === stride) arena.u8.set(values, start);
+        else {
+          for (let at = 0; at < values.length; at += rowBytes) {
+            const row = start + (at / rowBytes) * stride;
+            arena.u8.set(values.subarray(at, at + rowBytes), row);
+            arena.u8.fill(0, row + rowBytes, row + stride);
+          }
+        }
+        start += (values.length / rowBytes) * stride;
       }
     },
   };
@@ -73,6 +80,11 @@ function readableRows(core: VectorCore, segment: Segment): Rows & { readonly unr
     ...rows,
     unreadable,
     read(from, count, into) {
+      try {
+        return rows.read(from, count, into);
+      } catch (error) {
+        if (!(error instanceof CorruptSegment)) throw error;
+      }
       for (let at = 0; at < count; at++) {
         try {
           rows.read(from + at, 1, into + at * stride);
@@ -134,7 +146,7 @@ export class ShardIndexes {
     const others = [...(held ?? [])];
     const [other] = [...others.filter(([, { spec }]) => spec.name === name).reverse(), ...others];
     if (other) return { index: other[1].index, instead: other[0] };
-    return { index: new RowScan(this.#options.core, rowsOf(this.#options.core, segment)), instead: "none" };
+    return { index: new FlatScan(this.#options.core, rowsOf(this.#options.core, segment)), instead: "none" };
   }
 
   /** The wanted build of an index in a segment. */

@@ -4,6 +4,7 @@ import { CorruptSegment } from "../segment/directory.ts";
 import type { Segment } from "../segment/segment.ts";
 import type { IndexSpec } from "./index-kinds.ts";
 import { MAX_NAMED_ROWS } from "./limits.ts";
+import type { ResultCache } from "./result-cache.ts";
 import type { ShardIndexes } from "./shard-indexes.ts";
 import type { VectorStore } from "./vector-store.ts";
 
@@ -18,6 +19,10 @@ export interface ShardStatus {
   /** Bytes of WASM memory given out, and of indexes in it. */
   readonly memoryBytes: number;
   readonly indexBytes: number;
+  /** Searches since the shard was opened that were answered from remembered results, those that were not, and their bytes. */
+  readonly cacheHits: number;
+  readonly cacheMisses: number;
+  readonly cacheBytes: number;
   readonly indexes: readonly IndexStatus[];
 }
 
@@ -39,10 +44,19 @@ export interface IndexStatus {
   readonly missing: readonly { readonly segment: number; readonly why: string }[];
 }
 
+interface ShownShard {
+  readonly store: VectorStore;
+  readonly indexes: ShardIndexes;
+  readonly results?: Pick<ResultCache<unknown>, "stats">;
+}
+
+const NO_CACHE = { hits: 0, misses: 0, bytes: 0 };
+
 export function shardStatus(
-  { store, indexes }: { readonly store: VectorStore; readonly indexes: ShardIndexes },
+  { store, indexes, results }: ShownShard,
   { arena }: Pick<VectorCore, "arena">,
 ): ShardStatus {
+  const { hits, misses, bytes } = results?.stats ?? NO_CACHE;
   return {
     rows: store.liveCount,
     freshRows: store.freshCount,
@@ -51,6 +65,9 @@ export function shardStatus(
     logBytes: store.logBytes,
     memoryBytes: arena.usedBytes,
     indexBytes: indexes.memoryBytes(),
+    cacheHits: hits,
+    cacheMisses: misses,
+    cacheBytes: bytes,
     indexes: indexes.specs.map((spec) => indexStatus(spec, store, indexes)),
   };
 }

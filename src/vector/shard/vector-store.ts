@@ -83,6 +83,9 @@ export class VectorStore {
   /** Pages of deleted rows that differ from what is stored. */
   readonly #dirtyPages = new Map<Segment, Set<number>>();
   #revision: number;
+  /** Scans that go on in slices, and what was sealed under them. */
+  #pins = 0;
+  readonly #released: FreshSegment[] = [];
 
   /** Opens what is stored. @throws CorruptSegment, CorruptLog */
   constructor(options: VectorStoreOptions) {
@@ -286,7 +289,8 @@ export class VectorStore {
     this.#sealBegun = undefined;
     if (segment) this.#segments = [segment, ...this.#segments];
     this.#log.cover(through);
-    sealing.release();
+    if (this.#pins === 0) sealing.release();
+    else this.#released.push(sealing);
   }
 
   /** Makes one segment of several; deleted rows are gone then. As `seal`. */
@@ -363,15 +367,25 @@ export class VectorStore {
     this.#dirtyPages.clear();
   }
 
+  /** Until the result is called all rows of today's segments stay readable, though they are sealed or merged meanwhile. */
+  pin(): () => void {
+    this.#pins++;
+    return () => {
+      if (--this.#pins > 0) return;
+      for (const segment of this.#released.splice(0)) segment.release();
+    };
+  }
+
   /** Deletes a bounded part of what nothing needs any more: dead blobs, covered log rows. True = there is more. */
   sweep(): boolean {
+    if (this.#pins > 0) return false;
     this.#names.sweep(8, (name) => this.#options.blobs.deleteSync(name));
     if (this.#log.trimDue) this.#log.trim();
     return this.sweepDue;
   }
 
   get sweepDue(): boolean {
-    return this.#names.deadCount > 0 || this.#log.trimDue;
+    return this.#pins === 0 && (this.#names.deadCount > 0 || this.#log.trimDue);
   }
 }
 
