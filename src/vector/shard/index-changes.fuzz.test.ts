@@ -31,7 +31,8 @@ function expectNoOrphans({ sql, store }: OpenStore): void {
   expect(count("SELECT count(*) AS n FROM storage_intents")).toBe(0);
 }
 
-function finishIndexing(opened: OpenStore): void {
+function finishIndexing(opened: OpenStore, begun?: Generator<void, void>): void {
+  if (begun) finished(begun);
   for (let work = opened.store.indexing(); work; work = opened.store.indexing()) finished(work);
   opened.endTurn();
   while (opened.store.sweep()) opened.endTurn();
@@ -175,6 +176,18 @@ describe("indexes of a shard", () => {
     for (const [{ name }, plan] of added)
       expect(ask(rows[78]!, name)).toMatchObject({ id: "r78", plan: { plan: expect.stringMatching(plan) } });
     expect(opened.store.indexing()).toBeUndefined();
+    // Asked for anew: the old build serves. Given up again while it is written: nothing of it stays.
+    const graph = added[0]![0];
+    opened.want([FIRST, { ...graph, build: 9 }]);
+    const old = { id: "r78", plan: { plan: expect.stringMatching(/walk/), index: "graph~1" } };
+    expect(ask(rows[78]!, "graph")).toMatchObject(old);
+    let work = opened.store.indexing()!;
+    const intents = () => [...opened.sql.exec("SELECT name FROM storage_intents")].length;
+    while (intents() === 0) if (work.next().done) work = opened.store.indexing()!;
+    expect(ask(rows[78]!, "graph")).toMatchObject(old);
+    opened.want([FIRST, graph]);
+    finishIndexing(opened, work);
+    expectNoOrphans(opened);
     // Gone: its memory at once, its blobs by and by.
     const before = opened.core.arena.usedBytes;
     opened.want([FIRST]);
