@@ -39,6 +39,8 @@ const crc32c = (bytes: Uint8Array, seed?: number): number => kernels.crc32c(byte
 const MIB = 1024 * 1024;
 /** While indexes are built the alarm is due so soon again. Ms. */
 const WAKE_MS = 5000;
+/** Rows of an import that find no room are tried again after this. Ms. */
+const IMPORT_RETRY_MS = 200;
 /** Writes that wait for the turn's end; more means that the object cannot keep up. */
 const MAX_WAITING_WRITES = 10_000;
 
@@ -63,6 +65,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   #desk: ShardDesk | undefined;
   #waiting: Waiting[] = [];
   #isMaintaining = false;
+  #isImporting = false;
   #scans = 0;
   #logTimer: ReturnType<typeof setTimeout> | undefined;
   #logDueMs = 0;
@@ -114,6 +117,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
       onMissing: (what) => this.#log.warn("a segment has to do without an index", what),
     });
     this.#maintain();
+    this.#import();
     return this.#desk;
   }
 
@@ -192,6 +196,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
       this.ctx.abort("a turn of the vector shard failed");
     }
     this.#maintain();
+    this.#import();
   }
 
   /** The earliest promise counts: an eventual write that waits must not hold up a periodic one. */
@@ -238,9 +243,35 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     setTimeout(slice, 0);
   }
 
+  /** Imports go on behind calls, one commit a turn; what must wait is tried again. */
+  #import(): void {
+    const desk = this.#desk;
+    if (this.#isImporting || !desk?.imports.isDue) return;
+    this.#isImporting = true;
+    this.#wakeLater();
+    const slice = (): void => {
+      this.#isImporting = false;
+      if (this.#desk !== desk) return;
+      let delayMs = 0;
+      try {
+        if (!desk.importNext()) delayMs = IMPORT_RETRY_MS;
+      } catch (error) {
+        // Half a turn may be in memory: what is stored is the truth.
+        this.#log.error("a turn of an import failed; the shard starts anew", {}, error);
+        return this.ctx.abort("a turn of an import failed");
+      }
+      this.#maintain();
+      if (!desk.imports.isDue) return;
+      this.#isImporting = true;
+      setTimeout(slice, delayMs);
+    };
+    setTimeout(slice, 0);
+  }
+
   /** A restart may find nobody who calls: what was begun goes on by the alarm. */
   #wakeLater(): void {
-    if (this.#isWaking || this.#desk?.indexes.isSettled !== false) return;
+    if (this.#isWaking || !this.#desk) return;
+    if (this.#desk.indexes.isSettled && !this.#desk.imports.isDue) return;
     this.#isWaking = true;
     this.ctx.waitUntil(this.ctx.storage.setAlarm(Date.now() + WAKE_MS));
   }
@@ -248,6 +279,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   override async alarm(): Promise<void> {
     this.#isWaking = false;
     this.#maintain();
+    this.#import();
     this.#wakeLater();
   }
 

@@ -18,6 +18,7 @@ import { listStorageNodes } from "./storage-nodes.ts";
 import { createKey, listKeys, revokeKey } from "./tenant-keys.ts";
 import { changeTenant, createTenant, deleteTenant, getTenant, listTenants, tenantUsage } from "./tenants.ts";
 import { vectorBatchRoutes } from "./vector-batch.ts";
+import { vectorImportRoutes } from "./vector-imports.ts";
 import { vectorSearchRoutes } from "./vector-search.ts";
 import { vectorRoutes } from "./vectors.ts";
 
@@ -98,6 +99,7 @@ export function allRoutes(services: Services): readonly Route[] {
     ...vectorRoutes,
     ...vectorSearchRoutes,
     ...databaseIndexRoutes,
+    ...vectorImportRoutes,
     createTenant,
     listTenants,
     getTenant,

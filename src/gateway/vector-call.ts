@@ -37,6 +37,10 @@ interface Answers {
   readonly count: CountAnswer;
   readonly search: FoundAnswer;
   readonly within: WithinAnswer;
+  readonly importStage: StatusAnswer;
+  readonly importStart: StatusAnswer;
+  readonly importCancel: StatusAnswer;
+  readonly imports: StatusAnswer;
   readonly status: StatusAnswer;
 }
 

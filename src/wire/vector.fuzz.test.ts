@@ -48,6 +48,17 @@ const request: fc.Arbitrary<VectorRequest> = fc.oneof(
     without: optional(text),
     shown,
   }),
+  fc.record({
+    kind: kindOf("importStage"),
+    job: text,
+    bodyHash: text,
+    part: whole,
+    rows: fc.array(fc.record({ index: whole, row }), { maxLength: 4 }),
+    refused: fc.array(fc.record({ index: whole, id: text, code: text, message: text }), { maxLength: 2 }),
+  }),
+  fc.record({ kind: kindOf("importStart"), job: text, parts: whole }),
+  fc.record({ kind: kindOf("importCancel"), staged: fc.boolean(), job: text }),
+  fc.record({ kind: kindOf("imports"), job: optional(text) }),
   fc.record({ kind: kindOf("status") }),
 );
 const identity = fc.option(

@@ -107,6 +107,53 @@ export interface WithinPlace {
   readonly id: string;
 }
 
+/** One vector of an import, and its place in the request. */
+export interface ImportRow {
+  readonly index: number;
+  readonly row: VectorInput;
+}
+
+export interface ImportError {
+  /** Place in the request. */
+  readonly index: number;
+  readonly id: string;
+  readonly code: string;
+  readonly message: string;
+}
+
+/** A part of an import's rows: kept until it is started. May come again. */
+export interface ImportStageRequest {
+  readonly kind: "importStage";
+  readonly job: string;
+  /** Another body under the same job is refused. */
+  readonly bodyHash: string;
+  readonly part: number;
+  readonly rows: readonly ImportRow[];
+  /** Items that were refused before they had a row. */
+  readonly refused: readonly ImportError[];
+}
+
+/** All parts were staged: they are applied behind the answer. */
+export interface ImportStartRequest {
+  readonly kind: "importStart";
+  readonly job: string;
+  readonly parts: number;
+}
+
+/** What was applied stays; one that was not started is forgotten. */
+export interface ImportCancelRequest {
+  readonly kind: "importCancel";
+  readonly job: string;
+  /** Only one that was not started. */
+  readonly staged?: boolean | undefined;
+}
+
+/** All imports, or one. */
+export interface ImportsRequest {
+  readonly kind: "imports";
+  readonly job?: string | undefined;
+}
+
 export interface StatusRequest {
   readonly kind: "status";
 }
@@ -121,6 +168,10 @@ export type VectorRequest =
   | CountRequest
   | SearchRequest
   | WithinRequest
+  | ImportStageRequest
+  | ImportStartRequest
+  | ImportCancelRequest
+  | ImportsRequest
   | StatusRequest;
 
 export interface VectorStamp {
@@ -227,7 +278,10 @@ export type VectorAnswer =
   | VectorFailure;
 
 /** Kinds that change something; their callers need the scope read-write. */
-const WRITING: ReadonlySet<VectorRequest["kind"]> = new Set(["upsert", "update", "delete", "deleteWhere"]);
+const WRITING: ReadonlySet<VectorRequest["kind"]> = new Set([
+  ...["upsert", "update", "delete", "deleteWhere"],
+  ...["importStage", "importStart", "importCancel"],
+] as const);
 
 export function isVectorWrite(request: VectorRequest): boolean {
   return WRITING.has(request.kind);
