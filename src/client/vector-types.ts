@@ -120,6 +120,29 @@ export interface DatabaseIndex {
   readonly updatedAt: string;
 }
 
+/** Vectors that were taken to be stored behind the answer. */
+export interface VectorImport {
+  readonly importId: string;
+  /** Staged: not all shards have begun. Failed: what waited on disk is damaged. */
+  readonly state: "staged" | "queued" | "running" | "done" | "failed" | "cancelled";
+  readonly total: number;
+  readonly stored: number;
+  readonly failed: number;
+  /** 0 to 1. */
+  readonly progress: number;
+  /** The first of those that were refused, by their place in the request. */
+  readonly errors: readonly {
+    readonly index: number;
+    readonly id: string;
+    readonly code: string;
+    readonly message: string;
+  }[];
+  /** Why it does not go on for the time being. */
+  readonly waitsFor?: string;
+  readonly createdAt: string;
+  readonly endedAt: string | null;
+}
+
 export interface DatabaseWriteOptions extends CallOptions {
   /** 32 hex digits: the same write sent again is applied once. Default: random, kept over this call's retries. */
   readonly writeId?: string | undefined;
@@ -203,6 +226,9 @@ export interface DeletedVectors {
 export interface VectorSearchOptions extends CallOptions {
   /** Default: 10; with a threshold all that meet it. */
   readonly topK?: number | undefined;
+  /** With a threshold and no `topK`: results of a page, and the cursor of the page before. */
+  readonly limit?: number | undefined;
+  readonly cursor?: string | undefined;
   /** Least similarity; for euclidean the greatest distance. */
   readonly threshold?: number | undefined;
   readonly filters?: VectorFilters | undefined;
@@ -231,6 +257,9 @@ export interface VectorResults {
   readonly results: readonly VectorHit[];
   /** False: there may be more that meet the threshold. */
   readonly isComplete: boolean;
+  /** A threshold without `topK`: of the next page (null = this is the last), and the number of all that meet it. */
+  readonly cursor?: string | null;
+  readonly total?: number;
 }
 
 /** What a search cost. */
