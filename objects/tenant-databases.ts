@@ -2,6 +2,7 @@
 // Guarantees: a database is in the table before any shard of it exists, and leaves it only when all its shards are empty and no call that
 // could fill one is under way; what a crash interrupts goes on by the tenant's alarm. Must not: know vectors.
 import { CorruptRecord } from "../src/config/record.ts";
+import { changedIndexes, DEFAULT_INDEX, type IndexChange, type IndexFields } from "../src/vector/database/indexes.ts";
 import { MAX_DATABASES_PER_TENANT } from "../src/vector/database/limits.ts";
 import { type DatabaseRecord, NO_LIFECYCLE, shardConfigOf, shardName } from "../src/vector/database/record.ts";
 import { CheckedTable } from "./checked-rows.ts";
@@ -104,18 +105,43 @@ export class TenantDatabases {
   }
 
   change(name: NamedDatabase, changes: DatabaseChanges, nowMs: number): RpcResult<DatabaseInfo> {
-    return readable(() => this.#change(name, changes, nowMs));
+    return this.#change(name, nowMs, (record) => {
+      const { indexParameters } = changes;
+      const rebuilt = indexParameters && indexed(record, { ...DEFAULT, indexParameters }, nowMs);
+      if (rebuilt && !rebuilt.ok) return rebuilt;
+      return { ok: true, value: { ...record, ...changes, ...rebuilt?.value } };
+    });
   }
 
-  #change(name: NamedDatabase, changes: DatabaseChanges, nowMs: number): RpcResult<DatabaseInfo> {
+  changeIndex(name: NamedDatabase, change: IndexChange, nowMs: number): RpcResult<DatabaseInfo> {
+    return this.#change(name, nowMs, (record) => {
+      const fields = indexed(record, change, nowMs);
+      return fields.ok ? { ok: true, value: { ...record, ...fields.value } } : fields;
+    });
+  }
+
+  #change(
+    name: NamedDatabase,
+    nowMs: number,
+    by: (record: DatabaseRecord) => RpcResult<DatabaseRecord>,
+  ): RpcResult<DatabaseInfo> {
+    return readable(() => this.#changed(name, nowMs, by));
+  }
+
+  #changed(
+    name: NamedDatabase,
+    nowMs: number,
+    by: (record: DatabaseRecord) => RpcResult<DatabaseRecord>,
+  ): RpcResult<DatabaseInfo> {
     const row = this.#held(name);
     if (!row || row.state === "deleting") return noSuch(name);
     if (row.state === "creating")
       return failure("unavailable", `the database "${name.databaseId}" is being created; try again in a moment`);
-    const record = { ...(JSON.parse(row.record) as DatabaseRecord), ...changes };
+    const after = by(JSON.parse(row.record) as DatabaseRecord);
+    if (!after.ok) return after;
     this.#rows.update({
       set: "record = ?, is_configured = 0, late_until_ms = ?, updated_at_ms = ?",
-      to: [JSON.stringify(record), nowMs + LATE_CALL_MS, nowMs],
+      to: [JSON.stringify(after.value), nowMs + LATE_CALL_MS, nowMs],
       ...this.#only(row),
     });
     return { ok: true, value: infoOf(this.#row(row.generation)!) };
@@ -123,17 +149,15 @@ export class TenantDatabases {
 
   /** Decides a task; the shards are brought to it as to any change. */
   begin(name: NamedDatabase, task: DatabaseTask, nowMs: number): RpcResult<DatabaseInfo> {
-    return readable(() => {
-      const row = this.#held(name);
-      if (!row || row.state === "deleting") return noSuch(name);
-      const { lifecycle = NO_LIFECYCLE, sharding } = JSON.parse(row.record) as DatabaseRecord;
+    return this.#change(name, nowMs, (record) => {
+      const { lifecycle = NO_LIFECYCLE, sharding } = record;
       if (task.kind === "restoreSnapshot" && sharding.strategy !== "hash") {
         // Its shards' snapshots are not of one moment: of a vector that moved there may be two, or none.
         const message = `a database that is sharded by ${sharding.strategy} is restored into a new one, from a snapshot's data`;
         return failure("conflict", message, { strategy: sharding.strategy });
       }
       const next = afterTask(lifecycle, task, nowMs);
-      return next.ok ? this.#change(name, { lifecycle: next.value }, nowMs) : next;
+      return next.ok ? { ok: true, value: { ...record, lifecycle: next.value } } : next;
     });
   }
 
@@ -262,6 +286,13 @@ function readable<T>(run: () => RpcResult<T>): RpcResult<T> {
     if (!(error instanceof CorruptRecord)) throw error;
     return failure("dataCorrupt", "the database's record is damaged; what its shards hold is not");
   }
+}
+
+const DEFAULT = { kind: "update", indexId: DEFAULT_INDEX, rebuild: false } as const;
+
+function indexed(record: DatabaseRecord, change: IndexChange, nowMs: number): RpcResult<IndexFields> {
+  const fields = changedIndexes(record, change, nowMs);
+  return "refused" in fields ? failure(fields.refused, fields.message) : { ok: true, value: fields };
 }
 
 function noSuch({ databaseId }: NamedDatabase): RpcResult<never> {

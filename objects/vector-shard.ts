@@ -7,7 +7,6 @@ import vectorModule from "../dist/wasm/vector.wasm";
 import { STORAGE_MIGRATIONS } from "../migrations/storage.ts";
 import { VECTOR_MIGRATIONS } from "../migrations/vector.ts";
 import { parseSettings, type Settings } from "../src/cluster/settings.ts";
-import { drain } from "../src/storage/drain.ts";
 import { createKernels } from "../src/storage/kernels.ts";
 import { SqliteBlobStore } from "../src/storage/sqlite-blob-store.ts";
 import type { SqlStorage as ObjectSql } from "../src/storage/types.ts";
@@ -21,6 +20,7 @@ import { retain, retentionDelayMs } from "../src/vector/shard/retention.ts";
 import type { ShardConfig, ShardLifecycle } from "../src/vector/shard/shard-config.ts";
 import { type Ran, ShardDesk } from "../src/vector/shard/shard-desk.ts";
 import type { SnapshotInfo, SnapshotPage, SnapshotPlace } from "../src/vector/shard/snapshots.ts";
+import type { VectorStore } from "../src/vector/shard/vector-store.ts";
 import { isById } from "../src/vector/sharding/placer.ts";
 import {
   isVectorWrite,
@@ -34,14 +34,22 @@ import { readVectorCall } from "../src/wire/vector-requests.ts";
 import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
 import { applyMigrations } from "./migrate.ts";
+import { VectorFacts } from "./vector-facts.ts";
 import { VectorPlacing } from "./vector-placing.ts";
 import type { ShardMapState, VectorShardRpc } from "./vector-rpc.ts";
 
 const kernels = createKernels(storageModule);
 const crc32c = (bytes: Uint8Array, seed?: number): number => kernels.crc32c(bytes, seed);
 const MIB = 1024 * 1024;
+/** While indexes are built the alarm is due so soon again. Ms. */
+const WAKE_MS = 5000;
+/** Rows of an import that find no room are tried again after this. Ms. */
+const IMPORT_RETRY_MS = 200;
 /** Writes that wait for the turn's end; more means that the object cannot keep up. */
 const MAX_WAITING_WRITES = 10_000;
+
+/** Scans for a threshold that go on in slices at a time: each holds what it has found. */
+const MAX_SCANS = 16;
 
 const QUEUE_FULL: VectorFailure = {
   kind: "error",
@@ -67,13 +75,20 @@ interface Waiting {
 export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   readonly #settings: Settings;
   readonly #log: Logger;
+  readonly #facts: VectorFacts;
   #desk: ShardDesk | undefined;
   /** Where rows are not placed by a hash of their ids. */
   #placing: VectorPlacing | undefined;
   #waiting: Waiting[] = [];
   #isMaintaining = false;
+  #isImporting = false;
+  #scans = 0;
   #logTimer: ReturnType<typeof setTimeout> | undefined;
   #logDueMs = 0;
+  /** The alarm is set. */
+  #isWaking = false;
+  /** Merges and index builds take turns, so that steady writes hold up neither. */
+  #hasMerged = false;
   /** Segments with rows that cannot be read: merging them would lose what can be. */
   readonly #damaged = new WeakSet<Segment>();
 
@@ -82,22 +97,15 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     this.#settings = parseSettings(env.JADE_CONFIG);
     const write = (_: string, line: string): void => console.log(line);
     this.#log = createLogger({ level: this.#settings.log.level, now: Date.now, write, fields: { part: "vectors" } });
+    this.#facts = new VectorFacts(ctx.storage, crc32c);
     const config = this.#storedConfig();
     if (config && !config.lifecycle?.isArchived) this.#open(config);
   }
 
   /** Undefined = it was not created, or erased; an object that was only asked leaves no tables behind. */
   #storedConfig(): ShardConfig | undefined {
-    const { sql } = this.ctx.storage;
-    const [table] = sql.exec("SELECT name FROM sqlite_master WHERE name = 'vector_facts'").toArray();
-    if (!table) return undefined;
-    const [row] = sql
-      .exec<{ bytes: ArrayBuffer; crc: number }>("SELECT bytes, crc FROM vector_facts WHERE name = 'config'")
-      .toArray();
-    if (!row) return undefined;
-    const bytes = new Uint8Array(row.bytes);
-    if (crc32c(bytes) !== row.crc) throw new CorruptSegment("the shard's configuration fails its CRC32C");
-    return JSON.parse(new TextDecoder().decode(bytes)) as ShardConfig;
+    const text = this.#facts.get("config");
+    return text === undefined ? undefined : (JSON.parse(text) as ShardConfig);
   }
 
   #open(config: ShardConfig): ShardDesk {
@@ -115,11 +123,13 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
       random: (count) => crypto.getRandomValues(new Uint8Array(count)),
       now: Date.now,
       disk: this.#settings.vectors.storedMiB === 0 ? undefined : this.#disk(),
+      resultCacheBytes: this.#settings.vectors.resultCacheMiB * MIB,
       onMissing: (what) => this.#log.warn("a segment has to do without an index", what),
     });
     this.#place(config, this.#desk, sql);
     if (config.retention) ctx.waitUntil(this.#wakeAt(Date.now() + retentionDelayMs(config.retention)));
     this.#maintain();
+    this.#import();
     return this.#desk;
   }
 
@@ -139,11 +149,6 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   async #wakeAt(atMs: number): Promise<void> {
     const held = await this.ctx.storage.getAlarm();
     if (held === null || atMs < held) await this.ctx.storage.setAlarm(atMs);
-  }
-
-  override async alarm(): Promise<void> {
-    await this.#placing?.alarm();
-    await this.#retain();
   }
 
   /** Deletes what the database's retention no longer allows, and sets the next look for it. */
@@ -191,9 +196,10 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     try {
       storage.transactionSync(() => {
         this.#desk?.store.endTurn();
-        this.#setFact("config", new TextEncoder().encode(text));
+        this.#facts.set("config", text);
         if (config.lifecycle?.isArchived) return this.#close();
-        if (!this.#desk || !isSameEngine(stored, config)) this.#open(config);
+        if (this.#desk) this.#desk.reconfigure(config);
+        else this.#open(config);
         this.#bringTo(config);
       });
     } catch (error) {
@@ -201,12 +207,9 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
       this.#log.error("a shard could not be configured; it starts anew", {}, error);
       this.ctx.abort("a vector shard could not be configured");
     }
+    if (config.retention) await this.#wakeAt(Date.now() + retentionDelayMs(config.retention));
+    this.#maintain();
     return undefined;
-  }
-
-  #setFact(name: string, bytes: Uint8Array): void {
-    const insert = "INSERT OR REPLACE INTO vector_facts (name, crc, bytes) VALUES (?, ?, ?)";
-    drain(configSql(this.ctx.storage).exec(insert, name, crc32c(bytes), bytes));
   }
 
   /** Takes and drops snapshots, and restores one, as the configuration says. In the turn that stores it. */
@@ -215,22 +218,13 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     const { store } = this.#desk!;
     for (const id of store.snapshots.ids()) if (!snapshots.includes(id)) store.dropSnapshot(id);
     for (const id of snapshots) store.takeSnapshot(id);
-    if (!restore || this.#fact("restored") === restore.token) return;
+    if (!restore || this.#facts.get("restored") === restore.token) return;
     const rows = store.rewindTo(restore.snapshotId);
     const desk = this.#open(config);
     // What is restored is in no proportion to the memory: it goes in as it came out.
     desk.withoutBudget(() => desk.store.apply(rows.map((row) => ({ kind: "put", row }))));
     desk.store.endTurn();
-    this.#setFact("restored", new TextEncoder().encode(restore.token));
-  }
-
-  #fact(name: string): string | undefined {
-    const rows = this.ctx.storage.sql
-      .exec<{ bytes: ArrayBuffer; crc: number }>("SELECT bytes, crc FROM vector_facts WHERE name = ?", name)
-      .toArray();
-    const bytes = rows[0] && new Uint8Array(rows[0].bytes);
-    if (bytes && crc32c(bytes) !== rows[0]!.crc) throw new CorruptSegment(`the fact ${name} fails its CRC32C`);
-    return bytes && new TextDecoder().decode(bytes);
+    this.#facts.set("restored", restore.token);
   }
 
   /** Nothing of it stays in memory. */
@@ -260,12 +254,33 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   async #runHere(call: VectorCall): Promise<VectorAnswer> {
     const desk = this.#desk;
     if (!desk) return this.#storedConfig()?.lifecycle?.isArchived ? ARCHIVED : NO_SUCH_SHARD;
+    if (call.request.kind === "within") return this.#inSlices(desk, call);
     if (!isVectorWrite(call.request)) return desk.run(call).answer;
     if (this.#waiting.length >= MAX_WAITING_WRITES) return QUEUE_FULL;
     const { promise, resolve, reject } = Promise.withResolvers<Ran>();
     if (this.#waiting.length === 0) setTimeout(() => this.#turn(), 0);
     this.#waiting.push({ call, done: resolve, fail: reject });
     return (await promise).answer;
+  }
+
+  /** A scan of all rows must not hold up the searches beside it. */
+  async #inSlices(desk: ShardDesk, call: VectorCall): Promise<VectorAnswer> {
+    if (this.#scans >= MAX_SCANS) return { ...QUEUE_FULL, message: `${MAX_SCANS} scans are under way at the shard` };
+    this.#scans++;
+    const work = desk.runInSlices(call);
+    try {
+      for (;;) {
+        const step = work.next();
+        if (step.done) return step.value;
+        await new Promise((next) => setTimeout(next, 0));
+        if (this.#desk !== desk) return NO_SUCH_SHARD;
+      }
+    } finally {
+      work.return(NO_SUCH_SHARD);
+      this.#scans--;
+      // What waited for it may be swept now.
+      this.#maintain();
+    }
   }
 
   /** All writes that came since the last turn: one commit for those that ask for one. */
@@ -290,6 +305,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
       this.ctx.abort("a turn of the vector shard failed");
     }
     this.#maintain();
+    this.#import();
   }
 
   /** The earliest promise counts: an eventual write that waits must not hold up a periodic one. */
@@ -320,6 +336,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     const desk = this.#desk;
     const work = this.#workDue(desk);
     if (!work) return;
+    this.#wakeLater();
     this.#isMaintaining = true;
     const slice = (): void => {
       // Configured anew or erased meanwhile: what was begun is forgotten, its blobs are swept at the next start.
@@ -335,6 +352,48 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     setTimeout(slice, 0);
   }
 
+  /** Imports go on behind calls, one commit a turn; what must wait is tried again. */
+  #import(): void {
+    const desk = this.#desk;
+    if (this.#isImporting || !desk?.imports.isDue) return;
+    this.#isImporting = true;
+    this.#wakeLater();
+    const slice = (): void => {
+      this.#isImporting = false;
+      if (this.#desk !== desk) return;
+      let delayMs = 0;
+      try {
+        if (!desk.importNext()) delayMs = IMPORT_RETRY_MS;
+      } catch (error) {
+        // Half a turn may be in memory: what is stored is the truth.
+        this.#log.error("a turn of an import failed; the shard starts anew", {}, error);
+        return this.ctx.abort("a turn of an import failed");
+      }
+      this.#maintain();
+      if (!desk.imports.isDue) return;
+      this.#isImporting = true;
+      setTimeout(slice, delayMs);
+    };
+    setTimeout(slice, 0);
+  }
+
+  /** A restart may find nobody who calls: what was begun goes on by the alarm. */
+  #wakeLater(): void {
+    if (this.#isWaking || !this.#desk) return;
+    if (this.#desk.indexes.isSettled && !this.#desk.imports.isDue) return;
+    this.#isWaking = true;
+    this.ctx.waitUntil(this.#wakeAt(Date.now() + WAKE_MS));
+  }
+
+  override async alarm(): Promise<void> {
+    this.#isWaking = false;
+    this.#maintain();
+    this.#import();
+    await this.#placing?.alarm();
+    await this.#retain();
+    this.#wakeLater();
+  }
+
   #finishMaintaining(goOn: boolean): void {
     this.#isMaintaining = false;
     if (goOn) this.#maintain();
@@ -347,11 +406,16 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
       store.sealed.filter((segment) => !this.#damaged.has(segment)),
       desk.mostDeletedShare,
     );
+    if (inputs && !this.#hasMerged) return this.#merge(desk, inputs);
+    this.#hasMerged = false;
+    const indexing = store.indexing();
+    if (indexing) return besideSeals(store, indexing);
     if (inputs) return this.#merge(desk, inputs);
     return store.sweepDue ? sweeps(desk) : undefined;
   }
 
   *#merge({ store }: ShardDesk, inputs: readonly Segment[]): Generator<void, void> {
+    this.#hasMerged = true;
     try {
       yield* store.merge(inputs);
     } catch (error) {
@@ -367,9 +431,12 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   }
 }
 
-/** Nothing but snapshots and restores differs: the shard need not start anew. */
-function isSameEngine(a: ShardConfig | undefined, b: ShardConfig): boolean {
-  return JSON.stringify({ ...a, lifecycle: undefined }) === JSON.stringify({ ...b, lifecycle: undefined });
+/** Rows that come meanwhile must not wait for an index of a million others. */
+function* besideSeals(store: VectorStore, work: Generator<void, void>): Generator<void, void> {
+  for (const slice of work) {
+    if (store.sealDue) yield* store.seal();
+    yield slice;
+  }
 }
 
 function* sweeps({ store }: ShardDesk): Generator<void, void> {

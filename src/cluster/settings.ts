@@ -197,6 +197,11 @@ const vectors = z.strictObject({
     .describe(
       "Disk of one shard of a vector database. Beyond it writes are refused (507) until enough is deleted. 0: no limit. On Cloudflare an object holds 10 GB: 9000 or less.",
     ),
+  resultCacheMiB: whole(0, 1024)
+    .default(4)
+    .describe(
+      "Memory of one shard of a vector database for the results of its last searches, which the next write makes it forget. 0: none are remembered.",
+    ),
 });
 
 const webhooks = z.strictObject({

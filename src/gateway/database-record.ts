@@ -1,11 +1,11 @@
 // From the fields of a request to a database's record, and back to what is shown.
 // Guarantees: every refusal names its field; what cannot be done yet is refused, not recorded as if it were. Must not: do I/O.
 import type { DatabaseChanges, DatabaseInfo } from "../../objects/database-rpc.ts";
+import type { IndexParameters } from "../vector/database/indexes.ts";
 import {
   CHANGEABLE,
   type DatabaseRecord,
   defaultParameters,
-  type IndexParameters,
   KNOWN_INDEX_KINDS,
   quantizersOf,
 } from "../vector/database/record.ts";
@@ -30,14 +30,14 @@ export function nestedCamelNames(json: Record<string, unknown>): void {
   if (Array.isArray(models)) for (const model of models) if (isObject(model)) camelNames(model);
 }
 
-function requireKnown(indexType: IndexKind): void {
+export function requireKnown(indexType: IndexKind): void {
   if (KNOWN_INDEX_KINDS.has(indexType)) return;
   const known = [...KNOWN_INDEX_KINDS];
   const message = `${indexType} cannot be built yet; there are ${known.join(", ")}`;
   throw invalidRequest([{ path: "indexType", message, value: indexType, limit: known }]);
 }
 
-function parametersOf(
+export function parametersOf(
   { indexType: kind, metric }: Pick<DatabaseRecord, "indexType" | "metric">,
   given: NewDatabaseBody["indexParameters"],
 ): IndexParameters {
@@ -127,7 +127,7 @@ function stateOf({ state, isSettled, record: { lifecycle } }: DatabaseInfo): str
 
 export function shownDatabase(info: DatabaseInfo): object {
   const { namespace, record, createdAtMs, updatedAtMs } = info;
-  const { databaseId, lifecycle: _, ...rest } = record;
+  const { databaseId, lifecycle: _, indexes: _more, defaultBuild: _build, lastBuild: _last, ...rest } = record;
   const state = stateOf(info);
   const [createdAt, updatedAt] = [createdAtMs, updatedAtMs].map((ms) => new Date(ms).toISOString());
   return { databaseId, namespace, state, ...rest, createdAt, updatedAt };

@@ -137,6 +137,9 @@ const AMOUNTS = [
   "logBytes",
   "memoryBytes",
   "indexBytes",
+  "cacheHits",
+  "cacheMisses",
+  "cacheBytes",
 ] as const satisfies readonly (keyof ShardStatus)[];
 
 const status = configRoute({
@@ -155,7 +158,9 @@ const status = configRoute({
       shards: await Promise.all(
         Array.from({ length: database.numShards }, async (_, shard) => {
           const { term, revision, status: text } = await callShard(call, { database, shard }, { kind: "status" });
-          return { shard, term, revision, ...(JSON.parse(text) as ShardStatus) };
+          // Those have a route of their own.
+          const { indexes: _indexes, ...amounts } = JSON.parse(text) as ShardStatus;
+          return { shard, term, revision, ...amounts };
         }),
       ),
     }));

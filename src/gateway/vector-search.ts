@@ -2,7 +2,6 @@
 // Guarantees: an answer is of all shards or none; a search is paid for by the rows it looked at before its answer is given.
 
 import { shardOf } from "../cluster/shard-of.ts";
-import { DEFAULT_INDEX } from "../vector/database/record.ts";
 import { MAX_TOP_K } from "../vector/shard/limits.ts";
 import { PublicError } from "../wire/error-codes.ts";
 import type { SearchRequest, VectorHit } from "../wire/vector.ts";
@@ -15,14 +14,24 @@ import { listPieces, type Pieces } from "./config-shown.ts";
 import { databaseParams, databaseQuery } from "./database-schemas.ts";
 import { askedDatabase } from "./databases.ts";
 import { invalidRequest } from "./issues.ts";
-import { MAX_SEARCH_BODY_BYTES, ROWS_PER_UNIT } from "./limits.ts";
+import { MAX_SEARCH_BODY_BYTES } from "./limits.ts";
 import type { Route } from "./route.ts";
+import { charge } from "./search-cost.ts";
 import { callShard } from "./vector-call.ts";
 import { type AskedDatabase, type KnownDatabase, withDatabase } from "./vector-databases.ts";
 import { floatsOf } from "./vector-fields.ts";
 import { planOf, type ShardFound, type ShardPlan, searchPlanned, withoutTwins } from "./vector-routing.ts";
 import * as schemas from "./vector-schemas.ts";
 import { hitPieces } from "./vector-shown.ts";
+import {
+  isForAll,
+  pagePieces,
+  requirePaged,
+  type ThresholdPage,
+  thresholdLines,
+  thresholdPage,
+  wantsLines,
+} from "./vector-threshold.ts";
 
 const PATH = "/v1/databases/{db}/search";
 const DEFAULT_TOP_K = 10;
@@ -57,10 +66,6 @@ async function resolve(call: Call, database: KnownDatabase, { queryVector, id }:
   return { values, without: id! };
 }
 
-function indexOf({ indexType }: KnownDatabase, index: string | undefined): string {
-  return index === undefined || index === indexType ? DEFAULT_INDEX : index;
-}
-
 function better({ metric }: KnownDatabase): (a: VectorHit, b: VectorHit) => number {
   return metric === "euclidean" ? (a, b) => a.score - b.score : (a, b) => b.score - a.score;
 }
@@ -78,12 +83,7 @@ function merged(
   return { hits: hits.slice(0, k), isComplete: !isCut };
 }
 
-/** What the search has cost, beyond the request that is paid for; never more than a bucket can hold. */
-async function charge(call: Call, principal: TenantPrincipal, scanned: number): Promise<void> {
-  const units = Math.floor(scanned / ROWS_PER_UNIT);
-  const most = Math.min(...(principal.rate?.pools ?? []).map(({ limit }) => limit.burst - 1));
-  await admitMore(call, principal, Math.min(units, most));
-}
+const NO_PLAN: ShardPlan = { queriesOf: new Map(), isWhole: true, strategy: "hash" };
 
 interface Searched {
   readonly found: readonly Found[];
@@ -92,14 +92,20 @@ interface Searched {
   readonly scanned: number;
 }
 
+function requireAsked(ask: schemas.Ask, asked: AskedDatabase): void {
+  if (ask.databaseId !== undefined && ask.databaseId !== asked.databaseId)
+    throw invalidRequest([{ path: "databaseId", message: "is not the one in the path", value: ask.databaseId }]);
+  requirePaged(ask);
+}
+
 async function searchAll(
   call: Call,
   asked: AskedDatabase,
   { queries, ask, isBatch }: { queries: readonly Query[]; ask: schemas.Ask; isBatch: boolean },
 ): Promise<Searched> {
-  if (ask.databaseId !== undefined && ask.databaseId !== asked.databaseId)
-    throw invalidRequest([{ path: "databaseId", message: "is not the one in the path", value: ask.databaseId }]);
-  const k = ask.topK ?? (ask.threshold === undefined ? DEFAULT_TOP_K : MAX_TOP_K);
+  requireAsked(ask, asked);
+  if (isForAll(ask)) return searchAllWithin(call, asked, { queries, ask, isBatch });
+  const k = ask.topK ?? DEFAULT_TOP_K;
   return withDatabase(call, asked, async (database) => {
     const resolved = await Promise.all(
       queries.map((query, at) => resolve(call, database, query, isBatch ? `queries[${at}].` : "")),
@@ -111,7 +117,7 @@ async function searchAll(
       k: Math.min(k + withOwn, MAX_TOP_K),
       threshold: ask.threshold,
       filter: ask.filters && JSON.stringify(ask.filters),
-      index: indexOf(database, ask.index),
+      index: ask.index ?? "",
       ...{ ef: ask.ef, probes: ask.probes, rerank: ask.rerank },
       shown: { metadata: ask.includeMetadata, values: ask.includeValues },
       explain: ask.explain,
@@ -119,9 +125,51 @@ async function searchAll(
     const routing = { queries: request.queries, filters: ask.filters, shardProbes: ask.shardProbes };
     const plan = await planOf(call, database, routing);
     const answers = await searchPlanned(call, database, request, plan);
+    const { meter } = call.services;
+    const asked = [...plan.queriesOf.values()].reduce((sum, places) => sum + places.length, 0);
+    meter.count("jade_vector_queries_total", asked);
+    meter.count(
+      "jade_vector_cache_hits_total",
+      answers.reduce((sum, { cached }) => sum + cached, 0),
+    );
     const found = resolved.map((query, at) => merged(database, { answers, plan }, { at, query, k, asked: request.k }));
     return { found, answers, plan, scanned: answers.reduce((sum, { scanned }) => sum + scanned, 0) };
   });
+}
+
+/** Of each query the first page of all that meets the threshold, one query after another. */
+async function searchAllWithin(
+  call: Call,
+  asked: AskedDatabase,
+  { queries, ask, isBatch }: { queries: readonly Query[]; ask: schemas.Ask; isBatch: boolean },
+): Promise<Searched> {
+  if (ask.cursor !== undefined)
+    throw invalidRequest([{ path: "cursor", message: "is of one search; a batch gives first pages" }]);
+  return withDatabase(call, asked, async (database) => {
+    const pages: ThresholdPage[] = [];
+    for (const [at, query] of queries.entries()) {
+      const resolved = await resolve(call, database, query, isBatch ? `queries[${at}].` : "");
+      pages.push(await thresholdPage(call, database, resolved, ask));
+    }
+    const found = pages.map(({ hits, cursor }) => ({ hits, isComplete: cursor === null }));
+    return { found, answers: [], plan: NO_PLAN, scanned: pages.reduce((sum, { scanned }) => sum + scanned, 0) };
+  });
+}
+
+/** A page of all that meets the threshold, or all pages as lines. */
+async function answerWithin(
+  call: Call,
+  asked: AskedDatabase,
+  { query, ask, principal }: { query: Query; ask: schemas.Ask; principal: TenantPrincipal },
+): Promise<Response> {
+  requireAsked(ask, asked);
+  const { resolved, page } = await withDatabase(call, asked, async (database) => {
+    const resolved = await resolve(call, database, query, "");
+    return { resolved, page: await thresholdPage(call, database, resolved, ask) };
+  });
+  await charge(call, principal, page.scanned);
+  if (wantsLines(call)) return thresholdLines(call, page, { asked, query: resolved, ask, principal });
+  return successPieces(call, "found", pagePieces(page));
 }
 
 function foundPieces({ hits, isComplete }: Found): Pieces {
@@ -147,8 +195,10 @@ const searchRoute = (path: string, summary: string): Route =>
     data: schemas.foundShape,
     errors: SEARCH_ERRORS,
     async handle(call, { params, body: { queryVector, id, ...ask }, keyspace, principal }) {
-      const queries = [{ queryVector, id }];
-      const searched = await searchAll(call, askedDatabase(params, keyspace), { queries, ask, isBatch: false });
+      const query = { queryVector, id };
+      const asked = askedDatabase(params, keyspace);
+      if (isForAll(ask)) return answerWithin(call, asked, { query, ask, principal });
+      const searched = await searchAll(call, asked, { queries: [query], ask, isBatch: false });
       await charge(call, principal, searched.scanned);
       const pieces = ["{", ...foundPieces(searched.found[0]!), costPiece(searched, ask.explain), "}"];
       return successPieces(call, "found", pieces);

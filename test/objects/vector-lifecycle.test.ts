@@ -94,6 +94,7 @@ describe("sharding by ranges of a metadata field", () => {
       results: [{ id: "x", error: { code: "invalidRequest" } }, { id: "y" }],
     });
     expect((await db.ask("POST", "/vectors/batch", { vectors, atomic: true })).json.code).toBe("invalidRequest");
+    expect((await db.ask("POST", "/imports", { vectors })).json.code).toBe("conflict");
   });
 });
 

@@ -4,26 +4,12 @@ import type { Durability } from "../../wire/vector.ts";
 import { DEFAULT_EF, DEFAULT_EF_CONSTRUCTION, DEFAULT_M, DEFAULT_TABLES } from "../index/limits.ts";
 import type { IndexKind } from "../index/segment-index.ts";
 import type { Metric } from "../metric.ts";
-import { HEADER_SECTIONS, type IndexSpec, QUANTIZERS, type Quantizer } from "../shard/index-kinds.ts";
+import { HEADER_SECTIONS, QUANTIZERS, type Quantizer } from "../shard/index-kinds.ts";
 import type { Retention } from "../shard/retention.ts";
 import type { ShardConfig, ShardingConfig, ShardLifecycle } from "../shard/shard-config.ts";
 import { DEFAULT_LEARN_ROWS, DEFAULT_TARGET_RECALL } from "../sharding/limits.ts";
 import type { SplitPoint } from "../sharding/shard-map.ts";
-
-export interface IndexParameters {
-  readonly quantizer: Quantizer;
-  /** HNSW only, as the next two: links that a row chooses; candidates while it is inserted; candidates of a search. */
-  readonly M?: number | undefined;
-  readonly efConstruction?: number | undefined;
-  readonly efSearch?: number | undefined;
-  /** IVF only: lists; absent = by the number of rows. */
-  readonly lists?: number | undefined;
-  /** LSH only: hash tables, and projections of a key; absent = by the number of rows. */
-  readonly tables?: number | undefined;
-  readonly bits?: number | undefined;
-  /** IVF, LSH: lists or buckets that a search reads; absent = by the number of rows. */
-  readonly probes?: number | undefined;
-}
+import { type IndexFields, type IndexParameters, indexSpecsOf } from "./indexes.ts";
 
 export interface Sharding {
   readonly strategy: "hash" | "range" | "centroid";
@@ -60,14 +46,13 @@ function retentionOf({ retentionPolicy, sharding }: DatabaseRecord): Retention |
   };
 }
 
-export interface DatabaseRecord {
+export interface DatabaseRecord extends IndexFields {
   readonly databaseId: string;
   readonly name: string;
   readonly description: string;
   readonly vectorDimension: number;
   readonly metric: Metric;
   readonly indexType: IndexKind;
-  readonly indexParameters: IndexParameters;
   readonly sharding: Sharding;
   readonly replication: { readonly factor: number; readonly sync: boolean; readonly maxLagMs: number };
   readonly embeddingModels: readonly object[];
@@ -131,9 +116,6 @@ export function shardName({ tenant, namespace, databaseId, generation }: Databas
   return `v${tenant}/${namespace}/${databaseId}~${generation}/${shard}`;
 }
 
-/** The index that every database begins with. */
-export const DEFAULT_INDEX = "default";
-
 function shardingOf({ sharding }: DatabaseRecord, name: DatabaseName, shard: number): ShardingConfig | undefined {
   const { strategy, numShards, key, splitPoints } = sharding;
   if (strategy === "hash") return undefined;
@@ -147,21 +129,9 @@ function shardLifecycleOf({ snapshots, restore, isArchived }: Lifecycle): ShardL
 }
 
 export function shardConfigOf(record: DatabaseRecord, name: DatabaseName, shard: number): ShardConfig {
-  const { vectorDimension, metric, metadataSchema, durability, indexType, indexParameters } = record;
-  const { quantizer, M, efConstruction, efSearch, lists, tables, bits, probes } = indexParameters;
+  const { vectorDimension, metric, metadataSchema, durability } = record;
   const sharding = shardingOf(record, name, shard);
   const retention = retentionOf(record);
-  const index: IndexSpec = {
-    name: DEFAULT_INDEX,
-    kind: indexType,
-    quantizer,
-    ...(M !== undefined && { m: M }),
-    ...(efConstruction !== undefined && { efConstruction }),
-    ...(lists !== undefined && { cells: lists }),
-    ...(tables !== undefined && { tables }),
-    ...(bits !== undefined && { bits }),
-    effort: { ...(efSearch !== undefined && { ef: efSearch }), ...(probes !== undefined && { probes }) },
-  };
   return {
     dimension: vectorDimension,
     metric,
@@ -170,6 +140,6 @@ export function shardConfigOf(record: DatabaseRecord, name: DatabaseName, shard:
     ...(sharding && { sharding }),
     ...(retention && { retention }),
     ...(record.lifecycle && { lifecycle: shardLifecycleOf(record.lifecycle) }),
-    indexes: [index],
+    indexes: indexSpecsOf(record),
   };
 }

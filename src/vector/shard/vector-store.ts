@@ -17,8 +17,10 @@ import { FreshSegment } from "./fresh-segment.ts";
 import { DELETED_PAGE_WORDS } from "./limits.ts";
 import { type LogChange, readCommit, writeCommit } from "./log-entries.ts";
 import { Manifest, type StoredSegment } from "./manifest.ts";
-import { deletedSince, type Rewritten, type RowSource, rewrite } from "./rewrite.ts";
-import type { BuiltIndexes, Origin, ShardIndexes } from "./shard-indexes.ts";
+import { blobsOf, originsOf, rewind } from "./rewind.ts";
+import { deletedSince, type RowSource, rewrite } from "./rewrite.ts";
+import { SegmentIndexing } from "./segment-indexing.ts";
+import type { BuiltIndexes, ShardIndexes } from "./shard-indexes.ts";
 import { ShardSnapshots, type SnapshotInfo } from "./snapshots.ts";
 
 export interface VectorStoreOptions {
@@ -85,9 +87,13 @@ export class VectorStore {
   #segments: readonly Segment[];
   /** A write did not fit: what is in memory is sealed before it is full. */
   #isShort = false;
+  readonly #indexing: SegmentIndexing;
   /** Pages of deleted rows that differ from what is stored. */
   readonly #dirtyPages = new Map<Segment, Set<number>>();
   #revision: number;
+  /** Scans that go on in slices, and what was sealed under them. */
+  #pins = 0;
+  readonly #released: FreshSegment[] = [];
 
   /** Opens what is stored. @throws CorruptSegment, CorruptLog */
   constructor(options: VectorStoreOptions) {
@@ -98,6 +104,13 @@ export class VectorStore {
     this.#manifest.set("term", term);
     this.snapshots = new ShardSnapshots({ sql, blobs: options.blobs, crc32c: kernels.crc32c });
     this.#names = new BlobNames({ sql, prefix: name, term, random, pinned: this.snapshots.blobs() });
+    this.#indexing = new SegmentIndexing({
+      ...options,
+      crc32c: kernels.crc32c,
+      manifest: this.#manifest,
+      names: this.#names,
+      isThere: (segment) => this.#segments.includes(segment),
+    });
     this.#segments = this.#manifest.segments().map((stored) => this.#open(stored));
     for (const segment of this.#segments) options.indexes.open(segment);
     this.#revision = this.#manifest.get("revision");
@@ -308,7 +321,8 @@ export class VectorStore {
     this.#sealBegun = undefined;
     if (segment) this.#segments = [segment, ...this.#segments];
     this.#log.cover(through);
-    sealing.release();
+    if (this.#pins === 0) sealing.release();
+    else this.#released.push(sealing);
   }
 
   /** Makes one segment of several; deleted rows are gone then. As `seal`. */
@@ -360,8 +374,16 @@ export class VectorStore {
       if (error instanceof CorruptSegment) sql.transactionSync(() => this.#names.bury(written));
       throw error;
     } finally {
-      for (const index of built?.values() ?? []) index.release();
+      for (const { index } of built?.values() ?? []) index.release();
     }
+  }
+
+  /**
+   * The next step towards the indexes that are wanted, beside what serves; undefined = there is none. Run to its end with pauses; seals may
+   * run between two slices, merges not.
+   */
+  indexing(): Generator<void, void> | undefined {
+    return this.#indexing.next(this.#segments);
   }
 
   #add(directory: Directory): Segment {
@@ -397,42 +419,30 @@ export class VectorStore {
   rewindTo(id: string): readonly VectorInput[] {
     this.endTurn();
     const { segments, rows } = this.snapshots.contents(id);
-    this.#options.sql.transactionSync(() => {
-      const old = this.#segments.flatMap((segment) => blobsOf(segment));
-      for (const { number } of this.#segments) this.#manifest.remove(number);
-      const back = segments.flatMap((segment) => blobsOf(segment));
-      this.#names.bury(old.filter((name) => !back.includes(name)));
-      this.#names.takeBack(back);
-      for (const { directory, deleted } of segments) {
-        const number = this.#manifest.nextNumber();
-        this.#manifest.add(number, directory);
-        const pages = Math.ceil(deleted.words.length / DELETED_PAGE_WORDS);
-        for (let page = 0; page < pages; page++) this.#manifest.storeDeleted(number, page, deleted);
-      }
-      this.#manifest.set("logThrough", this.#log.lastSeq);
-      this.#manifest.set("revision", this.#revision + 1);
-    });
+    const through = { logThrough: this.#log.lastSeq, revision: this.#revision + 1 };
+    const common = { manifest: this.#manifest, names: this.#names, held: this.#segments, back: segments, through };
+    this.#options.sql.transactionSync(() => rewind(common));
     return rows;
+  }
+
+  /** Until the result is called all rows of today's segments stay readable, though they are sealed or merged meanwhile. */
+  pin(): () => void {
+    this.#pins++;
+    return () => {
+      if (--this.#pins > 0) return;
+      for (const segment of this.#released.splice(0)) segment.release();
+    };
   }
 
   /** Deletes a bounded part of what nothing needs any more: dead blobs, covered log rows. True = there is more. */
   sweep(): boolean {
+    if (this.#pins > 0) return false;
     this.#names.sweep(8, (name) => this.#options.blobs.deleteSync(name));
     if (this.#log.trimDue) this.#log.trim();
     return this.sweepDue;
   }
 
   get sweepDue(): boolean {
-    return this.#names.deadCount > 0 || this.#log.trimDue;
+    return this.#pins === 0 && (this.#names.deadCount > 0 || this.#log.trimDue);
   }
-}
-
-function blobsOf(segment: Pick<Segment, "directory">): readonly string[] {
-  return [...segment.directory.sections.values()].flatMap(({ parts }) => parts);
-}
-
-function originsOf(sources: readonly RowSource[], { rowOf }: Rewritten): readonly Origin[] {
-  return sources.flatMap((source, at) =>
-    source instanceof Segment ? [{ segment: source.number, rowOf: rowOf[at]! }] : [],
-  );
 }

@@ -28,6 +28,8 @@ export interface OpenStore {
   reopen(): void;
   /** Starts anew from what was committed; what was not is lost. */
   crash(): void;
+  /** The indexes that the shard shall have from now on, also after a crash. */
+  want(specs: readonly IndexSpec[]): void;
 }
 
 export interface OpenStoreOptions {
@@ -43,7 +45,8 @@ const kernels = createKernels(new WebAssembly.Module(readFileSync("dist/wasm/sto
 const vectorModule = new WebAssembly.Module(readFileSync("dist/wasm/vector.wasm"));
 
 export function openStore(options: OpenStoreOptions = {}): OpenStore {
-  const { budgetBytes = 64 * 1024 * 1024, dimension = DIMENSION, metric = "euclidean", specs = [] } = options;
+  const { budgetBytes = 64 * 1024 * 1024, dimension = DIMENSION, metric = "euclidean" } = options;
+  let { specs = [] } = options;
   const sql = new NodeSql();
   for (const statements of VECTOR_MIGRATIONS) sql.database.exec(statements);
   const clock = { ms: 1_000_000 };
@@ -77,6 +80,10 @@ export function openStore(options: OpenStoreOptions = {}): OpenStore {
       sql.crash();
       Object.assign(first, open());
       sql.endTurn();
+    },
+    want(wanted) {
+      specs = wanted;
+      first.indexes.want(wanted);
     },
   };
   opened = first;

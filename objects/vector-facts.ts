@@ -1,0 +1,33 @@
+// A vector shard's facts by name: its configuration, and what was done once. Guarantees: each has a CRC32C; a damaged one is CorruptSegment. An object
+// that was only asked makes no table.
+import { drain } from "../src/storage/drain.ts";
+import { CorruptSegment, type Crc32c } from "../src/vector/segment/directory.ts";
+import { configSql } from "./config-sql.ts";
+
+export class VectorFacts {
+  readonly #storage: DurableObjectStorage;
+  readonly #crc32c: Crc32c;
+
+  constructor(storage: DurableObjectStorage, crc32c: Crc32c) {
+    this.#storage = storage;
+    this.#crc32c = crc32c;
+  }
+
+  get(name: string): string | undefined {
+    const { sql } = this.#storage;
+    if (sql.exec("SELECT name FROM sqlite_master WHERE name = 'vector_facts'").toArray().length === 0) return undefined;
+    const [row] = sql
+      .exec<{ bytes: ArrayBuffer; crc: number }>("SELECT bytes, crc FROM vector_facts WHERE name = ?", name)
+      .toArray();
+    if (!row) return undefined;
+    const bytes = new Uint8Array(row.bytes);
+    if (this.#crc32c(bytes) !== row.crc) throw new CorruptSegment(`the shard's ${name} fails its CRC32C`);
+    return new TextDecoder().decode(bytes);
+  }
+
+  set(name: string, text: string): void {
+    const bytes = new TextEncoder().encode(text);
+    const insert = "INSERT OR REPLACE INTO vector_facts (name, crc, bytes) VALUES (?, ?, ?)";
+    drain(configSql(this.#storage).exec(insert, name, this.#crc32c(bytes), bytes));
+  }
+}
