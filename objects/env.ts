@@ -41,4 +41,6 @@ export interface Env {
   /** JSON of src/cluster/settings.ts. */
   readonly JADE_CONFIG?: string;
   readonly JADE_MODE?: string;
+  /** JSON of src/cluster/placement.ts: which process of a cluster this is. */
+  readonly JADE_CLUSTER?: string;
 }

@@ -84,6 +84,8 @@ export interface CoordinatorRpc {
 export interface KeyValueReplicaRpc {
   /** A replica frame of replication/frames.ts. */
   call(frame: Uint8Array): Promise<Uint8Array>;
+  /** The same of the frame that lies under this number in memory (objects/handover.ts). False = there is none: nothing was done. */
+  callHanded(number: number): Promise<boolean>;
   /**
    * A page of one tenant's rows after a position (objects/export.ts), as a frame of replication/scan-frames.ts. Throws while the node
    * is being rebuilt, and when it knows of a newer route than `routeRevision`: the caller would count by the old replicas.

@@ -9,6 +9,7 @@ import { nextAlarmAt } from "../src/access/schedule.ts";
 import type { ApiKeyRecord, QuotaExcess, RateLimit, TenantView } from "../src/access/types.ts";
 import { parseSettings, type Settings } from "../src/cluster/settings.ts";
 import { secretText } from "../src/config/webhook-signature.ts";
+import type { IndexChange } from "../src/vector/database/indexes.ts";
 import type { DatabaseRecord } from "../src/vector/database/record.ts";
 import type {
   DatabaseChanges,
@@ -303,6 +304,10 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
     mutation: Mutation,
   ): Promise<RpcResult<DatabaseInfo>> {
     return this.#settled(await this.#mutate(mutation, (nowMs) => this.#databases.change(name, changes, nowMs)));
+  }
+
+  async changeIndex(name: NamedDatabase, change: IndexChange, mutation: Mutation): Promise<RpcResult<DatabaseInfo>> {
+    return this.#settled(await this.#mutate(mutation, (nowMs) => this.#databases.changeIndex(name, change, nowMs)));
   }
 
   /** Waits until the shards have what was decided. */
