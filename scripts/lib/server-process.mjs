@@ -40,7 +40,7 @@ function statFields(id) {
 }
 
 /** A process and all below it, parents first (Linux; elsewhere only itself). A supervisor's children may have groups of their own. */
-function processTree(rootId) {
+export function processTree(rootId) {
   if (!existsSync("/proc/self/stat")) return [rootId];
   const childrenOf = new Map();
   for (const name of readdirSync("/proc")) {
