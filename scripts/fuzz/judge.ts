@@ -59,6 +59,9 @@ export function problemOf(request: FuzzRequest, outcome: Outcome): string | unde
     return problemOfEtcd({ status, text, mayPass: operation?.isOpen === true || !isStranger });
   }
   if (status === 503 && request.target.includes(`namespace=${DELETED_NAMESPACE}`)) return undefined;
+  // One that is made or deleted this moment by another lane.
+  if (status === 503 && /the database \\"v[abc]\\" is being (created|deleted)/.test(body.toString("latin1")))
+    return undefined;
   if (status >= 500) return `status ${status}: ${body.toString("utf8", 0, 500)}`;
   // Bodies of other methods are read by nobody.
   const isBodyRead = ["POST", "PATCH", "PUT"].includes(method) && request.body !== undefined;
