@@ -45,6 +45,8 @@ export interface LaneOptions {
   readonly maxValueBytes: number;
   readonly counts: LoadCounts;
   readonly problem: (text: string) => void;
+  /** Failures that say nothing about what is stored, besides those of a server that runs. */
+  readonly alsoTransient?: readonly string[];
 }
 
 export class Lane {
@@ -89,7 +91,9 @@ export class Lane {
   /** A failure that says nothing about what is stored: the machine may be slow. Anything else is a problem. */
   #failed(what: string, error: unknown, isStopped: () => boolean): void {
     if (isStopped()) return;
-    if (isJadeError(error) && TRANSIENT.has(error.code)) this.#options.counts.unavailable++;
+    const { alsoTransient = [] } = this.#options;
+    if (isJadeError(error) && (TRANSIENT.has(error.code) || alsoTransient.includes(error.code)))
+      this.#options.counts.unavailable++;
     else this.#options.problem(`${what} failed: ${error}`);
   }
 
