@@ -8,6 +8,7 @@ import { addClusterCommands } from "./cluster-commands.ts";
 import { addConfigCommands } from "./config-commands.ts";
 import { addGlobalOptions } from "./context.ts";
 import { addDatabaseCommands } from "./database-commands.ts";
+import { addDoctorCommand } from "./doctor-command.ts";
 import { EXIT, explain } from "./exit-codes.ts";
 import { addKeyValueCommands } from "./kv-commands.ts";
 import { addRepairCommands } from "./repair-commands.ts";
@@ -29,6 +30,7 @@ function buildProgram(): Command {
   registerServe(program);
   addClusterCommands(registerCluster(program));
   registerBucket(program);
+  addDoctorCommand(program);
   addRepairCommands(program);
   addStatusCommands(program);
   addTenantCommands(program);
