@@ -8,6 +8,7 @@ import { placed } from "../objects/reach.ts";
 import { Tenant as TenantClass } from "../objects/tenant.ts";
 import { VectorShard as VectorShardClass } from "../objects/vector-shard.ts";
 import { WebhookSender as WebhookSenderClass } from "../objects/webhook-sender.ts";
+import { ZoneViews as ZoneViewsClass } from "../objects/zone-views.ts";
 
 export { Relay } from "../objects/relay.ts";
 export { default } from "./gateway/entry.ts";
@@ -20,3 +21,4 @@ export class KeyValueReplica extends placed(KeyValueReplicaClass) {}
 export class Tenant extends placed(TenantClass) {}
 export class VectorShard extends placed(VectorShardClass) {}
 export class WebhookSender extends placed(WebhookSenderClass) {}
+export class ZoneViews extends placed(ZoneViewsClass) {}

@@ -10,6 +10,7 @@ import { addGlobalOptions } from "./context.ts";
 import { addDatabaseCommands } from "./database-commands.ts";
 import { addDoctorCommand } from "./doctor-command.ts";
 import { EXIT, explain } from "./exit-codes.ts";
+import { addIndexCommands } from "./index-commands.ts";
 import { addKeyValueCommands } from "./kv-commands.ts";
 import { addRepairCommands } from "./repair-commands.ts";
 import { addStatusCommands } from "./status-commands.ts";
@@ -28,9 +29,9 @@ function buildProgram(): Command {
     .exitOverride();
   addGlobalOptions(program);
   registerServe(program);
+  addDoctorCommand(program);
   addClusterCommands(registerCluster(program));
   registerBucket(program);
-  addDoctorCommand(program);
   addRepairCommands(program);
   addStatusCommands(program);
   addTenantCommands(program);
@@ -38,6 +39,7 @@ function buildProgram(): Command {
   addConfigCommands(program);
   addDatabaseCommands(program);
   addVectorCommands(program);
+  addIndexCommands(program);
   addTransferCommands(program);
   return program;
 }

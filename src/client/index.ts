@@ -27,6 +27,7 @@ export type * from "./config-types.ts";
 export type { ConfigWatch, ConfigWatchOptions } from "./config-watch.ts";
 export type { ConfigChange, ConfigWatchEvent, ConfigWatchRange } from "./config-watch-events.ts";
 export type * from "./config-webhooks.ts";
+export type { DatabaseIndexes } from "./database-indexes.ts";
 export type { Databases } from "./databases.ts";
 export {
   type ClientErrorCode,

@@ -3,6 +3,7 @@ import { PublicError } from "../wire/error-codes.ts";
 import { clusterRoute } from "./cluster.ts";
 import { configRoutes } from "./config-routes.ts";
 import { configWatchRoute } from "./config-watch-route.ts";
+import { databaseIndexRoutes } from "./database-indexes.ts";
 import { databaseRoutes } from "./databases.ts";
 import { healthRoutes } from "./health.ts";
 import { deleteKeyValue, getKeyValue, putKeyValue } from "./key-value.ts";
@@ -17,8 +18,8 @@ import { sessionRoute } from "./session.ts";
 import { listStorageNodes } from "./storage-nodes.ts";
 import { createKey, listKeys, revokeKey } from "./tenant-keys.ts";
 import { changeTenant, createTenant, deleteTenant, getTenant, listTenants, tenantUsage } from "./tenants.ts";
-
 import { vectorBatchRoutes } from "./vector-batch.ts";
+import { vectorImportRoutes } from "./vector-imports.ts";
 import { vectorSearchRoutes } from "./vector-search.ts";
 import { vectorRoutes } from "./vectors.ts";
 
@@ -98,6 +99,8 @@ export function allRoutes(services: Services): readonly Route[] {
     ...vectorBatchRoutes,
     ...vectorRoutes,
     ...vectorSearchRoutes,
+    ...databaseIndexRoutes,
+    ...vectorImportRoutes,
     createTenant,
     listTenants,
     getTenant,

@@ -4,7 +4,13 @@ import type { TenantDatabasesRpc } from "../../objects/database-rpc.ts";
 import type { Env } from "../../objects/env.ts";
 import { keyspaceName, readableKeyspace } from "../../objects/known-namespaces.ts";
 import { type Mailbox, mailboxOf } from "../../objects/mailbox.ts";
-import type { ConfigFollowerRpc, ConfigKeyspaceRpc, CoordinatorRpc, KeyValueReplicaRpc } from "../../objects/rpc.ts";
+import type {
+  ConfigFollowerRpc,
+  ConfigKeyspaceRpc,
+  CoordinatorRpc,
+  KeyValueReplicaRpc,
+  ZoneViewsRpc,
+} from "../../objects/rpc.ts";
 import type { DirectoryAdminRpc, TenantAdminRpc } from "../../objects/tenancy-rpc.ts";
 import type { VectorShardRpc } from "../../objects/vector-rpc.ts";
 import type { TenantWebhooksRpc, WebhookSenderRpc } from "../../objects/webhook-rpc.ts";
@@ -33,6 +39,12 @@ export class Stubs {
   directory(): DirectoryAdminRpc {
     const namespace = this.#env.DIRECTORY;
     return namespace.get(namespace.idFromName("system")) as DirectoryAdminRpc;
+  }
+
+  /** The zone's own copies of views. */
+  zoneViews(): ZoneViewsRpc {
+    const objects = this.#env.ZONE_VIEWS;
+    return objects.get(objects.idFromName(this.#zone));
   }
 
   tenant(tenant: number): TenantAdminRpc & TenantWebhooksRpc & TenantDatabasesRpc {

@@ -33,6 +33,26 @@ const server = z.strictObject({
     .max(MAX_FRONTS)
     .default(1)
     .describe("How many such processes share the port. Each holds as many connections as it may open files, less 700."),
+  watchMaxConnections: z
+    .int()
+    .min(0)
+    .max(1_000_000)
+    .default(0)
+    .describe("Watch connections that one such process holds at most; 0 = what its open files allow."),
+  watchMaxPerKey: z
+    .int()
+    .min(0)
+    .max(1_000_000)
+    .default(0)
+    .describe("Of these, connections with one API key or token to one namespace; 0 = as many as it holds."),
+  watchMaxUnreadMiB: z
+    .int()
+    .min(8)
+    .max(65_536)
+    .default(256)
+    .describe(
+      "What all clients of one such process may leave unread. Beyond it those that are behind wait, and catch up later. MiB.",
+    ),
 });
 
 const storage = settingsParts.storage.safeExtend({

@@ -134,9 +134,14 @@ export async function startFront({ etcd, server }: Config, url: string) {
 
 /** @throws OperatorError when they cannot listen. */
 export async function startWatchFronts({ config, report }: ServeOptions, url: string) {
-  const { host, watchPort, watchFronts } = config.server;
+  const { host, watchPort, watchFronts, watchMaxConnections, watchMaxPerKey, watchMaxUnreadMiB } = config.server;
   if (watchPort === undefined) return undefined;
-  const fronts = new WatchFronts({ url, host, port: watchPort, count: watchFronts, report });
+  const limits = {
+    maxClients: watchMaxConnections,
+    maxPerKey: watchMaxPerKey || undefined,
+    maxUnreadBytes: watchMaxUnreadMiB * 1024 * 1024,
+  };
+  const fronts = new WatchFronts({ url, host, port: watchPort, count: watchFronts, limits, report });
   try {
     const port = await fronts.start();
     return { url: localUrl(host, port).replace(/^http/, "ws"), stop: () => fronts.stop() };
