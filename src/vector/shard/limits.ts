@@ -23,7 +23,7 @@ export const BUILD_SLICE_ROWS = 64;
 /** Of a shard's memory: an index that is built behind searches is given up where less is left for what is written next. */
 export const SPARE_MEMORY_SHARE = 1 / 16;
 /** float32 rows that a scan for a threshold compares between two pauses: some milliseconds. Bytes. */
-export const SCAN_SLICE_BYTES = 4 * 1024 * 1024;
+export const SCAN_SLICE_BYTES = 2 * 1024 * 1024;
 /** Rows of an import that are applied in one commit: some milliseconds, and far below what a SQL row holds. Bytes. */
 export const IMPORT_CHUNK_BYTES = 256 * 1024;
 /** Imports that wait at a shard, and their bytes: they are on disk until they are applied. */
