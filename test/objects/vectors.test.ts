@@ -61,7 +61,7 @@ describe("vectors", () => {
       const { values } = read.json.data as unknown as { values: number[] };
       expect(values.map(Math.fround)).toEqual(part.map(Math.fround));
     }
-    expect((await db.ask("GET", "/vectors/x")).text).toContain('"values":[340282330000000000,1.401298e-45,-0]');
+    expect((await db.ask("GET", "/vectors/x")).text).toContain('"values":[340282320000000000,1.401298e-45,-0]');
     expect(await db.search({ id: "x" })).toEqual([]);
   });
 
