@@ -1,7 +1,10 @@
 // The entry of `jade-db`: the commands, and how failures end.
 // Must not: hold logic of a command.
 import { Command, CommanderError } from "commander";
+import { registerBucket } from "../server/bucket/command.ts";
+import { registerCluster } from "../server/cluster/command.ts";
 import { registerServe } from "../server/serve-command.ts";
+import { addClusterCommands } from "./cluster-commands.ts";
 import { addConfigCommands } from "./config-commands.ts";
 import { addGlobalOptions } from "./context.ts";
 import { addDatabaseCommands } from "./database-commands.ts";
@@ -27,6 +30,8 @@ function buildProgram(): Command {
   addGlobalOptions(program);
   registerServe(program);
   addDoctorCommand(program);
+  addClusterCommands(registerCluster(program));
+  registerBucket(program);
   addRepairCommands(program);
   addStatusCommands(program);
   addTenantCommands(program);

@@ -1,5 +1,6 @@
 // Every route of the gateway, once: the dispatcher, the OpenAPI document and the bad-input tests all read this list.
 import { PublicError } from "../wire/error-codes.ts";
+import { clusterRoute } from "./cluster.ts";
 import { configRoutes } from "./config-routes.ts";
 import { configWatchRoute } from "./config-watch-route.ts";
 import { databaseIndexRoutes } from "./database-indexes.ts";
@@ -114,6 +115,7 @@ export function allRoutes(services: Services): readonly Route[] {
     listRepairs,
     getRepair,
     ...healthRoutes(services),
+    clusterRoute(services),
     metricsRoute(services),
     sessionRoute,
     configWatchRoute,
