@@ -16,6 +16,8 @@ export const MIN_COSINE_LENGTH = 1e-18;
 export const SLICE_ROWS = 256;
 /** Words of one stored page of deleted rows: 32 768 rows. */
 export const DELETED_PAGE_WORDS = 1024;
+/** A directory is stored in rows of so many bytes: on Cloudflare they hold at most 2 MB. */
+export const DIRECTORY_PART_BYTES = 1024 * 1024;
 /** Below this a segment is scanned, whatever index its database asks for: a sealed fresh segment soon is part of a merge. Rows. */
 export const SMALL_SEGMENT_ROWS = 2 * FRESH_ROWS;
 /** Rows that an index builder inserts between two pauses: some milliseconds. */
