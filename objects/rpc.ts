@@ -5,7 +5,6 @@ import type { LeaseAsk, LeaseGrant } from "../src/access/rate-authority.ts";
 import type { Caller, DirectoryView, QuotaExcess, TenantView } from "../src/access/types.ts";
 import type { DamagedPlace } from "../src/config/record.ts";
 import type { Intact } from "../src/config/repair.ts";
-import type { Head, Place, ShippedRecord } from "../src/config/shipping.ts";
 import type { FeedAsk, FeedPage } from "../src/config/webhook-types.ts";
 import type { KeyScan } from "../src/replication/healer.ts";
 import type { HintSpan } from "../src/replication/purge-round.ts";
@@ -21,6 +20,7 @@ import type {
   ReleaseRequest,
 } from "../src/wire/config.ts";
 import type { ErrorCode } from "../src/wire/error-codes.ts";
+import type { Head, Place, ShippedRecord } from "../src/wire/shipment.ts";
 import type { SnapshotAnswer, SnapshotAsk } from "./keyspace-snapshots.ts";
 
 export interface ExportPage {
