@@ -89,11 +89,24 @@ export class CommitLog {
   replay(logThrough: number, take: (group: LogGroup) => void): void {
     this.#checkPages();
     let expected = logThrough + 1;
-    let parts: Uint8Array[] = [];
     this.#firstSeq = expected;
+    for (const group of this.read(logThrough)) {
+      this.bytes += group.bytes.length;
+      expected = group.lastSeq + 1;
+      take(group);
+    }
+    this.#nextSeq = expected;
+    this.#findGarbage(logThrough);
+  }
+
+  /** The groups after `after` up to `through`, oldest first; to be read to their end. Throws CorruptLog. */
+  *read(after: number, through = Number.MAX_SAFE_INTEGER): Generator<LogGroup, void> {
+    let expected = after + 1;
+    let parts: Uint8Array[] = [];
     for (const row of this.#sql.exec<LogRow>(
-      "SELECT seq, part, parts, atMs, crc, bytes FROM storage_log WHERE seq > ? ORDER BY seq",
-      logThrough,
+      "SELECT seq, part, parts, atMs, crc, bytes FROM storage_log WHERE seq > ? AND seq <= ? ORDER BY seq",
+      after,
+      through,
     )) {
       const bytes = new Uint8Array(row.bytes);
       if (row.seq !== expected) throw new CorruptLog(`commit log row ${expected} is missing, found ${row.seq}`);
@@ -101,15 +114,12 @@ export class CommitLog {
       if (row.part !== parts.length)
         throw new CorruptLog(`commit log row ${row.seq} is part ${row.part}, not ${parts.length}`);
       expected++;
-      this.bytes += bytes.length;
       parts.push(bytes);
       if (parts.length < row.parts) continue;
-      take({ lastSeq: row.seq, atMs: row.atMs, bytes: parts.length === 1 ? bytes : concat(parts) });
+      yield { lastSeq: row.seq, atMs: row.atMs, bytes: parts.length === 1 ? bytes : concat(parts) };
       parts = [];
     }
     if (parts.length > 0) throw new CorruptLog(`the commit log ends within the group of row ${expected - 1}`);
-    this.#nextSeq = expected;
-    this.#findGarbage(logThrough);
   }
 
   /** A damaged page could hide the last rows, and what is missing at the end leaves no gap: SQLite knows what its pages should hold. */

@@ -10,7 +10,7 @@ export interface ShippedLog {
   readonly chain: number;
   /** Of a record that is held; undefined = it is not. */
   chainAt(seq: number): number | undefined;
-  /** At most `limit` records from `seq` on; compaction may have taken some out. */
+  /** Some records from `seq` on, about `limit` at most; none = the log ends. Compaction may have taken some out. */
   recordsFrom(seq: number, limit: number): readonly ShippedRecord[];
 }
 
@@ -111,8 +111,9 @@ export class LogShipping {
         records.push(record);
         bytes += record.bytes.length;
       }
+      if (more.length === 0 && records.length === 0) return undefined;
       const isWhole = (records[0]?.revision ?? 0) < (records.at(-1)?.revision ?? 0);
-      if (more.length < MAX_ROWS || (bytes > this.#bounds.pageBytes && isWhole)) break;
+      if (more.length === 0 || (bytes > this.#bounds.pageBytes && isWhole)) break;
     }
     return this.#page(records);
   }

@@ -8,7 +8,7 @@ import { BLOCK_CACHE_BYTES, PART_BYTES } from "./limits.ts";
 const encoder = new TextEncoder();
 
 /** A block in another's place must not pass for it. */
-function blockCrc(crc32c: Crc32c, section: string, number: number, stored: Uint8Array): number {
+export function blockCrc(crc32c: Crc32c, section: string, number: number, stored: Uint8Array): number {
   return crc32c(stored, crc32c(encoder.encode(`${section}#${number}`)));
 }
 

@@ -60,6 +60,10 @@ export interface ShardDeskOptions {
   readonly random: (byteCount: number) => Uint8Array;
   readonly now: () => number;
   readonly onMissing: (what: { readonly segment: number; readonly index: string; readonly why: string }) => void;
+  /** A follower's (src/vector/replica/copy.ts). */
+  readonly isCopy?: boolean | undefined;
+  /** Those that are loaded already. */
+  readonly indexes?: ShardIndexes | undefined;
 }
 
 interface KeptLater {
@@ -92,7 +96,8 @@ export class ShardDesk {
     const { metric, dimension, metadataSchema } = config;
     this.#rules = { dimension, metric, schema: metadataSchema && parseSchema(metadataSchema) };
     this.#kept = new KeptWrites(options.sql, crc32c);
-    this.indexes = new ShardIndexes({ core, metric, specs: config.indexes, onMissing: options.onMissing });
+    const { onMissing } = options;
+    this.indexes = options.indexes ?? new ShardIndexes({ core, metric, specs: config.indexes, onMissing });
     this.store = new VectorStore({
       ...options,
       kernels: { crc32c },
@@ -102,6 +107,12 @@ export class ShardDesk {
       onLogged: () => this.#keep(),
     });
     this.#searcher = new Searcher({ core, store: this.store, indexes: this.indexes, metric, dimension });
+  }
+
+  /** Gives its memory back, but for the indexes'; it is of no use then. */
+  close(): void {
+    this.#searcher.release();
+    this.store.close();
   }
 
   #keep(): void {

@@ -125,6 +125,7 @@ export class ShardIndexes {
 
   /** Loads what is saved of each index, or builds it where nothing is. Synchronous: a shard that wakes does nothing else. */
   open(segment: Segment): void {
+    if (this.#indexes.has(segment.number)) return;
     const built = new Map<string, SegmentIndex>();
     for (const spec of this.#options.specs) {
       const index = this.#load(segment, spec) ?? finished(this.#buildOne(segment, spec));
@@ -159,9 +160,14 @@ export class ShardIndexes {
     }
   }
 
-  drop(segment: Segment): void {
+  drop(segment: Pick<Segment, "number">): void {
     for (const index of this.#indexes.get(segment.number)?.values() ?? []) index.release();
     this.#indexes.delete(segment.number);
+  }
+
+  /** Drops those of all other segments. */
+  keepOnly(numbers: ReadonlySet<number>): void {
+    for (const number of this.#indexes.keys()) if (!numbers.has(number)) this.drop({ number });
   }
 }
 

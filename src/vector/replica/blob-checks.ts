@@ -1,0 +1,48 @@
+// The blobs that a segment's directory names, and whether bytes are what it says of them.
+import type { SyncBlobStore } from "../../storage/types.ts";
+import type { Block, Crc32c, Directory } from "../segment/directory.ts";
+import { blockCrc } from "../segment/sections.ts";
+
+/** A blob as a copy asks for it. */
+export interface BlobAsk {
+  readonly name: string;
+  readonly bytes: number;
+}
+
+interface PlacedBlock {
+  readonly block: Block;
+  readonly section: string;
+  readonly number: number;
+}
+
+/** A blob of a segment: blocks back to back. */
+export interface BlobParts extends BlobAsk {
+  readonly blocks: readonly PlacedBlock[];
+}
+
+export function blobsOf({ sections }: Directory): readonly BlobParts[] {
+  return [...sections.values()].flatMap(({ name: section, blocks, parts }) => {
+    const byPart = parts.map((name) => ({ name, bytes: 0, blocks: [] as PlacedBlock[] }));
+    for (const [number, block] of blocks.entries()) {
+      const blob = byPart[block.part]!;
+      blob.blocks.push({ block, section, number });
+      blob.bytes = Math.max(blob.bytes, block.offset + block.storedBytes);
+    }
+    return byPart;
+  });
+}
+
+export function isIntact({ bytes: length, blocks }: BlobParts, bytes: Uint8Array, crc32c: Crc32c): boolean {
+  return (
+    bytes.length === length &&
+    blocks.every(({ block, section, number }) => {
+      const stored = bytes.subarray(block.offset, block.offset + block.storedBytes);
+      return blockCrc(crc32c, section, number, stored) === block.crc;
+    })
+  );
+}
+
+export function putBlob(blobs: Pick<SyncBlobStore, "putSync">, { name, blocks }: BlobParts, bytes: Uint8Array): void {
+  const cuts = blocks.map(({ block }) => block.offset).filter((offset) => offset > 0);
+  blobs.putSync(name, bytes, cuts);
+}
