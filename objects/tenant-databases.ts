@@ -2,7 +2,9 @@
 // Guarantees: a database is in the table before any shard of it exists, and leaves it only when all its shards are empty and no call that
 // could fill one is under way; what a crash interrupts goes on by the tenant's alarm. Must not: know vectors.
 import { MAX_DATABASES_PER_TENANT } from "../src/vector/database/limits.ts";
-import { type DatabaseRecord, shardConfigOf, shardName } from "../src/vector/database/record.ts";
+import { placementIn } from "../src/vector/database/placement.ts";
+import { copiedConfigOf, type DatabaseRecord, shardConfigOf, shardName } from "../src/vector/database/record.ts";
+import { type CopiedShard, configureCopies, eraseCopies } from "./database-copies.ts";
 import type { DatabaseChanges, DatabaseInfo, DatabaseState, NamedDatabase } from "./database-rpc.ts";
 import type { Env } from "./env.ts";
 import { failure, type RpcResult } from "./tenancy-rpc.ts";
@@ -87,7 +89,9 @@ export class TenantDatabases {
     if (!row || row.state === "deleting") return noSuch(name);
     if (row.state === "creating")
       return failure("unavailable", `the database "${name.databaseId}" is being created; try again in a moment`);
-    const record = { ...(JSON.parse(row.record) as DatabaseRecord), ...changes };
+    const old = JSON.parse(row.record) as DatabaseRecord;
+    const placement = changes.placement && placementIn(changes.placement.zones, old.placement);
+    const record = { ...old, ...changes, ...(placement && { placement }) };
     const changed = this.#sql
       .exec<Row>(
         `UPDATE databases SET record = ?, is_configured = 0, late_until_ms = ?, updated_at_ms = ? WHERE generation = ?
@@ -159,14 +163,17 @@ export class TenantDatabases {
   }
 
   async #configure(tenant: number, row: Row): Promise<void> {
-    const config = shardConfigOf(JSON.parse(row.record) as DatabaseRecord);
+    const record = JSON.parse(row.record) as DatabaseRecord;
+    const common = shardConfigOf(record);
     this.#sql.exec(
       "UPDATE databases SET late_until_ms = ? WHERE generation = ?",
       ...[Date.now() + LATE_CALL_MS, row.generation],
     );
-    const done = await this.#eachShard(tenant, row, async (shard) => {
+    const done = await this.#eachShard(tenant, row, async (shard, copied) => {
+      const config = copiedConfigOf(record, copied.shard, common);
       const refusal = await shard.configure(config);
       if (refusal) throw new Error(`a shard refuses its configuration: ${refusal}`);
+      await configureCopies(copied, config);
     });
     if (!done) return;
     this.#sql.exec(
@@ -179,19 +186,28 @@ export class TenantDatabases {
   async #erase(tenant: number, row: Row): Promise<void> {
     const beganMs = Date.now();
     if (row.state === "erased" && beganMs < row.late_until_ms) return;
-    if (!(await this.#eachShard(tenant, row, (shard) => shard.erase()))) return;
+    const erase = async (shard: VectorShardRpc, copied: CopiedShard): Promise<void> => {
+      await shard.erase();
+      await eraseCopies(copied);
+    };
+    if (!(await this.#eachShard(tenant, row, erase))) return;
     if (beganMs >= row.late_until_ms) this.#sql.exec("DELETE FROM databases WHERE generation = ?", row.generation);
     else this.#sql.exec("UPDATE databases SET state = 'erased' WHERE generation = ?", row.generation);
   }
 
   /** False = not all of them answered. */
-  async #eachShard(tenant: number, row: Row, run: (shard: VectorShardRpc) => Promise<void>): Promise<boolean> {
-    const { sharding } = JSON.parse(row.record) as DatabaseRecord;
-    const { namespace, database_id: databaseId, generation } = row;
+  async #eachShard(
+    tenant: number,
+    row: Row,
+    run: (shard: VectorShardRpc, copied: CopiedShard) => Promise<void>,
+  ): Promise<boolean> {
+    const record = JSON.parse(row.record) as DatabaseRecord;
+    const database = { tenant, namespace: row.namespace, databaseId: row.database_id, generation: row.generation };
+    const { sharding } = record;
     const objects = this.#env.VECTOR_SHARD;
     const ask = (shard: number): Promise<boolean> => {
-      const name = shardName({ tenant, namespace, databaseId, generation }, shard);
-      const asked = run(objects.get(objects.idFromName(name)));
+      const stub = objects.get(objects.idFromName(shardName(database, shard)));
+      const asked = run(stub, { env: this.#env, database, record, shard });
       return withDeadline(asked, CALL_TIMEOUT_MS, "VectorShard").then(
         () => true,
         () => false,

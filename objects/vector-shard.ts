@@ -4,27 +4,35 @@
 import { DurableObject } from "cloudflare:workers";
 import storageModule from "../dist/wasm/storage.wasm";
 import vectorModule from "../dist/wasm/vector.wasm";
-import { STORAGE_MIGRATIONS } from "../migrations/storage.ts";
-import { VECTOR_MIGRATIONS } from "../migrations/vector.ts";
 import { parseSettings, type Settings } from "../src/cluster/settings.ts";
-import { drain } from "../src/storage/drain.ts";
 import { createKernels } from "../src/storage/kernels.ts";
 import { SqliteBlobStore } from "../src/storage/sqlite-blob-store.ts";
 import type { SqlStorage as ObjectSql } from "../src/storage/types.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
 import { createVectorCore } from "../src/vector/kernels.ts";
+import type { BlobAsk } from "../src/vector/replica/blob-checks.ts";
+import type { CopyPlace } from "../src/vector/replica/frames.ts";
 import { CorruptSegment } from "../src/vector/segment/directory.ts";
 import type { Segment } from "../src/vector/segment/segment.ts";
 import { LOG_DELAY_MS, MAX_UNLOGGED_BYTES } from "../src/vector/shard/limits.ts";
 import { mergeDue } from "../src/vector/shard/merge-policy.ts";
 import type { ShardConfig } from "../src/vector/shard/shard-config.ts";
 import { type Ran, ShardDesk } from "../src/vector/shard/shard-desk.ts";
-import { isVectorWrite, NO_SUCH_SHARD, type VectorCall, type VectorFailure } from "../src/wire/vector.ts";
+import type { ShardStatus } from "../src/vector/shard/shard-status.ts";
+import {
+  isVectorWrite,
+  NO_SUCH_SHARD,
+  type ShardPlace,
+  type VectorAnswer,
+  type VectorCall,
+  type VectorFailure,
+} from "../src/wire/vector.ts";
 import { writeVectorAnswer } from "../src/wire/vector-answers.ts";
 import { readVectorCall } from "../src/wire/vector-requests.ts";
 import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
-import { applyMigrations } from "./migrate.ts";
+import { CONFIRM_MS, ShardCopies } from "./shard-copies.ts";
+import { migrateVectors, storeConfig, storedConfig } from "./vector-facts.ts";
 import type { VectorShardRpc } from "./vector-rpc.ts";
 
 const kernels = createKernels(storageModule);
@@ -49,6 +57,9 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   readonly #settings: Settings;
   readonly #log: Logger;
   #desk: ShardDesk | undefined;
+  #config: ShardConfig | undefined;
+  readonly #copies: ShardCopies;
+  readonly #start = crypto.getRandomValues(new Uint32Array(1))[0]!;
   #waiting: Waiting[] = [];
   #isMaintaining = false;
   #logTimer: ReturnType<typeof setTimeout> | undefined;
@@ -61,32 +72,19 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     this.#settings = parseSettings(env.JADE_CONFIG);
     const write = (_: string, line: string): void => console.log(line);
     this.#log = createLogger({ level: this.#settings.log.level, now: Date.now, write, fields: { part: "vectors" } });
-    const config = this.#storedConfig();
+    this.#copies = new ShardCopies({ env, shardName: ctx.id.name ?? "", now: Date.now });
+    const config = storedConfig(ctx.storage, crc32c);
     if (config) this.#open(config);
-  }
-
-  /** Undefined = it was not created, or erased; an object that was only asked leaves no tables behind. */
-  #storedConfig(): ShardConfig | undefined {
-    const { sql } = this.ctx.storage;
-    const [table] = sql.exec("SELECT name FROM sqlite_master WHERE name = 'vector_facts'").toArray();
-    if (!table) return undefined;
-    const [row] = sql
-      .exec<{ bytes: ArrayBuffer; crc: number }>("SELECT bytes, crc FROM vector_facts WHERE name = 'config'")
-      .toArray();
-    if (!row) return undefined;
-    const bytes = new Uint8Array(row.bytes);
-    if (crc32c(bytes) !== row.crc) throw new CorruptSegment("the shard's configuration fails its CRC32C");
-    return JSON.parse(new TextDecoder().decode(bytes)) as ShardConfig;
   }
 
   #open(config: ShardConfig): ShardDesk {
     const { ctx } = this;
-    applyMigrations(ctx.storage, "storage", STORAGE_MIGRATIONS);
-    applyMigrations(ctx.storage, "vector", VECTOR_MIGRATIONS);
+    migrateVectors(ctx.storage);
     const sql: ObjectSql = configSql(ctx.storage);
+    const blobs = new SqliteBlobStore(sql);
     this.#desk = new ShardDesk({
       sql,
-      blobs: new SqliteBlobStore(sql),
+      blobs,
       crc32c,
       core: createVectorCore(vectorModule, { budgetBytes: this.#settings.vectors.memoryMiB * MIB }),
       config,
@@ -95,23 +93,28 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
       now: Date.now,
       onMissing: (what) => this.#log.warn("a segment has to do without an index", what),
     });
+    this.#follow(this.#desk, config);
     this.#maintain();
     return this.#desk;
   }
 
+  #follow({ store }: ShardDesk, config: ShardConfig): void {
+    this.#config = config;
+    const blobs = new SqliteBlobStore(configSql(this.ctx.storage));
+    const onLogged = (): void => this.#copies.logged();
+    this.#copies.opened({ store, blobs, crc32c, start: this.#start, onLogged }, config.replication);
+  }
+
   async configure(config: ShardConfig): Promise<string | undefined> {
-    const stored = this.#storedConfig();
-    const bytes = new TextEncoder().encode(JSON.stringify(config));
+    const stored = storedConfig(this.ctx.storage, crc32c);
     if (stored && JSON.stringify(stored) === JSON.stringify(config)) return undefined;
     if (stored && (stored.dimension !== config.dimension || stored.metric !== config.metric))
       return "a shard keeps its dimension and metric";
-    const { storage } = this.ctx;
-    applyMigrations(storage, "storage", STORAGE_MIGRATIONS);
-    applyMigrations(storage, "vector", VECTOR_MIGRATIONS);
-    const sql = configSql(storage);
-    drain(
-      sql.exec("INSERT OR REPLACE INTO vector_facts (name, crc, bytes) VALUES ('config', ?, ?)", crc32c(bytes), bytes),
-    );
+    storeConfig(this.ctx.storage, crc32c, config);
+    if (this.#desk && stored && hasSameRows(stored, config)) {
+      this.#follow(this.#desk, config);
+      return undefined;
+    }
     this.#desk?.store.endTurn();
     this.#open(config);
     return undefined;
@@ -121,13 +124,48 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     const call = readVectorCall(bytes);
     const desk = this.#desk;
     if (!desk) return writeVectorAnswer(NO_SUCH_SHARD);
-    if (!isVectorWrite(call.request)) return writeVectorAnswer(desk.run(call).answer);
+    if (!isVectorWrite(call.request)) return writeVectorAnswer(this.#withReplicas(desk.run(call).answer));
     if (this.#waiting.length >= MAX_WAITING_WRITES) return writeVectorAnswer(QUEUE_FULL);
     const { promise, resolve, reject } = Promise.withResolvers<Ran>();
     if (this.#waiting.length === 0) setTimeout(() => this.#turn(), 0);
     this.#waiting.push({ call, done: resolve, fail: reject });
     const { answer } = await promise;
-    return writeVectorAnswer(answer);
+    return writeVectorAnswer((await this.#unconfirmed(answer)) ?? answer);
+  }
+
+  #withReplicas(answer: VectorAnswer): VectorAnswer {
+    if (answer.kind !== "status" || this.#copies.zones.length === 0) return answer;
+    const status = { ...(JSON.parse(answer.status) as ShardStatus), replicas: this.#copies.status() };
+    return { ...answer, status: JSON.stringify(status) };
+  }
+
+  /** Where a write is only answered with its followers, and one of them does not say in time that it has it. */
+  async #unconfirmed(answer: VectorAnswer): Promise<VectorFailure | undefined> {
+    if (!this.#config?.replication?.sync || answer.kind !== "written") return undefined;
+    const zones = await this.#copies.confirmed(answer.revision);
+    if (zones.length === 0) return undefined;
+    const message = `applied and durable here, but not confirmed within ${CONFIRM_MS} ms by the copies in ${zones.join(", ")}: repeat it with the same Idempotency-Key`;
+    return { kind: "error", code: "unknownOutcome", message, details: { zones } };
+  }
+
+  pull(zone: string, place: CopyPlace, waitMs: number): Promise<Uint8Array | null> {
+    return this.#copies.pull(zone, place, waitMs);
+  }
+
+  async manifest(): Promise<Uint8Array | null> {
+    return this.#copies.manifest();
+  }
+
+  async blobs(asks: readonly BlobAsk[]): Promise<Uint8Array | null> {
+    return this.#copies.blobs(asks);
+  }
+
+  async head(): Promise<ShardPlace | null> {
+    const store = this.#desk?.store;
+    if (!store) return null;
+    // What waits to be logged was acknowledged, too.
+    store.endTurn();
+    return { term: store.term, revision: store.revision };
   }
 
   /** All writes that came since the last turn: one commit for those that ask for one. */
@@ -141,7 +179,8 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     }
     try {
       const ran = waiting.map(({ call }) => desk.run(call));
-      const isSync = ran.some(({ durability }) => durability === "sync");
+      // Followers are given what is logged only.
+      const isSync = this.#config?.replication?.sync || ran.some(({ durability }) => durability === "sync");
       if (isSync || desk.store.unloggedBytes >= MAX_UNLOGGED_BYTES) desk.store.endTurn();
       else this.#logLater(ran);
       for (const [at, { done }] of waiting.entries()) done(ran[at]!);
@@ -199,6 +238,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
 
   #finishMaintaining(goOn: boolean): void {
     this.#isMaintaining = false;
+    this.#copies.wakeAll();
     if (goOn) this.#maintain();
   }
 
@@ -223,8 +263,14 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     if (this.#logTimer !== undefined) clearTimeout(this.#logTimer);
     this.#logTimer = undefined;
     this.#desk = undefined;
+    this.#copies.closed();
     await this.ctx.storage.deleteAll();
   }
+}
+
+/** They differ in their copies only. */
+function hasSameRows({ replication: _, ...a }: ShardConfig, { replication: __, ...b }: ShardConfig): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
 }
 
 function* sweeps({ store }: ShardDesk): Generator<void, void> {

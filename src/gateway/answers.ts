@@ -5,6 +5,7 @@ import { hexOf } from "../access/api-key.ts";
 import { ERROR_CODES, type ErrorCode, PublicError } from "../wire/error-codes.ts";
 import type { Call } from "./call.ts";
 import { publicErrorOf } from "./errors.ts";
+import { TOKEN_HEADER } from "./vector-reading.ts";
 
 const encoder = new TextEncoder();
 const RETRY_AFTER_SECONDS = 1;
@@ -24,6 +25,8 @@ export function apiHeaders(call: Call, extra?: Extra, contentType = "application
     traceparent: call.traceparent,
   };
   if (call.writeId) headers["jade-write-id"] = hexOf(call.writeId);
+  const token = call.reading?.token;
+  if (token) headers[TOKEN_HEADER] = token;
   if (call.url.protocol === "https:") headers["strict-transport-security"] = "max-age=31536000";
   return extra ? Object.assign(headers, extra) : headers;
 }

@@ -6,7 +6,7 @@ import { keyspaceName, readableKeyspace } from "../../objects/known-namespaces.t
 import { type Mailbox, mailboxOf } from "../../objects/mailbox.ts";
 import type { ConfigFollowerRpc, ConfigKeyspaceRpc, CoordinatorRpc, KeyValueReplicaRpc } from "../../objects/rpc.ts";
 import type { DirectoryAdminRpc, TenantAdminRpc } from "../../objects/tenancy-rpc.ts";
-import type { VectorShardRpc } from "../../objects/vector-rpc.ts";
+import type { VectorFollowerRpc, VectorShardRpc } from "../../objects/vector-rpc.ts";
 import type { TenantWebhooksRpc, WebhookSenderRpc } from "../../objects/webhook-rpc.ts";
 
 /** A node's Coordinator by its zone; a single node has one. */
@@ -70,6 +70,12 @@ export class Stubs {
   /** `name`: of vector/database/record.ts. */
   vectorShard(name: string): VectorShardRpc {
     const objects = this.#env.VECTOR_SHARD;
+    return objects.get(objects.idFromName(name));
+  }
+
+  /** `name`: of vector/database/placement.ts. */
+  vectorFollower(name: string): VectorFollowerRpc {
+    const objects = this.#env.VECTOR_FOLLOWER;
     return objects.get(objects.idFromName(name));
   }
 

@@ -49,6 +49,7 @@ describe("workerdConfig", () => {
       ["ConfigFollower", "jade-config-follower"],
       ["WebhookSender", "jade-webhook-sender"],
       ["VectorShard", "jade-vector-shard"],
+      ["VectorFollower", "jade-vector-follower"],
     ]);
   });
 });

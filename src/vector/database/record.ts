@@ -6,6 +6,7 @@ import type { IndexKind } from "../index/segment-index.ts";
 import type { Metric } from "../metric.ts";
 import { HEADER_SECTIONS, type IndexSpec, QUANTIZERS, type Quantizer } from "../shard/index-kinds.ts";
 import type { ShardConfig } from "../shard/shard-config.ts";
+import { copyZones, type Placement } from "./placement.ts";
 
 export interface IndexParameters {
   readonly quantizer: Quantizer;
@@ -32,6 +33,8 @@ export interface DatabaseRecord {
   readonly indexParameters: IndexParameters;
   readonly sharding: { readonly strategy: "hash"; readonly numShards: number };
   readonly replication: { readonly factor: number; readonly sync: boolean; readonly maxLagMs: number };
+  /** Where its copies stand; absent = the record is of a time when there were none. */
+  readonly placement?: Placement | undefined;
   readonly embeddingModels: readonly object[];
   /** Field → type (metadata/schema.ts); null = metadata is free. */
   readonly metadataSchema: Readonly<Record<string, string>> | null;
@@ -84,6 +87,13 @@ export function shardName({ tenant, namespace, databaseId, generation }: Databas
 
 /** The index that every database begins with. */
 export const DEFAULT_INDEX = "default";
+
+/** What a shard and its copies must know. */
+export function copiedConfigOf(record: DatabaseRecord, shard: number, config: ShardConfig): ShardConfig {
+  const zones = copyZones(record, shard);
+  const { sync, maxLagMs } = record.replication;
+  return zones.length === 0 ? config : { ...config, replication: { zones, sync, maxLagMs } };
+}
 
 export function shardConfigOf(record: DatabaseRecord): ShardConfig {
   const { vectorDimension, metric, metadataSchema, durability, indexType, indexParameters } = record;

@@ -1,6 +1,6 @@
 // The blobs that a segment's directory names, and whether bytes are what it says of them.
 import type { SyncBlobStore } from "../../storage/types.ts";
-import type { Block, Crc32c, Directory } from "../segment/directory.ts";
+import type { Block, Crc32c, DamagedBlock, Directory } from "../segment/directory.ts";
 import { blockCrc } from "../segment/sections.ts";
 
 /** A blob as a copy asks for it. */
@@ -45,4 +45,22 @@ export function isIntact({ bytes: length, blocks }: BlobParts, bytes: Uint8Array
 export function putBlob(blobs: Pick<SyncBlobStore, "putSync">, { name, blocks }: BlobParts, bytes: Uint8Array): void {
   const cuts = blocks.map(({ block }) => block.offset).filter((offset) => offset > 0);
   blobs.putSync(name, bytes, cuts);
+}
+
+/** The blob to ask another copy for, up to the block's end. */
+export function askFor({ blob: name, block }: DamagedBlock): BlobAsk {
+  return { name, bytes: block.offset + block.storedBytes };
+}
+
+export interface Repairing {
+  readonly blobs: { repairSync(name: string, offset: number, bytes: Uint8Array): boolean };
+  readonly crc32c: Crc32c;
+}
+
+/** Puts a block right from another copy's blob. False: that is not what the directory says either. */
+export function repairBlock({ blobs, crc32c }: Repairing, damaged: DamagedBlock, blob: Uint8Array): boolean {
+  const { block, section, number } = damaged;
+  const stored = blob.slice(block.offset, block.offset + block.storedBytes);
+  if (stored.length !== block.storedBytes || blockCrc(crc32c, section, number, stored) !== block.crc) return false;
+  return blobs.repairSync(damaged.blob, block.offset, stored);
 }

@@ -15,6 +15,8 @@ export interface CopyLeaderOptions {
   readonly crc32c: Crc32c;
   /** A random number of 32 bits, of this start. */
   readonly start: number;
+  /** Told of each commit that is logged. */
+  readonly onLogged?: (() => void) | undefined;
 }
 
 export class CopyLeader {
@@ -28,6 +30,7 @@ export class CopyLeader {
     store.log.onCommit = (commit) => {
       this.#shipping.add(commit);
       this.#shipping.wake();
+      options.onLogged?.();
     };
   }
 
@@ -47,6 +50,11 @@ export class CopyLeader {
     const { last } = store.log;
     const isAtEnd = seq === last.revision && chain === last.chain;
     return isAtEnd && seen.term === store.term && seen.start === start && manifestVersion === store.manifestVersion;
+  }
+
+  /** What it has is a beginning of this log, as far as that can be told. */
+  isOfThisLog({ seq, chain }: CopyPlace): boolean {
+    return this.#shipping.isOfThisLog({ seq, chain });
   }
 
   next({ seq, chain, term, start: seen }: CopyPlace): CopyShipment {

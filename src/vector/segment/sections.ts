@@ -142,11 +142,13 @@ export class SectionReader {
 
   #read(block: Block, number: number): Uint8Array {
     const { name, parts } = this.section;
-    const stored = this.#blobs.getSync(parts[block.part]!, block.offset, block.storedBytes);
-    const place = `block ${number} of section ${name} (blob ${parts[block.part]})`;
-    if (!stored) throw new CorruptSegment(`${place} is missing`);
+    const blob = parts[block.part]!;
+    const stored = this.#blobs.getSync(blob, block.offset, block.storedBytes);
+    const place = `block ${number} of section ${name} (blob ${blob})`;
+    const damaged = { blob, section: name, number, block };
+    if (!stored) throw new CorruptSegment(`${place} is missing`, damaged);
     if (blockCrc(this.#crc32c, name, number, stored) !== block.crc)
-      throw new CorruptSegment(`${place} fails its CRC32C`);
+      throw new CorruptSegment(`${place} fails its CRC32C`, damaged);
     return stored;
   }
 

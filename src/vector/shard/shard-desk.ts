@@ -30,7 +30,7 @@ import type { Effort } from "../index/segment-index.ts";
 import type { VectorCore } from "../kernels.ts";
 import { parseSchema } from "../metadata/schema.ts";
 import { distanceOf, scoreOf } from "../metric.ts";
-import { CorruptSegment, type Crc32c } from "../segment/directory.ts";
+import { CorruptSegment, type Crc32c, type DamagedBlock } from "../segment/directory.ts";
 import { KeptWrites, reused, textOf } from "./kept-writes.ts";
 import {
   MAX_FRESH_BYTES,
@@ -77,6 +77,8 @@ export interface Ran {
   readonly answer: VectorAnswer;
   /** When the answer may leave; `sync` for all that is not a write. */
   readonly durability: Durability;
+  /** What could not be read: another copy may have it. */
+  readonly damaged?: DamagedBlock | undefined;
 }
 
 export class ShardDesk {
@@ -136,7 +138,8 @@ export class ShardDesk {
         this.#keptLater.set(textOf(identity.writeId), { ...identity, answer: writeVectorAnswer(answer) });
       return { answer, durability };
     } catch (error) {
-      return { answer: failureOf(error), durability: "sync" };
+      const damaged = error instanceof CorruptSegment ? error.block : undefined;
+      return { answer: failureOf(error), durability: "sync", damaged };
     }
   }
 

@@ -3,6 +3,16 @@ import type { VectorCore } from "../kernels.ts";
 import type { ShardIndexes } from "./shard-indexes.ts";
 import type { VectorStore } from "./vector-store.ts";
 
+/** Of a follower, as its leader knows it. */
+export interface ReplicaStatus {
+  readonly zone: string;
+  /** What it has durably. */
+  readonly revision: number;
+  readonly lagRevisions: number;
+  /** Since it last had all that there was; 0 = it has. */
+  readonly lagMs: number;
+}
+
 export interface ShardStatus {
   readonly rows: number;
   /** Rows that are scanned until they are sealed. */
@@ -14,6 +24,8 @@ export interface ShardStatus {
   /** Bytes of WASM memory given out, and of indexes in it. */
   readonly memoryBytes: number;
   readonly indexBytes: number;
+  /** Of its followers; absent = there are none. */
+  readonly replicas?: readonly ReplicaStatus[];
 }
 
 export function shardStatus(
