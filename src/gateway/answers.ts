@@ -3,9 +3,9 @@
 // Must not: parse or re-encode a value.
 import { hexOf } from "../access/api-key.ts";
 import { ERROR_CODES, type ErrorCode, PublicError } from "../wire/error-codes.ts";
+import { VECTOR_TOKEN_HEADER } from "../wire/vector-token.ts";
 import type { Call } from "./call.ts";
 import { publicErrorOf } from "./errors.ts";
-import { TOKEN_HEADER } from "./vector-reading.ts";
 
 const encoder = new TextEncoder();
 const RETRY_AFTER_SECONDS = 1;
@@ -26,7 +26,7 @@ export function apiHeaders(call: Call, extra?: Extra, contentType = "application
   };
   if (call.writeId) headers["jade-write-id"] = hexOf(call.writeId);
   const token = call.reading?.token;
-  if (token) headers[TOKEN_HEADER] = token;
+  if (token) headers[VECTOR_TOKEN_HEADER] = token;
   if (call.url.protocol === "https:") headers["strict-transport-security"] = "max-age=31536000";
   return extra ? Object.assign(headers, extra) : headers;
 }

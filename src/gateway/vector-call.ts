@@ -133,7 +133,7 @@ export async function callShards<R extends VectorRequest>(
 }
 
 /** Errors of one shard that say nothing about the others. */
-const LEFT_OUT: ReadonlySet<string> = new Set(["unavailable", "dataCorrupt", "overloaded", "timeout"]);
+const LEFT_OUT: ReadonlySet<string> = new Set(["unavailable", "dataCorrupt", "overloaded"]);
 
 /**
  * Write ids for the calls that one request is at one shard: the first has the request's own. Each shard keeps its own record, so shards

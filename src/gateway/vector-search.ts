@@ -1,5 +1,5 @@
 // POST /v1/databases/…/search, …/search/batch, …/search/advanced: all shards at once, their best merged.
-// Guarantees: an answer is of all shards or none; a search is paid for by the rows it looked at before its answer is given.
+// Guarantees: an answer is of all shards, or names those that are missing where that was asked for; a search is paid for by the rows it looked at before its answer is given.
 import { DEFAULT_INDEX } from "../vector/database/record.ts";
 import { MAX_TOP_K } from "../vector/shard/limits.ts";
 import { PublicError } from "../wire/error-codes.ts";
@@ -15,9 +15,10 @@ import { askedDatabase } from "./databases.ts";
 import { invalidRequest } from "./issues.ts";
 import { MAX_SEARCH_BODY_BYTES, ROWS_PER_UNIT } from "./limits.ts";
 import type { Route } from "./route.ts";
-import { callAllShards, callShard, shardOf } from "./vector-call.ts";
+import { callShard, callShards, shardOf } from "./vector-call.ts";
 import { type AskedDatabase, type KnownDatabase, withDatabase } from "./vector-databases.ts";
 import { floatsOf } from "./vector-fields.ts";
+import { readAs } from "./vector-reading.ts";
 import * as schemas from "./vector-schemas.ts";
 import { hitPieces } from "./vector-shown.ts";
 
@@ -85,7 +86,9 @@ async function charge(call: Call, principal: TenantPrincipal, scanned: number): 
 
 interface Searched {
   readonly found: readonly Found[];
-  readonly answers: readonly FoundAnswer[];
+  readonly answers: readonly (FoundAnswer & { readonly shard: number })[];
+  /** Shards that did not answer. */
+  readonly missing: readonly number[];
   readonly scanned: number;
 }
 
@@ -96,6 +99,7 @@ async function searchAll(
 ): Promise<Searched> {
   if (ask.databaseId !== undefined && ask.databaseId !== asked.databaseId)
     throw invalidRequest([{ path: "databaseId", message: "is not the one in the path", value: ask.databaseId }]);
+  readAs(call, ask);
   const k = ask.topK ?? (ask.threshold === undefined ? DEFAULT_TOP_K : MAX_TOP_K);
   return withDatabase(call, asked, async (database) => {
     const resolved = await Promise.all(
@@ -113,9 +117,12 @@ async function searchAll(
       shown: { metadata: ask.includeMetadata, values: ask.includeValues },
       explain: ask.explain,
     };
-    const answers = await callAllShards(call, database, request);
-    const found = resolved.map((query, at) => merged(database, answers, { at, query, k, asked: request.k }));
-    return { found, answers, scanned: answers.reduce((sum, { scanned }) => sum + scanned, 0) };
+    const shards = Array.from({ length: database.numShards }, (_, shard) => shard);
+    const { answers, missing } = await callShards(call, database, { request, shards, isPartial: ask.partial });
+    const found = resolved
+      .map((query, at) => merged(database, answers, { at, query, k, asked: request.k }))
+      .map(({ hits, isComplete }) => ({ hits, isComplete: isComplete && missing.length === 0 }));
+    return { found, answers, missing, scanned: answers.reduce((sum, { scanned }) => sum + scanned, 0) };
   });
 }
 
@@ -123,10 +130,11 @@ function foundPieces({ hits, isComplete }: Found): Pieces {
   return ['"results":', ...listPieces(hits, hitPieces), `,"isComplete":${isComplete}`];
 }
 
-function costPiece({ answers, scanned }: Searched, explain: boolean): string {
-  if (!explain) return `,"scanned":${scanned}`;
-  const shards = answers.map((answer, shard) => ({ shard, ...(JSON.parse(answer.explain) as object) }));
-  return `,"scanned":${scanned},"explain":${JSON.stringify({ shards })}`;
+function costPiece({ answers, missing, scanned }: Searched, explain: boolean): string {
+  const cost = `,"scanned":${scanned}${missing.length > 0 ? `,"partial":true,"missingShards":[${missing.join()}]` : ""}`;
+  if (!explain) return cost;
+  const shards = answers.map(({ shard, explain }) => ({ shard, ...(JSON.parse(explain) as object) }));
+  return `${cost},"explain":${JSON.stringify({ shards })}`;
 }
 
 const searchRoute = (path: string, summary: string): Route =>
