@@ -22,10 +22,10 @@ import { readVectorAnswer } from "../wire/vector-answers.ts";
 import { writeVectorCall } from "../wire/vector-requests.ts";
 import type { Call } from "./call.ts";
 import { SHARD_DEADLINE_MS } from "./limits.ts";
+import { readingOf } from "./vector-ask.ts";
 import { readAnyCopy } from "./vector-copies.ts";
 import { DatabaseGone, type KnownDatabase } from "./vector-databases.ts";
 import { publicErrorFrom } from "./vector-failure.ts";
-import { readingOf } from "./vector-reading.ts";
 import { itemIdsOf } from "./write-identity.ts";
 
 interface Answers {

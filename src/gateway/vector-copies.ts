@@ -10,8 +10,8 @@ import type { Call } from "./call.ts";
 import { CopyLoads, readCopies } from "./copy-loads.ts";
 import { COPIES_KNOWN_MS, MAX_KNOWN_DATABASES } from "./limits.ts";
 import type { Services } from "./services.ts";
+import { readingOf } from "./vector-ask.ts";
 import { findDatabase, type KnownDatabase } from "./vector-databases.ts";
-import { readingOf } from "./vector-reading.ts";
 
 const LEADER = "leader";
 /** Of the time that a read has, what a copy may take to become as new as was asked for. */

@@ -9,17 +9,15 @@ import {
   type VectorToken,
   writeVectorToken,
 } from "../wire/vector-token.ts";
-import type { Call } from "./call.ts";
 import { invalidRequest } from "./issues.ts";
 import { SHARD_DEADLINE_MS } from "./limits.ts";
-import type { KnownDatabase } from "./vector-databases.ts";
 
 export type VectorConsistency = "strong" | "causal" | "eventual";
 export const VECTOR_CONSISTENCIES: readonly VectorConsistency[] = ["strong", "causal", "eventual"];
 
-export interface ReadAsk {
-  readonly consistency?: VectorConsistency | undefined;
-  readonly deadlineMs?: number | undefined;
+/** A database; created again under its id it has another one. */
+interface OfGeneration {
+  readonly generation: number;
 }
 
 /** Of one request. */
@@ -36,12 +34,12 @@ export class VectorReading {
   }
 
   /** What an answer of the shard must not be older than. */
-  leastOf({ generation }: KnownDatabase, shard: number): ShardPlace | undefined {
+  leastOf({ generation }: OfGeneration, shard: number): ShardPlace | undefined {
     return this.#given?.generation === generation ? this.#given.places.get(shard) : undefined;
   }
 
   /** An answer of a shard. */
-  saw({ generation }: KnownDatabase, shard: number, { term, revision }: ShardPlace): void {
+  saw({ generation }: OfGeneration, shard: number, { term, revision }: ShardPlace): void {
     const seen = { generation, places: new Map([[shard, { term, revision }]]) };
     this.#seen = this.#seen ? mergedTokens(this.#seen, seen) : seen;
   }
@@ -52,18 +50,6 @@ export class VectorReading {
     const isOfSame = this.#given?.generation === this.#seen.generation;
     return writeVectorToken(isOfSame ? mergedTokens(this.#given!, this.#seen) : this.#seen);
   }
-}
-
-/** Says how a request reads. Once, before its first shard is asked. */
-export function readAs(call: Call, { consistency, deadlineMs }: ReadAsk): void {
-  const reading = readingOf(call);
-  if (consistency) reading.consistency = consistency;
-  if (deadlineMs) reading.deadlineMs = deadlineMs;
-}
-
-export function readingOf(call: Call): VectorReading {
-  call.reading ??= new VectorReading(call.request);
-  return call.reading;
 }
 
 function givenToken(text: string): VectorToken {

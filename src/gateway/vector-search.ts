@@ -15,10 +15,10 @@ import { askedDatabase } from "./databases.ts";
 import { invalidRequest } from "./issues.ts";
 import { MAX_SEARCH_BODY_BYTES, ROWS_PER_UNIT } from "./limits.ts";
 import type { Route } from "./route.ts";
+import { readAs } from "./vector-ask.ts";
 import { callShard, callShards, shardOf } from "./vector-call.ts";
 import { type AskedDatabase, type KnownDatabase, withDatabase } from "./vector-databases.ts";
 import { floatsOf } from "./vector-fields.ts";
-import { readAs } from "./vector-reading.ts";
 import * as schemas from "./vector-schemas.ts";
 import { hitPieces } from "./vector-shown.ts";
 

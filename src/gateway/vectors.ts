@@ -10,12 +10,12 @@ import { askedDatabase } from "./databases.ts";
 import { invalidRequest } from "./issues.ts";
 import { MAX_ONE_VECTOR_BODY_BYTES } from "./limits.ts";
 import type { Route } from "./route.ts";
+import { readAs } from "./vector-ask.ts";
 import { callAllShards, callShard, shardOf, shardWrites } from "./vector-call.ts";
 import { withDatabase } from "./vector-databases.ts";
 import { publicErrorFrom } from "./vector-failure.ts";
 import { floatsOf, madeId, metadataOf } from "./vector-fields.ts";
 import { filterText, pageOfShards } from "./vector-list.ts";
-import { readAs } from "./vector-reading.ts";
 import * as schemas from "./vector-schemas.ts";
 import { storedPiece, vectorPieces } from "./vector-shown.ts";
 
