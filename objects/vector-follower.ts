@@ -7,8 +7,10 @@ import vectorModule from "../dist/wasm/vector.wasm";
 import { parseSettings, type Settings } from "../src/cluster/settings.ts";
 import { createKernels } from "../src/storage/kernels.ts";
 import { SqliteBlobStore } from "../src/storage/sqlite-blob-store.ts";
+import { CorruptLog } from "../src/storage/types.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
 import { createVectorCore } from "../src/vector/kernels.ts";
+import { forgetLog } from "../src/vector/replica/adopted.ts";
 import { askFor, type BlobAsk, repairBlock } from "../src/vector/replica/blob-checks.ts";
 import { VectorCopy } from "../src/vector/replica/copy.ts";
 import {
@@ -22,6 +24,7 @@ import { COPIED_BYTES_A_CALL, MAX_SHIPPED_BYTES } from "../src/vector/replica/li
 import { CorruptSegment, type DamagedBlock } from "../src/vector/segment/directory.ts";
 import type { ShardConfig } from "../src/vector/shard/shard-config.ts";
 import { ShardDesk } from "../src/vector/shard/shard-desk.ts";
+import { ByteWriter } from "../src/wire/bytes.ts";
 import { isVectorWrite, type ShardPlace } from "../src/wire/vector.ts";
 import { writeVectorAnswer } from "../src/wire/vector-answers.ts";
 import { readVectorCall } from "../src/wire/vector-requests.ts";
@@ -43,10 +46,14 @@ const CALL_DEADLINE_MS = 5000;
 const IDLE_MS = 120_000;
 /** Pause after the leader did not answer, or answered what is of no use. Ms. */
 const RETRY_MS = 300;
+/** Commits read at once for a leader's damaged log. */
+const COMMITS_AT_ONCE = 100;
 /** Damaged blocks that are restored for one call. */
 const MOST_REPAIRS = 64;
 
 export class VectorFollower extends DurableObject<Env> implements VectorFollowerRpc {
+  damagedTotal = 0;
+  repairedTotal = 0;
   readonly #settings: Settings;
   readonly #log: Logger;
   readonly #zone: string;
@@ -79,17 +86,34 @@ export class VectorFollower extends DurableObject<Env> implements VectorFollower
     this.#zone = name.slice(0, name.indexOf("/"));
     this.#shardName = name.slice(name.indexOf("/") + 1);
     this.#config = storedConfig(ctx.storage, crc32c);
-    if (this.#config) this.#openOrBeginAnew(this.#config);
+    if (this.#config) this.#openOrMend(this.#config);
   }
 
-  /** What cannot be opened is copied anew: its leader has all of it. */
-  #openOrBeginAnew(config: ShardConfig): void {
+  #openOrMend(config: ShardConfig): void {
     try {
       this.#open(config);
     } catch (error) {
-      this.#log.error("a copy of a vector shard is damaged and made anew", {}, error);
-      this.ctx.blockConcurrencyWhile(() => this.#beginAnew(config));
+      this.ctx.blockConcurrencyWhile(() => this.#mend(config, error));
     }
+  }
+
+  /** What is whole is kept, a leader may need it; the rest is given by the leader again. */
+  async #mend(config: ShardConfig, first: unknown): Promise<void> {
+    let error = first;
+    for (let repairs = 0; repairs < MOST_REPAIRS; repairs++) {
+      this.#log.error("a copy of a vector shard is damaged", { zone: this.#zone }, error);
+      const block = error instanceof CorruptSegment ? error.block : undefined;
+      if (error instanceof CorruptLog) {
+        this.damagedTotal++;
+        forgetLog(configSql(this.ctx.storage), crc32c);
+      } else if (!block || !(await this.#heal(block))) break;
+      try {
+        return this.#open(config);
+      } catch (again) {
+        error = again;
+      }
+    }
+    await this.#beginAnew(config);
   }
 
   async #beginAnew(config: ShardConfig): Promise<void> {
@@ -206,11 +230,11 @@ export class VectorFollower extends DurableObject<Env> implements VectorFollower
 
   async #failed(error: unknown): Promise<boolean> {
     this.#log.warn("a vector shard is not followed", { zone: this.#zone }, error);
-    if (!(error instanceof CorruptSegment) || !this.#config) return false;
+    if (!isDamage(error) || !this.#config) return false;
     // What was applied in memory is ahead of what is stored now: it is opened anew.
-    const isHealed = error.block !== undefined && (await this.#heal(error.block));
-    if (isHealed) this.#openOrBeginAnew(this.#config);
-    else await this.ctx.blockConcurrencyWhile(() => this.#beginAnew(this.#config!));
+    const config = this.#config;
+    this.#copy = undefined;
+    await this.ctx.blockConcurrencyWhile(() => this.#mend(config, error));
     return true;
   }
 
@@ -227,7 +251,7 @@ export class VectorFollower extends DurableObject<Env> implements VectorFollower
     if (copy !== this.#copy) return false;
     const taken = this.#guarded(() => copy.take(shipment));
     if (taken === "stale") return false;
-    if (taken !== "taken" && this.#copying !== shipment.manifestVersion) this.#adopt(copy);
+    if (taken !== "taken" && this.#copying !== shipment.manifestVersion) this.#adopt(copy, shipment.manifestVersion);
     if (taken === "startOver") await this.#adoption;
     else if (copy.isWhole && copy.revision >= shipment.shipment.head.revision) this.#freshMs = sentMs;
     this.#takeOver(copy);
@@ -240,11 +264,14 @@ export class VectorFollower extends DurableObject<Env> implements VectorFollower
   }
 
   /** Copies what the leader's segments consist of, behind pulls and reads. */
-  #adopt(copy: VectorCopy): void {
-    this.#adoption ??= this.#copySegments(copy)
-      .catch((error: unknown) =>
-        this.#log.warn("a vector shard's segments are not copied", { zone: this.#zone }, error),
-      )
+  #adopt(copy: VectorCopy, version: number): void {
+    if (this.#adoption) return;
+    this.#copying = version;
+    this.#adoption = this.#copySegments(copy)
+      .catch(async (error: unknown) => {
+        await this.#failed(error);
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      })
       .finally(() => {
         this.#adoption = undefined;
         this.#copying = this.#adopting?.version;
@@ -298,6 +325,8 @@ export class VectorFollower extends DurableObject<Env> implements VectorFollower
     const blob = given && readBlobs(given)[0];
     const blobs = new SqliteBlobStore(configSql(this.ctx.storage));
     const isHealed = blob !== null && blob !== undefined && repairBlock({ blobs, crc32c }, damaged, blob);
+    this.damagedTotal++;
+    if (isHealed) this.repairedTotal++;
     this.#log.error("a block of a vector shard's copy is damaged", { blob: damaged.blob, isHealed });
     return isHealed;
   }
@@ -307,17 +336,17 @@ export class VectorFollower extends DurableObject<Env> implements VectorFollower
     return writeBlobs(asks.map(({ name, bytes }) => blobs.getSync(name, 0, bytes)));
   }
 
-  async commits(after: number, through: number): Promise<Uint8Array | null> {
+  async commits(after: number, bytes: number): Promise<Uint8Array | null> {
     const log = this.#copy?.desk.store.log;
     if (!log) return null;
-    const parts: Uint8Array[] = [];
-    for (let next = after + 1; next <= through; ) {
-      const records = log.recordsFrom(next, through - next + 1).filter(({ revision }) => revision <= through);
+    const given = new ByteWriter(bytes);
+    for (let next = after + 1; given.length < bytes; ) {
+      const records = log.recordsFrom(next, COMMITS_AT_ONCE);
       if (records.length === 0) return null;
-      parts.push(...records.map(({ bytes }) => bytes));
+      for (const record of records) if (given.length < bytes) given.raw(record.bytes);
       next = records.at(-1)!.revision + 1;
     }
-    return new Uint8Array(await new Blob(parts).arrayBuffer());
+    return given.length === bytes ? given.take() : null;
   }
 
   async erase(): Promise<void> {
@@ -337,12 +366,16 @@ export class VectorFollower extends DurableObject<Env> implements VectorFollower
     try {
       return this.ctx.storage.transactionSync(run);
     } catch (error) {
-      if (error instanceof CorruptSegment) throw error;
+      if (isDamage(error)) throw error;
       this.#log.error("a vector shard's follower restarts", {}, error);
       this.ctx.abort(String(error));
       throw error;
     }
   }
+}
+
+function isDamage(error: unknown): boolean {
+  return error instanceof CorruptSegment || error instanceof CorruptLog;
 }
 
 /** As many as fit, one at least. */

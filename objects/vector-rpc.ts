@@ -45,8 +45,8 @@ export interface VectorFollowerRpc {
   wake(): Promise<void>;
   /** Blobs that it holds (replica/frames.ts): the leader's own are damaged. */
   blobs(asks: readonly BlobAsk[]): Promise<Uint8Array>;
-  /** Commits after `after` up to `through`, back to back, if it has all of them: the leader's log is damaged. */
-  commits(after: number, through: number): Promise<Uint8Array | null>;
+  /** The commits after `after`, back to back, exactly so many bytes, if it has them: the leader's log is damaged. */
+  commits(after: number, bytes: number): Promise<Uint8Array | null>;
   /** Deletes all of it. Repeated: no change. */
   erase(): Promise<void>;
 }

@@ -12,6 +12,7 @@ import { createLogger, type Logger } from "../src/telemetry/logger.ts";
 import { createVectorCore } from "../src/vector/kernels.ts";
 import type { BlobAsk } from "../src/vector/replica/blob-checks.ts";
 import type { CopyPlace } from "../src/vector/replica/frames.ts";
+import { damagedIn } from "../src/vector/replica/leader.ts";
 import { CorruptSegment } from "../src/vector/segment/directory.ts";
 import type { Segment } from "../src/vector/segment/segment.ts";
 import { LOG_DELAY_MS, MAX_UNLOGGED_BYTES } from "../src/vector/shard/limits.ts";
@@ -32,12 +33,15 @@ import { readVectorCall } from "../src/wire/vector-requests.ts";
 import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
 import { CONFIRM_MS, ShardCopies } from "./shard-copies.ts";
+import { ShardRepair } from "./shard-repair.ts";
 import { migrateVectors, storeConfig, storedConfig } from "./vector-facts.ts";
 import type { VectorShardRpc } from "./vector-rpc.ts";
 
 const kernels = createKernels(storageModule);
 const crc32c = (bytes: Uint8Array, seed?: number): number => kernels.crc32c(bytes, seed);
 const MIB = 1024 * 1024;
+/** Damaged places that are put right for one call. */
+const MOST_REPAIRS = 64;
 /** Writes that wait for the turn's end; more means that the object cannot keep up. */
 const MAX_WAITING_WRITES = 10_000;
 
@@ -45,6 +49,12 @@ const QUEUE_FULL: VectorFailure = {
   kind: "error",
   code: "overloaded",
   message: `${MAX_WAITING_WRITES} writes wait for the shard; nothing was done`,
+};
+
+const UNREADABLE: VectorFailure = {
+  kind: "error",
+  code: "dataCorrupt",
+  message: "stored rows are damaged, and no other copy has them",
 };
 
 interface Waiting {
@@ -60,6 +70,10 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   #config: ShardConfig | undefined;
   readonly #copies: ShardCopies;
   readonly #start = crypto.getRandomValues(new Uint32Array(1))[0]!;
+  readonly #repair: ShardRepair;
+  /** Why it could not be opened. */
+  #unopened: unknown;
+  #mending: Promise<void> | undefined;
   #waiting: Waiting[] = [];
   #isMaintaining = false;
   #logTimer: ReturnType<typeof setTimeout> | undefined;
@@ -73,8 +87,44 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     const write = (_: string, line: string): void => console.log(line);
     this.#log = createLogger({ level: this.#settings.log.level, now: Date.now, write, fields: { part: "vectors" } });
     this.#copies = new ShardCopies({ env, shardName: ctx.id.name ?? "", now: Date.now });
-    const config = storedConfig(ctx.storage, crc32c);
-    if (config) this.#open(config);
+    this.#repair = new ShardRepair({
+      ...{ storage: ctx.storage, crc32c, log: this.#log },
+      follower: (zone) => this.#copies.follower(zone),
+      zones: () => this.#config?.replication?.zones ?? [],
+    });
+    this.#config = storedConfig(ctx.storage, crc32c);
+    if (!this.#config) return;
+    try {
+      this.#open(this.#config);
+    } catch (error) {
+      this.#broken(error);
+    }
+  }
+
+  /** It cannot be opened: the next call tries to have it put right. */
+  #broken(error: unknown): void {
+    this.#unopened = error;
+    this.#log.error("a vector shard cannot be opened", {}, error);
+  }
+
+  /** One at a time. */
+  #mend(): Promise<void> {
+    this.#mending ??= this.#mendAll().finally(() => {
+      this.#mending = undefined;
+    });
+    return this.#mending;
+  }
+
+  async #mendAll(): Promise<void> {
+    for (let repairs = 0; repairs < MOST_REPAIRS && this.#unopened !== undefined; repairs++) {
+      if (!(await this.#repair.heal(this.#unopened)) || !this.#config) return;
+      try {
+        this.#unopened = undefined;
+        this.#open(this.#config);
+      } catch (error) {
+        this.#broken(error);
+      }
+    }
   }
 
   #open(config: ShardConfig): ShardDesk {
@@ -106,6 +156,8 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   }
 
   async configure(config: ShardConfig): Promise<string | undefined> {
+    if (this.#unopened !== undefined) await this.#mend();
+    this.#mustBeOpen();
     const stored = storedConfig(this.ctx.storage, crc32c);
     if (stored && JSON.stringify(stored) === JSON.stringify(config)) return undefined;
     if (stored && (stored.dimension !== config.dimension || stored.metric !== config.metric))
@@ -122,15 +174,30 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
 
   async call(bytes: Uint8Array): Promise<Uint8Array> {
     const call = readVectorCall(bytes);
+    if (this.#unopened !== undefined) await this.#mend();
+    let ran = await this.#run(call);
+    for (let repairs = 0; repairs < MOST_REPAIRS && ran.damaged; repairs++) {
+      if (!(await this.#repair.block(ran.damaged))) break;
+      ran = await this.#run(call);
+    }
+    return writeVectorAnswer((await this.#unconfirmed(ran.answer)) ?? this.#withReplicas(ran.answer));
+  }
+
+  async #run(call: VectorCall): Promise<Ran> {
     const desk = this.#desk;
-    if (!desk) return writeVectorAnswer(NO_SUCH_SHARD);
-    if (!isVectorWrite(call.request)) return writeVectorAnswer(this.#withReplicas(desk.run(call).answer));
-    if (this.#waiting.length >= MAX_WAITING_WRITES) return writeVectorAnswer(QUEUE_FULL);
+    if (this.#unopened !== undefined) return { answer: UNREADABLE, durability: "sync" };
+    if (!desk) return { answer: NO_SUCH_SHARD, durability: "sync" };
+    if (!isVectorWrite(call.request)) return desk.run(call);
+    if (this.#waiting.length >= MAX_WAITING_WRITES) return { answer: QUEUE_FULL, durability: "sync" };
     const { promise, resolve, reject } = Promise.withResolvers<Ran>();
     if (this.#waiting.length === 0) setTimeout(() => this.#turn(), 0);
     this.#waiting.push({ call, done: resolve, fail: reject });
-    const { answer } = await promise;
-    return writeVectorAnswer((await this.#unconfirmed(answer)) ?? answer);
+    return await promise;
+  }
+
+  /** What is damaged is not gone: its copies must not take it for that. */
+  #mustBeOpen(): void {
+    if (this.#unopened !== undefined) throw new Error("the shard cannot be opened");
   }
 
   #withReplicas(answer: VectorAnswer): VectorAnswer {
@@ -148,19 +215,27 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     return { kind: "error", code: "unknownOutcome", message, details: { zones } };
   }
 
-  pull(zone: string, place: CopyPlace, waitMs: number): Promise<Uint8Array | null> {
+  async pull(zone: string, place: CopyPlace, waitMs: number): Promise<Uint8Array | null> {
+    this.#mustBeOpen();
     return this.#copies.pull(zone, place, waitMs);
   }
 
   async manifest(): Promise<Uint8Array | null> {
+    this.#mustBeOpen();
     return this.#copies.manifest();
   }
 
+  /** What a follower is given must be whole: it may be what another one is put right from. */
   async blobs(asks: readonly BlobAsk[]): Promise<Uint8Array | null> {
+    this.#mustBeOpen();
+    const blobs = new SqliteBlobStore(configSql(this.ctx.storage));
+    const store = this.#desk?.store;
+    for (const damaged of store ? damagedIn({ store, blobs, crc32c }, asks) : []) await this.#repair.block(damaged);
     return this.#copies.blobs(asks);
   }
 
   async head(): Promise<ShardPlace | null> {
+    this.#mustBeOpen();
     const store = this.#desk?.store;
     if (!store) return null;
     // What waits to be logged was acknowledged, too.
@@ -254,12 +329,23 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     try {
       yield* store.merge(inputs);
     } catch (error) {
-      if (error instanceof CorruptSegment) for (const input of inputs) this.#damaged.add(input);
+      if (error instanceof CorruptSegment) {
+        for (const input of inputs) this.#damaged.add(input);
+        void this.#mergeLater(inputs, error);
+      }
       throw error;
     }
   }
 
+  async #mergeLater(inputs: readonly Segment[], error: CorruptSegment): Promise<void> {
+    if (!(await this.#repair.heal(error))) return;
+    for (const input of inputs) this.#damaged.delete(input);
+    this.#maintain();
+  }
+
   async erase(): Promise<void> {
+    this.#unopened = undefined;
+    this.#config = undefined;
     if (this.#logTimer !== undefined) clearTimeout(this.#logTimer);
     this.#logTimer = undefined;
     this.#desk = undefined;

@@ -23,6 +23,13 @@ export interface LogGroup {
   readonly bytes: Uint8Array;
 }
 
+export interface DamagedGroup {
+  /** Of its first row. */
+  readonly seq: number;
+  readonly rows: number;
+  readonly bytes: number;
+}
+
 const HEADER_BYTES = 24;
 
 export class CommitLog {
@@ -120,6 +127,52 @@ export class CommitLog {
       parts = [];
     }
     if (parts.length > 0) throw new CorruptLog(`the commit log ends within the group of row ${expected - 1}`);
+  }
+
+  /**
+   * The first group after `after` with a row that fails its CRC32C: where it begins, and the bytes of its rows. For a repair before `replay`;
+   * undefined = none does, or what is damaged is not a row's bytes.
+   */
+  firstDamaged(after: number): DamagedGroup | undefined {
+    let group: { seq: number; bytes: number; isDamaged: boolean } | undefined;
+    let expected = after + 1;
+    let found: DamagedGroup | undefined;
+    for (const row of this.#sql.exec<LogRow>(
+      "SELECT seq, part, parts, atMs, crc, bytes FROM storage_log WHERE seq > ? ORDER BY seq",
+      after,
+    )) {
+      if (found || row.seq !== expected++) continue;
+      const bytes = new Uint8Array(row.bytes);
+      if (row.part === 0) group = { seq: row.seq, bytes: 0, isDamaged: false };
+      if (!group) continue;
+      group.bytes += bytes.length;
+      group.isDamaged ||= this.#crc(row, bytes) !== row.crc;
+      if (row.part + 1 === row.parts && group.isDamaged)
+        found = { seq: group.seq, rows: row.parts, bytes: group.bytes };
+    }
+    return found;
+  }
+
+  /** Puts a group's bytes right again. False: they are not what was logged. */
+  repair({ seq, rows, bytes: length }: DamagedGroup, whole: Uint8Array): boolean {
+    if (whole.length !== length) return false;
+    const stored = [
+      ...this.#sql.exec<LogRow>(
+        "SELECT seq, part, parts, atMs, crc, bytes FROM storage_log WHERE seq >= ? AND seq < ? ORDER BY seq",
+        seq,
+        seq + rows,
+      ),
+    ];
+    let at = 0;
+    const parts = stored.map((row) => {
+      const bytes = whole.slice(at, at + row.bytes.byteLength);
+      at += bytes.length;
+      return { row, bytes };
+    });
+    if (!parts.every(({ row, bytes }) => this.#crc(row, bytes) === row.crc)) return false;
+    for (const { row, bytes } of parts)
+      drain(this.#sql.exec("UPDATE storage_log SET bytes = ? WHERE seq = ?", bytes, row.seq));
+    return true;
   }
 
   /** A damaged page could hide the last rows, and what is missing at the end leaves no gap: SQLite knows what its pages should hold. */

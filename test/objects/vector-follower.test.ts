@@ -151,3 +151,62 @@ describe("a copy of a shard", () => {
     ]);
   });
 });
+
+/** Changes a byte of a row's BLOB, and starts the object anew: what it holds in memory is whole. */
+async function flip(stub: DurableObjectStub<VectorShard | VectorFollower>, table: string, key: string): Promise<void> {
+  await runInDurableObject(stub, async (_, { storage }) => {
+    const column = table === "storage_log" ? "seq" : "id";
+    const [row] = storage.sql
+      .exec(`SELECT ${column} AS at, bytes FROM ${table} ORDER BY ${key} DESC LIMIT 1`)
+      .toArray();
+    const bytes = new Uint8Array(row!["bytes"] as ArrayBuffer);
+    bytes[bytes.length >> 1]! ^= 16;
+    storage.sql.exec(`UPDATE ${table} SET bytes = ? WHERE ${column} = ?`, bytes, row!["at"] as number);
+    await storage.sync();
+  });
+  await crash(stub as DurableObjectStub);
+}
+
+describe("damage", () => {
+  // A piece of the ids' hashes, which every start reads, and one of the values.
+  const PIECE = ["storage_pieces", "length(bytes)"] as const;
+  const VALUES = ["storage_pieces", "-id"] as const;
+  const LOG = ["storage_log", "seq"] as const;
+
+  it("[VE-200] a changed byte of a block or of the log is put right from the other copy, either way; with none left a read is an error", async () => {
+    const shard = await newShard({ ...CONFIG, replication: { ...CONFIG.replication!, zones: ["z2"] } });
+    for (let batch = 0; batch < 9; batch++) await upsert(shard, batch * 1000, 1000);
+    const hasSegment = (): Promise<number> =>
+      runInDurableObject(shard.follower(), (_, { storage }) =>
+        Number(storage.sql.exec("SELECT count(*) AS n FROM vector_segments").one()["n"]),
+      );
+    await vi.waitFor(async () => expect(await hasSegment()).toBe(1), WAIT);
+    await upsert(shard, 20_000, 3);
+    const search = { kind: "search", queries: [row(4321).values], k: 1, index: "", shown: { values: true } } as const;
+    const found = { results: [[{ id: "id-4321", score: 0 }]] };
+    const whole = { count: 9003 };
+    expect(await read(shard.follower(), { isRecent: true })).toMatchObject(whole);
+
+    await flip(shard.leader, ...PIECE);
+    expect(await ask(shard, search)).toMatchObject(found);
+    await flip(shard.leader, ...VALUES);
+    expect(await ask(shard, search)).toMatchObject(found);
+    await flip(shard.follower(), ...VALUES);
+    expect(await read(shard.follower(), { isRecent: true }, search)).toMatchObject(found);
+    await flip(shard.follower(), ...PIECE);
+    expect(await read(shard.follower(), { isRecent: true }, search)).toMatchObject(found);
+    await flip(shard.leader, ...LOG);
+    expect(await ask(shard, { kind: "count" })).toMatchObject(whole);
+    await read(shard.follower(), { isRecent: true });
+    await flip(shard.follower(), ...LOG);
+    expect(await read(shard.follower(), { isRecent: true })).toMatchObject(whole);
+    // Nothing of it is left damaged: both start and read on their own disks.
+    await crash(shard.leader);
+    expect(await ask(shard, search)).toMatchObject(found);
+
+    await read(shard.follower(), { isRecent: true });
+    await shard.follower().erase();
+    await flip(shard.leader, ...PIECE);
+    expect(await ask(shard, search)).toMatchObject({ kind: "error", code: "dataCorrupt" });
+  });
+});

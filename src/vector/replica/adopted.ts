@@ -9,6 +9,19 @@ import { Manifest } from "../shard/manifest.ts";
 import { blobsOf } from "./blob-checks.ts";
 import type { ShippedManifest, ShippedSegment } from "./frames.ts";
 
+/**
+ * Revisions that no copy reaches: as `asOf` they say that nothing is shown before the leader's segments were taken over, and that the copy
+ * has what its leader never had (DIVERGED), or has lost what followed its segments (LOST_LOG).
+ */
+export const DIVERGED = Number.MAX_SAFE_INTEGER;
+export const LOST_LOG = DIVERGED - 1;
+
+/** For a copy whose log is damaged: its segments stay, what followed them is given again. Before the store is opened, in one turn. */
+export function forgetLog(sql: SqlStorage, crc32c: Crc32c): void {
+  drain(sql.exec("DELETE FROM storage_log"));
+  new Manifest(sql, crc32c).set("asOf", LOST_LOG);
+}
+
 export interface HeldSegment {
   readonly number: number;
   /** As stored. */

@@ -32,14 +32,21 @@ export function blobsOf({ sections }: Directory): readonly BlobParts[] {
   });
 }
 
-export function isIntact({ bytes: length, blocks }: BlobParts, bytes: Uint8Array, crc32c: Crc32c): boolean {
-  return (
-    bytes.length === length &&
-    blocks.every(({ block, section, number }) => {
-      const stored = bytes.subarray(block.offset, block.offset + block.storedBytes);
-      return blockCrc(crc32c, section, number, stored) === block.crc;
-    })
-  );
+export function isIntact(blob: BlobParts, bytes: Uint8Array, crc32c: Crc32c): boolean {
+  return bytes.length === blob.bytes && damagedBlocks(blob, bytes, crc32c).length === 0;
+}
+
+/** All of them where the blob is missing. */
+export function damagedBlocks(
+  { name, blocks }: BlobParts,
+  bytes: Uint8Array | undefined,
+  crc32c: Crc32c,
+): readonly DamagedBlock[] {
+  const isWhole = ({ block, section, number }: PlacedBlock): boolean => {
+    const stored = bytes?.subarray(block.offset, block.offset + block.storedBytes);
+    return stored !== undefined && blockCrc(crc32c, section, number, stored) === block.crc;
+  };
+  return blocks.filter((placed) => !isWhole(placed)).map((placed) => ({ blob: name, ...placed }));
 }
 
 export function putBlob(blobs: Pick<SyncBlobStore, "putSync">, { name, blocks }: BlobParts, bytes: Uint8Array): void {

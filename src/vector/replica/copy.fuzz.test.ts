@@ -2,9 +2,10 @@
 // restored from an older disk. A failing run prints its seed: set JADE_VECTOR_SEED to run it alone.
 import { describe, expect, it } from "vitest";
 import { Random } from "../../../test/simulation/random.ts";
-import { leaderOf, type OpenCopy, openCopy } from "../../../test/unit/vector/open-copy.ts";
+import { crc32c, leaderOf, type OpenCopy, openCopy } from "../../../test/unit/vector/open-copy.ts";
 import { type OpenStore, openStore, valuesOf } from "../../../test/unit/vector/open-store.ts";
 import type { StoreChange, VectorStore } from "../shard/vector-store.ts";
+import { forgetLog } from "./adopted.ts";
 import type { BlobParts } from "./blob-checks.ts";
 import {
   type CopyPlace,
@@ -150,7 +151,7 @@ class World {
   leaders: Leader[];
   readonly followers = [new Follower(), new Follower()];
   network: Message[] = [];
-  readonly counts = { startOver: 0, stale: 0, diverged: 0, restores: 0, leaderCrashes: 0, checks: 0 };
+  readonly counts = { startOver: 0, stale: 0, diverged: 0, restores: 0, leaderCrashes: 0, logsLost: 0, checks: 0 };
 
   constructor(seed: number) {
     this.random = new Random(seed);
@@ -244,7 +245,12 @@ class World {
     else if (kind < 99) {
       this.counts.leaderCrashes++;
       this.leader.crash();
-    } else if (this.random.chance(0.15)) {
+    } else if (this.random.chance(0.3)) {
+      this.counts.logsLost++;
+      forgetLog(follower.opened.sql, crc32c);
+      follower.opened.sql.endTurn();
+      follower.crash();
+    } else if (this.random.chance(0.2)) {
       this.counts.restores++;
       this.leaders.push(new Leader(this.random));
     }
@@ -299,7 +305,16 @@ class World {
 }
 
 describe("copies of a shard", () => {
-  const sums = { startOver: 0, stale: 0, diverged: 0, restores: 0, leaderCrashes: 0, checks: 0, adoptions: 0 };
+  const sums = {
+    startOver: 0,
+    stale: 0,
+    diverged: 0,
+    restores: 0,
+    leaderCrashes: 0,
+    logsLost: 0,
+    checks: 0,
+    adoptions: 0,
+  };
 
   it.each(SEEDS)("[VE-190][VE-191][VE-192] show states of their leader only, never an older one; seed %i", (seed) => {
     const world = new World(seed);

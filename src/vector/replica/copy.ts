@@ -11,7 +11,7 @@ import { ArenaFull } from "../arena.ts";
 import { type Crc32c, readDirectory } from "../segment/directory.ts";
 import type { ShardDesk } from "../shard/shard-desk.ts";
 import type { ShardIndexes } from "../shard/shard-indexes.ts";
-import { heldSegments, isSame, storeManifest } from "./adopted.ts";
+import { DIVERGED, heldSegments, isSame, LOST_LOG, storeManifest } from "./adopted.ts";
 import { type BlobParts, blobsOf, isIntact, putBlob } from "./blob-checks.ts";
 import type { CopyPlace, CopyShipment, ShippedManifest } from "./frames.ts";
 
@@ -22,9 +22,6 @@ export interface VectorCopyOptions {
   /** Opens what is stored, as a copy; with the indexes that are loaded, if there are. */
   readonly open: (indexes: ShardIndexes | undefined) => ShardDesk;
 }
-
-/** A revision that no copy reaches. */
-const NEVER = Number.MAX_SAFE_INTEGER;
 
 /** What a shipment came to: taken; of no use; the leader's list of segments is another one; what follows can only come with it. */
 export type Taken = "taken" | "stale" | "newManifest" | "startOver";
@@ -74,7 +71,7 @@ export class VectorCopy {
 
   /** It has what its leader never had: nothing is shown until the leader's segments are taken over, not after a restart either. */
   get #isDiverged(): boolean {
-    return this.#store.asOf === NEVER;
+    return this.#store.asOf === DIVERGED;
   }
 
   /** It shows at least what the leader had at this place. */
@@ -90,7 +87,7 @@ export class VectorCopy {
       head.term < this.term || (head.term === this.term && start !== this.#store.start && this.term > 0);
     if (isEarlier || from.seq !== seq || from.chain !== own) return "stale";
     if (shipment.kind === "startOver") {
-      if (isDiverged) this.#store.asOf = NEVER;
+      if (isDiverged) this.#store.asOf = DIVERGED;
       this.#mustStartOver = true;
       // Its term is taken with its segments: what is here may be of another leader's.
       return "startOver";
@@ -143,6 +140,7 @@ export class VectorCopy {
     const { sql, blobs, crc32c } = this.#options;
     if (!isIntact(blob, bytes, crc32c)) return false;
     if (this.#copied.has(blob.name)) return true;
+    this.#store.makeRoomFor(blob.name);
     drain(sql.exec("INSERT OR IGNORE INTO storage_intents (name) VALUES (?)", blob.name));
     putBlob(blobs, blob, bytes);
     this.#copied.add(blob.name);
@@ -163,7 +161,8 @@ export class VectorCopy {
       !this.#isDiverged &&
       manifest.revision <= store.revision &&
       store.log.chainAt(manifest.revision) === manifest.chain;
-    if (!this.#mustStartOver && !(isContinuous && store.revision >= manifest.asOf)) return "later";
+    const mayWait = !this.#mustStartOver && store.asOf < LOST_LOG;
+    if (mayWait && !(isContinuous && store.revision >= manifest.asOf)) return "later";
     // Within a term only forward: the list of before may come late.
     if (!isContinuous && !this.#isDiverged && manifest.revision < store.revision) return "stale";
     const logThrough = isContinuous ? store.log.lastSeqCovered(manifest.revision) : store.log.lastSeq;

@@ -3,9 +3,9 @@
 // Must not: know followers; each names its place with every request.
 import type { SyncBlobStore } from "../../storage/types.ts";
 import { LogShipping, type ShippedLog } from "../../wire/log-shipping.ts";
-import { type Crc32c, writeDirectory } from "../segment/directory.ts";
+import { type Crc32c, type DamagedBlock, writeDirectory } from "../segment/directory.ts";
 import type { VectorStore } from "../shard/vector-store.ts";
-import type { BlobAsk } from "./blob-checks.ts";
+import { type BlobAsk, blobsOf, damagedBlocks } from "./blob-checks.ts";
 import type { CopyPlace, CopyShipment, ShippedManifest } from "./frames.ts";
 import { MAX_SHIPPED_BYTES, SHIPPED_PAGE_BYTES, SHIPPED_TAIL_BYTES } from "./limits.ts";
 
@@ -98,6 +98,16 @@ export class CopyLeader {
   blobs(asks: readonly BlobAsk[]): readonly (Uint8Array | undefined)[] {
     return asks.map(({ name, bytes }) => this.#options.blobs.getSync(name, 0, bytes));
   }
+}
+
+/** Blocks of these blobs that are not what the segments' directories say: to be put right before the blobs are given. */
+export function damagedIn(
+  { store, blobs, crc32c }: Pick<CopyLeaderOptions, "store" | "blobs" | "crc32c">,
+  asks: readonly BlobAsk[],
+): readonly DamagedBlock[] {
+  const asked = new Set(asks.map(({ name }) => name));
+  const parts = store.sealed.flatMap(({ directory }) => blobsOf(directory)).filter(({ name }) => asked.has(name));
+  return parts.flatMap((part) => damagedBlocks(part, blobs.getSync(part.name, 0, part.bytes), crc32c));
 }
 
 function bytesOf(records: readonly { readonly bytes: Uint8Array }[]): number {

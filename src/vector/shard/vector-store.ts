@@ -393,6 +393,11 @@ export class VectorStore {
     this.#sealing?.release();
   }
 
+  /** Of a copy: a blob of this name is about to be written, maybe again. */
+  makeRoomFor(blob: string): void {
+    if (this.#names.revive(blob)) this.#options.blobs.deleteSync(blob);
+  }
+
   /** Deletes a bounded part of what nothing needs any more: dead blobs, covered log rows. True = there is more. */
   sweep(): boolean {
     this.#names.sweep(8, (name) => this.#options.blobs.deleteSync(name));
