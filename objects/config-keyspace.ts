@@ -100,6 +100,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     this.#meter = new KeyspaceMeter({
       env,
       id,
+      to: "reportKeyspaceMetrics",
       read: () => this.#opened && this.#samples(),
       waitUntil: (work) => ctx.waitUntil(work),
     });

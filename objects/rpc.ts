@@ -54,11 +54,11 @@ export interface ExportFailure {
   readonly details?: Readonly<Record<string, unknown>> | undefined;
 }
 
-/** What a configuration keyspace counts (objects/keyspace-metrics.ts). */
+/** What a configuration keyspace or a shard of vectors counts (objects/keyspace-metrics.ts). */
 export interface KeyspaceReport {
   /** Since the last report. */
   readonly counters: Record<string, number>;
-  /** Null = the keyspace is gone. */
+  /** Null = it is gone. */
   readonly gauges: Record<string, number> | null;
 }
 
@@ -78,6 +78,8 @@ export interface CoordinatorRpc {
   reportGatewayMetrics(delta: Record<string, number>): Promise<void>;
   /** `id`: the keyspace object's. */
   reportKeyspaceMetrics(id: string, report: KeyspaceReport): Promise<void>;
+  /** `id`: of the object of a shard of vectors, or of its copy. */
+  reportVectorMetrics(id: string, report: KeyspaceReport): Promise<void>;
 }
 
 /** `KeyValueReplica`: one per storage node. Name: the node id (`n1`). */

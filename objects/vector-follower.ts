@@ -32,6 +32,7 @@ import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
 import { unpacked } from "./page-compression.ts";
 import { migrateVectors, storeConfig, storedConfig } from "./vector-facts.ts";
+import { VectorMeter } from "./vector-metrics.ts";
 import type { CopyRead, VectorFollowerRpc, VectorShardRpc } from "./vector-rpc.ts";
 import { withDeadline } from "./with-deadline.ts";
 
@@ -57,6 +58,9 @@ export class VectorFollower extends DurableObject<Env> implements VectorFollower
   readonly #settings: Settings;
   readonly #log: Logger;
   readonly #zone: string;
+  readonly #meter: VectorMeter;
+  /** The leader's last commit, when it last told. */
+  #headRevision = 0;
   readonly #shardName: string;
   #config: ShardConfig | undefined;
   #copy: VectorCopy | undefined;
@@ -85,6 +89,11 @@ export class VectorFollower extends DurableObject<Env> implements VectorFollower
     const name = ctx.id.name ?? "";
     this.#zone = name.slice(0, name.indexOf("/"));
     this.#shardName = name.slice(name.indexOf("/") + 1);
+    this.#meter = new VectorMeter({
+      ...{ env, ctx, isCopy: true, repair: () => this },
+      desk: () => this.#copy?.desk,
+      lagRevisions: () => Math.max(0, this.#headRevision - (this.#copy?.revision ?? 0)),
+    });
     this.#config = storedConfig(ctx.storage, crc32c);
     if (this.#config) this.#openOrMend(this.#config);
   }
@@ -162,7 +171,10 @@ export class VectorFollower extends DurableObject<Env> implements VectorFollower
     if (!(await this.#isReady(ask))) return null;
     for (let repairs = 0; repairs <= MOST_REPAIRS && this.#copy?.isWhole; repairs++) {
       const { answer, damaged } = this.#copy.desk.run(call);
-      if (!damaged) return writeVectorAnswer(answer);
+      if (!damaged) {
+        this.#meter.answered(call, answer);
+        return writeVectorAnswer(answer);
+      }
       if (!(await this.#heal(damaged))) return null;
     }
     return null;
@@ -250,6 +262,8 @@ export class VectorFollower extends DurableObject<Env> implements VectorFollower
     const shipment = readCopyShipment(await unpacked(page, 2 * MAX_SHIPPED_BYTES));
     if (copy !== this.#copy) return false;
     const taken = this.#guarded(() => copy.take(shipment));
+    this.#headRevision = shipment.shipment.head.revision;
+    this.#meter.touch();
     if (taken === "stale") return false;
     if (taken !== "taken" && this.#copying !== shipment.manifestVersion) this.#adopt(copy, shipment.manifestVersion);
     if (taken === "startOver") await this.#adoption;
@@ -350,10 +364,12 @@ export class VectorFollower extends DurableObject<Env> implements VectorFollower
   }
 
   async erase(): Promise<void> {
+    const told = this.#copy && this.#meter.end();
     this.#copy = undefined;
     this.#config = undefined;
     this.#wakeReads();
     await this.ctx.storage.deleteAll();
+    await told;
   }
 
   #leader(): VectorShardRpc {

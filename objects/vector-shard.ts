@@ -35,6 +35,7 @@ import type { Env } from "./env.ts";
 import { CONFIRM_MS, ShardCopies } from "./shard-copies.ts";
 import { ShardRepair } from "./shard-repair.ts";
 import { migrateVectors, storeConfig, storedConfig } from "./vector-facts.ts";
+import { VectorMeter } from "./vector-metrics.ts";
 import type { VectorShardRpc } from "./vector-rpc.ts";
 
 const kernels = createKernels(storageModule);
@@ -71,6 +72,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   readonly #copies: ShardCopies;
   readonly #start = crypto.getRandomValues(new Uint32Array(1))[0]!;
   readonly #repair: ShardRepair;
+  readonly #meter: VectorMeter;
   /** Why it could not be opened. */
   #unopened: unknown;
   #mending: Promise<void> | undefined;
@@ -92,6 +94,8 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
       follower: (zone) => this.#copies.follower(zone),
       zones: () => this.#config?.replication?.zones ?? [],
     });
+    const desk = (): ShardDesk | undefined => this.#desk;
+    this.#meter = new VectorMeter({ env, ctx, isCopy: false, desk, repair: () => this.#repair });
     this.#config = storedConfig(ctx.storage, crc32c);
     if (!this.#config) return;
     try {
@@ -180,6 +184,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
       if (!(await this.#repair.block(ran.damaged))) break;
       ran = await this.#run(call);
     }
+    this.#meter.answered(call, ran.answer);
     return writeVectorAnswer((await this.#unconfirmed(ran.answer)) ?? this.#withReplicas(ran.answer));
   }
 
@@ -344,6 +349,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   }
 
   async erase(): Promise<void> {
+    const told = this.#desk && this.#meter.end();
     this.#unopened = undefined;
     this.#config = undefined;
     if (this.#logTimer !== undefined) clearTimeout(this.#logTimer);
@@ -351,6 +357,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     this.#desk = undefined;
     this.#copies.closed();
     await this.ctx.storage.deleteAll();
+    await told;
   }
 }
 

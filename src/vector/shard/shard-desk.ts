@@ -111,6 +111,11 @@ export class ShardDesk {
     this.#searcher = new Searcher({ core, store: this.store, indexes: this.indexes, metric, dimension });
   }
 
+  /** WASM memory that is given out. */
+  get memoryBytes(): number {
+    return this.#options.core.arena.usedBytes;
+  }
+
   /** Gives its memory back, but for the indexes'; it is of no use then. */
   close(): void {
     this.#searcher.release();
