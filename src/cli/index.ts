@@ -5,6 +5,7 @@ import { registerServe } from "../server/serve-command.ts";
 import { addConfigCommands } from "./config-commands.ts";
 import { addGlobalOptions } from "./context.ts";
 import { addDatabaseCommands } from "./database-commands.ts";
+import { addDoctorCommand } from "./doctor-command.ts";
 import { EXIT, explain } from "./exit-codes.ts";
 import { addKeyValueCommands } from "./kv-commands.ts";
 import { addRepairCommands } from "./repair-commands.ts";
@@ -24,6 +25,7 @@ function buildProgram(): Command {
     .exitOverride();
   addGlobalOptions(program);
   registerServe(program);
+  addDoctorCommand(program);
   addRepairCommands(program);
   addStatusCommands(program);
   addTenantCommands(program);
