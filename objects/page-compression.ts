@@ -47,7 +47,10 @@ async function through(
     const { done, value } = await reader.read();
     if (done) break;
     length += value.length;
-    if (length > mostBytes) throw new Error(`a page unpacks to more than ${mostBytes} bytes`);
+    if (length > mostBytes) {
+      void reader.cancel().catch(() => undefined);
+      throw new Error(`a page unpacks to more than ${mostBytes} bytes`);
+    }
     chunks.push(value);
   }
   const whole = new Uint8Array(length);

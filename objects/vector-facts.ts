@@ -36,3 +36,8 @@ export function migrateVectors(storage: DurableObjectStorage): void {
   applyMigrations(storage, "storage", STORAGE_MIGRATIONS);
   applyMigrations(storage, "vector", VECTOR_MIGRATIONS);
 }
+
+/** They differ in their copies only. */
+export function hasSameRows({ replication: _, ...a }: ShardConfig, { replication: __, ...b }: ShardConfig): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}

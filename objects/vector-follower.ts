@@ -31,7 +31,7 @@ import { readVectorCall } from "../src/wire/vector-requests.ts";
 import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
 import { unpacked } from "./page-compression.ts";
-import { migrateVectors, storeConfig, storedConfig } from "./vector-facts.ts";
+import { hasSameRows, migrateVectors, storeConfig, storedConfig } from "./vector-facts.ts";
 import { VectorMeter } from "./vector-metrics.ts";
 import type { CopyRead, VectorFollowerRpc, VectorShardRpc } from "./vector-rpc.ts";
 import { withDeadline } from "./with-deadline.ts";
@@ -152,11 +152,10 @@ export class VectorFollower extends DurableObject<Env> implements VectorFollower
   }
 
   async configure(config: ShardConfig): Promise<void> {
-    const isSame = this.#config && JSON.stringify(this.#config) === JSON.stringify(config);
-    if (!isSame || !this.#copy) {
-      storeConfig(this.ctx.storage, crc32c, config);
-      this.#open(config);
-    }
+    const old = this.#config;
+    if (JSON.stringify(old) !== JSON.stringify(config)) storeConfig(this.ctx.storage, crc32c, config);
+    if (!old || !this.#copy || !hasSameRows(old, config)) this.#open(config);
+    this.#config = config;
     this.#startPulling();
   }
 

@@ -34,7 +34,7 @@ import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
 import { CONFIRM_MS, ShardCopies } from "./shard-copies.ts";
 import { ShardRepair } from "./shard-repair.ts";
-import { migrateVectors, storeConfig, storedConfig } from "./vector-facts.ts";
+import { hasSameRows, migrateVectors, storeConfig, storedConfig } from "./vector-facts.ts";
 import { VectorMeter } from "./vector-metrics.ts";
 import type { VectorShardRpc } from "./vector-rpc.ts";
 
@@ -359,11 +359,6 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     await this.ctx.storage.deleteAll();
     await told;
   }
-}
-
-/** They differ in their copies only. */
-function hasSameRows({ replication: _, ...a }: ShardConfig, { replication: __, ...b }: ShardConfig): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
 }
 
 function* sweeps({ store }: ShardDesk): Generator<void, void> {

@@ -6,6 +6,7 @@ import { SqliteBlobStore } from "../../../src/storage/sqlite-blob-store.ts";
 import { createVectorCore } from "../../../src/vector/kernels.ts";
 import { VectorCopy } from "../../../src/vector/replica/copy.ts";
 import { CopyLeader } from "../../../src/vector/replica/leader.ts";
+import type { IndexSpec } from "../../../src/vector/shard/index-kinds.ts";
 import { ShardDesk } from "../../../src/vector/shard/shard-desk.ts";
 import type { ShardIndexes } from "../../../src/vector/shard/shard-indexes.ts";
 import { NodeSql } from "../storage/node-sql.ts";
@@ -28,7 +29,12 @@ export interface OpenCopy {
   crash(): void;
 }
 
-export function openCopy({ budgetBytes = 64 * 1024 * 1024 } = {}): OpenCopy {
+export interface OpenCopyOptions {
+  readonly budgetBytes?: number;
+  readonly indexes?: readonly IndexSpec[];
+}
+
+export function openCopy({ budgetBytes = 64 * 1024 * 1024, indexes: specs = [] }: OpenCopyOptions = {}): OpenCopy {
   const sql = new NodeSql();
   for (const statements of VECTOR_MIGRATIONS) sql.database.exec(statements);
   let used = (): number => 0;
@@ -39,7 +45,7 @@ export function openCopy({ budgetBytes = 64 * 1024 * 1024 } = {}): OpenCopy {
     const desk = (indexes: ShardIndexes | undefined): ShardDesk =>
       new ShardDesk({
         ...{ sql, blobs, crc32c, core, indexes, isCopy: true, name: "copy", now: () => 0, onMissing: () => undefined },
-        config: { dimension: DIMENSION, metric: "euclidean", durability: "sync", indexes: [] },
+        config: { dimension: DIMENSION, metric: "euclidean", durability: "sync", indexes: specs },
         random: (count) => new Uint8Array(count),
       });
     return new VectorCopy({ sql, blobs, crc32c, open: desk });

@@ -1,0 +1,82 @@
+// A copy of a shard with indexes: what it takes over it searches like its leader, and its memory is that of a restart.
+import { describe, expect, it } from "vitest";
+import { leaderOf, openCopy } from "../../../test/unit/vector/open-copy.ts";
+import { openStore, valuesOf } from "../../../test/unit/vector/open-store.ts";
+import type { IndexSpec } from "../shard/index-kinds.ts";
+import { SMALL_SEGMENT_ROWS } from "../shard/limits.ts";
+import { finished } from "../shard/shard-indexes.ts";
+import type { VectorCopy } from "./copy.ts";
+import { readBlobs, writeBlobs } from "./frames.ts";
+import type { CopyLeader } from "./leader.ts";
+
+const SPEC: IndexSpec = { name: "default", kind: "FLAT", quantizer: "int8", effort: {} };
+const none = new Uint8Array(0);
+
+/** Pulls and copies until there is nothing new. */
+function follow(leader: CopyLeader, copy: VectorCopy): void {
+  while (!leader.isUpToDate(copy.place)) {
+    const taken = copy.take(leader.next(copy.place));
+    if (taken === "taken") continue;
+    expect(["newManifest", "startOver"]).toContain(taken);
+    const manifest = leader.manifest();
+    for (const blob of copy.missing(manifest)) {
+      const [bytes] = readBlobs(writeBlobs(leader.blobs([blob])));
+      expect(copy.takeBlob(blob, bytes!)).toBe(true);
+    }
+    copy.adopt(manifest);
+  }
+}
+
+describe("a copy with indexes", () => {
+  it("[VE-192] searches like its leader, by the leader's indexes, and holds as much memory after many lists as after a restart", () => {
+    const opened = openStore({ specs: [SPEC] });
+    const leader = leaderOf(opened);
+    const copied = openCopy({ indexes: [SPEC] });
+    let next = 0;
+    const write = (count: number): void => {
+      const changes = Array.from({ length: count }, () => {
+        const n = next++;
+        return { kind: "put", row: { id: `id-${n}`, values: valuesOf(n, (n * 7) % 101), metadata: none } } as const;
+      });
+      opened.store.apply(changes);
+      opened.endTurn();
+    };
+    for (let part = 0; part < 3; part++) {
+      write(SMALL_SEGMENT_ROWS / 2);
+      finished(opened.store.seal());
+      follow(leader, copied.copy);
+    }
+    finished(opened.store.merge(opened.store.sealed));
+    while (opened.store.sweep());
+    follow(leader, copied.copy);
+    write(50);
+    opened.store.apply([{ kind: "delete", id: "id-9" }]);
+    opened.endTurn();
+    follow(leader, copied.copy);
+    while (copied.copy.sweep());
+
+    const { desk } = copied.copy;
+    expect(desk.store.sealed.map(({ number }) => number)).toEqual(opened.store.sealed.map(({ number }) => number));
+    expect(desk.indexes.memoryBytes).toBeGreaterThan(SMALL_SEGMENT_ROWS);
+    const ask = (at: number) =>
+      ({ kind: "search", queries: [valuesOf(at, 3)], k: 5, index: "", shown: {}, explain: true }) as const;
+    for (const at of [9, 5000, 24_000]) {
+      const { answer } = desk.run({ request: ask(at) });
+      const values = [...new Float32Array(valuesOf(at, 3).buffer)];
+      const expected = opened.searcher.search({ values, k: 5, effort: {}, index: "default" });
+      const ids = expected.hits.map(({ segment, row }) => segment.idOf(row).id);
+      expect(answer).toMatchObject({ kind: "found", results: [ids.map((id) => ({ id }))] });
+    }
+    const usedBytes = copied.usedBytes();
+    copied.sql.endTurn();
+    copied.crash();
+    // Searches take scratch space that stays.
+    for (const at of [9, 5000, 24_000]) copied.copy.desk.run({ request: ask(at) });
+    expect(usedBytes).toBe(copied.usedBytes());
+    const blobs = [...copied.sql.database.prepare("SELECT name FROM storage_blobs").all()];
+    expect(blobs).toHaveLength(
+      desk.store.sealed.flatMap(({ directory }) => [...directory.sections.values()].flatMap(({ parts }) => parts))
+        .length,
+    );
+  });
+});
