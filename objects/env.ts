@@ -6,6 +6,7 @@ import type {
   DirectoryRpc,
   KeyValueReplicaRpc,
   TenantRpc,
+  ZoneViewsRpc,
 } from "./rpc.ts";
 import type { VectorFollowerRpc, VectorShardRpc } from "./vector-rpc.ts";
 import type { WebhookSenderRpc } from "./webhook-rpc.ts";
@@ -25,6 +26,7 @@ export interface Env {
   readonly WEBHOOK_SENDER: Namespace<WebhookSenderRpc>;
   readonly VECTOR_SHARD: Namespace<VectorShardRpc>;
   readonly VECTOR_FOLLOWER: Namespace<VectorFollowerRpc>;
+  readonly ZONE_VIEWS: Namespace<ZoneViewsRpc>;
   readonly KEY_VALUE_REPLICA: Namespace<KeyValueReplicaRpc>;
   /** Present when the blob store is R2. */
   readonly BLOBS?: R2Bucket;
@@ -40,4 +42,6 @@ export interface Env {
   /** JSON of src/cluster/settings.ts. */
   readonly JADE_CONFIG?: string;
   readonly JADE_MODE?: string;
+  /** JSON of src/cluster/placement.ts: which process of a cluster this is. */
+  readonly JADE_CLUSTER?: string;
 }

@@ -20,6 +20,7 @@ import { mergeDue } from "../src/vector/shard/merge-policy.ts";
 import type { ShardConfig } from "../src/vector/shard/shard-config.ts";
 import { type Ran, ShardDesk } from "../src/vector/shard/shard-desk.ts";
 import type { ShardStatus } from "../src/vector/shard/shard-status.ts";
+import type { VectorStore } from "../src/vector/shard/vector-store.ts";
 import {
   isVectorWrite,
   NO_SUCH_SHARD,
@@ -43,8 +44,15 @@ const crc32c = (bytes: Uint8Array, seed?: number): number => kernels.crc32c(byte
 const MIB = 1024 * 1024;
 /** Damaged places that are put right for one call. */
 const MOST_REPAIRS = 64;
+/** While indexes are built the alarm is due so soon again. Ms. */
+const WAKE_MS = 5000;
+/** Rows of an import that find no room are tried again after this. Ms. */
+const IMPORT_RETRY_MS = 200;
 /** Writes that wait for the turn's end; more means that the object cannot keep up. */
 const MAX_WAITING_WRITES = 10_000;
+
+/** Scans for a threshold that go on in slices at a time: each holds what it has found. */
+const MAX_SCANS = 16;
 
 const QUEUE_FULL: VectorFailure = {
   kind: "error",
@@ -78,8 +86,14 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   #mending: Promise<void> | undefined;
   #waiting: Waiting[] = [];
   #isMaintaining = false;
+  #isImporting = false;
+  #scans = 0;
   #logTimer: ReturnType<typeof setTimeout> | undefined;
   #logDueMs = 0;
+  /** The alarm is set. */
+  #isWaking = false;
+  /** Merges and index builds take turns, so that steady writes hold up neither. */
+  #hasMerged = false;
   /** Segments with rows that cannot be read: merging them would lose what can be. */
   readonly #damaged = new WeakSet<Segment>();
 
@@ -145,10 +159,12 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
       name: ctx.id.name ?? ctx.id.toString(),
       random: (count) => crypto.getRandomValues(new Uint8Array(count)),
       now: Date.now,
+      resultCacheBytes: this.#settings.vectors.resultCacheMiB * MIB,
       onMissing: (what) => this.#log.warn("a segment has to do without an index", what),
     });
     this.#follow(this.#desk, config);
     this.#maintain();
+    this.#import();
     return this.#desk;
   }
 
@@ -167,12 +183,12 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     if (stored && (stored.dimension !== config.dimension || stored.metric !== config.metric))
       return "a shard keeps its dimension and metric";
     storeConfig(this.ctx.storage, crc32c, config);
-    if (this.#desk && stored && hasSameRows(stored, config)) {
+    if (!this.#desk) this.#open(config);
+    else {
+      this.#desk.reconfigure(config);
       this.#follow(this.#desk, config);
-      return undefined;
     }
-    this.#desk?.store.endTurn();
-    this.#open(config);
+    this.#maintain();
     return undefined;
   }
 
@@ -192,6 +208,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     const desk = this.#desk;
     if (this.#unopened !== undefined) return { answer: UNREADABLE, durability: "sync" };
     if (!desk) return { answer: NO_SUCH_SHARD, durability: "sync" };
+    if (call.request.kind === "within") return { answer: await this.#inSlices(desk, call), durability: "sync" };
     if (!isVectorWrite(call.request)) return desk.run(call);
     if (this.#waiting.length >= MAX_WAITING_WRITES) return { answer: QUEUE_FULL, durability: "sync" };
     const { promise, resolve, reject } = Promise.withResolvers<Ran>();
@@ -248,6 +265,26 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     return { term: store.term, revision: store.revision };
   }
 
+  /** A scan of all rows must not hold up the searches beside it. */
+  async #inSlices(desk: ShardDesk, call: VectorCall): Promise<VectorAnswer> {
+    if (this.#scans >= MAX_SCANS) return { ...QUEUE_FULL, message: `${MAX_SCANS} scans are under way at the shard` };
+    this.#scans++;
+    const work = desk.runInSlices(call);
+    try {
+      for (;;) {
+        const step = work.next();
+        if (step.done) return step.value;
+        await new Promise((next) => setTimeout(next, 0));
+        if (this.#desk !== desk) return NO_SUCH_SHARD;
+      }
+    } finally {
+      work.return(NO_SUCH_SHARD);
+      this.#scans--;
+      // What waited for it may be swept now.
+      this.#maintain();
+    }
+  }
+
   /** All writes that came since the last turn: one commit for those that ask for one. */
   #turn(): void {
     const waiting = this.#waiting;
@@ -271,6 +308,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
       this.ctx.abort("a turn of the vector shard failed");
     }
     this.#maintain();
+    this.#import();
   }
 
   /** The earliest promise counts: an eventual write that waits must not hold up a periodic one. */
@@ -301,6 +339,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     const desk = this.#desk;
     const work = this.#workDue(desk);
     if (!work) return;
+    this.#wakeLater();
     this.#isMaintaining = true;
     const slice = (): void => {
       // Configured anew or erased meanwhile: what was begun is forgotten, its blobs are swept at the next start.
@@ -316,6 +355,46 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     setTimeout(slice, 0);
   }
 
+  /** Imports go on behind calls, one commit a turn; what must wait is tried again. */
+  #import(): void {
+    const desk = this.#desk;
+    if (this.#isImporting || !desk?.imports.isDue) return;
+    this.#isImporting = true;
+    this.#wakeLater();
+    const slice = (): void => {
+      this.#isImporting = false;
+      if (this.#desk !== desk) return;
+      let delayMs = 0;
+      try {
+        if (!desk.importNext()) delayMs = IMPORT_RETRY_MS;
+      } catch (error) {
+        // Half a turn may be in memory: what is stored is the truth.
+        this.#log.error("a turn of an import failed; the shard starts anew", {}, error);
+        return this.ctx.abort("a turn of an import failed");
+      }
+      this.#maintain();
+      if (!desk.imports.isDue) return;
+      this.#isImporting = true;
+      setTimeout(slice, delayMs);
+    };
+    setTimeout(slice, 0);
+  }
+
+  /** A restart may find nobody who calls: what was begun goes on by the alarm. */
+  #wakeLater(): void {
+    if (this.#isWaking || !this.#desk) return;
+    if (this.#desk.indexes.isSettled && !this.#desk.imports.isDue) return;
+    this.#isWaking = true;
+    this.ctx.waitUntil(this.ctx.storage.setAlarm(Date.now() + WAKE_MS));
+  }
+
+  override async alarm(): Promise<void> {
+    this.#isWaking = false;
+    this.#maintain();
+    this.#import();
+    this.#wakeLater();
+  }
+
   #finishMaintaining(goOn: boolean): void {
     this.#isMaintaining = false;
     this.#copies.wakeAll();
@@ -326,11 +405,16 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     const { store } = desk;
     if (store.sealDue) return store.seal();
     const inputs = mergeDue(store.sealed.filter((segment) => !this.#damaged.has(segment)));
+    if (inputs && !this.#hasMerged) return this.#merge(desk, inputs);
+    this.#hasMerged = false;
+    const indexing = store.indexing();
+    if (indexing) return besideSeals(store, indexing);
     if (inputs) return this.#merge(desk, inputs);
     return store.sweepDue ? sweeps(desk) : undefined;
   }
 
   *#merge({ store }: ShardDesk, inputs: readonly Segment[]): Generator<void, void> {
+    this.#hasMerged = true;
     try {
       yield* store.merge(inputs);
     } catch (error) {
@@ -356,8 +440,17 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     this.#logTimer = undefined;
     this.#desk = undefined;
     this.#copies.closed();
+    await this.ctx.storage.deleteAlarm();
     await this.ctx.storage.deleteAll();
     await told;
+  }
+}
+
+/** Rows that come meanwhile must not wait for an index of a million others. */
+function* besideSeals(store: VectorStore, work: Generator<void, void>): Generator<void, void> {
+  for (const slice of work) {
+    if (store.sealDue) yield* store.seal();
+    yield slice;
   }
 }
 

@@ -2,12 +2,13 @@
 // Guarantees: a write is applied once over all of its retries; values are float32 as they are stored.
 
 import { VECTOR_TOKEN_HEADER } from "../wire/vector-token.ts";
-import { databasePath, pathPart } from "./databases.ts";
+import { databasePath, pathPart } from "./database-path.ts";
 import type { HttpClient, HttpRequest } from "./http.ts";
 import { eachItem } from "./pages.ts";
 import { itemTexts, memberText } from "./raw-json.ts";
 import type { Page } from "./types.ts";
 import { BINARY_TYPE, binaryBatch, chunksOf, metadataTextOf } from "./vector-batch.ts";
+import { VectorImports } from "./vector-imports.ts";
 import type { VectorTokens } from "./vector-tokens.ts";
 import type {
   DeletedVectors,
@@ -75,8 +76,11 @@ export class Vectors {
   readonly #namespace: string | undefined;
   readonly #consistency: VectorConsistency | undefined;
   readonly #tokens: VectorTokens;
+  /** Vectors that are taken now and stored behind the answer. */
+  readonly imports: VectorImports;
 
   constructor(http: HttpClient, databaseId: string, options: VectorsOptions & { readonly tokens: VectorTokens }) {
+    this.imports = new VectorImports((request) => this.#data(request));
     this.#http = http;
     this.databaseId = databaseId;
     this.#namespace = options.namespace;

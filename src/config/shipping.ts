@@ -6,6 +6,9 @@ import type { Change, Keyspace } from "./keyspace.ts";
 import { SHIPPED_PAGE_BYTES, SHIPPED_TAIL_BYTES } from "./limits.ts";
 import type { ConfigStore } from "./store.ts";
 
+/** Rows read at once. */
+const MAX_ROWS = 500;
+
 export class Shipping extends LogShipping {
   constructor(store: ConfigStore, keyspace: Keyspace) {
     super(logOf(store, keyspace), { tailBytes: SHIPPED_TAIL_BYTES, pageBytes: SHIPPED_PAGE_BYTES });
@@ -29,6 +32,6 @@ function logOf(store: ConfigStore, keyspace: Keyspace): ShippedLog {
       return keyspace.chain;
     },
     chainAt: (seq) => store.record(seq)?.chain,
-    recordsFrom: (seq, limit) => store.rawLog(seq, limit),
+    recordsFrom: (seq, roomBytes) => store.rawLog(seq, store.recordsWithin(seq, MAX_ROWS, roomBytes)),
   };
 }

@@ -16,6 +16,7 @@ import {
   type StatusAnswer,
   type VectorAnswer,
   type VectorRequest,
+  type WithinAnswer,
   type WrittenAnswer,
 } from "../wire/vector.ts";
 import { readVectorAnswer } from "../wire/vector-answers.ts";
@@ -37,6 +38,11 @@ interface Answers {
   readonly list: RowsAnswer;
   readonly count: CountAnswer;
   readonly search: FoundAnswer;
+  readonly within: WithinAnswer;
+  readonly importStage: StatusAnswer;
+  readonly importStart: StatusAnswer;
+  readonly importCancel: StatusAnswer;
+  readonly imports: StatusAnswer;
   readonly status: StatusAnswer;
 }
 
@@ -72,7 +78,7 @@ export async function callShard<R extends VectorRequest>(
     const work = call.services.stubs.vectorShard(shardName(database, shard)).call(bytes);
     return readVectorAnswer(await withDeadline(work, isWrite ? SHARD_DEADLINE_MS : reading.deadlineMs, "VectorShard"));
   };
-  const mayBeCopy = !isWrite && request.kind !== "status" && reading.consistency !== "strong";
+  const mayBeCopy = OF_COPIES.has(request.kind) && reading.consistency !== "strong";
   let answer: VectorAnswer;
   try {
     answer = await (mayBeCopy ? readAnyCopy(call, { database, shard, bytes }, leader) : leader());
@@ -132,6 +138,8 @@ export async function callShards<R extends VectorRequest>(
   };
 }
 
+/** What a copy answers, too; a scan for all that meets a threshold goes on over pages. */
+const OF_COPIES: ReadonlySet<VectorRequest["kind"]> = new Set(["get", "list", "count", "search"]);
 /** Errors of one shard that say nothing about the others. */
 const LEFT_OUT: ReadonlySet<string> = new Set(["unavailable", "dataCorrupt", "overloaded"]);
 

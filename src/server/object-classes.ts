@@ -1,6 +1,8 @@
 // The Durable Object classes of the Worker, as the self-hosted server binds them.
 // Guarantees: `uniqueKey` names a class's directory on disk and never changes. A test keeps wrangler.toml equal to this table.
 
+import { isLeaderBinding } from "../cluster/placement.ts";
+
 export interface ObjectClass {
   readonly className: string;
   /** The name in the Worker's `env`. */
@@ -9,6 +11,12 @@ export interface ObjectClass {
   readonly uniqueKey: string;
   /** True = stays in memory for ever. Only for classes with few objects: a sleeping tenant must not cost 300 KB. */
   readonly resident: boolean;
+}
+
+/** Who runs them in a cluster: the leaders' process, or a zone's (cluster/placement.ts). */
+export function classesOf(role: "zone" | "leaders" | undefined): readonly ObjectClass[] {
+  if (role === undefined) return objectClasses;
+  return objectClasses.filter(({ binding }) => isLeaderBinding(binding) === (role === "leaders"));
 }
 
 export const objectClasses: readonly ObjectClass[] = [
@@ -21,4 +29,5 @@ export const objectClasses: readonly ObjectClass[] = [
   { className: "WebhookSender", binding: "WEBHOOK_SENDER", uniqueKey: "jade-webhook-sender", resident: false },
   { className: "VectorShard", binding: "VECTOR_SHARD", uniqueKey: "jade-vector-shard", resident: false },
   { className: "VectorFollower", binding: "VECTOR_FOLLOWER", uniqueKey: "jade-vector-follower", resident: false },
+  { className: "ZoneViews", binding: "ZONE_VIEWS", uniqueKey: "jade-zone-views", resident: false },
 ];

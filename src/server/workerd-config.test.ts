@@ -3,8 +3,9 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { defaultSettings } from "../cluster/settings.ts";
+import { capnpText } from "./capnp-text.ts";
 import { objectClasses } from "./object-classes.ts";
-import { COMPATIBILITY_DATE, COMPATIBILITY_FLAGS, capnpText, workerdConfig } from "./workerd-config.ts";
+import { COMPATIBILITY_DATE, COMPATIBILITY_FLAGS, workerdConfig } from "./workerd-config.ts";
 
 const base = {
   address: "127.0.0.1:8787",
@@ -50,6 +51,7 @@ describe("workerdConfig", () => {
       ["WebhookSender", "jade-webhook-sender"],
       ["VectorShard", "jade-vector-shard"],
       ["VectorFollower", "jade-vector-follower"],
+      ["ZoneViews", "jade-zone-views"],
     ]);
   });
 });

@@ -10,8 +10,8 @@ export interface ShippedLog {
   readonly chain: number;
   /** Of a record that is held; undefined = it is not. */
   chainAt(seq: number): number | undefined;
-  /** Some records from `seq` on, about `limit` at most; none = the log ends. Compaction may have taken some out. */
-  recordsFrom(seq: number, limit: number): readonly ShippedRecord[];
+  /** Some records from `seq` on, of about so many bytes; none = the log ends. Compaction may have taken some out. */
+  recordsFrom(seq: number, roomBytes: number): readonly ShippedRecord[];
 }
 
 export interface ChainedRecord extends ShippedRecord {
@@ -24,9 +24,6 @@ export interface ShippingBounds {
   /** A page ends with the revision that passes this. */
   readonly pageBytes: number;
 }
-
-/** Rows read at once. */
-const MAX_ROWS = 500;
 
 export class LogShipping {
   readonly #log: ShippedLog;
@@ -102,20 +99,23 @@ export class LogShipping {
 
   /** Undefined where compaction has taken records out. */
   #fromStore(seq: number): readonly ShippedRecord[] | undefined {
+    const { pageBytes } = this.#bounds;
     const records: ShippedRecord[] = [];
     let bytes = 0;
     for (;;) {
-      const more = this.#log.recordsFrom(seq + 1 + records.length, MAX_ROWS);
+      const from = seq + 1 + records.length;
+      // Values may be 1 MiB each: only as many as a page takes, or a page more where a revision is longer.
+      const more = this.#log.recordsFrom(from, bytes < pageBytes ? pageBytes - bytes : pageBytes);
       for (const record of more) {
         if (record.seq !== seq + 1 + records.length) return undefined;
         records.push(record);
         bytes += record.bytes.length;
       }
-      if (more.length === 0 && records.length === 0) return undefined;
-      const isWhole = (records[0]?.revision ?? 0) < (records.at(-1)?.revision ?? 0);
-      if (more.length === 0 || (bytes > this.#bounds.pageBytes && isWhole)) break;
+      if (records.length === 0) return undefined;
+      // At its end the log's last revision is whole; before that one is where the next one begins.
+      const whole = this.#page(records);
+      if (more.length === 0 || whole.length < records.length) return whole;
     }
-    return this.#page(records);
   }
 
   /** Whole revisions only: a follower that had part of one would show it. The last one is whole when the log ends with it. */

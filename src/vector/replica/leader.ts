@@ -9,6 +9,9 @@ import { type BlobAsk, blobsOf, damagedBlocks } from "./blob-checks.ts";
 import type { CopyPlace, CopyShipment, ShippedManifest } from "./frames.ts";
 import { MAX_SHIPPED_BYTES, SHIPPED_PAGE_BYTES, SHIPPED_TAIL_BYTES } from "./limits.ts";
 
+/** Commits read from the log at once. */
+const MAX_COMMITS = 500;
+
 export interface CopyLeaderOptions {
   readonly store: VectorStore;
   readonly blobs: Pick<SyncBlobStore, "getSync">;
@@ -125,6 +128,6 @@ export function logOf(store: VectorStore): ShippedLog {
       return store.log.last.chain;
     },
     chainAt: (revision) => store.log.chainAt(revision),
-    recordsFrom: (revision, limit) => store.log.recordsFrom(revision, limit),
+    recordsFrom: (revision) => store.log.recordsFrom(revision, MAX_COMMITS),
   };
 }
