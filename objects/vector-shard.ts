@@ -35,7 +35,7 @@ import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
 import { CONFIRM_MS, ShardCopies } from "./shard-copies.ts";
 import { ShardRepair } from "./shard-repair.ts";
-import { hasSameRows, migrateVectors, storeConfig, storedConfig } from "./vector-facts.ts";
+import { migrateVectors, storeConfig, storedConfig } from "./vector-facts.ts";
 import { VectorMeter } from "./vector-metrics.ts";
 import type { VectorShardRpc } from "./vector-rpc.ts";
 

@@ -57,7 +57,7 @@ describe("a copy with indexes", () => {
 
     const { desk } = copied.copy;
     expect(desk.store.sealed.map(({ number }) => number)).toEqual(opened.store.sealed.map(({ number }) => number));
-    expect(desk.indexes.memoryBytes).toBeGreaterThan(SMALL_SEGMENT_ROWS);
+    expect(desk.indexes.memoryBytes()).toBeGreaterThan(SMALL_SEGMENT_ROWS);
     const ask = (at: number) =>
       ({ kind: "search", queries: [valuesOf(at, 3)], k: 5, index: "", shown: {}, explain: true }) as const;
     for (const at of [9, 5000, 24_000]) {
@@ -78,5 +78,59 @@ describe("a copy with indexes", () => {
       desk.store.sealed.flatMap(({ directory }) => [...directory.sections.values()].flatMap(({ parts }) => parts))
         .length,
     );
+  });
+});
+
+describe("what a copy does not take", () => {
+  function pair() {
+    const opened = openStore();
+    const write = (id: string): void => {
+      opened.store.apply([{ kind: "put", row: { id, values: valuesOf(1), metadata: none } }]);
+      opened.endTurn();
+    };
+    return { opened, write, copied: openCopy() };
+  }
+
+  it("[VE-191] answers of an earlier term, or to another place; records that do not fit their chain value", () => {
+    const { opened, write, copied } = pair();
+    const first = leaderOf(opened);
+    write("a");
+    follow(first, copied.copy);
+    const late = first.next(copied.copy.place);
+    opened.crash();
+    const second = leaderOf(opened);
+    expect(copied.copy.take(second.next(copied.copy.place))).toBe("newManifest");
+    const { term, revision } = copied.copy;
+    expect(term).toBe(2);
+    expect(copied.copy.take(late)).toBe("stale");
+    expect(copied.copy.term).toBe(2);
+    write("b");
+    const given = second.next(copied.copy.place);
+    expect(copied.copy.take({ ...given, from: { seq: 0, chain: 0 } })).toBe("stale");
+    expect(copied.copy.take({ ...given, chain: given.chain ^ 1 })).toBe("stale");
+    expect(copied.copy.revision).toBe(revision);
+    expect(copied.copy.take(given)).toBe("newManifest");
+    expect(copied.copy.revision).toBe(revision + 1);
+  });
+
+  it("[VE-191] a leader of another disk goes on above the term of what it never had, and the copy shows that no more", () => {
+    const { opened, write, copied } = pair();
+    write("a");
+    write("b");
+    follow(leaderOf(opened), copied.copy);
+    const other = pair();
+    other.write("c");
+    const leader = leaderOf(other.opened);
+    expect(other.opened.store.term).toBe(copied.copy.term);
+    expect(copied.copy.take(leader.next(copied.copy.place))).toBe("startOver");
+    expect(other.opened.store.term).toBe(copied.copy.term + 1);
+    expect(copied.copy.isWhole).toBe(false);
+    copied.sql.endTurn();
+    copied.crash();
+    expect(copied.copy.isWhole).toBe(false);
+    follow(leader, copied.copy);
+    expect([copied.copy.isWhole, copied.copy.term, copied.copy.revision]).toEqual([true, 2, 1]);
+    expect(copied.copy.desk.store.get("a")).toBeUndefined();
+    expect(copied.copy.desk.store.get("c")).toBeDefined();
   });
 });
