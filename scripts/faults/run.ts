@@ -30,6 +30,7 @@ export interface FaultCost {
   readonly elsewhere: Readonly<Record<System, number>>;
   readonly anywhere: Readonly<Record<System, number>>;
   readonly failed: Readonly<Record<System, number>>;
+  readonly failedElsewhere: Readonly<Record<System, number>>;
   readonly asked: number;
 }
 
@@ -164,15 +165,16 @@ export class Faults {
     const bySystem = (value: (system: System) => number): Record<System, number> =>
       Object.fromEntries(SYSTEMS.map((system) => [system, value(system)])) as Record<System, number>;
     const elsewhere = all.filter((each) => !hurt.includes(each.zone));
-    const failedOf = (system: System): number =>
-      all.filter((each) => each.system === system).reduce((sum, { away }) => sum + away.failed, 0);
+    const failedOf = (told: readonly Told[], system: System): number =>
+      told.filter((each) => each.system === system).reduce((sum, { away }) => sum + away.failed, 0);
     return {
       kind,
       zone,
       recoveredMs: Math.round(performance.now() - beganMs),
       elsewhere: bySystem((system) => longest(elsewhere, system)),
       anywhere: bySystem((system) => longest(all, system)),
-      failed: bySystem(failedOf),
+      failed: bySystem((system) => failedOf(all, system)),
+      failedElsewhere: bySystem((system) => failedOf(elsewhere, system)),
       asked: all.reduce((sum, { away }) => sum + away.asked, 0),
     };
   }

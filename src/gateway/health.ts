@@ -36,6 +36,11 @@ async function probe(call: Call, name: string, work: Promise<unknown>): Promise<
   }
 }
 
+async function keptView(call: Call, known: { view?: DirectoryView }): Promise<void> {
+  const kept = await call.services.stubs.zoneViews().directory();
+  if (kept) known.view = kept.view;
+}
+
 /**
  * `known`: what the Directory said last, for as long as it is away. In a cluster its owner moves with the instance that it was on, while
  * key-value and copies go on.
@@ -50,8 +55,10 @@ async function observeReadiness(call: Call, known: { view?: DirectoryView }): Pr
       known.view = answer;
     }),
   );
-  const { view } = known;
   const isMoving = !hasDirectory && call.services.env.JADE_CLUSTER !== undefined;
+  // One that was started meanwhile serves by what its zone has kept.
+  if (isMoving && !known.view) await probe(call, "zone views", keptView(call, known));
+  const { view } = known;
   if (!view || (!hasDirectory && !isMoving))
     return { failing: ["directory"], degraded: [], replicas: { total: 0, answering: 0 } };
   // One that is rebuilt counts in no quorum; it must not vanish from the total meanwhile.

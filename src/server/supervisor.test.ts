@@ -51,6 +51,24 @@ describe("Supervisor", () => {
     expect(seen).toEqual(["prepare first", "died SIGKILL 20", "prepare again", "back"]);
   });
 
+  it("[CL-21] rests when it is told to, and starts again when it is woken", async () => {
+    const { supervisor, seen, pids } = supervise(LISTENS);
+    const ended = supervisor.keep();
+    await until(() => seen.includes("back"));
+    expect(supervisor.port).toBeGreaterThan(0);
+    supervisor.rest();
+    await until(() => supervisor.port === undefined);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(pids).toHaveLength(1);
+    supervisor.wake();
+    await until(() => pids.length === 2);
+    supervisor.rest();
+    supervisor.stop();
+    expect(await ended).toBe(0);
+    expect(seen).not.toContain("killing");
+    expect(seen.filter((line) => line.startsWith("died"))).toEqual([]);
+  });
+
   it("explains a start that fails for an old glibc", async () => {
     const { supervisor } = supervise(`console.error("libc.so.6: version 'GLIBC_2.35' not found"); process.exit(1);`);
     await expect(supervisor.start()).rejects.toThrow("glibc 2.35 or newer");

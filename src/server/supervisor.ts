@@ -47,6 +47,8 @@ export class Supervisor {
   #current: WorkerdProcess | undefined;
   #port: number | undefined;
   #stopping = false;
+  /** Settled when it is to run again; undefined = it is to run. */
+  #rest: { readonly over: Promise<void>; readonly end: () => void } | undefined;
   #stopRequests = 0;
   readonly #stopRequested: Promise<void>;
   #announceStop: () => void = () => undefined;
@@ -101,6 +103,28 @@ export class Supervisor {
     );
   }
 
+  /** Where it listens; undefined = nothing runs. */
+  get port(): number | undefined {
+    return this.#current?.ended === false ? this.#port : undefined;
+  }
+
+  /** Asks it to end, and does not start it again before {@link wake}. */
+  rest(): void {
+    if (this.#stopping || this.#rest) return;
+    let end: () => void = () => undefined;
+    const over = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    this.#rest = { over, end };
+    if (this.#current) this.#endPolitely(this.#current);
+  }
+
+  wake(): void {
+    const rest = this.#rest;
+    this.#rest = undefined;
+    rest?.end();
+  }
+
   /** As `start` and `run`, but a first start that fails is followed by others. */
   keep(): Promise<number> {
     if (this.#stopping) return Promise.resolve(exitCodes.ok);
@@ -123,13 +147,15 @@ export class Supervisor {
       const died = this.#current;
       const exit = await died.exited;
       if (this.#stopping) break;
+      const rest = this.#rest;
       const diedAt = performance.now();
-      deaths = diedAt - startedAt >= GOOD_RUN_MS ? 1 : deaths + 1;
+      deaths = rest || diedAt - startedAt >= GOOD_RUN_MS ? 1 : deaths + 1;
       const delayMs = restartDelayMs(deaths);
       // Where it cannot come, the next start finds out why.
       await this.#options.standIn?.come().catch(() => undefined);
-      this.#options.events.died(exit, delayMs, explainDeath(died.stderrTail));
+      if (!rest) this.#options.events.died(exit, delayMs, explainDeath(died.stderrTail));
       await Promise.race([sleep(delayMs), this.#stopRequested]);
+      if (this.#rest) await Promise.race([this.#rest.over, this.#stopRequested]);
       if (this.#stopping) break;
       startedAt = performance.now();
       const child = this.#spawn();
@@ -146,12 +172,13 @@ export class Supervisor {
     this.#options.standIn?.shut();
     const child = this.#current;
     if (child === undefined || child.ended) return;
-    if (this.#stopRequests === 1) {
-      child.signal("SIGTERM");
-      setTimeout(() => this.#kill(child), this.#options.stopTimeoutMs ?? STOP_TIMEOUT_MS).unref();
-    } else {
-      this.#kill(child);
-    }
+    if (this.#stopRequests === 1) this.#endPolitely(child);
+    else this.#kill(child);
+  }
+
+  #endPolitely(child: WorkerdProcess): void {
+    child.signal("SIGTERM");
+    setTimeout(() => this.#kill(child), this.#options.stopTimeoutMs ?? STOP_TIMEOUT_MS).unref();
   }
 
   #kill(child: WorkerdProcess): void {

@@ -6,7 +6,14 @@
 import type { Settings } from "../cluster/settings.ts";
 import { isInNetwork, parseNetwork, REFUSED_NETWORKS, UNJUDGED_NETWORKS } from "../wire/networks.ts";
 import { capnpText } from "./capnp-text.ts";
-import { type ClusterProcess, clusterSection, relayServices, relaySocket } from "./cluster/relay-config.ts";
+import {
+  boardService,
+  boardSocket,
+  type ClusterProcess,
+  clusterSection,
+  relayServices,
+  relaySocket,
+} from "./cluster/relay-config.ts";
 import { classesOf, type ObjectClass } from "./object-classes.ts";
 
 export const COMPATIBILITY_DATE = "2026-11-01";
@@ -108,10 +115,12 @@ export function workerdConfig(options: WorkerdConfigOptions): string {
     ...(fetchesKeys ? [KEYS_NETWORK] : []),
     webhookNetwork(settings.webhooks.allowedNetworks),
     ...relays.map(({ text }) => text),
+    ...(cluster && !isGateway ? [boardService()] : []),
   ];
   const sockets = [
     ...(isGateway ? [`(name = "http", address = ${capnpText(address)}, http = (), service = "jade")`] : []),
     ...(cluster ? [relaySocket(cluster)] : []),
+    ...(cluster && !isGateway ? [boardSocket(cluster)] : []),
   ];
   const embeds = modules.map(({ name, kind }) => `(name = ${capnpText(name)}, ${kind} = embed ${capnpText(name)})`);
   return `# Written by jade-db at each start: changes here are lost.

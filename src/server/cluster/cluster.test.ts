@@ -18,7 +18,13 @@ const flags = { cluster: "s3://jade/p", peer: Object.entries(peers).map((pair) =
 
 function configOf(role: "zone" | "leaders"): string {
   const place = { role, zone: "z2", zones: ["z1", "z2"], nodes: { n1: "z1", n2: "z2" } };
-  const ways = { relayAddress: `unix:/data/z2/${role}.sock`, leadersAddress: "unix:/data/z2/leaders.sock", peers };
+  const boardAddress = "unix:/data/z2/board.sock";
+  const ways = {
+    boardAddress,
+    relayAddress: `unix:/data/z2/${role}.sock`,
+    leadersAddress: "unix:/data/z2/leaders.sock",
+    peers,
+  };
   const cluster = { place, ...ways, bucket: "s3://jade/p", address: "10.0.0.2:7000", key: 'secret "key"' };
   const data = { objectsDir: "/data/z2/objects", blobsDir: "/data/z2/blobs" };
   const modules = [{ name: "worker.js", kind: "esModule" } as const];
@@ -35,6 +41,7 @@ describe("the processes of an instance", () => {
     expect(text).toContain('(name = "LEADERS", service = "leaders")');
     expect(text).toContain('(name = "zone-z1", external = (address = "unix:/data/z1/zone.sock"');
     expect(text).not.toContain("ZONE_z2");
+    expect(text).not.toContain("board");
     const bound = objectClasses.filter(({ className }) => text.includes(`durableObjectNamespace = "${className}"`));
     expect(bound.map(({ className }) => className)).toEqual(["Coordinator", "KeyValueReplica", "ConfigFollower"]);
   });
@@ -46,6 +53,7 @@ describe("the processes of an instance", () => {
     for (const zone of ["z1", "z2"]) expect(text).toContain(`(name = "ZONE_${zone}", service = "zone-${zone}")`);
     expect(text).not.toContain("LEADERS");
     expect(text).toContain('entrypoint = "Relay"');
+    expect(text).toContain('(name = "board", address = "unix:/data/z2/board.sock", http = (), service = "board")');
     const bound = objectClasses.filter(({ className }) => text.includes(`durableObjectNamespace = "${className}"`));
     expect(bound.map(({ className }) => className).sort()).toEqual(
       ["ConfigKeyspace", "Directory", "Tenant", "VectorShard", "WebhookSender"].sort(),

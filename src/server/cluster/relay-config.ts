@@ -13,6 +13,8 @@ export interface ClusterProcess {
   /** Zone → where its relay listens. */
   readonly peers: Readonly<Record<string, string>>;
   readonly bucket: string;
+  /** Where the leaders' process offers the supervisor a directory of the bucket. */
+  readonly boardAddress: string;
   /** `host:port` of the leaders' processes among themselves. */
   readonly address: string;
   readonly advertise?: string | undefined;
@@ -52,6 +54,15 @@ export function relaySocket({ relayAddress }: ClusterProcess): string {
   const http = `http = (capnpConnectHost = ${capnpText(CONNECT_HOST)})`;
   const service = '(name = "jade", entrypoint = "Relay")';
   return `(name = "relay", address = ${capnpText(relayAddress)}, ${http}, service = ${service})`;
+}
+
+/** Files in the bucket by which supervisors tell each other whom they reach; outside of cluster mode's own. */
+export function boardService(): string {
+  return '(name = "board", bucket = (path = "peers"))';
+}
+
+export function boardSocket({ boardAddress }: ClusterProcess): string {
+  return `(name = "board", address = ${capnpText(boardAddress)}, http = (), service = "board")`;
 }
 
 /** Follows the sockets of `Config`; empty for a zone's process. The bucket's endpoint and credentials come by the environment. */

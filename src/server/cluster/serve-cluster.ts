@@ -20,6 +20,7 @@ import { LEADERS_HEALTH, type WorkerdStart } from "../workerd-process.ts";
 import { Door } from "./door.ts";
 import { clusterIdentity } from "./identity.ts";
 import { Instance } from "./instance.ts";
+import { boardAt, IsolationWatch, reachesLeaders } from "./isolation-watch.ts";
 import { type ClusterProcess, LEADERS_STOP_MS } from "./relay-config.ts";
 import { parseHostPort } from "./tunnel.ts";
 import { socketPath, Ways } from "./ways.ts";
@@ -81,13 +82,15 @@ class Processes {
     const { bucket, address, advertise } = this.#options.config.cluster;
     const place = placeOf(this.#options.config, role);
     const ways = { relayAddress, leadersAddress: this.ways.leaders, peers: this.ways.addresses };
-    return { place, ...ways, bucket: bucket!, address, advertise, key: this.#clusterKey };
+    const board = { bucket: bucket!, boardAddress: this.ways.board };
+    return { place, ...ways, ...board, address, advertise, key: this.#clusterKey };
   }
 
   #start(process: Process, address: string): WorkerdStart {
     const { role, relayAddress, objectsDir } = process;
     // One that was killed leaves its socket's name behind.
-    rmSync(socketPath(relayAddress), { force: true });
+    const sockets = role === "zone" ? [relayAddress] : [relayAddress, this.ways.board];
+    for (const address of sockets) rmSync(socketPath(address), { force: true });
     const configFile = `${role}.capnp`;
     const text = workerdConfig({ ...this.#common, address, objectsDir, cluster: this.#cluster(process) });
     writeConfigFile(join(this.#dir.run, configFile), text);
@@ -127,6 +130,27 @@ class Processes {
   }
 }
 
+/** Where other instances' leaders call this one's; undefined = it does not run. */
+function leadersAddress({ address, advertise }: Config["cluster"], port: number | undefined): string | undefined {
+  if (port === undefined) return undefined;
+  const given = parseHostPort(advertise ?? address);
+  return given && joinAddress(given.host, given.port === 0 ? port : given.port);
+}
+
+function watchIsolation(
+  { config, report }: ServeOptions,
+  { leaders, ways }: { readonly leaders: Supervisor; readonly ways: Ways },
+): IsolationWatch {
+  const { zone, peers } = config.cluster;
+  return new IsolationWatch({
+    ...{ zone, zones: Object.keys(peers), board: boardAt(socketPath(ways.board)), reaches: reachesLeaders, report },
+    address: () => leadersAddress(config.cluster, leaders.port),
+    now: Date.now,
+    rest: () => leaders.rest(),
+    wake: () => leaders.wake(),
+  });
+}
+
 /** Runs until SIGTERM or SIGINT; gives the exit code. @throws OperatorError when it cannot start. */
 export async function serveCluster(options: ServeOptions): Promise<number> {
   const { config } = options;
@@ -138,12 +162,14 @@ export async function serveCluster(options: ServeOptions): Promise<number> {
     await assertPortFree(host, port);
     const processes = new Processes(options, dir, lock);
     await processes.ways.open();
-    const instance = new Instance({ zone: processes.zone(), leaders: processes.leaders() });
+    const leaders = processes.leaders();
+    const instance = new Instance({ zone: processes.zone(), leaders });
     return await untilSignalled(instance, async (bound, signal) => {
       const url = localUrl(host, bound);
       const grpc = await startFront(config, url);
       const watches = await startWatchFronts(options, url);
       printAddress(options, { dataDir: dir.path, port: bound, grpcUrl: grpc?.url, watchUrl: watches?.url });
+      void watchIsolation(options, { leaders, ways: processes.ways }).run(signal);
       void watchReadiness({
         url,
         signal,

@@ -31,6 +31,8 @@ export class Ways {
   readonly addresses: Readonly<Record<string, string>>;
   /** Of the relay of this instance's leaders. */
   readonly leaders: string;
+  /** Of the bucket's directory that the leaders' process offers. */
+  readonly board: string;
   readonly #options: WaysOptions;
   readonly #ends: TunnelEnd[] = [];
 
@@ -43,7 +45,8 @@ export class Ways {
     });
     this.addresses = Object.fromEntries(each);
     this.leaders = `unix:${join(dataDir, "leaders.sock")}`;
-    for (const address of [...Object.values(this.addresses), this.leaders]) socketPath(address);
+    this.board = `unix:${join(dataDir, "board.sock")}`;
+    for (const address of [...Object.values(this.addresses), this.leaders, this.board]) socketPath(address);
     mkdirSync(dirname(socketPath(this.own)), { recursive: true, mode: 0o700 });
   }
 
