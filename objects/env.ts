@@ -8,7 +8,7 @@ import type {
   TenantRpc,
   ZoneViewsRpc,
 } from "./rpc.ts";
-import type { VectorShardRpc } from "./vector-rpc.ts";
+import type { VectorFollowerRpc, VectorShardRpc } from "./vector-rpc.ts";
 import type { WebhookSenderRpc } from "./webhook-rpc.ts";
 
 /** A stub offers the methods of its class; typed here by the surface, so that callers never import the class. */
@@ -25,6 +25,7 @@ export interface Env {
   readonly CONFIG_FOLLOWER: Namespace<ConfigFollowerRpc>;
   readonly WEBHOOK_SENDER: Namespace<WebhookSenderRpc>;
   readonly VECTOR_SHARD: Namespace<VectorShardRpc>;
+  readonly VECTOR_FOLLOWER: Namespace<VectorFollowerRpc>;
   readonly ZONE_VIEWS: Namespace<ZoneViewsRpc>;
   readonly KEY_VALUE_REPLICA: Namespace<KeyValueReplicaRpc>;
   /** Present when the blob store is R2. */

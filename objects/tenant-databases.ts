@@ -3,7 +3,9 @@
 // could fill one is under way; what a crash interrupts goes on by the tenant's alarm. Must not: know vectors.
 import { changedIndexes, DEFAULT_INDEX, type IndexChange, type IndexFields } from "../src/vector/database/indexes.ts";
 import { MAX_DATABASES_PER_TENANT } from "../src/vector/database/limits.ts";
-import { type DatabaseRecord, shardConfigOf, shardName } from "../src/vector/database/record.ts";
+import { placementIn } from "../src/vector/database/placement.ts";
+import { copiedConfigOf, type DatabaseRecord, shardConfigOf, shardName } from "../src/vector/database/record.ts";
+import { type CopiedShard, configureCopies, eraseCopies } from "./database-copies.ts";
 import type { DatabaseChanges, DatabaseInfo, DatabaseState, NamedDatabase } from "./database-rpc.ts";
 import type { Env } from "./env.ts";
 import { failure, type RpcResult } from "./tenancy-rpc.ts";
@@ -88,7 +90,8 @@ export class TenantDatabases {
       const { indexParameters } = changes;
       const rebuilt = indexParameters && indexed(record, { ...DEFAULT, indexParameters }, nowMs);
       if (rebuilt && !rebuilt.ok) return rebuilt;
-      return { ok: true, value: { ...record, ...changes, ...rebuilt?.value } };
+      const placement = changes.placement && placementIn(changes.placement.zones, record.placement);
+      return { ok: true, value: { ...record, ...changes, ...rebuilt?.value, ...(placement && { placement }) } };
     });
   }
 
@@ -181,14 +184,17 @@ export class TenantDatabases {
   }
 
   async #configure(tenant: number, row: Row): Promise<void> {
-    const config = shardConfigOf(JSON.parse(row.record) as DatabaseRecord);
+    const record = JSON.parse(row.record) as DatabaseRecord;
+    const common = shardConfigOf(record);
     this.#sql.exec(
       "UPDATE databases SET late_until_ms = ? WHERE generation = ?",
       ...[Date.now() + LATE_CALL_MS, row.generation],
     );
-    const done = await this.#eachShard(tenant, row, async (shard) => {
+    const done = await this.#eachShard(tenant, row, async (shard, copied) => {
+      const config = copiedConfigOf(record, copied.shard, common);
       const refusal = await shard.configure(config);
       if (refusal) throw new Error(`a shard refuses its configuration: ${refusal}`);
+      await configureCopies(copied, config);
     });
     if (!done) return;
     this.#sql.exec(
@@ -201,19 +207,28 @@ export class TenantDatabases {
   async #erase(tenant: number, row: Row): Promise<void> {
     const beganMs = Date.now();
     if (row.state === "erased" && beganMs < row.late_until_ms) return;
-    if (!(await this.#eachShard(tenant, row, (shard) => shard.erase()))) return;
+    const erase = async (shard: VectorShardRpc, copied: CopiedShard): Promise<void> => {
+      await shard.erase();
+      await eraseCopies(copied);
+    };
+    if (!(await this.#eachShard(tenant, row, erase))) return;
     if (beganMs >= row.late_until_ms) this.#sql.exec("DELETE FROM databases WHERE generation = ?", row.generation);
     else this.#sql.exec("UPDATE databases SET state = 'erased' WHERE generation = ?", row.generation);
   }
 
   /** False = not all of them answered. */
-  async #eachShard(tenant: number, row: Row, run: (shard: VectorShardRpc) => Promise<void>): Promise<boolean> {
-    const { sharding } = JSON.parse(row.record) as DatabaseRecord;
-    const { namespace, database_id: databaseId, generation } = row;
+  async #eachShard(
+    tenant: number,
+    row: Row,
+    run: (shard: VectorShardRpc, copied: CopiedShard) => Promise<void>,
+  ): Promise<boolean> {
+    const record = JSON.parse(row.record) as DatabaseRecord;
+    const database = { tenant, namespace: row.namespace, databaseId: row.database_id, generation: row.generation };
+    const { sharding } = record;
     const objects = this.#env.VECTOR_SHARD;
     const ask = (shard: number): Promise<boolean> => {
-      const name = shardName({ tenant, namespace, databaseId, generation }, shard);
-      const asked = run(objects.get(objects.idFromName(name)));
+      const stub = objects.get(objects.idFromName(shardName(database, shard)));
+      const asked = run(stub, { env: this.#env, database, record, shard });
       return withDeadline(asked, CALL_TIMEOUT_MS, "VectorShard").then(
         () => true,
         () => false,

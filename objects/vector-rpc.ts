@@ -1,5 +1,8 @@
 // The RPC surface of a vector database's shards. Methods take and return plain data or bytes: a stub cannot travel between processes.
+import type { BlobAsk } from "../src/vector/replica/blob-checks.ts";
+import type { CopyPlace } from "../src/vector/replica/frames.ts";
 import type { ShardConfig } from "../src/vector/shard/shard-config.ts";
+import type { ShardPlace } from "../src/wire/vector.ts";
 
 /** `VectorShard`: one per database and shard. Name: `v<tenant>/<namespace>/<database>~<generation>/<shard>`. */
 export interface VectorShardRpc {
@@ -7,6 +10,43 @@ export interface VectorShardRpc {
   configure(config: ShardConfig): Promise<string | undefined>;
   /** One call of wire/vector-requests.ts; answers in wire/vector-answers.ts. */
   call(bytes: Uint8Array): Promise<Uint8Array>;
+  /** Deletes all of it. Repeated: no change. */
+  erase(): Promise<void>;
+  /**
+   * For the follower in `zone`: what follows its place (replica/frames.ts, packed), at once or at the next change. It has what it names
+   * durably. Null: it is no follower of this shard.
+   */
+  pull(zone: string, place: CopyPlace, waitMs: number): Promise<Uint8Array | null>;
+  /** The list of segments (replica/frames.ts). Null as for `pull`. */
+  manifest(): Promise<Uint8Array | null>;
+  /** Blobs of segments (replica/frames.ts). Null as for `pull`. */
+  blobs(asks: readonly BlobAsk[]): Promise<Uint8Array | null>;
+  /** What it has durably. Null as for `pull`. */
+  head(): Promise<ShardPlace | null>;
+}
+
+/** How new an answer of a copy must be. */
+export interface CopyRead {
+  /** At least as new as this. */
+  readonly atLeast?: ShardPlace | undefined;
+  /** What it lacks is younger than the database's `maxLagMs`. */
+  readonly isRecent?: boolean | undefined;
+  /** How long it may take to become so. Ms. */
+  readonly waitMs: number;
+}
+
+/** `VectorFollower`: one per zone, database and shard. Name: `<zone>/<name of the shard>`. */
+export interface VectorFollowerRpc {
+  /** Creates the copy, or changes its configuration. Repeated: no change. */
+  configure(config: ShardConfig): Promise<void>;
+  /** One reading call; null: it cannot show what was asked for in time. */
+  read(bytes: Uint8Array, ask: CopyRead): Promise<Uint8Array | null>;
+  /** There is something to pull. */
+  wake(): Promise<void>;
+  /** Blobs that it holds (replica/frames.ts): the leader's own are damaged. */
+  blobs(asks: readonly BlobAsk[]): Promise<Uint8Array>;
+  /** The commits after `after`, back to back, exactly so many bytes, if it has them: the leader's log is damaged. */
+  commits(after: number, bytes: number): Promise<Uint8Array | null>;
   /** Deletes all of it. Repeated: no change. */
   erase(): Promise<void>;
 }

@@ -4,25 +4,27 @@
 import { DurableObject } from "cloudflare:workers";
 import storageModule from "../dist/wasm/storage.wasm";
 import vectorModule from "../dist/wasm/vector.wasm";
-import { STORAGE_MIGRATIONS } from "../migrations/storage.ts";
-import { VECTOR_MIGRATIONS } from "../migrations/vector.ts";
 import { parseSettings, type Settings } from "../src/cluster/settings.ts";
-import { drain } from "../src/storage/drain.ts";
 import { createKernels } from "../src/storage/kernels.ts";
 import { SqliteBlobStore } from "../src/storage/sqlite-blob-store.ts";
 import type { SqlStorage as ObjectSql } from "../src/storage/types.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
 import { createVectorCore } from "../src/vector/kernels.ts";
+import type { BlobAsk } from "../src/vector/replica/blob-checks.ts";
+import type { CopyPlace } from "../src/vector/replica/frames.ts";
+import { damagedIn } from "../src/vector/replica/leader.ts";
 import { CorruptSegment } from "../src/vector/segment/directory.ts";
 import type { Segment } from "../src/vector/segment/segment.ts";
 import { LOG_DELAY_MS, MAX_UNLOGGED_BYTES } from "../src/vector/shard/limits.ts";
 import { mergeDue } from "../src/vector/shard/merge-policy.ts";
 import type { ShardConfig } from "../src/vector/shard/shard-config.ts";
 import { type Ran, ShardDesk } from "../src/vector/shard/shard-desk.ts";
+import type { ShardStatus } from "../src/vector/shard/shard-status.ts";
 import type { VectorStore } from "../src/vector/shard/vector-store.ts";
 import {
   isVectorWrite,
   NO_SUCH_SHARD,
+  type ShardPlace,
   type VectorAnswer,
   type VectorCall,
   type VectorFailure,
@@ -31,12 +33,17 @@ import { writeVectorAnswer } from "../src/wire/vector-answers.ts";
 import { readVectorCall } from "../src/wire/vector-requests.ts";
 import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
-import { applyMigrations } from "./migrate.ts";
+import { CONFIRM_MS, ShardCopies } from "./shard-copies.ts";
+import { ShardRepair } from "./shard-repair.ts";
+import { migrateVectors, storeConfig, storedConfig } from "./vector-facts.ts";
+import { VectorMeter } from "./vector-metrics.ts";
 import type { VectorShardRpc } from "./vector-rpc.ts";
 
 const kernels = createKernels(storageModule);
 const crc32c = (bytes: Uint8Array, seed?: number): number => kernels.crc32c(bytes, seed);
 const MIB = 1024 * 1024;
+/** Damaged places that are put right for one call. */
+const MOST_REPAIRS = 64;
 /** While indexes are built the alarm is due so soon again. Ms. */
 const WAKE_MS = 5000;
 /** Rows of an import that find no room are tried again after this. Ms. */
@@ -53,6 +60,12 @@ const QUEUE_FULL: VectorFailure = {
   message: `${MAX_WAITING_WRITES} writes wait for the shard; nothing was done`,
 };
 
+const UNREADABLE: VectorFailure = {
+  kind: "error",
+  code: "dataCorrupt",
+  message: "stored rows are damaged, and no other copy has them",
+};
+
 interface Waiting {
   readonly call: VectorCall;
   readonly done: (ran: Ran) => void;
@@ -63,6 +76,14 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   readonly #settings: Settings;
   readonly #log: Logger;
   #desk: ShardDesk | undefined;
+  #config: ShardConfig | undefined;
+  readonly #copies: ShardCopies;
+  readonly #start = crypto.getRandomValues(new Uint32Array(1))[0]!;
+  readonly #repair: ShardRepair;
+  readonly #meter: VectorMeter;
+  /** Why it could not be opened. */
+  #unopened: unknown;
+  #mending: Promise<void> | undefined;
   #waiting: Waiting[] = [];
   #isMaintaining = false;
   #isImporting = false;
@@ -81,32 +102,57 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     this.#settings = parseSettings(env.JADE_CONFIG);
     const write = (_: string, line: string): void => console.log(line);
     this.#log = createLogger({ level: this.#settings.log.level, now: Date.now, write, fields: { part: "vectors" } });
-    const config = this.#storedConfig();
-    if (config) this.#open(config);
+    this.#copies = new ShardCopies({ env, shardName: ctx.id.name ?? "", now: Date.now });
+    this.#repair = new ShardRepair({
+      ...{ storage: ctx.storage, crc32c, log: this.#log },
+      follower: (zone) => this.#copies.follower(zone),
+      zones: () => this.#config?.replication?.zones ?? [],
+    });
+    const desk = (): ShardDesk | undefined => this.#desk;
+    this.#meter = new VectorMeter({ env, ctx, isCopy: false, desk, repair: () => this.#repair });
+    this.#config = storedConfig(ctx.storage, crc32c);
+    if (!this.#config) return;
+    try {
+      this.#open(this.#config);
+    } catch (error) {
+      this.#broken(error);
+    }
   }
 
-  /** Undefined = it was not created, or erased; an object that was only asked leaves no tables behind. */
-  #storedConfig(): ShardConfig | undefined {
-    const { sql } = this.ctx.storage;
-    const [table] = sql.exec("SELECT name FROM sqlite_master WHERE name = 'vector_facts'").toArray();
-    if (!table) return undefined;
-    const [row] = sql
-      .exec<{ bytes: ArrayBuffer; crc: number }>("SELECT bytes, crc FROM vector_facts WHERE name = 'config'")
-      .toArray();
-    if (!row) return undefined;
-    const bytes = new Uint8Array(row.bytes);
-    if (crc32c(bytes) !== row.crc) throw new CorruptSegment("the shard's configuration fails its CRC32C");
-    return JSON.parse(new TextDecoder().decode(bytes)) as ShardConfig;
+  /** It cannot be opened: the next call tries to have it put right. */
+  #broken(error: unknown): void {
+    this.#unopened = error;
+    this.#log.error("a vector shard cannot be opened", {}, error);
+  }
+
+  /** One at a time. */
+  #mend(): Promise<void> {
+    this.#mending ??= this.#mendAll().finally(() => {
+      this.#mending = undefined;
+    });
+    return this.#mending;
+  }
+
+  async #mendAll(): Promise<void> {
+    for (let repairs = 0; repairs < MOST_REPAIRS && this.#unopened !== undefined; repairs++) {
+      if (!(await this.#repair.heal(this.#unopened)) || !this.#config) return;
+      try {
+        this.#unopened = undefined;
+        this.#open(this.#config);
+      } catch (error) {
+        this.#broken(error);
+      }
+    }
   }
 
   #open(config: ShardConfig): ShardDesk {
     const { ctx } = this;
-    applyMigrations(ctx.storage, "storage", STORAGE_MIGRATIONS);
-    applyMigrations(ctx.storage, "vector", VECTOR_MIGRATIONS);
+    migrateVectors(ctx.storage);
     const sql: ObjectSql = configSql(ctx.storage);
+    const blobs = new SqliteBlobStore(sql);
     this.#desk = new ShardDesk({
       sql,
-      blobs: new SqliteBlobStore(sql),
+      blobs,
       crc32c,
       core: createVectorCore(vectorModule, { budgetBytes: this.#settings.vectors.memoryMiB * MIB }),
       config,
@@ -116,42 +162,107 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
       resultCacheBytes: this.#settings.vectors.resultCacheMiB * MIB,
       onMissing: (what) => this.#log.warn("a segment has to do without an index", what),
     });
+    this.#follow(this.#desk, config);
     this.#maintain();
     this.#import();
     return this.#desk;
   }
 
+  #follow({ store }: ShardDesk, config: ShardConfig): void {
+    this.#config = config;
+    const blobs = new SqliteBlobStore(configSql(this.ctx.storage));
+    const onLogged = (): void => this.#copies.logged();
+    this.#copies.opened({ store, blobs, crc32c, start: this.#start, onLogged }, config.replication);
+  }
+
   async configure(config: ShardConfig): Promise<string | undefined> {
-    const stored = this.#storedConfig();
-    const bytes = new TextEncoder().encode(JSON.stringify(config));
+    if (this.#unopened !== undefined) await this.#mend();
+    this.#mustBeOpen();
+    const stored = storedConfig(this.ctx.storage, crc32c);
     if (stored && JSON.stringify(stored) === JSON.stringify(config)) return undefined;
     if (stored && (stored.dimension !== config.dimension || stored.metric !== config.metric))
       return "a shard keeps its dimension and metric";
-    const { storage } = this.ctx;
-    applyMigrations(storage, "storage", STORAGE_MIGRATIONS);
-    applyMigrations(storage, "vector", VECTOR_MIGRATIONS);
-    const sql = configSql(storage);
-    drain(
-      sql.exec("INSERT OR REPLACE INTO vector_facts (name, crc, bytes) VALUES ('config', ?, ?)", crc32c(bytes), bytes),
-    );
+    storeConfig(this.ctx.storage, crc32c, config);
     if (!this.#desk) this.#open(config);
-    else this.#desk.reconfigure(config);
+    else {
+      this.#desk.reconfigure(config);
+      this.#follow(this.#desk, config);
+    }
     this.#maintain();
     return undefined;
   }
 
   async call(bytes: Uint8Array): Promise<Uint8Array> {
     const call = readVectorCall(bytes);
+    if (this.#unopened !== undefined) await this.#mend();
+    let ran = await this.#run(call);
+    for (let repairs = 0; repairs < MOST_REPAIRS && ran.damaged; repairs++) {
+      if (!(await this.#repair.block(ran.damaged))) break;
+      ran = await this.#run(call);
+    }
+    this.#meter.answered(call, ran.answer);
+    return writeVectorAnswer((await this.#unconfirmed(ran.answer)) ?? this.#withReplicas(ran.answer));
+  }
+
+  async #run(call: VectorCall): Promise<Ran> {
     const desk = this.#desk;
-    if (!desk) return writeVectorAnswer(NO_SUCH_SHARD);
-    if (call.request.kind === "within") return writeVectorAnswer(await this.#inSlices(desk, call));
-    if (!isVectorWrite(call.request)) return writeVectorAnswer(desk.run(call).answer);
-    if (this.#waiting.length >= MAX_WAITING_WRITES) return writeVectorAnswer(QUEUE_FULL);
+    if (this.#unopened !== undefined) return { answer: UNREADABLE, durability: "sync" };
+    if (!desk) return { answer: NO_SUCH_SHARD, durability: "sync" };
+    if (call.request.kind === "within") return { answer: await this.#inSlices(desk, call), durability: "sync" };
+    if (!isVectorWrite(call.request)) return desk.run(call);
+    if (this.#waiting.length >= MAX_WAITING_WRITES) return { answer: QUEUE_FULL, durability: "sync" };
     const { promise, resolve, reject } = Promise.withResolvers<Ran>();
     if (this.#waiting.length === 0) setTimeout(() => this.#turn(), 0);
     this.#waiting.push({ call, done: resolve, fail: reject });
-    const { answer } = await promise;
-    return writeVectorAnswer(answer);
+    return await promise;
+  }
+
+  /** What is damaged is not gone: its copies must not take it for that. */
+  #mustBeOpen(): void {
+    if (this.#unopened !== undefined) throw new Error("the shard cannot be opened");
+  }
+
+  #withReplicas(answer: VectorAnswer): VectorAnswer {
+    if (answer.kind !== "status" || this.#copies.zones.length === 0) return answer;
+    const status = { ...(JSON.parse(answer.status) as ShardStatus), replicas: this.#copies.status() };
+    return { ...answer, status: JSON.stringify(status) };
+  }
+
+  /** Where a write is only answered with its followers, and one of them does not say in time that it has it. */
+  async #unconfirmed(answer: VectorAnswer): Promise<VectorFailure | undefined> {
+    if (!this.#config?.replication?.sync || answer.kind !== "written") return undefined;
+    const zones = await this.#copies.confirmed(answer.revision);
+    if (zones.length === 0) return undefined;
+    const message = `applied and durable here, but not confirmed within ${CONFIRM_MS} ms by the copies in ${zones.join(", ")}: repeat it with the same Idempotency-Key`;
+    return { kind: "error", code: "unknownOutcome", message, details: { zones } };
+  }
+
+  async pull(zone: string, place: CopyPlace, waitMs: number): Promise<Uint8Array | null> {
+    this.#mustBeOpen();
+    return this.#copies.pull(zone, place, waitMs);
+  }
+
+  async manifest(): Promise<Uint8Array | null> {
+    this.#mustBeOpen();
+    return this.#copies.manifest();
+  }
+
+  /** What a follower is given must be whole: it may be what another one is put right from. */
+  async blobs(asks: readonly BlobAsk[]): Promise<Uint8Array | null> {
+    this.#mustBeOpen();
+    const blobs = new SqliteBlobStore(configSql(this.ctx.storage));
+    const store = this.#desk?.store;
+    for (const damaged of store ? damagedIn({ store, blobs, crc32c }, asks) : []) await this.#repair.block(damaged);
+    return this.#copies.blobs(asks);
+  }
+
+  async head(): Promise<ShardPlace | null> {
+    this.#mustBeOpen();
+    const store = this.#desk?.store;
+    if (!store) return null;
+    // What waits to be logged was acknowledged, too.
+    store.endTurn();
+    return { term: store.term, revision: store.revision };
   }
 
   /** A scan of all rows must not hold up the searches beside it. */
@@ -185,7 +296,8 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     }
     try {
       const ran = waiting.map(({ call }) => desk.run(call));
-      const isSync = ran.some(({ durability }) => durability === "sync");
+      // Followers are given what is logged only.
+      const isSync = this.#config?.replication?.sync || ran.some(({ durability }) => durability === "sync");
       if (isSync || desk.store.unloggedBytes >= MAX_UNLOGGED_BYTES) desk.store.endTurn();
       else this.#logLater(ran);
       for (const [at, { done }] of waiting.entries()) done(ran[at]!);
@@ -285,6 +397,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
 
   #finishMaintaining(goOn: boolean): void {
     this.#isMaintaining = false;
+    this.#copies.wakeAll();
     if (goOn) this.#maintain();
   }
 
@@ -305,17 +418,31 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     try {
       yield* store.merge(inputs);
     } catch (error) {
-      if (error instanceof CorruptSegment) for (const input of inputs) this.#damaged.add(input);
+      if (error instanceof CorruptSegment) {
+        for (const input of inputs) this.#damaged.add(input);
+        void this.#mergeLater(inputs, error);
+      }
       throw error;
     }
   }
 
+  async #mergeLater(inputs: readonly Segment[], error: CorruptSegment): Promise<void> {
+    if (!(await this.#repair.heal(error))) return;
+    for (const input of inputs) this.#damaged.delete(input);
+    this.#maintain();
+  }
+
   async erase(): Promise<void> {
+    const told = this.#desk && this.#meter.end();
+    this.#unopened = undefined;
+    this.#config = undefined;
     if (this.#logTimer !== undefined) clearTimeout(this.#logTimer);
     this.#logTimer = undefined;
     this.#desk = undefined;
+    this.#copies.closed();
     await this.ctx.storage.deleteAlarm();
     await this.ctx.storage.deleteAll();
+    await told;
   }
 }
 

@@ -1,7 +1,7 @@
 // `jade-db vector …` and `jade-db search`: vectors of a database by id and by filter, and what is near.
 // Guarantees: metadata is passed on and printed as its exact text where JavaScript would change it.
 import { type Command, Option } from "commander";
-import type { VectorDurability, VectorFilters, VectorHit, Vectors } from "../client/index.ts";
+import type { VectorConsistency, VectorDurability, VectorFilters, VectorHit, Vectors } from "../client/index.ts";
 import { withContext } from "./context.ts";
 import { type NamespaceFlags, namespaceOption } from "./database-commands.ts";
 import { CommandFailure, UsageError } from "./exit-codes.ts";
@@ -13,6 +13,7 @@ const tenant = { key: "tenant" } as const;
 
 interface DatabaseFlags extends NamespaceFlags {
   readonly database: string;
+  readonly consistency?: VectorConsistency;
 }
 
 interface Context {
@@ -22,15 +23,22 @@ interface Context {
 
 /** Runs a command's work on the vectors of `--database`. */
 function withVectors(command: Command, work: (context: Context) => Promise<void>): Promise<void> {
-  const { database, namespace } = command.opts<DatabaseFlags>();
+  const { database, namespace, consistency } = command.opts<DatabaseFlags>();
   return withContext(command, tenant, ({ client, print }) =>
-    work({ vectors: client.vectors(database, { namespace }), print }),
+    work({ vectors: client.vectors(database, { namespace, consistency }), print }),
   );
 }
 
 export function addDatabaseOptions(command: Command): Command {
   return command.requiredOption("--database <databaseId>", "which one").addOption(namespaceOption());
 }
+
+const consistencyOption = () =>
+  new Option("--consistency <level>", "which copies may answer (default: strong, the shards' owners)").choices([
+    "strong",
+    "causal",
+    "eventual",
+  ]);
 
 function parsed(text: string, flag: string): unknown {
   try {
@@ -137,11 +145,13 @@ interface ListFlags {
 function addReads(vector: Command): void {
   addDatabaseOptions(vector.command("get <id>"))
     .description("print a vector with its values and metadata; exits with 3 when there is none")
+    .addOption(consistencyOption())
     .action((id: string, _flags: object, command: Command) =>
       withVectors(command, async ({ vectors, print }) => print(shown(await vectors.get(id)))),
     );
   addDatabaseOptions(vector.command("list"))
     .description("list vectors")
+    .addOption(consistencyOption())
     .option("--filter <json>", "what metadata must be")
     .option("--values", "with their values")
     .option("--limit <n>", "at most so many", wholeNumber, 100)
@@ -160,6 +170,7 @@ function addReads(vector: Command): void {
     );
   addDatabaseOptions(vector.command("count"))
     .description("count vectors")
+    .addOption(consistencyOption())
     .option("--filter <json>", "what metadata must be")
     .action(({ filter }: ListFlags, command: Command) =>
       withVectors(command, async ({ vectors, print }) =>
@@ -189,6 +200,7 @@ function finiteNumber(text: string): number {
 function addSearch(program: Command): void {
   addDatabaseOptions(program.command("search"))
     .description("find what is nearest to a vector, or to a stored one")
+    .addOption(consistencyOption())
     .option("--vector <json>", "a list of numbers")
     .option("--id <id>", "of a stored vector, which is not among the results")
     .option("--filter <json>", "what metadata must be")

@@ -15,6 +15,8 @@ import { Repairs } from "./repairs.ts";
 import { Session } from "./session.ts";
 import { Tenants } from "./tenants.ts";
 import type { CallOptions } from "./types.ts";
+import { VectorTokens } from "./vector-tokens.ts";
+import type { VectorsOptions } from "./vector-types.ts";
 import { Vectors } from "./vectors.ts";
 
 /** The time one request may take that finds out why a session does not open. */
@@ -39,6 +41,7 @@ export class JadeClient {
   /** Full repairs of the deployment (always over HTTP). */
   readonly repairs: Repairs;
   readonly #http: HttpClient;
+  readonly #vectorTokens = new VectorTokens();
   readonly #session: Session | undefined;
   readonly #watches: WatchLinks;
 
@@ -62,8 +65,8 @@ export class JadeClient {
   }
 
   /** The vectors of a database. */
-  vectors(databaseId: string, { namespace }: { readonly namespace?: string | undefined } = {}): Vectors {
-    return new Vectors(this.#http, databaseId, namespace);
+  vectors(databaseId: string, options: VectorsOptions = {}): Vectors {
+    return new Vectors(this.#http, databaseId, { ...options, tokens: this.#vectorTokens });
   }
 
   /** True when the server's process answers. */

@@ -77,6 +77,13 @@ export interface DatabaseStatus extends VectorAmounts {
     readonly shard: number;
     readonly term: number;
     readonly revision: number;
+    /** Its followers; absent: it has none. */
+    readonly replicas?: readonly {
+      readonly zone: string;
+      readonly revision: number;
+      readonly lagRevisions: number;
+      readonly lagMs: number;
+    }[];
   })[];
 }
 
@@ -182,7 +189,25 @@ export interface Vector extends StoredVector {
   readonly metadataJson?: string;
 }
 
+/** Of `client.vectors`. */
+export interface VectorsOptions {
+  readonly namespace?: string | undefined;
+  /** Of reads that do not say it themselves. Default: `strong`. */
+  readonly consistency?: VectorConsistency | undefined;
+}
+
+/**
+ * `strong`: every acknowledged write. `causal`: at least what this client has written and seen. `eventual`: any copy that lacks less than
+ * the database's `maxLagMs`.
+ */
+export type VectorConsistency = "strong" | "causal" | "eventual";
+
+export interface VectorReadOptions extends CallOptions {
+  readonly consistency?: VectorConsistency | undefined;
+}
+
 export interface VectorListOptions extends ListOptions {
+  readonly consistency?: VectorConsistency | undefined;
   readonly filters?: VectorFilters | undefined;
   readonly includeMetadata?: boolean | undefined;
   readonly includeValues?: boolean | undefined;
@@ -239,7 +264,11 @@ export interface VectorSearchOptions extends CallOptions {
   readonly includeMetadata?: boolean | undefined;
   readonly includeValues?: boolean | undefined;
   readonly explain?: boolean | undefined;
-  readonly consistency?: "strong" | "causal" | "eventual" | undefined;
+  readonly consistency?: VectorConsistency | undefined;
+  /** A shard may take so long. */
+  readonly deadlineMs?: number | undefined;
+  /** Results of the other shards where one does not answer in time; see `missingShards`. */
+  readonly partial?: boolean | undefined;
 }
 
 /** A vector, or the id of one that is stored. */
@@ -266,5 +295,8 @@ export interface VectorResults {
 export interface VectorSearchCost {
   /** Rows looked at. */
   readonly scanned: number;
+  /** True: `missingShards` did not answer, and their vectors are not among the results. Only where `partial` was asked for. */
+  readonly partial?: true;
+  readonly missingShards?: readonly number[];
   readonly explain?: unknown;
 }

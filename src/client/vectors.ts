@@ -1,12 +1,15 @@
 // `client.vectors(databaseId)`: the vectors of one database, and searches among them (over HTTP).
 // Guarantees: a write is applied once over all of its retries; values are float32 as they are stored.
+
+import { VECTOR_TOKEN_HEADER } from "../wire/vector-token.ts";
 import { databasePath, pathPart } from "./database-path.ts";
 import type { HttpClient, HttpRequest } from "./http.ts";
 import { eachItem } from "./pages.ts";
 import { itemTexts, memberText } from "./raw-json.ts";
-import type { CallOptions, Page } from "./types.ts";
+import type { Page } from "./types.ts";
 import { BINARY_TYPE, binaryBatch, chunksOf, metadataTextOf } from "./vector-batch.ts";
 import { VectorImports } from "./vector-imports.ts";
+import type { VectorTokens } from "./vector-tokens.ts";
 import type {
   DeletedVectors,
   NewVector,
@@ -16,13 +19,16 @@ import type {
   VectorBatchOptions,
   VectorBatchResult,
   VectorChanges,
+  VectorConsistency,
   VectorFilters,
   VectorHit,
   VectorListOptions,
   VectorQuery,
+  VectorReadOptions,
   VectorResults,
   VectorSearchCost,
   VectorSearchOptions,
+  VectorsOptions,
   VectorWriteOptions,
 } from "./vector-types.ts";
 import { writeIdFrom } from "./write-id.ts";
@@ -68,14 +74,37 @@ export class Vectors {
   readonly databaseId: string;
   readonly #http: HttpClient;
   readonly #namespace: string | undefined;
+  readonly #consistency: VectorConsistency | undefined;
+  readonly #tokens: VectorTokens;
   /** Vectors that are taken now and stored behind the answer. */
   readonly imports: VectorImports;
 
-  constructor(http: HttpClient, databaseId: string, namespace?: string) {
+  constructor(http: HttpClient, databaseId: string, options: VectorsOptions & { readonly tokens: VectorTokens }) {
     this.imports = new VectorImports((request) => this.#data(request));
     this.#http = http;
     this.databaseId = databaseId;
-    this.#namespace = namespace;
+    this.#namespace = options.namespace;
+    this.#consistency = options.consistency;
+    this.#tokens = options.tokens;
+  }
+
+  get #tokenKey(): string {
+    return `${this.#namespace ?? "default"}/${this.databaseId}`;
+  }
+
+  /** What this client has seen of the database. Handed to another client (`after`), its causal reads show no older state. */
+  get token(): string | undefined {
+    return this.#tokens.get(this.#tokenKey);
+  }
+
+  /** Causal reads of this client show at least what the one that gave the token has seen. @throws TypeError */
+  after(token: string): this {
+    try {
+      this.#tokens.add(this.#tokenKey, token);
+    } catch {
+      throw new TypeError("the token is not one that a client gave");
+    }
+    return this;
   }
 
   /** Stores a vector under its id, whether there is one or not. */
@@ -84,9 +113,10 @@ export class Vectors {
   }
 
   /** @throws JadeError notFound; TypeError for the ids `.`, `..` and `count`, which have no path: `list` gives them */
-  async get(id: string, options: CallOptions = {}): Promise<Vector> {
+  async get(id: string, { consistency, ...options }: VectorReadOptions = {}): Promise<Vector> {
     if (id === "count") throw new TypeError('"count" cannot be part of a path');
-    const { data, text } = await this.#call({ ...options, method: "GET", path: this.#one(id) });
+    const request = { ...options, method: "GET", path: this.#one(id) } as const;
+    const { data, text } = await this.#call(request, this.#asked(consistency));
     return vectorOf(data as Raw<Vector>, memberText(text, "data")!);
   }
 
@@ -164,11 +194,13 @@ export class Vectors {
     filters,
     includeMetadata,
     includeValues,
+    consistency,
     ...options
   }: VectorListOptions = {}): Promise<Page<Vector>> {
     const shown = { includeMetadata: flag(includeMetadata), includeValues: flag(includeValues) };
     const query = { limit, cursor, filters: filters && JSON.stringify(filters), ...shown };
-    const { data, text } = await this.#call({ ...options, method: "GET", path: "/vectors", query });
+    const request = { ...options, method: "GET", path: "/vectors", query } as const;
+    const { data, text } = await this.#call(request, this.#asked(consistency));
     const page = data as Page<Raw<Vector>>;
     if (!includeMetadata) return { ...page, items: page.items.map((item) => withFloats<Vector>(item)) };
     const texts = itemTexts(memberText(memberText(text, "data")!, "items")!);
@@ -182,11 +214,13 @@ export class Vectors {
 
   async count({
     filters,
+    consistency,
     ...options
-  }: CallOptions & { readonly filters?: VectorFilters | undefined } = {}): Promise<number> {
+  }: VectorReadOptions & { readonly filters?: VectorFilters | undefined } = {}): Promise<number> {
     const query = { filters: filters && JSON.stringify(filters) };
-    const { count } = await this.#data<{ count: number }>({ ...options, method: "GET", path: "/vectors/count", query });
-    return count;
+    const request = { ...options, method: "GET", path: "/vectors/count", query } as const;
+    const { data } = await this.#call(request, this.#asked(consistency));
+    return (data as { count: number }).count;
   }
 
   /** The nearest to a vector, or to one that is stored (without itself). */
@@ -210,17 +244,36 @@ export class Vectors {
   }
 
   /** A search is no write: sent again it finds again. */
-  #search<T>(path: string, fields: object, { signal, timeoutMs, ...ask }: VectorSearchOptions): Promise<T> {
-    return this.#data({ signal, timeoutMs, method: "POST", path, body: JSON.stringify({ ...fields, ...ask }) });
+  async #search<T>(path: string, fields: object, options: VectorSearchOptions): Promise<T> {
+    const { signal, timeoutMs, consistency: own, ...ask } = options;
+    const consistency = this.#asked(own);
+    const body = JSON.stringify({ ...fields, ...ask, consistency });
+    return (await this.#call({ signal, timeoutMs, method: "POST", path, body }, consistency)).data as T;
+  }
+
+  #asked(consistency: VectorConsistency | undefined): VectorConsistency | undefined {
+    return consistency ?? this.#consistency;
   }
 
   #one(id: string): string {
     return `/vectors/${pathPart(id)}`;
   }
 
-  #call(request: HttpRequest) {
-    const query = { namespace: this.#namespace, ...request.query };
-    return this.#http.call({ ...request, path: databasePath(this.databaseId) + request.path, query });
+  /** `consistency`: of a read; searches have it in their bodies. */
+  #call(request: HttpRequest, consistency?: VectorConsistency) {
+    const asked = request.method === "GET" ? { consistency } : {};
+    const query = { namespace: this.#namespace, ...request.query, ...asked };
+    const token = consistency === "causal" ? this.token : undefined;
+    return this.#http.call({
+      ...request,
+      path: databasePath(this.databaseId) + request.path,
+      query,
+      ...(token !== undefined && { headers: { [VECTOR_TOKEN_HEADER]: token } }),
+      onHeaders: (headers) => {
+        const seen = headers.get(VECTOR_TOKEN_HEADER);
+        if (seen) this.#tokens.add(this.#tokenKey, seen);
+      },
+    });
   }
 
   async #data<T>(request: HttpRequest): Promise<T> {

@@ -123,7 +123,7 @@ function requireSame(body: DatabaseChangesBody, old: DatabaseRecord): void {
 }
 
 export function shownDatabase({ namespace, state, record, createdAtMs, updatedAtMs }: DatabaseInfo): object {
-  const { databaseId, indexes: _more, defaultBuild: _build, lastBuild: _last, ...rest } = record;
+  const { databaseId, placement: _, indexes: _more, defaultBuild: _build, lastBuild: _last, ...rest } = record;
   const [createdAt, updatedAt] = [createdAtMs, updatedAtMs].map((ms) => new Date(ms).toISOString());
   return { databaseId, namespace, state, ...rest, createdAt, updatedAt };
 }

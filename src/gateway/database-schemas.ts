@@ -84,7 +84,10 @@ const changeable = {
       maxLagMs: whole(0, 3_600_000).optional(),
     })
     .optional()
-    .openapi({ description: "Recorded; a single node keeps one copy." }),
+    .openapi({
+      description:
+        "Copies of each shard, in zones of their own; whether a write is answered only when all have it durably (default: false); what an eventual read may lack at most (default: 0, nothing). Default factor: 1.",
+    }),
   embeddingModels: z.array(embeddingModel).max(MAX_EMBEDDING_MODELS).optional().openapi({ description: "Recorded." }),
   metadataSchema: z
     .record(z.string(), z.string())
@@ -200,9 +203,24 @@ const amounts = {
   cacheBytes: z.number(),
 };
 
+const replica = z.object({
+  zone: z.string(),
+  revision: z.number().openapi({ description: "What it has durably." }),
+  lagRevisions: z.number(),
+  lagMs: z.number().openapi({ description: "Since it last had all that there was; 0: it has." }),
+});
+
 export const databaseStatusShape = z.object({
   databaseId: z.string(),
   state: z.enum(["creating", "ready"]),
   ...amounts,
-  shards: z.array(z.object({ shard: z.number(), term: z.number(), revision: z.number(), ...amounts })),
+  shards: z.array(
+    z.object({
+      shard: z.number(),
+      term: z.number(),
+      revision: z.number(),
+      ...amounts,
+      replicas: z.array(replica).optional(),
+    }),
+  ),
 });

@@ -85,6 +85,8 @@ export const RESTORED_ASK_MS = 100;
 
 /** A shard's answer: a search of a cold shard loads its indexes first. Ms. */
 export const SHARD_DEADLINE_MS = 20_000;
+/** A gateway isolate may be so late to know of copies that were added or removed: one that is gone leaves reads to the leader. Ms. */
+export const COPIES_KNOWN_MS = 5000;
 /** Creating, changing and deleting a database asks its shards 16 at a time, each for at most 5 s. Ms. */
 export const DATABASE_DEADLINE_MS = 25_000;
 /** Databases whose shape a gateway isolate remembers; one more costs a call to the tenant's object. */

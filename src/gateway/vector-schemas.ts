@@ -8,7 +8,8 @@ import { DURABILITIES } from "../wire/vector.ts";
 import { namespaceName } from "./config-schemas.ts";
 import { pageQuery } from "./cursor.ts";
 import { databaseId, databaseParams, databaseQuery } from "./database-schemas.ts";
-import { MAX_BATCH_QUERIES, MAX_BATCH_VECTORS } from "./limits.ts";
+import { MAX_BATCH_QUERIES, MAX_BATCH_VECTORS, SHARD_DEADLINE_MS } from "./limits.ts";
+import { VECTOR_CONSISTENCIES } from "./vector-reading.ts";
 
 const whole = (least: number, most: number) => z.int("must be a whole number").min(least).max(most);
 const namespace = namespaceName.default("default");
@@ -97,11 +98,21 @@ export const deleteBody = z.strictObject({
 
 const include = { includeMetadata: z.boolean().default(false), includeValues: z.boolean().default(false) };
 const filterText = z.string().optional().openapi({ description: "Filters as JSON text." });
+const consistency = z
+  .enum(VECTOR_CONSISTENCIES as ["strong", "causal", "eventual"])
+  .optional()
+  .openapi({
+    description:
+      "strong (default): every acknowledged write. causal: any copy that has what the request's jade-vector-token names. eventual: any copy that lacks less than the database's maxLagMs.",
+  });
+const reading = { consistency };
+export const getQuery = z.strictObject({ ...databaseQuery.shape, ...reading });
 export const listQuery = z.strictObject({ namespace, limit: whole(1, 1000).default(100), filters: filterText }).extend({
   cursor: pageQuery.shape.cursor,
   ...include,
+  ...reading,
 });
-export const countQuery = z.strictObject({ ...databaseQuery.shape, filters: filterText });
+export const countQuery = z.strictObject({ ...databaseQuery.shape, filters: filterText, ...reading });
 
 const ask = {
   topK: whole(1, MAX_TOP_K).optional().openapi({
@@ -123,8 +134,14 @@ const ask = {
   rerank: whole(1, MAX_TOP_K).optional().openapi({ description: "Candidates measured on the full vectors." }),
   ...include,
   explain: z.boolean().default(false).openapi({ description: "Tells what each segment of each shard did." }),
-  consistency: z.enum(["strong", "causal", "eventual"]).optional().openapi({
-    description: "On a single node every search sees every acknowledged write, whichever is asked for.",
+  consistency,
+  deadlineMs: whole(1, SHARD_DEADLINE_MS)
+    .optional()
+    .openapi({
+      description: `A shard may take so long. Default: ${SHARD_DEADLINE_MS}.`,
+    }),
+  partial: z.boolean().default(false).openapi({
+    description: "Where a shard does not answer in time the others' results are given, and the shard is named.",
   }),
   databaseId: databaseId.optional().openapi({ description: "The path's, if it is given." }),
   embeddingModel: z.string().max(200).optional().openapi({ description: "Not heard: the query is a vector." }),
@@ -183,6 +200,11 @@ const found = {
   cursor: z.string().nullable().optional(),
   total: number.optional().openapi({ description: "A threshold without topK: all that meet it, over all pages." }),
 };
-const cost = { scanned: number, explain: z.object({}).optional() };
+const cost = {
+  scanned: number,
+  partial: z.literal(true).optional().openapi({ description: "There are shards that did not answer." }),
+  missingShards: z.array(number).optional(),
+  explain: z.object({}).optional(),
+};
 export const foundShape = z.object({ ...found, ...cost });
 export const batchFoundShape = z.object({ searches: z.array(z.object(found)), ...cost });

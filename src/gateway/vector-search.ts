@@ -1,5 +1,6 @@
 // POST /v1/databases/…/search, …/search/batch, …/search/advanced: all shards at once, their best merged.
-// Guarantees: an answer is of all shards or none; a search is paid for by the rows it looked at before its answer is given.
+// Guarantees: an answer is of all shards, or names those that are missing where that was asked for; a search is paid for by the rows it looked
+// at before its answer is given.
 import { MAX_TOP_K } from "../vector/shard/limits.ts";
 import { PublicError } from "../wire/error-codes.ts";
 import type { FoundAnswer, SearchRequest, VectorHit } from "../wire/vector.ts";
@@ -15,7 +16,8 @@ import { invalidRequest } from "./issues.ts";
 import { MAX_SEARCH_BODY_BYTES } from "./limits.ts";
 import type { Route } from "./route.ts";
 import { charge } from "./search-cost.ts";
-import { callAllShards, callShard, shardOf } from "./vector-call.ts";
+import { readAs } from "./vector-ask.ts";
+import { callShard, callShards, shardOf } from "./vector-call.ts";
 import { type AskedDatabase, type KnownDatabase, withDatabase } from "./vector-databases.ts";
 import { floatsOf } from "./vector-fields.ts";
 import * as schemas from "./vector-schemas.ts";
@@ -83,7 +85,9 @@ function merged(
 
 interface Searched {
   readonly found: readonly Found[];
-  readonly answers: readonly FoundAnswer[];
+  readonly answers: readonly (FoundAnswer & { readonly shard: number })[];
+  /** Shards that did not answer. */
+  readonly missing: readonly number[];
   readonly scanned: number;
 }
 
@@ -99,6 +103,7 @@ async function searchAll(
   { queries, ask, isBatch }: { queries: readonly Query[]; ask: schemas.Ask; isBatch: boolean },
 ): Promise<Searched> {
   requireAsked(ask, asked);
+  readAs(call, ask);
   if (isForAll(ask)) return searchAllWithin(call, asked, { queries, ask, isBatch });
   const k = ask.topK ?? DEFAULT_TOP_K;
   return withDatabase(call, asked, async (database) => {
@@ -117,15 +122,18 @@ async function searchAll(
       shown: { metadata: ask.includeMetadata, values: ask.includeValues },
       explain: ask.explain,
     };
-    const answers = await callAllShards(call, database, request);
+    const shards = Array.from({ length: database.numShards }, (_, shard) => shard);
+    const { answers, missing } = await callShards(call, database, { request, shards, isPartial: ask.partial });
     const { meter } = call.services;
     meter.count("jade_vector_queries_total", answers.length * queries.length);
     meter.count(
       "jade_vector_cache_hits_total",
       answers.reduce((sum, { cached }) => sum + cached, 0),
     );
-    const found = resolved.map((query, at) => merged(database, answers, { at, query, k, asked: request.k }));
-    return { found, answers, scanned: answers.reduce((sum, { scanned }) => sum + scanned, 0) };
+    const found = resolved
+      .map((query, at) => merged(database, answers, { at, query, k, asked: request.k }))
+      .map(({ hits, isComplete }) => ({ hits, isComplete: isComplete && missing.length === 0 }));
+    return { found, answers, missing, scanned: answers.reduce((sum, { scanned }) => sum + scanned, 0) };
   });
 }
 
@@ -144,7 +152,7 @@ async function searchAllWithin(
       pages.push(await thresholdPage(call, database, resolved, ask));
     }
     const found = pages.map(({ hits, cursor }) => ({ hits, isComplete: cursor === null }));
-    return { found, answers: [], scanned: pages.reduce((sum, { scanned }) => sum + scanned, 0) };
+    return { found, answers: [], missing: [], scanned: pages.reduce((sum, { scanned }) => sum + scanned, 0) };
   });
 }
 
@@ -168,10 +176,11 @@ function foundPieces({ hits, isComplete }: Found): Pieces {
   return ['"results":', ...listPieces(hits, hitPieces), `,"isComplete":${isComplete}`];
 }
 
-function costPiece({ answers, scanned }: Searched, explain: boolean): string {
-  if (!explain) return `,"scanned":${scanned}`;
-  const shards = answers.map((answer, shard) => ({ shard, ...(JSON.parse(answer.explain) as object) }));
-  return `,"scanned":${scanned},"explain":${JSON.stringify({ shards })}`;
+function costPiece({ answers, missing, scanned }: Searched, explain: boolean): string {
+  const cost = `,"scanned":${scanned}${missing.length > 0 ? `,"partial":true,"missingShards":[${missing.join()}]` : ""}`;
+  if (!explain) return cost;
+  const shards = answers.map(({ shard, explain }) => ({ shard, ...(JSON.parse(explain) as object) }));
+  return `${cost},"explain":${JSON.stringify({ shards })}`;
 }
 
 const searchRoute = (path: string, summary: string): Route =>

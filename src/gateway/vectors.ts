@@ -10,6 +10,7 @@ import { askedDatabase } from "./databases.ts";
 import { invalidRequest } from "./issues.ts";
 import { MAX_ONE_VECTOR_BODY_BYTES } from "./limits.ts";
 import type { Route } from "./route.ts";
+import { readAs } from "./vector-ask.ts";
 import { callAllShards, callShard, shardOf, shardWrites } from "./vector-call.ts";
 import { withDatabase } from "./vector-databases.ts";
 import { publicErrorFrom } from "./vector-failure.ts";
@@ -77,12 +78,14 @@ const list = configRoute({
   query: schemas.listQuery,
   data: schemas.vectorsShape,
   errors: READ_ERRORS,
-  handle: (call, { params, query, keyspace }) =>
-    withDatabase(call, askedDatabase(params, keyspace), async (database) => {
+  handle(call, { params, query, keyspace }) {
+    readAs(call, query);
+    return withDatabase(call, askedDatabase(params, keyspace), async (database) => {
       const { rows, cursor } = await pageOfShards(call, database, query);
       const items = listPieces(rows, ({ row, shard }) => vectorPieces(row, shard));
       return successPieces(call, "listed", ['{"items":', ...items, `,"cursor":${JSON.stringify(cursor)}}`]);
-    }),
+    });
+  },
 });
 
 const count = configRoute({
@@ -95,6 +98,7 @@ const count = configRoute({
   data: schemas.countShape,
   errors: READ_ERRORS,
   async handle(call, { params, query, keyspace }) {
+    readAs(call, query);
     const filter = filterText(query.filters);
     const answers = await withDatabase(call, askedDatabase(params, keyspace), (database) =>
       callAllShards(call, database, { kind: "count", filter }),
@@ -110,10 +114,11 @@ const look = configRoute({
   summary: "Read a vector with its values and metadata",
   scope: "read-only",
   params: schemas.vectorParams,
-  query: databaseQuery,
+  query: schemas.getQuery,
   data: schemas.vectorShape,
   errors: READ_ERRORS,
-  handle(call, { params, keyspace }) {
+  handle(call, { params, query, keyspace }) {
+    readAs(call, query);
     const id = params["id"]!;
     return withDatabase(call, askedDatabase(params, keyspace), async (database) => {
       const shard = shardOf(id, database.numShards);

@@ -28,5 +28,6 @@ export const objectClasses: readonly ObjectClass[] = [
   { className: "ConfigFollower", binding: "CONFIG_FOLLOWER", uniqueKey: "jade-config-follower", resident: false },
   { className: "WebhookSender", binding: "WEBHOOK_SENDER", uniqueKey: "jade-webhook-sender", resident: false },
   { className: "VectorShard", binding: "VECTOR_SHARD", uniqueKey: "jade-vector-shard", resident: false },
+  { className: "VectorFollower", binding: "VECTOR_FOLLOWER", uniqueKey: "jade-vector-follower", resident: false },
   { className: "ZoneViews", binding: "ZONE_VIEWS", uniqueKey: "jade-zone-views", resident: false },
 ];

@@ -50,6 +50,7 @@ describe("workerdConfig", () => {
       ["ConfigFollower", "jade-config-follower"],
       ["WebhookSender", "jade-webhook-sender"],
       ["VectorShard", "jade-vector-shard"],
+      ["VectorFollower", "jade-vector-follower"],
       ["ZoneViews", "jade-zone-views"],
     ]);
   });

@@ -7,6 +7,7 @@ import type { Metric } from "../metric.ts";
 import { HEADER_SECTIONS, QUANTIZERS, type Quantizer } from "../shard/index-kinds.ts";
 import type { ShardConfig } from "../shard/shard-config.ts";
 import { type IndexFields, type IndexParameters, indexSpecsOf } from "./indexes.ts";
+import { copyZones, type Placement } from "./placement.ts";
 
 export interface DatabaseRecord extends IndexFields {
   readonly databaseId: string;
@@ -17,6 +18,8 @@ export interface DatabaseRecord extends IndexFields {
   readonly indexType: IndexKind;
   readonly sharding: { readonly strategy: "hash"; readonly numShards: number };
   readonly replication: { readonly factor: number; readonly sync: boolean; readonly maxLagMs: number };
+  /** Where its copies stand; absent = the record is of a time when there were none. */
+  readonly placement?: Placement | undefined;
   readonly embeddingModels: readonly object[];
   /** Field → type (metadata/schema.ts); null = metadata is free. */
   readonly metadataSchema: Readonly<Record<string, string>> | null;
@@ -65,6 +68,13 @@ export interface DatabaseName {
 
 export function shardName({ tenant, namespace, databaseId, generation }: DatabaseName, shard: number): string {
   return `v${tenant}/${namespace}/${databaseId}~${generation}/${shard}`;
+}
+
+/** What a shard and its copies must know. */
+export function copiedConfigOf(record: DatabaseRecord, shard: number, config: ShardConfig): ShardConfig {
+  const zones = copyZones(record, shard);
+  const { sync, maxLagMs } = record.replication;
+  return zones.length === 0 ? config : { ...config, replication: { zones, sync, maxLagMs } };
 }
 
 export function shardConfigOf(record: DatabaseRecord): ShardConfig {

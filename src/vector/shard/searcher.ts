@@ -82,6 +82,11 @@ export class Searcher {
     this.#query = new QuerySlot(options.core, options.metric, options.dimension);
   }
 
+  /** Gives its memory back. */
+  release(): void {
+    this.#query.release();
+  }
+
   /** @throws ArenaFull, CorruptSegment */
   search(request: SearchRequest): SearchResult {
     const query = this.#query.prepare(request.values);

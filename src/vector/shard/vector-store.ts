@@ -1,10 +1,8 @@
 // The rows of one shard: commit log → fresh segment → sealed segments. Decides what a write changes; finds rows by id.
 // Guarantees: an id has at most one live row; what `endTurn` wrote is there after a crash, and nothing of it half; all calls are
 // synchronous, so a turn of the object is atomic. Must not: know time, callers or search.
-import { CommitLog } from "../../storage/commit-log.ts";
-import { bufferOf } from "../../storage/row-format.ts";
 import type { Kernels, SqlStorage, SyncBlobStore } from "../../storage/types.ts";
-import { ByteReader, ByteWriter } from "../../wire/bytes.ts";
+import { ByteReader } from "../../wire/bytes.ts";
 import type { Arena } from "../arena.ts";
 import { CorruptSegment, type Directory } from "../segment/directory.ts";
 import type { RowStamp, VectorRow } from "../segment/row.ts";
@@ -12,13 +10,15 @@ import { BlockCache } from "../segment/sections.ts";
 import { Segment } from "../segment/segment.ts";
 import { SegmentWriter } from "../segment/segment-writer.ts";
 import { BlobNames } from "./blob-names.ts";
+import type { ChainPlace } from "./commit-chain.ts";
 import { FreshSegment } from "./fresh-segment.ts";
 import { DELETED_PAGE_WORDS } from "./limits.ts";
-import { type LogChange, readCommit, writeCommit } from "./log-entries.ts";
+import { type LogChange, type LogCommit, readCommit } from "./log-entries.ts";
 import { Manifest, type StoredSegment } from "./manifest.ts";
 import { deletedSince, type Rewritten, type RowSource, rewrite } from "./rewrite.ts";
 import { SegmentIndexing } from "./segment-indexing.ts";
 import type { BuiltIndexes, Origin, ShardIndexes } from "./shard-indexes.ts";
+import { ShardLog } from "./shard-log.ts";
 
 export interface VectorStoreOptions {
   readonly sql: SqlStorage;
@@ -34,6 +34,8 @@ export interface VectorStoreOptions {
   readonly now: () => number;
   /** Called in the commit that ends a turn, also one that changed nothing. */
   readonly onLogged?: () => void;
+  /** A follower's: terms are its owner's to count. */
+  readonly isCopy?: boolean | undefined;
 }
 
 /** A row as a caller gives it. */
@@ -62,7 +64,7 @@ export interface Located {
 interface SealBegun {
   readonly sealing: FreshSegment;
   readonly through: number;
-  readonly revision: number;
+  readonly place: ChainPlace;
 }
 
 const encoder = new TextEncoder();
@@ -71,9 +73,9 @@ export class VectorStore {
   readonly #options: VectorStoreOptions;
   readonly #manifest: Manifest;
   readonly #names: BlobNames;
-  readonly #log: CommitLog;
+  readonly log: ShardLog;
   readonly #cache = new BlockCache();
-  readonly #pending = new ByteWriter(64 * 1024);
+  #manifestVersion = 1;
   #fresh: FreshSegment;
   /** The one that is being sealed: it grows no more. */
   #sealing: FreshSegment | undefined;
@@ -92,8 +94,8 @@ export class VectorStore {
     this.#options = options;
     const { sql, name, random, kernels } = options;
     this.#manifest = new Manifest(sql, kernels.crc32c);
-    const term = this.#manifest.get("term") + 1;
-    this.#manifest.set("term", term);
+    const term = this.#manifest.get("term") + (options.isCopy ? 0 : 1);
+    if (!options.isCopy) this.#manifest.set("term", term);
     this.#names = new BlobNames({ sql, prefix: name, term, random });
     this.#indexing = new SegmentIndexing({
       ...options,
@@ -101,13 +103,21 @@ export class VectorStore {
       manifest: this.#manifest,
       names: this.#names,
       isThere: (segment) => this.#segments.includes(segment),
+      onReplaced: () => {
+        this.#manifestVersion++;
+      },
     });
     this.#segments = this.#manifest.segments().map((stored) => this.#open(stored));
     for (const segment of this.#segments) options.indexes.open(segment);
     this.#revision = this.#manifest.get("revision");
     this.#fresh = this.#newFresh();
-    this.#log = new CommitLog(sql, kernels as Kernels);
-    this.#log.replay(this.#manifest.get("logThrough"), ({ bytes }) => this.#replay(bytes));
+    const base = {
+      revision: this.#revision,
+      chain: this.#manifest.get("chain"),
+      lastSeq: this.#manifest.get("logThrough"),
+    };
+    this.log = new ShardLog({ sql, kernels, base });
+    this.log.replay((commit) => this.#replay(commit));
   }
 
   #open(stored: Pick<StoredSegment, "number" | "directory"> & Partial<StoredSegment>): Segment {
@@ -124,18 +134,42 @@ export class VectorStore {
     return this.#options.kernels.crc32c(encoder.encode(id));
   }
 
-  #replay(bytes: Uint8Array): void {
-    const reader = new ByteReader(bytes);
-    while (!reader.done) {
-      const { revision, changes } = readCommit(reader);
-      for (const change of changes) this.#change(change);
-      this.#revision = revision;
-    }
+  #replay({ revision, changes }: LogCommit): void {
+    for (const change of changes) this.#change(change);
+    this.#revision = revision;
   }
 
   /** Starts of this shard's owner, this one included. */
   get term(): number {
     return this.#manifest.get("term");
+  }
+
+  /** Terms only grow: a follower has seen a later one, or its owner has. */
+  set term(term: number) {
+    this.#manifest.set("term", term);
+  }
+
+  /** Of a copy: the random number of its leader's start in this term. */
+  get start(): number {
+    return this.#manifest.get("start");
+  }
+
+  set start(start: number) {
+    this.#manifest.set("start", start);
+  }
+
+  /** A copy whose revision is below it lacks rows. */
+  get asOf(): number {
+    return this.#manifest.get("asOf");
+  }
+
+  set asOf(revision: number) {
+    this.#manifest.set("asOf", revision);
+  }
+
+  /** Grows whenever the list of segments changes; begins anew with each start. */
+  get manifestVersion(): number {
+    return this.#manifestVersion;
   }
 
   /** Commits so far. */
@@ -163,7 +197,7 @@ export class VectorStore {
 
   /** Bytes of what was applied, but is not in the log yet. */
   get unloggedBytes(): number {
-    return this.#pending.length;
+    return this.log.pendingBytes;
   }
 
   /** Bytes of those rows. */
@@ -178,7 +212,7 @@ export class VectorStore {
 
   /** Bytes of the log that no segment covers, and of what this turn adds. */
   get logBytes(): number {
-    return this.#log.bytes + this.#pending.length;
+    return this.log.bytes;
   }
 
   locate(id: string): Located | undefined {
@@ -213,10 +247,22 @@ export class VectorStore {
     const logged = judged.flatMap(({ change }) => (change ? [change] : []));
     if (logged.length > 0) {
       this.#revision = revision;
-      writeCommit(this.#pending, { revision, changes: logged });
+      this.log.add({ revision, changes: logged });
       for (const change of logged) this.#change(change);
     }
     return judged.map(({ applied }) => applied);
+  }
+
+  /** A follower's way of a write: a commit as its owner logged it. Nothing is changed when it throws. @throws ArenaFull, CorruptSegment */
+  applyShipped(bytes: Uint8Array): void {
+    const { revision, changes } = readCommit(new ByteReader(bytes));
+    if (revision !== this.#revision + 1) throw new Error(`commit ${revision} does not follow ${this.#revision}`);
+    this.#fresh.reserve(changes.length);
+    // What cannot be read is met here, before anything is written.
+    for (const change of changes) this.locate(idOf(change));
+    this.#revision = revision;
+    this.log.addBytes({ revision, bytes });
+    for (const change of changes) this.#change(change);
   }
 
   /** What each change comes to, the earlier ones of the same commit included; all reads happen here, before anything is written. */
@@ -224,7 +270,7 @@ export class VectorStore {
     const nowMs = this.#options.now();
     const after = new Map<string, RowStamp | undefined>();
     return changes.map((change) => {
-      const id = change.kind === "put" ? change.row.id : change.id;
+      const id = idOf(change);
       const before = after.has(id) ? after.get(id) : this.#stampOf(id);
       if (change.kind === "delete") {
         after.set(id, undefined);
@@ -243,8 +289,7 @@ export class VectorStore {
   }
 
   #change(change: LogChange): void {
-    const id = change.kind === "put" ? change.row.id : change.id;
-    const found = this.locate(id);
+    const found = this.locate(idOf(change));
     if (found) this.#delete(found);
     if (change.kind === "put") this.#fresh.add(change.row);
   }
@@ -260,11 +305,7 @@ export class VectorStore {
 
   /** Writes what was applied since the last call to the log. Call in the turn whose commit the answers wait for. */
   endTurn(): void {
-    if (this.#pending.length > 0) {
-      const region = { buffer: bufferOf(this.#pending.view()), start: 0, end: this.#pending.length };
-      this.#log.append([region], this.#options.now());
-      this.#pending.reset();
-    }
+    this.log.endTurn(this.#options.now());
     this.#options.onLogged?.();
   }
 
@@ -272,7 +313,7 @@ export class VectorStore {
   #beginSeal(): SealBegun {
     if (this.#sealBegun) return this.#sealBegun;
     this.endTurn();
-    this.#sealBegun = { sealing: this.#fresh, through: this.#log.lastSeq, revision: this.#revision };
+    this.#sealBegun = { sealing: this.#fresh, through: this.log.lastSeq, place: this.log.last };
     this.#sealing = this.#fresh;
     this.#fresh = this.#newFresh();
     return this.#sealBegun;
@@ -280,15 +321,17 @@ export class VectorStore {
 
   /** Turns the fresh segment into a sealed one. Run to its end, with pauses between slices; one at a time. */
   *seal(): Generator<void, void> {
-    const { sealing, through, revision } = this.#beginSeal();
+    const { sealing, through, place } = this.#beginSeal();
     const segment = yield* this.#rewrite([sealing], () => {
       this.#manifest.set("logThrough", through);
-      this.#manifest.set("revision", revision);
+      this.#manifest.set("revision", place.revision);
+      this.#manifest.set("chain", place.chain);
     });
     this.#sealing = undefined;
     this.#sealBegun = undefined;
     if (segment) this.#segments = [segment, ...this.#segments];
-    this.#log.cover(through);
+    this.log.cover(place, through);
+    this.#manifestVersion++;
     if (this.#pins === 0) sealing.release();
     else this.#released.push(sealing);
   }
@@ -305,6 +348,7 @@ export class VectorStore {
     });
     for (const input of inputs) this.#options.indexes.drop(input);
     this.#segments = [...(merged ? [merged] : []), ...this.#segments.filter((segment) => !inputs.includes(segment))];
+    this.#manifestVersion++;
   }
 
   /** Writes the new segment and puts it into the manifest, with `alsoCommit`, all pages of deleted rows and its own, in one transaction. */
@@ -367,6 +411,17 @@ export class VectorStore {
     this.#dirtyPages.clear();
   }
 
+  /** Gives its memory back, but for the indexes'; it is of no use then. */
+  close(): void {
+    this.#fresh.release();
+    this.#sealing?.release();
+  }
+
+  /** Of a copy: a blob of this name is about to be written, maybe again. */
+  makeRoomFor(blob: string): void {
+    if (this.#names.revive(blob)) this.#options.blobs.deleteSync(blob);
+  }
+
   /** Until the result is called all rows of today's segments stay readable, though they are sealed or merged meanwhile. */
   pin(): () => void {
     this.#pins++;
@@ -380,13 +435,17 @@ export class VectorStore {
   sweep(): boolean {
     if (this.#pins > 0) return false;
     this.#names.sweep(8, (name) => this.#options.blobs.deleteSync(name));
-    if (this.#log.trimDue) this.#log.trim();
+    if (this.log.trimDue) this.log.trim();
     return this.sweepDue;
   }
 
   get sweepDue(): boolean {
-    return this.#pins === 0 && (this.#names.deadCount > 0 || this.#log.trimDue);
+    return this.#pins === 0 && (this.#names.deadCount > 0 || this.log.trimDue);
   }
+}
+
+function idOf(change: StoreChange): string {
+  return change.kind === "put" ? change.row.id : change.id;
 }
 
 function blobsOf(segment: Segment): readonly string[] {
