@@ -15,7 +15,9 @@ export const VECTOR_MIGRATIONS: readonly string[] = [
    CREATE TABLE vector_facts (name TEXT PRIMARY KEY, crc INTEGER NOT NULL, bytes BLOB NOT NULL) WITHOUT ROWID;
    CREATE TABLE vector_numbers (name TEXT PRIMARY KEY, value REAL NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;`,
   // vector_imports: jobs as JSON text (vector/shard/import-queue.ts). vector_import_rows: their rows that are not applied yet, in chunks.
+  // vector_directory_parts: what of a segment's directory is behind its first MiB.
   `CREATE TABLE vector_imports (seq INTEGER PRIMARY KEY, job TEXT NOT NULL UNIQUE, crc INTEGER NOT NULL, text TEXT NOT NULL);
    CREATE TABLE vector_import_rows (id INTEGER PRIMARY KEY, job TEXT NOT NULL, chunk INTEGER NOT NULL, crc INTEGER NOT NULL,
-     bytes BLOB NOT NULL, UNIQUE (job, chunk));`,
+     bytes BLOB NOT NULL, UNIQUE (job, chunk));
+   CREATE TABLE vector_directory_parts (segment INTEGER NOT NULL, part INTEGER NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (segment, part));`,
 ];

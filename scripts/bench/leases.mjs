@@ -21,15 +21,13 @@ const TICK_MS = 10;
 const MIB = 1024 * 1024;
 const note = (text) => console.error(text);
 
+const leasesOf = (clients, count) =>
+  Array.from({ length: count }, (_, i) => ({ id: String(i + 1), key: `lease/${i}`, client: clients[i % SESSIONS] }));
+
 /** Grants all; each lease knows when it is due next and when its holder falls silent. */
-async function grantAll(clients, count, seconds) {
+async function grantAll(leases, seconds) {
   const random = seededRandom(11);
-  const leases = Array.from({ length: count }, (_, i) => ({
-    id: String(i + 1),
-    key: `lease/${i}`,
-    client: clients[i % SESSIONS],
-  }));
-  for (let from = 0; from < count; from += GRANTS_AT_ONCE)
+  for (let from = 0; from < leases.length; from += GRANTS_AT_ONCE)
     await Promise.all(
       leases.slice(from, from + GRANTS_AT_ONCE).map(async (lease) => {
         lease.sentMs = performance.now();
@@ -41,7 +39,7 @@ async function grantAll(clients, count, seconds) {
     );
   const startMs = performance.now();
   for (const lease of leases) lease.silentMs = startMs + (seconds + random() * TTL_SECONDS) * 1000;
-  return { leases, startMs };
+  return startMs;
 }
 
 async function keepAlive(lease, counts) {
@@ -108,12 +106,12 @@ function judge(leases) {
 }
 
 async function measure(server, clients, { count, seconds }) {
-  const byKey = new Map();
   const emptyBytes = treeMemoryBytes(server.groupId);
-  const { leases, startMs } = await grantAll(clients, count, seconds);
-  for (const lease of leases) byKey.set(lease.key, lease);
+  const leases = leasesOf(clients, count);
+  // From the beginning on: where granting takes longer than a lease lives, the first ones end before it is done.
+  const { ended } = await watchDeletions(clients[0], new Map(leases.map((lease) => [lease.key, lease])));
+  const startMs = await grantAll(leases, seconds);
   note(`${count} leases of ${TTL_SECONDS} s granted in ${Math.round(performance.now() - leases[0].sentMs)} ms`);
-  const { ended } = await watchDeletions(clients[0], byKey);
   const counts = { sent: 0, failed: 0, firstError: undefined, lagMs: 0 };
   const cpu = { beganMs: treeCpuMs(server.groupId), own: process.cpuUsage() };
   const kept = keepAll(leases, counts);

@@ -3,10 +3,18 @@
 // that an acknowledged write superseded shows again, "doubled" when one write shows twice, "wrong" for any value nobody wrote.
 // A write whose outcome is unknown may show or not, now and later. Must not: be used for keys with more than one writer.
 
+import { includes } from "../../src/kv/clock.ts";
+import { type ClockMap, clockFromMap } from "../../src/wire/clock.ts";
+
 export interface WriteOp {
   readonly id: string;
   /** Undefined = a delete. */
   readonly value: string | undefined;
+}
+
+interface Acknowledged extends WriteOp {
+  /** Of its answer: what the write superseded, and itself. */
+  readonly clock: ClockMap | undefined;
 }
 
 /** What a quorum read showed: every concurrent version; a missing key and a delete are both `undefined`. */
@@ -28,13 +36,13 @@ export function shownBy(read: ReadLike): Shown {
 export class KeyHistory {
   readonly key: string;
   /** The newest acknowledged write. */
-  acknowledged: WriteOp | undefined;
+  acknowledged: Acknowledged | undefined;
   /** Issued after it, with an outcome that is not known and never will be. */
   #later: WriteOp[] = [];
   /** Issued before it, with an unknown outcome: may stand beside it as a concurrent version. */
   #strays: WriteOp[] = [];
   /** Acknowledged before the newest one, and not certainly superseded by it. */
-  #beside: WriteOp[] = [];
+  #beside: Acknowledged[] = [];
   readonly #superseded = new Set<string | undefined>();
 
   constructor(key: string) {
@@ -42,20 +50,19 @@ export class KeyHistory {
   }
 
   /**
-   * The write was acknowledged. `keepsOthers`: by a retry that knew no context; it may have been stamped anew, and then what was there
-   * stays beside it (spec RP-37) until a write that was not retried.
+   * The write was acknowledged, with this clock; without one it superseded all. What the clock does not cover stays beside it: a write
+   * without a context that a retry stamped anew, the coordinator's own where a replica was slow, supersedes only what it may (spec RP-37).
    */
-  succeeded(op: WriteOp, keepsOthers = false): void {
-    const before = this.acknowledged;
-    if (keepsOthers) {
-      if (before) this.#beside.push(before);
-    } else {
-      for (const old of before ? [before, ...this.#beside] : this.#beside) this.#superseded.add(old.value);
-      this.#beside = [];
+  succeeded(op: WriteOp, clock?: ClockMap): void {
+    const older = this.acknowledged ? [this.acknowledged, ...this.#beside] : this.#beside;
+    this.#beside = [];
+    for (const old of older) {
+      if (clock && old.clock && !includes(clockFromMap(clock), clockFromMap(old.clock))) this.#beside.push(old);
+      else this.#superseded.add(old.value);
     }
     this.#strays.push(...this.#later);
     this.#later = [];
-    this.acknowledged = op;
+    this.acknowledged = { ...op, clock };
     this.#superseded.delete(op.value);
   }
 

@@ -54,11 +54,8 @@ export interface LaneOptions {
   readonly problem: (text: string) => void;
   /** Failures that say nothing about what is stored, besides those of a server that runs. */
   readonly alsoTransient?: readonly string[];
-  /**
-   * Writes are stamped now by one replica, now by another, as where instances come and go. One without a clock supersedes what its
-   * stamper held, and that may lack the lane's last write, which then stays beside it.
-   */
-  readonly doStampersVary?: boolean;
+  /** Where instances come and go, another replica than the stamper may answer a repeated write. */
+  readonly isRewordedAllowed?: boolean;
 }
 
 export class Lane {
@@ -155,12 +152,12 @@ export class Lane {
     const before = this.#answered;
     if (!before) return;
     try {
-      const clock = await this.#send(client, before.attempt, true);
+      const [clock = ""] = (await this.#send(client, before.attempt, true)).map((each) => JSON.stringify(each));
       const { counts } = this.#options;
       counts.repeated++;
       if (clock === before.clock) return;
       // Another replica than the stamper may name the same stamp by its dot alone. Seen, and not what is wanted: counted.
-      if (this.#options.doStampersVary && stampOf(clock) === stampOf(before.clock))
+      if (this.#options.isRewordedAllowed && stampOf(clock) === stampOf(before.clock))
         counts.reworded = (counts.reworded ?? 0) + 1;
       else this.#options.problem(`a repeated write got ${clock}, the first answer was ${before.clock}`);
     } catch (error) {
@@ -175,20 +172,20 @@ export class Lane {
   ): Promise<void> {
     this.#unfinished = attempt;
     try {
-      const clock = await this.#send(client, attempt, isRetry);
+      const clocks = await this.#send(client, attempt, isRetry);
       this.#unfinished = undefined;
       this.#options.counts.acknowledged += attempt.ops.length;
-      const keepsOthers = (isRetry || this.#options.doStampersVary === true) && attempt.clock === undefined;
-      for (const { history, op } of attempt.ops) history.succeeded(op, keepsOthers);
-      if (attempt.ops.length === 1 && this.#random() < 0.2) this.#answered = { attempt, clock };
+      for (const [i, { history, op }] of attempt.ops.entries()) history.succeeded(op, clocks[i]);
+      if (attempt.ops.length === 1 && this.#random() < 0.2)
+        this.#answered = { attempt, clock: JSON.stringify(clocks[0]) };
     } catch (error) {
       this.#options.counts.unknown += attempt.ops.length;
       this.#failed("a write", error, isStopped);
     }
   }
 
-  /** Gives the answer's clock as text. A batch counts as answered when every operation is: its retry is one, too. */
-  async #send(client: JadeClient, { ops, writeId, clock }: Attempt, mayHaveBeenSent: boolean): Promise<string> {
+  /** Gives the clock of each answer. A batch counts as answered when every operation is: its retry is one, too. */
+  async #send(client: JadeClient, { ops, writeId, clock }: Attempt, mayHaveBeenSent: boolean): Promise<ClockMap[]> {
     const options = { writeId, mayHaveBeenSent, consistency: "quorum" as const };
     if (ops.length === 1) {
       const { history, op } = ops[0]!;
@@ -196,7 +193,7 @@ export class Lane {
         op.value === undefined
           ? await client.kv.delete(history.key, { ...options, clock })
           : await client.kv.put(history.key, op.value, { ...options, clock });
-      return JSON.stringify(result.vectorClock);
+      return [result.vectorClock];
     }
     const results = await client.kv.batch(
       ops.map(({ history, op }) =>
@@ -206,8 +203,11 @@ export class Lane {
       ),
       options,
     );
-    for (const result of results) if (!result.ok) throw result.error;
-    return "";
+    return results.map((result) => {
+      if (!result.ok) throw result.error;
+      if (result.op === "get") throw new Error("a write was answered as a read");
+      return result.result.vectorClock;
+    });
   }
 
   /** Reads every key of the lane back. `unfinished` writes may show or not. */

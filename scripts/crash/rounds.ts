@@ -70,6 +70,7 @@ export class CrashRounds {
   #apiKey = "";
   /** A damaged block that is not known to be healed. */
   #isDamaged = false;
+  #isDamageDue = false;
   /** Tables that were damaged. One may stay so while nobody reads it, or until its run is written anew. */
   readonly #damagedTables = new Set<string>();
 
@@ -194,18 +195,21 @@ export class CrashRounds {
   #checkFiles(): void {
     const paths = nodeDatabases(this.#dataDir);
     const damageEvery = this.#options.damageEvery;
-    const mayDamage = damageEvery > 0 && this.result.rounds % damageEvery === 0 && !this.#isDamaged;
+    if (damageEvery > 0 && this.result.rounds % damageEvery === 0) this.#isDamageDue = true;
     for (const path of paths) {
       const { problems, leftOver } = checkStore(path, this.#blobsDir);
       if (leftOver > 0) this.result.leftOvers++;
       const isKnown = (problem: string): boolean => [...this.#damagedTables].some((name) => problem.includes(name));
       if (!this.#isDamaged) for (const problem of problems) if (!isKnown(problem)) this.#problem(problem);
     }
-    if (!mayDamage) return;
-    const path = paths[Math.floor(this.#random() * paths.length)]!;
-    const tables = storedTables(path).filter(({ kind }) => kind === "row");
-    const table = tables[Math.floor(this.#random() * tables.length)];
-    if (!table) return;
+    if (!this.#isDamageDue || this.#isDamaged) return;
+    const stored = paths.flatMap((path) => storedTables(path).map((table) => ({ path, table })));
+    const rows = stored.filter(({ table }) => table.kind === "row");
+    const chosen = rows[Math.floor(this.#random() * rows.length)];
+    // On a busy machine nothing may have been flushed yet: it is for a later round.
+    if (!chosen) return;
+    const { path, table } = chosen;
+    this.#isDamageDue = false;
     const how = DAMAGES[Math.floor(this.#random() * DAMAGES.length)]!;
     damage(path, table, how, { random: this.#random, blobsDir: this.#blobsDir });
     this.#isDamaged = true;

@@ -6,6 +6,8 @@ type Json = Record<string, unknown>;
 
 /** Few: each is an object of its own. */
 const NAMESPACES = ["default", "a", "b"];
+/** The one that is deleted now and then: whoever asks for it meanwhile may be told to try again (503). */
+export const DELETED_NAMESPACE = "gone";
 export const LEASES = ["1", "2", "3", "0", "-1", "x", "9223372036854775807", "9223372036854775808", "01", "%00"];
 export const LOCKS = ["l", "m", "a/b", "%2F", "%00", "n".repeat(1100)];
 export const CONFIG_KEYS: readonly string[] = [
@@ -79,7 +81,9 @@ function aimInner(txn: Json, choices: Choices): void {
 export function aimConfigQuery(fields: Json, path: string, choices: Choices): void {
   aimFields(fields, choices);
   if (path.endsWith("{key}") && choices.chance(0.95)) delete fields["key"];
-  if ("namespace" in fields && choices.chance(0.98)) fields["namespace"] = choices.pick(NAMESPACES);
+  const isDeletion = path === "/v1/config/namespaces";
+  if ("namespace" in fields && choices.chance(0.98))
+    fields["namespace"] = isDeletion || choices.chance(0.05) ? DELETED_NAMESPACE : choices.pick(NAMESPACES);
   for (const name of ["keyEncoding", "valueEncoding", "maxStalenessMs"])
     if (name in fields && choices.chance(0.8)) delete fields[name];
   if ("sort" in fields && choices.chance(0.5)) delete fields["sort"];

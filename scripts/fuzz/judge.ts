@@ -1,4 +1,5 @@
 // What an answer must be, whatever was asked: documented, an envelope, no 5xx, nothing for strangers.
+import { DELETED_NAMESPACE } from "./config-aim.ts";
 import { problemOfEtcd } from "./etcd-aim.ts";
 import type { Outcome } from "./http.ts";
 import { type FuzzRequest, isConnect, isRouted, routedPath } from "./requests.ts";
@@ -57,6 +58,10 @@ export function problemOf(request: FuzzRequest, outcome: Outcome): string | unde
     const text = method === "HEAD" ? "" : body.toString("utf8");
     return problemOfEtcd({ status, text, mayPass: operation?.isOpen === true || !isStranger });
   }
+  if (status === 503 && request.target.includes(`namespace=${DELETED_NAMESPACE}`)) return undefined;
+  // One that is made or deleted this moment by another lane.
+  if (status === 503 && /the database \\"v[abc]\\" is being (created|deleted)/.test(body.toString("latin1")))
+    return undefined;
   if (status >= 500) return `status ${status}: ${body.toString("utf8", 0, 500)}`;
   // Bodies of other methods are read by nobody.
   const isBodyRead = ["POST", "PATCH", "PUT"].includes(method) && request.body !== undefined;

@@ -2,6 +2,8 @@
 import { describe, expect, it } from "vitest";
 import { parseAnswer } from "./http.ts";
 import { TenantModel } from "./model.ts";
+import type { FuzzRequest } from "./requests.ts";
+import { applyVectors, problemsOfRows, type VectorModels } from "./vector-effects.ts";
 
 const put = (key: string, value: unknown) => ({ key, value, isDelete: false, isVague: false });
 
@@ -44,4 +46,53 @@ describe("answers on the wire", () => {
     expect(parse("HTTP/1.1 200 OK\r\n\r\nabc")).toBeUndefined();
     expect(parse("HTTP/1.1 200 OK\r\n\r\nabc", true)?.answer.body.toString()).toBe("abc");
   });
+});
+
+const PATH = "/v1/databases/watched/vectors";
+
+/** What the judge of vectors says of one request and its answer. */
+function judged(
+  models: VectorModels,
+  [method, path]: readonly [string, string],
+  sent: unknown,
+  status: number,
+  data: unknown,
+) {
+  const request: FuzzRequest = {
+    ...{ number: 1, operation: undefined, method, target: path, headers: [], isVague: false, isKnownCaller: true },
+    body: Buffer.from(JSON.stringify(sent)),
+    transport: "plain",
+    credential: { name: "a", token: "t", tenant: "fuzz-a", scope: "admin" },
+  };
+  return applyVectors(models, { request, routed: path, status, body: Buffer.from(JSON.stringify({ data })) });
+}
+
+it("of vectors a refused value, a lost one, one that is back, other metadata and a result too few are found", () => {
+  const models: VectorModels = { values: new TenantModel(), metadata: new TenantModel() };
+  const one = ["PUT", `${PATH}/lane1.0`] as const;
+  const found = (values: number[], metadata: unknown): unknown =>
+    judged(models, ["GET", `${PATH}/lane1.0`], {}, 200, { id: "lane1.0", values, metadata });
+  judged(models, ["POST", PATH], { id: "lane1.0", values: [0.1, 2] }, 201, { id: "lane1.0" });
+  expect(found([0.1, 2], {})).toBeUndefined();
+  judged(models, one, { values: [3, 4] }, 400, undefined);
+  expect(found([3, 4], {})).toContain("which no accepted write gave it");
+  judged(models, one, { metadata: { a: 1 } }, 200, {});
+  expect(found([0.1, 2], { a: 1 })).toBeUndefined();
+  expect(found([0.1, 2], {})).toContain("shows {}");
+  expect(judged(models, ["GET", `${PATH}/lane1.0`], {}, 404, undefined)).toContain("shows deleted");
+  const batch = {
+    vectors: [
+      { id: "lane1.0", values: [5, 6] },
+      { id: "lane1.1", values: [1] },
+    ],
+  };
+  const error = { code: "invalidRequest" };
+  const post = ["POST", `${PATH}/batch`] as const;
+  expect(judged(models, post, batch, 200, { results: [{ id: "lane1.0" }] })).toBe("2 vectors, 1 results");
+  judged(models, post, batch, 200, { results: [{ id: "lane1.0" }, { id: "lane1.1", error }] });
+  expect(found([5, 6], {})).toBeUndefined();
+  expect(problemsOfRows(models, [{ id: "lane1.1", values: [1] }])).toHaveLength(4);
+  judged(models, ["POST", `${PATH}/delete`], { ids: ["lane1.0"] }, 200, { deleted: 1 });
+  expect(problemsOfRows(models, [])).toEqual([]);
+  expect(problemsOfRows(models, [{ id: "lane1.0", values: [5, 6] }])).toHaveLength(2);
 });

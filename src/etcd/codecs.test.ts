@@ -88,6 +88,11 @@ describe("codecs of etcd's messages", () => {
     fc.assert(property, { numRuns: 5000 });
   });
 
+  it("[CF-63] JSON too deep for the way that keeps the digits of numbers is refused", () => {
+    const deep = `{"lease":7587845678901234567,"other":${"[".repeat(100_000)}${"]".repeat(100_000)}}`;
+    expect(() => messageOfJson(PutRequest, deep)).toThrow(EtcdError);
+  });
+
   it("[CF-63] messages nested without end are refused", () => {
     let text = "{}";
     let bytes: Uint8Array = new Uint8Array();

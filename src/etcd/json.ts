@@ -25,7 +25,7 @@ export function messageOfJson<T>(type: MessageType<T>, text: string): T {
     return readMessage(type, parsed.json, 0) as T;
   } catch (error) {
     if (!(error instanceof LostDigits)) throw error;
-    return readMessage(type, JSON.parse(parsed.text, keepDigits), 0) as T;
+    return readMessage(type, parseWithDigits(parsed.text), 0) as T;
   }
 }
 
@@ -68,6 +68,16 @@ function endOfObject(text: string): number | undefined {
 
 function keepDigits(_: string, value: unknown, context?: { readonly source?: string }): unknown {
   return typeof value === "number" && !Number.isSafeInteger(value) ? (context?.source ?? value) : value;
+}
+
+/** The engine goes through what it parsed by recursion, here only. */
+function parseWithDigits(text: string): unknown {
+  try {
+    return JSON.parse(text, keepDigits);
+  } catch (error) {
+    if (error instanceof RangeError) throw malformed("exceeded max depth");
+    throw error;
+  }
 }
 
 /** The text's first value: what follows it is not looked at, as in etcd. */

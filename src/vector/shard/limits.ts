@@ -16,6 +16,8 @@ export const MIN_COSINE_LENGTH = 1e-18;
 export const SLICE_ROWS = 256;
 /** Words of one stored page of deleted rows: 32 768 rows. */
 export const DELETED_PAGE_WORDS = 1024;
+/** A directory is stored in rows of so many bytes: on Cloudflare they hold at most 2 MB. */
+export const DIRECTORY_PART_BYTES = 1024 * 1024;
 /** Below this a segment is scanned, whatever index its database asks for: a sealed fresh segment soon is part of a merge. Rows. */
 export const SMALL_SEGMENT_ROWS = 2 * FRESH_ROWS;
 /** Rows that an index builder inserts between two pauses: some milliseconds. */
@@ -23,7 +25,7 @@ export const BUILD_SLICE_ROWS = 64;
 /** Of a shard's memory: an index that is built behind searches is given up where less is left for what is written next. */
 export const SPARE_MEMORY_SHARE = 1 / 16;
 /** float32 rows that a scan for a threshold compares between two pauses: some milliseconds. Bytes. */
-export const SCAN_SLICE_BYTES = 4 * 1024 * 1024;
+export const SCAN_SLICE_BYTES = 2 * 1024 * 1024;
 /** Rows of an import that are applied in one commit: some milliseconds, and far below what a SQL row holds. Bytes. */
 export const IMPORT_CHUNK_BYTES = 256 * 1024;
 /** Imports that wait at a shard, and their bytes: they are on disk until they are applied. */

@@ -4,7 +4,7 @@ import { drain } from "../../storage/drain.ts";
 import type { SqlStorage } from "../../storage/types.ts";
 import { BitSet } from "../metadata/bit-set.ts";
 import { CorruptSegment, type Crc32c, type Directory, readDirectory, writeDirectory } from "../segment/directory.ts";
-import { DELETED_PAGE_WORDS } from "./limits.ts";
+import { DELETED_PAGE_WORDS, DIRECTORY_PART_BYTES } from "./limits.ts";
 
 export interface StoredSegment {
   readonly number: number;
@@ -60,9 +60,36 @@ export class Manifest {
     if (rows.length !== this.get("segmentCount"))
       throw new CorruptSegment(`the manifest has ${rows.length} segments; ${this.get("segmentCount")} were written`);
     return rows.map(({ number, directory: bytes }) => {
-      const directory = readDirectory(new Uint8Array(bytes), this.#crc32c);
+      const directory = readDirectory(this.#wholeDirectory(number, new Uint8Array(bytes)), this.#crc32c);
       return { number, directory, deleted: this.#deletedOf(number, directory.rowCount) };
     });
+  }
+
+  /** A missing part fails the directory's own checksum. */
+  #wholeDirectory(segment: number, first: Uint8Array): Uint8Array {
+    const query = "SELECT bytes FROM vector_directory_parts WHERE segment = ? ORDER BY part";
+    const rest = [...this.#sql.exec<{ bytes: ArrayBuffer }>(query, segment)].map(({ bytes }) => new Uint8Array(bytes));
+    if (rest.length === 0) return first;
+    const whole = new Uint8Array(rest.reduce((sum, { length }) => sum + length, first.length));
+    let at = 0;
+    for (const part of [first, ...rest]) {
+      whole.set(part, at);
+      at += part.length;
+    }
+    return whole;
+  }
+
+  /** Large directories in several rows: one of a million rows of 768 values has nine megabytes, on Cloudflare a row holds two. */
+  #storeDirectory(segment: number, directory: Directory): void {
+    const bytes = writeDirectory(directory, this.#crc32c);
+    const query = "INSERT OR REPLACE INTO vector_segments (number, directory) VALUES (?, ?)";
+    drain(this.#sql.exec(query, segment, bytes.subarray(0, DIRECTORY_PART_BYTES)));
+    drain(this.#sql.exec("DELETE FROM vector_directory_parts WHERE segment = ?", segment));
+    for (let from = DIRECTORY_PART_BYTES; from < bytes.length; from += DIRECTORY_PART_BYTES) {
+      const part = bytes.subarray(from, from + DIRECTORY_PART_BYTES);
+      const insert = "INSERT INTO vector_directory_parts (segment, part, bytes) VALUES (?, ?, ?)";
+      drain(this.#sql.exec(insert, segment, from / DIRECTORY_PART_BYTES, part));
+    }
   }
 
   #deletedOf(segment: number, rowCount: number): BitSet {
@@ -93,19 +120,18 @@ export class Manifest {
   }
 
   add(number: number, directory: Directory): void {
-    const bytes = writeDirectory(directory, this.#crc32c);
-    drain(this.#sql.exec("INSERT INTO vector_segments (number, directory) VALUES (?, ?)", number, bytes));
+    this.#storeDirectory(number, directory);
     this.set("segmentCount", this.get("segmentCount") + 1);
   }
 
   /** The same segment with other indexes. */
   replace(number: number, directory: Directory): void {
-    const bytes = writeDirectory(directory, this.#crc32c);
-    drain(this.#sql.exec("UPDATE vector_segments SET directory = ? WHERE number = ?", bytes, number));
+    this.#storeDirectory(number, directory);
   }
 
   remove(number: number): void {
     drain(this.#sql.exec("DELETE FROM vector_segments WHERE number = ?", number));
+    drain(this.#sql.exec("DELETE FROM vector_directory_parts WHERE segment = ?", number));
     drain(this.#sql.exec("DELETE FROM vector_deleted WHERE segment = ?", number));
     this.set("segmentCount", this.get("segmentCount") - 1);
   }

@@ -9,6 +9,10 @@ const SEEDS = Number(process.env.JADE_SIM_SEEDS ?? 300);
 const FROM = Number(process.env.JADE_SIM_FROM ?? 1);
 /** Issue 3: every planted mistake is caught within so many seeds. */
 const PLANTED_WITHIN = 2000;
+/** Where the search for a rarely caught mistake begins; `npm run simulate -- --planted` begins at 1. */
+const CAUGHT_NEAR: Readonly<Record<string, number>> = {
+  "unsettled writes are not carried": 120,
+};
 
 async function firstFailure(
   from: number,
@@ -52,7 +56,8 @@ describe("random schedules", () => {
 });
 
 describe("planted mistakes are caught", () => {
-  it.each(Object.entries(PLANTED))(`%s, within ${PLANTED_WITHIN} seeds`, async (_, sabotage) => {
-    expect(await firstFailure(1, PLANTED_WITHIN, sabotage)).toBeDefined();
+  it.each(Object.entries(PLANTED))(`%s, within ${PLANTED_WITHIN} seeds`, async (name, sabotage) => {
+    const from = CAUGHT_NEAR[name] ?? 1;
+    expect(await firstFailure(from, PLANTED_WITHIN - from, sabotage)).toBeDefined();
   });
 });

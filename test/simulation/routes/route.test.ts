@@ -7,6 +7,12 @@ import { ROUTE_PLANTED } from "./route-sabotage.ts";
 const SEEDS = Number(process.env.JADE_SIM_ROUTE_SEEDS ?? 300);
 const FROM = Number(process.env.JADE_SIM_FROM ?? 1);
 const PLANTED_WITHIN = 2000;
+/** Where the search for a rarely caught mistake begins; `npm run simulate -- --planted` begins at 1. */
+const CAUGHT_NEAR: Readonly<Record<string, number>> = {
+  "old set released before a majority of it has recorded the new revision": 1125,
+  "the new replicas are not filled": 125,
+  "pending node counted in W": 830,
+};
 
 async function firstFailure(from: number, count: number, sabotage?: RouteSabotage): Promise<string | undefined> {
   for (let seed = from; seed < from + count; seed++) {
@@ -40,8 +46,9 @@ describe("planted mistakes are caught", () => {
   it.each(Object.entries(ROUTE_PLANTED))(
     `%s, within ${PLANTED_WITHIN} seeds`,
     { timeout: 600_000 },
-    async (_, sabotage) => {
-      expect(await firstFailure(1, PLANTED_WITHIN, sabotage)).toBeDefined();
+    async (name, sabotage) => {
+      const from = CAUGHT_NEAR[name] ?? 1;
+      expect(await firstFailure(from, PLANTED_WITHIN - from, sabotage)).toBeDefined();
     },
   );
 });
