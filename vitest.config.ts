@@ -47,6 +47,23 @@ export default defineConfig({
           cloudflareTest({
             wrangler: { configPath: "./wrangler.toml" },
             miniflare: {
+              // The embedder, as it is built (test/embedder.setup.ts): the service that wrangler.toml names.
+              workers: [
+                {
+                  name: "jade-db-embedder",
+                  compatibilityDate: "2026-11-01",
+                  compatibilityFlags: ["no_nodejs_global_timers", "no_web_socket_compression"],
+                  rootPath: import.meta.dirname,
+                  modules: [
+                    { type: "ESModule", path: "dist/embedder/embedder.js" },
+                    { type: "CompiledWasm", path: "dist/embedder/storage.wasm" },
+                    { type: "Data", path: "dist/embedder/glove-twitter-25d.jwv" },
+                  ],
+                  modulesRoot: "dist/embedder",
+                  durableObjects: { EMBEDDERS: { className: "Embedder", useSQLite: true } },
+                  bindings: { JADE_CONFIG: '{"embedding":{"maxWaitingTexts":100}}' },
+                },
+              ],
               bindings: {
                 JADE_MODE: "test",
                 // SHA-256 of "jdb.root.test"
@@ -59,7 +76,7 @@ export default defineConfig({
         ],
         test: {
           name: "objects",
-          globalSetup: ["./test/wasm.setup.ts"],
+          globalSetup: ["./test/wasm.setup.ts", "./test/embedder.setup.ts"],
           include: ["test/objects/**/*.test.ts"],
           testTimeout: 30_000,
           // The first request of a run starts everything: some seconds where other things run.

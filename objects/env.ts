@@ -1,4 +1,6 @@
 // The bindings every object and the gateway see. wrangler.toml and src/server/workerd-config.ts provide them.
+
+import type { EmbedderServiceRpc } from "./embedder-rpc.ts";
 import type {
   ConfigFollowerRpc,
   ConfigKeyspaceRpc,
@@ -25,6 +27,8 @@ export interface Env {
   readonly WEBHOOK_SENDER: Namespace<WebhookSenderRpc>;
   readonly VECTOR_SHARD: Namespace<VectorShardRpc>;
   readonly KEY_VALUE_REPLICA: Namespace<KeyValueReplicaRpc>;
+  /** The embedder's Worker. Without it texts are not embedded; all else works. */
+  readonly EMBEDDER?: EmbedderServiceRpc;
   /** Present when the blob store is R2. */
   readonly BLOBS?: R2Bucket;
   /** Present when the blob store is a directory served by workerd. */

@@ -1,4 +1,4 @@
-// Builds dist/: the Worker (dist/worker), the CLI (dist/cli.js) and the SDK (dist/client/index.js).
+// Builds dist/: the Workers (dist/worker, dist/embedder), the CLI (dist/cli.js) and the SDK (dist/client/index.js).
 // Guarantees: does nothing when no input changed since the last build; every file appears whole (written aside, then renamed).
 // Must not: type-check (that is `npm run check`) or touch anything outside dist/ and wasm's own output.
 // Usage: node scripts/build.mjs [--force] [--quiet]
@@ -17,6 +17,7 @@ const INPUTS = [
   "objects",
   "wasm",
   "migrations",
+  "models",
   "scripts/build.mjs",
   "scripts/build-wasm.mjs",
   "package-lock.json",
@@ -41,6 +42,18 @@ const TARGETS = [
     conditions: ["workerd", "worker", "browser"],
     external: ["cloudflare:*", "node:*"],
     loader: { ".wasm": "copy", ".sql": "text" },
+    assetNames: "[name]",
+    minifySyntax: true,
+  },
+  {
+    ...SHARED,
+    entryPoints: { embedder: "src/embedder.ts" },
+    outdir: "dist/embedder",
+    format: "esm",
+    target: "es2024",
+    conditions: ["workerd", "worker", "browser"],
+    external: ["cloudflare:*", "node:*"],
+    loader: { ".wasm": "copy", ".sql": "text", ".jwv": "copy" },
     assetNames: "[name]",
     minifySyntax: true,
   },
@@ -113,11 +126,19 @@ async function buildTarget(target) {
 
 /** Files of earlier builds that this one did not write (a renamed wasm, say) must not be served. */
 async function sweep(written) {
-  const dir = resolve(root, "dist/worker");
-  if (!existsSync(dir)) return;
-  for (const name of await readdir(dir)) {
-    if (!written.has(`dist/worker/${name}`) && !name.endsWith(".tmp")) await rm(join(dir, name), { recursive: true });
+  for (const part of ["dist/worker", "dist/embedder"]) {
+    const dir = resolve(root, part);
+    if (!existsSync(dir)) continue;
+    for (const name of await readdir(dir)) {
+      if (!written.has(`${part}/${name}`) && !name.endsWith(".tmp")) await rm(join(dir, name), { recursive: true });
+    }
   }
+}
+
+/** The embedder's Worker alone, for tests that run it beside the sources. */
+export async function buildEmbedder() {
+  await buildWasm();
+  await buildTarget(TARGETS.find(({ outdir }) => outdir === "dist/embedder"));
 }
 
 export async function buildAll({ force = false, quiet = false } = {}) {

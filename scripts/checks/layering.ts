@@ -47,7 +47,7 @@ const NODE_LAYERS = new Set(["server", "cli"]);
 
 /** The layer of a repository path; undefined = not under the rule (scripts, tests, configuration). */
 export function layerOf(path: string): string | undefined {
-  if (path === "src/worker.ts") return "worker";
+  if (path === "src/worker.ts" || path === "src/embedder.ts") return "worker";
   if (path.startsWith("dist/wasm/")) return "wasm";
   const [top, second] = path.split("/");
   if (top === "objects" || top === "wasm" || top === "migrations") return top;

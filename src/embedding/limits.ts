@@ -16,3 +16,21 @@ export const MAX_WORD_BYTES = 1024;
 export const IDF_DOCUMENT_WORDS = 25;
 /** Characters of a word that its subwords are made of: a longer one is cut, so that one token costs a bounded time. */
 export const MAX_SUBWORD_CHARACTERS = 128;
+/** A part of a model's file as it is uploaded. Bytes. */
+export const PART_BYTES = 4 * 1024 * 1024;
+/** A piece of it as it is stored: what a bucket reads back without trouble. Bytes. */
+export const PIECE_BYTES = 1024 * 1024;
+/** All files of a model: they are in memory whole while it is loaded. Bytes. */
+export const MAX_MODEL_BYTES = 256 * 1024 * 1024;
+/** All models of a tenant. Bytes. */
+export const MAX_TENANT_MODEL_BYTES = 1024 * 1024 * 1024;
+export const MAX_MODELS_PER_TENANT = 100;
+export const MAX_MODEL_FILES = 16;
+/** Texts that run together: a batch of a transformer is long enough, and others are not kept waiting by one request. */
+export const MAX_BATCH_TEXTS = 32;
+/** Texts waiting in one embedder may be so long together. Bytes, about. */
+export const MAX_WAITING_BYTES = 16 * 1024 * 1024;
+/** Vectors of recent texts that an embedder holds. Bytes. */
+export const TEXT_CACHE_BYTES = 8 * 1024 * 1024;
+/** A longer text is not looked up: it is hardly asked for twice. Characters. */
+export const MAX_CACHED_CHARACTERS = 2000;

@@ -3,6 +3,8 @@ import { PublicError } from "../wire/error-codes.ts";
 import { configRoutes } from "./config-routes.ts";
 import { configWatchRoute } from "./config-watch-route.ts";
 import { databaseRoutes } from "./databases.ts";
+import { embeddingModelRoutes } from "./embedding-models.ts";
+import { embeddingsRoute } from "./embeddings.ts";
 import { healthRoutes } from "./health.ts";
 import { deleteKeyValue, getKeyValue, putKeyValue } from "./key-value.ts";
 import { batchKeyValue } from "./key-value-batch.ts";
@@ -97,6 +99,8 @@ export function allRoutes(services: Services): readonly Route[] {
     ...vectorBatchRoutes,
     ...vectorRoutes,
     ...vectorSearchRoutes,
+    ...embeddingModelRoutes,
+    embeddingsRoute,
     createTenant,
     listTenants,
     getTenant,

@@ -2,7 +2,7 @@
 // Guarantees: an answer is of all shards or none; a search is paid for by the rows it looked at before its answer is given.
 import { DEFAULT_INDEX } from "../vector/database/record.ts";
 import { MAX_TOP_K } from "../vector/shard/limits.ts";
-import { PublicError } from "../wire/error-codes.ts";
+import { type ErrorCode, PublicError } from "../wire/error-codes.ts";
 import type { FoundAnswer, SearchRequest, VectorHit } from "../wire/vector.ts";
 import { admitMore } from "./access.ts";
 import { successPieces } from "./answers.ts";
@@ -20,13 +20,17 @@ import { type AskedDatabase, type KnownDatabase, withDatabase } from "./vector-d
 import { floatsOf } from "./vector-fields.ts";
 import * as schemas from "./vector-schemas.ts";
 import { hitPieces } from "./vector-shown.ts";
+import { type PlacedText, requireValues } from "./vector-texts.ts";
 
 const PATH = "/v1/databases/{db}/search";
 const DEFAULT_TOP_K = 10;
-const SEARCH_ERRORS = ["notFound", "dataCorrupt", "insufficientStorage", "payloadTooLarge"] as const;
+const SEARCH_ERRORS = [
+  ...["notFound", "conflict", "overloaded", "dataCorrupt", "insufficientStorage", "payloadTooLarge"],
+] as readonly ErrorCode[];
 
 interface Query {
   readonly queryVector?: readonly number[] | undefined;
+  readonly queryText?: string | undefined;
   readonly id?: string | undefined;
 }
 
@@ -37,15 +41,40 @@ interface Resolved {
   readonly without?: string;
 }
 
+interface Asked {
+  readonly queries: readonly Query[];
+  readonly ask: schemas.Ask;
+  readonly isBatch: boolean;
+}
+
 interface Found {
   readonly hits: readonly VectorHit[];
   /** False: there may be more that meet the threshold. */
   readonly isComplete: boolean;
 }
 
+/** All queries as vectors; their texts in one go. */
+async function resolveAll(call: Call, database: KnownDatabase, { queries, ask, isBatch }: Asked): Promise<Resolved[]> {
+  const path = (at: number): string => (isBatch ? `queries[${at}].` : "");
+  const texts: PlacedText[] = [];
+  for (const [at, { queryVector, queryText, id }] of queries.entries()) {
+    if ([queryVector, queryText, id].filter((given) => given !== undefined).length !== 1)
+      throw invalidRequest([{ path: `${path(at)}queryVector`, message: "give queryVector, queryText or id" }]);
+    if (queryText !== undefined) texts.push({ text: queryText, path: `${path(at)}queryText` });
+  }
+  const model = ask.embeddingModel;
+  const made = texts.length === 0 ? [] : await requireValues(call, database, { texts, model });
+  let next = 0;
+  const textValues = queries.map(({ queryText }) => (queryText === undefined ? undefined : made[next++]));
+  return Promise.all(
+    queries.map((query, at) => {
+      const values = textValues[at];
+      return values ? { values } : resolve(call, database, query, path(at));
+    }),
+  );
+}
+
 async function resolve(call: Call, database: KnownDatabase, { queryVector, id }: Query, at: string): Promise<Resolved> {
-  if ((queryVector === undefined) === (id === undefined))
-    throw invalidRequest([{ path: `${at}queryVector`, message: "give queryVector or id" }]);
   if (queryVector) return { values: floatsOf(queryVector, `${at}queryVector`) };
   const target = { database, shard: shardOf(id!, database.numShards) };
   const { rows } = await callShard(call, target, { kind: "get", ids: [id!], shown: { values: true } });
@@ -89,18 +118,12 @@ interface Searched {
   readonly scanned: number;
 }
 
-async function searchAll(
-  call: Call,
-  asked: AskedDatabase,
-  { queries, ask, isBatch }: { queries: readonly Query[]; ask: schemas.Ask; isBatch: boolean },
-): Promise<Searched> {
+async function searchAll(call: Call, asked: AskedDatabase, { queries, ask, isBatch }: Asked): Promise<Searched> {
   if (ask.databaseId !== undefined && ask.databaseId !== asked.databaseId)
     throw invalidRequest([{ path: "databaseId", message: "is not the one in the path", value: ask.databaseId }]);
   const k = ask.topK ?? (ask.threshold === undefined ? DEFAULT_TOP_K : MAX_TOP_K);
   return withDatabase(call, asked, async (database) => {
-    const resolved = await Promise.all(
-      queries.map((query, at) => resolve(call, database, query, isBatch ? `queries[${at}].` : "")),
-    );
+    const resolved = await resolveAll(call, database, { queries, ask, isBatch });
     const withOwn = resolved.some(({ without }) => without !== undefined) ? 1 : 0;
     const request: SearchRequest = {
       kind: "search",
@@ -141,8 +164,8 @@ const searchRoute = (path: string, summary: string): Route =>
     maxBodyBytes: MAX_SEARCH_BODY_BYTES,
     data: schemas.foundShape,
     errors: SEARCH_ERRORS,
-    async handle(call, { params, body: { queryVector, id, ...ask }, keyspace, principal }) {
-      const queries = [{ queryVector, id }];
+    async handle(call, { params, body: { queryVector, queryText, id, ...ask }, keyspace, principal }) {
+      const queries = [{ queryVector, queryText, id }];
       const searched = await searchAll(call, askedDatabase(params, keyspace), { queries, ask, isBatch: false });
       await charge(call, principal, searched.scanned);
       const pieces = ["{", ...foundPieces(searched.found[0]!), costPiece(searched, ask.explain), "}"];

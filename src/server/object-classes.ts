@@ -11,6 +11,14 @@ export interface ObjectClass {
   readonly resident: boolean;
 }
 
+/** Of the embedder's Worker, whose configuration is wrangler.embedder.toml. */
+export const embedderClass: ObjectClass = {
+  className: "Embedder",
+  binding: "EMBEDDERS",
+  uniqueKey: "jade-embedder",
+  resident: false,
+};
+
 export const objectClasses: readonly ObjectClass[] = [
   { className: "Directory", binding: "DIRECTORY", uniqueKey: "jade-directory", resident: true },
   { className: "Tenant", binding: "TENANT", uniqueKey: "jade-tenant", resident: false },

@@ -4,7 +4,7 @@
 
 import type { Settings } from "../cluster/settings.ts";
 import { isInNetwork, parseNetwork, REFUSED_NETWORKS, UNJUDGED_NETWORKS } from "../wire/networks.ts";
-import { type ObjectClass, objectClasses } from "./object-classes.ts";
+import { embedderClass, type ObjectClass, objectClasses } from "./object-classes.ts";
 
 export const COMPATIBILITY_DATE = "2026-11-01";
 /**
@@ -12,6 +12,9 @@ export const COMPATIBILITY_DATE = "2026-11-01";
  * of memory instead of 90.
  */
 export const COMPATIBILITY_FLAGS: readonly string[] = ["no_nodejs_global_timers", "no_web_socket_compression"];
+
+/** Where the embedder's modules lie beside the configuration. */
+export const EMBEDDER_DIR = "embedder";
 
 /** An issuer may stand in a private network. Only its URL, which the operator wrote, is ever asked for through this. */
 const KEYS_NETWORK =
@@ -40,7 +43,7 @@ function withLength(network: string): string {
 export interface WorkerModule {
   /** As other modules import it, without `./`. The file lies beside the configuration under the same name. */
   readonly name: string;
-  readonly kind: "esModule" | "wasm" | "text";
+  readonly kind: "esModule" | "wasm" | "text" | "data";
 }
 
 export interface WorkerdConfigOptions {
@@ -52,6 +55,8 @@ export interface WorkerdConfigOptions {
   readonly blobsDir: string;
   /** The first one is the entry. */
   readonly modules: readonly WorkerModule[];
+  /** Of the embedder's Worker; they lie in EMBEDDER_DIR. */
+  readonly embedderModules: readonly WorkerModule[];
   readonly settings: Settings;
   /** Hex SHA-256. */
   readonly rootKeyHash: string;
@@ -80,6 +85,30 @@ function objectNamespace({ className, uniqueKey, resident }: ObjectClass): strin
   return `(${names}, enableSql = true, preventEviction = ${resident})`;
 }
 
+function embeds(modules: readonly WorkerModule[], directory = ""): string {
+  return list(
+    modules.map(({ name, kind }) => `(name = ${capnpText(name)}, ${kind} = embed ${capnpText(directory + name)})`),
+  );
+}
+
+/** The Worker that runs models: an isolate, bindings and objects of its own. No socket leads to it. */
+function embedderWorker({ embedderModules, settings }: WorkerdConfigOptions): string {
+  const bindings = [
+    textBinding("JADE_CONFIG", JSON.stringify(settings)),
+    objectBinding(embedderClass),
+    ...(settings.storage.blobStore === "disk" ? ['(name = "BLOB_DISK", service = "blobs")'] : []),
+  ];
+  return `const embedder :Workerd.Worker = (
+  modules = ${embeds(embedderModules, `${EMBEDDER_DIR}/`)},
+  compatibilityDate = ${capnpText(COMPATIBILITY_DATE)},
+  compatibilityFlags = ${list(COMPATIBILITY_FLAGS.map(capnpText))},
+  bindings = ${list(bindings)},
+  durableObjectNamespaces = ${list([objectNamespace(embedderClass)])},
+  durableObjectStorage = (localDisk = "objects")
+);
+`;
+}
+
 function list(items: readonly string[]): string {
   return `[\n    ${items.join(",\n    ")}\n  ]`;
 }
@@ -97,16 +126,17 @@ export function workerdConfig(options: WorkerdConfigOptions): string {
     ...(onDisk ? ['(name = "BLOB_DISK", service = "blobs")'] : []),
     ...(fetchesKeys ? ['(name = "TOKEN_KEYS", service = "token-keys")'] : []),
     '(name = "WEBHOOK_NETWORK", service = "webhooks")',
+    '(name = "EMBEDDER", service = (name = "embedder", entrypoint = "EmbedderService"))',
     ...(metricsAccess ? [textBinding("JADE_METRICS_ACCESS", metricsAccess)] : []),
   ];
   const services = [
     '(name = "jade", worker = .jade)',
+    '(name = "embedder", worker = .embedder)',
     `(name = "objects", disk = (path = ${capnpText(objectsDir)}, writable = true))`,
     ...(onDisk ? [`(name = "blobs", disk = (path = ${capnpText(blobsDir)}, writable = true))`] : []),
     ...(fetchesKeys ? [KEYS_NETWORK] : []),
     webhookNetwork(settings.webhooks.allowedNetworks),
   ];
-  const embeds = modules.map(({ name, kind }) => `(name = ${capnpText(name)}, ${kind} = embed ${capnpText(name)})`);
   return `# Written by jade-db at each start: changes here are lost.
 using Workerd = import "/workerd/workerd.capnp";
 
@@ -116,12 +146,13 @@ const config :Workerd.Config = (
 );
 
 const jade :Workerd.Worker = (
-  modules = ${list(embeds)},
+  modules = ${embeds(modules)},
   compatibilityDate = ${capnpText(COMPATIBILITY_DATE)},
   compatibilityFlags = ${list(COMPATIBILITY_FLAGS.map(capnpText))},
   bindings = ${list(bindings)},
   durableObjectNamespaces = ${list(objectClasses.map(objectNamespace))},
   durableObjectStorage = (localDisk = "objects")
 );
-`;
+
+${embedderWorker(options)}`;
 }
