@@ -28,7 +28,7 @@ const { values, positionals } = parseArgs({
     keys: { type: "string", default: "mixed" },
     "old-keys": { type: "string", default: "100000" },
     "cpu-profile": { type: "string" },
-    count: { type: "string", default: "1000000" },
+    count: { type: "string" },
     data: { type: "string" },
     contests: { type: "string" },
     watches: { type: "string", default: "15000" },
@@ -54,6 +54,6 @@ process.exitCode = await run({
   contests: values.contests?.split(","),
   putKeys: values.keys,
   oldCount: Number(values["old-keys"]),
-  count: Number(values.count),
+  count: values.count && Number(values.count),
   cpuProfile: values["cpu-profile"],
 });

@@ -186,7 +186,8 @@ async function measureSize(size, { count, seconds }) {
 const shown = (value) =>
   value >= 1000 ? Math.round(value).toLocaleString("en") : Number(value.toPrecision(3)).toString();
 
-export async function run(options) {
+export async function run(given) {
+  const options = { ...given, count: given.count ?? 1_000_000 };
   if (!(options.count >= 1000)) {
     console.error(`--count must be a number from 1000, got ${options.count}`);
     return 2;

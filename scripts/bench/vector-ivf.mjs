@@ -4,8 +4,8 @@
 
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import Table from "cli-table3";
 import { buildWasm } from "../build-wasm.mjs";
+import { printLines } from "./lib/report.mjs";
 import { clusteredVectors } from "./lib/vector-clusters.mjs";
 import { exactTruth, indexContender, openSet } from "./lib/vector-kernel-contenders.mjs";
 import { hnswlibContender, loadPeer } from "./lib/vector-peers.mjs";
@@ -224,18 +224,6 @@ export async function runIvf({ data, contests }) {
       ? speeds(data && existsSync(join(data, "base.bvecs")) ? data : root && join(root, "bsds-sift-143k"))
       : []),
   ];
-  const table = new Table({
-    head: ["what", "value", "x hnswlib", "target", "ok"],
-    style: { head: [], border: [], compact: true },
-  });
-  for (const { what, value, unit, ratio, target, ok } of lines)
-    table.push([
-      what,
-      value === undefined ? "not reached" : `${shown(value, 4)} ${unit}`,
-      shown(ratio),
-      target ?? "",
-      ok ? "ok" : "MISSED",
-    ]);
-  console.log(table.toString());
+  printLines(lines, "x hnswlib");
   return lines;
 }

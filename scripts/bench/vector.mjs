@@ -1,10 +1,19 @@
-// `npm run bench -- vector [--only kernel,ivf,kernel-workerd] [--data DIR] [--contests id,id]`: the vector engine.
+// `npm run bench -- vector [--only kernel,ivf,kernel-workerd,serve,wide,filters] [--count N] [--data DIR] [--contests id,id]`: the vector engine.
 
+import { runFilters } from "./vector-filters.mjs";
 import { runIvf } from "./vector-ivf.mjs";
 import { runKernel } from "./vector-kernel.mjs";
 import { runKernelWorkerd } from "./vector-kernel-workerd.mjs";
+import { runServe, runWide } from "./vector-serve.mjs";
 
-const PARTS = { kernel: runKernel, ivf: runIvf, "kernel-workerd": runKernelWorkerd };
+const PARTS = {
+  kernel: runKernel,
+  ivf: runIvf,
+  "kernel-workerd": runKernelWorkerd,
+  serve: runServe,
+  wide: runWide,
+  filters: runFilters,
+};
 
 export async function run(options) {
   const wanted = options.only ?? Object.keys(PARTS);

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { VectorCrash } from "../../scripts/crash/vectors/run.ts";
 import { type RunningServer, startServer, temporaryDirectory } from "../../scripts/lib/server-process.mjs";
 import { PATIENCE_MS, until } from "./until.ts";
 
@@ -158,3 +159,12 @@ it(
   },
   2 * PATIENCE_MS,
 );
+
+it("[VE-123] a kill -9 costs acknowledged writes only within the window of their durability", async () => {
+  const run = new VectorCrash({ rounds: 2, seed: 3, maxLoadMs: 2200 });
+  const { problems, ...counts } = await run.run();
+  console.log(JSON.stringify(counts));
+  expect(problems).toEqual([]);
+  expect(counts.kills).toBe(2);
+  expect(counts.acknowledged).toBeGreaterThan(3000);
+});

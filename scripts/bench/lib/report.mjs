@@ -58,3 +58,20 @@ export function printComparison(rows) {
   }
   console.log(table.toString());
 }
+
+/** Rows of {what, value, unit, ratio, target, ok}, the target in words. `against`: what the ratio is to. */
+export function printLines(lines, against) {
+  const table = new Table({
+    head: ["what", "value", ...(against ? [against] : []), "target", "ok"],
+    style: { head: [], border: [], compact: true },
+  });
+  for (const { what, value, unit, ratio, target, ok } of lines)
+    table.push([
+      what,
+      value === undefined ? "not reached" : `${round(value)} ${unit}`,
+      ...(against ? [ratio === undefined ? "" : ratio.toFixed(2)] : []),
+      target ?? "",
+      ok ? "ok" : "MISSED",
+    ]);
+  console.log(table.toString());
+}

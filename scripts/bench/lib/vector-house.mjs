@@ -1,0 +1,112 @@
+// A server with one vector database and the process that loads it, for the serving benchmarks.
+
+import { fork } from "node:child_process";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { JadeClient } from "../../../src/client/index.ts";
+import { startServer, treeCpuMs, treeMemoryBytes } from "../../lib/server-process.mjs";
+import { profiled, startInspectedServer } from "./cpu-profile.mjs";
+
+const DATABASE = "bench";
+/** The database is at rest when its server takes less than this share of a core. */
+const REST_SHARE = 0.05;
+const REST_LOOK_MS = 500;
+const REST_LIMIT_MS = 1_800_000;
+
+function startLoad() {
+  const child = fork(fileURLToPath(new URL("vector-load-process.mjs", import.meta.url)), { stdio: "inherit" });
+  const waiting = new Map();
+  let lastId = 0;
+  child.on("message", ({ id, result, error }) => {
+    const { resolve, reject } = waiting.get(id);
+    waiting.delete(id);
+    if (error) reject(new Error(error));
+    else resolve(result);
+  });
+  child.on("exit", (code) => {
+    for (const { reject } of waiting.values()) reject(new Error(`the load process ended with ${code}`));
+  });
+  return {
+    ask: (kind, message) =>
+      new Promise((resolve, reject) => {
+        waiting.set(++lastId, { resolve, reject });
+        child.send({ id: lastId, kind, ...message });
+      }),
+    dispose: () => child.kill(),
+  };
+}
+
+/** `spec` says which rows (vector-rows.mjs), `record` what the database is. */
+export async function openHouse({ spec, record, args = [], cpuProfile: directory }) {
+  let server = await (directory ? startInspectedServer : startServer)({ args });
+  const root = new JadeClient({ url: server.url, apiKey: server.rootKey });
+  const { apiKey } = await root.tenants.create({ tenantId: "bench", replicationFactor: 1 });
+  root.close();
+  const client = new JadeClient({ url: server.url, apiKey, timeoutMs: 120_000 });
+  const { dimension = 128 } = spec;
+  await client.databases.create({ databaseId: DATABASE, vectorDimension: dimension, metric: "euclidean", ...record });
+  const load = startLoad();
+  const emptyBytes = treeMemoryBytes(server.groupId);
+  return {
+    client,
+    vectors: client.vectors(DATABASE),
+    status: () => client.databases.status(DATABASE),
+    get memoryBytes() {
+      return treeMemoryBytes(server.groupId) - emptyBytes;
+    },
+    get dataDir() {
+      return server.dataDir;
+    },
+    ingest: (ask) => load.ask("ingest", { url: server.url, apiKey, databaseId: DATABASE, spec, ...ask }),
+    /** Adds `cpuMs`: of the server, for one search. */
+    async search(ask) {
+      const began = treeCpuMs(server.groupId);
+      const beganMs = performance.now();
+      const work = () => load.ask("search", { port: server.port, apiKey, databaseId: DATABASE, spec, ...ask });
+      const { inspectorPort } = server;
+      const name = `search-${ask.connections}-${Math.round(beganMs)}`;
+      const result = await (inspectorPort
+        ? profiled({ inspectorPort, directory, name, note: console.error }, work)
+        : work());
+      const cores = (treeCpuMs(server.groupId) - began) / (performance.now() - beganMs);
+      return { ...result, cpuMs: (cores * 1000) / result.perSecond };
+    },
+    /** Until indexes are built and merges done. Gives the time it took. Seconds. */
+    async rest() {
+      const beganMs = performance.now();
+      for (;;) {
+        const before = treeCpuMs(server.groupId);
+        await sleep(REST_LOOK_MS);
+        const isAtRest = (treeCpuMs(server.groupId) - before) / REST_LOOK_MS < REST_SHARE;
+        if (isAtRest) return (performance.now() - beganMs - REST_LOOK_MS) / 1000;
+        if (performance.now() - beganMs > REST_LIMIT_MS) throw new Error("the server does not come to rest");
+      }
+    },
+    /** Ends the server and starts it on the same data. */
+    async restart() {
+      const { dataDir, port, rootKey } = server;
+      await server.stop();
+      server = await startServer({ dataDir, port, rootKey, args });
+    },
+    async dispose() {
+      client.close();
+      load.dispose();
+      await server.dispose();
+    },
+  };
+}
+
+/** The share of the exact k nearest that the database finds, over queries. */
+export async function recallOf(house, { set, truth, ask = {} }) {
+  const { dimension, values } = set.queries;
+  let hits = 0;
+  let wanted = 0;
+  for (const [i, nearest] of truth.entries()) {
+    const vector = values.subarray(i * dimension, (i + 1) * dimension);
+    const { results } = await house.vectors.search({ vector }, { topK: 10, ...ask });
+    const right = new Set(nearest.map((row) => `r${row}`));
+    hits += results.filter(({ id }) => right.has(id)).length;
+    wanted += nearest.length;
+  }
+  return wanted === 0 ? 1 : hits / wanted;
+}
