@@ -88,12 +88,10 @@ export const modelChangesBody = z.strictObject({
 });
 
 export const embeddingsBody = z.strictObject({
-  input: z
-    .union([z.string(), z.array(z.string()).min(1).max(MAX_CALL_TEXTS)])
-    .openapi({
-      description: `A text, or up to ${MAX_CALL_TEXTS}, each of at most ${MAX_TEXT_BYTES} bytes.`,
-      example: ["a cup of tea"],
-    }),
+  input: z.union([z.string(), z.array(z.string()).min(1).max(MAX_CALL_TEXTS)]).openapi({
+    description: `A text, or up to ${MAX_CALL_TEXTS}, each of at most ${MAX_TEXT_BYTES} bytes.`,
+    example: ["a cup of tea"],
+  }),
   model: modelId,
 });
 

@@ -347,7 +347,11 @@ describe("texts in databases", () => {
       "25 numbers",
     );
     const plain = await Db.create(owner.key, { databaseId: "plain", vectorDimension: 25 });
-    expectRefusal(await plain.ask("POST", "/vectors/batch", { vectors: [{ text: "king" }] }), "invalidRequest", "no model for texts");
+    expectRefusal(
+      await plain.ask("POST", "/vectors/batch", { vectors: [{ text: "king" }] }),
+      "invalidRequest",
+      "no model for texts",
+    );
     await owner.change(SHIPPED, { status: "disabled" });
     expectRefusal(await post({ id: "a", text: "king" }), "conflict", "disabled");
     expect(await db.count()).toBe(0);
