@@ -7,6 +7,7 @@ import { addGlobalOptions } from "./context.ts";
 import { addDatabaseCommands } from "./database-commands.ts";
 import { EXIT, explain } from "./exit-codes.ts";
 import { addKeyValueCommands } from "./kv-commands.ts";
+import { addModelCommands } from "./model-commands.ts";
 import { addRepairCommands } from "./repair-commands.ts";
 import { addStatusCommands } from "./status-commands.ts";
 import { addTenantCommands } from "./tenant-commands.ts";
@@ -31,6 +32,7 @@ function buildProgram(): Command {
   addConfigCommands(program);
   addDatabaseCommands(program);
   addVectorCommands(program);
+  addModelCommands(program);
   addTransferCommands(program);
   return program;
 }
