@@ -17,6 +17,7 @@ const SUITES = {
   vector: "./vector.mjs",
   kubernetes: "./kubernetes.mjs",
   leases: "./leases.mjs",
+  cluster: "./cluster.mjs",
 };
 
 const { values, positionals } = parseArgs({

@@ -87,6 +87,8 @@ export interface StorageNode {
   readonly zone: string;
   readonly weight: number;
   readonly state: NodeState;
+  /** Where it stands on the ring (high words of tokens). Absent: where hashes of its number say. */
+  readonly positions?: readonly number[] | undefined;
 }
 
 /** What the gateway and the Coordinator need of the Directory; replaced whole when `revision` grows. */

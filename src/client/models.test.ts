@@ -15,7 +15,7 @@ describe("client.models", () => {
   it("[EM-30] registers with lengths and SHA-256, uploads in parts, makes active, tells how far it is", async () => {
     const { client, calls } = setUp([
       [201, success({ modelId: "m 1", partBytes: 2 })],
-      ...[1, 2, 3].map((): [number, string] => [200, success({})]),
+      ...[1, 2, 3].map((): Parameters<typeof fakeFetch>[0][number] => [200, success({})]),
       [200, success({ modelId: "m 1", status: "active" })],
     ]);
     const told: number[] = [];

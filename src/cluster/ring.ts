@@ -3,10 +3,8 @@
 // bootstrapping nodes get writes but never count and are never read (DESIGN 3, 4). Must not: know how a node is reached.
 import type { StorageNode, TenantRoute } from "../access/types.ts";
 import type { Token } from "../storage/types.ts";
+import { positionCount } from "./positions.ts";
 import { tokenOf } from "./token.ts";
-
-/** Ring positions of a node of weight 1. */
-export const POSITIONS_PER_WEIGHT = 64;
 
 /** `write` = counts towards W; `read` = asked by reads, counts towards R; `pending` = gets writes, never counts. Ordered by preference. */
 export interface ReplicaSets {
@@ -43,6 +41,16 @@ const MAY_READ = new Set(["active", "rebuilding", "draining", "failed"]);
 
 const LAST_HI = 0xffff_ffff;
 
+/** Positions of a node of weight 1 whose record has none: data lies where these say, so they never change. */
+const HASHED_PER_WEIGHT = 64;
+
+/** Where a node stands: what was chosen when it was added, else what its number says. */
+export function positionsOf({ number, weight, positions }: StorageNode): readonly number[] {
+  if (positions) return positions;
+  const count = positionCount(weight, HASHED_PER_WEIGHT);
+  return Array.from({ length: count }, (_, i) => tokenOf(number, `ring/${i}`).hi);
+}
+
 export class Ring {
   readonly nodes: readonly StorageNode[];
   readonly #positions: readonly Position[];
@@ -54,10 +62,7 @@ export class Ring {
     this.#preference = preference;
     this.nodes = nodes.filter((node) => node.state !== "removed");
     const positions: Position[] = [];
-    for (const node of this.nodes) {
-      const count = Math.max(1, Math.round(node.weight * POSITIONS_PER_WEIGHT));
-      for (let i = 0; i < count; i++) positions.push({ hi: tokenOf(node.number, `ring/${i}`).hi, node });
-    }
+    for (const node of this.nodes) for (const hi of positionsOf(node)) positions.push({ hi, node });
     this.#positions = positions.sort((a, b) => a.hi - b.hi || a.node.number - b.node.number);
   }
 
