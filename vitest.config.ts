@@ -10,10 +10,8 @@ const workerModules = {
   name: "jade:worker-modules",
   enforce: "pre" as const,
   load(id: string) {
-    if (id.endsWith(".wasm")) {
-      const base64 = readFileSync(id).toString("base64");
-      return `export default new WebAssembly.Module(Buffer.from("${base64}", "base64"));`;
-    }
+    if (id.endsWith(".wasm"))
+      return `import { readFileSync } from "node:fs"; export default new WebAssembly.Module(readFileSync(${JSON.stringify(id)}));`;
     if (id.endsWith(".sql")) return `export default ${JSON.stringify(readFileSync(id, "utf8"))};`;
     return undefined;
   },
@@ -55,11 +53,11 @@ export default defineConfig({
                   compatibilityFlags: ["no_nodejs_global_timers", "no_web_socket_compression"],
                   rootPath: import.meta.dirname,
                   modules: [
-                    { type: "ESModule", path: "dist/embedder/embedder.js" },
-                    { type: "CompiledWasm", path: "dist/embedder/storage.wasm" },
-                    { type: "Data", path: "dist/embedder/glove-twitter-25d.jwv" },
+                    { type: "ESModule", path: "dist/embedder-words/embedder.js" },
+                    { type: "CompiledWasm", path: "dist/embedder-words/storage.wasm" },
+                    { type: "Data", path: "dist/embedder-words/glove-twitter-25d.jwv" },
                   ],
-                  modulesRoot: "dist/embedder",
+                  modulesRoot: "dist/embedder-words",
                   durableObjects: { EMBEDDERS: { className: "Embedder", useSQLite: true } },
                   bindings: { JADE_CONFIG: '{"embedding":{"maxWaitingTexts":100}}' },
                 },

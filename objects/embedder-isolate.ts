@@ -2,41 +2,7 @@
 // Guarantees: models in memory are bounded in bytes, those used last stay. Must not: hold promises of one object's I/O.
 import glove from "../models/glove-twitter-25d.jwv";
 import type { ModelDefinition } from "../src/embedding/model.ts";
-import type { Outcome, Runnable } from "../src/embedding/queue.ts";
-import { EmbeddingRefusal } from "../src/embedding/refusal.ts";
-import { WordEncoder } from "../src/embedding/word-encoder.ts";
-import { readWordFile } from "../src/embedding/words/word-file.ts";
-
-export interface LoadedModel extends Runnable {
-  readonly dimension: number;
-  readonly memoryBytes: number;
-}
-
-/** @throws EmbeddingRefusal where the files are none of the family */
-export function loadModel(
-  key: string,
-  { family, parameters }: ModelDefinition,
-  files: readonly Uint8Array[],
-): LoadedModel {
-  switch (family) {
-    case "words": {
-      const encoder = new WordEncoder(readWordFile(files[0]!), parameters);
-      const run = (texts: readonly string[]): readonly Outcome[] => texts.map((text) => outcomeOf(encoder, text));
-      return { key, run, dimension: encoder.dimension, memoryBytes: encoder.memoryBytes };
-    }
-    default:
-      return family satisfies never;
-  }
-}
-
-function outcomeOf(encoder: WordEncoder, text: string): Outcome {
-  try {
-    return encoder.embed(text, "");
-  } catch (error) {
-    if (error instanceof EmbeddingRefusal) return error;
-    throw error;
-  }
-}
+import type { LoadedModel } from "./embedder-families.ts";
 
 /** Models that every tenant has. */
 export const SHIPPED: ReadonlyMap<string, { readonly definition: ModelDefinition; readonly bytes: () => Uint8Array }> =
@@ -105,6 +71,7 @@ export class LoadedModels {
     if (!held) return;
     this.#held.delete(key);
     this.#bytes -= held.memoryBytes;
+    held.release?.();
   }
 }
 

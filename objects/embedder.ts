@@ -13,7 +13,7 @@ import {
   MAX_WAITING_BYTES,
   TEXT_CACHE_BYTES,
 } from "../src/embedding/limits.ts";
-import { type ModelDefinition, partCount, partLength } from "../src/embedding/model.ts";
+import { type ModelDefinition, partCount, partLength, requireFamily } from "../src/embedding/model.ts";
 import { EmbedQueue } from "../src/embedding/queue.ts";
 import { EmbeddingRefusal } from "../src/embedding/refusal.ts";
 import { TextCache } from "../src/embedding/text-cache.ts";
@@ -21,14 +21,8 @@ import { SqliteBlobStore } from "../src/storage/sqlite-blob-store.ts";
 import { blobStoreOf } from "./blob-store.ts";
 import { configSql } from "./config-sql.ts";
 import type { EmbedderEnv } from "./embedder-env.ts";
-import {
-  embedderCounts,
-  type LoadedModel,
-  loadedModels,
-  loadModel,
-  SHIPPED,
-  waitingTexts,
-} from "./embedder-isolate.ts";
+import { type LoadedModel, loadModel } from "./embedder-families.ts";
+import { embedderCounts, loadedModels, SHIPPED, waitingTexts } from "./embedder-isolate.ts";
 import { ModelRows, noSuchModel, type StoredModel } from "./embedder-models.ts";
 import { LostPiece, ModelPieces } from "./embedder-pieces.ts";
 import type {
@@ -201,6 +195,8 @@ export class Embedder extends DurableObject<EmbedderEnv> implements EmbedderRpc 
     if (changes.status && stored.status === "uploading") {
       if (changes.status === "disabled")
         return failure("conflict", `"${modelId}" is being uploaded; delete it, or make it active first`);
+      const refused = refusalOf(() => requireFamily({ ...stored.definition, ...withoutStatus(changes) }));
+      if (refused) return refused;
       const checked = await this.#check({ ...stored, definition: { ...stored.definition, ...withoutStatus(changes) } });
       if (!checked.ok) return checked;
       outputDimension = checked.value.dimension;
@@ -300,11 +296,15 @@ export class Embedder extends DurableObject<EmbedderEnv> implements EmbedderRpc 
   }
 
   async #load({ key, definition, stored }: Source): Promise<RpcResult<LoadedModel>> {
-    const files: Uint8Array[] = [];
+    const files = new Map<string, Uint8Array>();
     try {
-      if (!stored) files.push(SHIPPED.get(definition.modelId)!.bytes());
-      else for (const { name } of definition.files) files.push(await this.#open().pieces.read(stored.generation, name));
-      const model = loadModel(key, definition, files);
+      for (const { name } of definition.files) {
+        const bytes = stored
+          ? this.#open().pieces.read(stored.generation, name)
+          : SHIPPED.get(definition.modelId)!.bytes();
+        files.set(name, await bytes);
+      }
+      const model = await loadModel({ key, definition, files });
       embedderCounts.loads++;
       loadedModels.add(model, this.#settings.embedding.memoryMiB * MIB);
       return { ok: true, value: model };

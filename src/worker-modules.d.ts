@@ -14,3 +14,8 @@ declare module "*.jwv" {
   const bytes: ArrayBuffer;
   export default bytes;
 }
+
+declare module "*/dist/ort/ort.mjs" {
+  /** Of onnxruntime-web/wasm; objects/onnx-runtime.ts gives it its types. */
+  export const InferenceSession: unknown;
+}

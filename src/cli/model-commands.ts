@@ -1,12 +1,10 @@
 // `jade-db model …` and `jade-db embed`: embedding models, and vectors of texts.
 // Must not: judge what a file holds; the server does.
-import { existsSync, readdirSync, statSync } from "node:fs";
-import { basename, join } from "node:path";
+import { basename, resolve } from "node:path";
 import { type Command, Option } from "commander";
 import type { EmbeddingModel, NewModel } from "../client/index.ts";
 import { withContext } from "./context.ts";
-import { UsageError } from "./exit-codes.ts";
-import { readBytes } from "./input.ts";
+import { type FoundModel, modelFiles } from "./model-files.ts";
 import { collect, wholeNumber } from "./tenant-commands.ts";
 import { floatText } from "./vectors/rows.ts";
 
@@ -19,39 +17,25 @@ interface AddFlags {
   readonly description?: string;
   readonly licence?: string;
   readonly source?: string;
-  readonly pooling?: "idf" | "mean";
+  readonly pooling?: "idf" | "mean" | "cls";
+  readonly windowTokens?: number;
+  readonly graph?: string;
   readonly maxTokens?: number;
   readonly normalize: boolean;
 }
 
-/** The file itself, or the only one of a folder. */
-function fileOf(path: string): string {
-  if (!existsSync(path)) throw new UsageError(`there is no ${path}`);
-  if (!statSync(path).isDirectory()) return path;
-  const names = readdirSync(path).filter((name) => !name.startsWith(".") && !/^(readme|licen[cs]e)/i.test(name));
-  if (names.length === 1) return join(path, names[0]!);
-  throw new UsageError(`${path} holds ${names.length} files; a model of word vectors is one: name it`);
-}
-
-function modelOf(modelId: string | undefined, flags: AddFlags): NewModel {
-  const { name, modelVersion: version, provider, description, licence, source, pooling, maxTokens, normalize } = flags;
-  return {
-    modelId,
-    name,
-    version,
-    provider,
-    description,
-    licence,
-    source,
-    parameters: { pooling, maxTokens, normalize },
-  };
+function modelOf(modelId: string, flags: AddFlags, found: Omit<FoundModel, "files">): NewModel {
+  const { name, modelVersion: version, provider, description, licence, source } = flags;
+  const { pooling = found.parameters?.pooling, maxTokens, windowTokens, normalize } = flags;
+  const parameters = { pooling, maxTokens, windowTokens, normalize };
+  return { modelId, name, version, provider, description, licence, source, family: found.family, parameters };
 }
 
 function addAdd(model: Command): void {
   model
     .command("add <path> [modelId]")
     .description(
-      "upload a file of word vectors (GloVe, word2vec, fastText .bin, .jwv) and make it a model; needs scope admin",
+      "make a model of a file of word vectors (GloVe, word2vec, fastText .bin, .jwv) or of a folder (model.onnx, tokenizer.json, config.json); needs scope admin",
     )
     .option("--name <name>", "for people (default: the id)")
     .option("--model-version <version>", "which one it is")
@@ -59,16 +43,22 @@ function addAdd(model: Command): void {
     .option("--description <text>", "for people")
     .option("--licence <licence>", "under which it was given")
     .option("--source <url>", "where it came from")
-    .addOption(new Option("--pooling <how>", "what a word weighs (default: idf)").choices(["idf", "mean"]))
+    .addOption(
+      new Option(
+        "--pooling <how>",
+        "words: idf (default), mean; transformers: mean, cls (default: what the folder says)",
+      ).choices(["idf", "mean", "cls"]),
+    )
     .option("--max-tokens <n>", "words of a text", wholeNumber)
+    .option("--window-tokens <n>", "transformers: tokens seen at once (default: 256)", wholeNumber)
+    .option("--graph <file>", "of several .onnx files in a folder, the one to take")
     .option("--no-normalize", "vectors keep their length")
     .action((path: string, modelId: string | undefined, flags: AddFlags, command: Command) =>
       withContext(command, tenant, async ({ client, print }) => {
-        const file = fileOf(path);
-        const name = basename(file).replace(/[^A-Za-z0-9._-]/g, "_");
-        const bytes = readBytes(file);
-        const own = modelId ?? name.replace(/\.(txt|vec|bin|jwv)$/, "").replace(/^[^A-Za-z0-9]+/, "");
-        print(shown(await client.models.add(modelOf(own, flags), [{ name, bytes }])));
+        const { files, ...found } = modelFiles(path, flags);
+        const named = basename(resolve(path)).replace(/\.(txt|vec|bin|jwv)$/, "");
+        const own = modelId ?? named.replace(/[^A-Za-z0-9._-]/g, "_").replace(/^[^A-Za-z0-9]+/, "");
+        print(shown(await client.models.add(modelOf(own, flags, found), files)));
       }),
     );
 }

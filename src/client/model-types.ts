@@ -4,8 +4,10 @@ import type { CallOptions } from "./types.ts";
 export interface ModelParameters {
   readonly maxTokens?: number | undefined;
   readonly normalize?: boolean | undefined;
-  /** What a word weighs. Default: `idf`. */
-  readonly pooling?: "idf" | "mean" | undefined;
+  /** Words: what a word weighs (default: `idf`). Transformers: `mean` (default) or `cls`. */
+  readonly pooling?: "idf" | "mean" | "cls" | undefined;
+  /** Transformers: tokens seen at once. */
+  readonly windowTokens?: number | undefined;
 }
 
 export interface ModelChanges {
@@ -24,7 +26,7 @@ export interface NewModel extends Omit<ModelChanges, "status"> {
   readonly version?: string | undefined;
   readonly provider?: string | undefined;
   /** Default: `words`. */
-  readonly family?: "words" | undefined;
+  readonly family?: "words" | "transformer" | undefined;
   /** Default: what the files say. */
   readonly outputDimension?: number | undefined;
 }

@@ -34,3 +34,7 @@ export const MAX_WAITING_BYTES = 16 * 1024 * 1024;
 export const TEXT_CACHE_BYTES = 8 * 1024 * 1024;
 /** A longer text is not looked up: it is hardly asked for twice. Characters. */
 export const MAX_CACHED_CHARACTERS = 2000;
+/** Tokens that a transformer sees at once, unless its parameters say otherwise: what a window costs grows with the square. */
+export const DEFAULT_WINDOW_TOKENS = 256;
+/** Tokens that run through a transformer at once, padding included: bounds its memory. */
+export const WINDOW_BATCH_TOKENS = 2048;

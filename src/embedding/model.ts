@@ -2,8 +2,9 @@
 // Must not: hold numbers of a model.
 import { MAX_MODEL_BYTES, PART_BYTES } from "./limits.ts";
 import { invalid } from "./refusal.ts";
+import { requireTransformerFiles } from "./transformer/files.ts";
 
-export type ModelFamily = "words";
+export type ModelFamily = "words" | "transformer";
 export type ModelInput = "text";
 /** Uploading: not all bytes are there and looked at. */
 export type ModelStatus = "uploading" | "active" | "disabled";
@@ -18,7 +19,10 @@ export interface ModelFile {
 export interface ModelParameters {
   readonly maxTokens?: number | undefined;
   readonly normalize?: boolean | undefined;
-  readonly pooling?: "idf" | "mean" | undefined;
+  /** Words: idf or mean. Transformers: mean or cls. */
+  readonly pooling?: "idf" | "mean" | "cls" | undefined;
+  /** Transformers: tokens seen at once. */
+  readonly windowTokens?: number | undefined;
 }
 
 export interface ModelDefinition {
@@ -63,8 +67,34 @@ export function requireFiles(files: readonly ModelFile[]): void {
     });
 }
 
-/** The file of word vectors is the only one of its model. */
-export function requireFamily({ family, files }: ModelDefinition): void {
-  if (family === "words" && files.length !== 1)
-    throw invalid("files", `are ${files.length}; a model of word vectors has one`, { value: files.length, limit: 1 });
+/** What a family needs. @throws EmbeddingRefusal */
+export function requireFamily({
+  family,
+  files,
+  parameters,
+}: Pick<ModelDefinition, "family" | "files" | "parameters">): void {
+  const { pooling, windowTokens } = parameters;
+  switch (family) {
+    case "words":
+      if (files.length !== 1)
+        throw invalid("files", `are ${files.length}; a model of word vectors has one`, {
+          value: files.length,
+          limit: 1,
+        });
+      if (pooling === "cls")
+        throw invalid("parameters.pooling", "cls means nothing to word vectors; there are idf, mean", {
+          value: pooling,
+        });
+      if (windowTokens !== undefined) throw invalid("parameters.windowTokens", "means nothing to word vectors");
+      return;
+    case "transformer":
+      requireTransformerFiles(files);
+      if (pooling === "idf")
+        throw invalid("parameters.pooling", "idf means nothing to transformers; there are mean, cls", {
+          value: pooling,
+        });
+      return;
+    default:
+      family satisfies never;
+  }
 }

@@ -42,10 +42,14 @@ export const modelsQuery = z.strictObject({
 const parameters = z.strictObject({
   maxTokens: whole(1, 100_000).optional().openapi({ description: "Words of a text; one of more is refused." }),
   normalize: z.boolean().optional().openapi({ description: "Vectors get length 1. Default: true." }),
-  pooling: z
-    .enum(["idf", "mean"])
-    .optional()
-    .openapi({ description: "What a word weighs: its inverse document frequency (default), or all alike." }),
+  pooling: z.enum(["idf", "mean", "cls"]).optional().openapi({
+    description:
+      "words: a word weighs by its inverse document frequency (idf, default), or all alike (mean). transformer: the mean of the tokens' vectors (default), or that of the first (cls).",
+  }),
+  windowTokens: whole(8, 8192).optional().openapi({
+    description:
+      "transformer: tokens seen at once; longer texts are windows of so many. Default: 256, or what the model has places for.",
+  }),
 });
 
 const file = z.strictObject({
@@ -69,9 +73,9 @@ export const newModelBody = z.strictObject({
   modelId: modelId.optional().openapi({ description: "Default: one is made." }),
   version: text(200).default(""),
   provider: text(200).default(""),
-  family: z.enum(["words"]).default("words").openapi({
+  family: z.enum(["words", "transformer"]).default("words").openapi({
     description:
-      "words: a file of word vectors, in GloVe's or word2vec's text form, word2vec's binary form, fastText's .bin, or the compact form.",
+      "words: a file of word vectors, in GloVe's or word2vec's text form, word2vec's binary form, fastText's .bin, or the compact form. transformer: model.onnx, tokenizer.json, config.json, and tokenizer_config.json if there is one.",
   }),
   inputType: z.enum(["text"]).default("text"),
   outputDimension: whole(1, MAX_OUTPUT_DIMENSION).optional().openapi({ description: "Default: what the files say." }),
@@ -101,7 +105,7 @@ export const modelShape = z.object({
   name: z.string(),
   version: z.string(),
   provider: z.string(),
-  family: z.enum(["words"]),
+  family: z.enum(["words", "transformer"]),
   inputType: z.enum(["text"]),
   outputDimension: number.nullable().openapi({ description: "null: not known before the files are there." }),
   parameters,
