@@ -1,9 +1,11 @@
-// The test projects: `unit` and `simulation` in Node, `objects` inside workerd, `e2e` against the real server built in dist/.
+// The test projects: `unit` and `simulation` in Node, `objects` inside workerd, `e2e` against the real server built in dist/. Those of them that hold
+// what they test to a time are projects of their own, which run at the end, one file at a time: `objects-timed`, `e2e-timed`.
 // Run one with: npx vitest run --project unit [file]
 
 import { readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { cloudflareTest } from "@cloudflare/vitest-plugin";
-import { defineConfig } from "vitest/config";
+import { defineConfig, type TestProjectInlineConfiguration } from "vitest/config";
 
 /** Node gets `.wasm` and `.sql` imports as the Worker does: a compiled WebAssembly.Module, a text. */
 const workerModules = {
@@ -17,8 +19,70 @@ const workerModules = {
   },
 };
 
+/** What is promised in milliseconds or in requests a second cannot be judged beside another test. */
+const TIMED_OBJECTS = ["access-limits", "access-revocation", "access-tokens", "coordinator"].map(
+  (name) => `test/objects/${name}.test.ts`,
+);
+const TIMED_END_TO_END = ["test/e2e/access.test.ts", "test/e2e/examples.test.ts"];
+const ALONE = { fileParallelism: false, sequence: { groupOrder: 2 } } as const;
+
+/** Without transformers: 14 MB of WebAssembly would be compiled for each file of tests. */
+const EMBEDDER_DIR = "dist/embedder-words";
+const embedder = {
+  name: "jade-db-embedder",
+  compatibilityDate: "2026-11-01",
+  compatibilityFlags: ["no_nodejs_global_timers", "no_web_socket_compression"],
+  rootPath: import.meta.dirname,
+  modules: [
+    { type: "ESModule" as const, path: `${EMBEDDER_DIR}/embedder.js` },
+    { type: "CompiledWasm" as const, path: `${EMBEDDER_DIR}/storage.wasm` },
+    { type: "Data" as const, path: `${EMBEDDER_DIR}/glove-twitter-25d.jwv` },
+  ],
+  modulesRoot: EMBEDDER_DIR,
+  durableObjects: { EMBEDDERS: { className: "Embedder", useSQLite: true } },
+  bindings: { JADE_CONFIG: '{"embedding":{"maxWaitingTexts":100}}' },
+};
+
+/** Tests inside workerd. */
+function objects(test: NonNullable<TestProjectInlineConfiguration["test"]>): TestProjectInlineConfiguration {
+  return {
+    plugins: [
+      cloudflareTest({
+        wrangler: { configPath: "./wrangler.toml" },
+        miniflare: {
+          // The embedder, as it is built (test/embedder.setup.ts): the service that wrangler.toml names.
+          workers: [embedder],
+          bindings: {
+            JADE_MODE: "test",
+            // SHA-256 of "jdb.root.test"
+            JADE_ROOT_KEY_HASH: "45295b3fee2dd2e0eacf099132df6fc1d984876a49901a6c83afa5533cbf696e",
+            // Tests of hibernation wait so long; those of revocation take less.
+            JADE_CONFIG: '{"config":{"hibernateAfterSeconds":4}}',
+          },
+        },
+      }),
+    ],
+    test: {
+      globalSetup: ["./test/wasm.setup.ts", "./test/embedder.setup.ts"],
+      // The first request of a run starts everything: some seconds where other things run.
+      hookTimeout: 60_000,
+      ...test,
+    },
+  };
+}
+
+const endToEnd = {
+  environment: "node" as const,
+  globalSetup: ["./test/e2e/build.setup.ts"],
+  // Nothing takes so long on a quiet machine; several tests kill and restart a server four times.
+  testTimeout: 400_000,
+  hookTimeout: 400_000,
+};
+
 export default defineConfig({
   test: {
+    // Left to itself Vitest keeps one core free, which is one of two in CI.
+    maxWorkers: availableParallelism(),
     projects: [
       {
         plugins: [workerModules],
@@ -40,59 +104,26 @@ export default defineConfig({
           testTimeout: 300_000,
         },
       },
-      {
-        plugins: [
-          cloudflareTest({
-            wrangler: { configPath: "./wrangler.toml" },
-            miniflare: {
-              // The embedder, as it is built (test/embedder.setup.ts): the service that wrangler.toml names.
-              workers: [
-                {
-                  name: "jade-db-embedder",
-                  compatibilityDate: "2026-11-01",
-                  compatibilityFlags: ["no_nodejs_global_timers", "no_web_socket_compression"],
-                  rootPath: import.meta.dirname,
-                  modules: [
-                    { type: "ESModule", path: "dist/embedder-words/embedder.js" },
-                    { type: "CompiledWasm", path: "dist/embedder-words/storage.wasm" },
-                    { type: "Data", path: "dist/embedder-words/glove-twitter-25d.jwv" },
-                  ],
-                  modulesRoot: "dist/embedder-words",
-                  durableObjects: { EMBEDDERS: { className: "Embedder", useSQLite: true } },
-                  bindings: { JADE_CONFIG: '{"embedding":{"maxWaitingTexts":100}}' },
-                },
-              ],
-              bindings: {
-                JADE_MODE: "test",
-                // SHA-256 of "jdb.root.test"
-                JADE_ROOT_KEY_HASH: "45295b3fee2dd2e0eacf099132df6fc1d984876a49901a6c83afa5533cbf696e",
-                // Tests of hibernation wait so long; those of revocation take less.
-                JADE_CONFIG: '{"config":{"hibernateAfterSeconds":4}}',
-              },
-            },
-          }),
-        ],
-        test: {
-          name: "objects",
-          globalSetup: ["./test/wasm.setup.ts", "./test/embedder.setup.ts"],
-          include: ["test/objects/**/*.test.ts"],
-          testTimeout: 30_000,
-          // The first request of a run starts everything: some seconds where other things run.
-          hookTimeout: 60_000,
-        },
-      },
+      objects({
+        name: "objects",
+        include: ["test/objects/**/*.test.ts"],
+        exclude: TIMED_OBJECTS,
+        // Two at once on two cores, and more where other things run.
+        testTimeout: 90_000,
+      }),
+      objects({ name: "objects-timed", include: TIMED_OBJECTS, testTimeout: 30_000, ...ALONE }),
       {
         test: {
+          ...endToEnd,
           name: "e2e",
-          environment: "node",
           include: ["test/e2e/**/*.test.ts"],
-          globalSetup: ["./test/e2e/build.setup.ts"],
-          fileParallelism: false,
-          // Nothing takes so long on a quiet machine; several tests kill and restart a server four times.
-          testTimeout: 400_000,
-          hookTimeout: 400_000,
+          exclude: TIMED_END_TO_END,
+          // After the other projects, and two at once: each has servers, ports and directories of its own, and waits much.
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
         },
       },
+      { test: { ...endToEnd, name: "e2e-timed", include: TIMED_END_TO_END, ...ALONE } },
     ],
     coverage: {
       provider: "istanbul",

@@ -32,4 +32,6 @@ export const REPLICA_MIGRATIONS: readonly string[] = [
   `ALTER TABLE replica_facts ADD COLUMN tables_check INTEGER;
    ALTER TABLE dirty_ranges ADD COLUMN crc INTEGER;
    DROP TABLE erased_tenants;`,
+  // objects/checked-rows.ts.
+  "ALTER TABLE tenant_usage ADD COLUMN crc INTEGER;",
 ];

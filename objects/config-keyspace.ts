@@ -265,9 +265,9 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     });
   }
 
-  async ownership(name: BinaryKey): Promise<Ownership> {
+  async ownership(name: BinaryKey): Promise<Ownership | ConfigFailure> {
     const { locks, header } = this.#desk;
-    return { header, owner: locks.owner(name), waiting: locks.waiting(name) };
+    return refusalsAsValues(async () => ({ header, owner: locks.owner(name), waiting: locks.waiting(name) }));
   }
 
   async head(): Promise<Head> {

@@ -8,7 +8,7 @@ import { STORAGE_MIGRATIONS } from "../migrations/storage.ts";
 import { parseSettings, type Settings } from "../src/cluster/settings.ts";
 import { sameBytes } from "../src/kv/key-state.ts";
 import { COUNTER_BLOCK } from "../src/kv/limits.ts";
-import { type Usage, UsageMeter } from "../src/kv/usage.ts";
+import type { Usage } from "../src/kv/usage.ts";
 import type { KeyScan } from "../src/replication/healer.ts";
 import { HintDelivery } from "../src/replication/hint-delivery.ts";
 import { HintLog } from "../src/replication/hint-log.ts";
@@ -38,6 +38,7 @@ import { ReplicaHeal } from "./replica-heal.ts";
 import { replicaMetrics } from "./replica-metrics.ts";
 import { ReplicaSync } from "./replica-sync.ts";
 import type { KeyValueReplicaRpc } from "./rpc.ts";
+import { UsageTable } from "./usage-table.ts";
 import { withDeadline } from "./with-deadline.ts";
 
 /** An alarm is the safety net for work that an eviction interrupted; timers do it while the object lives. Ms. */
@@ -67,7 +68,7 @@ interface Parts {
   readonly replica: Replica;
   readonly hints: HintLog;
   readonly delivery: HintDelivery;
-  readonly usage: UsageMeter;
+  readonly usage: UsageTable;
   readonly standing: Standing;
   readonly sync: ReplicaSync;
 }
@@ -139,11 +140,8 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     });
     if (standing.sweptHorizon < standing.dropHorizon) engine.purge();
     const hints = new HintLog({ sql, now: Date.now, ttlMs: keyValue.hintTtlSeconds * 1000, kernels });
-    const usage = new UsageMeter(
-      storage.sql.exec<{ tenant: number; storedBytes: number; keys: number }>(
-        "SELECT tenant, stored_bytes AS storedBytes, key_count AS keys FROM tenant_usage",
-      ),
-    );
+    const usage = new UsageTable(storage.sql, engine);
+    if (usage.isDamaged) this.ctx.waitUntil(usage.recount());
     const actor = actorOf(nodeNumber, incarnation);
     const healAfterMs = HEAL_AFTER_TIMEOUTS * keyValue.replicaTimeoutMs;
     const replica = new Replica({
@@ -163,7 +161,7 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
       counterBlock: COUNTER_BLOCK,
       healAfterMs,
       mayWait: this.#settings.storage.blobStore !== "sqlite",
-      usage,
+      usage: usage.meter,
     });
     const delivery = new HintDelivery({
       log: hints,
@@ -319,7 +317,6 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
       this.#erased.add(tenant);
       engine.eraseTenant(tenant);
       this.#opened.usage.forget(tenant);
-      this.ctx.storage.sql.exec("DELETE FROM tenant_usage WHERE tenant = ?", tenant);
     }
     hints.eraseTenant(tenant);
     this.#afterTurn();
@@ -355,14 +352,12 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
   }
 
   async tenantUsage(tenant: number): Promise<Usage> {
-    return this.#opened.usage.of(tenant);
+    return this.#opened.usage.meter.of(tenant);
   }
 
   #writeUsage(): void {
     this.#usageTimer = undefined;
-    for (const { tenant, storedBytes, keys } of this.#opened.usage.takeChanged()) {
-      this.ctx.storage.sql.exec("INSERT OR REPLACE INTO tenant_usage VALUES (?, ?, ?)", tenant, storedBytes, keys);
-    }
+    this.#opened.usage.write();
   }
 
   override async alarm(): Promise<void> {
@@ -382,7 +377,7 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
   #afterTurn(): void {
     const parts = this.#parts;
     if (!parts) return;
-    if (parts.usage.hasChanged) this.#usageTimer ??= setTimeout(() => this.#writeUsage(), USAGE_FLUSH_MS);
+    if (parts.usage.meter.hasChanged) this.#usageTimer ??= setTimeout(() => this.#writeUsage(), USAGE_FLUSH_MS);
     if (parts.engine.maintenanceDue && !this.#maintaining) this.ctx.waitUntil(this.#maintain());
     parts.sync.wake();
     if (!parts.standing.isConfirmed) this.#confirmBehind();

@@ -121,7 +121,7 @@ export interface ConfigKeyspaceRpc {
   acquire(request: AcquireRequest): Promise<AcquireAnswer | ConfigFailure>;
   release(request: ReleaseRequest): Promise<{ readonly header: AnswerHeader } | ConfigFailure>;
   /** Who owns a lock or an election. */
-  ownership(name: BinaryKey): Promise<Ownership>;
+  ownership(name: BinaryKey): Promise<Ownership | ConfigFailure>;
   /** WebSocket upgrade of a watch connection; the gateway authenticated it and sets the header `jade-watch` (watch-desk.ts). */
   fetch(request: Request): Promise<Response>;
   /** How far the owner is, durably. */

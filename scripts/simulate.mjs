@@ -95,10 +95,11 @@ async function swept() {
     count,
     workers,
     sabotage: values.sabotage,
-    onProgress: (done, failedCount) => {
+    onProgress: ({ seedCount: done, failedCount, nextSeed }) => {
       if (performance.now() - printedAt < PROGRESS_EVERY_MS) return;
       printedAt = performance.now();
-      console.log(`${done} of ${count} seeds, ${rate(done)} a second, ${failedCount} failed`);
+      const rest = `--from ${nextSeed} --seeds ${from + count - nextSeed}`;
+      console.log(`${done} of ${count} seeds, ${rate(done)} a second, ${failedCount} failed; to go on: ${rest}`);
     },
   });
   for (const [name, value] of Object.entries(counts).sort()) console.log(`  ${String(value).padStart(12)}  ${name}`);

@@ -7,6 +7,7 @@ type Json = Record<string, unknown>;
 /** Few: each is an object of its own. */
 const NAMESPACES = ["default", "a", "b"];
 export const LEASES = ["1", "2", "3", "0", "-1", "x", "9223372036854775807", "9223372036854775808", "01", "%00"];
+export const LOCKS = ["l", "m", "a/b", "%2F", "%00", "n".repeat(1100)];
 export const CONFIG_KEYS: readonly string[] = [
   ...["a", "b", "a/b", "/a", "a//", "%2e%2e", "..", "%ff", "%00", "%2F", "é", "a b", "YQ", "=", "k".repeat(1100)],
 ];
@@ -38,6 +39,8 @@ function aimFields(fields: Json, choices: Choices): void {
   if ("leaseId" in fields && choices.chance(0.9)) fields["leaseId"] = choices.pick(["1", "2", "3"]);
   for (const name of ["revision", "ifModRevision", "ifVersion", "minModRevision", "minCreateRevision"])
     if (name in fields && choices.chance(0.8)) fields[name] = 1 + choices.below(40);
+  // Longer waits would be taken for hangs.
+  if ("waitSeconds" in fields) fields["waitSeconds"] = choices.below(3);
   if ("ttlSeconds" in fields && choices.chance(0.9)) fields["ttlSeconds"] = 1 + choices.below(20);
 }
 

@@ -1,6 +1,7 @@
 // What an answer must be, whatever was asked: documented, an envelope, no 5xx, nothing for strangers.
+import { problemOfEtcd } from "./etcd-aim.ts";
 import type { Outcome } from "./http.ts";
-import { type FuzzRequest, isConnect, isRouted } from "./requests.ts";
+import { type FuzzRequest, isConnect, isRouted, routedPath } from "./requests.ts";
 
 interface ErrorAnswer {
   readonly code?: unknown;
@@ -34,6 +35,9 @@ function problemOfError(status: number, json: ErrorAnswer, headers: ReadonlyMap<
   return undefined;
 }
 
+const headersOf = ({ headers }: FuzzRequest): ReadonlySet<string> =>
+  new Set(headers.map(([name]) => name.toLowerCase()));
+
 /** Undefined = as it must be. */
 export function problemOf(request: FuzzRequest, outcome: Outcome): string | undefined {
   const { operation, method, transport, isKnownCaller } = request;
@@ -47,6 +51,11 @@ export function problemOf(request: FuzzRequest, outcome: Outcome): string | unde
     // workerd answers CONNECT with 500 before any Worker sees it (docs/fuzzing.md).
     if (status === 500 && isConnect(request)) return undefined;
     return `status ${status} from outside the gateway: ${body.toString("latin1", 0, 200)}`;
+  }
+  if (/^\/v3(beta)?\//.test(routedPath(request) ?? "")) {
+    const isStranger = headersOf(request).has("authorization") && request.credential.scope === "none";
+    const text = method === "HEAD" ? "" : body.toString("utf8");
+    return problemOfEtcd({ status, text, mayPass: operation?.isOpen === true || !isStranger });
   }
   if (status >= 500) return `status ${status}: ${body.toString("utf8", 0, 500)}`;
   // Bodies of other methods are read by nobody.

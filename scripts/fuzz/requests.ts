@@ -1,10 +1,12 @@
 // From the OpenAPI document to requests: a route, a caller, fields that its schemas allow, then what is wrong with them.
 // Guarantees: request n of a seed is the same in every run, so that one can be sent alone (`--only n`).
 import fc from "fast-check";
-import { aimConfig, aimConfigQuery, CONFIG_KEYS, LEASES } from "./config-aim.ts";
+import { aimConfig, aimConfigQuery, CONFIG_KEYS, LEASES, LOCKS } from "./config-aim.ts";
 import type { Operation } from "./document.ts";
+import { isEtcd } from "./etcd-aim.ts";
 import { bodyBytes, EVIL_TEXTS, evilText } from "./mutate.ts";
 import { Choices } from "./random.ts";
+import { aimVectorQuery, aimVectors, databaseFor, isVectorPath, otherForm, WATCHED_DATABASE } from "./vector-aim.ts";
 import { authorization, type Credential, named, VICTIMS, WATCHED, type World } from "./world.ts";
 
 /** How the bytes travel. `cut`: the client ends before the announced length. */
@@ -50,8 +52,22 @@ const WEIGHTS: Readonly<Record<string, number>> = {
   "POST /v1/config/txn": 60,
   "POST /v1/config/compact": 4,
   "DELETE /v1/config/namespaces": 4,
+  "POST /v1/databases": 6,
+  "DELETE /v1/databases/{db}": 2,
+  "POST /v1/databases/{db}/vectors": 60,
+  "POST /v1/databases/{db}/vectors/batch": 60,
+  "POST /v1/databases/{db}/vectors/delete": 20,
+  "GET /v1/databases/{db}/vectors/{id}": 60,
+  "PUT /v1/databases/{db}/vectors/{id}": 40,
+  "DELETE /v1/databases/{db}/vectors/{id}": 20,
+  "POST /v1/databases/{db}/search": 50,
+  "POST /v3/kv/put": 30,
+  "POST /v3/kv/range": 20,
+  "POST /v3/kv/txn": 40,
 };
 const OTHER_WEIGHT = 14;
+/** There are many paths, and most of them refuse everything. */
+const OTHER_ETCD_WEIGHT = 3;
 
 interface Drawn {
   readonly operation: Operation;
@@ -63,7 +79,8 @@ interface Drawn {
 function drawnFrom(operations: readonly Operation[]): fc.Arbitrary<Drawn> {
   return fc.oneof(
     ...operations.map((operation) => ({
-      weight: WEIGHTS[`${operation.method} ${operation.path}`] ?? OTHER_WEIGHT,
+      weight:
+        WEIGHTS[`${operation.method} ${operation.path}`] ?? (isEtcd(operation) ? OTHER_ETCD_WEIGHT : OTHER_WEIGHT),
       arbitrary: fc.record({
         operation: fc.constant(operation),
         json: operation.body ?? fc.constant(undefined),
@@ -93,7 +110,7 @@ function namesOf(json: Json, drawn: Json | undefined, choices: Choices, number: 
 }
 
 /** Puts what the world has in places where the schema only says "string". */
-function aimed({ operation, json }: Drawn, choices: Choices, number: number): unknown {
+function aimed({ operation, json }: Drawn, target: string, choices: Choices, number: number): unknown {
   if (typeof json !== "object" || json === null) return json;
   const body: Json = { ...json };
   if (operation.path === "/v1/key-value") namesOf(body, body, choices, number);
@@ -106,6 +123,10 @@ function aimed({ operation, json }: Drawn, choices: Choices, number: number): un
     if (choices.chance(0.8)) delete body["consistency"];
   }
   if (operation.path.startsWith("/v1/config")) aimConfig(body, choices);
+  if (isVectorPath(operation.path)) {
+    const isWatched = target.includes(`/v1/databases/${WATCHED_DATABASE}`);
+    aimVectors(body, choices, { ...operation, isWatched, nextId: () => laneKey(number, choices) });
+  }
   if (operation.path.startsWith("/v1/tenants")) {
     if ("tenantId" in body && choices.chance(0.97)) body["tenantId"] = choices.pick(VICTIMS);
     // Rate limits of victims do not matter; copies of them would only cost time.
@@ -118,6 +139,7 @@ function queryText(drawn: Drawn, choices: Choices, number: number): string {
   const fields = { ...drawn.query };
   const hasQuery = drawn.operation.query.length > 0;
   if (drawn.operation.path.startsWith("/v1/config")) aimConfigQuery(fields, drawn.operation.path, choices);
+  if (isVectorPath(drawn.operation.path)) aimVectorQuery(fields, choices);
   if (!hasQuery && choices.chance(0.97)) return "";
   if (drawn.operation.path === "/v1/key-value" && hasQuery) {
     namesOf(fields, undefined, choices, number);
@@ -168,6 +190,7 @@ function idFor(drawn: Drawn, { credential, method, choices }: Aim): string {
 }
 
 interface Aim {
+  readonly number: number;
   readonly credential: Credential;
   readonly method: string;
   readonly choices: Choices;
@@ -176,14 +199,18 @@ interface Aim {
 function pathFor(drawn: Drawn, aim: Aim): string {
   const { choices } = aim;
   if (choices.chance(0.02)) return choices.pick(ODD_PATHS);
-  const id = () => idFor(drawn, aim);
+  const isVector = isVectorPath(drawn.operation.path);
+  const id = () => (isVector ? encodeURIComponent(laneKey(aim.number, choices)) : idFor(drawn, aim));
   const isConfig = drawn.operation.path.startsWith("/v1/config");
   const keys = isConfig ? CONFIG_KEYS : ["0123456789abcdef", "0000000000000000", "x", "%00", "0123456789ABCDEF"];
   const path = drawn.operation.path
     .replace("{id}", id)
+    .replace("{db}", () => databaseFor(drawn.operation.path, choices))
+    .replace("{name}", () => choices.pick(LOCKS))
     .replace("{key}", () => encodeURI(choices.pick(keys)).replaceAll("%25", "%"))
     .replace("{lease}", () => choices.pick(LEASES));
-  return choices.chance(0.1) && path.startsWith("/v1") ? `/api${path}` : path;
+  if (isEtcd(drawn.operation)) return choices.chance(0.1) ? path.replace("/v3/", "/v3beta/") : path;
+  return choices.chance(0.1) ? `/api${path}` : path;
 }
 
 const HEADERS: readonly (readonly [string, readonly string[]])[] = [
@@ -258,8 +285,11 @@ export class Requests {
   #caller({ operation }: Drawn, choices: Choices): Credential {
     const { credentials } = this.#world;
     if (choices.chance(0.08)) return choices.pick(credentials);
-    const isData = /^\/v1\/(key-value|config|session)/.test(operation.path);
-    if (isData) return named(this.#world, `${choices.pick(WATCHED)}.${choices.chance(0.9) ? "read-write" : "admin"}`);
+    const isData = /^\/(v1\/(key-value|config|session|databases)|v3)/.test(operation.path);
+    // Databases are made and ended by administrators.
+    const writers = /^\/v1\/databases(\/\{db\})?$/.test(operation.path) ? 0.3 : 0.9;
+    if (isData)
+      return named(this.#world, `${choices.pick(WATCHED)}.${choices.chance(writers) ? "read-write" : "admin"}`);
     return named(this.#world, choices.chance(0.85) ? "root" : `${choices.pick(WATCHED)}.admin`);
   }
 
@@ -268,11 +298,14 @@ export class Requests {
     const choices = new Choices(drawn.seed ^ Math.imul(number, 0x9e3779b1));
     const credential = this.#caller(drawn, choices);
     const method = choices.chance(0.02) ? choices.pick(METHODS) : drawn.operation.method;
-    const target = pathFor(drawn, { credential, method, choices }) + queryText(drawn, choices, number);
-    const json = aimed(drawn, choices, number);
+    const target = pathFor(drawn, { number, credential, method, choices }) + queryText(drawn, choices, number);
+    const json = aimed(drawn, target, choices, number);
     const hasBody = json !== undefined || choices.chance(0.02);
-    const body = hasBody ? bodyBytes(json ?? {}, choices) : undefined;
-    const headers = headersFor(choices, body !== undefined);
+    const hasOtherForm = drawn.operation.path.endsWith("/vectors/batch") && choices.chance(0.35);
+    const other = hasOtherForm ? otherForm(json, choices) : undefined;
+    const body = hasBody ? (other?.body ?? bodyBytes(json ?? {}, choices)) : undefined;
+    const headers = headersFor(choices, body !== undefined && !other);
+    if (other) headers.push(["Content-Type", other.type]);
     const sent = authorization(credential, choices);
     if (sent) headers.push(["Authorization", sent.text]);
     const transport = choices.weighted<Transport>([

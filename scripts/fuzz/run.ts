@@ -3,10 +3,12 @@
 
 import { type OpenApi, operationsOf } from "./document.ts";
 import { applyAnswer } from "./effects.ts";
+import { etcdOperations } from "./etcd-aim.ts";
 import { type Outcome, RawConnection } from "./http.ts";
 import { problemOf } from "./judge.ts";
 import { TenantModel } from "./model.ts";
 import { asCurl, type FuzzRequest, LANES, Requests, routedPath, wireBytes } from "./requests.ts";
+import { applyVectors, createDatabases, problemsOfRows, rowsOf, type VectorModels } from "./vector-effects.ts";
 import { administer, createWorld, named, WATCHED, type World } from "./world.ts";
 
 const DEADLINE_MS = 10_000;
@@ -39,12 +41,16 @@ export interface FuzzResult {
   readonly compared: number;
   readonly resent: number;
   readonly keys: number;
+  readonly vectors: number;
   readonly problems: readonly Problem[];
 }
 
 export class FuzzRun {
   readonly #options: FuzzOptions;
   readonly #models = new Map<string, TenantModel>(WATCHED.map((id) => [id, new TenantModel()]));
+  readonly #vectors = new Map<string, VectorModels>(
+    WATCHED.map((id) => [id, { values: new TenantModel(), metadata: new TenantModel() }]),
+  );
   readonly #problems: Problem[] = [];
   readonly #statuses: Record<string, number> = {};
   readonly #connections: RawConnection[];
@@ -65,7 +71,12 @@ export class FuzzRun {
     const document = (await (await fetch(`${server.url}/v1/openapi.json`)).json()) as OpenApi;
     this.#world = await createWorld(server);
     this.#settings = await this.#settingsOfWatched();
-    this.#requests = new Requests({ operations: operationsOf(document), world: this.#world, seed });
+    await createDatabases(
+      server.url,
+      WATCHED.map((id) => named(this.#world, `${id}.admin`).token!),
+    );
+    const operations = [...operationsOf(document), ...etcdOperations()];
+    this.#requests = new Requests({ operations, world: this.#world, seed });
     const started = performance.now();
     const seconds = (): number => (performance.now() - started) / 1000;
     if (only !== undefined) await this.#send(only % LANES, this.#requests.make(only));
@@ -78,9 +89,10 @@ export class FuzzRun {
     if (only !== undefined) await this.#compare();
     for (const connection of this.#connections) connection.close();
     const keys = [...this.#models.values()].reduce((sum, model) => sum + model.size, 0);
+    const vectors = [...this.#vectors.values()].reduce((sum, { values }) => sum + values.size, 0);
     const resent = this.#connections.reduce((sum, connection) => sum + connection.resent, 0);
     const counts = { sent: this.#sent, seconds: seconds(), statuses: this.#statuses, compared: this.#compared };
-    return { ...counts, resent, keys, problems: this.#problems };
+    return { ...counts, resent, keys, vectors, problems: this.#problems };
   }
 
   #isHopeless(): boolean {
@@ -126,13 +138,16 @@ export class FuzzRun {
     const model = this.#models.get(request.credential.tenant ?? "");
     if (!model || request.transport === "broken") return undefined;
     const isRead = request.operation?.method === "GET";
-    if (outcome.kind !== "answer") {
-      return isRead ? undefined : applyAnswer(model, request, { status: 0, body: new Uint8Array() });
-    }
+    if (outcome.kind !== "answer" && isRead) return undefined;
     // The platform's own refusals reached no gateway.
-    if (!outcome.answer.headers.has("x-request-id")) return undefined;
+    if (outcome.kind === "answer" && !outcome.answer.headers.has("x-request-id")) return undefined;
+    const answer = outcome.kind === "answer" ? outcome.answer : { status: 0, body: new Uint8Array() };
+    const routed = routedPath(request);
+    const vectors = this.#vectors.get(request.credential.tenant!)!;
+    const problem = applyVectors(vectors, { request, routed, ...answer });
     // An odd path that leads elsewhere reads and writes nothing here.
-    return routedPath(request) === request.operation?.path ? applyAnswer(model, request, outcome.answer) : undefined;
+    const isHere = answer.status === 0 || routed === request.operation?.path;
+    return problem ?? (isHere ? applyAnswer(model, request, answer) : undefined);
   }
 
   #note(request: FuzzRequest | undefined, what: string): void {
@@ -162,6 +177,9 @@ export class FuzzRun {
     for (const [id, model] of this.#models) {
       for (const problem of model.problemsOfExport(await this.#exportOf(id)).slice(0, 10))
         this.#note(undefined, `${id}: ${problem}`);
+      const rows = await rowsOf(this.#world, named(this.#world, `${id}.read-only`).token!);
+      for (const problem of problemsOfRows(this.#vectors.get(id)!, rows).slice(0, 10))
+        this.#note(undefined, `the vectors of ${id}: ${problem}`);
     }
   }
 

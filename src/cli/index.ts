@@ -5,6 +5,7 @@ import { registerServe } from "../server/serve-command.ts";
 import { addConfigCommands } from "./config-commands.ts";
 import { addGlobalOptions } from "./context.ts";
 import { addDatabaseCommands } from "./database-commands.ts";
+import { addDoctorCommand } from "./doctor-command.ts";
 import { EXIT, explain } from "./exit-codes.ts";
 import { addKeyValueCommands } from "./kv-commands.ts";
 import { addModelCommands } from "./model-commands.ts";
@@ -25,6 +26,7 @@ function buildProgram(): Command {
     .exitOverride();
   addGlobalOptions(program);
   registerServe(program);
+  addDoctorCommand(program);
   addRepairCommands(program);
   addStatusCommands(program);
   addTenantCommands(program);

@@ -41,7 +41,7 @@ function keyspaceOf({ services }: Call, { keyspace }: KeyspaceInput) {
 
 async function ownershipOf({ services }: Call, { keyspace }: KeyspaceInput, name: BinaryKey): Promise<Ownership> {
   const object = await services.stubs.configKeyspaceToRead(keyspace.tenant, keyspace.namespace);
-  return object.ownership(name);
+  return unwrapped(await object.ownership(name));
 }
 
 function writeIdOf({ writeId }: Call): { readonly writeIdHex: string } {

@@ -27,7 +27,11 @@ function keyspaceOf(call: Call, { keyspace }: EtcdCaller) {
   return call.services.stubs.configKeyspace(keyspace.tenant, keyspace.namespace);
 }
 
-async function ownershipOf({ services }: Call, { keyspace }: EtcdCaller, name: BinaryKey): Promise<Ownership> {
+async function ownershipOf(
+  { services }: Call,
+  { keyspace }: EtcdCaller,
+  name: BinaryKey,
+): Promise<Ownership | ConfigFailure> {
   const object = await services.stubs.configKeyspaceToRead(keyspace.tenant, keyspace.namespace);
   return object.ownership(name);
 }
@@ -112,7 +116,9 @@ export function resign(call: Call, { leader }: ResignRequest): Promise<unknown> 
 
 export async function leaderOf(call: Call, { name = "" }: LeaderRequest): Promise<unknown> {
   const caller = await etcdCaller(call);
-  const { header, owner } = await reading(ownershipOf(call, caller, name), "ConfigKeyspace");
+  const answer = await reading(ownershipOf(call, caller, name), "ConfigKeyspace");
+  if ("kind" in answer) throw etcdErrorOf(answer);
+  const { header, owner } = answer;
   if (!owner) throw new EtcdError(GRPC.notFound, "election: no leader");
   return { header: headerOf(caller.identity, header), kv: owner };
 }

@@ -24,7 +24,7 @@ it("[AC-31] a key counts once with its characters and all its siblings' bytes, a
 
 it("[AC-31] sums follow every change, by tenant, and go on from what was stored", () => {
   const meter = new UsageMeter([{ tenant: 7, storedBytes: 100, keys: 2 }]);
-  const row = (tenant: number) => ({ tenant, key: "ab" });
+  const row = (tenant: number) => ({ tenant, key: "ab", token: { hi: 0, lo: 0 } });
   meter.changed(row(1), EMPTY_STATE, state(5));
   meter.changed(row(1), state(5), state(9, 4));
   meter.changed(row(7), state(50), state(undefined));

@@ -22,20 +22,49 @@ export function usageOf(key: string, state: KeyState): Usage {
   return bytes < 0 ? NOTHING : { storedBytes: key.length + bytes, keys: 1 };
 }
 
+type Sums = Map<number, { storedBytes: number; keys: number }>;
+
+/** A count of all that is stored, under way (usage-recount.ts): it is told of each change in place of the meter's sums. */
+export interface Recount {
+  readonly sums: Sums;
+  readonly isDone: boolean;
+  changed(row: RowKey, before: KeyState, after: KeyState): void;
+  forget(tenant: number): void;
+}
+
 /** Sums of what changes, by tenant. Guarantees: `takeChanged` names each changed tenant once, with its whole sums. */
 export class UsageMeter {
-  readonly #sums = new Map<number, { storedBytes: number; keys: number }>();
+  #sums: Sums = new Map();
+  /** Until it is done nothing is known. */
+  #recount: Recount | undefined;
   readonly #changed = new Set<number>();
 
   constructor(stored: Iterable<Usage & { readonly tenant: number }> = []) {
     for (const { tenant, storedBytes, keys } of stored) this.#sums.set(tenant, { storedBytes, keys });
   }
 
+  /** What was stored cannot be trusted: it is counted anew. */
+  startRecount(recount: Recount): void {
+    this.#recount = recount;
+    this.#changed.clear();
+  }
+
+  /** The recount's last page was added: its sums hold, and all are to be stored. */
+  endRecount(): void {
+    if (!this.#recount?.isDone) throw new Error("what tenants use is not counted to its end");
+    this.#sums = this.#recount.sums;
+    this.#recount = undefined;
+    for (const tenant of this.#sums.keys()) this.#changed.add(tenant);
+  }
+
+  /** Throws during a recount: a wrong figure would refuse writes, or let too many in. */
   of(tenant: number): Usage {
+    if (this.#recount) throw new Error("what tenants use is being counted anew");
     return this.#sums.get(tenant) ?? NOTHING;
   }
 
-  changed(row: Pick<RowKey, "tenant" | "key" | "encoded">, before: KeyState, after: KeyState): void {
+  changed(row: RowKey, before: KeyState, after: KeyState): void {
+    if (this.#recount) return this.#recount.changed(row, before, after);
     const was = valueBytesOf(before);
     const is = valueBytesOf(after);
     if (was === is) return;
@@ -51,6 +80,7 @@ export class UsageMeter {
   }
 
   forget(tenant: number): void {
+    this.#recount?.forget(tenant);
     this.#sums.delete(tenant);
     this.#changed.delete(tenant);
   }

@@ -27,6 +27,8 @@ export const FLOORS_PER_GRACE = 8;
 export const CLOCK_STEP_JUMP_MS = 10 * 60 * 1000;
 /** Sets of four places for the heads of keys that are overwritten: 8 MiB for 65 536 of them. A power of two, at most 2^24. */
 export const HEAD_SETS = 16 * 1024;
+/** Sets whose memory is taken at once, when one of them is first used: 16 KiB. Divides HEAD_SETS. */
+export const HEAD_PAGE_SETS = 32;
 /** A key and the head of its state; longer ones have no place. Bytes. */
 export const HEAD_SLOT_BYTES = 128;
 /** Heads are kept of values up to this length; larger ones cost more than the block they are read with. Bytes. */

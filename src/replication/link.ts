@@ -113,7 +113,7 @@ export class ReplicaLink {
   send(op: ReplicaOp, done: OpDone, route?: number): void {
     let batch = this.#batches.at(-1);
     if (!batch || batch.writer.length >= MAX_FRAME_BYTES || batch.done.length >= this.#frameOperations) {
-      batch = newBatch(this.#spare ?? new ByteWriter(4096));
+      batch = newBatch(this.#spare ?? new ByteWriter(512));
       this.#spare = undefined;
       this.#batches.push(batch);
     }

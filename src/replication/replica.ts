@@ -97,8 +97,8 @@ export class Replica {
   readonly #remembered: Remembered;
   readonly #settled = new SettledStamps();
   readonly #rows: HeldRows;
-  readonly #state = new ByteWriter(8192);
-  readonly #out = new ByteWriter(8192);
+  readonly #state = new ByteWriter(1024);
+  readonly #out = new ByteWriter(1024);
   #counter: number;
   #answerBytes = 0;
   /** Of the frame being applied: its deadline, and whether that has passed. */

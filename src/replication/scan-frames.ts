@@ -22,7 +22,7 @@ export interface GappyPage extends ScanPage {
 }
 
 export function writeScanPage(page: ScanPage & { readonly gaps?: readonly Gap[] }): Uint8Array {
-  const writer = new ByteWriter(64 * 1024);
+  const writer = new ByteWriter(4096);
   writer.u8(page.done ? 1 : 0);
   const { gaps = [] } = page;
   writer.varint(gaps.length);

@@ -110,7 +110,7 @@ export function readPageRequest(bytes: Uint8Array): PageRequest {
 }
 
 export function writePage(page: Page): Uint8Array {
-  const writer = new ByteWriter(4096);
+  const writer = new ByteWriter(512);
   writer.varint(page.actor);
   writer.varint(page.horizon);
   writer.u8((page.isRebuilding ? 1 : 0) | (page.done ? 2 : 0));

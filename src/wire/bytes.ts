@@ -20,15 +20,17 @@ export function asciiText(bytes: Uint8Array, from: number, length: number): stri
   return text;
 }
 
+/** Where a float's bytes are made: a view of its own is dear for a writer that lives for one frame. */
+const floatBytes = new Uint8Array(8);
+const float = new DataView(floatBytes.buffer);
+
 /** Appends to a buffer that doubles when full. `reset()` reuses it; `take()` copies out what was written. */
 export class ByteWriter {
   #bytes: Uint8Array;
-  #view: DataView;
   length = 0;
 
   constructor(capacityBytes = 1024) {
     this.#bytes = new Uint8Array(capacityBytes);
-    this.#view = new DataView(this.#bytes.buffer);
   }
 
   #reserve(count: number): void {
@@ -37,7 +39,6 @@ export class ByteWriter {
     const grown = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
     grown.set(this.#bytes.subarray(0, this.length));
     this.#bytes = grown;
-    this.#view = new DataView(grown.buffer);
   }
 
   reset(): void {
@@ -61,19 +62,22 @@ export class ByteWriter {
 
   u32(value: number): void {
     this.#reserve(4);
-    this.#view.setUint32(this.length, value, true);
     this.length += 4;
+    this.u32At(this.length - 4, value);
   }
 
   /** Overwrites four bytes written before. */
   u32At(offset: number, value: number): void {
-    this.#view.setUint32(offset, value, true);
+    const bytes = this.#bytes;
+    bytes[offset] = value;
+    bytes[offset + 1] = value >>> 8;
+    bytes[offset + 2] = value >>> 16;
+    bytes[offset + 3] = value >>> 24;
   }
 
   f64(value: number): void {
-    this.#reserve(8);
-    this.#view.setFloat64(this.length, value, true);
-    this.length += 8;
+    float.setFloat64(0, value, true);
+    this.raw(floatBytes);
   }
 
   /** Unsigned LEB128; `value` is a safe integer ≥ 0. */

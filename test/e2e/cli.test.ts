@@ -2,6 +2,7 @@
 import { spawn, spawnSync } from "node:child_process";
 import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type RunningServer, startServer, temporaryDirectory } from "../../scripts/lib/server-process.mjs";
 import { tinyBert } from "../onnx/tiny-bert.ts";
@@ -169,5 +170,22 @@ describe("jade-db", () => {
   it("tells status and readiness", () => {
     expect(jadeDb(["ready"]).status).toBe(0);
     expect(json(["status"])).toBeTypeOf("object");
+  });
+
+  it("doctor finds nothing wrong with a healthy server, and bundles what it says without its key", () => {
+    const bundle = join(directory, "bundle.gz");
+    const args = ["doctor", "--data-dir", server.dataDir, "--bundle", bundle, "--log", server.logPath, "-o", "json"];
+    const { stdout, status } = jadeDb(args);
+    expect(status).toBe(0);
+    const findings: { check: string; verdict: string }[] = JSON.parse(stdout);
+    expect(findings.filter(({ verdict }) => verdict === "fail")).toEqual([]);
+    const answered = ["server", "readiness", "clock", "data", "disk speed"];
+    expect(findings.map(({ check }) => check)).toEqual(expect.arrayContaining(answered));
+    const text = gunzipSync(readFileSync(bundle)).toString();
+    expect(text).not.toContain(server.rootKey);
+    expect(JSON.parse(text)).toMatchObject({
+      status: { data: expect.anything() },
+      metrics: expect.stringContaining("jade_"),
+    });
   });
 });

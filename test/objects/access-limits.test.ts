@@ -272,7 +272,7 @@ describe("quotas", () => {
     expect(await until(async () => (await put(gateway, key, "one", 6)).status === 200)).toBeLessThan(5000);
   }, 40_000);
 
-  it("[AC-31] figures are of one copy, survive a restart of the storage nodes, and are gone with the tenant", async () => {
+  it("[AC-31] [ST-121] figures are of one copy, survive a restart of the storage nodes and a damaged row, and are gone with the tenant", async () => {
     const { tenantId, key } = await newTenant();
     const gateway = newGateway();
     for (let i = 0; i < 5; i++) await put(gateway, key, `k${i}`, "y".repeat(98));
@@ -285,6 +285,20 @@ describe("quotas", () => {
     expect(await usage()).toMatchObject(expected);
     const tenant = (await directory().lookupTenant(tenantId))!;
     expect(await node("n1").tenantUsage(tenant)).toEqual({ storedBytes: 510, keys: 5 });
+    // A row that is damaged is not believed, nor is another tenant's whose number it may have.
+    await runInDurableObject(node("n1") as never, (_, { storage }: DurableObjectState) => {
+      storage.sql.exec("UPDATE tenant_usage SET key_count = 4000 WHERE tenant = ?", tenant);
+    });
+    await evictDurableObject(node("n1") as never);
+    await until(
+      async () =>
+        (await node("n1")
+          .tenantUsage(tenant)
+          .catch(() => undefined)) !== undefined,
+    );
+    expect(await node("n1").tenantUsage(tenant)).toEqual({ storedBytes: 510, keys: 5 });
+    await evictDurableObject(node("n1") as never);
+    expect(await node("n1").tenantUsage(tenant), "stored again").toEqual({ storedBytes: 510, keys: 5 });
     await ask("DELETE", `/v1/tenants/${tenantId}`, root);
     await until(async () => (await node("n1").tenantUsage(tenant)).keys === 0);
   }, 40_000);

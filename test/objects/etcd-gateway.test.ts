@@ -248,6 +248,7 @@ describe("malformed requests", () => {
       ["/v3/election/proclaim", { value: "eA==" }],
       ["/v3/election/proclaim", { leader: { name: "bA==", rev: "3" }, value: "eA==" }],
       ["/v3/election/leader", { name: "bA==" }],
+      ["/v3/election/leader", { name: btoa("n".repeat(1025)) }],
       ["/v3/election/resign", {}],
     ] as const) {
       const { status } = await etcd(path, body, headers);

@@ -38,7 +38,7 @@ export class MemoryHintLog implements HintStore, HintSource {
   add(target: string, row: RowKey, state: Uint8Array): boolean {
     this.#options.onAdd?.(target, row, state);
     if (this.#options.loses) return true;
-    const writer = new ByteWriter(256);
+    const writer = new ByteWriter(state.length + 64);
     writeOp(writer, { kind: "merge", row, state });
     this.#hints.push({ id: this.#nextId++, target, bytes: writer.take() });
     return true;
@@ -55,7 +55,7 @@ export class MemoryHintLog implements HintStore, HintSource {
   next(target: string, afterId = 0): HintBatch | undefined {
     const due = this.#hints.filter((hint) => hint.target === target && hint.id > afterId).slice(0, 16);
     if (due.length === 0) return undefined;
-    const writer = new ByteWriter(1024);
+    const writer = new ByteWriter(due.reduce((sum, { bytes }) => sum + bytes.length, 0));
     for (const hint of due) writer.raw(hint.bytes);
     return { frame: writer.take(), hintCount: due.length, lastId: due.at(-1)!.id, ids: due.map(({ id }) => id) };
   }

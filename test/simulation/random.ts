@@ -1,15 +1,20 @@
 // Seeded randomness (mulberry32): the same seed gives the same world.
-import { seededRandom } from "../../scripts/lib/seeded.mjs";
+import { SeededWords } from "../../scripts/lib/seeded.mjs";
 
 export class Random {
-  next: () => number;
+  readonly #words: SeededWords;
 
   constructor(seed: number) {
-    this.next = seededRandom(seed);
+    this.#words = new SeededWords(seed);
   }
 
   reset(seed: number): void {
-    this.next = seededRandom(seed);
+    this.#words.reset(seed);
+  }
+
+  /** In [0, 1). */
+  next(): number {
+    return this.#words.next() / 2 ** 32;
   }
 
   chance(probability: number): boolean {

@@ -21,6 +21,13 @@ export interface SweepReport {
   readonly counts: Readonly<Record<string, number>>;
 }
 
+export interface Progress {
+  readonly seedCount: number;
+  readonly failedCount: number;
+  /** All seeds below this one have run: where a run that was stopped goes on. */
+  readonly nextSeed: number;
+}
+
 export interface SweepOptions {
   readonly world: string;
   readonly from: number;
@@ -29,7 +36,7 @@ export interface SweepOptions {
   readonly sabotage?: string | undefined;
   /** Stops after this many failing seeds. */
   readonly maxFailed?: number;
-  readonly onProgress?: (seedsDone: number, failedCount: number) => void;
+  readonly onProgress?: (progress: Progress) => void;
 }
 
 export interface SweepResult {
@@ -46,6 +53,7 @@ export async function sweep(options: SweepOptions): Promise<SweepResult> {
   const counts: Record<string, number> = {};
   let next = from;
   let seedCount = 0;
+  const underWay = new Set<number>();
   const work = async (worker: Worker): Promise<void> => {
     while (next < end && failed.length < maxFailed) {
       const order: SweepOrder = {
@@ -55,11 +63,13 @@ export async function sweep(options: SweepOptions): Promise<SweepResult> {
         sabotage,
       };
       next += order.count;
+      underWay.add(order.from);
       const report = await ask(worker, order);
+      underWay.delete(order.from);
       seedCount += report.done;
       failed.push(...report.failed);
       for (const [name, value] of Object.entries(report.counts)) counts[name] = (counts[name] ?? 0) + value;
-      onProgress?.(seedCount, failed.length);
+      onProgress?.({ seedCount, failedCount: failed.length, nextSeed: Math.min(next, ...underWay) });
     }
   };
   const workers = Array.from(

@@ -179,7 +179,7 @@ export class SimulatedNode {
   /** Applies a frame; with `dies`, the process is gone after the work and before its commit. */
   handle(frame: Uint8Array, dies = false): Uint8Array | undefined {
     const { reserved } = this;
-    const hints = this.hints.copy();
+    const hints = dies ? this.hints.copy() : this.hints;
     this.engine.failsCommit = dies;
     this.#hintsOfTurn = [];
     try {

@@ -8,6 +8,10 @@ export const FRESH_BYTES = 32 * 1024 * 1024;
 export const EXTENT_ROWS = 1024;
 /** … and bytes of one extent, at least one row. */
 export const EXTENT_BYTES = 1024 * 1024;
+/** The length (norm) of a vector: squares of sums and differences of two stay in float32, whose greatest number is 3.4e38. */
+export const MAX_VECTOR_LENGTH = 1e18;
+/** The same at the other end, where squares would come to nothing: a direction is all that cosine similarity looks at. */
+export const MIN_COSINE_LENGTH = 1e-18;
 /** Rows written or merged between two pauses. */
 export const SLICE_ROWS = 256;
 /** Words of one stored page of deleted rows: 32 768 rows. */

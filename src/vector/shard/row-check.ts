@@ -5,6 +5,7 @@ import { checkMetadata, type MetadataSchema } from "../metadata/schema.ts";
 import type { JsonObject } from "../metadata/values.ts";
 import type { Metric } from "../metric.ts";
 import { MAX_ID_BYTES } from "../segment/limits.ts";
+import { MAX_VECTOR_LENGTH, MIN_COSINE_LENGTH } from "./limits.ts";
 
 export interface RowRules {
   readonly dimension: number;
@@ -40,8 +41,17 @@ export function checkValues(values: Uint8Array, { dimension, metric }: RowRules,
       throw invalid(`${path}[${index}]`, "must be a finite float32", { value: String(number) });
     squares += number * number;
   }
-  if (metric === "cosine" && squares === 0)
-    throw invalid(path, "are all zero: cosine similarity has no meaning for it");
+  const value = Math.sqrt(squares);
+  if (value > MAX_VECTOR_LENGTH) {
+    const message = `have the length ${value.toPrecision(4)}; beyond ${MAX_VECTOR_LENGTH.toExponential()} distances are no float32`;
+    throw invalid(path, message, { value, limit: MAX_VECTOR_LENGTH });
+  }
+  if (metric !== "cosine") return;
+  if (squares === 0) throw invalid(path, "are all zero: cosine similarity has no meaning for it");
+  if (value < MIN_COSINE_LENGTH) {
+    const message = `have the length ${value.toPrecision(4)}; below ${MIN_COSINE_LENGTH} their direction is lost in float32`;
+    throw invalid(path, message, { value, limit: MIN_COSINE_LENGTH });
+  }
 }
 
 /** JSON text of an object. */

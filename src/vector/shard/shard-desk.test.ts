@@ -70,7 +70,7 @@ function failure(answer: VectorAnswer): string {
 describe("a shard's counter", () => {
   it("[VE-100] values, metadata and version come back exactly; an update keeps what it does not give", () => {
     const { ask } = openDesk();
-    const values = [0.1, -2.5e-8, 3e30];
+    const values = [0.1, -2.5e-8, 3e17];
     expect(ask(upsert(row("a", values, { score: 0.5, big: 12345678901 })))).toMatchObject({
       results: [{ version: 1 }],
     });
@@ -91,6 +91,8 @@ describe("a shard's counter", () => {
     [row("a", [1, Number.NaN, 3]), "values[1] must be a finite float32"],
     [row("a", [1, 2, 1e39]), "values[2] must be a finite float32"],
     [row("a", [0, -0, 0]), "values are all zero: cosine similarity has no meaning for it"],
+    [row("a", [1e18, 1e18, 0]), "values have the length 1.414e+18; beyond 1e+18"],
+    [row("a", [1e-30, 0, 0]), "values have the length 1.000e-30; below 1e-18"],
     [row("a", [1, 2, 3], { score: "high" }), "metadata.score must be float, as the database's metadataSchema says"],
     [row("a", [1, 2, 3], [1]), "metadata must be an object"],
     [{ ...row("a", [1, 2, 3]), metadata: encoder.encode("{") }, "metadata must be valid JSON"],
@@ -189,6 +191,8 @@ describe("a shard's counter", () => {
     expect(failure(ask({ ...search, queries: [first!], index: "other" }))).toContain("there are default");
     expect(failure(ask({ ...search, queries: [first!], filter: '{"a":{"$x":1}}' }))).toContain("is no operator");
     expect(failure(ask({ ...search, queries: [row("", [0, 0, 0]).values] }))).toContain("queryVector are all zero");
+    const long = [row("", [0, 3e38, 0]).values];
+    expect(failure(ask({ ...search, queries: long }))).toContain("beyond 1e+18 distances are no float32");
   });
 
   it("[VE-106] rows are deleted by id and by filter; deleting what is not there is told and changes nothing", () => {

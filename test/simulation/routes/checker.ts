@@ -5,32 +5,12 @@ import { decodeState } from "../../../src/kv/key-state.ts";
 import { hex } from "../../../src/replication/hex.ts";
 import type { History, ReadInfo, WriteInfo } from "./history.ts";
 
-/** True when a chain of superseding writes leads from `id` to one of `ends`. */
-class Succession {
-  readonly #by = new Map<string, Set<string>>();
-
-  constructor(writes: Iterable<WriteInfo>) {
-    for (const write of writes) {
-      for (const old of write.supersedes) {
-        const by = this.#by.get(old) ?? new Set();
-        by.add(write.id);
-        this.#by.set(old, by);
-      }
-    }
-  }
-
-  leads(id: string, isEnd: (id: string) => boolean): boolean {
-    const seen = new Set([id]);
-    const open = [id];
-    for (let next = open.pop(); next !== undefined; next = open.pop()) {
-      if (isEnd(next)) return true;
-      for (const by of this.#by.get(next) ?? []) {
-        if (!seen.has(by)) open.push(by);
-        seen.add(by);
-      }
-    }
-    return false;
-  }
+/** The ends, and all from which a chain of superseding writes leads to one of them. */
+function leadingTo(history: History, ends: Iterable<string>): ReadonlySet<string> {
+  const leading = new Set(ends);
+  // A set that grows while it is walked.
+  for (const end of leading) for (const old of history.writes.get(end)?.supersedes ?? []) leading.add(old);
+  return leading;
 }
 
 const isStrong = (read: ReadInfo): boolean => read.level !== "one";
@@ -39,7 +19,7 @@ function firstAcknowledged(write: WriteInfo): number {
   return Math.min(...write.acknowledged.map((ack) => ack.endStep));
 }
 
-function checkFinal(history: History, succession: Succession, finals: ReadonlyMap<string, Uint8Array>): string[] {
+function checkFinal(history: History, finals: ReadonlyMap<string, Uint8Array>): string[] {
   const problems: string[] = [];
   for (const write of history.writes.values()) {
     if (write.acknowledged.length === 0 || history.isForgottenBy(write.id, Number.MAX_SAFE_INTEGER)) continue;
@@ -49,21 +29,27 @@ function checkFinal(history: History, succession: Succession, finals: ReadonlyMa
       continue;
     }
     const state = decodeState(bytes);
-    const alive = new Set(state.versions.map((version) => hex(version.writeId)));
+    const accounted = leadingTo(
+      history,
+      state.versions.map((version) => hex(version.writeId)),
+    );
     if (!write.dots.some((dot) => covers(state.clock, dot)))
       problems.push(`${write.id} of ${write.key} was acknowledged, and the final clock does not cover it`);
-    if (!succession.leads(write.id, (id) => alive.has(id)))
+    if (!accounted.has(write.id))
       problems.push(`${write.id} of ${write.key} was acknowledged and is gone; nothing that is there superseded it`);
   }
   return problems;
 }
 
-function checkRead(history: History, succession: Succession, read: ReadInfo): string[] {
+function checkRead(history: History, read: ReadInfo): string[] {
   const problems: string[] = [];
-  const shown = new Set(read.shown);
-  if (shown.size !== read.shown.length) problems.push(`a read of ${read.key} shows one write twice: ${read.shown}`);
-  for (const write of history.writes.values()) {
-    if (write.key !== read.key || write.acknowledged.length === 0) continue;
+  const ends = new Set(read.shown);
+  if (ends.size !== read.shown.length) problems.push(`a read of ${read.key} shows one write twice: ${read.shown}`);
+  const writes = history.writesOf(read.key);
+  if (read.hasTombstone) for (const write of writes) if (write.isDelete) ends.add(write.id);
+  const accounted = leadingTo(history, ends);
+  for (const write of writes) {
+    if (write.acknowledged.length === 0) continue;
     if (firstAcknowledged(write) >= read.startStep) continue;
     checkBuried(history, write, read, problems);
     if (history.isForgottenBy(write.id, read.endStep)) continue;
@@ -71,9 +57,7 @@ function checkRead(history: History, succession: Succession, read: ReadInfo): st
       problems.push(
         `${write.id} of ${write.key} was acknowledged before step ${read.startStep}, and a later read misses it`,
       );
-    const isEnd = (id: string): boolean =>
-      shown.has(id) || (read.hasTombstone && history.writes.get(id)?.isDelete === true);
-    if (!succession.leads(write.id, isEnd))
+    if (!accounted.has(write.id))
       problems.push(
         `${write.id} of ${write.key} is hidden from the read begun at step ${read.startStep} by nothing shown`,
       );
@@ -111,16 +95,16 @@ function checkMonotonic(history: History, reads: readonly ReadInfo[]): string[] 
 }
 
 /** An answer's clock must not name a write that neither the writer knew nor the write superseded (KV-2). */
-function checkAnswers(history: History, succession: Succession): string[] {
+function checkAnswers(history: History): string[] {
   const problems: string[] = [];
   for (const write of history.writes.values()) {
+    const superseded = leadingTo(history, [write.id]);
     for (const clock of write.answers) {
       if (!write.dots.some((dot) => covers(clock, dot)))
         problems.push(`${write.id} was answered with a clock that does not cover it`);
-      for (const other of history.writes.values()) {
-        if (other.key !== write.key || other.id === write.id || !other.dots.some((dot) => covers(clock, dot))) continue;
-        if (write.clock && other.dots.some((dot) => covers(write.clock!, dot))) continue;
-        if (!succession.leads(other.id, (id) => id === write.id))
+      for (const other of history.writesOf(write.key)) {
+        if (superseded.has(other.id) || !other.dots.some((dot) => covers(clock, dot))) continue;
+        if (!(write.clock && other.dots.some((dot) => covers(write.clock!, dot))))
           problems.push(`the answer to ${write.id} covers ${other.id}, which it did not supersede`);
       }
     }
@@ -129,13 +113,12 @@ function checkAnswers(history: History, succession: Succession): string[] {
 }
 
 export function check(history: History, finals: ReadonlyMap<string, Uint8Array>): string[] {
-  const succession = new Succession(history.writes.values());
   const reads = history.reads.filter(isStrong);
   return [
     ...history.problems,
-    ...checkFinal(history, succession, finals),
-    ...reads.flatMap((read) => checkRead(history, succession, read)),
+    ...checkFinal(history, finals),
+    ...reads.flatMap((read) => checkRead(history, read)),
     ...checkMonotonic(history, reads),
-    ...checkAnswers(history, succession),
+    ...checkAnswers(history),
   ];
 }

@@ -42,9 +42,11 @@ export interface ReadInfo {
 
 export class History implements Observer {
   readonly writes = new Map<string, WriteInfo>();
+  readonly #byKey = new Map<string, WriteInfo[]>();
+  readonly #decoded = new WeakMap<Uint8Array, KeyState>();
   readonly reads: ReadInfo[] = [];
   readonly problems: string[] = [];
-  readonly #dots = new Map<string, { readonly dot: Dot; readonly write: WriteInfo }>();
+  readonly #dots = new Map<string, WriteInfo>();
   readonly #stamps = new Map<string, StampOp>();
   /** Clocks that came from a read or write at `one`: they may name writes that no majority knows. */
   readonly #exposed = new Set<string>();
@@ -61,8 +63,8 @@ export class History implements Observer {
   /** A replica takes this state for absent from now on. */
   forget(key: string, state: KeyState, step: number): void {
     this.#purged.set(key, [...(this.#purged.get(key) ?? []), step]);
-    for (const { dot, write } of this.#dots.values())
-      if (write.key === key && covers(state.clock, dot) && !this.#forgotten.has(write.id))
+    for (const write of this.writesOf(key))
+      if (!this.#forgotten.has(write.id) && write.dots.some((dot) => covers(state.clock, dot)))
         this.#forgotten.set(write.id, step);
   }
 
@@ -95,14 +97,30 @@ export class History implements Observer {
       answers: [],
     };
     this.writes.set(write.id, info);
+    const siblings = this.#byKey.get(write.key);
+    if (siblings) siblings.push(info);
+    else this.#byKey.set(write.key, [info]);
     return info;
+  }
+
+  writesOf(key: string): readonly WriteInfo[] {
+    return this.#byKey.get(key) ?? [];
+  }
+
+  /** The state that these bytes hold; kept, since the same bytes are asked for again and again. */
+  #decode(bytes: Uint8Array): KeyState {
+    let state = this.#decoded.get(bytes);
+    if (!state) {
+      state = decodeState(bytes);
+      this.#decoded.set(bytes, state);
+    }
+    return state;
   }
 
   /** A client uses a clock that it got at `one`: what the clock covers may be unknown to every majority. */
   expose(key: string, clock: Clock): void {
-    for (const { dot, write } of this.#dots.values()) {
-      if (write.key === key && covers(clock, dot)) this.#exposed.add(write.id);
-    }
+    for (const write of this.writesOf(key))
+      if (write.dots.some((dot) => covers(clock, dot))) this.#exposed.add(write.id);
   }
 
   isExposed(id: string): boolean {
@@ -119,23 +137,24 @@ export class History implements Observer {
   }
 
   put(nodeId: string, row: RowKey, before: Uint8Array | undefined, after: Uint8Array): void {
-    const state = decodeState(after);
+    const state = this.#decode(after);
     this.#checkInvariants(nodeId, row, state);
     const actor = this.#actorOf(nodeId);
     for (const version of state.versions) {
       for (const dot of version.dots) {
         const name = `${dot.actor}:${dot.counter}`;
-        const id = hex(version.writeId);
         const known = this.#dots.get(name);
-        if (known && known.write.id !== id)
-          this.problems.push(`at ${this.#now()} the dot ${name} names ${known.write.id} and ${id} of ${row.key}`);
-        if (known || dot.actor !== actor) continue;
+        if (!known && dot.actor !== actor) continue;
+        const id = hex(version.writeId);
+        if (known && known.id !== id)
+          this.problems.push(`at ${this.#now()} the dot ${name} names ${known.id} and ${id} of ${row.key}`);
+        if (known) continue;
         const write = this.writes.get(id);
         if (!write) throw new Error(`a stamp of an unknown write ${id}`);
-        this.#dots.set(name, { dot, write });
+        this.#dots.set(name, write);
         this.#stampedAtMs.set(name, this.#now());
         write.dots.push(dot);
-        this.#stamped(nodeId, write, before ? decodeState(before) : undefined, state);
+        this.#stamped(nodeId, write, before && this.#decode(before), state);
       }
     }
   }
@@ -151,10 +170,12 @@ export class History implements Observer {
       write.supersedes.add(id);
     }
     const buried = new Set<string>();
-    for (const { dot, write: other } of this.#dots.values()) {
-      if (other.key !== write.key || other.id === write.id) continue;
-      if (op?.clock && covers(op.clock, dot)) write.supersedes.add(other.id);
-      if (covers(after.clock, dot) && !alive.has(other.id)) buried.add(other.id);
+    for (const other of this.writesOf(write.key)) {
+      if (other === write) continue;
+      for (const dot of other.dots) {
+        if (op?.clock && covers(op.clock, dot)) write.supersedes.add(other.id);
+        if (covers(after.clock, dot) && !alive.has(other.id)) buried.add(other.id);
+      }
     }
     if (write.dots.length === 1 && op && !op.clock && !op.restamp)
       this.#blindAfter.set(write.id, new Set(this.#forgotten.keys()));

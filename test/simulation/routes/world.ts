@@ -202,7 +202,7 @@ export class SimulatedNode {
   /** Applies a frame; with `dies`, the process is gone after the work and before its commit. */
   handle(frame: Uint8Array, dies = false): Uint8Array | undefined {
     const { reserved } = this;
-    const hints = this.hints.copy();
+    const hints = dies ? this.hints.copy() : this.hints;
     this.engine.failsCommit = dies;
     try {
       return this.replica.handle(frame) as Uint8Array;

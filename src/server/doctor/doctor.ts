@@ -1,0 +1,64 @@
+// `jade-db doctor`: looks at the machine, the configuration, the data directory and the server, and says what is wrong and what to do.
+// Guarantees: changes nothing; a bundle holds no key, token or password. Must not: read what is stored.
+
+import { readFileSync, statSync, writeFileSync } from "node:fs";
+import { gzipSync } from "node:zlib";
+import type { Config } from "../config-schema.ts";
+import { type ConfigFlags, loadConfig } from "../load-config.ts";
+import { OperatorError } from "../problem.ts";
+import { contents, fileSystem, space, syncSpeed } from "./disk.ts";
+import { type Finding, fail, ok } from "./finding.ts";
+import { descriptors, memory, nodeVersion, operatingSystem, workerd } from "./machine.ts";
+import { redact, redactText } from "./redact.ts";
+import { askServer } from "./server.ts";
+
+const LOG_BYTES = 1024 * 1024;
+
+export interface DoctorOptions {
+  readonly flags: ConfigFlags;
+  readonly env: NodeJS.ProcessEnv;
+  readonly url: string;
+  readonly rootKey?: string | undefined;
+  /** Where a bundle for others to look at is written. */
+  readonly bundle?: string | undefined;
+  /** A log whose end goes into the bundle. */
+  readonly log?: string | undefined;
+}
+
+function configuration({ flags, env }: DoctorOptions): { finding: Finding; config?: Config } {
+  try {
+    const { config, file } = loadConfig(flags, env);
+    return { finding: ok("configuration", file ?? "no file: defaults, environment and flags"), config };
+  } catch (error) {
+    if (!(error instanceof OperatorError)) throw error;
+    return { finding: fail("configuration", error.message, "docs/configuration.md has every setting") };
+  }
+}
+
+/** The end of a log: secrets never get into it, but other programs may write there too. */
+function logTail(path: string): string {
+  const { size } = statSync(path);
+  return redactText(
+    readFileSync(path)
+      .subarray(Math.max(0, size - LOG_BYTES))
+      .toString("utf8"),
+  );
+}
+
+export async function runDoctor(options: DoctorOptions): Promise<readonly Finding[]> {
+  const { finding, config } = configuration(options);
+  const { findings: ofServer, ...answers } = await askServer(options.url, options.rootKey);
+  const dataDir = config?.storage.dataDir;
+  const findings = [
+    ...[nodeVersion(), operatingSystem(), workerd(), descriptors(), finding],
+    ...(config ? [memory(config)] : []),
+    ...(dataDir ? [space(dataDir), fileSystem(dataDir), syncSpeed(dataDir), contents(dataDir)] : []),
+    ...ofServer,
+  ];
+  if (options.bundle !== undefined) {
+    const log = options.log === undefined ? undefined : logTail(options.log);
+    const content = redact({ madeAt: new Date().toISOString(), findings, config, ...answers, log });
+    writeFileSync(options.bundle, gzipSync(JSON.stringify(content, null, 2)), { mode: 0o600 });
+  }
+  return findings;
+}
