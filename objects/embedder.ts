@@ -248,7 +248,7 @@ export class Embedder extends DurableObject<EmbedderEnv> implements EmbedderRpc 
     if (!loaded.ok) return loaded;
     try {
       const work = this.#queue.embed(loaded.value, texts, dueMs);
-      waitingTexts.set(this.ctx.id.toString(), this.#queue.waiting);
+      this.#noteWaiting();
       const outcomes = await work;
       // Deleted or disabled meanwhile: it answers nobody any more.
       const now = this.#sourceOf(modelId);
@@ -260,8 +260,14 @@ export class Embedder extends DurableObject<EmbedderEnv> implements EmbedderRpc 
       if (error instanceof EmbeddingRefusal) return failure(error.code, error.message, error.details);
       throw error;
     } finally {
-      waitingTexts.set(this.ctx.id.toString(), this.#queue.waiting);
+      this.#noteWaiting();
     }
+  }
+
+  #noteWaiting(): void {
+    const { waiting } = this.#queue;
+    if (waiting === 0) waitingTexts.delete(this.ctx.id.toString());
+    else waitingTexts.set(this.ctx.id.toString(), waiting);
   }
 
   #keyOf({ generation }: StoredModel): string {
