@@ -61,3 +61,8 @@ export const TENANT_MIGRATIONS: readonly string[] = [
     .map((table) => `ALTER TABLE ${table} ADD COLUMN crc INTEGER`)
     .join(";"),
 ];
+
+/** A zone's copies of views: objects/zone-views.ts. */
+export const ZONE_VIEWS_MIGRATIONS: readonly string[] = [
+  "CREATE TABLE kept_views (name TEXT PRIMARY KEY, as_of_ms REAL NOT NULL, view TEXT NOT NULL, crc INTEGER) WITHOUT ROWID",
+];

@@ -14,4 +14,8 @@ export const VECTOR_MIGRATIONS: readonly string[] = [
      crc INTEGER NOT NULL, answer BLOB NOT NULL);
    CREATE TABLE vector_facts (name TEXT PRIMARY KEY, crc INTEGER NOT NULL, bytes BLOB NOT NULL) WITHOUT ROWID;
    CREATE TABLE vector_numbers (name TEXT PRIMARY KEY, value REAL NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;`,
+  // vector_imports: jobs as JSON text (vector/shard/import-queue.ts). vector_import_rows: their rows that are not applied yet, in chunks.
+  `CREATE TABLE vector_imports (seq INTEGER PRIMARY KEY, job TEXT NOT NULL UNIQUE, crc INTEGER NOT NULL, text TEXT NOT NULL);
+   CREATE TABLE vector_import_rows (id INTEGER PRIMARY KEY, job TEXT NOT NULL, chunk INTEGER NOT NULL, crc INTEGER NOT NULL,
+     bytes BLOB NOT NULL, UNIQUE (job, chunk));`,
 ];

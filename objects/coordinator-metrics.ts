@@ -1,5 +1,6 @@
 // What a coordinator reports to /metrics. Names and help texts: src/telemetry.
 import type { QuorumCoordinator } from "../src/replication/quorum-coordinator.ts";
+import { handover } from "./handover.ts";
 import type { Mailbox } from "./mailbox.ts";
 import type { SessionDesk } from "./session-desk.ts";
 
@@ -25,6 +26,7 @@ export function coordinatorMetrics({ core, sessions, mailbox }: CoordinatorParts
     jade_kv_requests_in_flight: core.inFlight,
     jade_mailbox_requests_total: mailbox.counts.taken,
     jade_mailbox_calls_total: mailbox.counts.calls,
+    jade_handed_frames_total: handover.answered,
     jade_sessions_open: sessions.size,
     jade_rate_limited_total: sessions.counts.rateLimited,
     'jade_requests_refused_total{bound="sessions"}': sessions.counts.refused,

@@ -1,7 +1,9 @@
 // The quorum coordinator of a zone process: where all requests and sessions of the process meet, so that their replica calls go out
 // together (DESIGN 1). A thin shell of timers, stubs and sockets around replication/quorum-coordinator.ts. Stores nothing.
 import { DurableObject } from "cloudflare:workers";
-import type { Caller } from "../src/access/types.ts";
+import { KEEP_VIEW_EVERY_MS } from "../src/access/limits.ts";
+import type { Caller, DirectoryView } from "../src/access/types.ts";
+import { SOLE_ZONE } from "../src/cluster/placement.ts";
 import { parseSettings } from "../src/cluster/settings.ts";
 import type { LeaseOwner } from "../src/config/owned-leases.ts";
 import type { Environment } from "../src/replication/link.ts";
@@ -16,6 +18,7 @@ import { ConfigRelays } from "./config-relays.ts";
 import { coordinatorMetrics } from "./coordinator-metrics.ts";
 import type { Env } from "./env.ts";
 import { exportPage } from "./export.ts";
+import { handover } from "./handover.ts";
 import { KeyspaceSums } from "./keyspace-metrics.ts";
 import { Mailbox, mailboxOf, type Parcel } from "./mailbox.ts";
 import type {
@@ -25,12 +28,14 @@ import type {
   ExportPage,
   KeyspaceReport,
   KeyValueReplicaRpc,
+  ZoneViewsRpc,
 } from "./rpc.ts";
 import { SessionDesk } from "./session-desk.ts";
 import { withDeadline } from "./with-deadline.ts";
 
-/** How old the Directory's view may grow while requests come. Ms. */
-const VIEW_REFRESH_MS = 2000;
+/** While requests come the Directory is asked for a newer view again after so long, by a question that waits for a change. Ms. */
+const VIEW_REFRESH_MS = 300;
+const VIEW_WAIT_MS = 2000;
 /** How long the owner of a tenant may take to tell its route. Ms. */
 const ROUTE_DEADLINE_MS = 1000;
 /** One line a node in this time. Ms. */
@@ -52,6 +57,7 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
   readonly #log: Logger;
   readonly #failureLoggedMs = new Map<string, number>();
   #viewAtMs = 0;
+  #keptMs = 0;
   #refreshing: Promise<void> | undefined;
   #turn: (() => void)[] = [];
 
@@ -98,8 +104,9 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
     const isSole = env.JADE_MODE === "single";
     this.#core = new QuorumCoordinator(environment, { readZone: zone, stampZone: isSole ? zone : undefined });
     this.#mailbox = zone === undefined ? new Mailbox() : mailboxOf(zone);
-    // Only there gateway and Coordinator share an isolate for certain.
-    if (isSole) this.#mailbox.open();
+    // Where the process is our own, gateway and Coordinator share an isolate for certain; all replicas only on a single node.
+    if (isSole || env.JADE_CLUSTER) this.#mailbox.open();
+    if (isSole) handover.open();
   }
 
   async call(caller: Caller, frame: Uint8Array): Promise<Uint8Array> {
@@ -229,11 +236,31 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
       timer = setTimeout(() => reject(new Error("the Directory did not answer in time")), FIRST_VIEW_TIMEOUT_MS);
     });
     try {
-      this.#core.useView(await Promise.race([directory.view(), late]));
+      const { revision } = this.#core;
+      const asked = revision < 0 ? directory.view() : directory.viewAfter(revision, VIEW_WAIT_MS);
+      const view = await Promise.race([asked, late]);
+      this.#core.useView(view);
       this.#viewAtMs = Date.now();
+      if (view.revision !== revision || this.#viewAtMs - this.#keptMs > KEEP_VIEW_EVERY_MS) await this.#keep(view);
+    } catch (error) {
+      // The first one: what this zone saw last, while that may be used.
+      const kept = this.#core.revision < 0 ? await this.#zone.directory() : null;
+      if (!kept) throw error;
+      this.#core.useView(kept.view);
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  async #keep(view: DirectoryView): Promise<void> {
+    this.#keptMs = this.#viewAtMs;
+    // Without it a start would have to wait for the Directory, as ever.
+    await this.#zone.keepDirectory(view, this.#viewAtMs).catch(() => undefined);
+  }
+
+  get #zone(): ZoneViewsRpc {
+    const objects = this.env.ZONE_VIEWS;
+    return objects.get(objects.idFromName(this.ctx.id.name ?? SOLE_ZONE));
   }
 
   /** One timer for all that is scheduled within a turn: the calls of a turn go out together. */
@@ -258,7 +285,9 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
 
   async #callReplica(nodeId: string, frame: Uint8Array): Promise<Uint8Array> {
     try {
-      return await this.#replica(nodeId).call(frame);
+      const replica = this.#replica(nodeId);
+      const answer = handover.isOpen && (await handover.send(frame, (number) => replica.callHanded(number)));
+      return answer || (await replica.call(frame));
     } catch (error) {
       // A stub whose object was reset stays broken: the next call gets a new one.
       this.#replicas.delete(nodeId);

@@ -1,4 +1,5 @@
 // The RPC surface of a Tenant for its vector databases.
+import type { IndexChange } from "../src/vector/database/indexes.ts";
 import type { DatabaseRecord } from "../src/vector/database/record.ts";
 import type { Mutation, RpcResult } from "./tenancy-rpc.ts";
 
@@ -15,7 +16,7 @@ export interface DatabaseInfo {
 }
 
 /** Fields of the record that are given are replaced whole. */
-export type DatabaseChanges = Partial<Omit<DatabaseRecord, "databaseId">>;
+export type DatabaseChanges = Partial<Omit<DatabaseRecord, "databaseId" | "indexes" | "defaultBuild" | "lastBuild">>;
 
 export interface DeletedDatabase {
   readonly databaseId: string;
@@ -33,6 +34,8 @@ export interface TenantDatabasesRpc {
     mutation: Mutation,
   ): Promise<RpcResult<DatabaseInfo>>;
   updateDatabase(name: NamedDatabase, changes: DatabaseChanges, mutation: Mutation): Promise<RpcResult<DatabaseInfo>>;
+  /** Creates, changes or deletes one index; the shards have what is wanted when it answers, and build it behind searches. */
+  changeIndex(name: NamedDatabase, change: IndexChange, mutation: Mutation): Promise<RpcResult<DatabaseInfo>>;
   deleteDatabase(name: NamedDatabase, mutation: Mutation): Promise<RpcResult<DeletedDatabase>>;
   /** Null = there is none; one that is being deleted is none. */
   findDatabase(name: NamedDatabase): Promise<DatabaseInfo | null>;

@@ -25,6 +25,7 @@ import type {
 } from "./tenancy-rpc.ts";
 import { failure } from "./tenancy-rpc.ts";
 import { TurnQueue } from "./turn-queue.ts";
+import { ViewWaits } from "./view-waits.ts";
 import { withDeadline } from "./with-deadline.ts";
 import { WriteRecords } from "./write-records.ts";
 
@@ -48,6 +49,7 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
   readonly #turns: TurnQueue;
   readonly #repairs: DirectoryRepairs;
   readonly #log: Logger;
+  readonly #waits = new ViewWaits();
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -59,6 +61,7 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
     this.#turns = new TurnQueue((run) => {
       try {
         ctx.storage.transactionSync(run);
+        this.#waits.wake();
       } catch (error) {
         this.#store.reopen();
         throw error;
@@ -72,6 +75,13 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
 
   async view(): Promise<DirectoryView> {
     return { revision: this.#store.revision, nodes: this.#store.nodes() };
+  }
+
+  async viewAfter(revision: number, waitMs: number): Promise<DirectoryView> {
+    const untilMs = Date.now() + waitMs;
+    for (let leftMs = waitMs; this.#store.revision <= revision && leftMs > 0; leftMs = untilMs - Date.now())
+      await this.#waits.next(leftMs);
+    return this.view();
   }
 
   registerIncarnation(nodeId: string): Promise<Registration> {

@@ -8,6 +8,7 @@ import type {
   DirectoryRpc,
   KeyValueReplicaRpc,
   TenantRpc,
+  ZoneViewsRpc,
 } from "./rpc.ts";
 import type { VectorShardRpc } from "./vector-rpc.ts";
 import type { WebhookSenderRpc } from "./webhook-rpc.ts";
@@ -26,6 +27,7 @@ export interface Env {
   readonly CONFIG_FOLLOWER: Namespace<ConfigFollowerRpc>;
   readonly WEBHOOK_SENDER: Namespace<WebhookSenderRpc>;
   readonly VECTOR_SHARD: Namespace<VectorShardRpc>;
+  readonly ZONE_VIEWS: Namespace<ZoneViewsRpc>;
   readonly KEY_VALUE_REPLICA: Namespace<KeyValueReplicaRpc>;
   /** The embedder's Worker. Without it texts are not embedded; all else works. */
   readonly EMBEDDER?: EmbedderServiceRpc;
@@ -43,4 +45,6 @@ export interface Env {
   /** JSON of src/cluster/settings.ts. */
   readonly JADE_CONFIG?: string;
   readonly JADE_MODE?: string;
+  /** JSON of src/cluster/placement.ts: which process of a cluster this is. */
+  readonly JADE_CLUSTER?: string;
 }

@@ -31,6 +31,7 @@ import { blobStoreOf } from "./blob-store.ts";
 import type { Env } from "./env.ts";
 import { readCursor } from "./export.ts";
 import { failPointsOf } from "./fail-points.ts";
+import { handover } from "./handover.ts";
 import { applyMigrations } from "./migrate.ts";
 import { openReplicaEngine } from "./replica-engine.ts";
 import { type Facts, loadFacts } from "./replica-facts.ts";
@@ -251,6 +252,12 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     } finally {
       this.#afterTurn();
     }
+  }
+
+  async callHanded(number: number): Promise<boolean> {
+    const handed = handover.take(number);
+    if (handed) handed.answer = await this.call(handed.frame);
+    return handed !== undefined;
   }
 
   #abort(error: unknown): void {

@@ -1,6 +1,7 @@
 // How the counts of configuration keyspaces come into /metrics without asking each: one that works reports to the Coordinator.
 // Guarantees: a keyspace sends at most one report in REPORT_MS; counters are sent as differences, gauges as they are; the Coordinator holds the
 // gauges of a bounded number of keyspaces, those heard of last. A keyspace that sleeps keeps what it said last. Must not: delay an answer.
+import { zoneHere } from "../src/cluster/placement.ts";
 import { SampleSums, type Samples, sumSamples } from "../src/telemetry/sample-sums.ts";
 import type { Env } from "./env.ts";
 import type { KeyspaceReport } from "./rpc.ts";
@@ -8,8 +9,6 @@ import { withDeadline } from "./with-deadline.ts";
 
 const REPORT_MS = 2000;
 const REPORT_DEADLINE_MS = 1000;
-/** Where reports go: a single node has one Coordinator. */
-const COORDINATOR_NAME = "z1";
 /** Of so many keyspaces gauges are held. */
 const MAX_KEYSPACES = 20_000;
 const COUNTER = /_total(\{|$)/;
@@ -57,7 +56,7 @@ export class KeyspaceMeter {
     const hasGauges = !isGone && gauges.length > 0;
     const report = { counters: Object.fromEntries(delta), gauges: hasGauges ? Object.fromEntries(gauges) : null };
     try {
-      const coordinator = env.COORDINATOR.get(env.COORDINATOR.idFromName(COORDINATOR_NAME));
+      const coordinator = env.COORDINATOR.get(env.COORDINATOR.idFromName(zoneHere(env)));
       await withDeadline(coordinator.reportKeyspaceMetrics(id, report), REPORT_DEADLINE_MS, "Coordinator");
       this.#told = Object.fromEntries(counters);
     } catch {

@@ -1,4 +1,5 @@
 // The watches of a keyspace, at its owner or at a copy: the desk with the object's sockets, tables and clock. Must not: hold state.
+import { VIEW_WAIT_MS } from "../src/access/limits.ts";
 import type { Settings } from "../src/cluster/settings.ts";
 import type { Crc32c } from "../src/config/record.ts";
 import { WatchRows } from "../src/config/watch-rows.ts";
@@ -8,7 +9,7 @@ import { WatchDesk, type WatchDeskOptions } from "./watch-desk.ts";
 import { withDeadline } from "./with-deadline.ts";
 
 /** How long a look at watchers' credentials may take. Ms. */
-const GUARD_DEADLINE_MS = 1000;
+const GUARD_DEADLINE_MS = VIEW_WAIT_MS + 1000;
 
 export interface KeyspaceWatchesOptions extends Pick<WatchDeskOptions, "source" | "hibernateAfterMs" | "copy"> {
   readonly ctx: DurableObjectState;
@@ -24,7 +25,8 @@ export function openWatches({ ctx, env, settings, crc32c, ...options }: Keyspace
     ...options,
     ctx,
     rows: new WatchRows(configSql(ctx.storage), crc32c),
-    viewSince: (number, revision) => withDeadline(tenant(number).viewSince(revision), GUARD_DEADLINE_MS, "Tenant"),
+    viewSince: (number, revision, waitMs) =>
+      withDeadline(tenant(number).viewSince(revision, waitMs), GUARD_DEADLINE_MS, "Tenant"),
     staleMs: auth.staleTenantViewMinutes * 60_000,
     maxConnections: config.maxWatchConnections,
     now: Date.now,

@@ -84,6 +84,8 @@ export interface CoordinatorRpc {
 export interface KeyValueReplicaRpc {
   /** A replica frame of replication/frames.ts. */
   call(frame: Uint8Array): Promise<Uint8Array>;
+  /** The same of the frame that lies under this number in memory (objects/handover.ts). False = there is none: nothing was done. */
+  callHanded(number: number): Promise<boolean>;
   /**
    * A page of one tenant's rows after a position (objects/export.ts), as a frame of replication/scan-frames.ts. Throws while the node
    * is being rebuilt, and when it knows of a newer route than `routeRevision`: the caller would count by the old replicas.
@@ -197,6 +199,8 @@ export interface StoredAmount {
 /** `Directory`: one per deployment. Name: `system`. */
 export interface DirectoryRpc {
   view(): Promise<DirectoryView>;
+  /** The view, when it is newer than `revision` or `waitMs` are over. */
+  viewAfter(revision: number, waitMs: number): Promise<DirectoryView>;
   /**
    * Called by a replica whose storage is new: a fresh incarnation that no dot was ever stamped with. `mustRebuild`: the node served
    * before, so that others rely on what its lost store held.
@@ -206,11 +210,27 @@ export interface DirectoryRpc {
   nodeServes(nodeId: string, incarnation: number): Promise<void>;
 }
 
+/** A view as it was last seen in a zone. */
+export interface KeptView<View> {
+  readonly view: View;
+  readonly asOfMs: number;
+}
+
+/** `ZoneViews`: one per zone, on its own disk. Null = nothing is kept that could still be used. */
+export interface ZoneViewsRpc {
+  /** An older view than the one that is kept changes nothing. */
+  keepTenant(view: TenantView, asOfMs: number): Promise<void>;
+  tenant(tenantId: string): Promise<KeptView<TenantView> | null>;
+  forgetTenant(tenantId: string): Promise<void>;
+  keepDirectory(view: DirectoryView, asOfMs: number): Promise<void>;
+  directory(): Promise<KeptView<DirectoryView> | null>;
+}
+
 /** `Tenant`: one per tenant number. Name: `t<number>`. */
 export interface TenantRpc {
   view(): Promise<TenantView>;
   /** The view when it is newer than `revision` (null = any); null = there is no such tenant. */
-  viewSince(revision: number | null): Promise<TenantView | "unchanged" | null>;
+  viewSince(revision: number | null, waitMs?: number): Promise<TenantView | "unchanged" | null>;
   /** Parts of the tenant's and its keys' token buckets for `member`, a gateway or Coordinator; one grant an ask, in order. */
   lease(member: string, asks: readonly LeaseAsk[]): Promise<readonly LeaseGrant[]>;
   /** Called by a keyspace before its first write: durably the tenant's from now on. */

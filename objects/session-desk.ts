@@ -1,7 +1,7 @@
 // Where a Coordinator's sessions begin and end: how many there may be, whose rate limits hold for what they send, and when they must
 // close (src/access/session-guard.ts). Guarantees: bounded sessions, in all and for each tenant; the operations of one session start in
 // the order they were sent, also when some wait for a lease. Must not: know what an operation does.
-import { LEASE_DEADLINE_MS } from "../src/access/limits.ts";
+import { LEASE_DEADLINE_MS, VIEW_WAIT_MS } from "../src/access/limits.ts";
 import { RateGate, type RateSubject } from "../src/access/rate-gate.ts";
 import { SessionGuard } from "../src/access/session-guard.ts";
 import type { Caller, Credential, RateLimit, TenantView } from "../src/access/types.ts";
@@ -15,7 +15,7 @@ import { Session } from "./session.ts";
 import { withDeadline } from "./with-deadline.ts";
 
 /** How long a session's check of its credential may take. Ms. */
-const GUARD_DEADLINE_MS = 1000;
+const GUARD_DEADLINE_MS = VIEW_WAIT_MS + 1000;
 /** Close code of RFC 6455: policy violation. */
 const CLOSE_POLICY = 1008;
 
@@ -55,7 +55,8 @@ export class SessionDesk {
     this.#options = options;
     const tenant = (number: number): TenantRpc => options.env.TENANT.get(options.env.TENANT.idFromName(`t${number}`));
     this.#guard = new SessionGuard({
-      viewSince: (number, revision) => withDeadline(tenant(number).viewSince(revision), GUARD_DEADLINE_MS, "Tenant"),
+      viewSince: (number, revision, waitMs) =>
+        withDeadline(tenant(number).viewSince(revision, waitMs), GUARD_DEADLINE_MS, "Tenant"),
       now: Date.now,
       setTimer: (delayMs, run) => void setTimeout(run, delayMs),
       staleMs: options.settings.auth.staleTenantViewMinutes * 60_000,

@@ -145,8 +145,8 @@ export interface DeletedNamespace {
 }
 
 export interface TenantAdminRpc extends TenantRpc {
-  /** `unchanged` when the revision is still `revision`; null when there is no such tenant (any more). */
-  viewSince(revision: number | null): Promise<TenantView | "unchanged" | null>;
+  /** `unchanged` when the revision is still `revision` after `waitMs`; null when there is no such tenant (any more). */
+  viewSince(revision: number | null, waitMs?: number): Promise<TenantView | "unchanged" | null>;
   initialize(start: TenantStart): Promise<void>;
   describe(): Promise<TenantInfo | null>;
   update(changes: TenantChanges, mutation: Mutation): Promise<RpcResult<TenantInfo>>;

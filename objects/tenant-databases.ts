@@ -1,6 +1,7 @@
 // A tenant's vector databases: which there are, their beginning, their changes and their end.
 // Guarantees: a database is in the table before any shard of it exists, and leaves it only when all its shards are empty and no call that
 // could fill one is under way; what a crash interrupts goes on by the tenant's alarm. Must not: know vectors.
+import { changedIndexes, DEFAULT_INDEX, type IndexChange, type IndexFields } from "../src/vector/database/indexes.ts";
 import { MAX_DATABASES_PER_TENANT } from "../src/vector/database/limits.ts";
 import { type DatabaseRecord, shardConfigOf, shardName } from "../src/vector/database/record.ts";
 import type { DatabaseChanges, DatabaseInfo, DatabaseState, NamedDatabase } from "./database-rpc.ts";
@@ -83,16 +84,37 @@ export class TenantDatabases {
   }
 
   change(name: NamedDatabase, changes: DatabaseChanges, nowMs: number): RpcResult<DatabaseInfo> {
+    return this.#change(name, nowMs, (record) => {
+      const { indexParameters } = changes;
+      const rebuilt = indexParameters && indexed(record, { ...DEFAULT, indexParameters }, nowMs);
+      if (rebuilt && !rebuilt.ok) return rebuilt;
+      return { ok: true, value: { ...record, ...changes, ...rebuilt?.value } };
+    });
+  }
+
+  changeIndex(name: NamedDatabase, change: IndexChange, nowMs: number): RpcResult<DatabaseInfo> {
+    return this.#change(name, nowMs, (record) => {
+      const fields = indexed(record, change, nowMs);
+      return fields.ok ? { ok: true, value: { ...record, ...fields.value } } : fields;
+    });
+  }
+
+  #change(
+    name: NamedDatabase,
+    nowMs: number,
+    by: (record: DatabaseRecord) => RpcResult<DatabaseRecord>,
+  ): RpcResult<DatabaseInfo> {
     const row = this.#held(name);
     if (!row || row.state === "deleting") return noSuch(name);
     if (row.state === "creating")
       return failure("unavailable", `the database "${name.databaseId}" is being created; try again in a moment`);
-    const record = { ...(JSON.parse(row.record) as DatabaseRecord), ...changes };
+    const after = by(JSON.parse(row.record) as DatabaseRecord);
+    if (!after.ok) return after;
     const changed = this.#sql
       .exec<Row>(
         `UPDATE databases SET record = ?, is_configured = 0, late_until_ms = ?, updated_at_ms = ? WHERE generation = ?
          RETURNING *`,
-        ...[JSON.stringify(record), nowMs + LATE_CALL_MS, nowMs, row.generation],
+        ...[JSON.stringify(after.value), nowMs + LATE_CALL_MS, nowMs, row.generation],
       )
       .one();
     return { ok: true, value: infoOf(changed) };
@@ -205,6 +227,13 @@ export class TenantDatabases {
     }
     return isDone;
   }
+}
+
+const DEFAULT = { kind: "update", indexId: DEFAULT_INDEX, rebuild: false } as const;
+
+function indexed(record: DatabaseRecord, change: IndexChange, nowMs: number): RpcResult<IndexFields> {
+  const fields = changedIndexes(record, change, nowMs);
+  return "refused" in fields ? failure(fields.refused, fields.message) : { ok: true, value: fields };
 }
 
 function noSuch({ databaseId }: NamedDatabase): RpcResult<never> {

@@ -9,6 +9,7 @@ import { nextAlarmAt } from "../src/access/schedule.ts";
 import type { ApiKeyRecord, QuotaExcess, RateLimit, TenantView } from "../src/access/types.ts";
 import { parseSettings, type Settings } from "../src/cluster/settings.ts";
 import { secretText } from "../src/config/webhook-signature.ts";
+import type { IndexChange } from "../src/vector/database/indexes.ts";
 import type { DatabaseRecord } from "../src/vector/database/record.ts";
 import type {
   DatabaseChanges,
@@ -42,6 +43,7 @@ import { type DefaultLimits, keyInfoOf, TenantStore } from "./tenant-store.ts";
 import { TenantUsage } from "./tenant-usage.ts";
 import { TenantWebhooks, WEBHOOK_RETRY_MS } from "./tenant-webhooks.ts";
 import { TurnQueue } from "./turn-queue.ts";
+import { ViewWaits } from "./view-waits.ts";
 import type { CreatedWebhook, NewWebhook, TenantWebhooksRpc, WebhookRow } from "./webhook-rpc.ts";
 import { withDeadline } from "./with-deadline.ts";
 import { WriteRecords } from "./write-records.ts";
@@ -73,6 +75,7 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
   readonly #records: WriteRecords;
   readonly #turns: TurnQueue;
   readonly #rates = new RateAuthority();
+  readonly #waits = new ViewWaits();
   readonly #usage: TenantUsage;
   readonly #routeChange: TenantRouteChange;
   readonly #namespaces: TenantNamespaces;
@@ -88,7 +91,10 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
     this.#namespaces = new TenantNamespaces(ctx.storage.sql, env);
     this.#webhooks = new TenantWebhooks(ctx.storage.sql, env);
     this.#databases = new TenantDatabases(ctx.storage.sql, env);
-    this.#turns = new TurnQueue((run) => ctx.storage.transactionSync(run));
+    this.#turns = new TurnQueue((run) => {
+      ctx.storage.transactionSync(run);
+      this.#waits.wake();
+    });
     this.#routeChange = new TenantRouteChange({
       env,
       store: this.#store,
@@ -108,10 +114,14 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
     return view;
   }
 
-  async viewSince(revision: number | null): Promise<TenantView | "unchanged" | null> {
-    const excess = await this.#excess();
-    if (revision !== null && this.#store.viewRevision(excess) === revision) return "unchanged";
-    return this.#store.view(excess);
+  async viewSince(revision: number | null, waitMs = 0): Promise<TenantView | "unchanged" | null> {
+    let excess = await this.#excess();
+    const isSame = (): boolean => revision !== null && this.#store.viewRevision(excess) === revision;
+    if (isSame() && waitMs > 0) {
+      await this.#waits.next(waitMs);
+      excess = await this.#excess();
+    }
+    return isSame() ? "unchanged" : this.#store.view(excess);
   }
 
   async lease(member: string, asks: readonly LeaseAsk[]): Promise<readonly LeaseGrant[]> {
@@ -309,6 +319,10 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
     return this.#settled(await this.#mutate(mutation, (nowMs) => this.#databases.change(name, changes, nowMs)));
   }
 
+  async changeIndex(name: NamedDatabase, change: IndexChange, mutation: Mutation): Promise<RpcResult<DatabaseInfo>> {
+    return this.#settled(await this.#mutate(mutation, (nowMs) => this.#databases.changeIndex(name, change, nowMs)));
+  }
+
   /** Waits until the shards have what was decided. */
   async #settled(result: RpcResult<DatabaseInfo>): Promise<RpcResult<DatabaseInfo>> {
     const row = this.#store.row();
@@ -347,6 +361,7 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
 
   async beginErasure(): Promise<void> {
     this.#store.beginErasure();
+    this.#waits.wake();
   }
 
   async erase(): Promise<void> {

@@ -19,7 +19,14 @@ import { LOG_DELAY_MS, MAX_UNLOGGED_BYTES } from "../src/vector/shard/limits.ts"
 import { mergeDue } from "../src/vector/shard/merge-policy.ts";
 import type { ShardConfig } from "../src/vector/shard/shard-config.ts";
 import { type Ran, ShardDesk } from "../src/vector/shard/shard-desk.ts";
-import { isVectorWrite, NO_SUCH_SHARD, type VectorCall, type VectorFailure } from "../src/wire/vector.ts";
+import type { VectorStore } from "../src/vector/shard/vector-store.ts";
+import {
+  isVectorWrite,
+  NO_SUCH_SHARD,
+  type VectorAnswer,
+  type VectorCall,
+  type VectorFailure,
+} from "../src/wire/vector.ts";
 import { writeVectorAnswer } from "../src/wire/vector-answers.ts";
 import { readVectorCall } from "../src/wire/vector-requests.ts";
 import { configSql } from "./config-sql.ts";
@@ -30,8 +37,15 @@ import type { VectorShardRpc } from "./vector-rpc.ts";
 const kernels = createKernels(storageModule);
 const crc32c = (bytes: Uint8Array, seed?: number): number => kernels.crc32c(bytes, seed);
 const MIB = 1024 * 1024;
+/** While indexes are built the alarm is due so soon again. Ms. */
+const WAKE_MS = 5000;
+/** Rows of an import that find no room are tried again after this. Ms. */
+const IMPORT_RETRY_MS = 200;
 /** Writes that wait for the turn's end; more means that the object cannot keep up. */
 const MAX_WAITING_WRITES = 10_000;
+
+/** Scans for a threshold that go on in slices at a time: each holds what it has found. */
+const MAX_SCANS = 16;
 
 const QUEUE_FULL: VectorFailure = {
   kind: "error",
@@ -51,8 +65,14 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   #desk: ShardDesk | undefined;
   #waiting: Waiting[] = [];
   #isMaintaining = false;
+  #isImporting = false;
+  #scans = 0;
   #logTimer: ReturnType<typeof setTimeout> | undefined;
   #logDueMs = 0;
+  /** The alarm is set. */
+  #isWaking = false;
+  /** Merges and index builds take turns, so that steady writes hold up neither. */
+  #hasMerged = false;
   /** Segments with rows that cannot be read: merging them would lose what can be. */
   readonly #damaged = new WeakSet<Segment>();
 
@@ -93,9 +113,11 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
       name: ctx.id.name ?? ctx.id.toString(),
       random: (count) => crypto.getRandomValues(new Uint8Array(count)),
       now: Date.now,
+      resultCacheBytes: this.#settings.vectors.resultCacheMiB * MIB,
       onMissing: (what) => this.#log.warn("a segment has to do without an index", what),
     });
     this.#maintain();
+    this.#import();
     return this.#desk;
   }
 
@@ -112,8 +134,9 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     drain(
       sql.exec("INSERT OR REPLACE INTO vector_facts (name, crc, bytes) VALUES ('config', ?, ?)", crc32c(bytes), bytes),
     );
-    this.#desk?.store.endTurn();
-    this.#open(config);
+    if (!this.#desk) this.#open(config);
+    else this.#desk.reconfigure(config);
+    this.#maintain();
     return undefined;
   }
 
@@ -121,6 +144,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     const call = readVectorCall(bytes);
     const desk = this.#desk;
     if (!desk) return writeVectorAnswer(NO_SUCH_SHARD);
+    if (call.request.kind === "within") return writeVectorAnswer(await this.#inSlices(desk, call));
     if (!isVectorWrite(call.request)) return writeVectorAnswer(desk.run(call).answer);
     if (this.#waiting.length >= MAX_WAITING_WRITES) return writeVectorAnswer(QUEUE_FULL);
     const { promise, resolve, reject } = Promise.withResolvers<Ran>();
@@ -128,6 +152,26 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     this.#waiting.push({ call, done: resolve, fail: reject });
     const { answer } = await promise;
     return writeVectorAnswer(answer);
+  }
+
+  /** A scan of all rows must not hold up the searches beside it. */
+  async #inSlices(desk: ShardDesk, call: VectorCall): Promise<VectorAnswer> {
+    if (this.#scans >= MAX_SCANS) return { ...QUEUE_FULL, message: `${MAX_SCANS} scans are under way at the shard` };
+    this.#scans++;
+    const work = desk.runInSlices(call);
+    try {
+      for (;;) {
+        const step = work.next();
+        if (step.done) return step.value;
+        await new Promise((next) => setTimeout(next, 0));
+        if (this.#desk !== desk) return NO_SUCH_SHARD;
+      }
+    } finally {
+      work.return(NO_SUCH_SHARD);
+      this.#scans--;
+      // What waited for it may be swept now.
+      this.#maintain();
+    }
   }
 
   /** All writes that came since the last turn: one commit for those that ask for one. */
@@ -152,6 +196,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
       this.ctx.abort("a turn of the vector shard failed");
     }
     this.#maintain();
+    this.#import();
   }
 
   /** The earliest promise counts: an eventual write that waits must not hold up a periodic one. */
@@ -182,6 +227,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     const desk = this.#desk;
     const work = this.#workDue(desk);
     if (!work) return;
+    this.#wakeLater();
     this.#isMaintaining = true;
     const slice = (): void => {
       // Configured anew or erased meanwhile: what was begun is forgotten, its blobs are swept at the next start.
@@ -197,6 +243,46 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     setTimeout(slice, 0);
   }
 
+  /** Imports go on behind calls, one commit a turn; what must wait is tried again. */
+  #import(): void {
+    const desk = this.#desk;
+    if (this.#isImporting || !desk?.imports.isDue) return;
+    this.#isImporting = true;
+    this.#wakeLater();
+    const slice = (): void => {
+      this.#isImporting = false;
+      if (this.#desk !== desk) return;
+      let delayMs = 0;
+      try {
+        if (!desk.importNext()) delayMs = IMPORT_RETRY_MS;
+      } catch (error) {
+        // Half a turn may be in memory: what is stored is the truth.
+        this.#log.error("a turn of an import failed; the shard starts anew", {}, error);
+        return this.ctx.abort("a turn of an import failed");
+      }
+      this.#maintain();
+      if (!desk.imports.isDue) return;
+      this.#isImporting = true;
+      setTimeout(slice, delayMs);
+    };
+    setTimeout(slice, 0);
+  }
+
+  /** A restart may find nobody who calls: what was begun goes on by the alarm. */
+  #wakeLater(): void {
+    if (this.#isWaking || !this.#desk) return;
+    if (this.#desk.indexes.isSettled && !this.#desk.imports.isDue) return;
+    this.#isWaking = true;
+    this.ctx.waitUntil(this.ctx.storage.setAlarm(Date.now() + WAKE_MS));
+  }
+
+  override async alarm(): Promise<void> {
+    this.#isWaking = false;
+    this.#maintain();
+    this.#import();
+    this.#wakeLater();
+  }
+
   #finishMaintaining(goOn: boolean): void {
     this.#isMaintaining = false;
     if (goOn) this.#maintain();
@@ -206,11 +292,16 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     const { store } = desk;
     if (store.sealDue) return store.seal();
     const inputs = mergeDue(store.sealed.filter((segment) => !this.#damaged.has(segment)));
+    if (inputs && !this.#hasMerged) return this.#merge(desk, inputs);
+    this.#hasMerged = false;
+    const indexing = store.indexing();
+    if (indexing) return besideSeals(store, indexing);
     if (inputs) return this.#merge(desk, inputs);
     return store.sweepDue ? sweeps(desk) : undefined;
   }
 
   *#merge({ store }: ShardDesk, inputs: readonly Segment[]): Generator<void, void> {
+    this.#hasMerged = true;
     try {
       yield* store.merge(inputs);
     } catch (error) {
@@ -223,7 +314,16 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     if (this.#logTimer !== undefined) clearTimeout(this.#logTimer);
     this.#logTimer = undefined;
     this.#desk = undefined;
+    await this.ctx.storage.deleteAlarm();
     await this.ctx.storage.deleteAll();
+  }
+}
+
+/** Rows that come meanwhile must not wait for an index of a million others. */
+function* besideSeals(store: VectorStore, work: Generator<void, void>): Generator<void, void> {
+  for (const slice of work) {
+    if (store.sealDue) yield* store.seal();
+    yield slice;
   }
 }
 

@@ -4,6 +4,7 @@
 import { DurableObject } from "cloudflare:workers";
 import kernelModule from "../dist/wasm/storage.wasm";
 import { deriveWebhookSecret, recordIdOf } from "../src/access/api-key.ts";
+import { zoneHere } from "../src/cluster/placement.ts";
 import { parseSettings } from "../src/cluster/settings.ts";
 import { OLD_SECRET_MS } from "../src/config/limits.ts";
 import { CorruptRecord } from "../src/config/record.ts";
@@ -299,7 +300,7 @@ export class WebhookSender extends DurableObject<Env> implements WebhookSenderRp
       jade_webhook_events_total: events,
       jade_webhook_dead_letters_total: dead,
     };
-    const report = coordinators.get(coordinators.idFromName("z1")).reportGatewayMetrics(delta);
+    const report = coordinators.get(coordinators.idFromName(zoneHere(this.env))).reportGatewayMetrics(delta);
     this.ctx.waitUntil(report.catch(() => undefined));
   }
 }

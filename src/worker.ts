@@ -1,10 +1,24 @@
-// The Worker's entry: the gateway and every object class. Nothing else.
-export { ConfigFollower } from "../objects/config-follower.ts";
-export { ConfigKeyspace } from "../objects/config-keyspace.ts";
-export { Coordinator } from "../objects/coordinator.ts";
-export { Directory } from "../objects/directory.ts";
-export { KeyValueReplica } from "../objects/key-value-replica.ts";
-export { Tenant } from "../objects/tenant.ts";
-export { VectorShard } from "../objects/vector-shard.ts";
-export { WebhookSender } from "../objects/webhook-sender.ts";
+// The Worker's entry: the gateway, every object class, and what the processes of a cluster call. Nothing else.
+import { ConfigFollower as ConfigFollowerClass } from "../objects/config-follower.ts";
+import { ConfigKeyspace as ConfigKeyspaceClass } from "../objects/config-keyspace.ts";
+import { Coordinator as CoordinatorClass } from "../objects/coordinator.ts";
+import { Directory as DirectoryClass } from "../objects/directory.ts";
+import { KeyValueReplica as KeyValueReplicaClass } from "../objects/key-value-replica.ts";
+import { placed } from "../objects/reach.ts";
+import { Tenant as TenantClass } from "../objects/tenant.ts";
+import { VectorShard as VectorShardClass } from "../objects/vector-shard.ts";
+import { WebhookSender as WebhookSenderClass } from "../objects/webhook-sender.ts";
+import { ZoneViews as ZoneViewsClass } from "../objects/zone-views.ts";
+
+export { Relay } from "../objects/relay.ts";
 export { default } from "./gateway/entry.ts";
+
+export class ConfigFollower extends placed(ConfigFollowerClass) {}
+export class ConfigKeyspace extends placed(ConfigKeyspaceClass) {}
+export class Coordinator extends placed(CoordinatorClass) {}
+export class Directory extends placed(DirectoryClass) {}
+export class KeyValueReplica extends placed(KeyValueReplicaClass) {}
+export class Tenant extends placed(TenantClass) {}
+export class VectorShard extends placed(VectorShardClass) {}
+export class WebhookSender extends placed(WebhookSenderClass) {}
+export class ZoneViews extends placed(ZoneViewsClass) {}

@@ -12,6 +12,7 @@ const SUITES = {
   kv: "./kv.mjs",
   storage: "./storage.mjs",
   stages: "./stages.mjs",
+  versus: "./versus.mjs",
   config: "./config.mjs",
   watch: "./watch.mjs",
   vector: "./vector.mjs",
@@ -33,6 +34,8 @@ const { values, positionals } = parseArgs({
     data: { type: "string" },
     contests: { type: "string" },
     watches: { type: "string", default: "15000" },
+    builds: { type: "string", default: "." },
+    rounds: { type: "string", default: "5" },
   },
 });
 const [suite = ""] = positionals;
@@ -55,6 +58,8 @@ process.exitCode = await run({
   contests: values.contests?.split(","),
   putKeys: values.keys,
   oldCount: Number(values["old-keys"]),
+  builds: values.builds.split(","),
+  rounds: Number(values.rounds),
   count: values.count && Number(values.count),
   cpuProfile: values["cpu-profile"],
 });

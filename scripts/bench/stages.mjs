@@ -19,7 +19,7 @@ const BUNDLE = join(root, "dist/worker/worker.js");
 /** First match wins: function name (of a native: of its caller) and module path. */
 const STAGES = [
   ["gateway to coordinator", /./, /coordinator-call|objects\/mailbox/],
-  ["RPC: coordinator to replicas", /^#callReplica$/, /objects\/coordinator/],
+  ["RPC: coordinator to replicas", /^(#callReplica|send|\(anonymous\))$/, /objects\/(coordinator|handover)/],
   ["auth", /./, /gateway\/(authenticator|access|cached|token|rate)|src\/access\//],
   ["parse and validate", /./, /gateway\/(body|query|issues|schemas|write-identity)|node_modules\/zod|wire\/raw-json/],
   ["build the answer", /./, /gateway\/answers/],

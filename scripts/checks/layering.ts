@@ -35,7 +35,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   objects: [...DOMAINS, "wasm", "migrations"],
   gateway: [...DOMAINS, "objects"],
   client: ["wire", "kv?", "config?", "vector?", "access?", "gateway?"],
-  server: ["wire", "cluster", "access", "etcd", "config"],
+  server: ["wire", "cluster", "access", "etcd", "config", "telemetry"],
   cli: ["client", "server", "wire", "cluster", "access"],
   dashboard: ["client"],
   worker: ["gateway", "objects"],

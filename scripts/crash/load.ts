@@ -45,6 +45,13 @@ export interface LaneOptions {
   readonly maxValueBytes: number;
   readonly counts: LoadCounts;
   readonly problem: (text: string) => void;
+  /** Failures that say nothing about what is stored, besides those of a server that runs. */
+  readonly alsoTransient?: readonly string[];
+  /**
+   * Writes are stamped now by one replica, now by another, as where instances come and go. One without a clock supersedes what its
+   * stamper held, and that may lack the lane's last write, which then stays beside it.
+   */
+  readonly doStampersVary?: boolean;
 }
 
 export class Lane {
@@ -89,7 +96,9 @@ export class Lane {
   /** A failure that says nothing about what is stored: the machine may be slow. Anything else is a problem. */
   #failed(what: string, error: unknown, isStopped: () => boolean): void {
     if (isStopped()) return;
-    if (isJadeError(error) && TRANSIENT.has(error.code)) this.#options.counts.unavailable++;
+    const { alsoTransient = [] } = this.#options;
+    if (isJadeError(error) && (TRANSIENT.has(error.code) || alsoTransient.includes(error.code)))
+      this.#options.counts.unavailable++;
     else this.#options.problem(`${what} failed: ${error}`);
   }
 
@@ -158,7 +167,8 @@ export class Lane {
       const clock = await this.#send(client, attempt, isRetry);
       this.#unfinished = undefined;
       this.#options.counts.acknowledged += attempt.ops.length;
-      for (const { history, op } of attempt.ops) history.succeeded(op, isRetry && attempt.clock === undefined);
+      const keepsOthers = (isRetry || this.#options.doStampersVary === true) && attempt.clock === undefined;
+      for (const { history, op } of attempt.ops) history.succeeded(op, keepsOthers);
       if (attempt.ops.length === 1 && this.#random() < 0.2) this.#answered = { attempt, clock };
     } catch (error) {
       this.#options.counts.unknown += attempt.ops.length;

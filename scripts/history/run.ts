@@ -44,7 +44,7 @@ export interface HistoriesResult {
 /** Histories that run at once. */
 const BATCH = 8;
 const KEYS = ["a", "b", "c"];
-const END = "end";
+export const END = "end";
 const RETRIES = { attempts: 200, baseMs: 20, maxMs: 200 };
 const PATIENCE_MS = 60_000;
 
@@ -177,16 +177,16 @@ export class Histories {
 }
 
 /** Everything that a watch told, up to the last write. */
-class EventLog {
+export class EventLog {
   readonly events: SeenEvent[] = [];
   readonly ended: Promise<void>;
 
-  constructor(watch: ConfigWatch<string>) {
-    this.ended = this.#read(watch);
+  constructor(watch: ConfigWatch<string>, patienceMs = PATIENCE_MS * 5) {
+    this.ended = this.#read(watch, patienceMs);
   }
 
-  async #read(watch: ConfigWatch<string>): Promise<void> {
-    const timer = setTimeout(() => watch.fail(new Error("a watch did not end in time")), PATIENCE_MS * 5);
+  async #read(watch: ConfigWatch<string>, patienceMs: number): Promise<void> {
+    const timer = setTimeout(() => watch.fail(new Error("a watch did not end in time")), patienceMs);
     for await (const { revision, events } of watch) {
       for (const event of events) this.events.push(seenEvent(revision, event));
       if (events.some(({ key }) => key === END)) break;

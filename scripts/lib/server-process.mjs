@@ -40,7 +40,7 @@ function statFields(id) {
 }
 
 /** A process and all below it, parents first (Linux; elsewhere only itself). A supervisor's children may have groups of their own. */
-function processTree(rootId) {
+export function processTree(rootId) {
   if (!existsSync("/proc/self/stat")) return [rootId];
   const childrenOf = new Map();
   for (const name of readdirSync("/proc")) {
@@ -119,10 +119,10 @@ function signalAll(ids, signal) {
 }
 
 /** Starts a command as the leader of a new process group; its output goes to `logPath`. */
-export function startGroup({ command, args, env, logPath }) {
+export function startGroup({ command, args, env, logPath, cwd = root }) {
   const log = createWriteStream(logPath, { flags: "a" });
   const child = spawn(command, args, {
-    cwd: root,
+    cwd,
     env: { ...process.env, ...env },
     detached: true,
     stdio: ["ignore", "pipe", "pipe"],
@@ -185,12 +185,12 @@ export async function waitUntilReady({ url, group, logPath }) {
 }
 
 /**
- * `jade-db serve` from dist/. Give `dataDir`, `port` and `rootKey` of an earlier one to start that one again.
+ * `jade-db serve` from dist/, of this checkout or of `build`. Give `dataDir`, `port` and `rootKey` of an earlier one to start that one again.
  * Gives {url, port, rootKey, dataDir, groupId, stop, kill9, dispose}; dispose also deletes a directory made here.
  */
-export async function startServer({ dataDir, port, rootKey, args = [], env = {} } = {}) {
-  const cli = join(root, "dist/cli.js");
-  if (!existsSync(cli)) throw new Error("dist/cli.js does not exist; run: npm run build");
+export async function startServer({ dataDir, port, rootKey, args = [], env = {}, build = root } = {}) {
+  const cli = join(build, "dist/cli.js");
+  if (!existsSync(cli)) throw new Error(`${cli} does not exist; run: npm run build`);
   const ownsDirectory = dataDir === undefined;
   const directory = dataDir ?? (await temporaryDirectory("data"));
   const chosenPort = port ?? (await freePort());
@@ -201,6 +201,7 @@ export async function startServer({ dataDir, port, rootKey, args = [], env = {} 
     args: [cli, "serve", "--port", String(chosenPort), ...args],
     env: { JADE_ROOT_KEY: key, JADE_DATA_DIR: directory, ...env },
     logPath,
+    cwd: build,
   });
   const url = `http://127.0.0.1:${chosenPort}`;
   await waitUntilReady({ url: `${url}/v1/ready`, group, logPath });

@@ -18,6 +18,12 @@ export const DEFAULT_PAGE_ITEMS = 100;
 export const MAX_PAGE_ITEMS = 1000;
 /** A gateway asks again for a tenant's view after this: the time within which a revocation holds everywhere. Ms. */
 export const TENANT_VIEW_TTL_MS = 2000;
+/** How long a Tenant holds the question for a view that has not changed: a change meanwhile is told at once. Below half of the time to live. Ms. */
+export const VIEW_WAIT_MS = 700;
+/** A view that did not change is kept anew on the zone's disk after this. Ms. */
+export const KEEP_VIEW_EVERY_MS = 60_000;
+/** Views that a zone keeps, some KB each; the oldest go first. */
+export const MAX_KEPT_VIEWS = 10_000;
 /** Authenticated keys a gateway isolate remembers. */
 export const MAX_VERIFIED_KEYS = 10_000;
 /** Tenant views a gateway isolate remembers. */

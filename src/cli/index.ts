@@ -1,12 +1,16 @@
 // The entry of `jade-db`: the commands, and how failures end.
 // Must not: hold logic of a command.
 import { Command, CommanderError } from "commander";
+import { registerBucket } from "../server/bucket/command.ts";
+import { registerCluster } from "../server/cluster/command.ts";
 import { registerServe } from "../server/serve-command.ts";
+import { addClusterCommands } from "./cluster-commands.ts";
 import { addConfigCommands } from "./config-commands.ts";
 import { addGlobalOptions } from "./context.ts";
 import { addDatabaseCommands } from "./database-commands.ts";
 import { addDoctorCommand } from "./doctor-command.ts";
 import { EXIT, explain } from "./exit-codes.ts";
+import { addIndexCommands } from "./index-commands.ts";
 import { addKeyValueCommands } from "./kv-commands.ts";
 import { addModelCommands } from "./model-commands.ts";
 import { addRepairCommands } from "./repair-commands.ts";
@@ -27,6 +31,8 @@ function buildProgram(): Command {
   addGlobalOptions(program);
   registerServe(program);
   addDoctorCommand(program);
+  addClusterCommands(registerCluster(program));
+  registerBucket(program);
   addRepairCommands(program);
   addStatusCommands(program);
   addTenantCommands(program);
@@ -35,6 +41,7 @@ function buildProgram(): Command {
   addDatabaseCommands(program);
   addVectorCommands(program);
   addModelCommands(program);
+  addIndexCommands(program);
   addTransferCommands(program);
   return program;
 }

@@ -180,6 +180,7 @@ interface SearchFlags {
   readonly filter?: string;
   readonly topK?: number;
   readonly threshold?: number;
+  readonly index?: string;
   readonly values?: boolean;
   readonly ef?: number;
   readonly explain?: boolean;
@@ -208,15 +209,26 @@ function addSearch(program: Command): void {
     .option("--filter <json>", "what metadata must be")
     .option("--top-k <n>", "at most so many (default: 10)", wholeNumber)
     .option("--threshold <score>", "least similarity; for euclidean the greatest distance", finiteNumber)
+    .option("--index <name>", "one of the database's indexes, by its name or type (default: the first)")
     .option("--ef <n>", "HNSW: candidates kept on the way", wholeNumber)
     .option("--values", "with their values")
     .option("--explain", "what each segment of each shard did, instead of a table of results")
     .action((flags: SearchFlags, command: Command) =>
       withVectors(command, async ({ vectors, print }) => {
-        const { filter, topK, threshold, ef, values: includeValues, explain, model: embeddingModel } = flags;
+        const { filter, topK, threshold, index, ef, values: includeValues, explain, model: embeddingModel } = flags;
         const query = queryOf(flags);
         const filters = objectOf(filter, "--filter");
-        const ask = { filters, topK, threshold, ef, includeValues, explain, embeddingModel, includeMetadata: true };
+        const ask = {
+          filters,
+          topK,
+          threshold,
+          index,
+          ef,
+          includeValues,
+          explain,
+          embeddingModel,
+          includeMetadata: true,
+        };
         const { results, ...rest } = await vectors.search(query, ask);
         print(explain ? { results: results.map(shown), ...rest } : results.map(shown));
       }),

@@ -1,5 +1,6 @@
 // JadeClient: one object for one server and one API key.
 // Guarantees: nothing is connected before the first call; `close()` ends every call and connection.
+import type { ClusterStatus } from "./cluster.ts";
 import { Config } from "./config.ts";
 import { ConfigSession } from "./config-session.ts";
 import { WatchLinks } from "./config-watch-links.ts";
@@ -90,6 +91,11 @@ export class JadeClient {
   /** Version, nodes, storage: what the server says about itself. */
   async status(options: CallOptions = {}): Promise<unknown> {
     return (await this.#http.call({ ...options, method: "GET", path: "/v1/status" })).data;
+  }
+
+  /** The instances of a cluster, and which of their processes answer. With the root key. */
+  async cluster(options: CallOptions = {}): Promise<ClusterStatus> {
+    return (await this.#http.call({ ...options, method: "GET", path: "/v1/cluster" })).data as ClusterStatus;
   }
 
   /** Ends every call with `clientClosed`. The client cannot be used again. */

@@ -1,31 +1,22 @@
 // `client.databases`: the vector databases of a namespace (over HTTP). Making, changing and deleting them needs a key of scope admin.
 // Guarantees: a change is made once over all of its retries.
+import { DatabaseIndexes } from "./database-indexes.ts";
+import { DATABASES_PATH, databasePath } from "./database-path.ts";
 import type { HttpClient, HttpRequest } from "./http.ts";
 import { eachItem } from "./pages.ts";
 import type { CallOptions, ListOptions, Page } from "./types.ts";
 import type { Database, DatabaseChanges, DatabaseStatus, DatabaseWriteOptions, NewDatabase } from "./vector-types.ts";
 
-const PATH = "/v1/databases";
-
-/** A part of a path. `.` and `..` would be taken for steps in it, whatever their encoding: another route, another database. */
-export function pathPart(id: string): string {
-  if (typeof id !== "string" || id === "" || id === "." || id === "..")
-    throw new TypeError(`${JSON.stringify(id)} cannot be part of a path`);
-  return encodeURIComponent(id);
-}
-
-/** The path of a database. */
-export function databasePath(databaseId: string): string {
-  return `${PATH}/${pathPart(databaseId)}`;
-}
-
 export class Databases {
   readonly #http: HttpClient;
   readonly #namespace: string | undefined;
+  /** The indexes of a database. */
+  readonly indexes: DatabaseIndexes;
 
   constructor(http: HttpClient, namespace?: string) {
     this.#http = http;
     this.#namespace = namespace;
+    this.indexes = new DatabaseIndexes(http, namespace);
   }
 
   /** The databases of another namespace; without one it is `default`. */
@@ -35,7 +26,7 @@ export class Databases {
 
   /** Answers when all of its shards are there. */
   create(database: NewDatabase, options: DatabaseWriteOptions = {}): Promise<Database> {
-    return this.#data({ ...options, method: "POST", path: PATH, body: JSON.stringify(database) });
+    return this.#data({ ...options, method: "POST", path: DATABASES_PATH, body: JSON.stringify(database) });
   }
 
   get(databaseId: string, options: CallOptions = {}): Promise<Database> {
@@ -43,7 +34,7 @@ export class Databases {
   }
 
   page({ limit, cursor, ...options }: ListOptions = {}): Promise<Page<Database>> {
-    return this.#data({ ...options, method: "GET", path: PATH, query: { limit, cursor } });
+    return this.#data({ ...options, method: "GET", path: DATABASES_PATH, query: { limit, cursor } });
   }
 
   /** All databases of the namespace, fetched page by page. */

@@ -1,5 +1,6 @@
 // The SDK's entry: everything a program that uses JadeDB may import. No runtime dependencies.
 export { JadeClient } from "./client.ts";
+export type { ClusterInstance, ClusterNode, ClusterStatus, ProcessState } from "./cluster.ts";
 export type { Config } from "./config.ts";
 export type { ConfigCache } from "./config-cached.ts";
 export type { ConfigLeases, KeptLease } from "./config-leases.ts";
@@ -26,6 +27,7 @@ export type * from "./config-types.ts";
 export type { ConfigWatch, ConfigWatchOptions } from "./config-watch.ts";
 export type { ConfigChange, ConfigWatchEvent, ConfigWatchRange } from "./config-watch-events.ts";
 export type * from "./config-webhooks.ts";
+export type { DatabaseIndexes } from "./database-indexes.ts";
 export type { Databases } from "./databases.ts";
 export {
   type ClientErrorCode,

@@ -1,6 +1,6 @@
 // `client.models`: embedding models, and vectors of texts (over HTTP). Registering, changing and deleting need a key of scope admin.
 // Guarantees: a change is made once over all of its retries; a model that was added is active or the call throws.
-import { pathPart } from "./databases.ts";
+import { pathPart } from "./database-path.ts";
 import type { HttpClient, HttpRequest } from "./http.ts";
 import type {
   EmbeddingModel,

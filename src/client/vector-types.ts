@@ -65,6 +65,10 @@ export interface VectorAmounts {
   readonly logBytes: number;
   readonly memoryBytes: number;
   readonly indexBytes: number;
+  /** Searches answered from remembered results since the shard was opened, and those that were not. */
+  readonly cacheHits: number;
+  readonly cacheMisses: number;
+  readonly cacheBytes: number;
 }
 
 export interface DatabaseStatus extends VectorAmounts {
@@ -75,6 +79,69 @@ export interface DatabaseStatus extends VectorAmounts {
     readonly term: number;
     readonly revision: number;
   })[];
+}
+
+export interface NewDatabaseIndex {
+  /** Its name, for searches too. */
+  readonly indexId: string;
+  /** `FLAT`, `HNSW`, `IVF` or `LSH`. */
+  readonly indexType: string;
+  readonly indexParameters?: Readonly<Record<string, unknown>> | undefined;
+}
+
+export interface IndexChanges {
+  readonly indexParameters?: Readonly<Record<string, unknown>> | undefined;
+  /** Built anew though nothing else changes. */
+  readonly rebuild?: boolean | undefined;
+}
+
+/** An index of a database, and how far it is built. */
+export interface DatabaseIndex {
+  readonly indexId: string;
+  readonly isDefault: boolean;
+  readonly indexType: string;
+  readonly indexParameters: Readonly<Record<string, unknown>>;
+  /** Degraded: some segments must do without it; `missing` says why. */
+  readonly state: "building" | "ready" | "degraded";
+  /** 0 to 1, by rows. */
+  readonly progress: number;
+  readonly rows: number;
+  readonly indexedRows: number;
+  readonly memoryBytes: number;
+  /** Vectors that it does not hold: their stored values are damaged, or cannot be compared. */
+  readonly quarantinedRows: number;
+  readonly quarantined: readonly {
+    readonly shard: number;
+    readonly segment: number;
+    readonly row: number;
+    readonly id: string | null;
+  }[];
+  readonly missing: readonly { readonly shard: number; readonly segment: number; readonly why: string }[];
+  readonly createdAt: string;
+  readonly updatedAt: string;
+}
+
+/** Vectors that were taken to be stored behind the answer. */
+export interface VectorImport {
+  readonly importId: string;
+  /** Staged: not all shards have begun. Failed: what waited on disk is damaged. */
+  readonly state: "staged" | "queued" | "running" | "done" | "failed" | "cancelled";
+  readonly total: number;
+  readonly stored: number;
+  readonly failed: number;
+  /** 0 to 1. */
+  readonly progress: number;
+  /** The first of those that were refused, by their place in the request. */
+  readonly errors: readonly {
+    readonly index: number;
+    readonly id: string;
+    readonly code: string;
+    readonly message: string;
+  }[];
+  /** Why it does not go on for the time being. */
+  readonly waitsFor?: string;
+  readonly createdAt: string;
+  readonly endedAt: string | null;
 }
 
 export interface DatabaseWriteOptions extends CallOptions {
@@ -168,6 +235,9 @@ export interface DeletedVectors {
 export interface VectorSearchOptions extends CallOptions {
   /** Default: 10; with a threshold all that meet it. */
   readonly topK?: number | undefined;
+  /** With a threshold and no `topK`: results of a page, and the cursor of the page before. */
+  readonly limit?: number | undefined;
+  readonly cursor?: string | undefined;
   /** Least similarity; for euclidean the greatest distance. */
   readonly threshold?: number | undefined;
   readonly filters?: VectorFilters | undefined;
@@ -198,6 +268,9 @@ export interface VectorResults {
   readonly results: readonly VectorHit[];
   /** False: there may be more that meet the threshold. */
   readonly isComplete: boolean;
+  /** A threshold without `topK`: of the next page (null = this is the last), and the number of all that meet it. */
+  readonly cursor?: string | null;
+  readonly total?: number;
 }
 
 /** What a search cost. */

@@ -1,11 +1,12 @@
 // `client.vectors(databaseId)`: the vectors of one database, and searches among them (over HTTP).
 // Guarantees: a write is applied once over all of its retries; values are float32 as they are stored.
-import { databasePath, pathPart } from "./databases.ts";
+import { databasePath, pathPart } from "./database-path.ts";
 import type { HttpClient, HttpRequest } from "./http.ts";
 import { eachItem } from "./pages.ts";
 import { itemTexts, memberText } from "./raw-json.ts";
 import type { CallOptions, Page } from "./types.ts";
 import { BINARY_TYPE, binaryBatch, chunksOf, DEFAULT_CHUNK_TEXTS, groupsOf, metadataTextOf } from "./vector-batch.ts";
+import { VectorImports } from "./vector-imports.ts";
 import type {
   DeletedVectors,
   NewText,
@@ -79,8 +80,11 @@ export class Vectors {
   readonly databaseId: string;
   readonly #http: HttpClient;
   readonly #namespace: string | undefined;
+  /** Vectors that are taken now and stored behind the answer. */
+  readonly imports: VectorImports;
 
   constructor(http: HttpClient, databaseId: string, namespace?: string) {
+    this.imports = new VectorImports((request) => this.#data(request));
     this.#http = http;
     this.databaseId = databaseId;
     this.#namespace = namespace;

@@ -192,6 +192,11 @@ const vectors = z.strictObject({
     .describe(
       "Memory of one shard of a vector database for what is not sealed yet and for its indexes. Beyond it writes are refused (507). On Cloudflare an isolate has 128 MB for all of its objects: 64 or less.",
     ),
+  resultCacheMiB: whole(0, 1024)
+    .default(4)
+    .describe(
+      "Memory of one shard of a vector database for the results of its last searches, which the next write makes it forget. 0: none are remembered.",
+    ),
 });
 
 const embedding = z.strictObject({

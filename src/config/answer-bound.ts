@@ -12,7 +12,9 @@ export function mostAnswerBytes(request: ConfigRequest): number {
     case "range":
       if (request.countOnly) return PLAIN_BYTES;
       if (request.rangeEnd === "") return request.keysOnly ? PLAIN_BYTES : ONE_KEY_BYTES;
-      return MAX_RANGE_BYTES + PLAIN_BYTES;
+      return (
+        Math.min(request.maxBytes ? request.maxBytes + ONE_KEY_BYTES : MAX_RANGE_BYTES, MAX_RANGE_BYTES) + PLAIN_BYTES
+      );
     case "put":
       return request.prevKv ? ONE_KEY_BYTES : PLAIN_BYTES;
     case "deleteRange":

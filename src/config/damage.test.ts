@@ -55,6 +55,7 @@ describe("damage", () => {
       const changes: Change[] = [];
       const opened = openDesk({ cacheBytes: 0, onChange: (_, made) => changes.push(...made) });
       for (const key of ["a", "bad", "b"]) opened.desk.answer(put(key, key));
+      opened.desk.store.writeRecords();
       opened.sql.endTurn();
       opened.sql.database.exec(damagedRecord(2));
       const { revision, chain, keyCount, livingBytes } = opened.desk.keyspace;

@@ -1,5 +1,5 @@
 // Followers against their owner: every state they show is one that the owner had.
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { CONFIG_MIGRATIONS } from "../../migrations/config.ts";
 import { Random } from "../../test/simulation/random.ts";
 import { openDesk } from "../../test/unit/config/open-desk.ts";
@@ -11,6 +11,7 @@ import { prefixRange } from "../wire/config-keys.ts";
 import { ConfigRefusal } from "./failure.ts";
 import { Follower } from "./follower.ts";
 import type { Change } from "./keyspace.ts";
+import { SHIPPED_PAGE_BYTES } from "./limits.ts";
 import { CorruptRecord } from "./record.ts";
 import { readShipment, type ShippedRecord, Shipping, writeShipment } from "./shipping.ts";
 import { ConfigStore } from "./store.ts";
@@ -120,6 +121,35 @@ function randomWrite(owner: Owner, random: Random): void {
 }
 
 describe("followers", () => {
+  it("[CF-246] a follower far behind large values is given pages, and no more is read than they hold", () => {
+    const owner = openOwner();
+    const value = new Uint8Array(300_000);
+    for (let i = 0; i < 40; i++) owner.desk.answer(put(`k${i}`, value));
+    // One revision of three pages: told whole.
+    const success = Array.from({ length: 12 }, (_, i) => put(`t${i}`, value) as TxnOperation);
+    owner.desk.answer({ kind: "txn", compare: [], success, failure: [] });
+    owner.desk.endTurn();
+    owner.restart();
+    const { store } = owner.desk;
+    const read = vi.spyOn(store, "rawLog");
+    const bytesOf = (records: readonly { readonly bytes: Uint8Array }[]) =>
+      records.reduce((sum, { bytes }) => sum + bytes.length, 0);
+    const pages: number[] = [];
+    for (let place = { seq: 0, chain: 0 }; place.seq < 52; ) {
+      read.mockClear();
+      const shipment = owner.shipping.next(place);
+      if (shipment.kind !== "records") throw new Error("a copy is asked for");
+      const readBytes = read.mock.results.reduce((sum, { value: records }) => sum + bytesOf(records), 0);
+      const longest = Math.max(bytesOf(shipment.records), SHIPPED_PAGE_BYTES);
+      expect(readBytes).toBeLessThan(longest + SHIPPED_PAGE_BYTES + value.length);
+      pages.push(shipment.records.length);
+      const last = shipment.records.at(-1)!;
+      place = { seq: last.seq, chain: store.record(last.seq)!.chain };
+    }
+    expect(pages.slice(0, 10)).toEqual(Array.from({ length: 10 }, () => 4));
+    expect(pages.at(-1)).toBe(12);
+  });
+
   it("[CF-110][CF-111] each state they show is one the owner had, never an older one than before; through restarts, crashes, copies", () => {
     for (let seed = 1; seed <= SEEDS; seed++) {
       const random = new Random(seed);

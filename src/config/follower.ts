@@ -202,6 +202,7 @@ export class Follower {
   #take({ records, head }: Pick<Extract<Shipment, { kind: "records" }>, "records" | "head">): void {
     this.#sawTerm(head);
     this.#apply(records);
+    this.#store.writeRecords();
     if (records.length === 0 || this.#store.pendingRows >= FOLLOWER_PENDING_ROWS) this.#store.flush();
     this.#saw(head);
   }

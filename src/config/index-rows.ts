@@ -66,6 +66,22 @@ export function readVersions(
   return versions;
 }
 
+/** Below {@link MAX_BINDINGS}, a power of two. */
+const MOST_KEYS_AT_ONCE = 64;
+
+/** Rows of a table of versions with one of these keys; statements of few lengths, so that they stay prepared. */
+export function rowsOfKeys(sql: SqlStorage, query: string, keys: readonly Uint8Array[]): readonly VersionRow[] {
+  const rows: VersionRow[] = [];
+  let count = MOST_KEYS_AT_ONCE;
+  for (let at = 0; at < keys.length; at += count) {
+    while (count > keys.length - at) count >>>= 1;
+    const places = "?, ".repeat(count - 1);
+    for (const row of sql.exec<VersionRow>(`${query} WHERE key IN (${places}?)`, ...keys.slice(at, at + count)))
+      rows.push(row);
+  }
+  return rows;
+}
+
 /** Bindings of one statement that Durable Objects take. */
 const MAX_BINDINGS = 100;
 type Row = readonly (number | string | Uint8Array)[];

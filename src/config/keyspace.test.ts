@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { openDesk } from "../../test/unit/config/open-desk.ts";
 import type { ConfigRequest, PutRequest, RangeAnswer, TxnAnswer } from "../wire/config.ts";
 import { prefixRange } from "../wire/config-keys.ts";
@@ -43,6 +43,29 @@ describe("keyspace", () => {
       expect(at(6)).toEqual(["a@6v1=3"]);
       opened.restart();
     }
+  });
+
+  it("[CF-247] a range that is bounded in bytes ends before the key that passes them, and reads no further", () => {
+    const { desk } = openDesk({ cacheBytes: 0 });
+    const value = "x".repeat(100_000);
+    for (let i = 10; i < 50; i++) desk.answer(put(`k${i}`, value));
+    const [single, many] = [vi.spyOn(desk.store, "valueOf"), vi.spyOn(desk.store, "scan")];
+    const found: string[] = [];
+    for (let key = "\0"; ; ) {
+      single.mockClear();
+      many.mockClear();
+      const request = { kind: "range", key, rangeEnd: "\0", maxBytes: 450_000 } as const;
+      const { kvs, more } = desk.keyspace.range(request);
+      expect([kvs.length, more]).toEqual([4, found.length < 36]);
+      const joined = many.mock.results.flatMap((result) => result.value as { stored?: Uint8Array }[]);
+      expect(single.mock.calls.length + joined.filter(({ stored }) => stored).length).toBeLessThanOrEqual(6);
+      found.push(...kvs.map((kv) => kv.key));
+      if (!more) break;
+      key = `${kvs.at(-1)!.key}\0`;
+    }
+    expect(found).toEqual(Array.from({ length: 40 }, (_, i) => `k${i + 10}`));
+    const least = desk.keyspace.range({ kind: "range", ...prefixRange(""), maxBytes: 1 });
+    expect([least.kvs.length, least.more]).toEqual([1, true]);
   });
 
   it("[CF-3] a transaction takes one branch, all of it under one revision", () => {

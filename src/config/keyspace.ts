@@ -34,6 +34,7 @@ import { type MaybeHeld, Reader, shown } from "./reader.ts";
 import { type Crc32c, encodeRecord, type LogRecord } from "./record.ts";
 import type { ConfigStore } from "./store.ts";
 import { checkOperation, compareHolds } from "./txn.ts";
+import { keysPut, type Plan, type PlannedSize, type Step } from "./txn-plan.ts";
 import type { Held } from "./value-cache.ts";
 import type { Version } from "./version.ts";
 
@@ -153,7 +154,8 @@ export class Keyspace {
     refuseLongAnswer(size.answer);
     // One operation alone reads before it writes.
     const isAlone = plan.steps.length <= 1 && plan.steps[0]?.kind !== "plan";
-    return this.#write((writing) => (isAlone ? this.#run(writing, plan) : this.#undone(writing, plan)));
+    if (isAlone) return this.#write((writing) => this.#run(writing, plan));
+    return this.#reader.lookedUp(keysPut(plan), () => this.#write((writing) => this.#undone(writing, plan)));
   }
 
   apply(request: TxnOperation): OperationAnswer {
@@ -406,14 +408,6 @@ export class Keyspace {
   }
 }
 
-/** Bytes that a transaction will give back, and that it has written so far. */
-interface PlannedSize {
-  answer: number;
-  written: number;
-  /** Keys read one by one. */
-  reads: number;
-}
-
 function bytesOf(kvs: readonly KeyValue[]): number {
   let bytes = 0;
   for (const { key, value } of kvs) bytes += key.length + value.length;
@@ -426,15 +420,6 @@ function refuseLongAnswer(bytes: number): void {
   const message = `the request would give back more than ${MAX_ANSWER_BYTES} bytes of keys and values; ask for less at once`;
   throw new ConfigRefusal("payloadTooLarge", message, { limit: MAX_ANSWER_BYTES });
 }
-
-interface Plan {
-  readonly succeeded: boolean;
-  readonly steps: readonly Step[];
-}
-
-type Step =
-  | { readonly kind: "plan"; readonly plan: Plan }
-  | { readonly kind: "operation"; readonly operation: Exclude<TxnOperation, TxnRequest> };
 
 /** Sorts as its revision does. */
 export function sequentialKey(prefix: BinaryKey, revision: number): BinaryKey {

@@ -71,6 +71,10 @@ export const MAX_KEPT_ANSWER_BYTES = 64 * MIB;
 export const KEPT_ANSWER_MS = 15 * 60_000;
 /** A longer answer is not kept for repetitions: they are told that the write was applied. Bytes. */
 export const MAX_KEPT_ANSWER = 64 * KIB;
+/** Cached values lie together in so many bytes: what is given up at once. */
+export const VALUE_SLAB_BYTES = 256 * KIB;
+/** Records of a turn that wait for its end, to be written together. Bytes. */
+export const GATHERED_LOG_BYTES = MIB;
 /** Records a compaction removes in one slice: some milliseconds. */
 export const COMPACTION_SLICE_RECORDS = 500;
 /** Rows of the index that wait in memory to be written in one batch: some 10 ms of writing, and of reading the log at a start. */

@@ -1,7 +1,10 @@
-// The rows of a keyspace's log: a record each, by number.
-// Guarantees: a record is checked when it is read (CRC32C), never served otherwise. Must not: know what a record changed.
+// The rows of a keyspace's log: a record each, by number. What a turn appends is written by few statements at its end: a statement costs more
+// than a row.
+// Guarantees: a record is checked when it is read (CRC32C), never served otherwise; what was appended is read whether it is written or not.
+// Must not: know what a record changed.
 import type { SqlStorage } from "../storage/types.ts";
-import { only } from "./index-rows.ts";
+import { only, RowWriter } from "./index-rows.ts";
+import { GATHERED_LOG_BYTES } from "./limits.ts";
 import { CorruptRecord, type Crc32c, decodeRecord, type LogRecord } from "./record.ts";
 
 interface LogRow {
@@ -17,7 +20,7 @@ export interface RawRecord {
 }
 
 const SELECT_RECORD = "SELECT record FROM config_log WHERE seq = ?";
-const INSERT_RECORD = "INSERT INTO config_log (seq, record) VALUES (?, ?)";
+const RECORD_ROWS = { into: "config_log (seq, record)", columnCount: 2 };
 const REPLACE_RECORD = "INSERT OR REPLACE INTO config_log (seq, record) VALUES (?, ?)";
 const DELETE_RECORD = "DELETE FROM config_log WHERE seq = ?";
 const SELECT_LOG = "SELECT seq, record FROM config_log WHERE seq >= ? ORDER BY seq LIMIT ?";
@@ -27,10 +30,15 @@ const SELECT_LAST = "SELECT seq, record FROM config_log ORDER BY seq DESC LIMIT 
 export class LogRows {
   readonly #sql: SqlStorage;
   readonly #crc32c: Crc32c;
+  readonly #writer: RowWriter;
+  /** Appended and not written yet, in the order of their numbers. */
+  #gathered: (readonly [number, Uint8Array])[] = [];
+  #gatheredBytes = 0;
 
   constructor(sql: SqlStorage, crc32c: Crc32c) {
     this.#sql = sql;
     this.#crc32c = crc32c;
+    this.#writer = new RowWriter(sql, RECORD_ROWS);
   }
 
   record(seq: number): LogRecord | undefined {
@@ -46,12 +54,14 @@ export class LogRows {
   }
 
   lastRecord(): { readonly seq: number; readonly record: LogRecord } | undefined {
+    this.writeRecords();
     const row = only(this.#sql.exec<LogRow>(SELECT_LAST));
     return row && { seq: row.seq, record: this.decode(new Uint8Array(row.record), row.seq) };
   }
 
   /** Records in order from `seq` on; compaction leaves gaps. */
   log(seq: number, limit: number): readonly { readonly seq: number; readonly record: LogRecord }[] {
+    this.writeRecords();
     const records = [];
     for (const row of this.#sql.exec<LogRow>(SELECT_LOG, seq, limit)) {
       records.push({ seq: row.seq, record: this.decode(new Uint8Array(row.record), row.seq) });
@@ -61,6 +71,7 @@ export class LogRows {
 
   /** As {@link log}, with the bytes as stored. */
   rawLog(seq: number, limit: number): readonly RawRecord[] {
+    this.writeRecords();
     const records = [];
     for (const row of this.#sql.exec<LogRow>(SELECT_LOG, seq, limit)) {
       const bytes = new Uint8Array(row.record);
@@ -71,6 +82,7 @@ export class LogRows {
 
   /** How many records from `seq` on, of at most `limit`, have `pageBytes` together; the last one may pass it. */
   recordsWithin(seq: number, limit: number, pageBytes: number): number {
+    this.writeRecords();
     let count = 0;
     let bytes = 0;
     for (const row of this.#sql.exec<{ bytes: number }>(SELECT_LENGTHS, seq, limit)) {
@@ -91,24 +103,60 @@ export class LogRows {
   }
 
   isEmpty(): boolean {
+    this.writeRecords();
     return only(this.#sql.exec("SELECT 1 AS n FROM config_log LIMIT 1")) === undefined;
   }
 
+  /** Behind all others. Written by {@link writeRecords}, at the turn's end at the latest. */
   append(seq: number, record: Uint8Array): void {
-    this.#sql.exec(INSERT_RECORD, seq, record);
+    this.#gathered.push([seq, record]);
+    this.#gatheredBytes += record.length;
+    if (this.#gatheredBytes > GATHERED_LOG_BYTES) this.writeRecords();
+  }
+
+  /** In any order: of a copy. */
+  protected insertRecord(seq: number, record: Uint8Array): void {
+    this.#writer.write([[seq, record]]);
+  }
+
+  /** Writes what was appended. */
+  writeRecords(): void {
+    if (this.#gathered.length === 0) return;
+    const gathered = this.#gathered;
+    this.forgetGathered();
+    this.#writer.write(gathered);
+  }
+
+  /** The tables are others now. */
+  protected forgetGathered(): void {
+    this.#gathered = [];
+    this.#gatheredBytes = 0;
+  }
+
+  /** Gives what takes back what is appended from here on, where the transaction that wrote it is rolled back. */
+  protected markGathered(): () => void {
+    const [gathered, count, bytes] = [this.#gathered, this.#gathered.length, this.#gatheredBytes];
+    return () => {
+      gathered.length = count;
+      this.#gathered = gathered;
+      this.#gatheredBytes = bytes;
+    };
   }
 
   /** Instead of a damaged one, or one that is not there. */
   putBackRecord(seq: number, record: Uint8Array): void {
+    this.writeRecords();
     this.#sql.exec(REPLACE_RECORD, seq, record);
   }
 
   dropRecord(seq: number): void {
+    this.writeRecords();
     this.#sql.exec(DELETE_RECORD, seq);
   }
 
   /** Unchecked. */
   protected storedBytes(seq: number): Uint8Array | undefined {
+    if (seq >= (this.#gathered[0]?.[0] ?? Number.POSITIVE_INFINITY)) this.writeRecords();
     const row = only(this.#sql.exec<LogRow>(SELECT_RECORD, seq));
     return row && new Uint8Array(row.record);
   }

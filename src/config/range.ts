@@ -48,15 +48,17 @@ function shown(source: RangeSource, version: Version, request: RangeRequest): Ke
   return { key, createRevision, modRevision, version: count, lease, value: NO_VALUE };
 }
 
-/** An answer as it grows. An unlimited one that grows too large is refused: cut silently it would look complete. */
+/** An answer as it grows. One without any limit that grows too large is refused: cut silently it would look complete. */
 class Page {
   readonly kvs: KeyValue[] = [];
   readonly prefixes: BinaryKey[] = [];
   readonly #limit: number;
+  readonly #maxBytes: number;
   bytes = 0;
 
-  constructor(limit: number) {
+  constructor(limit: number, maxBytes = 0) {
     this.#limit = limit;
+    this.#maxBytes = maxBytes;
   }
 
   get isFull(): boolean {
@@ -78,6 +80,7 @@ class Page {
 
   #hasRoom(bytes: number): boolean {
     this.bytes += bytes + ROW_BYTES;
+    if (this.#maxBytes > 0) return this.bytes <= this.#maxBytes || this.kvs.length === 0;
     if (this.bytes <= MAX_RANGE_BYTES) return true;
     if (this.#limit > 0) return false;
     const message = `the range holds more than ${MAX_RANGE_BYTES} bytes; ask for it in pages, with a limit`;
@@ -86,8 +89,8 @@ class Page {
 }
 
 function readInOrder(source: RangeSource, request: RangeRequest, revision: number): RangeAnswer {
-  const { limit = 0, descending, keysOnly } = request;
-  const page = new Page(limit);
+  const { limit = 0, maxBytes = 0, descending, keysOnly } = request;
+  const page = new Page(limit, maxBytes);
   let { key, rangeEnd } = request;
   let more = false;
   let chunk = FIRST_CHUNK_ROWS;
@@ -95,7 +98,8 @@ function readInOrder(source: RangeSource, request: RangeRequest, revision: numbe
     const rows = source.scan({
       ...{ key, rangeEnd, revision, descending },
       limit: limit > 0 ? Math.min(chunk, limit + 1 - page.kvs.length) : chunk,
-      values: !keysOnly,
+      // Of the first ones nobody knows how large they are: a short page reads value after value.
+      values: !keysOnly && (maxBytes === 0 || page.kvs.length > 0),
     });
     more = rows.some((version) => page.isFull || !page.add(shown(source, version, request)));
     const last = rows.at(-1);
@@ -104,7 +108,8 @@ function readInOrder(source: RangeSource, request: RangeRequest, revision: numbe
     else key = `${last.key}\0`;
     if (isEmptyRange({ key, rangeEnd })) break;
     const rowBytes = page.bytes / page.kvs.length;
-    chunk = Math.max(FIRST_CHUNK_ROWS, Math.min(MAX_CHUNK_ROWS, Math.floor(CHUNK_BYTES / rowBytes)));
+    const room = maxBytes > 0 ? Math.max(maxBytes - page.bytes, rowBytes) : CHUNK_BYTES;
+    chunk = Math.max(1, Math.min(MAX_CHUNK_ROWS, Math.floor(Math.min(room, CHUNK_BYTES) / rowBytes)));
   }
   const count = request.withCount && more ? source.count(request, revision) : page.kvs.length + (more ? 1 : 0);
   return { kind: "range", kvs: page.kvs, count, more };
@@ -173,7 +178,7 @@ function isSorted(request: RangeRequest): boolean {
   return (request.sortTarget ?? "key") !== "key";
 }
 
-function isFiltered(request: RangeRequest): boolean {
+export function isFiltered(request: RangeRequest): boolean {
   const { minModRevision, maxModRevision, minCreateRevision, maxCreateRevision } = request;
   return Boolean(minModRevision || maxModRevision || minCreateRevision || maxCreateRevision);
 }

@@ -2,7 +2,7 @@
 // Guarantees: what the cache gives is what the store would. Must not: judge revisions (its caller did).
 import type { BinaryKey, KeyRange, KeyValue, RangeAnswer, RangeRequest } from "../wire/config.ts";
 import { KeyCounts } from "./key-counts.ts";
-import { type RangeSource, readRange } from "./range.ts";
+import { isFiltered, type RangeSource, readRange } from "./range.ts";
 import type { ConfigStore } from "./store.ts";
 import { type Held, ValueCache } from "./value-cache.ts";
 import type { Scan, Version } from "./version.ts";
@@ -17,6 +17,8 @@ export class Reader implements RangeSource {
   readonly cache: ValueCache;
   readonly counts: KeyCounts;
   readonly #store: ConfigStore;
+  /** What {@link lookedUp} found, each until it is asked for. */
+  #found: Map<BinaryKey, Version | undefined> | undefined;
 
   /** `revision`: the present one. */
   constructor(store: ConfigStore, cacheBytes: number, revision: number) {
@@ -27,15 +29,19 @@ export class Reader implements RangeSource {
 
   /** `state`: the revision to read, 0 = now. */
   range(request: RangeRequest, state: number): RangeAnswer {
-    if (request.rangeEnd === "" && state === 0 && !request.keysOnly && !request.countOnly) this.#warm(request.key);
-    return readRange(this, request, state);
+    const isOfOne = request.rangeEnd === "" && state === 0 && !isFiltered(request);
+    if (!isOfOne || request.keysOnly || request.countOnly) return readRange(this, request, state);
+    const held = this.cache.get(request.key) ?? this.#load(request.key);
+    return { kind: "range", kvs: held ? [shown(held)] : [], count: held ? 1 : 0, more: false };
   }
 
   /** A key that is read alone is likely to be read again. */
-  #warm(key: BinaryKey): void {
-    if (this.cache.has(key)) return;
-    const version = this.#store.find(key);
-    if (version) this.cache.set({ version, value: this.#store.valueOf(version).value });
+  #load(key: BinaryKey): Held | undefined {
+    const version = this.#store.findStored(key);
+    if (!version) return undefined;
+    const held = { version, value: this.#store.valueOf(version).value };
+    this.cache.set(held);
+    return held;
   }
 
   find(key: BinaryKey, revision = 0): Version | undefined {
@@ -46,8 +52,23 @@ export class Reader implements RangeSource {
   findHeld(key: BinaryKey): MaybeHeld | undefined {
     const held = this.cache.get(key);
     if (held) return held;
-    const version = this.#store.find(key);
+    const isKnown = this.#found?.has(key) === true;
+    const version = isKnown ? this.#found!.get(key) : this.#store.find(key);
+    // What is done with it may change it.
+    if (isKnown) this.#found!.delete(key);
     return version && { version, value: undefined };
+  }
+
+  /** `run` asks once for each of these keys what is there: they are looked up together. */
+  lookedUp<T>(keys: readonly BinaryKey[], run: () => T): T {
+    const unknown = keys.filter((key) => !this.cache.has(key));
+    if (unknown.length < 2) return run();
+    this.#found = this.#store.findAll(unknown);
+    try {
+      return run();
+    } finally {
+      this.#found = undefined;
+    }
   }
 
   held({ version, value }: MaybeHeld): Held {

@@ -111,16 +111,19 @@ export class Shipping {
     const records: ShippedRecord[] = [];
     let bytes = 0;
     for (;;) {
-      const more = this.#store.rawLog(seq + 1 + records.length, MAX_ROWS);
-      for (const record of more) {
+      const from = seq + 1 + records.length;
+      // Values may be 1 MiB each: only as many as a page takes, or a page more where a revision is longer.
+      const room = bytes < SHIPPED_PAGE_BYTES ? SHIPPED_PAGE_BYTES - bytes : SHIPPED_PAGE_BYTES;
+      const rows = this.#store.recordsWithin(from, MAX_ROWS, room);
+      for (const record of this.#store.rawLog(from, rows)) {
         if (record.seq !== seq + 1 + records.length) return undefined;
         records.push(record);
         bytes += record.bytes.length;
       }
-      const isWhole = (records[0]?.revision ?? 0) < (records.at(-1)?.revision ?? 0);
-      if (more.length < MAX_ROWS || (bytes > SHIPPED_PAGE_BYTES && isWhole)) break;
+      // At its end the log's last revision is whole; before that one is where the next one begins.
+      const whole = page(records);
+      if (rows === 0 || whole.length < records.length) return whole;
     }
-    return page(records);
   }
 }
 

@@ -65,6 +65,38 @@ describe("the index", () => {
     expect(count(opened, "config_ended")).toBeGreaterThan(100);
   });
 
+  it("[CF-245] the records of a turn are written at its end, and read before that as if they were", () => {
+    const opened = openDesk({ cacheBytes: 0 });
+    const success = Array.from({ length: 120 }, (_, i) => put(`k${i}`, String(i)));
+    opened.desk.answer({ kind: "txn", compare: [], success, failure: [] });
+    expect(count(opened, "config_log")).toBe(0);
+    // A value that is overwritten is read from what is not yet written, a transaction's keys are found there too.
+    const again = opened.desk.answer({ ...put("k7", "again"), prevKv: true }) as { prevKv: { value: Uint8Array } };
+    expect(new TextDecoder().decode(again.prevKv.value)).toBe("7");
+    opened.desk.answer({ kind: "txn", compare: [], success: [put("k8", "b"), put("k9", "b")], failure: [] });
+    expect(shown(opened, 0)).toContainEqual(expect.objectContaining({ key: "k8", value: "b", version: 2 }));
+    opened.desk.endTurn();
+    expect(count(opened, "config_log")).toBe(123);
+    opened.restart();
+    expect(shown(opened, 0)).toContainEqual(expect.objectContaining({ key: "k9", value: "b", version: 2 }));
+  });
+
+  it("[CF-245] what a transaction that is taken back had written along is not lost with it", () => {
+    const opened = openDesk();
+    const { store } = opened.desk;
+    opened.desk.answer(put("before", "1"));
+    const fails = () =>
+      store.atomically(() => {
+        store.append(2, new Uint8Array(9));
+        store.writeRecords();
+        store.append(3, new Uint8Array(9));
+        throw new Error("taken back");
+      });
+    expect(fails).toThrow("taken back");
+    opened.desk.endTurn();
+    expect(store.log(1, 10).map(({ record }) => record.key)).toEqual(["before"]);
+  });
+
   it("[CF-195] a record behind the tables that fails its checksum is refused by the owner; a follower starts over", () => {
     const opened = openDesk();
     for (const key of ["a", "b", "c"]) {

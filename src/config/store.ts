@@ -16,6 +16,7 @@ import {
   only,
   RowWriter,
   readVersions,
+  rowsOfKeys,
   VERSION_COLUMNS,
   type VersionRow,
   versionOf,
@@ -29,6 +30,7 @@ import { type Scan, type Version, versionOfRecord } from "./version.ts";
 
 const LIVING = `SELECT ${VERSION_COLUMNS}, 0 AS ended FROM config_current`;
 const SELECT_CURRENT = `${LIVING} WHERE key = ?`;
+const SELECT_STORED = `SELECT f.*, l.record FROM (${SELECT_CURRENT}) f LEFT JOIN config_log l ON l.seq = f.seq`;
 /** In place where there is a row: replacing it would be a deletion and an insertion. */
 const CURRENT_ROWS = {
   into: `config_current (${VERSION_COLUMNS})`,
@@ -106,10 +108,35 @@ export class ConfigStore extends LogRows {
     return revision === 0 ? undefined : this.#history.find(key, revision);
   }
 
+  /** The living version of `key` with its log row, by one statement where it can be: what a read makes is what the next collection of garbage costs. */
+  findStored(key: BinaryKey): Version | undefined {
+    const pending = this.#pending.get(key);
+    if (pending) return pending.version;
+    const row = only(this.#sql.exec<VersionRow>(SELECT_STORED, bytesOfKey(key)));
+    return row && versionOf(this.#check, row);
+  }
+
+  /** The living versions of these keys, by few statements; undefined = there is none. */
+  findAll(keys: readonly BinaryKey[]): Map<BinaryKey, Version | undefined> {
+    const found = new Map<BinaryKey, Version | undefined>();
+    const asked: Uint8Array[] = [];
+    for (const key of keys) {
+      const pending = this.#pending.get(key);
+      found.set(key, pending?.version);
+      if (!pending) asked.push(bytesOfKey(key));
+    }
+    for (const row of rowsOfKeys(this.#sql, LIVING, asked)) {
+      const version = versionOf(this.#check, row);
+      found.set(version.key, version);
+    }
+    return found;
+  }
+
   /** Versions of a range in the order of their keys. */
   scan(scan: Scan): readonly Version[] {
     const { revision, limit, descending, values = false, ...range } = scan;
     if (revision > 0) this.flush();
+    if (values) this.writeRecords();
     const { where, keys } = whereRange(range);
     const changed = this.#pending.inRange(range);
     const query = `${LIVING} WHERE ${where}${revision > 0 ? " AND mod <= ?" : ""} ORDER BY key ${descending ? "DESC" : "ASC"} LIMIT ?`;
@@ -226,12 +253,14 @@ export class ConfigStore extends LogRows {
     const keyCount = this.#keyCount;
     const undoPending = this.#pending.mark();
     const undoHistory = this.#history.mark();
+    const undoGathered = this.markGathered();
     try {
       return this.#sql.transactionSync(run);
     } catch (error) {
       this.#keyCount = keyCount;
       undoPending();
       undoHistory();
+      undoGathered();
       throw error;
     } finally {
       this.#pending.unmark();
@@ -257,6 +286,7 @@ export class ConfigStore extends LogRows {
   replaced({ seq, keys }: { readonly seq: number; readonly keys: number }): void {
     this.#pending.clear();
     this.#history.clear();
+    this.forgetGathered();
     this.#keyCount = keys;
     this.indexedTo(seq);
   }
@@ -283,7 +313,7 @@ export class ConfigStore extends LogRows {
 
   /** A living version with its log row, in any order: of a copy, which says by {@link indexedTo} where it ends. */
   load(version: Version, record: Uint8Array): void {
-    super.append(version.seq, record);
+    this.insertRecord(version.seq, record);
     this.#current.write([this.#check.rowOf(version)]);
     this.#keyCount++;
   }
@@ -297,6 +327,7 @@ export class ConfigStore extends LogRows {
 
   /** To be called between changes, once a turn. Where writes are few the tables are brought up to the log at once. */
   endTurn(nowMs: number): void {
+    this.writeRecords();
     if (this.#pending.rowCount < this.#pendingRows && nowMs < this.#flushedMs + PENDING_INDEX_MS) return;
     this.#flushedMs = nowMs;
     this.flush();
@@ -310,6 +341,7 @@ export class ConfigStore extends LogRows {
   flush(): void {
     const pending = this.#pending;
     if (pending.rowCount === 0) return;
+    this.writeRecords();
     this.#sql.transactionSync(() => {
       const living: Version[] = [];
       for (const [key, { version }] of pending.sortedKeys()) {

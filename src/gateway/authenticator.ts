@@ -117,9 +117,9 @@ export class Authenticator {
   }
 
   /** After a change made here. */
-  forget(tenantId: string): void {
-    this.#options.views.forget(tenantId);
+  async forget(tenantId: string): Promise<void> {
     this.#refused.clear();
+    await this.#options.views.forgetKept(tenantId);
   }
 
   async #verify(token: string): Promise<Principal> {

@@ -11,7 +11,7 @@ import { after, cursorText, positionOf } from "./config-range.ts";
 import { type ConfigInput, configRoute } from "./config-route.ts";
 import * as schemas from "./config-schemas.ts";
 import { metaPiece, type Pieces, valuePieces } from "./config-shown.ts";
-import { MAX_CONFIG_PAGE_BYTES } from "./limits.ts";
+import { EXPORT_PAGE_BYTES, MAX_CONFIG_PAGE_BYTES } from "./limits.ts";
 import type { Route } from "./route.ts";
 
 export const NDJSON_TYPE = "application/x-ndjson";
@@ -34,7 +34,14 @@ async function exportPage(call: Call, { query, keyspace }: ExportInput): Promise
   const whole = rangeFrom({ prefix }, keyEncoding) ?? prefixRange("");
   const position = cursor === undefined ? undefined : positionOf(cursor);
   const { key, rangeEnd } = position ? after(whole, position, false) : whole;
-  const request = { kind: "range", key, rangeEnd, limit, revision: position?.revision } as const;
+  const request = {
+    kind: "range",
+    key,
+    rangeEnd,
+    limit,
+    maxBytes: EXPORT_PAGE_BYTES,
+    revision: position?.revision,
+  } as const;
   const { kvs, more, header } = await callConfig(call, keyspace, request);
   const revision = position?.revision ?? header.revision;
   const lines: Uint8Array[] = [];

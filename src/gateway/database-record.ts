@@ -1,11 +1,11 @@
 // From the fields of a request to a database's record, and back to what is shown.
 // Guarantees: every refusal names its field; what cannot be done yet is refused, not recorded as if it were. Must not: do I/O.
 import type { DatabaseChanges, DatabaseInfo } from "../../objects/database-rpc.ts";
+import type { IndexParameters } from "../vector/database/indexes.ts";
 import {
   CHANGEABLE,
   type DatabaseRecord,
   defaultParameters,
-  type IndexParameters,
   KNOWN_INDEX_KINDS,
   quantizersOf,
 } from "../vector/database/record.ts";
@@ -29,7 +29,7 @@ export function nestedCamelNames(json: Record<string, unknown>): void {
   if (Array.isArray(models)) for (const model of models) if (isObject(model)) camelNames(model);
 }
 
-function requireKnown(indexType: IndexKind, strategy: string | undefined): void {
+export function requireKnown(indexType: IndexKind, strategy: string | undefined): void {
   if (!KNOWN_INDEX_KINDS.has(indexType)) {
     const known = [...KNOWN_INDEX_KINDS];
     const message = `${indexType} cannot be built yet; there are ${known.join(", ")}`;
@@ -40,7 +40,7 @@ function requireKnown(indexType: IndexKind, strategy: string | undefined): void 
   throw invalidRequest([{ path: "sharding.strategy", message, value: strategy, limit: ["hash"] }]);
 }
 
-function parametersOf(
+export function parametersOf(
   { indexType: kind, metric }: Pick<DatabaseRecord, "indexType" | "metric">,
   given: NewDatabaseBody["indexParameters"],
 ): IndexParameters {
@@ -131,7 +131,7 @@ function requireSame(body: DatabaseChangesBody, old: DatabaseRecord): void {
 }
 
 export function shownDatabase({ namespace, state, record, createdAtMs, updatedAtMs }: DatabaseInfo): object {
-  const { databaseId, ...rest } = record;
+  const { databaseId, indexes: _more, defaultBuild: _build, lastBuild: _last, ...rest } = record;
   const [createdAt, updatedAt] = [createdAtMs, updatedAtMs].map((ms) => new Date(ms).toISOString());
   return { databaseId, namespace, state, ...rest, createdAt, updatedAt };
 }

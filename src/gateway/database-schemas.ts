@@ -46,7 +46,7 @@ export const databasesQuery = z.strictObject({
 });
 export const databaseParams = z.strictObject({ db: databaseId });
 
-const indexParameters = z.strictObject({
+export const indexParameters = z.strictObject({
   M: whole(MIN_M, MAX_M).optional().openapi({ description: "HNSW: links that a vector chooses." }),
   efConstruction: whole(1, MAX_EF_CONSTRUCTION)
     .optional()
@@ -212,6 +212,11 @@ const amounts = {
   logBytes: z.number(),
   memoryBytes: z.number(),
   indexBytes: z.number(),
+  cacheHits: z
+    .number()
+    .openapi({ description: "Searches answered from remembered results since the shard was opened." }),
+  cacheMisses: z.number(),
+  cacheBytes: z.number(),
 };
 
 export const databaseStatusShape = z.object({

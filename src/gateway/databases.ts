@@ -32,12 +32,12 @@ export function askedDatabase(
   return { ...keyspace, databaseId: parseWith(schemas.databaseParams, { db: params["db"] }).db };
 }
 
-async function mutationOf(call: Call, raw: RawObject): Promise<Mutation> {
+export async function mutationOf(call: Call, raw: RawObject): Promise<Mutation> {
   const text = `${call.request.method}\0${call.path}\0${call.url.search}\0${decoder.decode(raw.bytes)}`;
   return { writeId: call.writeId!, bodyHash: await sha256Hex(text) };
 }
 
-const change = (call: Call) => ({ writeIdHex: hexOf(call.writeId!), deadlineMs: DATABASE_DEADLINE_MS });
+export const change = (call: Call) => ({ writeIdHex: hexOf(call.writeId!), deadlineMs: DATABASE_DEADLINE_MS });
 
 const create = configRoute({
   method: "post",
@@ -141,6 +141,9 @@ const AMOUNTS = [
   "logBytes",
   "memoryBytes",
   "indexBytes",
+  "cacheHits",
+  "cacheMisses",
+  "cacheBytes",
 ] as const satisfies readonly (keyof ShardStatus)[];
 
 const status = configRoute({
@@ -158,7 +161,9 @@ const status = configRoute({
       Promise.all(
         Array.from({ length: database.numShards }, async (_, shard) => {
           const { term, revision, status: text } = await callShard(call, { database, shard }, { kind: "status" });
-          return { shard, term, revision, ...(JSON.parse(text) as ShardStatus) };
+          // Those have a route of their own.
+          const { indexes: _indexes, ...amounts } = JSON.parse(text) as ShardStatus;
+          return { shard, term, revision, ...amounts };
         }),
       ),
     );

@@ -1,5 +1,6 @@
 // The Worker's fetch handler: one gateway an isolate, made at its first request (workerd allows no I/O or randomness earlier).
 import type { Env } from "../../objects/env.ts";
+import { reach } from "../../objects/reach.ts";
 import { createGateway, type Gateway } from "./gateway.ts";
 
 let held: { readonly env: Env; readonly gateway: Gateway } | undefined;
@@ -7,7 +8,7 @@ let held: { readonly env: Env; readonly gateway: Gateway } | undefined;
 /** Every request of an isolate has the same bindings; another `env` object with other settings appears in tests only. */
 function gatewayOf(env: Env): Gateway {
   if (held && (held.env === env || sameSettings(held.env, env))) return held.gateway;
-  held = { env, gateway: createGateway(env) };
+  held = { env, gateway: createGateway(reach(env)) };
   return held.gateway;
 }
 

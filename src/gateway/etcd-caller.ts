@@ -100,5 +100,5 @@ async function createAnonymousTenant(call: Call): Promise<void> {
     // Several first requests meet here.
     if (!(error instanceof PublicError) || error.code !== "alreadyExists") throw error;
   }
-  services.authenticator.forget(ANONYMOUS_TENANT);
+  await services.authenticator.forget(ANONYMOUS_TENANT);
 }

@@ -36,16 +36,24 @@ async function probe(call: Call, name: string, work: Promise<unknown>): Promise<
   }
 }
 
-async function observeReadiness(call: Call): Promise<Readiness> {
+/**
+ * `known`: what the Directory said last, for as long as it is away. In a cluster its owner moves with the instance that it was on, while
+ * key-value and copies go on.
+ */
+async function observeReadiness(call: Call, known: { view?: DirectoryView }): Promise<Readiness> {
   const { stubs } = call.services;
-  let view: DirectoryView | undefined;
   const asked = stubs.directory().view();
   const hasDirectory = await probe(
     call,
     "directory",
-    asked.then((answer) => (view = answer)),
+    asked.then((answer) => {
+      known.view = answer;
+    }),
   );
-  if (!hasDirectory || !view) return { failing: ["directory"], degraded: [], replicas: { total: 0, answering: 0 } };
+  const { view } = known;
+  const isMoving = !hasDirectory && call.services.env.JADE_CLUSTER !== undefined;
+  if (!view || (!hasDirectory && !isMoving))
+    return { failing: ["directory"], degraded: [], replicas: { total: 0, answering: 0 } };
   // One that is rebuilt counts in no quorum; it must not vanish from the total meanwhile.
   const nodes = view.nodes.filter(({ state }) => state === "active" || state === "rebuilding");
   const answers = await Promise.all(nodes.map((node) => probe(call, node.id, stubs.replica(node.id).probe())));
@@ -53,7 +61,8 @@ async function observeReadiness(call: Call): Promise<Readiness> {
   const answering = nodes.length - away.length;
   const hasQuorum = answering > nodes.length / 2;
   const failing = hasQuorum ? [] : ["replica quorum", ...away];
-  return { failing, degraded: hasQuorum ? away : [], replicas: { total: nodes.length, answering } };
+  const degraded = [...(isMoving ? ["directory"] : []), ...(hasQuorum ? away : [])];
+  return { failing, degraded, replicas: { total: nodes.length, answering } };
 }
 
 const health = defineRoute({
@@ -69,6 +78,7 @@ const health = defineRoute({
 
 function readyRoute(services: Services): Route {
   const readiness = new Cached<Readiness>(PROBE_CACHE_MS, services.now);
+  const known: { view?: DirectoryView } = {};
   return defineRoute({
     method: "get",
     path: "/v1/ready",
@@ -82,7 +92,9 @@ function readyRoute(services: Services): Route {
     }),
     errors: ["unavailable"],
     async handle(call) {
-      const { failing, degraded, replicas } = await readiness.get(2 * READY_DEADLINE_MS, () => observeReadiness(call));
+      const { failing, degraded, replicas } = await readiness.get(2 * READY_DEADLINE_MS, () =>
+        observeReadiness(call, known),
+      );
       if (failing.length > 0) {
         const message = `not ready: ${failing.join(", ")} cannot serve`;
         throw new PublicError("unavailable", message, { failing, replicas });

@@ -26,8 +26,8 @@ export const MAX_GATHERED_ANSWER_BYTES = 2 * 1024 * 1024;
 export const ADMIN_DEADLINE_MS = 10_000;
 /** A tenant's view while a request waits for it; then the old view is used. Ms. */
 export const VIEW_DEADLINE_MS = 2000;
-/** From this age on a view is fetched again behind a request, so that requests seldom wait. Ms. */
-export const VIEW_REFRESH_MS = 1000;
+/** From this age on a view is asked for again behind a request, by a question that waits for a change (VIEW_WAIT_MS). Ms. */
+export const VIEW_REFRESH_MS = 300;
 /** Pause after a failed fetch of a view that is still usable. Ms. */
 export const VIEW_RETRY_MS = 1000;
 /** Each part that readiness asks. Ms. */
@@ -67,6 +67,8 @@ export const MAX_CONFIG_PUT_BYTES = 4 * 1024 * 1024;
 export const MAX_CONFIG_TXN_BYTES = 12 * 1024 * 1024;
 /** A page of a configuration export or import: its text. A message and a transaction hold as much. Bytes. */
 export const MAX_CONFIG_PAGE_BYTES = 8 * 1024 * 1024;
+/** Keys and values of one page of a configuration export, unless one alone is larger: each is held several times over on its way. Bytes. */
+export const EXPORT_PAGE_BYTES = 1024 * 1024;
 /** Keys of one page of a configuration export. */
 export const MAX_CONFIG_EXPORT_KEYS = 1000;
 /** Lines of one page of a configuration import: some hundred transactions, far below REQUEST_LOST_AFTER_MS. */

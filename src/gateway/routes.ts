@@ -1,7 +1,9 @@
 // Every route of the gateway, once: the dispatcher, the OpenAPI document and the bad-input tests all read this list.
 import { PublicError } from "../wire/error-codes.ts";
+import { clusterRoute } from "./cluster.ts";
 import { configRoutes } from "./config-routes.ts";
 import { configWatchRoute } from "./config-watch-route.ts";
+import { databaseIndexRoutes } from "./database-indexes.ts";
 import { databaseRoutes } from "./databases.ts";
 import { embeddingModelRoutes } from "./embedding-models.ts";
 import { embeddingsRoute } from "./embeddings.ts";
@@ -18,8 +20,8 @@ import { sessionRoute } from "./session.ts";
 import { listStorageNodes } from "./storage-nodes.ts";
 import { createKey, listKeys, revokeKey } from "./tenant-keys.ts";
 import { changeTenant, createTenant, deleteTenant, getTenant, listTenants, tenantUsage } from "./tenants.ts";
-
 import { vectorBatchRoutes } from "./vector-batch.ts";
+import { vectorImportRoutes } from "./vector-imports.ts";
 import { vectorSearchRoutes } from "./vector-search.ts";
 import { vectorRoutes } from "./vectors.ts";
 
@@ -101,6 +103,8 @@ export function allRoutes(services: Services): readonly Route[] {
     ...vectorSearchRoutes,
     ...embeddingModelRoutes,
     embeddingsRoute,
+    ...databaseIndexRoutes,
+    ...vectorImportRoutes,
     createTenant,
     listTenants,
     getTenant,
@@ -115,6 +119,7 @@ export function allRoutes(services: Services): readonly Route[] {
     listRepairs,
     getRepair,
     ...healthRoutes(services),
+    clusterRoute(services),
     metricsRoute(services),
     sessionRoute,
     configWatchRoute,

@@ -4,34 +4,47 @@ import type { TenantDatabasesRpc } from "../../objects/database-rpc.ts";
 import type { Env } from "../../objects/env.ts";
 import { keyspaceName, readableKeyspace } from "../../objects/known-namespaces.ts";
 import { type Mailbox, mailboxOf } from "../../objects/mailbox.ts";
-import type { ConfigFollowerRpc, ConfigKeyspaceRpc, CoordinatorRpc, KeyValueReplicaRpc } from "../../objects/rpc.ts";
+import type {
+  ConfigFollowerRpc,
+  ConfigKeyspaceRpc,
+  CoordinatorRpc,
+  KeyValueReplicaRpc,
+  ZoneViewsRpc,
+} from "../../objects/rpc.ts";
 import type { DirectoryAdminRpc, TenantAdminRpc } from "../../objects/tenancy-rpc.ts";
 import type { VectorShardRpc } from "../../objects/vector-rpc.ts";
 import type { TenantWebhooksRpc, WebhookSenderRpc } from "../../objects/webhook-rpc.ts";
-
-/** A node's Coordinator by its zone; a single node has one. */
-const COORDINATOR_NAME = "z1";
+import { zoneHere } from "../cluster/placement.ts";
 
 export class Stubs {
   readonly #env: Env;
+  /** The Coordinator of this process, and the zone's copies, are called by it. */
+  readonly #zone: string;
+  /** The short way to the Coordinator, while it is open. */
+  readonly mailbox: Mailbox;
   /** Ids are plain values and may be kept; stubs belong to the request that made them. */
   #coordinatorId: DurableObjectId | undefined;
 
   constructor(env: Env) {
     this.#env = env;
+    this.#zone = zoneHere(env);
+    this.mailbox = mailboxOf(this.#zone);
   }
 
   coordinator(): CoordinatorRpc {
-    this.#coordinatorId ??= this.#env.COORDINATOR.idFromName(COORDINATOR_NAME);
+    this.#coordinatorId ??= this.#env.COORDINATOR.idFromName(this.#zone);
     return this.#env.COORDINATOR.get(this.#coordinatorId);
   }
-
-  /** The short way to the Coordinator, while it is open. */
-  readonly mailbox: Mailbox = mailboxOf(COORDINATOR_NAME);
 
   directory(): DirectoryAdminRpc {
     const namespace = this.#env.DIRECTORY;
     return namespace.get(namespace.idFromName("system")) as DirectoryAdminRpc;
+  }
+
+  /** The zone's own copies of views. */
+  zoneViews(): ZoneViewsRpc {
+    const objects = this.#env.ZONE_VIEWS;
+    return objects.get(objects.idFromName(this.#zone));
   }
 
   tenant(tenant: number): TenantAdminRpc & TenantWebhooksRpc & TenantDatabasesRpc {
@@ -42,7 +55,7 @@ export class Stubs {
   /** The zone's copy of a tenant's namespace. */
   configFollower(tenant: number, namespace: string): ConfigFollowerRpc {
     const objects = this.#env.CONFIG_FOLLOWER;
-    return objects.get(objects.idFromName(`${COORDINATOR_NAME}/c${tenant}/${namespace}`));
+    return objects.get(objects.idFromName(`${this.#zone}/c${tenant}/${namespace}`));
   }
 
   /** The one owner of a tenant's namespace. */

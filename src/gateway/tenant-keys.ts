@@ -55,7 +55,7 @@ export const createKey = defineRoute({
     const input = { name, scope, expiresAtMs: expiryOf(body, now()), rateLimit };
     const work = stubs.tenant(tenant).createKey(input, mutation);
     const created = unwrap(await writing(work, "Tenant", { writeIdHex: hexOf(mutation.writeId) }));
-    authenticator.forget(params.id);
+    await authenticator.forget(params.id);
     const data = { ...shownKey(created), apiKey: created.apiKey };
     return success(call, { status: 201, message: "created", data });
   },
@@ -95,7 +95,7 @@ export const revokeKey = defineRoute({
     const tenant = await tenantNumber(call, params.id);
     const work = stubs.tenant(tenant).revokeKey(params.key, mutation);
     const revoked = unwrap(await writing(work, "Tenant", { writeIdHex: hexOf(mutation.writeId) }));
-    authenticator.forget(params.id);
+    await authenticator.forget(params.id);
     return success(call, { message: "revoked", data: shownKey(revoked) });
   },
 });

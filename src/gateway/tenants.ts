@@ -108,7 +108,7 @@ export const createTenant = defineRoute({
     const input = await newTenantOf(call, body);
     const work = services.stubs.directory().createTenant(input, mutation);
     const created = unwrap(await writing(work, "Directory", { writeIdHex: hexOf(mutation.writeId) }));
-    services.authenticator.forget(body.tenantId);
+    await services.authenticator.forget(body.tenantId);
     return success(call, { status: 201, message: "created", data: shownCreation(created) });
   },
 });
@@ -192,7 +192,7 @@ export const changeTenant = defineRoute({
     };
     const work = services.stubs.tenant(tenant).update(changes, mutation);
     const info = unwrap(await writing(work, "Tenant", { writeIdHex: hexOf(mutation.writeId) }));
-    services.authenticator.forget(params.id);
+    await services.authenticator.forget(params.id);
     return success(call, { message: "changed", data: shownTenant(info) });
   },
 });
@@ -209,7 +209,7 @@ export const deleteTenant = defineRoute({
     const { services } = call;
     const work = services.stubs.directory().deleteTenant(params.id, mutation);
     const data = unwrap(await writing(work, "Directory", { writeIdHex: hexOf(mutation.writeId) }));
-    services.authenticator.forget(params.id);
+    await services.authenticator.forget(params.id);
     return success(call, { message: "deleted", data });
   },
 });

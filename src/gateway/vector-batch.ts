@@ -53,7 +53,11 @@ function sizeOf({ id, values, metadata }: VectorInput): number {
 }
 
 /** For each shard its rows, in calls that are not too long. */
-function callsOf(items: readonly BatchItem[], numShards: number, mostBytes: number): readonly (readonly Placed[])[][] {
+export function callsOf(
+  items: readonly BatchItem[],
+  numShards: number,
+  mostBytes: number,
+): readonly (readonly Placed[])[][] {
   const shards = Array.from({ length: numShards }, (): { calls: Placed[][]; bytes: number } => ({
     calls: [],
     bytes: 0,
@@ -170,12 +174,12 @@ function shownResult(result: Result): string {
   return `{"id":${id},"error":${JSON.stringify({ code, message, details })}}`;
 }
 
-type BatchInput = ConfigInput<
+export type BatchInput = ConfigInput<
   ReturnType<typeof schemas.batchQuery.parse>,
   Partial<ReturnType<typeof schemas.batchBody.parse>>
 >;
 
-function itemsOf(call: Call, { body, raw }: BatchInput): readonly BatchItem[] {
+export function itemsOf(call: Call, { body, raw }: BatchInput): readonly BatchItem[] {
   const writeId = call.writeId!;
   if (body.vectors) return jsonItems(body.vectors, raw, writeId);
   return mediaTypeOf(call.request) === NDJSON_TYPE ? lineItems(raw.bytes, writeId) : binaryItems(raw.bytes, writeId);

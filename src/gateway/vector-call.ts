@@ -16,6 +16,7 @@ import {
   type StatusAnswer,
   type VectorAnswer,
   type VectorRequest,
+  type WithinAnswer,
   type WrittenAnswer,
 } from "../wire/vector.ts";
 import { readVectorAnswer } from "../wire/vector-answers.ts";
@@ -35,6 +36,11 @@ interface Answers {
   readonly list: RowsAnswer;
   readonly count: CountAnswer;
   readonly search: FoundAnswer;
+  readonly within: WithinAnswer;
+  readonly importStage: StatusAnswer;
+  readonly importStart: StatusAnswer;
+  readonly importCancel: StatusAnswer;
+  readonly imports: StatusAnswer;
   readonly status: StatusAnswer;
 }
 

@@ -4,7 +4,6 @@
 import type { DatabaseInfo } from "../../objects/database-rpc.ts";
 import { BoundedMap } from "../access/bounded-map.ts";
 import type { DatabaseName } from "../vector/database/record.ts";
-import type { IndexKind } from "../vector/index/segment-index.ts";
 import type { Metric } from "../vector/metric.ts";
 import { PublicError } from "../wire/error-codes.ts";
 import type { Call } from "./call.ts";
@@ -15,7 +14,6 @@ import type { Services } from "./services.ts";
 export interface KnownDatabase extends DatabaseName {
   readonly dimension: number;
   readonly metric: Metric;
-  readonly indexType: IndexKind;
   readonly numShards: number;
 }
 
@@ -62,8 +60,8 @@ async function shapeOf(call: Call, asked: AskedDatabase): Promise<KnownDatabase>
   const { generation, state, record } = await findDatabase(call, asked);
   if (state !== "ready")
     throw new PublicError("unavailable", `the database "${asked.databaseId}" is being created; try again in a moment`);
-  const { vectorDimension: dimension, metric, indexType, sharding } = record;
-  const shape = { ...asked, generation, dimension, metric, indexType, numShards: sharding.numShards };
+  const { vectorDimension: dimension, metric, sharding } = record;
+  const shape = { ...asked, generation, dimension, metric, numShards: sharding.numShards };
   map.set(keyOf(asked), shape);
   return shape;
 }

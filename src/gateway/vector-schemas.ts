@@ -111,12 +111,18 @@ export const listQuery = z.strictObject({ namespace, limit: whole(1, 1000).defau
 export const countQuery = z.strictObject({ ...databaseQuery.shape, filters: filterText });
 
 const ask = {
-  topK: whole(1, MAX_TOP_K)
-    .optional()
-    .openapi({
-      description: `Default: 10; with a threshold all that meet it, up to ${MAX_TOP_K}.`,
-    }),
+  topK: whole(1, MAX_TOP_K).optional().openapi({
+    description: "Default: 10. With a threshold and without topK all that meet it are given, page by page.",
+  }),
   threshold: z.number().optional().openapi({ description: "Least similarity; for euclidean the greatest distance." }),
+  limit: whole(1, MAX_TOP_K)
+    .optional()
+    .openapi({ description: `A threshold without topK: results of a page. Default: ${MAX_TOP_K}.` }),
+  cursor: z
+    .string()
+    .max(2000)
+    .optional()
+    .openapi({ description: "A threshold without topK: the cursor of the page before." }),
   filters: filters.optional(),
   index: z.string().min(1).max(100).optional().openapi({ description: "An index by its name or type." }),
   ef: whole(1, MAX_EF).optional().openapi({ description: "HNSW: candidates kept on the way." }),
@@ -185,7 +191,12 @@ const hit = z.object({
   metadata: metadata.optional(),
   values: z.array(number).optional(),
 });
-const found = { results: z.array(hit), isComplete: z.boolean() };
+const found = {
+  results: z.array(hit),
+  isComplete: z.boolean(),
+  cursor: z.string().nullable().optional(),
+  total: number.optional().openapi({ description: "A threshold without topK: all that meet it, over all pages." }),
+};
 const cost = { scanned: number, explain: z.object({}).optional() };
 export const foundShape = z.object({ ...found, ...cost });
 export const batchFoundShape = z.object({ searches: z.array(z.object(found)), ...cost });

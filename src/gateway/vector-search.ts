@@ -1,6 +1,5 @@
 // POST /v1/databases/…/search, …/search/batch, …/search/advanced: all shards at once, their best merged.
 // Guarantees: an answer is of all shards or none; a search is paid for by the rows it looked at before its answer is given.
-import { DEFAULT_INDEX } from "../vector/database/record.ts";
 import { MAX_TOP_K } from "../vector/shard/limits.ts";
 import { type ErrorCode, PublicError } from "../wire/error-codes.ts";
 import type { FoundAnswer, SearchRequest, VectorHit } from "../wire/vector.ts";
@@ -13,14 +12,24 @@ import { listPieces, type Pieces } from "./config-shown.ts";
 import { databaseParams, databaseQuery } from "./database-schemas.ts";
 import { askedDatabase } from "./databases.ts";
 import { invalidRequest } from "./issues.ts";
-import { MAX_SEARCH_BODY_BYTES, ROWS_PER_UNIT } from "./limits.ts";
+import { MAX_SEARCH_BODY_BYTES } from "./limits.ts";
 import type { Route } from "./route.ts";
+import { charge } from "./search-cost.ts";
 import { callAllShards, callShard, shardOf } from "./vector-call.ts";
 import { type AskedDatabase, type KnownDatabase, withDatabase } from "./vector-databases.ts";
 import { floatsOf } from "./vector-fields.ts";
 import * as schemas from "./vector-schemas.ts";
 import { hitPieces } from "./vector-shown.ts";
 import { type PlacedText, requireValues } from "./vector-texts.ts";
+import {
+  isForAll,
+  pagePieces,
+  requirePaged,
+  type ThresholdPage,
+  thresholdLines,
+  thresholdPage,
+  wantsLines,
+} from "./vector-threshold.ts";
 
 const PATH = "/v1/databases/{db}/search";
 const DEFAULT_TOP_K = 10;
@@ -83,10 +92,6 @@ async function resolve(call: Call, database: KnownDatabase, { queryVector, id }:
   return { values, without: id! };
 }
 
-function indexOf({ indexType }: KnownDatabase, index: string | undefined): string {
-  return index === undefined || index === indexType ? DEFAULT_INDEX : index;
-}
-
 function better({ metric }: KnownDatabase): (a: VectorHit, b: VectorHit) => number {
   return metric === "euclidean" ? (a, b) => a.score - b.score : (a, b) => b.score - a.score;
 }
@@ -105,23 +110,22 @@ function merged(
   return { hits: hits.slice(0, k), isComplete: !isCut };
 }
 
-/** What the search has cost, beyond the request that is paid for; never more than a bucket can hold. */
-async function charge(call: Call, principal: TenantPrincipal, scanned: number): Promise<void> {
-  const units = Math.floor(scanned / ROWS_PER_UNIT);
-  const most = Math.min(...(principal.rate?.pools ?? []).map(({ limit }) => limit.burst - 1));
-  await admitMore(call, principal, Math.min(units, most));
-}
-
 interface Searched {
   readonly found: readonly Found[];
   readonly answers: readonly FoundAnswer[];
   readonly scanned: number;
 }
 
-async function searchAll(call: Call, asked: AskedDatabase, { queries, ask, isBatch }: Asked): Promise<Searched> {
+function requireAsked(ask: schemas.Ask, asked: AskedDatabase): void {
   if (ask.databaseId !== undefined && ask.databaseId !== asked.databaseId)
     throw invalidRequest([{ path: "databaseId", message: "is not the one in the path", value: ask.databaseId }]);
-  const k = ask.topK ?? (ask.threshold === undefined ? DEFAULT_TOP_K : MAX_TOP_K);
+  requirePaged(ask);
+}
+
+async function searchAll(call: Call, asked: AskedDatabase, { queries, ask, isBatch }: Asked): Promise<Searched> {
+  requireAsked(ask, asked);
+  if (isForAll(ask)) return searchAllWithin(call, asked, { queries, ask, isBatch });
+  const k = ask.topK ?? DEFAULT_TOP_K;
   return withDatabase(call, asked, async (database) => {
     const resolved = await resolveAll(call, database, { queries, ask, isBatch });
     const withOwn = resolved.some(({ without }) => without !== undefined) ? 1 : 0;
@@ -131,15 +135,51 @@ async function searchAll(call: Call, asked: AskedDatabase, { queries, ask, isBat
       k: Math.min(k + withOwn, MAX_TOP_K),
       threshold: ask.threshold,
       filter: ask.filters && JSON.stringify(ask.filters),
-      index: indexOf(database, ask.index),
+      index: ask.index ?? "",
       ...{ ef: ask.ef, probes: ask.probes, rerank: ask.rerank },
       shown: { metadata: ask.includeMetadata, values: ask.includeValues },
       explain: ask.explain,
     };
     const answers = await callAllShards(call, database, request);
+    const { meter } = call.services;
+    meter.count("jade_vector_queries_total", answers.length * queries.length);
+    meter.count(
+      "jade_vector_cache_hits_total",
+      answers.reduce((sum, { cached }) => sum + cached, 0),
+    );
     const found = resolved.map((query, at) => merged(database, answers, { at, query, k, asked: request.k }));
     return { found, answers, scanned: answers.reduce((sum, { scanned }) => sum + scanned, 0) };
   });
+}
+
+/** Of each query the first page of all that meets the threshold, one query after another. */
+async function searchAllWithin(call: Call, asked: AskedDatabase, { queries, ask, isBatch }: Asked): Promise<Searched> {
+  if (ask.cursor !== undefined)
+    throw invalidRequest([{ path: "cursor", message: "is of one search; a batch gives first pages" }]);
+  return withDatabase(call, asked, async (database) => {
+    const pages: ThresholdPage[] = [];
+    for (const resolved of await resolveAll(call, database, { queries, ask, isBatch }))
+      pages.push(await thresholdPage(call, database, resolved, ask));
+    const found = pages.map(({ hits, cursor }) => ({ hits, isComplete: cursor === null }));
+    return { found, answers: [], scanned: pages.reduce((sum, { scanned }) => sum + scanned, 0) };
+  });
+}
+
+/** A page of all that meets the threshold, or all pages as lines. */
+async function answerWithin(
+  call: Call,
+  asked: AskedDatabase,
+  { query, ask, principal }: { query: Query; ask: schemas.Ask; principal: TenantPrincipal },
+): Promise<Response> {
+  requireAsked(ask, asked);
+  const { resolved, page } = await withDatabase(call, asked, async (database) => {
+    const [first] = await resolveAll(call, database, { queries: [query], ask, isBatch: false });
+    const resolved = first!;
+    return { resolved, page: await thresholdPage(call, database, resolved, ask) };
+  });
+  await charge(call, principal, page.scanned);
+  if (wantsLines(call)) return thresholdLines(call, page, { asked, query: resolved, ask, principal });
+  return successPieces(call, "found", pagePieces(page));
 }
 
 function foundPieces({ hits, isComplete }: Found): Pieces {
@@ -165,8 +205,10 @@ const searchRoute = (path: string, summary: string): Route =>
     data: schemas.foundShape,
     errors: SEARCH_ERRORS,
     async handle(call, { params, body: { queryVector, queryText, id, ...ask }, keyspace, principal }) {
-      const queries = [{ queryVector, queryText, id }];
-      const searched = await searchAll(call, askedDatabase(params, keyspace), { queries, ask, isBatch: false });
+      const query = { queryVector, queryText, id };
+      const asked = askedDatabase(params, keyspace);
+      if (isForAll(ask)) return answerWithin(call, asked, { query, ask, principal });
+      const searched = await searchAll(call, asked, { queries: [query], ask, isBatch: false });
       await charge(call, principal, searched.scanned);
       const pieces = ["{", ...foundPieces(searched.found[0]!), costPiece(searched, ask.explain), "}"];
       return successPieces(call, "found", pieces);

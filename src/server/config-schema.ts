@@ -33,6 +33,26 @@ const server = z.strictObject({
     .max(MAX_FRONTS)
     .default(1)
     .describe("How many such processes share the port. Each holds as many connections as it may open files, less 700."),
+  watchMaxConnections: z
+    .int()
+    .min(0)
+    .max(1_000_000)
+    .default(0)
+    .describe("Watch connections that one such process holds at most; 0 = what its open files allow."),
+  watchMaxPerKey: z
+    .int()
+    .min(0)
+    .max(1_000_000)
+    .default(0)
+    .describe("Of these, connections with one API key or token to one namespace; 0 = as many as it holds."),
+  watchMaxUnreadMiB: z
+    .int()
+    .min(8)
+    .max(65_536)
+    .default(256)
+    .describe(
+      "What all clients of one such process may leave unread. Beyond it those that are behind wait, and catch up later. MiB.",
+    ),
 });
 
 const storage = settingsParts.storage.safeExtend({
@@ -80,6 +100,52 @@ const etcd = z
       if (value !== undefined) refuse(field, value, "needs grpcCert");
   });
 
+/** Where processes of a cluster listen for each other. */
+const address = z.string().min(1).max(255);
+
+const cluster = z
+  .strictObject({
+    bucket: z
+      .string()
+      .regex(/^s3:\/\/[a-z0-9][a-z0-9.-]+\/[A-Za-z0-9._/-]+$/, "must be s3://bucket/prefix")
+      .optional()
+      .describe(
+        "The bucket that the instances share, as `s3://bucket/prefix`. Given: this is an instance of a cluster. Its endpoint, region and credentials come from the environment (`AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_ACCESS_KEY_ID`, …).",
+      ),
+    zone: z
+      .string()
+      .regex(/^z[1-9][0-9]?$/, "must be one of z1, z2, …")
+      .default("z1")
+      .describe("This instance's zone. There is one instance a zone."),
+    peers: z
+      .record(z.string(), address)
+      .default({})
+      .describe(
+        "Where each zone's instance listens for the others' calls, this one's included: `unix:/path` on one machine, else `host:port` (TLS, by the cluster's key). The zones are z1 to zN.",
+      ),
+    address: address
+      .default("127.0.0.1:0")
+      .describe("Where the leaders' process listens for those of other instances. A private network: not encrypted."),
+    advertise: address
+      .optional()
+      .describe("How other instances reach `address`, where that is a wildcard or not what they can reach."),
+  })
+  .check((context) => {
+    const { bucket, zone, peers } = context.value;
+    if (bucket === undefined) return;
+    const zones = Object.keys(peers);
+    const named = zones.map((_, index) => `z${index + 1}`);
+    const missing = named.find((name) => !zones.includes(name));
+    const other = zones.find((name) => !named.includes(name)) ?? "";
+    const message =
+      zones.length === 0
+        ? "is empty: name every zone's instance, this one's included"
+        : missing === undefined
+          ? !zones.includes(zone) && `has no entry for this instance's zone ${zone}`
+          : `has ${other}, but not ${missing}: ${zones.length} zones are named z1 to z${zones.length}`;
+    if (message) context.issues.push({ code: "custom", path: ["peers"], input: peers, message });
+  });
+
 /** What jade.yaml may hold. */
 export const configSchema = z.strictObject({
   server: server.prefault({}).describe("Where the server listens."),
@@ -95,6 +161,7 @@ export const configSchema = z.strictObject({
   vectors: settingsParts.vectors.prefault({}).describe("Vector databases."),
   embedding: settingsParts.embedding.prefault({}).describe("Texts to vectors."),
   webhooks: settingsParts.webhooks.prefault({}).describe("Webhooks of the configuration store."),
+  cluster: cluster.prefault({}).describe("An instance of a cluster (docs/cluster.md)."),
 });
 
 /** The whole configuration, resolved: no optional field is missing but `publicUrl`. */
@@ -110,8 +177,11 @@ export function workerSettings(config: Config): Settings {
   const { dataDir: _, ...storageSettings } = config.storage;
   const { log, limits, keyValue, config: configuration, auth, vectors, embedding, webhooks } = config;
   const etcd = { allowAnonymous: config.etcd.allowAnonymous ?? isPrivate(config) };
+  // A zone each, and at least one storage node a zone.
+  const zones = Object.keys(config.cluster.peers).length;
+  const ring = config.cluster.bucket === undefined ? {} : { zones, nodes: Math.max(zones, storageSettings.nodes) };
   return {
-    storage: storageSettings,
+    storage: { ...storageSettings, ...ring },
     log,
     limits,
     keyValue,

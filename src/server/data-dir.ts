@@ -23,6 +23,8 @@ export interface DataDir {
   readonly objects: string;
   /** Files of the blob store `disk`. */
   readonly blobs: string;
+  /** Of an instance of a cluster: workerd's copies of the leaders that are here at present. */
+  readonly leaders: string;
   /** What workerd is started from: configuration and a copy of the Worker. Made anew at each start. */
   readonly run: string;
 }
@@ -39,7 +41,8 @@ const HELP: Readonly<Record<string, string>> = {
 /** @throws OperatorError when it cannot be made, written, or read by this version. */
 export function prepareDataDir(given: string): DataDir {
   const path = resolve(given);
-  const dir: DataDir = { path, objects: join(path, "objects"), blobs: join(path, "blobs"), run: join(path, "run") };
+  const [objects, blobs, leaders, run] = ["objects", "blobs", "leaders", "run"].map((name) => join(path, name));
+  const dir: DataDir = { path, objects: objects!, blobs: blobs!, leaders: leaders!, run: run! };
   try {
     mkdirSync(path, { recursive: true, mode: 0o700 });
     accessSync(path, constants.R_OK | constants.W_OK | constants.X_OK);
@@ -64,6 +67,22 @@ const UNFINISHED_BLOB = /^\..+\.\d+\.\d+\.tmp$/;
 export function removeUnfinishedBlobs({ blobs }: DataDir): void {
   for (const entry of readdirSync(blobs, { recursive: true, withFileTypes: true }))
     if (entry.isFile() && UNFINISHED_BLOB.test(entry.name)) rmSync(join(entry.parentPath, entry.name), { force: true });
+}
+
+/** A single node's owners lie among its objects; an instance's lie in the bucket. @throws OperatorError when those are here. */
+export function assertNoSingleNode({ path, objects }: DataDir): void {
+  if (!existsSync(join(objects, "jade-directory"))) return;
+  throw new OperatorError(
+    `the data directory ${path} is of a single node, and cannot become an instance's of a cluster. Choose another with --data-dir, and bring the data over by export and import`,
+  );
+}
+
+/** @throws OperatorError when the directory is an instance's of a cluster. */
+export function assertNoInstance({ path, leaders }: DataDir): void {
+  if (!existsSync(leaders)) return;
+  throw new OperatorError(
+    `the data directory ${path} is of an instance of a cluster: start it with --cluster, or choose another with --data-dir`,
+  );
 }
 
 function checkFormat(file: string, dataDir: string): void {

@@ -14,12 +14,21 @@ const ORPHAN_TERM_MS = 3000;
 const MAX_ATTEMPTS = 5;
 
 const identitySchema = z.object({ pid: z.int().positive(), startTicks: z.string().optional() });
-const lockSchema = z.object({ supervisor: identitySchema, workerd: identitySchema.optional() });
+const lockSchema = z.object({
+  supervisor: identitySchema,
+  workerd: identitySchema.optional(),
+  leaders: identitySchema.optional(),
+});
 
 interface Holder {
   readonly supervisor: ProcessIdentity;
   readonly workerd?: ProcessIdentity | undefined;
+  /** In a cluster: the process of the leaders. */
+  readonly leaders?: ProcessIdentity | undefined;
 }
+
+/** Which of an instance's workerd processes. */
+export type LockedPart = "workerd" | "leaders";
 
 function readText(path: string): string | undefined {
   try {
@@ -33,10 +42,12 @@ function readText(path: string): string | undefined {
 function parseHolder(text: string | undefined): Holder | undefined {
   if (text === undefined) return undefined;
   try {
-    const { supervisor, workerd } = lockSchema.parse(JSON.parse(text));
+    const { supervisor, workerd, leaders } = lockSchema.parse(JSON.parse(text));
+    const identity = ({ pid, startTicks }: z.output<typeof identitySchema>): ProcessIdentity => ({ pid, startTicks });
     return {
-      supervisor: { pid: supervisor.pid, startTicks: supervisor.startTicks },
-      workerd: workerd && { pid: workerd.pid, startTicks: workerd.startTicks },
+      supervisor: identity(supervisor),
+      workerd: workerd && identity(workerd),
+      leaders: leaders && identity(leaders),
     };
   } catch {
     // Locks are written whole by link and rename, so an unreadable one was never ours.
@@ -64,6 +75,7 @@ async function endOrphan(workerd: ProcessIdentity): Promise<void> {
 
 export class InstanceLock {
   readonly #path: string;
+  #held: Holder = { supervisor: identify(process.pid) };
 
   private constructor(path: string) {
     this.#path = path;
@@ -87,10 +99,10 @@ export class InstanceLock {
   }
 
   /** Remembers the workerd that now writes the data, so that a later start can end it should we die first. */
-  noteWorkerd(pid: number): void {
-    const holder: Holder = { supervisor: identify(process.pid), workerd: identify(pid) };
+  noteWorkerd(pid: number, part: LockedPart = "workerd"): void {
+    this.#held = { ...this.#held, [part]: identify(pid) };
     const aside = `${this.#path}.${process.pid}`;
-    writeFileSync(aside, JSON.stringify(holder), { mode: 0o600 });
+    writeFileSync(aside, JSON.stringify(this.#held), { mode: 0o600 });
     renameSync(aside, this.#path);
   }
 
@@ -118,7 +130,7 @@ async function releaseStale(path: string, dataDir: string): Promise<void> {
       `the data directory ${dataDir} is in use by another instance (process ${holder.supervisor.pid}). Stop it, or choose another with --data-dir`,
     );
   }
-  if (holder?.workerd !== undefined) await endOrphan(holder.workerd);
+  for (const left of [holder?.workerd, holder?.leaders]) if (left !== undefined) await endOrphan(left);
   const stale = `${path}.stale.${process.pid}`;
   try {
     renameSync(path, stale);

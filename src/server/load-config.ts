@@ -4,6 +4,7 @@
 
 import { existsSync, readFileSync } from "node:fs";
 import { load as loadYaml } from "js-yaml";
+import { parseHostPort } from "./cluster/tunnel.ts";
 import { type ConfigProblem, problemsOf } from "./config-problems.ts";
 import { type Config, configSchema } from "./config-schema.ts";
 import { isLoopback } from "./port.ts";
@@ -23,6 +24,12 @@ export interface ConfigFlags {
   readonly grpcClientCa?: string | undefined;
   readonly watchPort?: string | undefined;
   readonly watchFronts?: string | undefined;
+  readonly cluster?: string | undefined;
+  readonly zone?: string | undefined;
+  /** `zone=address` each. */
+  readonly peer?: readonly string[] | undefined;
+  readonly clusterAddress?: string | undefined;
+  readonly clusterAdvertise?: string | undefined;
 }
 
 export interface LoadedConfig {
@@ -54,6 +61,10 @@ function overrides(flags: ConfigFlags, env: NodeJS.ProcessEnv): readonly Overrid
     { path: ["etcd", "grpcCert"], text: flags.grpcCert, source: "--grpc-cert" },
     { path: ["etcd", "grpcKey"], text: flags.grpcKey, source: "--grpc-key" },
     { path: ["etcd", "grpcClientCa"], text: flags.grpcClientCa, source: "--grpc-client-ca" },
+    { path: ["cluster", "bucket"], text: flags.cluster, source: "--cluster" },
+    { path: ["cluster", "zone"], text: flags.zone, source: "--zone" },
+    { path: ["cluster", "address"], text: flags.clusterAddress, source: "--cluster-address" },
+    { path: ["cluster", "advertise"], text: flags.clusterAdvertise, source: "--cluster-advertise" },
   ];
 }
 
@@ -101,6 +112,16 @@ function applyOverrides(raw: Record<string, unknown>, list: readonly Override[])
   return sources;
 }
 
+/** `--peer z1=unix:/path`, once for each zone, in place of what the file says. */
+function applyPeers(raw: Record<string, unknown>, peers: readonly string[] | undefined): void {
+  if (peers === undefined || peers.length === 0) return;
+  const split = peers.map((text) => {
+    const [zone = "", ...rest] = text.split("=");
+    return [zone, rest.join("=")];
+  });
+  raw["cluster"] = { ...(raw["cluster"] as object | undefined), peers: Object.fromEntries(split) };
+}
+
 /** Rules that hold for `serve`, not for the schema. */
 function serveProblems(config: Config, flags: ConfigFlags): readonly ConfigProblem[] {
   const problems: ConfigProblem[] = [];
@@ -116,6 +137,22 @@ function serveProblems(config: Config, flags: ConfigFlags): readonly ConfigProbl
       value: '"r2"',
       message: "exists on Cloudflare only: use sqlite or disk",
     });
+  }
+  if (config.cluster.bucket !== undefined && config.storage.blobStore === "disk") {
+    const message = "is of one machine, and leaders move between machines: use sqlite in a cluster";
+    problems.push({ field: "storage.blobStore", value: '"disk"', message });
+  }
+  for (const [zone, address] of Object.entries(config.cluster.peers)) {
+    if (address.startsWith("unix:/") || parseHostPort(address)) continue;
+    const message = "must be unix:/path or host:port";
+    problems.push({ field: `cluster.peers.${zone}`, value: JSON.stringify(address), message });
+  }
+  const { peers, zone, advertise } = config.cluster;
+  const own = parseHostPort(peers[zone] ?? "");
+  const leaders = parseHostPort(advertise ?? config.cluster.address);
+  if (own && !isLoopback(own.host) && leaders && isLoopback(leaders.host)) {
+    const message = "is loopback, but the other instances are on other machines: give an address of a private network";
+    problems.push({ field: "cluster.address", value: JSON.stringify(config.cluster.address), message });
   }
   return problems;
 }
@@ -146,6 +183,7 @@ export function loadConfig(flags: ConfigFlags, env: NodeJS.ProcessEnv): LoadedCo
     if (content === null) delete raw[section];
   }
   const sources = applyOverrides(raw, overrides(flags, env));
+  applyPeers(raw, flags.peer);
   const result = configSchema.safeParse(raw);
   if (!result.success) throw invalid(problemsOf(configSchema, raw, result.error.issues), file, sources);
   const problems = serveProblems(result.data, flags);

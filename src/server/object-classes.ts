@@ -1,6 +1,8 @@
 // The Durable Object classes of the Worker, as the self-hosted server binds them.
 // Guarantees: `uniqueKey` names a class's directory on disk and never changes. A test keeps wrangler.toml equal to this table.
 
+import { isLeaderBinding } from "../cluster/placement.ts";
+
 export interface ObjectClass {
   readonly className: string;
   /** The name in the Worker's `env`. */
@@ -18,6 +20,11 @@ export const embedderClass: ObjectClass = {
   uniqueKey: "jade-embedder",
   resident: false,
 };
+/** Who runs them in a cluster: the leaders' process, or a zone's (cluster/placement.ts). */
+export function classesOf(role: "zone" | "leaders" | undefined): readonly ObjectClass[] {
+  if (role === undefined) return objectClasses;
+  return objectClasses.filter(({ binding }) => isLeaderBinding(binding) === (role === "leaders"));
+}
 
 export const objectClasses: readonly ObjectClass[] = [
   { className: "Directory", binding: "DIRECTORY", uniqueKey: "jade-directory", resident: true },
@@ -28,4 +35,5 @@ export const objectClasses: readonly ObjectClass[] = [
   { className: "ConfigFollower", binding: "CONFIG_FOLLOWER", uniqueKey: "jade-config-follower", resident: false },
   { className: "WebhookSender", binding: "WEBHOOK_SENDER", uniqueKey: "jade-webhook-sender", resident: false },
   { className: "VectorShard", binding: "VECTOR_SHARD", uniqueKey: "jade-vector-shard", resident: false },
+  { className: "ZoneViews", binding: "ZONE_VIEWS", uniqueKey: "jade-zone-views", resident: false },
 ];

@@ -1,6 +1,7 @@
 // The command line of `jade-db serve`. The CLI's entry calls `registerServe`; everything else is in serve.ts.
 
 import type { Command } from "commander";
+import { serveCluster } from "./cluster/serve-cluster.ts";
 import { type ConfigFlags, loadConfig } from "./load-config.ts";
 import { exitCodes, OperatorError } from "./problem.ts";
 import { serve } from "./serve.ts";
@@ -26,6 +27,11 @@ export function registerServe(program: Command): void {
     .option("--grpc-client-ca <file>", "clients must show a certificate signed by this one (PEM)")
     .option("--watch-port <number>", "also hold watch connections in processes of their own, on this port")
     .option("--watch-fronts <number>", "how many such processes (default: 1)")
+    .option("--cluster <bucket>", "be an instance of a cluster that shares this bucket: s3://bucket/prefix")
+    .option("--zone <zone>", "this instance's zone in the cluster (default: z1)")
+    .option("--peer <zone=address...>", "where each zone's instance listens for the others, this one's included")
+    .option("--cluster-address <address>", "where the leaders' process listens for others (default: 127.0.0.1:0)")
+    .option("--cluster-advertise <address>", "how others reach it, where that is another address")
     .option("--insecure-public-http", "allow plain HTTP on an address that is not loopback")
     .option("--check", "only check the configuration: exit with 0 when it is good, 2 when it is not")
     .action(runServe);
@@ -39,9 +45,11 @@ async function runServe(flags: ServeFlags): Promise<void> {
       console.log(`configuration is good (${loaded.file ?? "no file: defaults, environment and flags"})`);
       return;
     }
-    process.exitCode = await serve({
+    const run = loaded.config.cluster.bucket === undefined ? serve : serveCluster;
+    process.exitCode = await run({
       ...loaded,
       rootKeyFromEnvironment: process.env["JADE_ROOT_KEY"],
+      env: process.env,
       metricsAccess: process.env["JADE_METRICS_ACCESS"],
       print: (line) => console.log(line),
       report: (line) => console.error(`jade-db: ${line}`),

@@ -3,7 +3,7 @@
 
 import { join } from "node:path";
 import { type Config, workerSettings } from "./config-schema.ts";
-import { prepareDataDir, removeUnfinishedBlobs } from "./data-dir.ts";
+import { assertNoInstance, prepareDataDir, removeUnfinishedBlobs } from "./data-dir.ts";
 import { GrpcFront } from "./grpc/front.ts";
 import { InstanceLock } from "./instance-lock.ts";
 import type { LoadedConfig } from "./load-config.ts";
@@ -26,6 +26,8 @@ export interface ServeOptions extends LoadedConfig {
   readonly rootKeyFromEnvironment: string | undefined;
   /** JADE_METRICS_ACCESS. */
   readonly metricsAccess?: string | undefined;
+  /** The process's environment: identity and bucket of a cluster. */
+  readonly env: NodeJS.ProcessEnv;
   /** Where the banner goes, one line a call. */
   readonly print: (line: string) => void;
   /** Where restarts and stops are told. */
@@ -37,6 +39,7 @@ export async function serve(options: ServeOptions): Promise<number> {
   const { config } = options;
   const { host, port } = config.server;
   const dir = prepareDataDir(config.storage.dataDir);
+  assertNoInstance(dir);
   const lock = await InstanceLock.acquire(dir.path);
   try {
     await assertPortFree(host, port);
@@ -49,7 +52,7 @@ export async function serve(options: ServeOptions): Promise<number> {
     if (config.storage.blobStore === "disk") options.report(DISK_WARNING);
     const supervisor = new Supervisor({
       url: (bound) => localUrl(host, bound),
-      events: reporter(options.report, lock),
+      events: reporter(options.report, (pid) => lock.noteWorkerd(pid)),
       prepare: (bound) => {
         removeUnfinishedBlobs(dir);
         const text = workerdConfig({
@@ -86,7 +89,10 @@ export async function serve(options: ServeOptions): Promise<number> {
 /** What stands in front of workerd, and ends before it. */
 type OnListening = (port: number, signal: AbortSignal) => Promise<{ stop(): Promise<void> } | undefined>;
 
-async function untilSignalled(supervisor: Supervisor, listening: OnListening): Promise<number> {
+/** What runs until it is stopped: one process, or the two of an instance. */
+type Running = Pick<Supervisor, "start" | "run" | "stop">;
+
+export async function untilSignalled(supervisor: Running, listening: OnListening): Promise<number> {
   const ended = new AbortController();
   let front: { stop(): Promise<void> } | undefined;
   const stop = () => {
@@ -110,7 +116,7 @@ async function untilSignalled(supervisor: Supervisor, listening: OnListening): P
 }
 
 /** @throws OperatorError when it cannot listen or read its certificate. */
-async function startFront({ etcd, server }: Config, url: string) {
+export async function startFront({ etcd, server }: Config, url: string) {
   const { grpcPort, grpcCert, grpcKey, grpcClientCa } = etcd;
   if (grpcPort === undefined) return undefined;
   const tls = grpcCert && grpcKey ? { certFile: grpcCert, keyFile: grpcKey, clientCaFile: grpcClientCa } : undefined;
@@ -127,10 +133,15 @@ async function startFront({ etcd, server }: Config, url: string) {
 }
 
 /** @throws OperatorError when they cannot listen. */
-async function startWatchFronts({ config, report }: ServeOptions, url: string) {
-  const { host, watchPort, watchFronts } = config.server;
+export async function startWatchFronts({ config, report }: ServeOptions, url: string) {
+  const { host, watchPort, watchFronts, watchMaxConnections, watchMaxPerKey, watchMaxUnreadMiB } = config.server;
   if (watchPort === undefined) return undefined;
-  const fronts = new WatchFronts({ url, host, port: watchPort, count: watchFronts, report });
+  const limits = {
+    maxClients: watchMaxConnections,
+    maxPerKey: watchMaxPerKey || undefined,
+    maxUnreadBytes: watchMaxUnreadMiB * 1024 * 1024,
+  };
+  const fronts = new WatchFronts({ url, host, port: watchPort, count: watchFronts, limits, report });
   try {
     const port = await fronts.start();
     return { url: localUrl(host, port).replace(/^http/, "ws"), stop: () => fronts.stop() };
@@ -141,15 +152,19 @@ async function startWatchFronts({ config, report }: ServeOptions, url: string) {
   }
 }
 
-function reporter(report: (line: string) => void, lock: InstanceLock): SupervisorEvents {
+export function reporter(
+  report: (line: string) => void,
+  started: (pid: number) => void,
+  name = "workerd",
+): SupervisorEvents {
   return {
-    started: (pid) => lock.noteWorkerd(pid),
+    started,
     died: ({ code, signal }, delayMs, why) => {
-      if (why !== undefined) report(`workerd ended: ${why}`);
-      report(`workerd ended (${signal ?? `exit code ${code}`}): restarting in ${delayMs} ms`);
+      if (why !== undefined) report(`${name} ended: ${why}`);
+      report(`${name} ended (${signal ?? `exit code ${code}`}): restarting in ${delayMs} ms`);
     },
-    back: (downMs) => report(`workerd answers again after ${Math.round(downMs)} ms`),
-    killing: () => report("workerd does not stop: killing it (what was acknowledged is on disk)"),
+    back: (downMs) => report(`${name} answers again after ${Math.round(downMs)} ms`),
+    killing: () => report(`${name} does not stop: killing it (what was acknowledged is on disk)`),
   };
 }
 
@@ -167,7 +182,10 @@ interface Address {
   readonly watchUrl: string | undefined;
 }
 
-function printAddress({ config, file, print }: ServeOptions, { dataDir, port, grpcUrl, watchUrl }: Address): void {
+export function printAddress(
+  { config, file, print }: ServeOptions,
+  { dataDir, port, grpcUrl, watchUrl }: Address,
+): void {
   const { host, publicUrl } = config.server;
   print(`JadeDB     ${publicUrl ?? localUrl(host, port)}`);
   if (publicUrl !== undefined) print(`listening  ${localUrl(host, port)}`);

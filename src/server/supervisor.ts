@@ -27,6 +27,19 @@ export interface SupervisorOptions {
   readonly prepare: (port: number | undefined) => WorkerdStart;
   readonly url: (port: number) => string;
   readonly events: SupervisorEvents;
+  /** Between SIGTERM and SIGKILL. */
+  readonly stopTimeoutMs?: number;
+  /** Answers while the process is away. */
+  readonly standIn?: StandIn;
+}
+
+export interface StandIn {
+  /** Resolves when it answers; called before each start. */
+  come(): Promise<void>;
+  /** The process listens. */
+  go(): void;
+  /** There will be no other start. */
+  shut(): void;
 }
 
 export class Supervisor {
@@ -60,6 +73,7 @@ export class Supervisor {
     ]);
     if (port === undefined) return false;
     this.#port = port;
+    this.#options.standIn?.go();
     return child.healthy(this.#options.url(port), START_TIMEOUT_MS);
   }
 
@@ -68,6 +82,8 @@ export class Supervisor {
    * @throws OperatorError when it does not come up.
    */
   async start(): Promise<number | undefined> {
+    await this.#options.standIn?.come();
+    if (this.#stopping) return undefined;
     const child = this.#spawn();
     const ready = await this.#ready(child);
     if (this.#stopping) return undefined;
@@ -81,8 +97,22 @@ export class Supervisor {
     throw new OperatorError(
       ended
         ? `workerd ended at its start (${signal ?? `exit code ${code}`}); its messages are above`
-        : `workerd did not answer /v1/health within ${START_TIMEOUT_MS / 1000} s`,
+        : `workerd did not answer within ${START_TIMEOUT_MS / 1000} s`,
     );
+  }
+
+  /** As `start` and `run`, but a first start that fails is followed by others. */
+  keep(): Promise<number> {
+    if (this.#stopping) return Promise.resolve(exitCodes.ok);
+    const child = this.#spawn();
+    const beganAt = performance.now();
+    void this.#tellBack(child, beganAt);
+    return this.run();
+  }
+
+  async #tellBack(child: WorkerdProcess, sinceMs: number): Promise<void> {
+    const isReady = await this.#ready(child);
+    if (isReady && !this.#stopping) this.#options.events.back(performance.now() - sinceMs);
   }
 
   /** Restarts until stopped; resolves with the exit code of `serve` when the last workerd has ended. */
@@ -96,14 +126,14 @@ export class Supervisor {
       const diedAt = performance.now();
       deaths = diedAt - startedAt >= GOOD_RUN_MS ? 1 : deaths + 1;
       const delayMs = restartDelayMs(deaths);
+      // Where it cannot come, the next start finds out why.
+      await this.#options.standIn?.come().catch(() => undefined);
       this.#options.events.died(exit, delayMs, explainDeath(died.stderrTail));
       await Promise.race([sleep(delayMs), this.#stopRequested]);
       if (this.#stopping) break;
       startedAt = performance.now();
       const child = this.#spawn();
-      void this.#ready(child).then((ready) => {
-        if (ready && !this.#stopping) this.#options.events.back(performance.now() - diedAt);
-      });
+      void this.#tellBack(child, diedAt);
     }
     return exitCodes.ok;
   }
@@ -113,11 +143,12 @@ export class Supervisor {
     this.#stopping = true;
     this.#stopRequests += 1;
     this.#announceStop();
+    this.#options.standIn?.shut();
     const child = this.#current;
     if (child === undefined || child.ended) return;
     if (this.#stopRequests === 1) {
       child.signal("SIGTERM");
-      setTimeout(() => this.#kill(child), STOP_TIMEOUT_MS).unref();
+      setTimeout(() => this.#kill(child), this.#options.stopTimeoutMs ?? STOP_TIMEOUT_MS).unref();
     } else {
       this.#kill(child);
     }

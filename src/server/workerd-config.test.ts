@@ -3,8 +3,9 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { defaultSettings } from "../cluster/settings.ts";
+import { capnpText } from "./capnp-text.ts";
 import { embedderClass, objectClasses } from "./object-classes.ts";
-import { COMPATIBILITY_DATE, COMPATIBILITY_FLAGS, capnpText, workerdConfig } from "./workerd-config.ts";
+import { COMPATIBILITY_DATE, COMPATIBILITY_FLAGS, workerdConfig } from "./workerd-config.ts";
 
 const base = {
   address: "127.0.0.1:8787",
@@ -64,6 +65,7 @@ describe("workerdConfig", () => {
       ["ConfigFollower", "jade-config-follower"],
       ["WebhookSender", "jade-webhook-sender"],
       ["VectorShard", "jade-vector-shard"],
+      ["ZoneViews", "jade-zone-views"],
     ]);
     expect(embedderClass.uniqueKey).toBe("jade-embedder");
   });

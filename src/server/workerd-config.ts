@@ -1,10 +1,13 @@
-// Writes workerd's configuration (Cap'n Proto text) for a single self-hosted instance.
+// Writes workerd's configuration (Cap'n Proto text) for a single self-hosted node, or a process of a cluster's instance.
 // Guarantees: pure text from its inputs; every string is escaped; object storage on local disk under stable names.
-// Must not: hold a secret in clear (only the root key's hash), or open anything but the one HTTP socket.
+// Must not: hold a secret in clear (only the root key's hash, and a cluster's key, which workerd takes from nowhere else), or open anything
+// but the one HTTP socket and a relay.
 
 import type { Settings } from "../cluster/settings.ts";
 import { isInNetwork, parseNetwork, REFUSED_NETWORKS, UNJUDGED_NETWORKS } from "../wire/networks.ts";
-import { embedderClass, type ObjectClass, objectClasses } from "./object-classes.ts";
+import { capnpText } from "./capnp-text.ts";
+import { type ClusterProcess, clusterSection, relayServices, relaySocket } from "./cluster/relay-config.ts";
+import { classesOf, embedderClass, type ObjectClass } from "./object-classes.ts";
 
 export const COMPATIBILITY_DATE = "2026-11-01";
 /**
@@ -55,21 +58,15 @@ export interface WorkerdConfigOptions {
   readonly blobsDir: string;
   /** The first one is the entry. */
   readonly modules: readonly WorkerModule[];
-  /** Of the embedder's Worker; they lie in EMBEDDER_DIR. */
-  readonly embedderModules: readonly WorkerModule[];
+  /** Of the embedder's Worker; they lie in EMBEDDER_DIR. None = it is not run: an instance of a cluster would have models of its own. */
+  readonly embedderModules?: readonly WorkerModule[] | undefined;
   readonly settings: Settings;
   /** Hex SHA-256. */
   readonly rootKeyHash: string;
   /** `root` = /metrics asks for the root key (JADE_METRICS_ACCESS). */
   readonly metricsAccess?: string | undefined;
-}
-
-/** A Cap'n Proto text literal. JSON's escapes for control characters (`\u001f`) are not Cap'n Proto's: hex is. */
-export function capnpText(text: string): string {
-  const escaped = text.replace(/[\\"]/g, "\\$&").replace(/\p{Cc}/gu, (character) => {
-    return [...new TextEncoder().encode(character)].map((byte) => `\\x${byte.toString(16).padStart(2, "0")}`).join("");
-  });
-  return `"${escaped}"`;
+  /** A process of a cluster's instance; none = the one process of a single node. */
+  readonly cluster?: ClusterProcess | undefined;
 }
 
 function textBinding(name: string, value: string): string {
@@ -93,6 +90,7 @@ function embeds(modules: readonly WorkerModule[], directory = ""): string {
 
 /** The Worker that runs models: an isolate, bindings and objects of its own. No socket leads to it. */
 function embedderWorker({ embedderModules, settings }: WorkerdConfigOptions): string {
+  if (!embedderModules) return "";
   const bindings = [
     textBinding("JADE_CONFIG", JSON.stringify(settings)),
     objectBinding(embedderClass),
@@ -115,34 +113,45 @@ function list(items: readonly string[]): string {
 
 /** The text of the file `workerd serve` reads; its constant is named `config`. */
 export function workerdConfig(options: WorkerdConfigOptions): string {
-  const { address, objectsDir, blobsDir, modules, settings, rootKeyHash, metricsAccess } = options;
+  const { address, objectsDir, blobsDir, modules, settings, rootKeyHash, metricsAccess, cluster } = options;
+  const objectClasses = classesOf(cluster?.place.role);
+  const isGateway = cluster?.place.role !== "leaders";
+  const relays = cluster ? relayServices(cluster) : [];
+  const hasEmbedder = options.embedderModules !== undefined;
   const onDisk = settings.storage.blobStore === "disk";
   const fetchesKeys = settings.auth.tokenIssuers.some(({ jwksUrl }) => jwksUrl !== undefined);
   const bindings = [
-    textBinding("JADE_MODE", "single"),
+    textBinding("JADE_MODE", cluster ? "cluster" : "single"),
+    ...(cluster ? [textBinding("JADE_CLUSTER", JSON.stringify(cluster.place))] : []),
+    ...relays.map(({ binding, service }) => `(name = ${capnpText(binding)}, service = ${capnpText(service)})`),
     textBinding("JADE_CONFIG", JSON.stringify(settings)),
     textBinding("JADE_ROOT_KEY_HASH", rootKeyHash),
     ...objectClasses.map(objectBinding),
     ...(onDisk ? ['(name = "BLOB_DISK", service = "blobs")'] : []),
     ...(fetchesKeys ? ['(name = "TOKEN_KEYS", service = "token-keys")'] : []),
     '(name = "WEBHOOK_NETWORK", service = "webhooks")',
-    '(name = "EMBEDDER", service = (name = "embedder", entrypoint = "EmbedderService"))',
+    ...(hasEmbedder ? ['(name = "EMBEDDER", service = (name = "embedder", entrypoint = "EmbedderService"))'] : []),
     ...(metricsAccess ? [textBinding("JADE_METRICS_ACCESS", metricsAccess)] : []),
   ];
   const services = [
     '(name = "jade", worker = .jade)',
-    '(name = "embedder", worker = .embedder)',
+    ...(hasEmbedder ? ['(name = "embedder", worker = .embedder)'] : []),
     `(name = "objects", disk = (path = ${capnpText(objectsDir)}, writable = true))`,
     ...(onDisk ? [`(name = "blobs", disk = (path = ${capnpText(blobsDir)}, writable = true))`] : []),
     ...(fetchesKeys ? [KEYS_NETWORK] : []),
     webhookNetwork(settings.webhooks.allowedNetworks),
+    ...relays.map(({ text }) => text),
+  ];
+  const sockets = [
+    ...(isGateway ? [`(name = "http", address = ${capnpText(address)}, http = (), service = "jade")`] : []),
+    ...(cluster ? [relaySocket(cluster)] : []),
   ];
   return `# Written by jade-db at each start: changes here are lost.
 using Workerd = import "/workerd/workerd.capnp";
 
 const config :Workerd.Config = (
   services = ${list(services)},
-  sockets = [(name = "http", address = ${capnpText(address)}, http = (), service = "jade")]
+  sockets = ${list(sockets)}${cluster ? clusterSection(cluster) : ""}
 );
 
 const jade :Workerd.Worker = (

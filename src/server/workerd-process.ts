@@ -21,7 +21,25 @@ export interface WorkerdStart {
   /** Directory that holds `configFile`; workerd runs there. */
   readonly cwd: string;
   readonly configFile: string;
+  /** The socket whose port tells that it listens, and what answers there. Left out: the gateway's. */
+  readonly health?: HealthCheck;
+  /** A listening socket to take over as `http`, in place of the address in the configuration. */
+  readonly descriptor?: number | undefined;
+  /** For a process in cluster mode. */
+  readonly isExperimental?: boolean;
+  /** What the child may see besides; for the bucket's credentials. */
+  readonly env?: Readonly<Record<string, string>>;
 }
+
+export interface HealthCheck {
+  readonly event: "http" | "cluster";
+  /** Answered with 200 by a process that serves. */
+  readonly path: string;
+}
+
+const GATEWAY_HEALTH: HealthCheck = { event: "http", path: "/v1/health" };
+/** On the port between the leaders' processes; 200 also means that it holds its lease in the bucket. */
+export const LEADERS_HEALTH: HealthCheck = { event: "cluster", path: "/ready" };
 
 /** What the child may see: enough to run and to log in the operator's time zone, no keys. */
 function childEnvironment(cwd: string): NodeJS.ProcessEnv {
@@ -33,19 +51,26 @@ function childEnvironment(cwd: string): NodeJS.ProcessEnv {
 
 export class WorkerdProcess {
   readonly #child: ChildProcess;
+  readonly #health: HealthCheck;
   /** Resolves once, also when the process could not be started at all. */
   readonly exited: Promise<WorkerdExit>;
-  /** The port of the socket `http`; never resolves when the process ends first. */
+  /** The port of the socket that `health` names; never resolves when the process ends first. */
   readonly listening: Promise<number>;
   #stderrTail = "";
   #ended = false;
 
   constructor(start: WorkerdStart) {
-    const [command, ...args] = dyingWithParent([start.binary, "serve", "--control-fd=3", start.configFile, "config"]);
+    this.#health = start.health ?? GATEWAY_HEALTH;
+    const flags = [
+      ...(start.isExperimental ? ["--experimental"] : []),
+      ...(start.descriptor === undefined ? [] : ["--socket-fd=http=4"]),
+      "--control-fd=3",
+    ];
+    const [command, ...args] = dyingWithParent([start.binary, "serve", ...flags, start.configFile, "config"]);
     this.#child = spawn(command!, args, {
       cwd: start.cwd,
-      env: childEnvironment(start.cwd),
-      stdio: ["ignore", "inherit", "pipe", "pipe"],
+      env: { ...childEnvironment(start.cwd), ...start.env },
+      stdio: ["ignore", "inherit", "pipe", "pipe", ...(start.descriptor === undefined ? [] : [start.descriptor])],
       detached: true,
     });
     this.exited = new Promise((resolve) => {
@@ -63,7 +88,7 @@ export class WorkerdProcess {
       this.#keepStderr(text);
       process.stderr.write(text);
     });
-    this.listening = listenEvent(this.#child.stdio[3] as Readable);
+    this.listening = listenEvent(this.#child.stdio[3] as Readable, this.#health.event);
   }
 
   #keepStderr(text: string): void {
@@ -86,11 +111,11 @@ export class WorkerdProcess {
     if (!this.#ended) this.#child.kill(name);
   }
 
-  /** True when `/v1/health` answered 200 in time, false when the process ended or the time is over. */
+  /** True when it answered 200 in time, false when the process ended or the time is over. */
   async healthy(url: string, timeoutMs: number): Promise<boolean> {
     const deadline = performance.now() + timeoutMs;
     while (!this.#ended && performance.now() < deadline) {
-      if (await answersHealth(url)) return true;
+      if (await answersHealth(url + this.#health.path)) return true;
       await sleep(HEALTH_POLL_MS);
     }
     return false;
@@ -99,7 +124,7 @@ export class WorkerdProcess {
 
 async function answersHealth(url: string): Promise<boolean> {
   try {
-    const response = await fetch(`${url}/v1/health`, { signal: AbortSignal.timeout(HEALTH_CALL_TIMEOUT_MS) });
+    const response = await fetch(url, { signal: AbortSignal.timeout(HEALTH_CALL_TIMEOUT_MS) });
     await response.arrayBuffer();
     return response.status === 200;
   } catch {
@@ -109,13 +134,13 @@ async function answersHealth(url: string): Promise<boolean> {
 }
 
 /** workerd writes one JSON line for each socket it listens on. */
-function listenEvent(control: Readable): Promise<number> {
+function listenEvent(control: Readable, event: HealthCheck["event"]): Promise<number> {
   return new Promise((resolve) => {
     let text = "";
     control.setEncoding("utf8").on("data", (part: string) => {
       text += part;
       for (const line of text.split("\n").slice(0, -1)) {
-        const port = portOf(line);
+        const port = portOf(line, event);
         if (port !== undefined) resolve(port);
       }
       text = text.slice(text.lastIndexOf("\n") + 1);
@@ -123,12 +148,11 @@ function listenEvent(control: Readable): Promise<number> {
   });
 }
 
-function portOf(line: string): number | undefined {
+function portOf(line: string, wanted: HealthCheck["event"]): number | undefined {
   try {
-    const event = JSON.parse(line) as { readonly event?: unknown; readonly socket?: unknown; readonly port?: unknown };
-    return event.event === "listen" && event.socket === "http" && typeof event.port === "number"
-      ? event.port
-      : undefined;
+    const { event, socket, port } = JSON.parse(line) as { readonly [field: string]: unknown };
+    const isWanted = wanted === "cluster" ? event === "listen-cluster" : event === "listen" && socket === "http";
+    return isWanted && typeof port === "number" ? port : undefined;
   } catch {
     // Not an event of ours.
     return undefined;

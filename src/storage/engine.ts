@@ -175,7 +175,7 @@ class LsmEngine implements RepairableEngine {
     for (const row of rows) {
       const probe = this.#aim(row);
       const before = this.#state.seenRows.before(probe.hi, probe.lo);
-      if (this.#inMemory(row, probe, before) === undefined) this.#state.rows.find(probe, before, missing);
+      if (this.#inMemory(probe, before) === undefined) this.#state.rows.find(probe, before, missing);
     }
     for (const { tenant, writeId } of records) {
       const probe = this.#aimRecord(tenant, writeId);
@@ -184,7 +184,7 @@ class LsmEngine implements RepairableEngine {
     return missing;
   }
 
-  #inMemory(row: RowKey, probe: Probe, before: number): Uint8Array | undefined {
+  #inMemory(probe: Probe, before: number): Uint8Array | undefined {
     const { active, frozen, kept, rowCache, rows } = this.#state;
     const newest = (active.seenRowsFrom < before ? active.get(probe) : undefined) ?? newestOf(frozen, probe, before);
     if (newest !== undefined || rows.runs.length === 0) return newest;
@@ -193,7 +193,7 @@ class LsmEngine implements RepairableEngine {
       rowCache.hits++;
       return flushed;
     }
-    if (rowCache.bytes !== 0) return rowCache.get(row.tenant, row.key);
+    if (rowCache.bytes !== 0) return rowCache.get(probe);
     rowCache.misses++;
     return undefined;
   }
@@ -204,10 +204,10 @@ class LsmEngine implements RepairableEngine {
     const before = seenRows.before(row.token.hi, row.token.lo);
     if (before !== Number.POSITIVE_INFINITY && this.#allRowsSince(before)) return undefined;
     const probe = this.#aim(row);
-    const resident = this.#inMemory(row, probe, before);
+    const resident = this.#inMemory(probe, before);
     if (resident !== undefined || rows.runs.length === 0) return resident;
     const found = rows.find(probe, before);
-    return found === undefined || willPut ? found : rowCache.add(row.tenant, row.key, found);
+    return found === undefined || willPut ? found : rowCache.add(probe, found);
   }
 
   /** No place holds a row from before this generation: what is not in the filter is nowhere. */
@@ -240,7 +240,7 @@ class LsmEngine implements RepairableEngine {
     if (erased.all.size !== 0 && erased.all.has(row.tenant)) return;
     active.put(row, value, purgeable ? FLAG_PURGEABLE : 0);
     seenRows.add(row.token.hi, row.token.lo);
-    if (rows.runs.length !== 0 && rowCache.bytes !== 0) rowCache.remove(row.tenant, row.key);
+    if (rows.runs.length !== 0 && rowCache.bytes !== 0) rowCache.remove(row.token);
   }
 
   findRecord(tenant: number, writeId: Uint8Array): Uint8Array | undefined {

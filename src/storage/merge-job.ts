@@ -178,7 +178,7 @@ class Merge {
     const token = { hi: rowHi(block!, offset), lo: rowLo(block!, offset) };
     const row = { token, tenant, key };
     if (!this.#state.shouldDrop!(row, rowValue(block!, offset))) return "keep";
-    this.#state.rowCache.remove(tenant, key);
+    this.#state.rowCache.remove(token);
     const probe = aim(createProbe(key.length * 3), row);
     for (const memtable of this.#state.kept) memtable.forget(probe);
     this.#state.counters.purgedRows++;

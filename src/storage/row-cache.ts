@@ -1,33 +1,56 @@
-// Values that reads found in tables, kept by (tenant, key) so that a hot cold-stored row costs two Map lookups.
-// Guarantees: bounded bytes; holds only what the newest table version is (every put removes its row). Must not: hold views of
-// blocks (a 100-byte row would keep a whole block alive).
+// Values that reads found in tables, so that a hot cold-stored row costs one Map lookup. They are found by token: no put makes a string
+// of its key only to say that the cache must forget it.
+// Guarantees: bounded bytes; holds only what the newest table version is (every put removes its row); rows that share a place take
+// turns in it. Must not: hold views of blocks (a 100-byte row would keep a whole block alive).
 
 import { type CacheEntry, ClockCache } from "./clock-cache.ts";
 import { CACHED_ROW_OVERHEAD_BYTES, MAX_CACHED_ROW_BYTES } from "./limits.ts";
+import type { Probe } from "./row-format.ts";
+import type { Token } from "./types.ts";
+
+/** Where a token has its row. 30 bits: what V8 keeps in a Map without an object for each number. */
+function placeOf(hi: number, lo: number): number {
+  return (Math.imul(hi, 0x9e3779b1) ^ lo) >>> 2;
+}
 
 class CachedRow implements CacheEntry {
+  readonly hi: number;
+  readonly lo: number;
+  readonly tenant: number;
+  readonly key: Uint8Array;
   readonly value: Uint8Array;
   readonly sizeBytes: number;
-  readonly #keys: Map<string, CachedRow>;
-  readonly #key: string;
+  readonly #rows: Map<number, CachedRow>;
   touched = false;
   pinnedUntilMs = 0;
   cacheIndex = -1;
 
-  constructor(keys: Map<string, CachedRow>, key: string, value: Uint8Array) {
-    this.#keys = keys;
-    this.#key = key;
-    this.value = value;
-    this.sizeBytes = value.length + key.length * 2 + CACHED_ROW_OVERHEAD_BYTES;
+  constructor(rows: Map<number, CachedRow>, { hi, lo, tenant, key, keyBytes }: Probe, value: Uint8Array) {
+    this.#rows = rows;
+    this.hi = hi;
+    this.lo = lo;
+    this.tenant = tenant;
+    const copy = new Uint8Array(keyBytes + value.length);
+    for (let i = 0; i < keyBytes; i++) copy[i] = key[i]!;
+    copy.set(value, keyBytes);
+    this.key = copy.subarray(0, keyBytes);
+    this.value = copy.subarray(keyBytes);
+    this.sizeBytes = copy.length + CACHED_ROW_OVERHEAD_BYTES;
+  }
+
+  isOf({ hi, lo, tenant, key, keyBytes }: Probe): boolean {
+    if (this.hi !== hi || this.lo !== lo || this.tenant !== tenant || this.key.length !== keyBytes) return false;
+    for (let i = 0; i < keyBytes; i++) if (this.key[i] !== key[i]) return false;
+    return true;
   }
 
   evicted(): void {
-    this.#keys.delete(this.#key);
+    this.#rows.delete(placeOf(this.hi, this.lo));
   }
 }
 
 export class RowCache {
-  readonly #tenants = new Map<number, Map<string, CachedRow>>();
+  readonly #rows = new Map<number, CachedRow>();
   readonly #ring: ClockCache<CachedRow>;
   hits = 0;
   misses = 0;
@@ -40,9 +63,9 @@ export class RowCache {
     return this.#ring.bytes;
   }
 
-  get(tenant: number, key: string): Uint8Array | undefined {
-    const cached = this.#tenants.get(tenant)?.get(key);
-    if (cached === undefined) {
+  get(probe: Probe): Uint8Array | undefined {
+    const cached = this.#rows.get(placeOf(probe.hi, probe.lo));
+    if (cached === undefined || !cached.isOf(probe)) {
       this.misses++;
       return undefined;
     }
@@ -52,32 +75,29 @@ export class RowCache {
   }
 
   /** Copies `value` in, if it is small enough; returns what a reader should be given. */
-  add(tenant: number, key: string, value: Uint8Array): Uint8Array {
+  add(probe: Probe, value: Uint8Array): Uint8Array {
     if (value.length > MAX_CACHED_ROW_BYTES || value.length > this.#ring.maxEntryBytes) return value;
-    let keys = this.#tenants.get(tenant);
-    if (keys === undefined) {
-      keys = new Map();
-      this.#tenants.set(tenant, keys);
-    }
-    this.remove(tenant, key);
-    const cached = new CachedRow(keys, key, value.slice());
-    keys.set(key, cached);
+    this.remove(probe);
+    const cached = new CachedRow(this.#rows, probe, value);
+    this.#rows.set(placeOf(probe.hi, probe.lo), cached);
     this.#ring.add(cached);
     return cached.value;
   }
 
-  remove(tenant: number, key: string): void {
-    const keys = this.#tenants.get(tenant);
-    const cached = keys?.get(key);
+  /** Forgets what stands where a row of this token would. */
+  remove({ hi, lo }: Token): void {
+    const place = placeOf(hi, lo);
+    const cached = this.#rows.get(place);
     if (cached === undefined) return;
-    keys!.delete(key);
+    this.#rows.delete(place);
     this.#ring.remove(cached);
   }
 
   removeTenant(tenant: number): void {
-    const keys = this.#tenants.get(tenant);
-    if (keys === undefined) return;
-    for (const cached of keys.values()) this.#ring.remove(cached);
-    this.#tenants.delete(tenant);
+    for (const [place, cached] of this.#rows) {
+      if (cached.tenant !== tenant) continue;
+      this.#rows.delete(place);
+      this.#ring.remove(cached);
+    }
   }
 }

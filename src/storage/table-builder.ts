@@ -14,6 +14,7 @@ const TRAILER_BYTES = 12;
 
 /** A finished table and what the manifest says of it. */
 export interface BuiltTable {
+  /** A view, valid until the builder gets the next row. */
   readonly bytes: Uint8Array;
   /** Where blocks and the meta section begin, and where that ends. */
   readonly cuts: readonly number[];
@@ -166,7 +167,7 @@ export class TableBuilder {
     this.#out.view.setUint32(trailerAt + 8, TABLE_MAGIC, true);
     const first = this.#blocks[0]!;
     const built: BuiltTable = {
-      bytes: this.#out.u8.slice(0, trailerAt + TRAILER_BYTES),
+      bytes: this.#out.u8.subarray(0, trailerAt + TRAILER_BYTES),
       cuts: [...this.#blocks.slice(1).map(({ offset }) => offset), metaOffset, trailerAt],
       rowCount: this.#rowCount,
       metaOffset,

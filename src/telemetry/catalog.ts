@@ -28,6 +28,7 @@ const COORDINATOR: Readonly<Record<string, MetricInfo>> = {
     "Requests over HTTP that reached the coordinator through memory; on a single node all do, and others cost an RPC each.",
   ),
   jade_mailbox_calls_total: counter("RPCs that those needed."),
+  jade_handed_frames_total: counter("Frames that replicas took and answered in memory, not in an RPC."),
   jade_kv_requests_in_flight: gauge("Operations under way."),
   jade_sessions_open: gauge("WebSocket sessions open."),
   jade_replica_frames_total: counter("Frames sent to a storage node."),
@@ -115,6 +116,14 @@ const CONFIG: Readonly<Record<string, MetricInfo>> = {
   jade_config_watch_unread_bytes: gauge("Events sent and not read yet. Bytes."),
   jade_config_watch_slow_total: counter("Watch connections cut off because they did not read."),
   jade_config_watch_compacted_total: counter("Watches ended because their revision was compacted."),
+  jade_watch_front_processes: gauge("Front processes that hold watch connections; shown at their port."),
+  jade_watch_front_connections: gauge("Connections that front processes hold, those passed on to the server included."),
+  jade_watch_front_keyspaces: gauge("Keyspaces that front processes follow, once for each token and process."),
+  jade_watch_front_unread_bytes: gauge("What clients of front processes were sent and have not read yet. Bytes."),
+  jade_watch_front_accepted_total: counter("Watch connections that front processes took on."),
+  jade_watch_front_refused_total: counter(
+    "Watch connections that front processes refused, by the limit that was reached.",
+  ),
 };
 
 /** Of the embedder's Worker. */
@@ -147,6 +156,8 @@ export const METRICS: Readonly<Record<string, MetricInfo>> = {
   jade_webhook_requests_total: counter("Requests to webhooks' receivers, by what came of them."),
   jade_webhook_events_total: counter("Events that webhooks' receivers acknowledged."),
   jade_webhook_dead_letters_total: counter("Requests to webhooks' receivers that were given up."),
+  jade_vector_queries_total: counter("Vector queries answered by shards, one for each shard that was asked."),
+  jade_vector_cache_hits_total: counter("Of these, those answered from results that a shard remembered."),
   jade_rate_limited_total: counter(
     "Requests and session operations refused because a tenant's or a key's rate was used up.",
   ),

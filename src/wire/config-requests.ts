@@ -200,7 +200,7 @@ function writeOperations(writer: ByteWriter, operations: readonly TxnOperation[]
   for (const operation of operations) writeConfigRequest(writer, operation);
 }
 
-const RANGE = { descending: 1, keysOnly: 2, countOnly: 4, withCount: 8, bounds: 16, delimiter: 32 } as const;
+const RANGE = { descending: 1, keysOnly: 2, countOnly: 4, withCount: 8, bounds: 16, delimiter: 32, bytes: 64 } as const;
 
 function writeRange(writer: ByteWriter, request: RangeRequest): void {
   const { minModRevision = 0, maxModRevision = 0, minCreateRevision = 0, maxCreateRevision = 0 } = request;
@@ -212,6 +212,7 @@ function writeRange(writer: ByteWriter, request: RangeRequest): void {
   if (request.withCount) flags |= RANGE.withCount;
   if (hasBounds) flags |= RANGE.bounds;
   if (request.delimiter) flags |= RANGE.delimiter;
+  if (request.maxBytes) flags |= RANGE.bytes;
   writer.u8(flags);
   writer.u8(SORT_TARGETS.indexOf(request.sortTarget ?? "key"));
   writer.binary(request.key);
@@ -224,6 +225,7 @@ function writeRange(writer: ByteWriter, request: RangeRequest): void {
     writer.binary(request.delimiter);
     writer.varint(request.delimiterFrom ?? 0);
   }
+  if (request.maxBytes) writer.varint(request.maxBytes);
 }
 
 function readRange(reader: ByteReader): RangeRequest {
@@ -242,7 +244,7 @@ function readRange(reader: ByteReader): RangeRequest {
     limit: reader.varint(),
     revision: reader.varint(),
   };
-  if ((flags & (RANGE.bounds | RANGE.delimiter)) === 0) return plain;
+  if ((flags & (RANGE.bounds | RANGE.delimiter | RANGE.bytes)) === 0) return plain;
   const bounds =
     flags & RANGE.bounds
       ? {
@@ -253,7 +255,7 @@ function readRange(reader: ByteReader): RangeRequest {
         }
       : {};
   const level = flags & RANGE.delimiter ? { delimiter: reader.binary(), delimiterFrom: reader.varint() } : {};
-  return { ...plain, ...bounds, ...level };
+  return { ...plain, ...bounds, ...level, ...(flags & RANGE.bytes ? { maxBytes: reader.varint() } : {}) };
 }
 
 const PUT = { prevKv: 1, ignoreValue: 2, ignoreLease: 4, sequential: 8, lease: 16 } as const;

@@ -34,6 +34,8 @@ export interface RangeRequest extends KeyRange {
   readonly kind: "range";
   /** 0 = no limit but the size of an answer. */
   readonly limit?: number | undefined;
+  /** A page in the order of keys ends before the key that passes this, but holds one. Bytes; 0 = no limit but the size of an answer. */
+  readonly maxBytes?: number | undefined;
   /** The state as of this revision; 0 = now. */
   readonly revision?: number | undefined;
   readonly sortTarget?: SortTarget | undefined;

@@ -11,7 +11,7 @@ import type {
 } from "./vector.ts";
 import { list, optional, writeOptional } from "./vector-requests.ts";
 
-const KIND = { error: 0, written: 1, rows: 2, count: 3, found: 4, status: 5 } as const;
+const KIND = { error: 0, written: 1, rows: 2, count: 3, found: 4, status: 5, within: 6 } as const;
 const RESULT = { stamp: 0, failure: 1, nothing: 2 } as const;
 
 export function writeVectorAnswer(answer: VectorAnswer): Uint8Array {
@@ -39,15 +39,16 @@ export function writeVectorAnswer(answer: VectorAnswer): Uint8Array {
       break;
     case "found":
       writer.varint(answer.scanned);
+      writer.varint(answer.cached);
       writer.string(answer.explain);
       writer.varint(answer.results.length);
-      for (const hits of answer.results) {
-        writer.varint(hits.length);
-        for (const hit of hits) {
-          writer.f64(hit.score);
-          writeShownRow(writer, hit);
-        }
-      }
+      for (const hits of answer.results) writeHits(writer, hits);
+      break;
+    case "within":
+      writer.u8(answer.more ? 1 : 0);
+      writer.varint(answer.total);
+      writer.varint(answer.scanned);
+      writeHits(writer, answer.rows);
       break;
     case "status":
       writer.string(answer.status);
@@ -81,20 +82,34 @@ function readAnswer(reader: ByteReader, kind: number): VectorAnswer {
     case KIND.count:
       return { kind: "count", ...place, count: reader.varint() };
     case KIND.found: {
-      const scanned = reader.varint();
+      const [scanned, cached] = [reader.varint(), reader.varint()];
       const explain = reader.string();
       return {
         kind: "found",
         ...place,
         scanned,
+        cached,
         explain,
         results: list(reader, () => list(reader, () => readHit(reader))),
       };
+    }
+    case KIND.within: {
+      const more = reader.u8() === 1;
+      const [total, scanned] = [reader.varint(), reader.varint()];
+      return { kind: "within", ...place, more, total, scanned, rows: list(reader, () => readHit(reader)) };
     }
     case KIND.status:
       return { kind: "status", ...place, status: reader.string() };
     default:
       throw new MalformedBytes(`vector answer ${kind}`);
+  }
+}
+
+function writeHits(writer: ByteWriter, hits: readonly VectorHit[]): void {
+  writer.varint(hits.length);
+  for (const hit of hits) {
+    writer.f64(hit.score);
+    writeShownRow(writer, hit);
   }
 }
 

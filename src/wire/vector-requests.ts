@@ -5,7 +5,14 @@
 // Call: u8 flags, [write id 16, body hash 8], u8 kind, …
 import { ByteReader, ByteWriter, MalformedBytes } from "./bytes.ts";
 import { BODY_HASH_BYTES, WRITE_ID_BYTES } from "./session.ts";
-import { DURABILITIES, type Durability, type Shown, type VectorCall, type VectorRequest } from "./vector.ts";
+import {
+  DURABILITIES,
+  type Durability,
+  type Shown,
+  type VectorCall,
+  type VectorInput,
+  type VectorRequest,
+} from "./vector.ts";
 
 const KIND = {
   upsert: 1,
@@ -17,6 +24,11 @@ const KIND = {
   count: 7,
   search: 8,
   status: 9,
+  within: 10,
+  importStage: 11,
+  importStart: 12,
+  importCancel: 13,
+  imports: 14,
 } as const;
 
 const HAS_WRITE_ID = 1;
@@ -49,11 +61,7 @@ function writeRequest(writer: ByteWriter, request: VectorRequest): void {
       writer.u8(request.atomic ? 1 : 0);
       writeDurability(writer, request.durability);
       writer.varint(request.rows.length);
-      for (const { id, values, metadata } of request.rows) {
-        writer.string(id);
-        writer.bytes(values);
-        writer.bytes(metadata);
-      }
+      for (const row of request.rows) writeRow(writer, row);
       return;
     case "update":
       writeDurability(writer, request.durability);
@@ -84,11 +92,88 @@ function writeRequest(writer: ByteWriter, request: VectorRequest): void {
       return;
     case "search":
       return writeSearch(writer, request);
+    case "within":
+      return writeWithin(writer, request);
+    case "importStage":
+      return writeStage(writer, request);
+    case "importStart":
+      writer.string(request.job);
+      writer.varint(request.parts);
+      return;
+    case "importCancel":
+      writer.u8(request.staged ? 1 : 0);
+      writer.string(request.job);
+      return;
+    case "imports":
+      writeOptional(writer, request.job, (job) => writer.string(job));
+      return;
     case "status":
       return;
     default:
       return request satisfies never;
   }
+}
+
+function writeStage(writer: ByteWriter, request: VectorRequest & { kind: "importStage" }): void {
+  writer.string(request.job);
+  writer.string(request.bodyHash);
+  writer.varint(request.part);
+  writer.varint(request.rows.length);
+  for (const { index, row } of request.rows) {
+    writer.varint(index);
+    writeRow(writer, row);
+  }
+  writer.varint(request.refused.length);
+  for (const { index, id, code, message } of request.refused) {
+    writer.varint(index);
+    for (const text of [id, code, message]) writer.string(text);
+  }
+}
+
+function readStage(reader: ByteReader): VectorRequest {
+  const [job, bodyHash, part] = [reader.string(), reader.string(), reader.varint()];
+  const rows = list(reader, () => ({ index: reader.varint(), row: readRow(reader) }));
+  const refused = list(reader, () => ({
+    index: reader.varint(),
+    id: reader.string(),
+    code: reader.string(),
+    message: reader.string(),
+  }));
+  return { kind: "importStage", job, bodyHash, part, rows, refused };
+}
+
+function writeRow(writer: ByteWriter, { id, values, metadata }: VectorInput): void {
+  writer.string(id);
+  writer.bytes(values);
+  writer.bytes(metadata);
+}
+
+function readRow(reader: ByteReader): VectorInput {
+  return { id: reader.string(), values: reader.bytes(), metadata: reader.bytes() };
+}
+
+function writeWithin(writer: ByteWriter, request: VectorRequest & { kind: "within" }): void {
+  writeShown(writer, request.shown);
+  writer.bytes(request.query);
+  writer.f64(request.threshold);
+  writer.varint(request.limit);
+  writeOptional(writer, request.filter, (text) => writer.string(text));
+  writeOptional(writer, request.after, ({ score, id }) => {
+    writer.f64(score);
+    writer.string(id);
+  });
+  writeOptional(writer, request.without, (id) => writer.string(id));
+}
+
+function readWithin(reader: ByteReader): VectorRequest {
+  const shown = readShown(reader);
+  const query = reader.bytes();
+  const threshold = reader.f64();
+  const limit = reader.varint();
+  const filter = optional(reader, () => reader.string());
+  const after = optional(reader, () => ({ score: reader.f64(), id: reader.string() }));
+  const without = optional(reader, () => reader.string());
+  return { kind: "within", query, threshold, filter, after, limit, without, shown };
 }
 
 function writeSearch(writer: ByteWriter, request: VectorRequest & { kind: "search" }): void {
@@ -109,7 +194,7 @@ function readRequest(reader: ByteReader, kind: number): VectorRequest {
     case KIND.upsert: {
       const atomic = reader.u8() === 1;
       const durability = readDurability(reader);
-      const rows = list(reader, () => ({ id: reader.string(), values: reader.bytes(), metadata: reader.bytes() }));
+      const rows = list(reader, () => readRow(reader));
       return { kind: "upsert", rows, atomic, durability };
     }
     case KIND.update: {
@@ -138,6 +223,16 @@ function readRequest(reader: ByteReader, kind: number): VectorRequest {
       return { kind: "count", filter: optional(reader, () => reader.string()) };
     case KIND.search:
       return readSearch(reader);
+    case KIND.within:
+      return readWithin(reader);
+    case KIND.importStage:
+      return readStage(reader);
+    case KIND.importStart:
+      return { kind: "importStart", job: reader.string(), parts: reader.varint() };
+    case KIND.importCancel:
+      return { kind: "importCancel", staged: reader.u8() === 1, job: reader.string() };
+    case KIND.imports:
+      return { kind: "imports", job: optional(reader, () => reader.string()) };
     case KIND.status:
       return { kind: "status" };
     default:

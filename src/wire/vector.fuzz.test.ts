@@ -38,6 +38,27 @@ const request: fc.Arbitrary<VectorRequest> = fc.oneof(
     shown,
     explain: fc.boolean(),
   }),
+  fc.record({
+    kind: kindOf("within"),
+    query: bytes,
+    threshold: fc.double({ noNaN: true }),
+    filter: optional(text),
+    after: optional(fc.record({ score: fc.double({ noNaN: true }), id: text })),
+    limit: whole,
+    without: optional(text),
+    shown,
+  }),
+  fc.record({
+    kind: kindOf("importStage"),
+    job: text,
+    bodyHash: text,
+    part: whole,
+    rows: fc.array(fc.record({ index: whole, row }), { maxLength: 4 }),
+    refused: fc.array(fc.record({ index: whole, id: text, code: text, message: text }), { maxLength: 2 }),
+  }),
+  fc.record({ kind: kindOf("importStart"), job: text, parts: whole }),
+  fc.record({ kind: kindOf("importCancel"), staged: fc.boolean(), job: text }),
+  fc.record({ kind: kindOf("imports"), job: optional(text) }),
   fc.record({ kind: kindOf("status") }),
 );
 const identity = fc.option(
@@ -56,6 +77,10 @@ const failure = fc.record(
 const stamp = fc.record({ revision: whole, version: whole, createdMs: whole, updatedMs: whole });
 const shownRow = fc.record({ id: text, stamp, values: bytes, metadata: bytes }, { requiredKeys: ["id", "stamp"] });
 const place = { term: whole, revision: whole };
+const hits = fc.array(
+  fc.tuple(shownRow, fc.double({ noNaN: true })).map(([one, score]) => ({ ...one, score })),
+  { maxLength: 3 },
+);
 const answer: fc.Arbitrary<VectorAnswer> = fc.oneof(
   failure,
   failure.map((one) => ({ ...one, details: { issues: [{ path: "id", message: "x" }] } })),
@@ -75,16 +100,12 @@ const answer: fc.Arbitrary<VectorAnswer> = fc.oneof(
   fc.record({
     kind: kindOf("found"),
     ...place,
-    results: fc.array(
-      fc.array(
-        fc.tuple(shownRow, fc.double({ noNaN: true })).map(([one, score]) => ({ ...one, score })),
-        { maxLength: 3 },
-      ),
-      { maxLength: 3 },
-    ),
+    results: fc.array(hits, { maxLength: 3 }),
     scanned: whole,
+    cached: whole,
     explain: text,
   }),
+  fc.record({ kind: kindOf("within"), ...place, rows: hits, more: fc.boolean(), total: whole, scanned: whole }),
   fc.record({ kind: kindOf("status"), ...place, status: text }),
 );
 

@@ -87,6 +87,73 @@ export interface SearchRequest {
   readonly explain?: boolean | undefined;
 }
 
+/** Every row whose score meets the threshold, best first, equal scores by id; exactly. */
+export interface WithinRequest {
+  readonly kind: "within";
+  /** float32 bytes. */
+  readonly query: Uint8Array;
+  readonly threshold: number;
+  readonly filter?: string | undefined;
+  /** The last row of the page before. */
+  readonly after?: WithinPlace | undefined;
+  /** An id that is neither given nor counted. */
+  readonly without?: string | undefined;
+  readonly limit: number;
+  readonly shown: Shown;
+}
+
+export interface WithinPlace {
+  readonly score: number;
+  readonly id: string;
+}
+
+/** One vector of an import, and its place in the request. */
+export interface ImportRow {
+  readonly index: number;
+  readonly row: VectorInput;
+}
+
+export interface ImportError {
+  /** Place in the request. */
+  readonly index: number;
+  readonly id: string;
+  readonly code: string;
+  readonly message: string;
+}
+
+/** A part of an import's rows: kept until it is started. May come again. */
+export interface ImportStageRequest {
+  readonly kind: "importStage";
+  readonly job: string;
+  /** Another body under the same job is refused. */
+  readonly bodyHash: string;
+  readonly part: number;
+  readonly rows: readonly ImportRow[];
+  /** Items that were refused before they had a row. */
+  readonly refused: readonly ImportError[];
+}
+
+/** All parts were staged: they are applied behind the answer. */
+export interface ImportStartRequest {
+  readonly kind: "importStart";
+  readonly job: string;
+  readonly parts: number;
+}
+
+/** What was applied stays; one that was not started is forgotten. */
+export interface ImportCancelRequest {
+  readonly kind: "importCancel";
+  readonly job: string;
+  /** Only one that was not started. */
+  readonly staged?: boolean | undefined;
+}
+
+/** All imports, or one. */
+export interface ImportsRequest {
+  readonly kind: "imports";
+  readonly job?: string | undefined;
+}
+
 export interface StatusRequest {
   readonly kind: "status";
 }
@@ -100,6 +167,11 @@ export type VectorRequest =
   | ListRequest
   | CountRequest
   | SearchRequest
+  | WithinRequest
+  | ImportStageRequest
+  | ImportStartRequest
+  | ImportCancelRequest
+  | ImportsRequest
   | StatusRequest;
 
 export interface VectorStamp {
@@ -174,8 +246,20 @@ export interface FoundAnswer extends ShardPlace {
   readonly results: readonly (readonly VectorHit[])[];
   /** Rows looked at, over all queries. */
   readonly scanned: number;
+  /** Queries whose results were remembered: nothing was looked at for them. */
+  readonly cached: number;
   /** JSON: what each segment did, for each query; empty unless asked for. */
   readonly explain: string;
+}
+
+export interface WithinAnswer extends ShardPlace {
+  readonly kind: "within";
+  readonly rows: readonly VectorHit[];
+  /** There are others behind the last one. */
+  readonly more: boolean;
+  /** All that meet the threshold, those of earlier pages included. */
+  readonly total: number;
+  readonly scanned: number;
 }
 
 export interface StatusAnswer extends ShardPlace {
@@ -184,10 +268,20 @@ export interface StatusAnswer extends ShardPlace {
   readonly status: string;
 }
 
-export type VectorAnswer = WrittenAnswer | RowsAnswer | CountAnswer | FoundAnswer | StatusAnswer | VectorFailure;
+export type VectorAnswer =
+  | WrittenAnswer
+  | RowsAnswer
+  | CountAnswer
+  | FoundAnswer
+  | WithinAnswer
+  | StatusAnswer
+  | VectorFailure;
 
 /** Kinds that change something; their callers need the scope read-write. */
-const WRITING: ReadonlySet<VectorRequest["kind"]> = new Set(["upsert", "update", "delete", "deleteWhere"]);
+const WRITING: ReadonlySet<VectorRequest["kind"]> = new Set([
+  ...["upsert", "update", "delete", "deleteWhere"],
+  ...["importStage", "importStart", "importCancel"],
+] as const);
 
 export function isVectorWrite(request: VectorRequest): boolean {
   return WRITING.has(request.kind);

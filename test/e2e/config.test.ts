@@ -10,6 +10,7 @@ import {
   isConflict,
   isJadeError,
   isLeaseNotFound,
+  isLockNotAcquired,
   isPreconditionFailed,
   JadeClient,
   writeIdFrom,
@@ -192,6 +193,41 @@ describe.each(["http", "session"] as const)("client.config over %s", (transport)
     other.close();
     await new Promise((resolve) => silent.signal.addEventListener("abort", resolve));
     expect(isJadeError(silent.signal.reason)).toBe(true);
+  });
+
+  it("[CF-249] locks, elections, watches, export, snapshot and the keyspace as a whole", async () => {
+    const config = client.config.namespace("sdk-rest");
+    const watch = config.watch({ prefix: "" });
+    await watch.started;
+    const lock = await config.lock("l", { leaseTtlSeconds: 30 });
+    expect(isLockNotAcquired(await failure(config.lock("l", { waitSeconds: 0 })))).toBe(true);
+    await lock.release();
+    const leadership = await config.elect("e", { value: { host: "a" } });
+    for await (const leader of config.observe("e")) {
+      expect(leader?.value).toEqual({ host: "a" });
+      break;
+    }
+    await leadership.proclaim({ host: "b" });
+    expect((await config.leader("e"))?.value).toEqual({ host: "b" });
+    await leadership.resign();
+    const { revision } = await config.put("k", 1);
+    const cache = await config.cached({ prefix: "k" });
+    await cache.atLeast(revision);
+    expect(cache.get("k")?.value).toBe(1);
+    cache.close();
+    for await (const change of watch) if (change.events.some(({ key }) => key === "k")) break;
+    const lines = (await collect(config.exportPages())).flatMap((page) => page.lines);
+    expect(await config.namespace("sdk-copy").importPage(lines.join("\n"))).toMatchObject({ lines: 1, created: 1 });
+    const pieces: Uint8Array[] = [];
+    expect(await config.snapshot((piece) => void pieces.push(piece))).toMatchObject({ keys: 1 });
+    expect((await config.restore(pieces)).revision).toBeGreaterThan(revision);
+    expect(await config.get("k", { consistency: "serializable" })).toMatchObject({ found: true, value: 1 });
+    const { revision: latest, keys } = await config.status();
+    expect(keys).toBe(1);
+    const { revision: put } = await config.put("k", 2);
+    expect((await config.compact(put)).compactedRevision).toBe(put);
+    expect(isCompacted(await failure(config.get("k", { revision: latest })))).toBe(true);
+    expect(await collect(config.webhooks.list())).toEqual([]);
   });
 
   it("[CF-93] namespaces are listed and deleted", async () => {

@@ -30,7 +30,11 @@ async function counts() {
   const headers = { authorization: `Bearer ${server.rootKey}` };
   const text = await (await fetch(`${server.url}/metrics`, { headers })).text();
   const read = (name) => Number(new RegExp(`^${name} (\\d+)$`, "m").exec(text)?.[1]);
-  return { requests: read("jade_mailbox_requests_total"), calls: read("jade_mailbox_calls_total") };
+  return {
+    requests: read("jade_mailbox_requests_total"),
+    calls: read("jade_mailbox_calls_total"),
+    frames: read("jade_handed_frames_total"),
+  };
 }
 
 async function wholeRound(client) {
@@ -38,12 +42,13 @@ async function wholeRound(client) {
   expect(found.map(({ value }) => value)).toEqual(names);
 }
 
-it("many requests at once take one call between them, and each gets its own answer", async () => {
+it("[RP-115] many requests at once take one call between them, and each gets its own answer; frames stay in memory", async () => {
   const client = new JadeClient({ url: server.url, apiKey, transport: "http" });
   await Promise.all(names.map((name) => client.kv.put(name, name)));
   await wholeRound(client);
   client.close();
-  const { requests, calls } = await counts();
+  const { requests, calls, frames } = await counts();
+  expect(frames).toBeGreaterThan(0);
   // The first ones go by RPC: the mailbox opens when the Coordinator has started.
   expect(requests).toBeGreaterThan(1.8 * KEYS);
   expect(calls).toBeLessThan(requests);

@@ -91,6 +91,16 @@ describe("client.databases and client.vectors", () => {
     const { searches } = await vectors.searchMany([{ id: "v7" }, { vector: values(9, 8) }], { topK: 2 });
     expect([searches[0]!.results.some(({ id }) => id === "v7"), searches[1]!.results[0]!.id]).toEqual([false, "v9"]);
 
+    const near = { threshold: -1, limit: 100 };
+    const page = await vectors.search({ vector: values(7, 8) }, near);
+    expect([page.results.length, page.total, page.isComplete]).toEqual([100, 250, false]);
+    const next = await vectors.search({ vector: values(7, 8) }, { ...near, cursor: page.cursor! });
+    expect(next.results.map(({ id }) => id)).not.toContain("v7");
+
+    const { importId } = await vectors.imports.start([{ id: "v9", values: values(9, 8), metadata: { n: 9 } }]);
+    expect(await vectors.imports.ended(importId)).toMatchObject({ state: "done", total: 1, stored: 1 });
+    expect(await vectors.imports.list()).toHaveLength(1);
+
     expect(await vectors.update("v7", { metadata: { n: -1 } })).toMatchObject({ id: "v7", version: 2 });
     await vectors.delete("v8");
     expect(await vectors.deleteMany({ ids: ["v9", "none"] })).toMatchObject({ deleted: 1, missing: ["none"] });
@@ -144,6 +154,17 @@ describe("jade-db", () => {
       results: [{ id: "a" }],
       explain: { shards: [{}, {}] },
     });
+    const index = (...args: readonly string[]) => json(["index", ...args, ...on]);
+    expect(index("create", "lists", "--type", "IVF", "--parameters", '{"lists":4}', "--wait")).toMatchObject({
+      ...{ indexId: "lists", state: "ready", progress: 1, rows: 2 },
+      indexParameters: { lists: 4, quantizer: "rabitq" },
+    });
+    expect(json(["search", "--vector", "[5,4]", "--top-k", "1", "--index", "lists", ...on])).toMatchObject([
+      { id: "b" },
+    ]);
+    expect(index("rebuild", "default", "--wait")).toMatchObject({ isDefault: true, state: "ready" });
+    expect(jadeDb(["index", "list", ...on]).stdout).toMatch(/lists.*IVF.*ready/);
+    expect(index("delete", "lists")).toEqual({ indexId: "lists", deleted: true });
     expect(jadeDb(["vector", "put", "c", "--values", "[1,2]", "--metadata", '{"lang":1}', ...on]).stderr).toContain(
       "lang",
     );

@@ -168,3 +168,31 @@ it("[VE-123] a kill -9 costs acknowledged writes only within the window of their
   expect(counts.kills).toBe(2);
   expect(counts.acknowledged).toBeGreaterThan(3000);
 });
+
+it(
+  "[VE-212][VE-220][VE-221] imports and an index that kill -9 interrupts are finished, by themselves and once",
+  async () => {
+    const path = "/v1/databases/jobs";
+    await ask("POST", "/v1/databases", { databaseId: "jobs", vectorDimension: 8, metric: "euclidean" });
+    const valuesOf = (n: number) => Array.from({ length: 8 }, (_, at) => (at === 0 ? n : (n * (at + 3)) % 17));
+    const importOf = async (from: number): Promise<string> => {
+      const vectors = Array.from({ length: 10_000 }, (_, at) => ({ id: `v${from + at}`, values: valuesOf(from + at) }));
+      return String((await ask("POST", `${path}/imports`, { vectors })).data["importId"]);
+    };
+    const stateOf = async (kind: string, id: string): Promise<unknown> =>
+      (await ask("GET", `${path}/${kind}/${id}`)).data["state"];
+    const first = await importOf(0);
+    expect(await until(async () => (await stateOf("imports", first)) === "done")).toBe(true);
+    const second = await importOf(10_000);
+    const index = { indexId: "bits", indexType: "IVF", indexParameters: { quantizer: "rabitq" } };
+    expect((await ask("POST", `${path}/indexes`, index)).data).toMatchObject({ indexId: "bits" });
+    await restart();
+    expect(await until(async () => (await stateOf("imports", second)) === "done")).toBe(true);
+    expect(await until(async () => (await stateOf("indexes", "bits")) === "ready")).toBe(true);
+    expect((await ask("GET", `${path}/vectors/count`)).data["count"]).toBe(20_000);
+    expect((await ask("GET", `${path}/vectors/v19999`)).data).toMatchObject({ version: 1, values: valuesOf(19_999) });
+    const { data } = await ask("POST", `${path}/search`, { queryVector: valuesOf(12_345), topK: 1, index: "bits" });
+    expect(data["results"]).toEqual([{ id: "v12345", score: 0 }]);
+  },
+  PATIENCE_MS,
+);

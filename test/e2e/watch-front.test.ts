@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import WebSocket from "ws";
 import { type ConfigWatch, configOp, JadeClient } from "../../src/client/index.ts";
+import { WatchFront } from "../../src/server/watch/front.ts";
 import { removeDir, ServeProcess, temporaryDir, workerdPid } from "./serve-process.ts";
 
 const SLOW = { timeout: 60_000, interval: 50 };
@@ -143,7 +144,8 @@ describe("the watch front", () => {
 
   it("[CF-181] keeps its clients when the server is killed, and they hear of every revision once", async () => {
     const { apiKey, direct } = await newTenant();
-    const watching = await raw(apiKey, "?prefix=");
+    // Not from now on: a write that is answered before the watch is may be before it.
+    const watching = await raw(apiKey, "?prefix=&startRevision=2");
     const revisions = reading(clientOf(frontUrl, apiKey).config.watch({ prefix: "" }, { startRevision: 2 }));
     for (let index = 0; index < 60; index++) {
       if (index === 20) process.kill(workerdPid(dataDir), "SIGKILL");
@@ -214,6 +216,44 @@ describe("the watch front", () => {
     await vi.waitFor(() => expect([toldBy(again).at(-1), toldBy(quick).at(-1)]).toEqual([16, 16]), SLOW);
     again.socket.terminate();
     quick.socket.terminate();
+  });
+
+  it("[CF-250] refuses connections beyond its limits, by name; its metrics stand behind the server's", async () => {
+    const [one, two] = [await newTenant(), await newTenant()];
+    const front = new WatchFront({ url: server.url!, host: "127.0.0.1", port: 0, maxClients: 3, maxPerKey: 2 });
+    const port = await front.listen();
+    /** Open: null; else what the refusal says. */
+    const open = (apiKey: string) =>
+      new Promise<string | null>((resolve, reject) => {
+        const headers = { authorization: `Bearer ${apiKey}` };
+        const socket = new WebSocket(`ws://127.0.0.1:${port}/v1/config/watch`, { headers });
+        socket.once("open", () => resolve(null));
+        socket.once("error", reject);
+        socket.once("unexpected-response", (_, response) => {
+          expect(response.statusCode).toBe(503);
+          response.on("data", (body: Buffer) => resolve((JSON.parse(body.toString()) as { message: string }).message));
+        });
+      });
+    try {
+      for (let i = 0; i < 2; i++) expect(await open(one.apiKey)).toBe(null);
+      expect(await open(one.apiKey)).toContain("the limit is 2 (server.watchMaxPerKey)");
+      expect(await open(two.apiKey)).toBe(null);
+      expect(await open(two.apiKey)).toContain("its limit is 3 (server.watchMaxConnections");
+      expect(front.samples()).toMatchObject({
+        jade_watch_front_connections: 3,
+        jade_watch_front_keyspaces: 2,
+        jade_watch_front_accepted_total: 3,
+        'jade_watch_front_refused_total{limit="key"}': 1,
+        'jade_watch_front_refused_total{limit="connections"}': 1,
+      });
+    } finally {
+      front.stop();
+    }
+    await vi.waitFor(async () => {
+      const text = await (await fetch(`${frontUrl}/metrics`)).text();
+      expect(text).toContain("\njade_watch_front_processes 2\n");
+      expect(text).toContain("\njade_http_requests_total");
+    }, SLOW);
   });
 
   it("[CF-184] what the front does not do, the server behind does: the past, compaction, other requests", async () => {

@@ -12,8 +12,9 @@ import type { Answer, Ask } from "./gateway-support.ts";
 export const ISSUER = "https://issuer.test/";
 
 /** An isolate of its own over the deployment's objects. */
-export function newGateway(settings: SettingsInput = {}): Gateway {
-  return createGateway({ ...env, JADE_CONFIG: JSON.stringify(settings) } as Env, { write: () => undefined });
+export function newGateway(settings: SettingsInput = {}, now?: () => number): Gateway {
+  const overrides = { write: () => undefined, ...(now ? { now } : {}) };
+  return createGateway({ ...env, JADE_CONFIG: JSON.stringify(settings) } as Env, overrides);
 }
 
 export async function askOf(

@@ -97,18 +97,22 @@ describe("export", () => {
     expect(refused.json.details).toEqual({ compactedRevision: 5 });
   });
 
-  it("[CF-142] a page is at most what an import takes, however large the values are", async () => {
+  it("[CF-142] a page is much less than what an import takes, however large the values are", async () => {
     const space = keyspace();
     const value = "x".repeat(1024 * 1024 - 2);
     for (let i = 0; i < 9; i++) expect((await space.put(`big${i}`, { value })).status).toBe(201);
-    const answer = await space.send("GET", "/export");
-    expect(answer.text.length).toBeLessThanOrEqual(8 * 1024 * 1024);
-    const { lines, cursor } = linesOf(answer);
-    expect(lines).toHaveLength(7);
-    const rest = linesOf(await space.send("GET", `/export?cursor=${cursor}`));
-    expect([rest.lines.map((line) => line.key), rest.cursor]).toEqual([["big7", "big8"], null]);
     const copy = keyspace();
-    expect((await copy.importPage([answer.text])).json.data).toMatchObject({ lines: 7, created: 7 });
+    const keys: unknown[] = [];
+    for (let cursor: unknown = ""; cursor !== null; ) {
+      const answer = await space.send("GET", `/export${cursor === "" ? "" : `?cursor=${cursor}`}`);
+      // What is held for a page is bounded, too: one large value, or a megabyte of small ones.
+      expect(answer.text.length).toBeLessThanOrEqual(2 * 1024 * 1024);
+      const page = linesOf(answer);
+      keys.push(...page.lines.map((line) => line.key));
+      expect((await copy.importPage([answer.text])).json.data).toMatchObject({ lines: 1, created: 1 });
+      ({ cursor } = page);
+    }
+    expect(keys).toEqual(Array.from({ length: 9 }, (_, i) => `big${i}`));
   });
 });
 

@@ -256,6 +256,24 @@ describe("health, readiness, status", () => {
   });
 });
 
+describe("GET /v1/cluster", () => {
+  it("[CL-16] is for the root key; on a single node each zone is the one process", async () => {
+    const { key } = await newTenant();
+    expect((await ask("GET", "/v1/cluster")).status).toBe(401);
+    expect((await ask("GET", "/v1/cluster", { key })).status).toBe(403);
+    const { data } = (await ask("GET", "/v1/cluster", { key: ROOT_KEY })).json;
+    expect(data).toMatchObject({ answeredBy: "z1", directory: "answering" });
+    const shown = (
+      data["instances"] as { zone: string; zoneProcess: string; nodes: { nodeId: string; answering: boolean }[] }[]
+    ).map(({ zone, zoneProcess, nodes }) => [
+      zone,
+      zoneProcess,
+      ...nodes.map((node) => `${node.nodeId} ${node.answering}`),
+    ]);
+    expect(shown).toEqual([1, 2, 3].map((n) => [`z${n}`, "answering", `n${n} true`]));
+  });
+});
+
 describe("the OpenAPI document", () => {
   it("[GW-17] names every route with its schemas", async () => {
     const response = await exports.default.fetch("http://jade.test/v1/openapi.json");

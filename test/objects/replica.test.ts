@@ -2,6 +2,7 @@
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import { writeCursor } from "../../objects/export.ts";
+import { handover } from "../../objects/handover.ts";
 import type { KeyValueReplicaRpc } from "../../objects/rpc.ts";
 import { readScanPage } from "../../src/replication/scan-frames.ts";
 import {
@@ -88,6 +89,38 @@ describe("starting", () => {
       const [next] = (await send("n3", stampOf(rows[0]!, "2"))).results;
       expect(next?.kind).toBe("stamped");
     }
+  });
+});
+
+describe("frames in memory", () => {
+  const sendHanded = (frame: Uint8Array): Promise<Uint8Array | undefined> =>
+    handover.send(frame, (number) => replica("n1").callHanded(number));
+
+  it("[RP-115] are answered like those in an RPC; what is not found changes nothing", async () => {
+    const row = rowOf(newTenantNumber(), "k");
+    const answer = await sendHanded(frameOf(stampOf(row, "1")));
+    expect(readFrameAnswer(answer!).results.map(({ kind }) => kind)).toEqual(["stamped"]);
+    await restart("n1");
+    expect(valuesOf(await held("n1", row))).toEqual(["1"]);
+    expect(await replica("n1").callHanded(-1)).toBe(false);
+    expect(handover.size).toBe(0);
+  });
+
+  it("[RP-115] an answer that lies in memory does not count when the object dies before its commit is durable", async () => {
+    const row = rowOf(newTenantNumber(), "k");
+    let wasAnswered = false;
+    const sending = handover.send(frameOf(stampOf(row, "1")), async (number) => {
+      // The call's own way, and then the end of the object in the same turn: nothing of the turn is durable.
+      await runInDurableObject(replica("n1"), async (instance, state) => {
+        wasAnswered = await (instance as unknown as KeyValueReplicaRpc).callHanded(number);
+        state.abort("injected: died before the commit");
+      });
+      return true;
+    });
+    await expect(sending).rejects.toThrow("injected");
+    expect(wasAnswered).toBe(true);
+    expect(handover.size).toBe(0);
+    expect(valuesOf(await held("n1", row))).toEqual([]);
   });
 });
 

@@ -21,7 +21,7 @@ import {
   STOP_MS,
   STREAM_WINDOW_BYTES,
 } from "./limits.ts";
-import { MendedSocket } from "./mended-socket.ts";
+import { mendStart } from "./mended-socket.ts";
 
 export const FRAME_HEADER_BYTES = 5;
 
@@ -101,7 +101,13 @@ export class GrpcServer {
     this.#options = options;
     this.#http2 = createServer(SESSION);
     this.#listener = makeListener(options.tls, (socket) => {
-      this.#http2.emit("connection", new MendedSocket(socket));
+      const starting = { close: () => socket.destroy(), destroy: () => socket.destroy() };
+      this.#sessions.add(starting);
+      socket.once("close", () => this.#sessions.delete(starting));
+      mendStart(socket, () => {
+        this.#sessions.delete(starting);
+        this.#http2.emit("connection", socket);
+      });
     });
     this.#http2.on("session", (session) => {
       session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);

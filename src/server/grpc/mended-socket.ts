@@ -1,13 +1,20 @@
-// A connection as HTTP/2 reads it, with one thing mended: clients of etcd 3.4 that dial one endpoint by its URL (`etcdctl endpoint status`)
-// send that URL as `:authority`, with slashes, which RFC 9113 does not allow and Node's parser ends the call for.
+// The start of a connection, before HTTP/2 reads it: clients of etcd 3.4 that dial one endpoint by its URL (`etcdctl endpoint status`)
+// send that URL as `:authority`, with slashes, which RFC 9113 does not allow and Node's parser ends the call for. So the bytes up to the first
+// request are held, mended, and given back to the socket, which HTTP/2 then reads by itself: a stream of our own in between costs a fifth of a call.
 // Guarantees: changes nothing but the two slashes of `http://` or `https://` at the start of the first request's `:authority`; bytes
-// keep their number, so HPACK's tables on both sides agree. Must not: read further than the first HEADERS frame.
+// keep their number, so HPACK's tables on both sides agree. Must not: read further than the first request.
+//
+// Some clients send no request before they have the server's SETTINGS. They get empty ones at once, and the acknowledgement of these is taken out:
+// HTTP/2's own follow.
 import type { Socket } from "node:net";
-import { Duplex } from "node:stream";
 
-const PREFACE_BYTES = 24;
 const FRAME_HEADER_BYTES = 9;
-const HEADERS = 1;
+const FRAME = { headers: 1, priority: 2, settings: 4, windowUpdate: 8 } as const;
+/** What comes before the first request. */
+const BEFORE: ReadonlySet<number> = new Set([FRAME.priority, FRAME.settings, FRAME.windowUpdate]);
+const ACK = 1;
+const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+const EMPTY_SETTINGS = Buffer.from([0, 0, 0, FRAME.settings, 0, 0, 0, 0, 0]);
 /** More than a client sends before its first request. Bytes. */
 const MAX_LOOK_BYTES = 256 * 1024;
 
@@ -54,75 +61,67 @@ export function mendAuthority(block: Uint8Array): void {
   }
 }
 
-/** Finds the first HEADERS frame in what arrives; `done` when there is nothing more to look for. */
-export class AuthorityMender {
-  done = false;
-  #held: Buffer = Buffer.alloc(0);
-  #passed = 0;
+/** What a connection says up to its first request. */
+export class ConnectionStart {
+  #bytes: Buffer = Buffer.alloc(0);
+  /** Up to here frames were looked at. */
+  #at = PREFACE.length;
+  #hasRequest = false;
+  #isAckDue = false;
 
-  /** Gives what can go on; may hold back the start of a frame. */
-  take(chunk: Buffer): Buffer {
-    const bytes = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk]);
-    let at = this.#passed === 0 ? PREFACE_BYTES : 0;
-    while (bytes.length >= at + FRAME_HEADER_BYTES) {
-      const end = at + FRAME_HEADER_BYTES + bytes.readUIntBE(at, 3);
-      if (bytes[at + 3] === HEADERS || this.#passed + end > MAX_LOOK_BYTES) {
-        if (bytes.length < end && end - at < MAX_LOOK_BYTES) break;
-        mendAuthority(bytes.subarray(at + FRAME_HEADER_BYTES, end));
-        this.done = true;
-        return bytes;
-      }
-      if (bytes.length < end) break;
-      at = end;
+  /** The bytes to be read, when there is no more to wait for. */
+  take(chunk: Buffer): Buffer | undefined {
+    this.#bytes = this.#bytes.length === 0 ? chunk : Buffer.concat([this.#bytes, chunk]);
+    const length = Math.min(this.#bytes.length, PREFACE.length);
+    // No HTTP/2: to be refused by who knows how.
+    if (!this.#bytes.subarray(0, length).equals(PREFACE.subarray(0, length))) return this.#bytes;
+    while (this.#look());
+    const isOver = this.#hasRequest && !this.#isAckDue;
+    return isOver || this.#bytes.length > MAX_LOOK_BYTES ? this.#bytes : undefined;
+  }
+
+  /** Empty SETTINGS were sent. */
+  settingsSent(): void {
+    this.#isAckDue = true;
+  }
+
+  /** One frame; false = there is none that is whole, or nothing to look for. */
+  #look(): boolean {
+    const [bytes, at] = [this.#bytes, this.#at];
+    if ((this.#hasRequest && !this.#isAckDue) || bytes.length < at + FRAME_HEADER_BYTES) return false;
+    const end = at + FRAME_HEADER_BYTES + bytes.readUIntBE(at, 3);
+    const type = bytes[at + 3]!;
+    if (bytes.length < end) return false;
+    this.#at = end;
+    if (type === FRAME.settings && this.#isAckDue && (bytes[at + 4]! & ACK) !== 0) {
+      this.#isAckDue = false;
+      this.#bytes = Buffer.concat([bytes.subarray(0, at), bytes.subarray(end)]);
+      this.#at = at;
+    } else if (!this.#hasRequest && !BEFORE.has(type)) {
+      this.#hasRequest = true;
+      if (type === FRAME.headers) mendAuthority(bytes.subarray(at + FRAME_HEADER_BYTES, end));
     }
-    if (bytes.length < PREFACE_BYTES) at = 0;
-    at = Math.min(at, bytes.length);
-    this.#held = bytes.subarray(at);
-    this.#passed += at;
-    return bytes.subarray(0, at);
+    return true;
   }
 }
 
-export class MendedSocket extends Duplex {
-  readonly #socket: Socket;
-
-  constructor(socket: Socket) {
-    super({ allowHalfOpen: true });
-    this.#socket = socket;
-    const mender = new AuthorityMender();
-    socket.on("data", (chunk: Buffer) => {
-      const bytes = mender.done ? chunk : mender.take(chunk);
-      if (bytes.length > 0 && !this.push(bytes)) socket.pause();
-    });
-    socket.once("end", () => this.push(null));
-    socket.once("error", (error) => this.destroy(error));
-    socket.once("close", () => this.destroy());
-  }
-
-  override _read(): void {
-    this.#socket.resume();
-  }
-
-  override _write(chunk: Buffer, _: BufferEncoding, done: () => void): void {
-    if (this.#socket.write(chunk)) done();
-    else this.#socket.once("drain", done);
-  }
-
-  override _writev(chunks: readonly { readonly chunk: Buffer }[], done: () => void): void {
-    this.#socket.cork();
-    let hasRoom = true;
-    for (const { chunk } of chunks) hasRoom = this.#socket.write(chunk);
-    this.#socket.uncork();
-    if (hasRoom) done();
-    else this.#socket.once("drain", done);
-  }
-
-  override _final(done: () => void): void {
-    this.#socket.end(done);
-  }
-
-  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
-    this.#socket.destroy();
-    done(error);
-  }
+/** Calls back with the socket when HTTP/2 may read it. Until then its owner ends it. */
+export function mendStart(socket: Socket, ready: (socket: Socket) => void): void {
+  const start = new ConnectionStart();
+  let isFirst = true;
+  const onData = (chunk: Buffer): void => {
+    const bytes = start.take(chunk);
+    if (bytes) {
+      socket.off("data", onData);
+      socket.pause();
+      socket.unshift(bytes);
+      ready(socket);
+    } else if (isFirst) {
+      start.settingsSent();
+      socket.write(EMPTY_SETTINGS);
+    }
+    isFirst = false;
+  };
+  socket.on("error", () => undefined); // "close" follows
+  socket.on("data", onData);
 }

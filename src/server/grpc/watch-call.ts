@@ -10,7 +10,7 @@ import { askWatch, watchResponses } from "../../etcd/watch.ts";
 import { WATCH_SUBPROTOCOL } from "../../wire/config-watch.ts";
 import { type TakenMessage, WatchStream } from "../../wire/config-watch-stream.ts";
 import { FRAME_HEADER_BYTES, type GrpcCall, type GrpcListener } from "./grpc-server.ts";
-import { refusalIn, unreachable } from "./keyspace-link.ts";
+import { noMask, refusalIn, unreachable } from "./keyspace-link.ts";
 import { LINK_OPEN_MS, MAX_WATCH_REQUESTS_WAITING } from "./limits.ts";
 
 const POLICY = 1008;
@@ -36,6 +36,7 @@ export class WatchCall implements GrpcListener {
     this.#socket = new WebSocket(`${url.replace(/^http/, "ws")}/v3/watches`, [WATCH_SUBPROTOCOL], {
       headers: token === "" ? {} : { authorization: token },
       perMessageDeflate: false,
+      generateMask: noMask,
       handshakeTimeout: LINK_OPEN_MS,
       skipUTF8Validation: true,
     });

@@ -5,6 +5,8 @@ import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { UnreadBudget } from "../../config/watch-budget.ts";
+import { renderExposition } from "../../telemetry/exposition.ts";
+import type { Samples } from "../../telemetry/sample-sums.ts";
 import { MalformedBytes } from "../../wire/bytes.ts";
 import { WATCH_SUBPROTOCOL } from "../../wire/config-watch.ts";
 import { parseWatchRequest } from "../../wire/config-watch-json.ts";
@@ -36,24 +38,47 @@ export interface WatchFrontOptions {
   /** Other processes listen on the port too. */
   readonly reusePort?: boolean;
   readonly maxClients: number;
+  /** Of one token to one namespace. */
+  readonly maxPerKey?: number | undefined;
+  /** What all clients may leave unread. Bytes. */
+  readonly maxUnreadBytes?: number | undefined;
 }
+
+/** What is refused for, as /metrics names it. */
+type Limit = "connections" | "opening" | "key" | "keyspaces";
 
 export class WatchFront {
   readonly #options: WatchFrontOptions;
   readonly #server: Server;
-  readonly #budget = new UnreadBudget(MIRROR_BOUNDS);
+  readonly #budget: UnreadBudget;
   /** By namespace and token. */
   readonly #mirrors = new Map<string, Mirror>();
   #clientCount = 0;
   #openingCount = 0;
+  #acceptedTotal = 0;
+  readonly #refusedTotal: Record<Limit, number> = { connections: 0, opening: 0, key: 0, keyspaces: 0 };
+  /** Of all front processes of the port, as their parent said last. */
+  #others: Samples | undefined;
   #isStopping = false;
 
   constructor(options: WatchFrontOptions) {
     this.#options = options;
+    this.#budget = new UnreadBudget({
+      ...MIRROR_BOUNDS,
+      unreadBytes: options.maxUnreadBytes ?? MIRROR_BOUNDS.unreadBytes,
+    });
     this.#server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS });
     this.#server.headersTimeout = REQUEST_MS;
     this.#server.requestTimeout = REQUEST_MS;
-    this.#server.on("request", (request, response) => passRequestOn(options.url, request, response));
+    this.#server.on("request", (request, response) => {
+      const isMetrics = request.method === "GET" && request.url === "/metrics";
+      passRequestOn(
+        options.url,
+        request,
+        response,
+        isMetrics ? () => renderExposition(this.#others ?? this.samples()) : undefined,
+      );
+    });
     this.#server.on("upgrade", (request, socket, head) => {
       socket.on("error", () => socket.destroy());
       this.#upgrade(request, socket as Socket, head).catch(() => socket.destroy());
@@ -79,12 +104,46 @@ export class WatchFront {
     for (const mirror of this.#mirrors.values()) mirror.close();
   }
 
+  /** For /metrics: of this process. */
+  samples(): Samples {
+    const refused = Object.entries(this.#refusedTotal).filter(([, count]) => count > 0);
+    return {
+      jade_watch_front_processes: 1,
+      jade_watch_front_connections: this.#clientCount,
+      jade_watch_front_keyspaces: this.#mirrors.size,
+      jade_watch_front_unread_bytes: this.#budget.unreadBytes,
+      jade_watch_front_accepted_total: this.#acceptedTotal,
+      ...Object.fromEntries(
+        refused.map(([limit, count]) => [`jade_watch_front_refused_total{limit="${limit}"}`, count]),
+      ),
+    };
+  }
+
+  /** Whichever process is asked shows all. */
+  showAll(samples: Samples): void {
+    this.#others = samples;
+  }
+
+  #refuse(socket: Duplex, limit: Limit, message: string): void {
+    this.#refusedTotal[limit]++;
+    refuse(socket, refusalOf(503, "overloaded", message));
+  }
+
   async #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
     const url = new URL(request.url ?? "/", "http://front");
     const token = tokenIn(request);
     const key = request.headers["sec-websocket-key"];
-    if (this.#clientCount >= this.#options.maxClients || this.#openingCount >= MAX_OPENING_CLIENTS)
-      return refuse(socket, overloaded(`the front holds ${this.#clientCount} connections`));
+    const { maxClients, maxPerKey = maxClients } = this.#options;
+    if (this.#clientCount >= maxClients) {
+      const message = `this front process holds ${this.#clientCount} connections; its limit is ${maxClients} (server.watchMaxConnections, open files)`;
+      return this.#refuse(socket, "connections", message);
+    }
+    if (this.#openingCount >= MAX_OPENING_CLIENTS)
+      return this.#refuse(
+        socket,
+        "opening",
+        `${this.#openingCount} connections wait for their token to be judged, which is the limit`,
+      );
     const isWatch = PATHS.has(url.pathname) && request.headers["sec-websocket-version"] === "13";
     // What is not a watch connection of ours in every respect, the server answers.
     if (!token || !key || !isWatch) return this.#passOn(request, socket, head);
@@ -97,9 +156,19 @@ export class WatchFront {
       return refuse(socket, refusalOf(400, "invalidRequest", error.message));
     }
     const mirror = this.#mirrorOf(token, url.searchParams.get("namespace") ?? "default");
-    if (!mirror) return refuse(socket, overloaded(`the front follows ${MAX_MIRRORS} keyspaces`));
+    if (!mirror)
+      return this.#refuse(
+        socket,
+        "keyspaces",
+        `this front process follows ${MAX_MIRRORS} pairs of key and namespace, which is the limit`,
+      );
     const refusal = await this.#opened(mirror);
     if (refusal) return refuse(socket, refusal);
+    // Asked after the token was judged: who may not connect learns nothing.
+    if (mirror.connectionCount >= maxPerKey) {
+      const message = `this key has ${mirror.connectionCount} connections to this namespace at this front process; the limit is ${maxPerKey} (server.watchMaxPerKey)`;
+      return this.#refuse(socket, "key", message);
+    }
     if (!socket.destroyed) this.#accept(socket, mirror, { key, head, asked, offered: offeredProtocols(request) });
   }
 
@@ -127,6 +196,7 @@ export class WatchFront {
     socket.write(`${lines}${protocol}Sec-WebSocket-Accept: ${acceptOf(key)}\r\n\r\n`);
     socket.removeAllListeners("error");
     this.#clientCount++;
+    this.#acceptedTotal++;
     const client = new Client(socket, mirror, isOurs ? "binary" : "json", () => {
       this.#clientCount--;
     });
@@ -174,10 +244,6 @@ interface Upgrade {
   /** The watch to begin with, as JSON. */
   readonly asked: string | undefined;
   readonly offered: readonly string[];
-}
-
-function overloaded(message: string): Refusal {
-  return refusalOf(503, "overloaded", message);
 }
 
 function refuse(socket: Duplex, { status, body }: Refusal): void {

@@ -2,8 +2,9 @@
 // Must not: give them secrets.
 import { type ChildProcess, fork } from "node:child_process";
 import { join } from "node:path";
+import { type Samples, sumSamples } from "../../telemetry/sample-sums.ts";
 import { packageRoot } from "../package-root.ts";
-import { FRONT_OPTIONS, type FrontProcessOptions, type FrontReport } from "./front-process.ts";
+import { FRONT_OPTIONS, type FrontProcessOptions, type FrontReport, type FrontSamples } from "./front-process.ts";
 import { FRONT_RESTART_MS, FRONT_START_MS } from "./limits.ts";
 
 export interface FrontsOptions {
@@ -11,12 +12,14 @@ export interface FrontsOptions {
   readonly host: string;
   readonly port: number;
   readonly count: number;
+  readonly limits: Pick<FrontProcessOptions, "maxClients" | "maxPerKey" | "maxUnreadBytes">;
   readonly report: (line: string) => void;
 }
 
 export class WatchFronts {
   readonly #options: FrontsOptions;
   readonly #children = new Set<ChildProcess>();
+  readonly #samples = new Map<ChildProcess, Samples>();
   #port = 0;
   #isStopping = false;
 
@@ -45,16 +48,22 @@ export class WatchFronts {
   }
 
   #startOne(port: number): Promise<number> {
-    const { url, host, count } = this.#options;
-    const options: FrontProcessOptions = { url, host, port, reusePort: count > 1 };
+    const { url, host, count, limits } = this.#options;
+    const options: FrontProcessOptions = { url, host, port, reusePort: count > 1, ...limits };
     const { PATH, HOME, TZ, LANG } = process.env;
     const child = fork(join(packageRoot(), "dist/cli.js"), ["watch-front"], {
       env: { PATH, HOME, TZ, LANG, [FRONT_OPTIONS]: JSON.stringify(options) },
       stdio: ["ignore", "inherit", "inherit", "ipc"],
     });
     this.#children.add(child);
+    child.on("message", (report: FrontReport) => {
+      if (!("samples" in report)) return;
+      this.#samples.set(child, report.samples);
+      if (child.connected) child.send({ samples: sumSamples([...this.#samples.values()]) } satisfies FrontSamples);
+    });
     child.once("exit", (code, signal) => {
       this.#children.delete(child);
+      this.#samples.delete(child);
       if (this.#isStopping || this.#port === 0) return;
       this.#options.report(`a watch front ended (${signal ?? `exit code ${code}`}): restarting`);
       setTimeout(() => this.#again(), FRONT_RESTART_MS);
@@ -78,7 +87,7 @@ function listening(child: ChildProcess): Promise<number> {
     child.once("message", (report: FrontReport) => {
       clearTimeout(timer);
       if ("port" in report) resolve(report.port);
-      else reject(new Error(report.problem));
+      else reject(new Error("problem" in report ? report.problem : "it does not say its port"));
     });
     child.once("exit", () => {
       clearTimeout(timer);

@@ -5,12 +5,21 @@ import { refusalOf } from "./answers.ts";
 
 const agent = new Agent({ keepAlive: true, maxSockets: 256 });
 
-export function passRequestOn(url: string, request: IncomingMessage, response: ServerResponse): void {
+/** `more`: what stands behind a good answer's body. */
+export function passRequestOn(
+  url: string,
+  request: IncomingMessage,
+  response: ServerResponse,
+  more?: () => string,
+): void {
   const { hostname, port } = new URL(url);
   const { method, url: path, headers } = request;
   const passed = requestOf({ agent, hostname, port, method, path, headers }, (answer) => {
-    response.writeHead(answer.statusCode ?? 502, answer.headers);
-    answer.pipe(response);
+    const addsMore = more !== undefined && answer.statusCode === 200;
+    const { "content-length": _, ...unmeasured } = answer.headers;
+    response.writeHead(answer.statusCode ?? 502, addsMore ? unmeasured : answer.headers);
+    answer.pipe(response, { end: !addsMore });
+    if (addsMore) answer.once("end", () => response.end(more()));
     answer.on("error", () => response.destroy());
   });
   passed.on("error", () => {

@@ -4,6 +4,8 @@
 export const MAX_DATABASES_PER_TENANT = 1000;
 /** Shards of a database: each search asks all of them. */
 export const MAX_SHARDS = 64;
+/** Indexes of a database: each is built over all rows, and a segment's directory holds the sections of two builds of each. */
+export const MAX_INDEXES = 8;
 export const MAX_DATABASE_ID_CHARACTERS = 63;
 export const MAX_NAME_CHARACTERS = 200;
 export const MAX_DESCRIPTION_CHARACTERS = 2000;

@@ -4,32 +4,17 @@ import type { Durability } from "../../wire/vector.ts";
 import { DEFAULT_EF, DEFAULT_EF_CONSTRUCTION, DEFAULT_M, DEFAULT_TABLES } from "../index/limits.ts";
 import type { IndexKind } from "../index/segment-index.ts";
 import type { Metric } from "../metric.ts";
-import { HEADER_SECTIONS, type IndexSpec, QUANTIZERS, type Quantizer } from "../shard/index-kinds.ts";
+import { HEADER_SECTIONS, QUANTIZERS, type Quantizer } from "../shard/index-kinds.ts";
 import type { ShardConfig } from "../shard/shard-config.ts";
+import { type IndexFields, type IndexParameters, indexSpecsOf } from "./indexes.ts";
 
-export interface IndexParameters {
-  readonly quantizer: Quantizer;
-  /** HNSW only, as the next two: links that a row chooses; candidates while it is inserted; candidates of a search. */
-  readonly M?: number | undefined;
-  readonly efConstruction?: number | undefined;
-  readonly efSearch?: number | undefined;
-  /** IVF only: lists; absent = by the number of rows. */
-  readonly lists?: number | undefined;
-  /** LSH only: hash tables, and projections of a key; absent = by the number of rows. */
-  readonly tables?: number | undefined;
-  readonly bits?: number | undefined;
-  /** IVF, LSH: lists or buckets that a search reads; absent = by the number of rows. */
-  readonly probes?: number | undefined;
-}
-
-export interface DatabaseRecord {
+export interface DatabaseRecord extends IndexFields {
   readonly databaseId: string;
   readonly name: string;
   readonly description: string;
   readonly vectorDimension: number;
   readonly metric: Metric;
   readonly indexType: IndexKind;
-  readonly indexParameters: IndexParameters;
   readonly sharding: { readonly strategy: "hash"; readonly numShards: number };
   readonly replication: { readonly factor: number; readonly sync: boolean; readonly maxLagMs: number };
   readonly embeddingModels: readonly object[];
@@ -82,28 +67,13 @@ export function shardName({ tenant, namespace, databaseId, generation }: Databas
   return `v${tenant}/${namespace}/${databaseId}~${generation}/${shard}`;
 }
 
-/** The index that every database begins with. */
-export const DEFAULT_INDEX = "default";
-
 export function shardConfigOf(record: DatabaseRecord): ShardConfig {
-  const { vectorDimension, metric, metadataSchema, durability, indexType, indexParameters } = record;
-  const { quantizer, M, efConstruction, efSearch, lists, tables, bits, probes } = indexParameters;
-  const index: IndexSpec = {
-    name: DEFAULT_INDEX,
-    kind: indexType,
-    quantizer,
-    ...(M !== undefined && { m: M }),
-    ...(efConstruction !== undefined && { efConstruction }),
-    ...(lists !== undefined && { cells: lists }),
-    ...(tables !== undefined && { tables }),
-    ...(bits !== undefined && { bits }),
-    effort: { ...(efSearch !== undefined && { ef: efSearch }), ...(probes !== undefined && { probes }) },
-  };
+  const { vectorDimension, metric, metadataSchema, durability } = record;
   return {
     dimension: vectorDimension,
     metric,
     durability,
     ...(metadataSchema && { metadataSchema }),
-    indexes: [index],
+    indexes: indexSpecsOf(record),
   };
 }

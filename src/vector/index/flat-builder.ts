@@ -8,7 +8,7 @@ import { FlatCodes, FlatScan } from "./flat-index.ts";
 import { ROWS_PER_INSERT } from "./limits.ts";
 import { forEachPiece } from "./row-pieces.ts";
 import { RowSurvey } from "./row-survey.ts";
-import { type IndexBuilder, type Rows, rowStride, type SegmentIndex } from "./segment-index.ts";
+import { type IndexBuilder, type Rows, residentRows, rowStride, type SegmentIndex } from "./segment-index.ts";
 
 export class FlatBuilder implements IndexBuilder {
   readonly #core: VectorCore;
@@ -93,7 +93,7 @@ export class FlatBuilder implements IndexBuilder {
     }
     this.#target = undefined;
     const own = target === undefined ? (resident ?? []) : [{ at: target, count }];
-    return new FlatScan(this.#core, { metric: this.#metric, dimension, extents: () => own }, target);
+    return new FlatScan(this.#core, residentRows(dimension, own), target);
   }
 
   abandon(): void {

@@ -4,48 +4,42 @@
 
 import type { Pointer } from "../arena.ts";
 import { KEY_FORMS, METRIC_CODES, type VectorCore } from "../kernels.ts";
-import type { Metric } from "../metric.ts";
 import { codeStride, encodeQuery, type Int8Map } from "../quantize/int8.ts";
 import { inverseNormOf } from "../query.ts";
 import { flatSections } from "./flat-format.ts";
 import { readPool, wantedFor } from "./pool.ts";
 import { Quarantine } from "./quarantine.ts";
+import { forEachPiece } from "./row-pieces.ts";
 import {
   type Found,
   type IndexSection,
   type PreparedQuery,
-  type RowExtent,
+  type Rows,
   rowStride,
   type SearchAsk,
   type SegmentIndex,
 } from "./segment-index.ts";
 
-export interface FloatExtents {
-  readonly metric: Metric;
-  readonly dimension: number;
-  /** The rows in order; asked at each search, so that a segment may grow. */
-  readonly extents: () => readonly RowExtent[];
-}
-
-/** An exact scan of float32 rows in the arena. Also what the fresh segment is searched with. */
+/** An exact scan of float32 rows, in the arena or read in pieces. Also what the fresh segment is searched with. */
 export class FlatScan implements SegmentIndex {
   readonly kind = "FLAT";
   readonly #core: VectorCore;
-  readonly #source: FloatExtents;
+  readonly #rows: Rows;
   readonly #owned: Pointer | undefined;
 
-  constructor(core: VectorCore, source: FloatExtents, owned?: Pointer) {
+  /** `owned`: an extent that goes with it. */
+  constructor(core: VectorCore, rows: Rows, owned?: Pointer) {
     this.#core = core;
-    this.#source = source;
+    this.#rows = rows;
     this.#owned = owned;
   }
 
   get count(): number {
-    return this.#source.extents().reduce((sum, { count }) => sum + count, 0);
+    return this.#rows.count;
   }
 
   get memoryBytes(): number {
-    return this.#owned === undefined ? 0 : this.count * rowStride(this.#source.dimension);
+    return this.#owned === undefined ? 0 : this.count * rowStride(this.#rows.dimension);
   }
 
   search(query: PreparedQuery, { k, allowed = 0, deleted = 0 }: SearchAsk): Found {
@@ -55,10 +49,10 @@ export class FlatScan implements SegmentIndex {
     if (most === 0) return { ...empty, isExact: true, scanned: 0, plan: "scan" };
     const heap = workspace.reserve("heap", 16 + most * 8);
     arena.u32[heap / 4] = 0;
-    const stride = rowStride(this.#source.dimension);
+    const stride = rowStride(this.#rows.dimension);
     const [metric, inverse] = [METRIC_CODES[query.metric], inverseNormOf(query)];
-    let [first, scanned] = [0, 0];
-    for (const { at, count } of this.#source.extents()) {
+    let scanned = 0;
+    forEachPiece(this.#core, this.#rows, { from: 0, to: this.count }, ({ at, first, count }) => {
       scanned += kernels.scanFloat(
         metric,
         query.values,
@@ -72,8 +66,7 @@ export class FlatScan implements SegmentIndex {
         heap,
         most,
       );
-      first += count;
-    }
+    });
     kernels.heapSort(heap);
     const read = { keys: heap + 16, count: arena.u32[heap / 4]!, shift: 0, form: KEY_FORMS.ordered };
     const found = readPool(this.#core, { ...read, scale: 1, offset: 0 });
@@ -81,47 +74,42 @@ export class FlatScan implements SegmentIndex {
   }
 
   /**
-   * Rows from row `from` on within a distance, in row order, at most `capacity`. Go on at `next`; undefined = these were all.
+   * Rows from row `from` to `to - 1` within a distance, in row order, at most `capacity`. Go on at `next`; undefined = these were all.
    */
   within(
     query: PreparedQuery,
-    ask: { most: number; from: number; capacity: number; allowed?: Pointer; deleted?: Pointer },
+    ask: { most: number; from: number; to?: number; capacity: number; allowed?: Pointer; deleted?: Pointer },
   ): { readonly rows: Uint32Array; readonly distances: Float32Array; readonly next: number | undefined } {
     const { kernels, workspace, arena } = this.#core;
-    const { most, from, capacity, allowed = 0, deleted = 0 } = ask;
+    const { most, from, to = this.count, capacity, allowed = 0, deleted = 0 } = ask;
     const out = workspace.reserve("out", capacity * 8);
-    const stride = rowStride(this.#source.dimension);
+    const stride = rowStride(this.#rows.dimension);
     const [metric, inverse] = [METRIC_CODES[query.metric], inverseNormOf(query)];
-    let [first, found] = [0, 0];
-    for (const { at, count } of this.#source.extents()) {
-      if (first + count > from && found < capacity) {
-        found += kernels.scanWithin(
-          metric,
-          query.values,
-          inverse,
-          at,
-          stride,
-          first,
-          count,
-          Math.max(from, first),
-          allowed,
-          deleted,
-          most,
-          out + found * 4,
-          out + (capacity + found) * 4,
-          capacity - found,
-        );
-      }
-      first += count;
-    }
+    let found = 0;
+    forEachPiece(this.#core, this.#rows, { from, to }, ({ at, first, count }) => {
+      if (found === capacity) return;
+      found += kernels.scanWithin(
+        metric,
+        query.values,
+        inverse,
+        at,
+        stride,
+        first,
+        count,
+        first,
+        allowed,
+        deleted,
+        most,
+        out + found * 4,
+        out + (capacity + found) * 4,
+        capacity - found,
+      );
+    });
     const rows = arena.words(out, found).slice();
     const distances = arena.floats(out + capacity * 4, found).slice();
     const last = rows.at(-1);
-    return {
-      rows,
-      distances,
-      next: found === capacity && last !== undefined && last + 1 < first ? last + 1 : undefined,
-    };
+    const next = found === capacity && last !== undefined && last + 1 < to ? last + 1 : undefined;
+    return { rows, distances, next };
   }
 
   /** Nothing: the segment has the rows. */

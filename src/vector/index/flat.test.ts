@@ -18,7 +18,7 @@ import { referenceNearest } from "./flat.reference.ts";
 import { FlatBuilder } from "./flat-builder.ts";
 import { type FlatCodes, FlatScan } from "./flat-index.ts";
 import { openFlatLoader } from "./flat-loader.ts";
-import { MalformedIndex, type RowExtent, rowStride } from "./segment-index.ts";
+import { MalformedIndex, type RowExtent, rowStride, residentRows as rowsOf } from "./segment-index.ts";
 
 /** Small whole numbers: distances are exact on both sides, and ties are many. */
 const wholeRows = (dimension: number, most: number) =>
@@ -123,9 +123,8 @@ describe("FLAT", () => {
       .map((to, i) => ({ at: whole.at + cuts[i]! * stride, count: to - cuts[i]! }));
     const deleted = bitmapOf(core, 333, [5, 33, 64, 199, 200, 332]);
     const slot = new QuerySlot(core, "euclidean", 21);
-    const shape = { metric: "euclidean", dimension: 21 } as const;
-    const one = new FlatScan(core, { ...shape, extents: () => [whole] });
-    const many = new FlatScan(core, { ...shape, extents: () => extents });
+    const one = new FlatScan(core, rowsOf(21, [whole]));
+    const many = new FlatScan(core, rowsOf(21, extents));
     const copied = finish<FlatScan>(
       new FlatBuilder(core, { rows: distantRows(core, vectors, 21), metric: "euclidean", quantizer: "none" }),
       1,

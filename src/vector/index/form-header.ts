@@ -1,4 +1,4 @@
-// How the vectors of an index came from the rows, as saved at the head of its first section: 44 bytes, little-endian.
+// How the vectors of an index came from the rows, as saved at the head of its first section: 40 bytes, little-endian.
 // Guarantees: what is read back lies within the bounds that the kernels rely on, or `MalformedIndex`.
 
 import { METRICS, type Metric } from "../metric.ts";

@@ -31,6 +31,18 @@ export function rowStride(dimension: number): number {
   return Math.ceil(dimension / 4) * 16;
 }
 
+/** Rows that all lie in the arena. */
+export function residentRows(dimension: number, resident: readonly RowExtent[]): Rows {
+  return {
+    count: resident.reduce((sum, { count }) => sum + count, 0),
+    dimension,
+    resident,
+    read() {
+      throw new Error("rows in the arena are not read");
+    },
+  };
+}
+
 /** Bytes of a bitmap over `count` rows. */
 export function bitmapBytes(count: number): number {
   return Math.ceil(count / 128) * 16;

@@ -36,8 +36,22 @@ export class BitSet {
     return ((this.words[row >>> 5] ?? 0) & (1 << (row & 31))) !== 0;
   }
 
+  /** Any of the rows from..to-1. */
+  hasWithin(from: number, to: number): boolean {
+    for (let row = from; row < to; row = (row | 31) + 1) {
+      const mask = 0xffffffff << (row & 31);
+      const rest = (row | 31) < to ? mask : mask & (2 ** (to & 31) - 1);
+      if ((this.words[row >>> 5]! & rest) !== 0) return true;
+    }
+    return false;
+  }
+
   add(row: number): void {
     this.words[row >>> 5]! |= 1 << (row & 31);
+  }
+
+  remove(row: number): void {
+    this.words[row >>> 5]! &= ~(1 << (row & 31));
   }
 
   addAll(rows: Rows): void {

@@ -8,6 +8,8 @@ export const VALUE_BLOCK_BYTES = 8 * 1024;
 export const PART_BYTES = 512 * 1024;
 /** Blocks kept decoded, per segment store. */
 export const BLOCK_CACHE_BYTES = 8 * 1024 * 1024;
+/** A read of more values is a scan, whose blocks are not kept. */
+export const MAX_KEPT_READ_BYTES = 64 * 1024;
 /** Sections of one segment: columns and those of its indexes. */
 export const MAX_SECTIONS = 256;
 /** UTF-8 bytes of a vector's id. */

@@ -131,12 +131,12 @@ export class SectionReader {
   }
 
   /** The decoded block; not to be changed. @throws CorruptSegment */
-  block(number: number): Uint8Array {
+  block(number: number, isKept = true): Uint8Array {
     const block = this.section.blocks[number]!;
     const cached = this.#cache.get(block);
     if (cached) return cached;
     const bytes = this.#read(block, number);
-    this.#cache.add(block, bytes);
+    if (isKept) this.#cache.add(block, bytes);
     return bytes;
   }
 

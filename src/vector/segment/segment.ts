@@ -8,6 +8,7 @@ import type { IndexColumns } from "../metadata/columns.ts";
 import { CompactMetadataIndex } from "../metadata/compact-index.ts";
 import { CorruptSegment, type Crc32c, type Directory, type Section } from "./directory.ts";
 import { IdHashes } from "./id-hashes.ts";
+import { MAX_KEPT_READ_BYTES } from "./limits.ts";
 import { type RowStamp, readIdRow, type VectorRow } from "./row.ts";
 import { RowBlocks } from "./row-blocks.ts";
 import { type BlockCache, SectionReader } from "./sections.ts";
@@ -25,7 +26,8 @@ export interface SegmentOptions {
 
 export class Segment {
   readonly number: number;
-  readonly directory: Directory;
+  /** Its columns never change; indexes may come and go. */
+  directory: Directory;
   /** Rows that are deleted or replaced. */
   readonly deleted: BitSet;
   readonly metadataIndex: CompactMetadataIndex;
@@ -127,6 +129,20 @@ export class Segment {
     const rowsABlock = rowsAValueBlock(this.directory.dimension);
     const start = (row % rowsABlock) * rowBytes;
     return this.#values.block(Math.floor(row / rowsABlock)).subarray(start, start + rowBytes);
+  }
+
+  /** The values of neighbouring rows, stretch by stretch; long ones pass the block cache, which they would only empty. */
+  *valuesFrom(from: number, count: number): Generator<Uint8Array, void> {
+    const rowBytes = this.directory.dimension * 4;
+    const rowsABlock = rowsAValueBlock(this.directory.dimension);
+    const isKept = count * rowBytes <= MAX_KEPT_READ_BYTES;
+    for (let row = from; row < from + count; ) {
+      const block = Math.floor(row / rowsABlock);
+      const end = Math.min(from + count, (block + 1) * rowsABlock);
+      const start = (row - block * rowsABlock) * rowBytes;
+      yield this.#values.block(block, isKept).subarray(start, start + (end - row) * rowBytes);
+      row = end;
+    }
   }
 
   rowAt(row: number): VectorRow {

@@ -23,8 +23,10 @@ export const QUANTIZERS: readonly Quantizer[] = ["int8", "none", "rabitq", "pq"]
 
 /** An index of a database, resolved: every parameter has its value. */
 export interface IndexSpec {
-  /** Unique in its database; part of section names. */
+  /** Unique in its database. */
   readonly name: string;
+  /** Another number = other parameters or asked for anew: segments get it built again. Absent = 0. Never given twice under a name. */
+  readonly build?: number;
   readonly kind: IndexKind;
   /** HNSW walks float32 rows or int8 codes; the others compare any. */
   readonly quantizer: Quantizer;
@@ -45,6 +47,16 @@ export interface IndexSpec {
 export interface RowsOfSegment {
   readonly rows: Rows;
   readonly metric: Metric;
+}
+
+/** The name of one build of an index in a segment: part of section names. */
+export function keyOf({ name, build = 0 }: Pick<IndexSpec, "name" | "build">): string {
+  return build === 0 ? name : `${name}~${build}`;
+}
+
+/** What is built of it are the float32 rows themselves, so that nothing is saved and opening a segment makes it again. */
+export function isUnsaved({ kind, quantizer }: IndexSpec, rowCount: number): boolean {
+  return quantizer === "none" && (kind === "FLAT" || rowCount < SMALL_SEGMENT_ROWS);
 }
 
 function seedOf({ randomSeed: seed }: IndexSpec) {

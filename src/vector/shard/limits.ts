@@ -20,6 +20,23 @@ export const DELETED_PAGE_WORDS = 1024;
 export const SMALL_SEGMENT_ROWS = 2 * FRESH_ROWS;
 /** Rows that an index builder inserts between two pauses: some milliseconds. */
 export const BUILD_SLICE_ROWS = 64;
+/** Of a shard's memory: an index that is built behind searches is given up where less is left for what is written next. */
+export const SPARE_MEMORY_SHARE = 1 / 16;
+/** float32 rows that a scan for a threshold compares between two pauses: some milliseconds. Bytes. */
+export const SCAN_SLICE_BYTES = 4 * 1024 * 1024;
+/** Rows of an import that are applied in one commit: some milliseconds, and far below what a SQL row holds. Bytes. */
+export const IMPORT_CHUNK_BYTES = 256 * 1024;
+/** Imports that wait at a shard, and their bytes: they are on disk until they are applied. */
+export const MAX_WAITING_IMPORTS = 32;
+export const MAX_IMPORT_BYTES = 256 * 1024 * 1024;
+/** Errors of vectors that an import keeps at a shard, of those it counts. */
+export const MAX_IMPORT_ERRORS = 100;
+/** Imports that ended are shown for so long, at most so many; one that was not sent whole is forgotten. Ms. */
+export const KEPT_IMPORT_MS = 24 * 3_600_000;
+export const MAX_KEPT_IMPORTS = 100;
+export const STAGED_IMPORT_MS = 10 * 60_000;
+/** Rows that an index's status names. */
+export const MAX_NAMED_ROWS = 100;
 /** Filters whose rows are remembered for a sealed segment. */
 export const KEPT_SELECTIONS = 32;
 /** Answers of writes kept for repetitions: by age (DESIGN 3), and by number, 64 bytes each in memory. */

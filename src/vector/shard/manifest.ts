@@ -98,6 +98,12 @@ export class Manifest {
     this.set("segmentCount", this.get("segmentCount") + 1);
   }
 
+  /** The same segment with other indexes. */
+  replace(number: number, directory: Directory): void {
+    const bytes = writeDirectory(directory, this.#crc32c);
+    drain(this.#sql.exec("UPDATE vector_segments SET directory = ? WHERE number = ?", bytes, number));
+  }
+
   remove(number: number): void {
     drain(this.#sql.exec("DELETE FROM vector_segments WHERE number = ?", number));
     drain(this.#sql.exec("DELETE FROM vector_deleted WHERE segment = ?", number));

@@ -26,7 +26,11 @@ export function checkId(id: string, at = ""): void {
     throw invalid(path, `has ${length} bytes; at most ${MAX_ID_BYTES}`, { limit: MAX_ID_BYTES });
 }
 
-export function checkValues(values: Uint8Array, { dimension, metric }: RowRules, path = "values"): void {
+export function checkValues(
+  values: Uint8Array,
+  { dimension, metric }: Omit<RowRules, "schema">,
+  path = "values",
+): void {
   if (values.length !== dimension * 4) {
     const count = values.length / 4;
     throw invalid(path, `has ${count} numbers; the database has vectorDimension ${dimension}`, {

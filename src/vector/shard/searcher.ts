@@ -3,7 +3,14 @@
 import type { Pointer } from "../arena.ts";
 import type { Filter } from "../filter/filter.ts";
 import { FlatScan } from "../index/flat-index.ts";
-import { bitmapBytes, type Effort, type Found, type PreparedQuery, type SearchAsk } from "../index/segment-index.ts";
+import {
+  bitmapBytes,
+  type Effort,
+  type Found,
+  type PreparedQuery,
+  residentRows,
+  type SearchAsk,
+} from "../index/segment-index.ts";
 import type { VectorCore } from "../kernels.ts";
 import type { BitSet } from "../metadata/bit-set.ts";
 import type { Metric } from "../metric.ts";
@@ -34,6 +41,8 @@ export interface SegmentPlan {
   readonly segment: "fresh" | number;
   readonly rows: number;
   readonly plan: Found["plan"] | "skipped";
+  /** The index that answered for the one asked, which is not built here yet. */
+  readonly index?: string;
   /** Rows that the filter lets through; absent without a filter. */
   readonly matching?: number;
   readonly scanned: number;
@@ -101,8 +110,9 @@ export class Searcher {
     }
     const deleted = this.#copy("deletedRows", segment.deleted);
     const ask = { k: request.k, effort: request.effort, deleted, ...(allowed !== undefined && { allowed }) };
-    const found = this.#nearest(segment, request.index, query, ask);
-    return { found, plan: { ...common, plan: found.plan, scanned: found.scanned + judged } satisfies SegmentPlan };
+    const { found, instead } = this.#nearest(segment, request.index, query, ask);
+    const did = { plan: found.plan, scanned: found.scanned + judged, ...(instead !== undefined && { index: instead }) };
+    return { found, plan: { ...common, ...did } satisfies SegmentPlan };
   }
 
   #allow(segment: FreshSegment | Segment, { filter, key }: SearchRequest & { readonly key: string }): Allowed {
@@ -120,13 +130,20 @@ export class Searcher {
     return at;
   }
 
-  #nearest(segment: FreshSegment | Segment, index: string, query: PreparedQuery, ask: SearchAsk): Found {
-    const { core, indexes, metric, dimension } = this.#options;
+  #nearest(
+    segment: FreshSegment | Segment,
+    asked: string,
+    query: PreparedQuery,
+    ask: SearchAsk,
+  ): { readonly found: Found; readonly instead?: string } {
+    const { core, indexes, dimension } = this.#options;
     if (segment instanceof FreshSegment) {
-      return new FlatScan(core, { metric, dimension, extents: () => segment.extents }).search(query, ask);
+      const scan = new FlatScan(core, residentRows(dimension, segment.extents));
+      return { found: scan.search(query, ask) };
     }
-    const found = indexes.of(segment, index).search(query, ask);
-    if (found.isExact) return found;
-    return { ...found, ...rerank(core, { query, rows: rowsOf(core, segment), found, k: ask.k }) };
+    const { index, instead } = indexes.of(segment, asked);
+    const found = index.search(query, ask);
+    const ranked = found.isExact ? {} : rerank(core, { query, rows: rowsOf(core, segment), found, k: ask.k });
+    return { found: { ...found, ...ranked }, ...(instead !== undefined && { instead }) };
   }
 }

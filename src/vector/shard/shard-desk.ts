@@ -9,14 +9,12 @@ import type {
   Durability,
   GetRequest,
   ListRequest,
-  SearchRequest,
-  Shown,
   UpdateRequest,
   UpsertRequest,
   VectorAnswer,
   VectorCall,
   VectorFailure,
-  VectorHit,
+  VectorInput,
   VectorRequest,
   VectorShown,
 } from "../../wire/vector.ts";
@@ -25,27 +23,20 @@ import { readVectorAnswer, writeVectorAnswer } from "../../wire/vector-answers.t
 import { ArenaFull } from "../arena.ts";
 import { invalid, VectorRefusal } from "../failure.ts";
 import type { Filter } from "../filter/filter.ts";
-import { parseFilter } from "../filter/parse.ts";
-import type { Effort } from "../index/segment-index.ts";
 import type { VectorCore } from "../kernels.ts";
 import { parseSchema } from "../metadata/schema.ts";
-import { distanceOf, scoreOf } from "../metric.ts";
 import { CorruptSegment, type Crc32c } from "../segment/directory.ts";
+import { AnswerBudget } from "./answer-budget.ts";
+import { ImportQueue, type ShownImport } from "./import-queue.ts";
 import { KeptWrites, reused, textOf } from "./kept-writes.ts";
-import {
-  MAX_FRESH_BYTES,
-  MAX_FRESH_ROWS,
-  MAX_PAGE_ROWS,
-  MAX_QUERIES,
-  MAX_SHARD_ANSWER_BYTES,
-  MAX_TOP_K,
-} from "./limits.ts";
+import { MAX_FRESH_BYTES, MAX_FRESH_ROWS, MAX_PAGE_ROWS } from "./limits.ts";
 import { listPage, readPlace, writePlace } from "./listing.ts";
+import { filterOf, tooMany } from "./request-fields.ts";
 import { checkId, checkMetadataBytes, checkValues, type RowRules } from "./row-check.ts";
-import { Searcher, type SegmentPlan } from "./searcher.ts";
+import { SearchDesk } from "./search-desk.ts";
 import { selectRows } from "./selections.ts";
 import type { ShardConfig } from "./shard-config.ts";
-import { ShardIndexes } from "./shard-indexes.ts";
+import { finished, ShardIndexes } from "./shard-indexes.ts";
 import { shardStatus } from "./shard-status.ts";
 import { type Applied, type Located, type StoreChange, VectorStore } from "./vector-store.ts";
 
@@ -59,8 +50,12 @@ export interface ShardDeskOptions {
   readonly name: string;
   readonly random: (byteCount: number) => Uint8Array;
   readonly now: () => number;
+  /** Bytes of results that are remembered until the next write; 0 = none. */
+  readonly resultCacheBytes?: number;
   readonly onMissing: (what: { readonly segment: number; readonly index: string; readonly why: string }) => void;
 }
+
+type ImportCall = Extract<VectorRequest, { readonly kind: `import${string}` }>;
 
 interface KeptLater {
   readonly writeId: Uint8Array;
@@ -79,8 +74,10 @@ export class ShardDesk {
   readonly store: VectorStore;
   readonly indexes: ShardIndexes;
   readonly #options: ShardDeskOptions;
-  readonly #searcher: Searcher;
-  readonly #rules: RowRules;
+  readonly #searches: SearchDesk;
+  readonly imports: ImportQueue;
+  #config: ShardConfig;
+  #rules: RowRules;
   readonly #kept: KeptWrites;
   /** Answers that are stored with the changes they tell of. */
   readonly #keptLater = new Map<string, KeptLater>();
@@ -89,9 +86,11 @@ export class ShardDesk {
   constructor(options: ShardDeskOptions) {
     this.#options = options;
     const { core, config, crc32c } = options;
-    const { metric, dimension, metadataSchema } = config;
-    this.#rules = { dimension, metric, schema: metadataSchema && parseSchema(metadataSchema) };
+    const { metric, dimension } = config;
+    this.#config = config;
+    this.#rules = rulesOf(config);
     this.#kept = new KeptWrites(options.sql, crc32c);
+    this.imports = new ImportQueue(options.sql, crc32c);
     this.indexes = new ShardIndexes({ core, metric, specs: config.indexes, onMissing: options.onMissing });
     this.store = new VectorStore({
       ...options,
@@ -101,7 +100,20 @@ export class ShardDesk {
       dimension,
       onLogged: () => this.#keep(),
     });
-    this.#searcher = new Searcher({ core, store: this.store, indexes: this.indexes, metric, dimension });
+    const { resultCacheBytes = 0 } = options;
+    this.#searches = new SearchDesk({ core, store: this.store, indexes: this.indexes, config, resultCacheBytes });
+  }
+
+  /** Dimension and metric are as before. Searches and writes go on; what of the indexes is new is built behind them. */
+  reconfigure(config: ShardConfig): void {
+    this.#config = config;
+    this.#rules = rulesOf(config);
+    this.indexes.want(config.indexes);
+    this.#searches.reconfigure(config);
+  }
+
+  get results(): SearchDesk["results"] {
+    return this.#searches.results;
   }
 
   #keep(): void {
@@ -114,7 +126,7 @@ export class ShardDesk {
   run({ request, writeId, bodyHash }: VectorCall): Ran {
     const isWrite = isVectorWrite(request);
     const asked = "durability" in request ? request.durability : undefined;
-    const durability = isWrite ? (asked ?? this.#options.config.durability) : "sync";
+    const durability = isWrite ? (asked ?? this.#config.durability) : "sync";
     try {
       const identity =
         isWrite && writeId && bodyHash ? { writeId: writeId.slice(), bodyHash: bodyHash.slice() } : undefined;
@@ -158,12 +170,58 @@ export class ShardDesk {
       case "count":
         return { kind: "count", ...this.#place, count: this.#count(filterOf(request.filter)) };
       case "search":
-        return this.#search(request);
+        return this.#searches.search(request);
+      case "within":
+        return finished(this.#searches.within(request));
+      case "importStage":
+      case "importStart":
+      case "importCancel":
+      case "imports":
+        return { kind: "status", ...this.#place, status: JSON.stringify(this.#import(request)) };
       case "status":
         return { kind: "status", ...this.#place, status: JSON.stringify(shardStatus(this, this.#options.core)) };
       default:
         return request satisfies never;
     }
+  }
+
+  /** A call whose answer takes many slices, to be run in pauses; another call is run whole. */
+  *runInSlices({ request }: VectorCall): Generator<void, VectorAnswer> {
+    try {
+      return request.kind === "within" ? yield* this.#searches.within(request) : this.#answer(request);
+    } catch (error) {
+      return failureOf(error);
+    }
+  }
+
+  #import(request: ImportCall): readonly ShownImport[] {
+    const { imports } = this;
+    const nowMs = this.#options.now();
+    if (request.kind === "importStage") imports.stage(request, nowMs);
+    if (request.kind === "importStart") imports.start(request.job, request.parts);
+    if (request.kind === "importCancel" && request.staged) imports.unstage(request.job);
+    else if (request.kind === "importCancel") imports.cancel(request.job, nowMs);
+    return imports.list(request.job);
+  }
+
+  /** Applies the next rows of an import, in the turn whose commit it ends; false = there are none, or they must wait. */
+  importNext(): boolean {
+    const chunk = this.imports.next(this.#options.now());
+    if (!chunk) return false;
+    try {
+      const { results } = this.#store(chunk.rows.map(({ index, row }) => ({ row, at: `vectors[${index}]` })));
+      const errors = chunk.rows.flatMap(({ index, row: { id } }, place) => {
+        const result = results[place]!;
+        return "kind" in result ? [{ index, id, code: result.code, message: result.message }] : [];
+      });
+      this.imports.applied(chunk, errors);
+    } catch (error) {
+      // Nothing of it was applied.
+      this.imports.waits(chunk, failureOf(error).message);
+      return false;
+    }
+    this.store.endTurn();
+    return true;
   }
 
   #apply(changes: readonly StoreChange[]): readonly Applied[] {
@@ -174,14 +232,20 @@ export class ShardDesk {
   }
 
   #upsert({ rows, atomic }: UpsertRequest): VectorAnswer {
-    const failures = rows.map((row, index) => this.#judge(row, rows.length === 1 ? "" : `vectors[${index}]`));
-    const first = failures.find((failure) => failure !== undefined);
-    if (first && (atomic || rows.length === 1)) throw first;
-    const good = rows.filter((_, index) => !failures[index]);
-    const applied = this.#apply(good.map((row) => ({ kind: "put", row: copied(row) })));
-    let next = 0;
-    const results = failures.map((failure) => (failure ? failureOf(failure) : applied[next++]!));
+    const placed = rows.map((row, index) => ({ row, at: rows.length === 1 ? "" : `vectors[${index}]` }));
+    const { results } = this.#store(placed, atomic || rows.length === 1);
     return { kind: "written", ...this.#place, results };
+  }
+
+  /** Stores the rows that are good; `isWhole`: all or nothing. `at`: a row's place in its request. */
+  #store(placed: readonly { readonly row: VectorInput; readonly at: string }[], isWhole = false) {
+    const failures = placed.map(({ row, at }) => this.#judge(row, at));
+    const first = failures.find((failure) => failure !== undefined);
+    if (first && isWhole) throw first;
+    const good = placed.filter((_, index) => !failures[index]);
+    const applied = this.#apply(good.map(({ row }) => ({ kind: "put", row: copied(row) })));
+    let next = 0;
+    return { results: failures.map((failure) => (failure ? failureOf(failure) : applied[next++]!)) };
   }
 
   #judge(row: UpsertRequest["rows"][number], at: string): VectorRefusal | undefined {
@@ -263,86 +327,18 @@ export class ShardDesk {
       0,
     );
   }
-
-  #search(request: SearchRequest): VectorAnswer {
-    const { queries, k, threshold, shown, explain } = request;
-    if (k < 1 || k > MAX_TOP_K) throw tooMany("topK", k, MAX_TOP_K);
-    if (queries.length > MAX_QUERIES) throw tooMany("queries", queries.length, MAX_QUERIES);
-    for (const [at, query] of queries.entries()) {
-      checkValues(query, this.#rules, queries.length === 1 ? "queryVector" : `queries[${at}].queryVector`);
-    }
-    const { metric, indexes } = this.#options.config;
-    const spec = request.index === "" ? indexes[0]! : indexes.find(({ name }) => name === request.index);
-    if (!spec)
-      throw invalid("index", `names no index of the database; there are ${indexes.map(({ name }) => name).join(", ")}`);
-    const filter = filterOf(request.filter);
-    const effort = { ...spec.effort, ...given({ ef: request.ef, probes: request.probes, rerank: request.rerank }) };
-    const budget = new AnswerBudget();
-    const plans: (readonly SegmentPlan[])[] = [];
-    let scanned = 0;
-    const results = queries.map((query) => {
-      const values = new Float32Array(query.slice().buffer);
-      const found = this.#searcher.search({ values, k, filter, effort, index: spec.name });
-      scanned += found.scanned;
-      plans.push(found.plans);
-      const most = threshold === undefined ? Number.POSITIVE_INFINITY : distanceOf(metric, threshold);
-      return found.hits
-        .filter(({ distance }) => distance <= most)
-        .map((hit): VectorHit => ({ ...budget.show(hit, shown), score: scoreOf(metric, hit.distance) }));
-    });
-    return {
-      kind: "found",
-      ...this.#place,
-      results,
-      scanned,
-      explain: explain ? JSON.stringify({ index: spec.name, plans }) : "",
-    };
-  }
 }
 
-/** Rows of an answer, while they fit. */
-class AnswerBudget {
-  #bytes = 0;
-
-  get isSpent(): boolean {
-    return this.#bytes > MAX_SHARD_ANSWER_BYTES / 2;
-  }
-
-  /** Copies what is shown: rows may move before the answer is written. @throws VectorRefusal */
-  show({ segment, row }: Located, shown: Shown): VectorShown {
-    const { id, stamp } = segment.idOf(row);
-    const values = shown.values ? segment.valuesOf(row).slice() : undefined;
-    const metadata = shown.metadata ? segment.metadataOf(row).slice() : undefined;
-    this.#bytes += id.length * 3 + 64 + (values?.length ?? 0) + (metadata?.length ?? 0);
-    if (this.#bytes > MAX_SHARD_ANSWER_BYTES) {
-      const message = `the answer is over ${MAX_SHARD_ANSWER_BYTES} bytes; ask for fewer rows, or without values and metadata`;
-      throw new VectorRefusal("payloadTooLarge", message, { limit: MAX_SHARD_ANSWER_BYTES });
-    }
-    return { id, stamp, ...(values && { values }), ...(metadata && { metadata }) };
-  }
+function rulesOf({ dimension, metric, metadataSchema }: ShardConfig): RowRules {
+  return { dimension, metric, schema: metadataSchema && parseSchema(metadataSchema) };
 }
 
 function allowedBy(filter: Filter): (segment: Located["segment"]) => ReturnType<typeof selectRows>["rows"] {
   return (segment) => selectRows(filter, segment).rows;
 }
 
-/** Fields that are there: what is absent must not hide a default. */
-function given(fields: { readonly [name in keyof Effort]: number | undefined }): Effort {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
-}
-
 function copied(row: UpsertRequest["rows"][number]): UpsertRequest["rows"][number] {
   return { id: row.id, values: row.values, metadata: row.metadata.slice() };
-}
-
-function filterOf(text: string | undefined): Filter | undefined {
-  if (text === undefined) return undefined;
-  try {
-    return parseFilter(JSON.parse(text));
-  } catch (error) {
-    if (error instanceof SyntaxError) throw invalid("filters", "must be valid JSON");
-    throw error;
-  }
 }
 
 function placeOf(cursor: Uint8Array): ReturnType<typeof readPlace> {
@@ -352,10 +348,6 @@ function placeOf(cursor: Uint8Array): ReturnType<typeof readPlace> {
     if (error instanceof MalformedBytes) throw invalid("cursor", "is not one that a page gave");
     throw error;
   }
-}
-
-function tooMany(path: string, value: number, limit: number): VectorRefusal {
-  return invalid(path, `must be 1 to ${limit}, is ${value}`, { value, limit });
 }
 
 /** @throws what is not a refusal: a fault of ours */

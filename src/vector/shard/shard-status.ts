@@ -1,5 +1,10 @@
 // What a shard says of itself: for a database's status.
 import type { VectorCore } from "../kernels.ts";
+import { CorruptSegment } from "../segment/directory.ts";
+import type { Segment } from "../segment/segment.ts";
+import type { IndexSpec } from "./index-kinds.ts";
+import { MAX_NAMED_ROWS } from "./limits.ts";
+import type { ResultCache } from "./result-cache.ts";
 import type { ShardIndexes } from "./shard-indexes.ts";
 import type { VectorStore } from "./vector-store.ts";
 
@@ -14,12 +19,44 @@ export interface ShardStatus {
   /** Bytes of WASM memory given out, and of indexes in it. */
   readonly memoryBytes: number;
   readonly indexBytes: number;
+  /** Searches since the shard was opened that were answered from remembered results, those that were not, and their bytes. */
+  readonly cacheHits: number;
+  readonly cacheMisses: number;
+  readonly cacheBytes: number;
+  readonly indexes: readonly IndexStatus[];
 }
 
+/** One index in one shard. */
+export interface IndexStatus {
+  readonly name: string;
+  /** Of the parameters that it has now: docs/vectors.md. */
+  readonly build: number;
+  readonly rows: number;
+  /** Rows that it finds: those of segments that have it, and those that no segment holds yet. */
+  readonly indexedRows: number;
+  /** With the part of the segment that is being built. */
+  readonly progress: number;
+  readonly memoryBytes: number;
+  readonly quarantinedRows: number;
+  /** The first of them; null where even the id cannot be read. */
+  readonly quarantined: readonly { readonly segment: number; readonly row: number; readonly id: string | null }[];
+  /** Segments that must do without it. */
+  readonly missing: readonly { readonly segment: number; readonly why: string }[];
+}
+
+interface ShownShard {
+  readonly store: VectorStore;
+  readonly indexes: ShardIndexes;
+  readonly results?: Pick<ResultCache<unknown>, "stats">;
+}
+
+const NO_CACHE = { hits: 0, misses: 0, bytes: 0 };
+
 export function shardStatus(
-  { store, indexes }: { readonly store: VectorStore; readonly indexes: ShardIndexes },
+  { store, indexes, results }: ShownShard,
   { arena }: Pick<VectorCore, "arena">,
 ): ShardStatus {
+  const { hits, misses, bytes } = results?.stats ?? NO_CACHE;
   return {
     rows: store.liveCount,
     freshRows: store.freshCount,
@@ -27,6 +64,44 @@ export function shardStatus(
     deletedRows: store.sealed.reduce((sum, { rowCount, liveCount }) => sum + rowCount - liveCount, 0),
     logBytes: store.logBytes,
     memoryBytes: arena.usedBytes,
-    indexBytes: indexes.memoryBytes,
+    indexBytes: indexes.memoryBytes(),
+    cacheHits: hits,
+    cacheMisses: misses,
+    cacheBytes: bytes,
+    indexes: indexes.specs.map((spec) => indexStatus(spec, store, indexes)),
   };
+}
+
+function indexStatus(spec: IndexSpec, store: VectorStore, indexes: ShardIndexes): IndexStatus {
+  const rows = store.liveCount;
+  const sealedRows = store.sealed.reduce((sum, { liveCount }) => sum + liveCount, 0);
+  const built = store.sealed.flatMap((segment) => {
+    const own = indexes.built(segment, spec);
+    return own ? [{ segment, quarantined: own.quarantined }] : [];
+  });
+  const indexed = built.reduce((sum, { segment }) => sum + segment.liveCount, 0);
+  const done = store.sealed.reduce((sum, seg) => sum + seg.liveCount * indexes.progressOf(seg, spec), 0);
+  const quarantined = built.flatMap(({ segment, quarantined: bad }) =>
+    bad.filter((row) => !segment.isDeleted(row)).map((row) => ({ segment, row })),
+  );
+  return {
+    name: spec.name,
+    build: spec.build ?? 0,
+    rows,
+    indexedRows: rows - sealedRows + indexed,
+    progress: sealedRows === 0 ? 1 : done / sealedRows,
+    memoryBytes: indexes.memoryBytes(spec.name),
+    quarantinedRows: quarantined.length,
+    quarantined: quarantined.slice(0, MAX_NAMED_ROWS).map(named),
+    missing: indexes.missing(spec.name).map(({ segment, why }) => ({ segment, why })),
+  };
+}
+
+function named({ segment, row }: { readonly segment: Segment; readonly row: number }) {
+  try {
+    return { segment: segment.number, row, id: segment.idOf(row).id };
+  } catch (error) {
+    if (!(error instanceof CorruptSegment)) throw error;
+    return { segment: segment.number, row, id: null };
+  }
 }

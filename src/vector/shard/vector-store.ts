@@ -17,6 +17,7 @@ import { DELETED_PAGE_WORDS } from "./limits.ts";
 import { type LogChange, readCommit, writeCommit } from "./log-entries.ts";
 import { Manifest, type StoredSegment } from "./manifest.ts";
 import { deletedSince, type Rewritten, type RowSource, rewrite } from "./rewrite.ts";
+import { SegmentIndexing } from "./segment-indexing.ts";
 import type { BuiltIndexes, Origin, ShardIndexes } from "./shard-indexes.ts";
 
 export interface VectorStoreOptions {
@@ -78,9 +79,13 @@ export class VectorStore {
   #sealing: FreshSegment | undefined;
   #sealBegun: SealBegun | undefined;
   #segments: readonly Segment[];
+  readonly #indexing: SegmentIndexing;
   /** Pages of deleted rows that differ from what is stored. */
   readonly #dirtyPages = new Map<Segment, Set<number>>();
   #revision: number;
+  /** Scans that go on in slices, and what was sealed under them. */
+  #pins = 0;
+  readonly #released: FreshSegment[] = [];
 
   /** Opens what is stored. @throws CorruptSegment, CorruptLog */
   constructor(options: VectorStoreOptions) {
@@ -90,6 +95,13 @@ export class VectorStore {
     const term = this.#manifest.get("term") + 1;
     this.#manifest.set("term", term);
     this.#names = new BlobNames({ sql, prefix: name, term, random });
+    this.#indexing = new SegmentIndexing({
+      ...options,
+      crc32c: kernels.crc32c,
+      manifest: this.#manifest,
+      names: this.#names,
+      isThere: (segment) => this.#segments.includes(segment),
+    });
     this.#segments = this.#manifest.segments().map((stored) => this.#open(stored));
     for (const segment of this.#segments) options.indexes.open(segment);
     this.#revision = this.#manifest.get("revision");
@@ -277,7 +289,8 @@ export class VectorStore {
     this.#sealBegun = undefined;
     if (segment) this.#segments = [segment, ...this.#segments];
     this.#log.cover(through);
-    sealing.release();
+    if (this.#pins === 0) sealing.release();
+    else this.#released.push(sealing);
   }
 
   /** Makes one segment of several; deleted rows are gone then. As `seal`. */
@@ -329,8 +342,16 @@ export class VectorStore {
       if (error instanceof CorruptSegment) sql.transactionSync(() => this.#names.bury(written));
       throw error;
     } finally {
-      for (const index of built?.values() ?? []) index.release();
+      for (const { index } of built?.values() ?? []) index.release();
     }
+  }
+
+  /**
+   * The next step towards the indexes that are wanted, beside what serves; undefined = there is none. Run to its end with pauses; seals may
+   * run between two slices, merges not.
+   */
+  indexing(): Generator<void, void> | undefined {
+    return this.#indexing.next(this.#segments);
   }
 
   #add(directory: Directory): Segment {
@@ -346,15 +367,25 @@ export class VectorStore {
     this.#dirtyPages.clear();
   }
 
+  /** Until the result is called all rows of today's segments stay readable, though they are sealed or merged meanwhile. */
+  pin(): () => void {
+    this.#pins++;
+    return () => {
+      if (--this.#pins > 0) return;
+      for (const segment of this.#released.splice(0)) segment.release();
+    };
+  }
+
   /** Deletes a bounded part of what nothing needs any more: dead blobs, covered log rows. True = there is more. */
   sweep(): boolean {
+    if (this.#pins > 0) return false;
     this.#names.sweep(8, (name) => this.#options.blobs.deleteSync(name));
     if (this.#log.trimDue) this.#log.trim();
     return this.sweepDue;
   }
 
   get sweepDue(): boolean {
-    return this.#names.deadCount > 0 || this.#log.trimDue;
+    return this.#pins === 0 && (this.#names.deadCount > 0 || this.#log.trimDue);
   }
 }
 

@@ -24,6 +24,8 @@ export interface OpenStore {
   endTurn(): void;
   /** Starts anew from what was committed; what was not is lost. */
   crash(): void;
+  /** The indexes that the shard shall have from now on, also after a crash. */
+  want(specs: readonly IndexSpec[]): void;
 }
 
 export interface OpenStoreOptions {
@@ -39,7 +41,8 @@ const kernels = createKernels(new WebAssembly.Module(readFileSync("dist/wasm/sto
 const vectorModule = new WebAssembly.Module(readFileSync("dist/wasm/vector.wasm"));
 
 export function openStore(options: OpenStoreOptions = {}): OpenStore {
-  const { budgetBytes = 64 * 1024 * 1024, dimension = DIMENSION, metric = "euclidean", specs = [] } = options;
+  const { budgetBytes = 64 * 1024 * 1024, dimension = DIMENSION, metric = "euclidean" } = options;
+  let { specs = [] } = options;
   const sql = new NodeSql();
   for (const statements of VECTOR_MIGRATIONS) sql.database.exec(statements);
   const clock = { ms: 1_000_000 };
@@ -68,6 +71,10 @@ export function openStore(options: OpenStoreOptions = {}): OpenStore {
       sql.crash();
       Object.assign(opened, open());
       sql.endTurn();
+    },
+    want(wanted) {
+      specs = wanted;
+      opened.indexes.want(wanted);
     },
   };
   sql.endTurn();

@@ -1,0 +1,143 @@
+// An instance of a cluster: what its processes are given, what it refuses to start with, in which order it stops.
+import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { defaultSettings } from "../../cluster/settings.ts";
+import { workerSettings } from "../config-schema.ts";
+import { assertNoInstance, assertNoSingleNode, prepareDataDir } from "../data-dir.ts";
+import { loadConfig } from "../load-config.ts";
+import { objectClasses } from "../object-classes.ts";
+import type { Supervisor } from "../supervisor.ts";
+import { workerdConfig } from "../workerd-config.ts";
+import { clusterIdentity } from "./identity.ts";
+import { Instance } from "./instance.ts";
+
+const peers = { z1: "unix:/data/z1/zone.sock", z2: "unix:/data/z2/zone.sock" };
+const flags = { cluster: "s3://jade/p", peer: Object.entries(peers).map((pair) => pair.join("=")) };
+
+function configOf(role: "zone" | "leaders"): string {
+  const place = { role, zone: "z2", zones: ["z1", "z2"], nodes: { n1: "z1", n2: "z2" } };
+  const ways = { relayAddress: `unix:/data/z2/${role}.sock`, leadersAddress: "unix:/data/z2/leaders.sock", peers };
+  const cluster = { place, ...ways, bucket: "s3://jade/p", address: "10.0.0.2:7000", key: 'secret "key"' };
+  const data = { objectsDir: "/data/z2/objects", blobsDir: "/data/z2/blobs" };
+  const modules = [{ name: "worker.js", kind: "esModule" } as const];
+  const settings = defaultSettings;
+  return workerdConfig({ address: "127.0.0.1:1", ...data, modules, settings, rootKeyHash: "ab".repeat(32), cluster });
+}
+
+describe("the processes of an instance", () => {
+  it("[CL-4] the zone's listens for clients and has a way to leaders and to the other zones", () => {
+    const text = configOf("zone");
+    expect(text).toContain('name = "http", address = "127.0.0.1:1"');
+    expect(text).not.toContain("cluster = (");
+    expect(text).not.toContain("secret");
+    expect(text).toContain('(name = "LEADERS", service = "leaders")');
+    expect(text).toContain('(name = "zone-z1", external = (address = "unix:/data/z1/zone.sock"');
+    expect(text).not.toContain("ZONE_z2");
+    const bound = objectClasses.filter(({ className }) => text.includes(`durableObjectNamespace = "${className}"`));
+    expect(bound.map(({ className }) => className)).toEqual(["Coordinator", "KeyValueReplica", "ConfigFollower"]);
+  });
+
+  it("[CL-4] the leaders' is in cluster mode, has a way to every zone, and nothing for clients", () => {
+    const text = configOf("leaders");
+    expect(text).not.toContain('name = "http"');
+    expect(text).toContain('cluster = (bucket = "s3://jade/p", address = "10.0.0.2:7000", key = "secret \\"key\\""');
+    for (const zone of ["z1", "z2"]) expect(text).toContain(`(name = "ZONE_${zone}", service = "zone-${zone}")`);
+    expect(text).not.toContain("LEADERS");
+    expect(text).toContain('entrypoint = "Relay"');
+    const bound = objectClasses.filter(({ className }) => text.includes(`durableObjectNamespace = "${className}"`));
+    expect(bound.map(({ className }) => className).sort()).toEqual(
+      ["ConfigKeyspace", "Directory", "Tenant", "VectorShard", "WebhookSender"].sort(),
+    );
+  });
+
+  it("[CL-13] stop one after the other, the zone's first; a second request hurries both", async () => {
+    const seen: string[] = [];
+    const supervisor = (name: string) => {
+      const { promise, resolve } = Promise.withResolvers<number>();
+      const end = () => {
+        seen.push(`${name} ended`);
+        resolve(0);
+      };
+      const fake = {
+        keep: () => promise,
+        start: async () => 1234,
+        run: () => promise,
+        stop: () => void seen.push(`${name} stops`),
+      };
+      return { end, supervisor: fake as unknown as Supervisor };
+    };
+    const [zone, leaders] = [supervisor("zone"), supervisor("leaders")];
+    const instance = new Instance({ zone: zone.supervisor, leaders: leaders.supervisor });
+    expect(await instance.start()).toBe(1234);
+    const ended = instance.run();
+    instance.stop();
+    expect(seen).toEqual(["zone stops"]);
+    zone.end();
+    await new Promise(setImmediate);
+    expect(seen).toEqual(["zone stops", "zone ended", "leaders stops"]);
+    instance.stop();
+    leaders.end();
+    expect(await ended).toBe(0);
+    expect(seen.slice(3)).toEqual(["zone stops", "leaders stops", "leaders ended"]);
+  });
+});
+
+describe("the configuration of an instance", () => {
+  const failure = (given: object): string => {
+    try {
+      loadConfig({ ...flags, ...given }, {});
+    } catch (error) {
+      return String(error);
+    }
+    throw new Error("the configuration was accepted");
+  };
+
+  it("[CL-4] the ring has the zones of the table, and a storage node in each", () => {
+    const { config } = loadConfig({ ...flags, zone: "z2" }, {});
+    expect(config.cluster).toMatchObject({ bucket: "s3://jade/p", zone: "z2", peers, address: "127.0.0.1:0" });
+    expect(workerSettings(config).storage).toMatchObject({ zones: 2, nodes: 3 });
+    expect(workerSettings(loadConfig({}, {}).config).storage).toEqual(defaultSettings.storage);
+  });
+
+  it("[CL-5] refuses a table with gaps or without its own zone, ways that are open to others, files of one machine", () => {
+    expect(failure({ peer: undefined })).toContain("cluster.peers: is empty");
+    expect(failure({ zone: "z3" })).toContain("has no entry for this instance's zone z3");
+    expect(failure({ peer: ["z1=unix:/a", "z3=unix:/b"] })).toContain("has z3, but not z2: 2 zones are named z1 to z2");
+    expect(failure({ peer: ["z1=10.0.0.1"] })).toContain('cluster.peers.z1 = "10.0.0.1": must be unix:/path or host');
+    expect(failure({ peer: ["z1=10.0.0.1:7000"] })).toContain('cluster.address = "127.0.0.1:0": is loopback');
+    expect(() => loadConfig({ ...flags, peer: ["z1=127.0.0.1:7000"] }, {})).not.toThrow();
+    expect(() =>
+      loadConfig({ ...flags, peer: ["z1=10.0.0.1:7000"], clusterAddress: "10.0.0.1:7001" }, {}),
+    ).not.toThrow();
+    expect(failure({ peer: ["nonsense"] })).toContain("has nonsense, but not z1");
+    expect(failure({ cluster: "http://x" })).toContain("must be s3://bucket/prefix");
+    const file = join(mkdtempSync(join(tmpdir(), "jade-cluster-")), "jade.yaml");
+    writeFileSync(file, "storage: { blobStore: disk }\n");
+    expect(failure({ config: file })).toContain("leaders move between machines");
+  });
+
+  it("[CL-5] needs the root key or its hash, and a long enough key of the cluster", () => {
+    const JADE_CLUSTER_KEY = "k".repeat(32);
+    const JADE_ROOT_KEY_HASH = "AB".repeat(32);
+    expect(clusterIdentity({ JADE_CLUSTER_KEY, JADE_ROOT_KEY_HASH }).rootKeyHash).toBe("ab".repeat(32));
+    expect(clusterIdentity({ JADE_CLUSTER_KEY, JADE_ROOT_KEY: "jdb.root.test" }).rootKeyHash).toBe(
+      "45295b3fee2dd2e0eacf099132df6fc1d984876a49901a6c83afa5533cbf696e",
+    );
+    expect(() => clusterIdentity({ JADE_CLUSTER_KEY })).toThrow("JADE_ROOT_KEY is not set");
+    expect(() => clusterIdentity({ JADE_CLUSTER_KEY, JADE_ROOT_KEY_HASH: "key" })).toThrow("is not a SHA-256");
+    expect(() => clusterIdentity({ JADE_ROOT_KEY_HASH })).toThrow("JADE_CLUSTER_KEY is not set");
+    expect(() => clusterIdentity({ JADE_ROOT_KEY_HASH, JADE_CLUSTER_KEY: "short" })).toThrow("has 5 characters");
+  });
+
+  it("[CL-8] the data of a single node and of an instance are told apart", () => {
+    const [single, instance] = ["single", "instance"].map(() => prepareDataDir(mkdtempSync(join(tmpdir(), "jade-"))));
+    mkdirSync(join(single!.objects, "jade-directory"));
+    mkdirSync(instance!.leaders);
+    expect(() => assertNoSingleNode(single!)).toThrow("is of a single node");
+    expect(() => assertNoInstance(single!)).not.toThrow();
+    expect(() => assertNoInstance(instance!)).toThrow("is of an instance of a cluster");
+    expect(() => assertNoSingleNode(instance!)).not.toThrow();
+  });
+});

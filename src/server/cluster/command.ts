@@ -1,0 +1,60 @@
+// `jade-db cluster start`: the command line of launch.ts.
+import type { Command } from "commander";
+import { exitCodes, OperatorError } from "../problem.ts";
+import { launchCluster, MAX_INSTANCES } from "./launch.ts";
+
+interface StartFlags {
+  readonly instances: string;
+  readonly port?: string;
+  readonly grpcPort?: string;
+  readonly peerPort?: string;
+  readonly dataDir?: string;
+}
+
+const DEFAULT_PORT = 8787;
+
+function numberOf(flag: string, text: string, { min, max }: { readonly min: number; readonly max: number }): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= min && value <= max) return value;
+  throw new OperatorError(`${flag} is ${JSON.stringify(text)}: it must be a whole number from ${min} to ${max}`, {
+    exitCode: exitCodes.invalidConfiguration,
+  });
+}
+
+async function runStart(flags: StartFlags): Promise<void> {
+  try {
+    const instances = numberOf("--instances", flags.instances, { min: 1, max: MAX_INSTANCES });
+    const ports = { min: 0, max: 65_535 - instances };
+    const { env } = process;
+    await launchCluster({
+      instances,
+      port: numberOf("--port", flags.port ?? env["JADE_PORT"] ?? String(DEFAULT_PORT), ports),
+      grpcPort: flags.grpcPort === undefined ? undefined : numberOf("--grpc-port", flags.grpcPort, ports),
+      peerPort: flags.peerPort === undefined ? undefined : numberOf("--peer-port", flags.peerPort, ports),
+      dataDir: flags.dataDir ?? env["JADE_DATA_DIR"] ?? "./data/cluster",
+      env,
+      print: (line) => console.log(line),
+      report: (line) => console.error(`jade-db: ${line}`),
+    });
+  } catch (error) {
+    if (!(error instanceof OperatorError)) throw error;
+    console.error(`jade-db: ${error.message}`);
+    process.exitCode = error.exitCode;
+  }
+  process.exit(process.exitCode ?? exitCodes.ok);
+}
+
+/** Gives the group, for the commands of the client. */
+export function registerCluster(program: Command): Command {
+  const cluster = program.command("cluster").description("several instances that share a bucket");
+  cluster
+    .command("start")
+    .description("run a whole cluster on this machine, with a bucket for development")
+    .option("--instances <number>", `instances, one a zone (at most ${MAX_INSTANCES})`, "3")
+    .option("--port <number>", "the first instance's port, the others follow (default: 8787; JADE_PORT)")
+    .option("--grpc-port <number>", "native gRPC of the first instance, the others follow")
+    .option("--peer-port <number>", "let them reach each other over TLS, as on several machines: the first one's port")
+    .option("--data-dir <directory>", "where everything is kept (default: ./data/cluster; JADE_DATA_DIR)")
+    .action(runStart);
+  return cluster;
+}

@@ -1,0 +1,68 @@
+// The parts of workerd's configuration that make a process one of a cluster: the socket where the others call it, the ways to theirs,
+// and for the leaders cluster mode itself. Pure text from its inputs.
+// A relay's socket gives full access to its process: it is a unix socket in a directory that only our user enters.
+import type { ClusterPlace } from "../../cluster/placement.ts";
+import { capnpText } from "../capnp-text.ts";
+
+export interface ClusterProcess {
+  readonly place: ClusterPlace;
+  /** Where this process's relay listens. */
+  readonly relayAddress: string;
+  /** Where the relay of this instance's leaders listens. */
+  readonly leadersAddress: string;
+  /** Zone → where its relay listens. */
+  readonly peers: Readonly<Record<string, string>>;
+  readonly bucket: string;
+  /** `host:port` of the leaders' processes among themselves. */
+  readonly address: string;
+  readonly advertise?: string | undefined;
+  /** Known to the cluster's members only. */
+  readonly key: string;
+}
+
+/** As objects/reach.ts looks them up. */
+export interface RelayService {
+  readonly binding: string;
+  readonly service: string;
+  readonly text: string;
+}
+
+/** The host of the CONNECT request that begins a connection for calls: any name, the same on both ends. */
+const CONNECT_HOST = "relay";
+/** From SIGTERM to exit; the supervisor waits a little longer. Ms. */
+export const LEADERS_STOP_MS = 8000;
+
+function relayService(binding: string, service: string, address: string): RelayService {
+  const http = `http = (capnpConnectHost = ${capnpText(CONNECT_HOST)})`;
+  const text = `(name = ${capnpText(service)}, external = (address = ${capnpText(address)}, ${http}))`;
+  return { binding, service, text };
+}
+
+/** The ways from this process to those that it calls. */
+export function relayServices({ place, peers, leadersAddress }: ClusterProcess): readonly RelayService[] {
+  const isZone = place.role === "zone";
+  const zones = place.zones.filter((zone) => !isZone || zone !== place.zone);
+  return [
+    ...(isZone ? [relayService("LEADERS", "leaders", leadersAddress)] : []),
+    ...zones.map((zone) => relayService(`ZONE_${zone}`, `zone-${zone}`, peers[zone]!)),
+  ];
+}
+
+export function relaySocket({ relayAddress }: ClusterProcess): string {
+  const http = `http = (capnpConnectHost = ${capnpText(CONNECT_HOST)})`;
+  const service = '(name = "jade", entrypoint = "Relay")';
+  return `(name = "relay", address = ${capnpText(relayAddress)}, ${http}, service = ${service})`;
+}
+
+/** Follows the sockets of `Config`; empty for a zone's process. The bucket's endpoint and credentials come by the environment. */
+export function clusterSection({ place, bucket, address, advertise, key }: ClusterProcess): string {
+  if (place.role === "zone") return "";
+  const fields = [
+    `bucket = ${capnpText(bucket)}`,
+    `address = ${capnpText(address)}`,
+    ...(advertise === undefined ? [] : [`advertise = ${capnpText(advertise)}`]),
+    `key = ${capnpText(key)}`,
+    `stopTimeoutMs = ${LEADERS_STOP_MS}`,
+  ];
+  return `,\n  cluster = (${fields.join(", ")})`;
+}

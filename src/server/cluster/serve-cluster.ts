@@ -1,0 +1,160 @@
+// `jade-db serve --cluster`: one instance of a cluster: a process of its zone and one of leaders, under one supervisor.
+// Guarantees: nothing is started before configuration, identity, data directory, lock and ports are good; the data of a single node is
+// never opened as an instance's, nor the other way round.
+import { mkdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { firstNodes } from "../../access/ring-start.ts";
+import type { ClusterPlace } from "../../cluster/placement.ts";
+import { type Config, workerSettings } from "../config-schema.ts";
+import { assertNoSingleNode, type DataDir, prepareDataDir, removeUnfinishedBlobs } from "../data-dir.ts";
+import { InstanceLock, type LockedPart } from "../instance-lock.ts";
+import { packageRoot } from "../package-root.ts";
+import { assertPortFree, joinAddress, localUrl } from "../port.ts";
+import { watchReadiness } from "../readiness.ts";
+import { printAddress, reporter, type ServeOptions, startFront, startWatchFronts, untilSignalled } from "../serve.ts";
+import { Supervisor } from "../supervisor.ts";
+import { copyWorkers, writeConfigFile } from "../worker-files.ts";
+import { workerdBinary } from "../workerd-binary.ts";
+import { type WorkerdConfigOptions, workerdConfig } from "../workerd-config.ts";
+import { LEADERS_HEALTH, type WorkerdStart } from "../workerd-process.ts";
+import { Door } from "./door.ts";
+import { clusterIdentity } from "./identity.ts";
+import { Instance } from "./instance.ts";
+import { type ClusterProcess, LEADERS_STOP_MS } from "./relay-config.ts";
+import { parseHostPort } from "./tunnel.ts";
+import { socketPath, Ways } from "./ways.ts";
+
+/** What the leaders' process reads itself: where the bucket is, and who we are there. */
+const BUCKET_VARIABLES = [
+  "AWS_ENDPOINT_URL",
+  "AWS_REGION",
+  "AWS_ACCESS_KEY_ID",
+  "AWS_SECRET_ACCESS_KEY",
+  "AWS_SESSION_TOKEN",
+  "AWS_CREDENTIALS_FILE",
+];
+/** Beyond what workerd takes of its own. */
+const LEADERS_STOP_GRACE_MS = 2000;
+
+/** The ring of a new deployment: every instance makes the same of its configuration. */
+function placeOf(config: Config, role: ClusterPlace["role"]): ClusterPlace {
+  const { nodes: nodeCount, zones: zoneCount } = workerSettings(config).storage;
+  const nodes = Object.fromEntries(firstNodes(nodeCount, zoneCount).map(({ id, zone }) => [id, zone]));
+  return { role, zone: config.cluster.zone, zones: Object.keys(config.cluster.peers).sort(), nodes };
+}
+
+function bucketEnvironment(env: NodeJS.ProcessEnv): Record<string, string> {
+  const given = BUCKET_VARIABLES.map((name) => [name, env[name]] as const);
+  return Object.fromEntries(given.filter((pair): pair is [string, string] => pair[1] !== undefined));
+}
+
+interface Process {
+  readonly role: ClusterPlace["role"];
+  readonly part: LockedPart;
+  readonly relayAddress: string;
+  readonly objectsDir: string;
+}
+
+/** Makes the supervisors of both processes. */
+class Processes {
+  readonly #options: ServeOptions;
+  readonly #dir: DataDir;
+  readonly #lock: InstanceLock;
+  readonly #common: Pick<WorkerdConfigOptions, "blobsDir" | "modules" | "settings" | "rootKeyHash" | "metricsAccess">;
+  readonly #clusterKey: string;
+  readonly ways: Ways;
+
+  constructor(options: ServeOptions, dir: DataDir, lock: InstanceLock) {
+    this.#options = options;
+    this.#dir = dir;
+    this.#lock = lock;
+    const { rootKeyHash, clusterKey } = clusterIdentity(options.env);
+    const { config, metricsAccess } = options;
+    // No embedder: each zone's would have models of its own.
+    const { modules } = copyWorkers(join(packageRoot(), "dist"), dir.run);
+    const settings = workerSettings(config);
+    this.#common = { blobsDir: dir.blobs, modules, settings, rootKeyHash, metricsAccess };
+    this.#clusterKey = clusterKey;
+    this.ways = new Ways({ cluster: config.cluster, dataDir: dir.path, clusterKey });
+  }
+
+  #cluster({ role, relayAddress }: Process): ClusterProcess {
+    const { bucket, address, advertise } = this.#options.config.cluster;
+    const place = placeOf(this.#options.config, role);
+    const ways = { relayAddress, leadersAddress: this.ways.leaders, peers: this.ways.addresses };
+    return { place, ...ways, bucket: bucket!, address, advertise, key: this.#clusterKey };
+  }
+
+  #start(process: Process, address: string): WorkerdStart {
+    const { role, relayAddress, objectsDir } = process;
+    // One that was killed leaves its socket's name behind.
+    rmSync(socketPath(relayAddress), { force: true });
+    const configFile = `${role}.capnp`;
+    const text = workerdConfig({ ...this.#common, address, objectsDir, cluster: this.#cluster(process) });
+    writeConfigFile(join(this.#dir.run, configFile), text);
+    const start = { binary: workerdBinary(), cwd: this.#dir.run, configFile };
+    if (role === "zone") return start;
+    return { ...start, isExperimental: true, health: LEADERS_HEALTH, env: bucketEnvironment(this.#options.env) };
+  }
+
+  zone(): Supervisor {
+    const { config, report } = this.#options;
+    const { host, port } = config.server;
+    const relayAddress = this.ways.own;
+    const process: Process = { role: "zone", part: "workerd", relayAddress, objectsDir: this.#dir.objects };
+    const door = new Door({ host, port });
+    return new Supervisor({
+      standIn: door,
+      url: (bound) => localUrl(host, bound),
+      events: reporter(report, (pid) => this.#lock.noteWorkerd(pid, "workerd"), "the zone's process"),
+      prepare: (bound) => {
+        removeUnfinishedBlobs(this.#dir);
+        return { ...this.#start(process, joinAddress(host, bound ?? port)), descriptor: door.descriptor };
+      },
+    });
+  }
+
+  leaders(): Supervisor {
+    const relayAddress = this.ways.leaders;
+    const { host } = parseHostPort(this.#options.config.cluster.address) ?? { host: "127.0.0.1" };
+    const process: Process = { role: "leaders", part: "leaders", relayAddress, objectsDir: this.#dir.leaders };
+    mkdirSync(this.#dir.leaders, { recursive: true, mode: 0o700 });
+    return new Supervisor({
+      url: (bound) => localUrl(host, bound),
+      stopTimeoutMs: LEADERS_STOP_MS + LEADERS_STOP_GRACE_MS,
+      events: reporter(this.#options.report, (pid) => this.#lock.noteWorkerd(pid, "leaders"), "the leaders' process"),
+      prepare: () => this.#start(process, ""),
+    });
+  }
+}
+
+/** Runs until SIGTERM or SIGINT; gives the exit code. @throws OperatorError when it cannot start. */
+export async function serveCluster(options: ServeOptions): Promise<number> {
+  const { config } = options;
+  const { host, port } = config.server;
+  const dir = prepareDataDir(config.storage.dataDir);
+  assertNoSingleNode(dir);
+  const lock = await InstanceLock.acquire(dir.path);
+  try {
+    await assertPortFree(host, port);
+    const processes = new Processes(options, dir, lock);
+    await processes.ways.open();
+    const instance = new Instance({ zone: processes.zone(), leaders: processes.leaders() });
+    return await untilSignalled(instance, async (bound, signal) => {
+      const url = localUrl(host, bound);
+      const grpc = await startFront(config, url);
+      const watches = await startWatchFronts(options, url);
+      printAddress(options, { dataDir: dir.path, port: bound, grpcUrl: grpc?.url, watchUrl: watches?.url });
+      void watchReadiness({
+        url,
+        signal,
+        ready: () =>
+          options.print(`ready      zone ${config.cluster.zone} of ${config.cluster.bucket}. Stop with Ctrl-C`),
+        late: (why) => options.report(`${why}. It goes on trying; GET /v1/ready tells`),
+      });
+      return { stop: async () => void (await Promise.all([grpc?.stop(), watches?.stop()])) };
+    });
+  } finally {
+    lock.release();
+  }
+}

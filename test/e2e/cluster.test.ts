@@ -1,0 +1,104 @@
+// A cluster of three instances with its bucket on this machine, one of them killed while clients work through all of them.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Cluster } from "../../scripts/faults/cluster.ts";
+import { Prober } from "../../scripts/faults/prober.ts";
+import { Workload } from "../../scripts/faults/workload.ts";
+import { until } from "./until.ts";
+
+let cluster: Cluster;
+let apiKey: string;
+
+beforeAll(async () => {
+  const beganMs = performance.now();
+  cluster = await Cluster.start({ instances: 3, overTls: true });
+  console.log(`three instances are ready after ${Math.round(performance.now() - beganMs)} ms`);
+  const root = cluster.client("z1", cluster.rootKey, { attempts: 10 });
+  apiKey = (await root.tenants.create({ tenantId: "acme" })).apiKey;
+  root.close();
+});
+
+afterAll(() => cluster?.dispose());
+
+/** Sum of a metric over its series, as one instance tells it. */
+async function metric(zone: string, name: string): Promise<number> {
+  const text = await (await fetch(`${cluster.url(zone)}/metrics`)).text();
+  let sum = 0;
+  for (const [, value] of text.matchAll(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, "gm"))) sum += Number(value);
+  return sum;
+}
+
+describe("three instances", () => {
+  it("[CL-8] a second start of the same cluster is refused, before it touches the bucket", async () => {
+    const args = ["cluster", "start", "--port", "0", "--data-dir", cluster.directory];
+    const second = spawn(process.execPath, ["bin/jade-db.mjs", ...args], { stdio: ["ignore", "pipe", "pipe"] });
+    let told = "";
+    for (const stream of [second.stdout, second.stderr]) stream.on("data", (text) => (told += text));
+    const [code] = await once(second, "close");
+    expect({ code, told }).toEqual({ code: 1, told: expect.stringContaining("is in use by another instance") });
+    expect(told).not.toContain("bucket  ");
+  });
+
+  it("[CL-10] are one deployment: what one took the others give, and each knows who is there", async () => {
+    const clients = cluster.zones.map((zone) => cluster.client(zone, apiKey, { attempts: 5 }));
+    const [first, second, third] = clients;
+    await first!.kv.put("a", { from: "z1" }, { consistency: "all" });
+    expect((await third!.kv.get("a")).value).toEqual({ from: "z1" });
+    const { revision } = await second!.config.put("flag", "on");
+    expect(await first!.config.get("flag")).toMatchObject({ found: true, value: "on", modRevision: revision });
+    const root = cluster.client("z2", cluster.rootKey, { attempts: 5 });
+    const { mode, answeredBy, directory, instances } = await root.cluster();
+    expect({ mode, answeredBy, directory }).toEqual({ mode: "cluster", answeredBy: "z2", directory: "answering" });
+    const shown = instances.map(({ zone, zoneProcess, leadersProcess, nodes }) => {
+      return [zone, zoneProcess, leadersProcess, ...nodes.map(({ nodeId, answering }) => `${nodeId} ${answering}`)];
+    });
+    expect(shown).toEqual([1, 2, 3].map((n) => [`z${n}`, "answering", "answering", `n${n} true`]));
+    for (const client of [...clients, root]) client.close();
+  });
+
+  it("[CL-11] [CL-12] lose nothing with one of them: key-value goes on, its leaders move, it comes back and is healed", async () => {
+    const workload = new Workload(cluster, { apiKey, seed: 1 });
+    await workload.start();
+    // An owner runs where it was first asked for.
+    const first = cluster.client("z1", apiKey, { attempts: 5 });
+    await first.config.namespace("probe").put("key", 0);
+    first.close();
+    const clients = ["z2", "z3"].map((zone) => cluster.client(zone, apiKey, { attempts: 1, timeoutMs: 5000 }));
+    const [second, third] = clients;
+    const keyValue = [
+      new Prober("put at z2", (count) => second!.kv.put(`probe/${count % 50}`, count)),
+      new Prober("put at z3", (count) => third!.kv.put(`probe/${50 + (count % 50)}`, count)),
+      new Prober("get at z3", (count) => third!.kv.get(`probe/${count % 50}`)),
+    ];
+    const config = new Prober("config put at z2", (count) => second!.config.namespace("probe").put("key", count));
+    for (const prober of [...keyValue, config]) prober.start();
+    const beganMs = performance.now();
+    expect(await until(() => [...keyValue, config].every((prober) => prober.okSince(beganMs) > 20))).toBe(true);
+
+    cluster.signal("instance", "z1", "SIGKILL");
+    const killedMs = performance.now();
+    // Leaders are away for as long as the lease of their instance lasts.
+    expect(await until(() => config.away(killedMs).failed > 0)).toBe(true);
+    const hadFailed = performance.now();
+    expect(await Promise.all([cluster.isReady("z2"), cluster.isReady("z3")])).toEqual([true, true]);
+    expect(await until(() => config.okSince(hadFailed) > 0)).toBe(true);
+    expect(await until(() => cluster.isReady("z1"))).toBe(true);
+    await Promise.all([...keyValue, config].map((prober) => prober.stop()));
+    await workload.finish();
+    for (const prober of [...keyValue, config]) console.log(`${prober.name}: ${JSON.stringify(prober.away(killedMs))}`);
+    console.log(JSON.stringify(workload.counts));
+
+    expect(workload.problems).toEqual([]);
+    expect(workload.counts.vectors).toBeGreaterThan(10);
+    expect(workload.counts.operations).toBeGreaterThan(20);
+    // A second on a quiet machine.
+    for (const prober of keyValue) expect(prober.away(killedMs).failingMs, prober.name).toBeLessThan(3000);
+    expect(config.away(killedMs).longestMs).toBeLessThan(40_000);
+    // What the killed one missed was brought to it.
+    const pending = async () =>
+      (await Promise.all(cluster.zones.map((zone) => metric(zone, "jade_kv_hints_pending")))).reduce((a, b) => a + b);
+    expect(await until(async () => (await pending()) === 0)).toBe(true);
+    for (const client of clients) client.close();
+  });
+});
