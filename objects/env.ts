@@ -1,4 +1,6 @@
 // The bindings every object and the gateway see. wrangler.toml and src/server/workerd-config.ts provide them.
+
+import type { EmbedderServiceRpc } from "./embedder-rpc.ts";
 import type {
   ConfigFollowerRpc,
   ConfigKeyspaceRpc,
@@ -28,6 +30,8 @@ export interface Env {
   readonly VECTOR_FOLLOWER: Namespace<VectorFollowerRpc>;
   readonly ZONE_VIEWS: Namespace<ZoneViewsRpc>;
   readonly KEY_VALUE_REPLICA: Namespace<KeyValueReplicaRpc>;
+  /** The embedder's Worker. Without it texts are not embedded; all else works. */
+  readonly EMBEDDER?: EmbedderServiceRpc;
   /** Present when the blob store is R2. */
   readonly BLOBS?: R2Bucket;
   /** Present when the blob store is a directory served by workerd. */

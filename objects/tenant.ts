@@ -252,7 +252,20 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
     this.#namespaces.markAllDeleting();
     this.#databases.markAllDeleting();
     const areErased = await this.#databases.settleAll(row.tenant);
-    return (await this.#eraseMarked(row.tenant)) && areErased;
+    const hasModels = !(await this.#eraseModels(row.tenant));
+    return (await this.#eraseMarked(row.tenant)) && areErased && !hasModels;
+  }
+
+  /** False = the embedder did not answer: the Directory asks again. */
+  async #eraseModels(tenant: number): Promise<boolean> {
+    const { EMBEDDER } = this.env;
+    if (!EMBEDDER) return true;
+    try {
+      await withDeadline(EMBEDDER.erase(tenant), CALL_TIMEOUT_MS, "embedder");
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   async createWebhook(input: NewWebhook, mutation: Mutation): Promise<RpcResult<CreatedWebhook>> {

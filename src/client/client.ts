@@ -10,6 +10,7 @@ import { HttpClient } from "./http.ts";
 import { KeyValue } from "./key-value.ts";
 import { HttpKeyValue } from "./key-value-http.ts";
 import { SessionKeyValue } from "./key-value-session.ts";
+import { Models } from "./models.ts";
 import { type ClientOptions, resolveOptions } from "./options.ts";
 import { Repairs } from "./repairs.ts";
 import { Session } from "./session.ts";
@@ -38,6 +39,8 @@ export class JadeClient {
   readonly config: Config;
   /** Vector databases (over HTTP). */
   readonly databases: Databases;
+  /** Embedding models, and vectors of texts (over HTTP). */
+  readonly models: Models;
   /** Full repairs of the deployment (always over HTTP). */
   readonly repairs: Repairs;
   readonly #http: HttpClient;
@@ -53,6 +56,7 @@ export class JadeClient {
     this.tenants = new Tenants(http);
     this.repairs = new Repairs(http);
     this.databases = new Databases(http);
+    this.models = new Models(http);
     this.#watches = new WatchLinks(resolved, () => whySessionFails(http));
     if (resolved.transport === "session") {
       this.#session = new Session(resolved, () => whySessionFails(http));

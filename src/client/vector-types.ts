@@ -25,7 +25,8 @@ export interface DatabaseChanges {
 export interface NewDatabase extends DatabaseChanges {
   /** Default: one is made. */
   readonly databaseId?: string | undefined;
-  readonly vectorDimension: number;
+  /** Default: that of the first model that `embeddingModels` name by `modelId`. */
+  readonly vectorDimension?: number | undefined;
   /** Default: `cosine`. */
   readonly metric?: VectorMetric | undefined;
   /** Default: `HNSW`. */
@@ -170,7 +171,15 @@ export interface NewVector {
   readonly metadataJson?: string | undefined;
 }
 
-export type VectorChanges = Omit<NewVector, "id" | "values"> & { readonly values?: ArrayLike<number> | undefined };
+/** A vector that the database's model for texts makes. The text itself is not stored: put it into the metadata to read it again. */
+export interface NewText extends Omit<NewVector, "values"> {
+  readonly text: string;
+}
+
+export type VectorChanges = Omit<NewVector, "id" | "values"> & {
+  readonly values?: ArrayLike<number> | undefined;
+  readonly text?: string | undefined;
+};
 
 export interface StoredVector {
   readonly id: string;
@@ -264,6 +273,8 @@ export interface VectorSearchOptions extends CallOptions {
   readonly includeMetadata?: boolean | undefined;
   readonly includeValues?: boolean | undefined;
   readonly explain?: boolean | undefined;
+  /** For texts: a model of the database by its id or name, or any of its dimension. */
+  readonly embeddingModel?: string | undefined;
   readonly consistency?: VectorConsistency | undefined;
   /** A shard may take so long. */
   readonly deadlineMs?: number | undefined;
@@ -271,8 +282,8 @@ export interface VectorSearchOptions extends CallOptions {
   readonly partial?: boolean | undefined;
 }
 
-/** A vector, or the id of one that is stored. */
-export type VectorQuery = { readonly vector: ArrayLike<number> } | { readonly id: string };
+/** A vector, a text for the database's model, or the id of a vector that is stored. */
+export type VectorQuery = { readonly vector: ArrayLike<number> } | { readonly text: string } | { readonly id: string };
 
 export interface VectorHit {
   readonly id: string;

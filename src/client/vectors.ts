@@ -7,11 +7,12 @@ import type { HttpClient, HttpRequest } from "./http.ts";
 import { eachItem } from "./pages.ts";
 import { itemTexts, memberText } from "./raw-json.ts";
 import type { Page } from "./types.ts";
-import { BINARY_TYPE, binaryBatch, chunksOf, metadataTextOf } from "./vector-batch.ts";
+import { BINARY_TYPE, binaryBatch, chunksOf, DEFAULT_CHUNK_TEXTS, groupsOf, metadataTextOf } from "./vector-batch.ts";
 import { VectorImports } from "./vector-imports.ts";
 import type { VectorTokens } from "./vector-tokens.ts";
 import type {
   DeletedVectors,
+  NewText,
   NewVector,
   StoredVector,
   Vector,
@@ -55,19 +56,30 @@ function numbersOf(values: ArrayLike<number>): number[] {
 
 /** Members as JSON text, with the metadata's exact text. */
 function vectorText(vector: VectorChanges & { readonly id?: string | undefined }, rest: object): string {
-  const { id, values } = vector;
+  const { id, values, text } = vector;
   const metadata = metadataTextOf(vector);
-  const fields = JSON.stringify({ id, values: values && numbersOf(values), ...rest });
+  const fields = JSON.stringify({ id, values: values && numbersOf(values), text, ...rest });
   if (metadata === undefined) return fields;
   return `${fields.slice(0, -1)}${fields === "{}" ? "" : ","}"metadata":${metadata}}`;
 }
 
 function queryFields(query: VectorQuery): object {
-  return "id" in query ? { id: query.id } : { queryVector: numbersOf(query.vector) };
+  if ("id" in query) return { id: query.id };
+  return "text" in query ? { queryText: query.text } : { queryVector: numbersOf(query.vector) };
 }
 
 function resultsOf({ results, isComplete }: VectorResults): VectorResults {
   return { results: results.map((hit) => withFloats<VectorHit>(hit as unknown as Raw<VectorHit>)), isComplete };
+}
+
+interface RawBatch {
+  readonly stored: number;
+  readonly failed: number;
+  readonly results: readonly { id: string; version: number; revision: number; error?: never }[];
+}
+
+function shownResults(results: RawBatch["results"]): readonly VectorBatchResult[] {
+  return results.map((result) => ({ ok: result.error === undefined, ...result })) as never;
 }
 
 export class Vectors {
@@ -107,8 +119,8 @@ export class Vectors {
     return this;
   }
 
-  /** Stores a vector under its id, whether there is one or not. */
-  upsert(vector: NewVector, { durability, ...options }: VectorWriteOptions = {}): Promise<StoredVector> {
+  /** Stores a vector, or the vector of a text, under its id, whether there is one or not. */
+  upsert(vector: NewVector | NewText, { durability, ...options }: VectorWriteOptions = {}): Promise<StoredVector> {
     return this.#data({ ...options, method: "POST", path: "/vectors", body: vectorText(vector, { durability }) });
   }
 
@@ -164,16 +176,40 @@ export class Vectors {
     return { stored, failed: results.length - stored, results };
   }
 
+  /**
+   * Stores the vectors of many texts, in chunks one after another. A text that is refused stops no other: see `results`. As for
+   * `upsertMany`, a chunk that fails as a whole throws.
+   */
+  async upsertTexts(
+    texts: Iterable<NewText> | AsyncIterable<NewText>,
+    { chunkVectors = DEFAULT_CHUNK_TEXTS, durability, writeId, ...options }: Omit<VectorBatchOptions, "atomic"> = {},
+  ): Promise<VectorBatchAnswer> {
+    const results: VectorBatchResult[] = [];
+    let chunkNumber = 0;
+    for await (const chunk of groupsOf(texts, chunkVectors)) {
+      const body = `{"vectors":[${chunk.map((text) => vectorText(text, {})).join(",")}]}`;
+      const own = writeId && (await writeIdFrom(`${writeId}:${chunkNumber}`));
+      const sent = {
+        ...options,
+        writeId: own,
+        method: "POST",
+        path: "/vectors/batch",
+        query: { durability },
+        body,
+      } as const;
+      results.push(...shownResults((await this.#data<RawBatch>(sent)).results));
+      chunkNumber++;
+    }
+    const stored = results.filter(({ ok }) => ok).length;
+    return { stored, failed: results.length - stored, results };
+  }
+
   /** One request with vectors of one dimension. */
   async upsertChunk(
     vectors: readonly NewVector[],
     { durability, atomic, ...options }: Omit<VectorBatchOptions, "chunkVectors"> = {},
   ): Promise<VectorBatchAnswer> {
-    const { stored, failed, results } = await this.#data<{
-      stored: number;
-      failed: number;
-      results: readonly { id: string; version: number; revision: number; error?: never }[];
-    }>({
+    const { stored, failed, results } = await this.#data<RawBatch>({
       ...options,
       method: "POST",
       path: "/vectors/batch",
@@ -181,11 +217,7 @@ export class Vectors {
       body: binaryBatch(vectors),
       contentType: BINARY_TYPE,
     });
-    return {
-      stored,
-      failed,
-      results: results.map((result) => ({ ok: result.error === undefined, ...result })) as never,
-    };
+    return { stored, failed, results: shownResults(results) };
   }
 
   async page({

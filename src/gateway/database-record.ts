@@ -63,7 +63,9 @@ function requireSchema(declared: Readonly<Record<string, string>> | null | undef
   if (declared) asPublic(() => parseSchema(declared));
 }
 
-export function recordOf(body: NewDatabaseBody, databaseId: string): DatabaseRecord {
+type ResolvedBody = NewDatabaseBody & Pick<DatabaseRecord, "vectorDimension">;
+
+export function recordOf(body: ResolvedBody, databaseId: string): DatabaseRecord {
   const { indexType, sharding, metadataSchema, replication = {} } = body;
   requireKnown(indexType, sharding.strategy);
   requireSchema(metadataSchema);
@@ -81,12 +83,17 @@ export function recordOf(body: NewDatabaseBody, databaseId: string): DatabaseRec
       sync: replication.sync ?? false,
       maxLagMs: replication.maxLagMs ?? 0,
     },
-    embeddingModels: body.embeddingModels ?? [],
+    embeddingModels: body.embeddingModels?.map(namedModel) ?? [],
     metadataSchema: metadataSchema ?? null,
     durability: body.durability ?? "sync",
     retentionPolicy: body.retentionPolicy ?? null,
     accessControl: body.accessControl ?? null,
   };
+}
+
+/** The specification's record has a name. */
+function namedModel(model: NonNullable<NewDatabaseBody["embeddingModels"]>[number]): object {
+  return { ...model, name: model.name ?? model.modelId };
 }
 
 /** Fields that are given replace the old ones whole, within parameters and replication one by one. */
@@ -100,6 +107,7 @@ export function changesOf(body: DatabaseChangesBody, old: DatabaseRecord): Datab
   }
   if (body.indexParameters)
     changes["indexParameters"] = parametersOf(old, { ...old.indexParameters, ...body.indexParameters });
+  if (body.embeddingModels) changes["embeddingModels"] = body.embeddingModels.map(namedModel);
   if (body.replication) changes["replication"] = { ...old.replication, ...body.replication };
   if (Object.keys(changes).length === 0)
     throw invalidRequest([{ path: "", message: `give at least one of ${CHANGEABLE.join(", ")}` }]);

@@ -26,6 +26,7 @@ import { QUANTIZERS, type Quantizer } from "../vector/shard/index-kinds.ts";
 import { DURABILITIES } from "../wire/vector.ts";
 import { namespaceName, pageOfShape } from "./config-schemas.ts";
 import { pageQuery } from "./cursor.ts";
+import { modelId } from "./embedding-schemas.ts";
 
 const whole = (least: number, most: number) => z.int("must be a whole number").min(least).max(most);
 const text = (most: number) => z.string().max(most);
@@ -67,7 +68,12 @@ export const indexParameters = z.strictObject({
 });
 
 const embeddingModel = z.strictObject({
-  name: text(MAX_NAME_CHARACTERS),
+  modelId: modelId
+    .optional()
+    .openapi({ description: "Of /v1/embedding-models; its dimension must be the database's." }),
+  name: text(MAX_NAME_CHARACTERS)
+    .optional()
+    .openapi({ description: "Default: the modelId. Alone it is a modelId too." }),
   version: text(MAX_NAME_CHARACTERS).optional(),
   provider: text(MAX_NAME_CHARACTERS).optional(),
   inputType: z.enum(["text", "image", "audio", "video", "other"]).optional(),
@@ -88,7 +94,20 @@ const changeable = {
       description:
         "Copies of each shard, in zones of their own; whether a write is answered only when all have it durably (default: false); what an eventual read may lack at most (default: 0, nothing). Default factor: 1.",
     }),
-  embeddingModels: z.array(embeddingModel).max(MAX_EMBEDDING_MODELS).optional().openapi({ description: "Recorded." }),
+  embeddingModels: z
+    .array(
+      embeddingModel.check((context) => {
+        const { name, modelId: id } = context.value;
+        if (name !== undefined || id !== undefined) return;
+        const message = "is required, or modelId";
+        context.issues.push({ code: "custom", path: ["name"], input: context.value, message });
+      }),
+    )
+    .max(MAX_EMBEDDING_MODELS)
+    .optional()
+    .openapi({
+      description: "What makes vectors of texts: the first of inputType text, unless a request names another.",
+    }),
   metadataSchema: z
     .record(z.string(), z.string())
     .refine((fields) => Object.keys(fields).length <= MAX_SCHEMA_FIELDS, {
@@ -141,7 +160,7 @@ const fixed = {
 
 export const newDatabaseBody = z.strictObject({
   databaseId: databaseId.optional().openapi({ description: "Default: one is made." }),
-  vectorDimension: whole(1, MAX_DIMENSION),
+  vectorDimension: whole(1, MAX_DIMENSION).optional().openapi({ description: "Default: that of the first modelId." }),
   metric: fixed.metric.default("cosine"),
   indexType: fixed.indexType.default("HNSW"),
   sharding: fixed.sharding.default({}).openapi({ description: "Vectors go to shards by a hash of their ids." }),

@@ -110,3 +110,11 @@ export const MAX_SEARCH_BODY_BYTES = 8 * 1024 * 1024;
 export const MAX_BATCH_QUERIES = 100;
 /** Rows that a search may look at for each unit that is charged to the tenant's rate; the request itself pays for the first. */
 export const ROWS_PER_UNIT = 10_000;
+/** How long texts may wait for their model; one that is large has to be read first. Ms. */
+export const EMBED_BUDGET_MS = 10_000;
+/** An embedder that has not answered by then is away. Ms. */
+export const EMBED_DEADLINE_MS = 15_000;
+/** Reading and checking a model of the largest size. Ms. */
+export const ACTIVATE_DEADLINE_MS = 50_000;
+/** A body with MAX_CALL_TEXTS texts of some length. Bytes. */
+export const MAX_EMBED_BODY_BYTES = 8 * 1024 * 1024;

@@ -5,6 +5,8 @@ import { configRoutes } from "./config-routes.ts";
 import { configWatchRoute } from "./config-watch-route.ts";
 import { databaseIndexRoutes } from "./database-indexes.ts";
 import { databaseRoutes } from "./databases.ts";
+import { embeddingModelRoutes } from "./embedding-models.ts";
+import { embeddingsRoute } from "./embeddings.ts";
 import { healthRoutes } from "./health.ts";
 import { deleteKeyValue, getKeyValue, putKeyValue } from "./key-value.ts";
 import { batchKeyValue } from "./key-value-batch.ts";
@@ -99,6 +101,8 @@ export function allRoutes(services: Services): readonly Route[] {
     ...vectorBatchRoutes,
     ...vectorRoutes,
     ...vectorSearchRoutes,
+    ...embeddingModelRoutes,
+    embeddingsRoute,
     ...databaseIndexRoutes,
     ...vectorImportRoutes,
     createTenant,

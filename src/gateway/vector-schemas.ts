@@ -30,6 +30,10 @@ const values = z
 const metadata = z.record(z.string(), z.unknown()).openapi({
   description: `A JSON object of at most ${MAX_METADATA_BYTES} bytes; comes back byte for byte.`,
 });
+const text = z.string().openapi({
+  description: "Instead of numbers: the database's model for texts makes them. The text itself is not stored.",
+  example: "a cup of tea",
+});
 const durability = z
   .enum(DURABILITIES as ["sync", "periodic", "eventual"])
   .optional()
@@ -53,7 +57,8 @@ const shownOnly = {
 export const vectorParams = z.strictObject({ ...databaseParams.shape, id: z.string() });
 export const vectorBody = z.strictObject({
   id: vectorId.optional().openapi({ description: "Default: one is made." }),
-  values,
+  values: values.optional(),
+  text: text.optional(),
   metadata: metadata.optional(),
   durability,
   ...shownOnly,
@@ -61,12 +66,14 @@ export const vectorBody = z.strictObject({
 /** One of many: its numbers are looked at once, when they become float32. */
 export const batchItem = z.strictObject({
   id: vectorId.optional(),
-  values: z.unknown(),
+  values: z.unknown().optional(),
+  text: text.optional(),
   metadata: metadata.optional(),
   ...shownOnly,
 });
 export const changeBody = z.strictObject({
   values: values.optional(),
+  text: text.optional(),
   metadata: metadata.optional(),
   durability,
   id: vectorId.optional(),
@@ -81,7 +88,7 @@ export const batchBody = z.strictObject({
     .max(MAX_BATCH_VECTORS)
     .openapi({
       type: "array",
-      items: { type: "object", required: ["values"], properties: { id: {}, values: {}, metadata: {} } },
+      items: { type: "object", properties: { id: {}, values: {}, text: {}, metadata: {} } },
     }),
   atomic: z.boolean().optional().openapi({ description: "All or nothing; all of one shard." }),
   durability,
@@ -144,21 +151,28 @@ const ask = {
     description: "Where a shard does not answer in time the others' results are given, and the shard is named.",
   }),
   databaseId: databaseId.optional().openapi({ description: "The path's, if it is given." }),
-  embeddingModel: z.string().max(200).optional().openapi({ description: "Not heard: the query is a vector." }),
+  embeddingModel: z.string().max(200).optional().openapi({
+    description:
+      "For queryText: a model of the database by its id or name, or any other of its dimension. Default: the database's first for texts.",
+  }),
 };
+const queryText = text
+  .optional()
+  .openapi({ description: "Instead of a query vector: a text for the database's model." });
 export const searchBody = z.strictObject({
   queryVector: values.optional(),
+  queryText,
   id: vectorId.optional().openapi({ description: "Instead of a query vector: what is near this one, without itself." }),
   ...ask,
 });
 export const batchSearchBody = z.strictObject({
   queries: z
-    .array(z.strictObject({ queryVector: values.optional(), id: vectorId.optional() }))
+    .array(z.strictObject({ queryVector: values.optional(), queryText, id: vectorId.optional() }))
     .min(1)
     .max(MAX_BATCH_QUERIES),
   ...ask,
 });
-export type Ask = Omit<z.output<typeof searchBody>, "queryVector" | "id">;
+export type Ask = Omit<z.output<typeof searchBody>, "queryVector" | "queryText" | "id">;
 
 const number = z.number();
 const time = z.iso.datetime();

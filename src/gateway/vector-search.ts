@@ -2,7 +2,7 @@
 // Guarantees: an answer is of all shards, or names those that are missing where that was asked for; a search is paid for by the rows it looked
 // at before its answer is given.
 import { MAX_TOP_K } from "../vector/shard/limits.ts";
-import { PublicError } from "../wire/error-codes.ts";
+import { type ErrorCode, PublicError } from "../wire/error-codes.ts";
 import type { FoundAnswer, SearchRequest, VectorHit } from "../wire/vector.ts";
 import { admitMore } from "./access.ts";
 import { successPieces } from "./answers.ts";
@@ -22,6 +22,7 @@ import { type AskedDatabase, type KnownDatabase, withDatabase } from "./vector-d
 import { floatsOf } from "./vector-fields.ts";
 import * as schemas from "./vector-schemas.ts";
 import { hitPieces } from "./vector-shown.ts";
+import { type PlacedText, requireValues } from "./vector-texts.ts";
 import {
   isForAll,
   pagePieces,
@@ -34,10 +35,13 @@ import {
 
 const PATH = "/v1/databases/{db}/search";
 const DEFAULT_TOP_K = 10;
-const SEARCH_ERRORS = ["notFound", "dataCorrupt", "insufficientStorage", "overloaded", "payloadTooLarge"] as const;
+const SEARCH_ERRORS = [
+  ...["notFound", "conflict", "overloaded", "dataCorrupt", "insufficientStorage", "payloadTooLarge"],
+] as readonly ErrorCode[];
 
 interface Query {
   readonly queryVector?: readonly number[] | undefined;
+  readonly queryText?: string | undefined;
   readonly id?: string | undefined;
 }
 
@@ -48,15 +52,40 @@ interface Resolved {
   readonly without?: string;
 }
 
+interface Asked {
+  readonly queries: readonly Query[];
+  readonly ask: schemas.Ask;
+  readonly isBatch: boolean;
+}
+
 interface Found {
   readonly hits: readonly VectorHit[];
   /** False: there may be more that meet the threshold. */
   readonly isComplete: boolean;
 }
 
+/** All queries as vectors; their texts in one go. */
+async function resolveAll(call: Call, database: KnownDatabase, { queries, ask, isBatch }: Asked): Promise<Resolved[]> {
+  const path = (at: number): string => (isBatch ? `queries[${at}].` : "");
+  const texts: PlacedText[] = [];
+  for (const [at, { queryVector, queryText, id }] of queries.entries()) {
+    if ([queryVector, queryText, id].filter((given) => given !== undefined).length !== 1)
+      throw invalidRequest([{ path: `${path(at)}queryVector`, message: "give queryVector, queryText or id" }]);
+    if (queryText !== undefined) texts.push({ text: queryText, path: `${path(at)}queryText` });
+  }
+  const model = ask.embeddingModel;
+  const made = texts.length === 0 ? [] : await requireValues(call, database, { texts, model });
+  let next = 0;
+  const textValues = queries.map(({ queryText }) => (queryText === undefined ? undefined : made[next++]));
+  return Promise.all(
+    queries.map((query, at) => {
+      const values = textValues[at];
+      return values ? { values } : resolve(call, database, query, path(at));
+    }),
+  );
+}
+
 async function resolve(call: Call, database: KnownDatabase, { queryVector, id }: Query, at: string): Promise<Resolved> {
-  if ((queryVector === undefined) === (id === undefined))
-    throw invalidRequest([{ path: `${at}queryVector`, message: "give queryVector or id" }]);
   if (queryVector) return { values: floatsOf(queryVector, `${at}queryVector`) };
   const target = { database, shard: shardOf(id!, database.numShards) };
   const { rows } = await callShard(call, target, { kind: "get", ids: [id!], shown: { values: true } });
@@ -97,19 +126,13 @@ function requireAsked(ask: schemas.Ask, asked: AskedDatabase): void {
   requirePaged(ask);
 }
 
-async function searchAll(
-  call: Call,
-  asked: AskedDatabase,
-  { queries, ask, isBatch }: { queries: readonly Query[]; ask: schemas.Ask; isBatch: boolean },
-): Promise<Searched> {
+async function searchAll(call: Call, asked: AskedDatabase, { queries, ask, isBatch }: Asked): Promise<Searched> {
   requireAsked(ask, asked);
   readAs(call, ask);
   if (isForAll(ask)) return searchAllWithin(call, asked, { queries, ask, isBatch });
   const k = ask.topK ?? DEFAULT_TOP_K;
   return withDatabase(call, asked, async (database) => {
-    const resolved = await Promise.all(
-      queries.map((query, at) => resolve(call, database, query, isBatch ? `queries[${at}].` : "")),
-    );
+    const resolved = await resolveAll(call, database, { queries, ask, isBatch });
     const withOwn = resolved.some(({ without }) => without !== undefined) ? 1 : 0;
     const request: SearchRequest = {
       kind: "search",
@@ -138,19 +161,13 @@ async function searchAll(
 }
 
 /** Of each query the first page of all that meets the threshold, one query after another. */
-async function searchAllWithin(
-  call: Call,
-  asked: AskedDatabase,
-  { queries, ask, isBatch }: { queries: readonly Query[]; ask: schemas.Ask; isBatch: boolean },
-): Promise<Searched> {
+async function searchAllWithin(call: Call, asked: AskedDatabase, { queries, ask, isBatch }: Asked): Promise<Searched> {
   if (ask.cursor !== undefined)
     throw invalidRequest([{ path: "cursor", message: "is of one search; a batch gives first pages" }]);
   return withDatabase(call, asked, async (database) => {
     const pages: ThresholdPage[] = [];
-    for (const [at, query] of queries.entries()) {
-      const resolved = await resolve(call, database, query, isBatch ? `queries[${at}].` : "");
+    for (const resolved of await resolveAll(call, database, { queries, ask, isBatch }))
       pages.push(await thresholdPage(call, database, resolved, ask));
-    }
     const found = pages.map(({ hits, cursor }) => ({ hits, isComplete: cursor === null }));
     return { found, answers: [], missing: [], scanned: pages.reduce((sum, { scanned }) => sum + scanned, 0) };
   });
@@ -164,7 +181,8 @@ async function answerWithin(
 ): Promise<Response> {
   requireAsked(ask, asked);
   const { resolved, page } = await withDatabase(call, asked, async (database) => {
-    const resolved = await resolve(call, database, query, "");
+    const [first] = await resolveAll(call, database, { queries: [query], ask, isBatch: false });
+    const resolved = first!;
     return { resolved, page: await thresholdPage(call, database, resolved, ask) };
   });
   await charge(call, principal, page.scanned);
@@ -195,8 +213,8 @@ const searchRoute = (path: string, summary: string): Route =>
     maxBodyBytes: MAX_SEARCH_BODY_BYTES,
     data: schemas.foundShape,
     errors: SEARCH_ERRORS,
-    async handle(call, { params, body: { queryVector, id, ...ask }, keyspace, principal }) {
-      const query = { queryVector, id };
+    async handle(call, { params, body: { queryVector, queryText, id, ...ask }, keyspace, principal }) {
+      const query = { queryVector, queryText, id };
       const asked = askedDatabase(params, keyspace);
       if (isForAll(ask)) return answerWithin(call, asked, { query, ask, principal });
       const searched = await searchAll(call, asked, { queries: [query], ask, isBatch: false });

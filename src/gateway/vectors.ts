@@ -14,10 +14,11 @@ import { readAs } from "./vector-ask.ts";
 import { callAllShards, callShard, shardOf, shardWrites } from "./vector-call.ts";
 import { withDatabase } from "./vector-databases.ts";
 import { publicErrorFrom } from "./vector-failure.ts";
-import { floatsOf, madeId, metadataOf } from "./vector-fields.ts";
+import { madeId, metadataOf } from "./vector-fields.ts";
 import { filterText, pageOfShards } from "./vector-list.ts";
 import * as schemas from "./vector-schemas.ts";
 import { storedPiece, vectorPieces } from "./vector-shown.ts";
+import { givenValues } from "./vector-texts.ts";
 
 const PATH = "/v1/databases/{db}/vectors";
 const ONE = `${PATH}/{id}`;
@@ -57,9 +58,11 @@ const store = configRoute({
   async handle(call, { params, body, raw, keyspace }) {
     const { id = madeId(call.writeId!), durability } = body;
     const metadata = (body.metadata && metadataOf(raw)) ?? new Uint8Array(0);
-    const rows = [{ id, values: floatsOf(body.values, "values"), metadata }];
     const [write] = await shardWrites(call, raw.bytes, 1);
     return withDatabase(call, askedDatabase(params, keyspace), async (database) => {
+      const values = await givenValues(call, database, body);
+      if (!values) throw invalidRequest([{ path: "values", message: "is required, or text" }]);
+      const rows = [{ id, values, metadata }];
       const shard = shardOf(id, database.numShards);
       const answer = await callShard(call, { database, shard }, { kind: "upsert", rows, durability }, write);
       const stamp = onlyResult(answer, id);
@@ -147,11 +150,12 @@ const change = configRoute({
     const { durability } = body;
     if (body.id !== undefined && body.id !== id)
       throw invalidRequest([{ path: "id", message: "is not the one in the path" }]);
-    const values = body.values && floatsOf(body.values, "values");
     const metadata = body.metadata && metadataOf(raw);
-    if (!values && !metadata) throw invalidRequest([{ path: "values", message: "give values, metadata, or both" }]);
+    if (!body.values && body.text === undefined && !metadata)
+      throw invalidRequest([{ path: "values", message: "give values or text, metadata, or both" }]);
     const [write] = await shardWrites(call, raw.bytes, 1);
     return withDatabase(call, askedDatabase(params, keyspace), async (database) => {
+      const values = await givenValues(call, database, body);
       const shard = shardOf(id, database.numShards);
       const request = { kind: "update", id, values, metadata, durability } as const;
       const answer = await callShard(call, { database, shard }, request, write);

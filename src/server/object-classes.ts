@@ -13,6 +13,13 @@ export interface ObjectClass {
   readonly resident: boolean;
 }
 
+/** Of the embedder's Worker, whose configuration is wrangler.embedder.toml. */
+export const embedderClass: ObjectClass = {
+  className: "Embedder",
+  binding: "EMBEDDERS",
+  uniqueKey: "jade-embedder",
+  resident: false,
+};
 /** Who runs them in a cluster: the leaders' process, or a zone's (cluster/placement.ts). */
 export function classesOf(role: "zone" | "leaders" | undefined): readonly ObjectClass[] {
   if (role === undefined) return objectClasses;

@@ -142,11 +142,27 @@ const VECTORS: Readonly<Record<string, MetricInfo>> = {
   jade_vector_repaired_total: counter("Of those, restored from another copy."),
 };
 
+/** Of the embedder's Worker. */
+const EMBEDDING: Readonly<Record<string, MetricInfo>> = {
+  jade_embedding_calls_total: counter("Requests for vectors of texts."),
+  jade_embedding_texts_total: counter("Texts in them."),
+  jade_embedding_cache_hits_total: counter("Of those, recent texts whose vector was still known."),
+  jade_embedding_batches_total: counter("Batches of texts that ran through a model."),
+  jade_embedding_refused_total: counter(
+    "Refused, by reason. full and late: requests that found too many waiting, or waited too long; text: texts that have no vector.",
+  ),
+  jade_embedding_loads_total: counter("Models read into memory."),
+  jade_embedding_models_loaded: gauge("Models in memory."),
+  jade_embedding_model_bytes: gauge("Memory of those models. Bytes, about."),
+  jade_embedding_waiting_texts: gauge("Texts that wait or run."),
+};
+
 export const METRICS: Readonly<Record<string, MetricInfo>> = {
   ...COORDINATOR,
   ...REPLICA,
   ...CONFIG,
   ...VECTORS,
+  ...EMBEDDING,
   jade_http_requests_total: counter("HTTP requests answered, by route pattern, method and status."),
   jade_http_errors_total: counter("HTTP requests answered with an error, by route pattern and error code."),
   jade_http_request_duration_seconds: histogram("Time from the request's arrival to its answer, by route pattern."),
