@@ -34,7 +34,7 @@ async function through(
   const writer = stream.writable.getWriter();
   // Its errors are the reader's too.
   void writer
-    .write(bytes)
+    .write(bytes as Uint8Array<ArrayBuffer>)
     .then(
       () => writer.close(),
       () => undefined,
