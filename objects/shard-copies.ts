@@ -6,8 +6,9 @@ import type { BlobAsk } from "../src/vector/replica/blob-checks.ts";
 import { type CopyPlace, writeBlobs, writeCopyShipment, writeShippedManifest } from "../src/vector/replica/frames.ts";
 import { CopyLeader, type CopyLeaderOptions } from "../src/vector/replica/leader.ts";
 import type { ReplicationConfig } from "../src/vector/shard/shard-config.ts";
-import type { ReplicaStatus } from "../src/vector/shard/shard-status.ts";
+import type { ReplicaStatus, ShardStatus } from "../src/vector/shard/shard-status.ts";
 import type { VectorStore } from "../src/vector/shard/vector-store.ts";
+import type { VectorAnswer, VectorFailure } from "../src/wire/vector.ts";
 import type { Env } from "./env.ts";
 import { atMost } from "./keyspace-answers.ts";
 import { PageCompression } from "./page-compression.ts";
@@ -15,7 +16,7 @@ import type { VectorFollowerRpc } from "./vector-rpc.ts";
 import { withDeadline } from "./with-deadline.ts";
 
 /** How long a write of a database with `sync` waits for the followers. Ms. */
-export const CONFIRM_MS = 5000;
+const CONFIRM_MS = 5000;
 /** A follower that does not pull is woken so often while somebody waits for it. Ms. */
 const WAKE_MS = 250;
 const WAKE_DEADLINE_MS = 2000;
@@ -131,6 +132,22 @@ export class ShardCopies {
         return () => this.#confirming.delete(wake);
       });
     }
+  }
+
+  /** Where a write is only answered with its followers, and one of them does not say in time that it has it. */
+  async unconfirmed(answer: VectorAnswer): Promise<VectorFailure | undefined> {
+    if (!this.#config?.sync || answer.kind !== "written") return undefined;
+    const zones = await this.confirmed(answer.revision);
+    if (zones.length === 0) return undefined;
+    const message = `applied and durable here, but not confirmed within ${CONFIRM_MS} ms by the copies in ${zones.join(", ")}: repeat it with the same Idempotency-Key`;
+    return { kind: "error", code: "unknownOutcome", message, details: { zones } };
+  }
+
+  /** A status tells of the followers, too. */
+  withReplicas(answer: VectorAnswer): VectorAnswer {
+    if (answer.kind !== "status" || this.zones.length === 0) return answer;
+    const status = { ...(JSON.parse(answer.status) as ShardStatus), replicas: this.status() };
+    return { ...answer, status: JSON.stringify(status) };
   }
 
   #wake(zone: string): void {

@@ -19,7 +19,6 @@ import { LOG_DELAY_MS, MAX_UNLOGGED_BYTES } from "../src/vector/shard/limits.ts"
 import { mergeDue } from "../src/vector/shard/merge-policy.ts";
 import type { ShardConfig } from "../src/vector/shard/shard-config.ts";
 import { type Ran, ShardDesk } from "../src/vector/shard/shard-desk.ts";
-import type { ShardStatus } from "../src/vector/shard/shard-status.ts";
 import type { VectorStore } from "../src/vector/shard/vector-store.ts";
 import {
   isVectorWrite,
@@ -33,7 +32,7 @@ import { writeVectorAnswer } from "../src/wire/vector-answers.ts";
 import { readVectorCall } from "../src/wire/vector-requests.ts";
 import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
-import { CONFIRM_MS, ShardCopies } from "./shard-copies.ts";
+import { ShardCopies } from "./shard-copies.ts";
 import { ShardRepair } from "./shard-repair.ts";
 import { migrateVectors, storeConfig, storedConfig } from "./vector-facts.ts";
 import { VectorMeter } from "./vector-metrics.ts";
@@ -201,7 +200,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
       ran = await this.#run(call);
     }
     this.#meter.answered(call, ran.answer);
-    return writeVectorAnswer((await this.#unconfirmed(ran.answer)) ?? this.#withReplicas(ran.answer));
+    return writeVectorAnswer((await this.#copies.unconfirmed(ran.answer)) ?? this.#copies.withReplicas(ran.answer));
   }
 
   async #run(call: VectorCall): Promise<Ran> {
@@ -220,21 +219,6 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   /** What is damaged is not gone: its copies must not take it for that. */
   #mustBeOpen(): void {
     if (this.#unopened !== undefined) throw new Error("the shard cannot be opened");
-  }
-
-  #withReplicas(answer: VectorAnswer): VectorAnswer {
-    if (answer.kind !== "status" || this.#copies.zones.length === 0) return answer;
-    const status = { ...(JSON.parse(answer.status) as ShardStatus), replicas: this.#copies.status() };
-    return { ...answer, status: JSON.stringify(status) };
-  }
-
-  /** Where a write is only answered with its followers, and one of them does not say in time that it has it. */
-  async #unconfirmed(answer: VectorAnswer): Promise<VectorFailure | undefined> {
-    if (!this.#config?.replication?.sync || answer.kind !== "written") return undefined;
-    const zones = await this.#copies.confirmed(answer.revision);
-    if (zones.length === 0) return undefined;
-    const message = `applied and durable here, but not confirmed within ${CONFIRM_MS} ms by the copies in ${zones.join(", ")}: repeat it with the same Idempotency-Key`;
-    return { kind: "error", code: "unknownOutcome", message, details: { zones } };
   }
 
   async pull(zone: string, place: CopyPlace, waitMs: number): Promise<Uint8Array | null> {

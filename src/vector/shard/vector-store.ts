@@ -15,10 +15,11 @@ import { FreshSegment } from "./fresh-segment.ts";
 import { DELETED_PAGE_WORDS } from "./limits.ts";
 import { type LogChange, type LogCommit, readCommit } from "./log-entries.ts";
 import { Manifest, type StoredSegment } from "./manifest.ts";
-import { deletedSince, type Rewritten, type RowSource, rewrite } from "./rewrite.ts";
+import { deletedSince, type RowSource, rewrite } from "./rewrite.ts";
 import { SegmentIndexing } from "./segment-indexing.ts";
-import type { BuiltIndexes, Origin, ShardIndexes } from "./shard-indexes.ts";
+import type { BuiltIndexes, ShardIndexes } from "./shard-indexes.ts";
 import { ShardLog } from "./shard-log.ts";
+import { blobsOf, idOf, originsOf } from "./store-parts.ts";
 
 export interface VectorStoreOptions {
   readonly sql: SqlStorage;
@@ -442,18 +443,4 @@ export class VectorStore {
   get sweepDue(): boolean {
     return this.#pins === 0 && (this.#names.deadCount > 0 || this.log.trimDue);
   }
-}
-
-function idOf(change: StoreChange): string {
-  return change.kind === "put" ? change.row.id : change.id;
-}
-
-function blobsOf(segment: Segment): readonly string[] {
-  return [...segment.directory.sections.values()].flatMap(({ parts }) => parts);
-}
-
-function originsOf(sources: readonly RowSource[], { rowOf }: Rewritten): readonly Origin[] {
-  return sources.flatMap((source, at) =>
-    source instanceof Segment ? [{ segment: source.number, rowOf: rowOf[at]! }] : [],
-  );
 }
