@@ -12,10 +12,8 @@ const workerModules = {
   name: "jade:worker-modules",
   enforce: "pre" as const,
   load(id: string) {
-    if (id.endsWith(".wasm")) {
-      const base64 = readFileSync(id).toString("base64");
-      return `export default new WebAssembly.Module(Buffer.from("${base64}", "base64"));`;
-    }
+    if (id.endsWith(".wasm"))
+      return `import { readFileSync } from "node:fs"; export default new WebAssembly.Module(readFileSync(${JSON.stringify(id)}));`;
     if (id.endsWith(".sql")) return `export default ${JSON.stringify(readFileSync(id, "utf8"))};`;
     return undefined;
   },
@@ -28,6 +26,23 @@ const TIMED_OBJECTS = ["access-limits", "access-revocation", "access-tokens", "c
 const TIMED_END_TO_END = ["test/e2e/access.test.ts", "test/e2e/examples.test.ts"];
 const ALONE = { fileParallelism: false, sequence: { groupOrder: 2 } } as const;
 
+/** Without transformers: 14 MB of WebAssembly would be compiled for each file of tests. */
+const EMBEDDER_DIR = "dist/embedder-words";
+const embedder = {
+  name: "jade-db-embedder",
+  compatibilityDate: "2026-11-01",
+  compatibilityFlags: ["no_nodejs_global_timers", "no_web_socket_compression"],
+  rootPath: import.meta.dirname,
+  modules: [
+    { type: "ESModule" as const, path: `${EMBEDDER_DIR}/embedder.js` },
+    { type: "CompiledWasm" as const, path: `${EMBEDDER_DIR}/storage.wasm` },
+    { type: "Data" as const, path: `${EMBEDDER_DIR}/glove-twitter-25d.jwv` },
+  ],
+  modulesRoot: EMBEDDER_DIR,
+  durableObjects: { EMBEDDERS: { className: "Embedder", useSQLite: true } },
+  bindings: { JADE_CONFIG: '{"embedding":{"maxWaitingTexts":100}}' },
+};
+
 /** Tests inside workerd. */
 function objects(test: NonNullable<TestProjectInlineConfiguration["test"]>): TestProjectInlineConfiguration {
   return {
@@ -35,6 +50,8 @@ function objects(test: NonNullable<TestProjectInlineConfiguration["test"]>): Tes
       cloudflareTest({
         wrangler: { configPath: "./wrangler.toml" },
         miniflare: {
+          // The embedder, as it is built (test/embedder.setup.ts): the service that wrangler.toml names.
+          workers: [embedder],
           bindings: {
             JADE_MODE: "test",
             // SHA-256 of "jdb.root.test"
@@ -46,7 +63,7 @@ function objects(test: NonNullable<TestProjectInlineConfiguration["test"]>): Tes
       }),
     ],
     test: {
-      globalSetup: ["./test/wasm.setup.ts"],
+      globalSetup: ["./test/wasm.setup.ts", "./test/embedder.setup.ts"],
       // The first request of a run starts everything: some seconds where other things run.
       hookTimeout: 60_000,
       ...test,

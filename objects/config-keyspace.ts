@@ -12,7 +12,7 @@ import { ConfigRefusal } from "../src/config/failure.ts";
 import { COPIED_PAGE_BYTES, MAX_FRAME_ANSWER_BYTES } from "../src/config/limits.ts";
 import { LockWaits } from "../src/config/lock-waits.ts";
 import { CorruptRecord } from "../src/config/record.ts";
-import { type Head, type Place, Shipping, writeShipment } from "../src/config/shipping.ts";
+import { Shipping } from "../src/config/shipping.ts";
 import { ConfigStore } from "../src/config/store.ts";
 import { watchSource } from "../src/config/watch-source.ts";
 import { WebhookFeed } from "../src/config/webhook-feed.ts";
@@ -30,6 +30,7 @@ import type {
   ReleaseRequest,
 } from "../src/wire/config.ts";
 import { type ConfigCall, isWriting, readConfigCalls } from "../src/wire/config-requests.ts";
+import { type Head, type Place, writeShipment } from "../src/wire/shipment.ts";
 import { ConfigRepair } from "./config-repair.ts";
 import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
@@ -99,6 +100,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     this.#meter = new KeyspaceMeter({
       env,
       id,
+      to: "reportKeyspaceMetrics",
       read: () => this.#opened && this.#samples(),
       waitUntil: (work) => ctx.waitUntil(work),
     });

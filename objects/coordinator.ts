@@ -50,7 +50,8 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
   readonly #core: QuorumCoordinator;
   readonly #replicas = new Map<string, KeyValueReplicaRpc>();
   readonly #gateways = new SampleSums();
-  readonly #keyspaces = new KeyspaceSums();
+  readonly #keyspaces = new KeyspaceSums("jade_config_keyspaces");
+  readonly #vectors = new KeyspaceSums("jade_vector_objects");
   readonly #sessions: SessionDesk;
   readonly #mailbox: Mailbox;
   readonly #configs: ConfigRelays;
@@ -199,6 +200,7 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
     return sumSamples([
       this.#gateways.samples(),
       this.#keyspaces.samples(),
+      this.#vectors.samples(),
       coordinatorMetrics({ core: this.#core, sessions: this.#sessions, mailbox: this.#mailbox }),
     ]);
   }
@@ -209,6 +211,10 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
 
   async reportKeyspaceMetrics(id: string, report: KeyspaceReport): Promise<void> {
     this.#keyspaces.add(id, report);
+  }
+
+  async reportVectorMetrics(id: string, report: KeyspaceReport): Promise<void> {
+    this.#vectors.add(id, report);
   }
 
   async #ready(): Promise<void> {

@@ -1,4 +1,6 @@
 // The bindings every object and the gateway see. wrangler.toml and src/server/workerd-config.ts provide them.
+
+import type { EmbedderServiceRpc } from "./embedder-rpc.ts";
 import type {
   ConfigFollowerRpc,
   ConfigKeyspaceRpc,
@@ -8,7 +10,7 @@ import type {
   TenantRpc,
   ZoneViewsRpc,
 } from "./rpc.ts";
-import type { VectorShardRpc } from "./vector-rpc.ts";
+import type { VectorFollowerRpc, VectorShardRpc } from "./vector-rpc.ts";
 import type { WebhookSenderRpc } from "./webhook-rpc.ts";
 
 /** A stub offers the methods of its class; typed here by the surface, so that callers never import the class. */
@@ -25,8 +27,11 @@ export interface Env {
   readonly CONFIG_FOLLOWER: Namespace<ConfigFollowerRpc>;
   readonly WEBHOOK_SENDER: Namespace<WebhookSenderRpc>;
   readonly VECTOR_SHARD: Namespace<VectorShardRpc>;
+  readonly VECTOR_FOLLOWER: Namespace<VectorFollowerRpc>;
   readonly ZONE_VIEWS: Namespace<ZoneViewsRpc>;
   readonly KEY_VALUE_REPLICA: Namespace<KeyValueReplicaRpc>;
+  /** The embedder's Worker. Without it texts are not embedded; all else works. */
+  readonly EMBEDDER?: EmbedderServiceRpc;
   /** Present when the blob store is R2. */
   readonly BLOBS?: R2Bucket;
   /** Present when the blob store is a directory served by workerd. */

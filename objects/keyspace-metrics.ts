@@ -1,10 +1,11 @@
-// How the counts of configuration keyspaces come into /metrics without asking each: one that works reports to the Coordinator.
+// How the counts of objects of which there are many (configuration keyspaces, shards of vectors and their copies) come into /metrics without
+// asking each: one that works reports to the Coordinator. Keyspace stands for all of them here.
 // Guarantees: a keyspace sends at most one report in REPORT_MS; counters are sent as differences, gauges as they are; the Coordinator holds the
 // gauges of a bounded number of keyspaces, those heard of last. A keyspace that sleeps keeps what it said last. Must not: delay an answer.
 import { zoneHere } from "../src/cluster/placement.ts";
 import { SampleSums, type Samples, sumSamples } from "../src/telemetry/sample-sums.ts";
 import type { Env } from "./env.ts";
-import type { KeyspaceReport } from "./rpc.ts";
+import type { CoordinatorRpc, KeyspaceReport } from "./rpc.ts";
 import { withDeadline } from "./with-deadline.ts";
 
 const REPORT_MS = 2000;
@@ -17,6 +18,8 @@ export interface KeyspaceMeterOptions {
   readonly env: Env;
   /** Of the object; not its name, which holds the tenant's. */
   readonly id: string;
+  /** Where its kind is summed. */
+  readonly to: keyof CoordinatorRpc & `report${"Keyspace" | "Vector"}Metrics`;
   /** Undefined = there is nothing to tell. */
   readonly read: () => Samples | undefined;
   readonly waitUntil: (work: Promise<unknown>) => void;
@@ -48,7 +51,7 @@ export class KeyspaceMeter {
   }
 
   async #report(isGone: boolean): Promise<void> {
-    const { env, id, read } = this.#options;
+    const { env, id, read, to } = this.#options;
     const samples = Object.entries(read() ?? {});
     const counters = samples.filter(([name]) => COUNTER.test(name));
     const delta = counters.map(([name, value]) => [name, value - (this.#told[name] ?? 0)]);
@@ -57,7 +60,7 @@ export class KeyspaceMeter {
     const report = { counters: Object.fromEntries(delta), gauges: hasGauges ? Object.fromEntries(gauges) : null };
     try {
       const coordinator = env.COORDINATOR.get(env.COORDINATOR.idFromName(zoneHere(env)));
-      await withDeadline(coordinator.reportKeyspaceMetrics(id, report), REPORT_DEADLINE_MS, "Coordinator");
+      await withDeadline(coordinator[to](id, report), REPORT_DEADLINE_MS, "Coordinator");
       this.#told = Object.fromEntries(counters);
     } catch {
       // Told with the next report.
@@ -69,6 +72,12 @@ export class KeyspaceMeter {
 export class KeyspaceSums {
   readonly #counters = new SampleSums();
   readonly #gauges = new Map<string, Samples>();
+  readonly #countName: string;
+
+  /** `countName`: of the gauge that tells how many there are. */
+  constructor(countName: string) {
+    this.#countName = countName;
+  }
 
   add(id: string, { counters, gauges }: KeyspaceReport): void {
     this.#counters.add(counters);
@@ -83,6 +92,6 @@ export class KeyspaceSums {
 
   samples(): Samples {
     const sums = sumSamples([...this.#gauges.values()]);
-    return { ...this.#counters.samples(), ...sums, jade_config_keyspaces: this.#gauges.size };
+    return { ...this.#counters.samples(), ...sums, [this.#countName]: this.#gauges.size };
   }
 }

@@ -5,7 +5,6 @@ import type { LeaseAsk, LeaseGrant } from "../src/access/rate-authority.ts";
 import type { Caller, DirectoryView, QuotaExcess, TenantView } from "../src/access/types.ts";
 import type { DamagedPlace } from "../src/config/record.ts";
 import type { Intact } from "../src/config/repair.ts";
-import type { Head, Place, ShippedRecord } from "../src/config/shipping.ts";
 import type { FeedAsk, FeedPage } from "../src/config/webhook-types.ts";
 import type { KeyScan } from "../src/replication/healer.ts";
 import type { HintSpan } from "../src/replication/purge-round.ts";
@@ -21,6 +20,7 @@ import type {
   ReleaseRequest,
 } from "../src/wire/config.ts";
 import type { ErrorCode } from "../src/wire/error-codes.ts";
+import type { Head, Place, ShippedRecord } from "../src/wire/shipment.ts";
 import type { SnapshotAnswer, SnapshotAsk } from "./keyspace-snapshots.ts";
 
 export interface ExportPage {
@@ -54,11 +54,11 @@ export interface ExportFailure {
   readonly details?: Readonly<Record<string, unknown>> | undefined;
 }
 
-/** What a configuration keyspace counts (objects/keyspace-metrics.ts). */
+/** What a configuration keyspace or a shard of vectors counts (objects/keyspace-metrics.ts). */
 export interface KeyspaceReport {
   /** Since the last report. */
   readonly counters: Record<string, number>;
-  /** Null = the keyspace is gone. */
+  /** Null = it is gone. */
   readonly gauges: Record<string, number> | null;
 }
 
@@ -78,6 +78,8 @@ export interface CoordinatorRpc {
   reportGatewayMetrics(delta: Record<string, number>): Promise<void>;
   /** `id`: the keyspace object's. */
   reportKeyspaceMetrics(id: string, report: KeyspaceReport): Promise<void>;
+  /** `id`: of the object of a shard of vectors, or of its copy. */
+  reportVectorMetrics(id: string, report: KeyspaceReport): Promise<void>;
 }
 
 /** `KeyValueReplica`: one per storage node. Name: the node id (`n1`). */

@@ -4,8 +4,16 @@
 import { CorruptRecord } from "../src/config/record.ts";
 import { changedIndexes, DEFAULT_INDEX, type IndexChange, type IndexFields } from "../src/vector/database/indexes.ts";
 import { MAX_DATABASES_PER_TENANT } from "../src/vector/database/limits.ts";
-import { type DatabaseRecord, NO_LIFECYCLE, shardConfigOf, shardName } from "../src/vector/database/record.ts";
+import { placementIn } from "../src/vector/database/placement.ts";
+import {
+  copiedConfigOf,
+  type DatabaseRecord,
+  NO_LIFECYCLE,
+  shardConfigOf,
+  shardName,
+} from "../src/vector/database/record.ts";
 import { CheckedTable } from "./checked-rows.ts";
+import { type CopiedShard, configureCopies, eraseCopies } from "./database-copies.ts";
 import type { DatabaseChanges, DatabaseInfo, DatabaseState, DatabaseTask, NamedDatabase } from "./database-rpc.ts";
 import { afterTask } from "./database-tasks.ts";
 import type { Env } from "./env.ts";
@@ -109,7 +117,8 @@ export class TenantDatabases {
       const { indexParameters } = changes;
       const rebuilt = indexParameters && indexed(record, { ...DEFAULT, indexParameters }, nowMs);
       if (rebuilt && !rebuilt.ok) return rebuilt;
-      return { ok: true, value: { ...record, ...changes, ...rebuilt?.value } };
+      const placement = changes.placement && placementIn(changes.placement.zones, record.placement);
+      return { ok: true, value: { ...record, ...changes, ...rebuilt?.value, ...(placement && { placement }) } };
     });
   }
 
@@ -150,11 +159,15 @@ export class TenantDatabases {
   /** Decides a task; the shards are brought to it as to any change. */
   begin(name: NamedDatabase, task: DatabaseTask, nowMs: number): RpcResult<DatabaseInfo> {
     return this.#change(name, nowMs, (record) => {
-      const { lifecycle = NO_LIFECYCLE, sharding } = record;
+      const { lifecycle = NO_LIFECYCLE, sharding, replication } = record;
       if (task.kind === "restoreSnapshot" && sharding.strategy !== "hash") {
         // Its shards' snapshots are not of one moment: of a vector that moved there may be two, or none.
         const message = `a database that is sharded by ${sharding.strategy} is restored into a new one, from a snapshot's data`;
         return failure("conflict", message, { strategy: sharding.strategy });
+      }
+      if (task.kind === "restoreSnapshot" && replication.factor > 1) {
+        const message = `a database with copies is not restored in place: set replication.factor to 1 for it, or restore into a new one`;
+        return failure("conflict", message, { "replication.factor": replication.factor });
       }
       const next = afterTask(lifecycle, task, nowMs);
       return next.ok ? { ok: true, value: { ...record, lifecycle: next.value } } : next;
@@ -227,13 +240,13 @@ export class TenantDatabases {
 
   async #configure(tenant: number, row: Row): Promise<void> {
     const record = JSON.parse(row.record) as DatabaseRecord;
-    const { namespace, database_id: databaseId, generation } = row;
     this.#rows.update({ set: "late_until_ms = ?", to: [Date.now() + LATE_CALL_MS], ...this.#only(row) });
-    const done = await this.#eachShard(tenant, row, async (shard, number) => {
-      const refusal = await shard.configure(
-        shardConfigOf(record, { tenant, namespace, databaseId, generation }, number),
-      );
+    const done = await this.#eachShard(tenant, row, async (shard, copied) => {
+      const common = shardConfigOf(record, copied.database, copied.shard);
+      const config = copiedConfigOf(record, copied.shard, common);
+      const refusal = await shard.configure(config);
       if (refusal) throw new Error(`a shard refuses its configuration: ${refusal}`);
+      await configureCopies(copied, config);
     });
     if (!done) return;
     this.#rows.update({
@@ -246,7 +259,11 @@ export class TenantDatabases {
   async #erase(tenant: number, row: Row): Promise<void> {
     const beganMs = Date.now();
     if (row.state === "erased" && beganMs < row.late_until_ms) return;
-    if (!(await this.#eachShard(tenant, row, (shard) => shard.erase()))) return;
+    const erase = async (shard: VectorShardRpc, copied: CopiedShard): Promise<void> => {
+      await shard.erase();
+      await eraseCopies(copied);
+    };
+    if (!(await this.#eachShard(tenant, row, erase))) return;
     if (beganMs >= row.late_until_ms) this.#sql.exec("DELETE FROM databases WHERE generation = ?", row.generation);
     else this.#rows.update({ set: "state = 'erased'", ...this.#only(row) });
   }
@@ -255,20 +272,21 @@ export class TenantDatabases {
   async #eachShard(
     tenant: number,
     row: Row,
-    run: (shard: VectorShardRpc, number: number) => Promise<void>,
+    run: (shard: VectorShardRpc, copied: CopiedShard) => Promise<void>,
   ): Promise<boolean> {
-    const { sharding } = JSON.parse(row.record) as DatabaseRecord;
+    const record = JSON.parse(row.record) as DatabaseRecord;
     const { namespace, database_id: databaseId, generation } = row;
+    const database = { tenant, namespace, databaseId, generation };
     const objects = this.#env.VECTOR_SHARD;
     const ask = (shard: number): Promise<boolean> => {
-      const name = shardName({ tenant, namespace, databaseId, generation }, shard);
-      const asked = run(objects.get(objects.idFromName(name)), shard);
+      const stub = objects.get(objects.idFromName(shardName(database, shard)));
+      const asked = run(stub, { env: this.#env, database, record, shard });
       return withDeadline(asked, CALL_TIMEOUT_MS, "VectorShard").then(
         () => true,
         () => false,
       );
     };
-    const shards = Array.from({ length: sharding.numShards }, (_, shard) => shard);
+    const shards = Array.from({ length: record.sharding.numShards }, (_, shard) => shard);
     let isDone = true;
     for (let from = 0; from < shards.length; from += AT_ONCE) {
       const answers = await Promise.all(shards.slice(from, from + AT_ONCE).map(ask));

@@ -10,6 +10,7 @@ import type { ApiKeyRecord, QuotaExcess, RateLimit, TenantView } from "../src/ac
 import { parseSettings, type Settings } from "../src/cluster/settings.ts";
 import { secretText } from "../src/config/webhook-signature.ts";
 import type { IndexChange } from "../src/vector/database/indexes.ts";
+import { type Placement, placementIn } from "../src/vector/database/placement.ts";
 import type { DatabaseRecord } from "../src/vector/database/record.ts";
 import type {
   DatabaseChanges,
@@ -252,7 +253,20 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
     this.#namespaces.markAllDeleting();
     this.#databases.markAllDeleting();
     const areErased = await this.#databases.settleAll(row.tenant);
-    return (await this.#eraseMarked(row.tenant)) && areErased;
+    const hasModels = !(await this.#eraseModels(row.tenant));
+    return (await this.#eraseMarked(row.tenant)) && areErased && !hasModels;
+  }
+
+  /** False = the embedder did not answer: the Directory asks again. */
+  async #eraseModels(tenant: number): Promise<boolean> {
+    const { EMBEDDER } = this.env;
+    if (!EMBEDDER) return true;
+    try {
+      await withDeadline(EMBEDDER.erase(tenant), CALL_TIMEOUT_MS, "embedder");
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   async createWebhook(input: NewWebhook, mutation: Mutation): Promise<RpcResult<CreatedWebhook>> {
@@ -295,8 +309,23 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
     { namespace, record }: { namespace: string; record: DatabaseRecord },
     mutation: Mutation,
   ): Promise<RpcResult<DatabaseInfo>> {
-    const result = await this.#mutate(mutation, (nowMs) => this.#databases.add(namespace, record, nowMs));
+    const placed = await this.#placed(record.replication.factor);
+    if (!placed.ok) return placed;
+    const whole = { ...record, placement: placed.value };
+    const result = await this.#mutate(mutation, (nowMs) => this.#databases.add(namespace, whole, nowMs));
     return this.#settled(result);
+  }
+
+  /** A shard's copies stand in zones of their own. */
+  async #placed(factor: number): Promise<RpcResult<Placement>> {
+    const directory = this.env.DIRECTORY.get(this.env.DIRECTORY.idFromName("system"));
+    const { nodes } = await withDeadline(directory.view(), CALL_TIMEOUT_MS, "Directory");
+    const limit = maxReplicationFactor(nodes);
+    const zones = nodes.filter(({ state }) => state !== "removed").map(({ zone }) => zone);
+    if (factor <= limit) return { ok: true, value: placementIn(zones) };
+    const message = `replication.factor is ${factor}; with the storage nodes in ${limit} zones the limit is ${limit}`;
+    const issues = [{ path: "replication.factor", message, value: factor, limit }];
+    return failure("invalidRequest", message, { issues });
   }
 
   async updateDatabase(
@@ -304,7 +333,10 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
     changes: DatabaseChanges,
     mutation: Mutation,
   ): Promise<RpcResult<DatabaseInfo>> {
-    return this.#settled(await this.#mutate(mutation, (nowMs) => this.#databases.change(name, changes, nowMs)));
+    const placed = changes.replication && (await this.#placed(changes.replication.factor));
+    if (placed && !placed.ok) return placed;
+    const whole = placed ? { ...changes, placement: placed.value } : changes;
+    return this.#settled(await this.#mutate(mutation, (nowMs) => this.#databases.change(name, whole, nowMs)));
   }
 
   async runDatabaseTask(name: NamedDatabase, task: DatabaseTask, mutation: Mutation): Promise<RpcResult<DatabaseInfo>> {

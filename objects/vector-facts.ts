@@ -1,8 +1,12 @@
-// A vector shard's facts by name: its configuration, and what was done once. Guarantees: each has a CRC32C; a damaged one is CorruptSegment. An object
+// The facts of a vector shard, or of a copy of one, by name: its configuration, and what was done once. Guarantees: each has a CRC32C; a damaged one is CorruptSegment. An object
 // that was only asked makes no table.
+import { STORAGE_MIGRATIONS } from "../migrations/storage.ts";
+import { VECTOR_MIGRATIONS } from "../migrations/vector.ts";
 import { drain } from "../src/storage/drain.ts";
 import { CorruptSegment, type Crc32c } from "../src/vector/segment/directory.ts";
+import type { ShardConfig } from "../src/vector/shard/shard-config.ts";
 import { configSql } from "./config-sql.ts";
+import { applyMigrations } from "./migrate.ts";
 
 export class VectorFacts {
   readonly #storage: DurableObjectStorage;
@@ -30,4 +34,27 @@ export class VectorFacts {
     const insert = "INSERT OR REPLACE INTO vector_facts (name, crc, bytes) VALUES (?, ?, ?)";
     drain(configSql(this.#storage).exec(insert, name, this.#crc32c(bytes), bytes));
   }
+
+  /** Undefined = it was not created, or erased. @throws CorruptSegment */
+  get config(): ShardConfig | undefined {
+    const text = this.get("config");
+    return text === undefined ? undefined : (JSON.parse(text) as ShardConfig);
+  }
+
+  set config(config: ShardConfig) {
+    migrateVectors(this.#storage);
+    this.set("config", JSON.stringify(config));
+  }
+}
+
+export function migrateVectors(storage: DurableObjectStorage): void {
+  applyMigrations(storage, "storage", STORAGE_MIGRATIONS);
+  applyMigrations(storage, "vector", VECTOR_MIGRATIONS);
+}
+
+/** They differ in what is no copy's to know: who follows, what is kept of the past. */
+export function hasSameRows(a: ShardConfig, b: ShardConfig): boolean {
+  const rowsOf = ({ replication: _, lifecycle: __, retention: ___, ...rows }: ShardConfig): string =>
+    JSON.stringify(rows);
+  return rowsOf(a) === rowsOf(b);
 }

@@ -1,7 +1,9 @@
 // The RPC surface of a vector database's shards. Methods take and return plain data or bytes: a stub cannot travel between processes.
-
+import type { BlobAsk } from "../src/vector/replica/blob-checks.ts";
+import type { CopyPlace } from "../src/vector/replica/frames.ts";
 import type { ShardConfig } from "../src/vector/shard/shard-config.ts";
 import type { SnapshotInfo, SnapshotPage, SnapshotPlace } from "../src/vector/shard/snapshots.ts";
+import type { ShardPlace } from "../src/wire/vector.ts";
 
 export interface ShardMapState {
   /** vector/sharding/shard-map.ts. */
@@ -23,6 +25,43 @@ export interface VectorShardRpc {
   /** Null = there is no such snapshot. */
   snapshotInfo(snapshotId: string): Promise<SnapshotInfo | null>;
   snapshotPage(snapshotId: string, place: SnapshotPlace): Promise<SnapshotPage | null>;
+  /** Deletes all of it. Repeated: no change. */
+  erase(): Promise<void>;
+  /**
+   * For the follower in `zone`: what follows its place (replica/frames.ts, packed), at once or at the next change. It has what it names
+   * durably. Null: it is no follower of this shard.
+   */
+  pull(zone: string, place: CopyPlace, waitMs: number): Promise<Uint8Array | null>;
+  /** The list of segments (replica/frames.ts). Null as for `pull`. */
+  manifest(): Promise<Uint8Array | null>;
+  /** Blobs of segments (replica/frames.ts). Null as for `pull`. */
+  blobs(asks: readonly BlobAsk[]): Promise<Uint8Array | null>;
+  /** What it has durably. Null as for `pull`. */
+  head(): Promise<ShardPlace | null>;
+}
+
+/** How new an answer of a copy must be. */
+export interface CopyRead {
+  /** At least as new as this. */
+  readonly atLeast?: ShardPlace | undefined;
+  /** What it lacks is younger than the database's `maxLagMs`. */
+  readonly isRecent?: boolean | undefined;
+  /** How long it may take to become so. Ms. */
+  readonly waitMs: number;
+}
+
+/** `VectorFollower`: one per zone, database and shard. Name: `<zone>/<name of the shard>`. */
+export interface VectorFollowerRpc {
+  /** Creates the copy, or changes its configuration. Repeated: no change. */
+  configure(config: ShardConfig): Promise<void>;
+  /** One reading call; null: it cannot show what was asked for in time. */
+  read(bytes: Uint8Array, ask: CopyRead): Promise<Uint8Array | null>;
+  /** There is something to pull. */
+  wake(): Promise<void>;
+  /** Blobs that it holds (replica/frames.ts): the leader's own are damaged. */
+  blobs(asks: readonly BlobAsk[]): Promise<Uint8Array>;
+  /** The commits after `after`, back to back, exactly so many bytes, if it has them: the leader's log is damaged. */
+  commits(after: number, bytes: number): Promise<Uint8Array | null>;
   /** Deletes all of it. Repeated: no change. */
   erase(): Promise<void>;
 }

@@ -4,27 +4,25 @@
 import { DurableObject } from "cloudflare:workers";
 import storageModule from "../dist/wasm/storage.wasm";
 import vectorModule from "../dist/wasm/vector.wasm";
-import { STORAGE_MIGRATIONS } from "../migrations/storage.ts";
-import { VECTOR_MIGRATIONS } from "../migrations/vector.ts";
 import { parseSettings, type Settings } from "../src/cluster/settings.ts";
 import { createKernels } from "../src/storage/kernels.ts";
 import { SqliteBlobStore } from "../src/storage/sqlite-blob-store.ts";
 import type { SqlStorage as ObjectSql } from "../src/storage/types.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
 import { createVectorCore } from "../src/vector/kernels.ts";
-import { CorruptSegment } from "../src/vector/segment/directory.ts";
-import type { Segment } from "../src/vector/segment/segment.ts";
+import type { BlobAsk } from "../src/vector/replica/blob-checks.ts";
+import type { CopyPlace } from "../src/vector/replica/frames.ts";
+import { damagedIn } from "../src/vector/replica/leader.ts";
 import { LOG_DELAY_MS, MAX_UNLOGGED_BYTES } from "../src/vector/shard/limits.ts";
-import { mergeDue } from "../src/vector/shard/merge-policy.ts";
-import { retain, retentionDelayMs } from "../src/vector/shard/retention.ts";
-import type { ShardConfig, ShardLifecycle } from "../src/vector/shard/shard-config.ts";
+import { retentionDelayMs } from "../src/vector/shard/retention.ts";
+import type { ShardConfig } from "../src/vector/shard/shard-config.ts";
 import { type Ran, ShardDesk } from "../src/vector/shard/shard-desk.ts";
 import type { SnapshotInfo, SnapshotPage, SnapshotPlace } from "../src/vector/shard/snapshots.ts";
-import type { VectorStore } from "../src/vector/shard/vector-store.ts";
 import { isById } from "../src/vector/sharding/placer.ts";
 import {
   isVectorWrite,
   NO_SUCH_SHARD,
+  type ShardPlace,
   type VectorAnswer,
   type VectorCall,
   type VectorFailure,
@@ -33,38 +31,26 @@ import { writeVectorAnswer } from "../src/wire/vector-answers.ts";
 import { readVectorCall } from "../src/wire/vector-requests.ts";
 import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
-import { applyMigrations } from "./migrate.ts";
-import { VectorFacts } from "./vector-facts.ts";
+import { ShardCopies } from "./shard-copies.ts";
+import { ShardImports } from "./shard-imports.ts";
+import { keepWhatIsAsked, letGo } from "./shard-lifecycle.ts";
+import { ShardMaintenance } from "./shard-maintenance.ts";
+import { ARCHIVED, MAX_WAITING_WRITES, QUEUE_FULL, UNREADABLE } from "./shard-refusals.ts";
+import { ShardRepair } from "./shard-repair.ts";
+import { migrateVectors, VectorFacts } from "./vector-facts.ts";
+import { VectorMeter } from "./vector-metrics.ts";
 import { VectorPlacing } from "./vector-placing.ts";
 import type { ShardMapState, VectorShardRpc } from "./vector-rpc.ts";
 
 const kernels = createKernels(storageModule);
 const crc32c = (bytes: Uint8Array, seed?: number): number => kernels.crc32c(bytes, seed);
 const MIB = 1024 * 1024;
+/** Damaged places that are put right for one call. */
+const MOST_REPAIRS = 64;
 /** While indexes are built the alarm is due so soon again. Ms. */
 const WAKE_MS = 5000;
-/** Rows of an import that find no room are tried again after this. Ms. */
-const IMPORT_RETRY_MS = 200;
-/** Writes that wait for the turn's end; more means that the object cannot keep up. */
-const MAX_WAITING_WRITES = 10_000;
-
 /** Scans for a threshold that go on in slices at a time: each holds what it has found. */
 const MAX_SCANS = 16;
-
-const QUEUE_FULL: VectorFailure = {
-  kind: "error",
-  code: "overloaded",
-  message: `${MAX_WAITING_WRITES} writes wait for the shard; nothing was done`,
-};
-
-const ARCHIVED: VectorFailure = {
-  kind: "error",
-  code: "conflict",
-  message: "the database is archived; restore it first",
-  details: { state: "archived" },
-};
-
-const NOTHING_KEPT: ShardLifecycle = { snapshots: [], isArchived: false };
 
 interface Waiting {
   readonly call: VectorCall;
@@ -79,43 +65,95 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   #desk: ShardDesk | undefined;
   /** Where rows are not placed by a hash of their ids. */
   #placing: VectorPlacing | undefined;
+  #config: ShardConfig | undefined;
+  readonly #copies: ShardCopies;
+  readonly #start = crypto.getRandomValues(new Uint32Array(1))[0]!;
+  readonly #repair: ShardRepair;
+  readonly #meter: VectorMeter;
+  readonly #maintenance: ShardMaintenance;
+  readonly #imports: ShardImports;
+  /** Why it could not be opened. */
+  #unopened: unknown;
+  #mending: Promise<void> | undefined;
   #waiting: Waiting[] = [];
-  #isMaintaining = false;
-  #isImporting = false;
   #scans = 0;
   #logTimer: ReturnType<typeof setTimeout> | undefined;
   #logDueMs = 0;
   /** The alarm is set. */
   #isWaking = false;
-  /** Merges and index builds take turns, so that steady writes hold up neither. */
-  #hasMerged = false;
-  /** Segments with rows that cannot be read: merging them would lose what can be. */
-  readonly #damaged = new WeakSet<Segment>();
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.#settings = parseSettings(env.JADE_CONFIG);
     const write = (_: string, line: string): void => console.log(line);
     this.#log = createLogger({ level: this.#settings.log.level, now: Date.now, write, fields: { part: "vectors" } });
+    this.#copies = new ShardCopies({ env, shardName: ctx.id.name ?? "", now: Date.now });
+    this.#repair = new ShardRepair({
+      ...{ storage: ctx.storage, crc32c, log: this.#log },
+      follower: (zone) => this.#copies.follower(zone),
+      zones: () => this.#config?.replication?.zones ?? [],
+    });
+    const desk = (): ShardDesk | undefined => this.#desk;
+    this.#meter = new VectorMeter({ env, ctx, isCopy: false, desk, repair: () => this.#repair });
+    this.#maintenance = new ShardMaintenance({
+      ...{ log: this.#log, desk, heal: (error) => this.#repair.heal(error) },
+      onBegun: () => this.#wakeLater(),
+      onDone: () => this.#copies.wakeAll(),
+    });
+    this.#imports = new ShardImports({
+      ...{ desk, onBegun: () => this.#wakeLater(), onTurn: () => this.#maintenance.goOn() },
+      onFailed: (error) => this.#startAnew("a turn of an import failed", error),
+    });
     this.#facts = new VectorFacts(ctx.storage, crc32c);
-    const config = this.#storedConfig();
-    if (config && !config.lifecycle?.isArchived) this.#open(config);
+    this.#config = this.#facts.config;
+    if (!this.#config || this.#config.lifecycle?.isArchived) return;
+    try {
+      this.#open(this.#config);
+    } catch (error) {
+      this.#broken(error);
+    }
   }
 
-  /** Undefined = it was not created, or erased; an object that was only asked leaves no tables behind. */
-  #storedConfig(): ShardConfig | undefined {
-    const text = this.#facts.get("config");
-    return text === undefined ? undefined : (JSON.parse(text) as ShardConfig);
+  /** It cannot be opened: the next call tries to have it put right. */
+  #broken(error: unknown): void {
+    this.#unopened = error;
+    this.#log.error("a vector shard cannot be opened", {}, error);
+  }
+
+  /** Memory may be ahead of what is stored. */
+  #startAnew(why: string, error: unknown): void {
+    this.#log.error(`${why}; the shard starts anew`, {}, error);
+    this.ctx.abort(why);
+  }
+
+  /** One at a time. */
+  #mend(): Promise<void> {
+    this.#mending ??= this.#mendAll().finally(() => {
+      this.#mending = undefined;
+    });
+    return this.#mending;
+  }
+
+  async #mendAll(): Promise<void> {
+    for (let repairs = 0; repairs < MOST_REPAIRS && this.#unopened !== undefined; repairs++) {
+      if (!(await this.#repair.heal(this.#unopened)) || !this.#config) return;
+      try {
+        this.#unopened = undefined;
+        this.#open(this.#config);
+      } catch (error) {
+        this.#broken(error);
+      }
+    }
   }
 
   #open(config: ShardConfig): ShardDesk {
     const { ctx } = this;
-    applyMigrations(ctx.storage, "storage", STORAGE_MIGRATIONS);
-    applyMigrations(ctx.storage, "vector", VECTOR_MIGRATIONS);
+    migrateVectors(ctx.storage);
     const sql: ObjectSql = configSql(ctx.storage);
+    const blobs = new SqliteBlobStore(sql);
     this.#desk = new ShardDesk({
       sql,
-      blobs: new SqliteBlobStore(sql),
+      blobs,
       crc32c,
       core: createVectorCore(vectorModule, { budgetBytes: this.#settings.vectors.memoryMiB * MIB }),
       config,
@@ -126,10 +164,11 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
       resultCacheBytes: this.#settings.vectors.resultCacheMiB * MIB,
       onMissing: (what) => this.#log.warn("a segment has to do without an index", what),
     });
+    this.#follow(this.#desk, config);
     this.#place(config, this.#desk, sql);
     if (config.retention) ctx.waitUntil(this.#wakeAt(Date.now() + retentionDelayMs(config.retention)));
-    this.#maintain();
-    this.#import();
+    this.#maintenance.goOn();
+    this.#imports.goOn();
     return this.#desk;
   }
 
@@ -154,19 +193,14 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   /** Deletes what the database's retention no longer allows, and sets the next look for it. */
   async #retain(): Promise<void> {
     const desk = this.#desk;
-    const retention = this.#storedConfig()?.retention;
-    if (!desk || !retention) return;
+    const retention = this.#config?.retention;
+    if (!desk || !this.#config || !retention) return;
     try {
-      const work = retain(desk.store, retention, Date.now());
-      while (!work.next().done) {
-        desk.store.endTurn();
-        await new Promise((next) => setTimeout(next, 0));
-        if (this.#desk !== desk) return;
-      }
+      await letGo(desk, this.#config, () => this.#desk === desk);
     } catch (error) {
       this.#log.error("rows that are too old could not be deleted; tried again", {}, error);
     } finally {
-      this.#maintain();
+      this.#maintenance.goOn();
       if (this.#desk) await this.#wakeAt(Date.now() + retentionDelayMs(retention));
     }
   }
@@ -184,47 +218,41 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     return { limitBytes: this.#settings.vectors.storedMiB * MIB, usedBytes: () => sql.databaseSize };
   }
 
+  #follow({ store }: ShardDesk, config: ShardConfig): void {
+    this.#config = config;
+    const blobs = new SqliteBlobStore(configSql(this.ctx.storage));
+    const onLogged = (): void => this.#copies.logged();
+    this.#copies.opened({ store, blobs, crc32c, start: this.#start, onLogged }, config.replication);
+  }
+
   async configure(config: ShardConfig): Promise<string | undefined> {
-    const stored = this.#storedConfig();
-    const text = JSON.stringify(config);
-    if (stored && JSON.stringify(stored) === text) return undefined;
+    if (this.#unopened !== undefined) await this.#mend();
+    this.#mustBeOpen();
+    const stored = this.#facts.config;
+    if (stored && JSON.stringify(stored) === JSON.stringify(config)) return undefined;
     if (stored && (stored.dimension !== config.dimension || stored.metric !== config.metric))
       return "a shard keeps its dimension and metric";
-    const { storage } = this.ctx;
-    applyMigrations(storage, "storage", STORAGE_MIGRATIONS);
-    applyMigrations(storage, "vector", VECTOR_MIGRATIONS);
+    migrateVectors(this.ctx.storage);
     try {
-      storage.transactionSync(() => {
-        this.#desk?.store.endTurn();
-        this.#facts.set("config", text);
-        if (config.lifecycle?.isArchived) return this.#close();
-        if (this.#desk) this.#desk.reconfigure(config);
-        else this.#open(config);
-        this.#bringTo(config);
-      });
+      this.ctx.storage.transactionSync(() => this.#bringTo(config));
     } catch (error) {
-      // Memory may be ahead of what is stored.
-      this.#log.error("a shard could not be configured; it starts anew", {}, error);
-      this.ctx.abort("a vector shard could not be configured");
+      this.#startAnew("a vector shard could not be configured", error);
     }
     if (config.retention) await this.#wakeAt(Date.now() + retentionDelayMs(config.retention));
-    this.#maintain();
+    this.#maintenance.goOn();
     return undefined;
   }
 
-  /** Takes and drops snapshots, and restores one, as the configuration says. In the turn that stores it. */
+  /** In one transaction with the configuration. */
   #bringTo(config: ShardConfig): void {
-    const { snapshots, restore } = config.lifecycle ?? NOTHING_KEPT;
-    const { store } = this.#desk!;
-    for (const id of store.snapshots.ids()) if (!snapshots.includes(id)) store.dropSnapshot(id);
-    for (const id of snapshots) store.takeSnapshot(id);
-    if (!restore || this.#facts.get("restored") === restore.token) return;
-    const rows = store.rewindTo(restore.snapshotId);
-    const desk = this.#open(config);
-    // What is restored is in no proportion to the memory: it goes in as it came out.
-    desk.withoutBudget(() => desk.store.apply(rows.map((row) => ({ kind: "put", row }))));
-    desk.store.endTurn();
-    this.#facts.set("restored", restore.token);
+    this.#desk?.store.endTurn();
+    this.#facts.set("config", JSON.stringify(config));
+    this.#config = config;
+    if (config.lifecycle?.isArchived) return this.#close();
+    if (this.#desk) this.#desk.reconfigure(config);
+    const desk = this.#desk ?? this.#open(config);
+    this.#follow(desk, config);
+    keepWhatIsAsked(desk, config, { facts: this.#facts, reopen: () => this.#open(config) });
   }
 
   /** Nothing of it stays in memory. */
@@ -232,6 +260,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     if (this.#logTimer !== undefined) clearTimeout(this.#logTimer);
     this.#logTimer = undefined;
     this.#desk = undefined;
+    this.#copies.closed();
     this.#placing?.stop();
     this.#placing = undefined;
   }
@@ -246,21 +275,72 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
 
   async call(bytes: Uint8Array): Promise<Uint8Array> {
     const call = readVectorCall(bytes);
+    if (this.#unopened !== undefined) await this.#mend();
     const placing = call.isPlaced || !isById(call.request) ? undefined : this.#placing;
-    return writeVectorAnswer(await (placing ? placing.run(call) : this.#runHere(call)));
+    const answer = await (placing ? placing.run(call) : this.#runHere(call));
+    this.#meter.answered(call, answer);
+    return writeVectorAnswer((await this.#copies.unconfirmed(answer)) ?? this.#copies.withReplicas(answer));
   }
 
   /** On this shard's own rows. */
   async #runHere(call: VectorCall): Promise<VectorAnswer> {
+    let ran = await this.#run(call);
+    for (let repairs = 0; repairs < MOST_REPAIRS && ran.damaged; repairs++) {
+      if (!(await this.#repair.block(ran.damaged))) break;
+      ran = await this.#run(call);
+    }
+    return ran.answer;
+  }
+
+  /** There are no rows. */
+  get #absent(): VectorFailure {
+    return this.#config?.lifecycle?.isArchived ? ARCHIVED : NO_SUCH_SHARD;
+  }
+
+  async #run(call: VectorCall): Promise<Ran> {
     const desk = this.#desk;
-    if (!desk) return this.#storedConfig()?.lifecycle?.isArchived ? ARCHIVED : NO_SUCH_SHARD;
-    if (call.request.kind === "within") return this.#inSlices(desk, call);
-    if (!isVectorWrite(call.request)) return desk.run(call).answer;
-    if (this.#waiting.length >= MAX_WAITING_WRITES) return QUEUE_FULL;
+    if (this.#unopened !== undefined) return { answer: UNREADABLE, durability: "sync" };
+    if (!desk) return { answer: this.#absent, durability: "sync" };
+    if (call.request.kind === "within") return { answer: await this.#inSlices(desk, call), durability: "sync" };
+    if (!isVectorWrite(call.request)) return desk.run(call);
+    if (this.#waiting.length >= MAX_WAITING_WRITES) return { answer: QUEUE_FULL, durability: "sync" };
     const { promise, resolve, reject } = Promise.withResolvers<Ran>();
     if (this.#waiting.length === 0) setTimeout(() => this.#turn(), 0);
     this.#waiting.push({ call, done: resolve, fail: reject });
-    return (await promise).answer;
+    return await promise;
+  }
+
+  /** What is damaged is not gone: its copies must not take it for that. */
+  #mustBeOpen(): void {
+    if (this.#unopened !== undefined) throw new Error("the shard cannot be opened");
+  }
+
+  async pull(zone: string, place: CopyPlace, waitMs: number): Promise<Uint8Array | null> {
+    this.#mustBeOpen();
+    return this.#copies.pull(zone, place, waitMs);
+  }
+
+  async manifest(): Promise<Uint8Array | null> {
+    this.#mustBeOpen();
+    return this.#copies.manifest();
+  }
+
+  /** What a follower is given must be whole: it may be what another one is put right from. */
+  async blobs(asks: readonly BlobAsk[]): Promise<Uint8Array | null> {
+    this.#mustBeOpen();
+    const blobs = new SqliteBlobStore(configSql(this.ctx.storage));
+    const store = this.#desk?.store;
+    for (const damaged of store ? damagedIn({ store, blobs, crc32c }, asks) : []) await this.#repair.block(damaged);
+    return this.#copies.blobs(asks);
+  }
+
+  async head(): Promise<ShardPlace | null> {
+    this.#mustBeOpen();
+    const store = this.#desk?.store;
+    if (!store) return null;
+    // What waits to be logged was acknowledged, too.
+    store.endTurn();
+    return { term: store.term, revision: store.revision };
   }
 
   /** A scan of all rows must not hold up the searches beside it. */
@@ -279,7 +359,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
       work.return(NO_SUCH_SHARD);
       this.#scans--;
       // What waited for it may be swept now.
-      this.#maintain();
+      this.#maintenance.goOn();
     }
   }
 
@@ -289,23 +369,23 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     this.#waiting = [];
     const desk = this.#desk;
     if (!desk) {
-      for (const { done } of waiting) done({ answer: NO_SUCH_SHARD, durability: "sync" });
+      for (const { done } of waiting) done({ answer: this.#absent, durability: "sync" });
       return;
     }
     try {
       const ran = waiting.map(({ call }) => desk.run(call));
-      const isSync = ran.some(({ durability }) => durability === "sync");
+      // Followers are given what is logged only.
+      const isSync = this.#config?.replication?.sync || ran.some(({ durability }) => durability === "sync");
       if (isSync || desk.store.unloggedBytes >= MAX_UNLOGGED_BYTES) desk.store.endTurn();
       else this.#logLater(ran);
       for (const [at, { done }] of waiting.entries()) done(ran[at]!);
     } catch (error) {
       // Half a turn may be in memory: what is stored is the truth.
       for (const { fail } of waiting) fail(error);
-      this.#log.error("a turn failed; the shard starts anew", {}, error);
-      this.ctx.abort("a turn of the vector shard failed");
+      this.#startAnew("a turn of the vector shard failed", error);
     }
-    this.#maintain();
-    this.#import();
+    this.#maintenance.goOn();
+    this.#imports.goOn();
   }
 
   /** The earliest promise counts: an eventual write that waits must not hold up a periodic one. */
@@ -330,53 +410,6 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     }
   }
 
-  /** Seals, merges and sweeps what is due, a slice a turn. */
-  #maintain(): void {
-    if (this.#isMaintaining || !this.#desk) return;
-    const desk = this.#desk;
-    const work = this.#workDue(desk);
-    if (!work) return;
-    this.#wakeLater();
-    this.#isMaintaining = true;
-    const slice = (): void => {
-      // Configured anew or erased meanwhile: what was begun is forgotten, its blobs are swept at the next start.
-      if (this.#desk !== desk) return this.#finishMaintaining(true);
-      try {
-        if (work.next().done) return this.#finishMaintaining(true);
-      } catch (error) {
-        this.#log.error("maintenance of a vector shard failed", {}, error);
-        return this.#finishMaintaining(error instanceof CorruptSegment);
-      }
-      setTimeout(slice, 0);
-    };
-    setTimeout(slice, 0);
-  }
-
-  /** Imports go on behind calls, one commit a turn; what must wait is tried again. */
-  #import(): void {
-    const desk = this.#desk;
-    if (this.#isImporting || !desk?.imports.isDue) return;
-    this.#isImporting = true;
-    this.#wakeLater();
-    const slice = (): void => {
-      this.#isImporting = false;
-      if (this.#desk !== desk) return;
-      let delayMs = 0;
-      try {
-        if (!desk.importNext()) delayMs = IMPORT_RETRY_MS;
-      } catch (error) {
-        // Half a turn may be in memory: what is stored is the truth.
-        this.#log.error("a turn of an import failed; the shard starts anew", {}, error);
-        return this.ctx.abort("a turn of an import failed");
-      }
-      this.#maintain();
-      if (!desk.imports.isDue) return;
-      this.#isImporting = true;
-      setTimeout(slice, delayMs);
-    };
-    setTimeout(slice, 0);
-  }
-
   /** A restart may find nobody who calls: what was begun goes on by the alarm. */
   #wakeLater(): void {
     if (this.#isWaking || !this.#desk) return;
@@ -387,58 +420,20 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
 
   override async alarm(): Promise<void> {
     this.#isWaking = false;
-    this.#maintain();
-    this.#import();
+    this.#maintenance.goOn();
+    this.#imports.goOn();
     await this.#placing?.alarm();
     await this.#retain();
     this.#wakeLater();
   }
 
-  #finishMaintaining(goOn: boolean): void {
-    this.#isMaintaining = false;
-    if (goOn) this.#maintain();
-  }
-
-  #workDue(desk: ShardDesk): Iterator<void, void> | undefined {
-    const { store } = desk;
-    if (store.sealDue) return store.seal();
-    const inputs = mergeDue(
-      store.sealed.filter((segment) => !this.#damaged.has(segment)),
-      desk.mostDeletedShare,
-    );
-    if (inputs && !this.#hasMerged) return this.#merge(desk, inputs);
-    this.#hasMerged = false;
-    const indexing = store.indexing();
-    if (indexing) return besideSeals(store, indexing);
-    if (inputs) return this.#merge(desk, inputs);
-    return store.sweepDue ? sweeps(desk) : undefined;
-  }
-
-  *#merge({ store }: ShardDesk, inputs: readonly Segment[]): Generator<void, void> {
-    this.#hasMerged = true;
-    try {
-      yield* store.merge(inputs);
-    } catch (error) {
-      if (error instanceof CorruptSegment) for (const input of inputs) this.#damaged.add(input);
-      throw error;
-    }
-  }
-
   async erase(): Promise<void> {
+    const told = this.#desk && this.#meter.end();
+    this.#unopened = undefined;
+    this.#config = undefined;
     this.#close();
     await this.ctx.storage.deleteAlarm();
     await this.ctx.storage.deleteAll();
+    await told;
   }
-}
-
-/** Rows that come meanwhile must not wait for an index of a million others. */
-function* besideSeals(store: VectorStore, work: Generator<void, void>): Generator<void, void> {
-  for (const slice of work) {
-    if (store.sealDue) yield* store.seal();
-    yield slice;
-  }
-}
-
-function* sweeps({ store }: ShardDesk): Generator<void, void> {
-  while (store.sweep()) yield;
 }

@@ -1,4 +1,4 @@
-// Builds dist/: the Worker (dist/worker), the CLI (dist/cli.js) and the SDK (dist/client/index.js).
+// Builds dist/: the Workers (dist/worker, dist/embedder), the CLI (dist/cli.js) and the SDK (dist/client/index.js).
 // Guarantees: does nothing when no input changed since the last build; every file appears whole (written aside, then renamed).
 // Must not: type-check (that is `npm run check`) or touch anything outside dist/ and wasm's own output.
 // Usage: node scripts/build.mjs [--force] [--quiet]
@@ -9,6 +9,7 @@ import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promise
 import { dirname, join, relative, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { build } from "esbuild";
+import { buildOrt } from "./build-ort.mjs";
 import { root } from "./lib/root.mjs";
 
 const STAMP = "dist/.build-stamp";
@@ -17,8 +18,10 @@ const INPUTS = [
   "objects",
   "wasm",
   "migrations",
+  "models",
   "scripts/build.mjs",
   "scripts/build-wasm.mjs",
+  "scripts/build-ort.mjs",
   "package-lock.json",
 ];
 const SHARED = {
@@ -28,6 +31,18 @@ const SHARED = {
   sourcemap: "linked",
   legalComments: "none",
   absWorkingDir: root,
+};
+
+const EMBEDDER = {
+  ...SHARED,
+  outdir: "dist/embedder",
+  format: "esm",
+  target: "es2024",
+  conditions: ["workerd", "worker", "browser"],
+  external: ["cloudflare:*", "node:*"],
+  loader: { ".wasm": "copy", ".sql": "text", ".jwv": "copy" },
+  assetNames: "[name]",
+  minifySyntax: true,
 };
 
 /** @type {import("esbuild").BuildOptions[]} */
@@ -44,6 +59,7 @@ const TARGETS = [
     assetNames: "[name]",
     minifySyntax: true,
   },
+  { ...EMBEDDER, entryPoints: { embedder: "src/embedder.ts" } },
   {
     ...SHARED,
     entryPoints: { cli: "src/cli/index.ts" },
@@ -113,11 +129,19 @@ async function buildTarget(target) {
 
 /** Files of earlier builds that this one did not write (a renamed wasm, say) must not be served. */
 async function sweep(written) {
-  const dir = resolve(root, "dist/worker");
-  if (!existsSync(dir)) return;
-  for (const name of await readdir(dir)) {
-    if (!written.has(`dist/worker/${name}`) && !name.endsWith(".tmp")) await rm(join(dir, name), { recursive: true });
+  for (const part of ["dist/worker", "dist/embedder"]) {
+    const dir = resolve(root, part);
+    if (!existsSync(dir)) continue;
+    for (const name of await readdir(dir)) {
+      if (!written.has(`${part}/${name}`) && !name.endsWith(".tmp")) await rm(join(dir, name), { recursive: true });
+    }
   }
+}
+
+/** The embedder's Worker without transformers, for tests that run it beside the sources: 14 MB would be compiled for each of them. */
+export async function buildEmbedderWords() {
+  await buildWasm();
+  await buildTarget({ ...EMBEDDER, outdir: "dist/embedder-words", entryPoints: { embedder: "src/embedder-words.ts" } });
 }
 
 export async function buildAll({ force = false, quiet = false } = {}) {
@@ -125,6 +149,7 @@ export async function buildAll({ force = false, quiet = false } = {}) {
   const before = await readFile(join(root, STAMP), "utf8").catch(() => "");
   if (!force && before === (await fingerprint())) return false;
   await buildWasm();
+  await buildOrt();
   const stamp = await fingerprint();
   const written = new Set();
   for (const target of TARGETS) {

@@ -43,6 +43,9 @@ const child = spawn(
   [
     join(root, "node_modules/wrangler/bin/wrangler.js"),
     "dev",
+    // The first one is what is asked; the embedder answers it by its service binding.
+    "--config=wrangler.toml",
+    "--config=wrangler.embedder.toml",
     "--ip=127.0.0.1",
     `--port=${port}`,
     `--persist-to=${dataDir}`,

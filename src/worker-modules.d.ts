@@ -9,3 +9,13 @@ declare module "*.sql" {
   const text: string;
   export default text;
 }
+
+declare module "*.jwv" {
+  const bytes: ArrayBuffer;
+  export default bytes;
+}
+
+declare module "*/dist/ort/ort.mjs" {
+  /** Of onnxruntime-web/wasm; objects/onnx-runtime.ts gives it its types. */
+  export const InferenceSession: unknown;
+}

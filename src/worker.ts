@@ -6,6 +6,7 @@ import { Directory as DirectoryClass } from "../objects/directory.ts";
 import { KeyValueReplica as KeyValueReplicaClass } from "../objects/key-value-replica.ts";
 import { placed } from "../objects/reach.ts";
 import { Tenant as TenantClass } from "../objects/tenant.ts";
+import { VectorFollower as VectorFollowerClass } from "../objects/vector-follower.ts";
 import { VectorShard as VectorShardClass } from "../objects/vector-shard.ts";
 import { WebhookSender as WebhookSenderClass } from "../objects/webhook-sender.ts";
 import { ZoneViews as ZoneViewsClass } from "../objects/zone-views.ts";
@@ -19,6 +20,7 @@ export class Coordinator extends placed(CoordinatorClass) {}
 export class Directory extends placed(DirectoryClass) {}
 export class KeyValueReplica extends placed(KeyValueReplicaClass) {}
 export class Tenant extends placed(TenantClass) {}
+export class VectorFollower extends placed(VectorFollowerClass) {}
 export class VectorShard extends placed(VectorShardClass) {}
 export class WebhookSender extends placed(WebhookSenderClass) {}
 export class ZoneViews extends placed(ZoneViewsClass) {}

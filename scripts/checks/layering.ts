@@ -45,9 +45,12 @@ const PURE = new Set<string>(DOMAINS);
 const PURE_PACKAGES = new Set(["zod"]);
 const NODE_LAYERS = new Set(["server", "cli"]);
 
+/** Of the Workers. */
+const ENTRIES = new Set(["src/worker.ts", "src/embedder.ts", "src/embedder-words.ts"]);
+
 /** The layer of a repository path; undefined = not under the rule (scripts, tests, configuration). */
 export function layerOf(path: string): string | undefined {
-  if (path === "src/worker.ts") return "worker";
+  if (ENTRIES.has(path)) return "worker";
   if (path.startsWith("dist/wasm/")) return "wasm";
   const [top, second] = path.split("/");
   if (top === "objects" || top === "wasm" || top === "migrations") return top;

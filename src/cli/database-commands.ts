@@ -26,6 +26,7 @@ interface ChangeFlags extends NamespaceFlags {
 
 interface CreateFlags extends ChangeFlags {
   readonly dimension?: number;
+  readonly model?: string;
   readonly metric?: VectorMetric;
   readonly index?: string;
   readonly shards?: number;
@@ -67,16 +68,20 @@ function addChangeOptions(command: Command): Command {
 function addCreate(database: Command): void {
   addChangeOptions(database.command("create [databaseId]").description("make a database; needs a key of scope admin"))
     .option("--dimension <n>", "numbers of a vector", wholeNumber)
+    .option("--model <modelId>", "an embedding model: the database takes texts, and has its dimension")
     .addOption(new Option("--metric <metric>", "default: cosine").choices(["cosine", "euclidean", "dot"]))
     .option("--index <type>", "FLAT, HNSW, … (default: HNSW)")
     .option("--shards <n>", "default: 1", wholeNumber)
     .action((databaseId: string | undefined, flags: CreateFlags, command: Command) =>
       withContext(command, tenant, async ({ client, print }) => {
-        const { dimension, metric, index: indexType, shards, namespace } = flags;
-        const record = { ...changesOf(flags), ...given({ databaseId, vectorDimension: dimension, metric, indexType }) };
-        const { sharding, vectorDimension } = record as Partial<NewDatabase>;
-        if (vectorDimension === undefined && (record as Record<string, unknown>)["vector_dimension"] === undefined)
-          throw new UsageError("say --dimension, the numbers of a vector");
+        const { dimension, metric, index: indexType, shards, namespace, model } = flags;
+        const embeddingModels = model === undefined ? undefined : [{ modelId: model }];
+        const flagged = given({ databaseId, vectorDimension: dimension, metric, indexType, embeddingModels });
+        const record = { ...changesOf(flags), ...flagged };
+        const { sharding } = record as Partial<NewDatabase>;
+        const says = ["vectorDimension", "vector_dimension", "embeddingModels", "embedding_models"];
+        if (!says.some((name) => name in record))
+          throw new UsageError("say --dimension, the numbers of a vector, or --model");
         const input = { ...record, ...(shards === undefined ? {} : { sharding: { ...sharding, numShards: shards } }) };
         print(await client.databases.namespace(namespace ?? "default").create(input as NewDatabase));
       }),

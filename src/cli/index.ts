@@ -13,6 +13,7 @@ import { addDoctorCommand } from "./doctor-command.ts";
 import { EXIT, explain } from "./exit-codes.ts";
 import { addIndexCommands } from "./index-commands.ts";
 import { addKeyValueCommands } from "./kv-commands.ts";
+import { addModelCommands } from "./model-commands.ts";
 import { addRepairCommands } from "./repair-commands.ts";
 import { addStatusCommands } from "./status-commands.ts";
 import { addTenantCommands } from "./tenant-commands.ts";
@@ -40,6 +41,7 @@ function buildProgram(): Command {
   addConfigCommands(program);
   addDatabaseSnapshotCommands(addDatabaseCommands(program));
   addVectorCommands(program);
+  addModelCommands(program);
   addIndexCommands(program);
   addTransferCommands(program);
   return program;

@@ -1,7 +1,14 @@
 // `jade-db vector …` and `jade-db search`: vectors of a database by id and by filter, and what is near.
 // Guarantees: metadata is passed on and printed as its exact text where JavaScript would change it.
 import { type Command, Option } from "commander";
-import type { VectorDurability, VectorFilters, VectorHit, Vectors } from "../client/index.ts";
+import type {
+  VectorConsistency,
+  VectorDurability,
+  VectorFilters,
+  VectorHit,
+  VectorQuery,
+  Vectors,
+} from "../client/index.ts";
 import { withContext } from "./context.ts";
 import { type NamespaceFlags, namespaceOption } from "./database-commands.ts";
 import { CommandFailure, UsageError } from "./exit-codes.ts";
@@ -13,6 +20,7 @@ const tenant = { key: "tenant" } as const;
 
 interface DatabaseFlags extends NamespaceFlags {
   readonly database: string;
+  readonly consistency?: VectorConsistency;
 }
 
 interface Context {
@@ -22,15 +30,22 @@ interface Context {
 
 /** Runs a command's work on the vectors of `--database`. */
 function withVectors(command: Command, work: (context: Context) => Promise<void>): Promise<void> {
-  const { database, namespace } = command.opts<DatabaseFlags>();
+  const { database, namespace, consistency } = command.opts<DatabaseFlags>();
   return withContext(command, tenant, ({ client, print }) =>
-    work({ vectors: client.vectors(database, { namespace }), print }),
+    work({ vectors: client.vectors(database, { namespace, consistency }), print }),
   );
 }
 
 export function addDatabaseOptions(command: Command): Command {
   return command.requiredOption("--database <databaseId>", "which one").addOption(namespaceOption());
 }
+
+const consistencyOption = () =>
+  new Option("--consistency <level>", "which copies may answer (default: strong, the shards' owners)").choices([
+    "strong",
+    "causal",
+    "eventual",
+  ]);
 
 function parsed(text: string, flag: string): unknown {
   try {
@@ -69,6 +84,7 @@ function shown({
 
 interface PutFlags {
   readonly values?: string;
+  readonly text?: string;
   readonly metadata?: string;
   readonly durability?: VectorDurability;
   readonly writeId?: string;
@@ -86,22 +102,25 @@ function addPut(vector: Command): void {
   addDatabaseOptions(vector.command("put [id]"))
     .description("store a vector; without an id one is made")
     .option("--values <json>", "a list of numbers")
+    .option("--text <text>", "instead of values: the database's model makes them")
     .option("--metadata <json>", "an object")
     .option("--update", "change only what is given, of a vector that exists")
     .addOption(durabilityOption())
     .option("--write-id <hex>", "32 hex digits: the same write sent again applies once")
     .action((id: string | undefined, flags: PutFlags, command: Command) =>
       withVectors(command, async ({ vectors, print }) => {
-        const { durability, writeId, metadata: metadataJson } = flags;
+        const { durability, writeId, metadata: metadataJson, text } = flags;
         objectOf(metadataJson, "--metadata");
         const values = flags.values === undefined ? undefined : numbersOf(flags.values, "--values");
         const options = { durability, writeId };
         if (flags.update) {
           if (id === undefined) throw new UsageError("--update needs the id of a vector");
-          return print(await vectors.update(id, { values, metadataJson }, options));
+          return print(await vectors.update(id, { values, text, metadataJson }, options));
         }
-        if (!values) throw new UsageError("say --values, a JSON list of numbers");
-        print(await vectors.upsert({ id, values, metadataJson }, options));
+        if (values === undefined ? text === undefined : text !== undefined)
+          throw new UsageError("say --values, a JSON list of numbers, or --text");
+        const given = values ? { values } : { text: text! };
+        print(await vectors.upsert({ id, ...given, metadataJson }, options));
       }),
     );
 }
@@ -137,11 +156,13 @@ interface ListFlags {
 function addReads(vector: Command): void {
   addDatabaseOptions(vector.command("get <id>"))
     .description("print a vector with its values and metadata; exits with 3 when there is none")
+    .addOption(consistencyOption())
     .action((id: string, _flags: object, command: Command) =>
       withVectors(command, async ({ vectors, print }) => print(shown(await vectors.get(id)))),
     );
   addDatabaseOptions(vector.command("list"))
     .description("list vectors")
+    .addOption(consistencyOption())
     .option("--filter <json>", "what metadata must be")
     .option("--values", "with their values")
     .option("--limit <n>", "at most so many", wholeNumber, 100)
@@ -160,6 +181,7 @@ function addReads(vector: Command): void {
     );
   addDatabaseOptions(vector.command("count"))
     .description("count vectors")
+    .addOption(consistencyOption())
     .option("--filter <json>", "what metadata must be")
     .action(({ filter }: ListFlags, command: Command) =>
       withVectors(command, async ({ vectors, print }) =>
@@ -170,6 +192,8 @@ function addReads(vector: Command): void {
 
 interface SearchFlags {
   readonly vector?: string;
+  readonly text?: string;
+  readonly model?: string;
   readonly id?: string;
   readonly filter?: string;
   readonly topK?: number;
@@ -186,10 +210,20 @@ function finiteNumber(text: string): number {
   return value;
 }
 
+function queryOf({ vector, text, id }: SearchFlags): VectorQuery {
+  if ([vector, text, id].filter((given) => given !== undefined).length !== 1)
+    throw new UsageError("give --vector, --text or --id");
+  if (id !== undefined) return { id };
+  return text === undefined ? { vector: numbersOf(vector!, "--vector") } : { text };
+}
+
 function addSearch(program: Command): void {
   addDatabaseOptions(program.command("search"))
-    .description("find what is nearest to a vector, or to a stored one")
+    .description("find what is nearest to a vector, a text, or a stored vector")
+    .addOption(consistencyOption())
     .option("--vector <json>", "a list of numbers")
+    .option("--text <text>", "for the database's model")
+    .option("--model <modelId>", "for --text (default: the database's first)")
     .option("--id <id>", "of a stored vector, which is not among the results")
     .option("--filter <json>", "what metadata must be")
     .option("--top-k <n>", "at most so many (default: 10)", wholeNumber)
@@ -200,11 +234,20 @@ function addSearch(program: Command): void {
     .option("--explain", "what each segment of each shard did, instead of a table of results")
     .action((flags: SearchFlags, command: Command) =>
       withVectors(command, async ({ vectors, print }) => {
-        const { vector, id, filter, topK, threshold, index, ef, values: includeValues, explain } = flags;
-        if ((vector === undefined) === (id === undefined)) throw new UsageError("give --vector or --id");
-        const query = id === undefined ? { vector: numbersOf(vector!, "--vector") } : { id };
+        const { filter, topK, threshold, index, ef, values: includeValues, explain, model: embeddingModel } = flags;
+        const query = queryOf(flags);
         const filters = objectOf(filter, "--filter");
-        const ask = { filters, topK, threshold, index, ef, includeValues, explain, includeMetadata: true };
+        const ask = {
+          filters,
+          topK,
+          threshold,
+          index,
+          ef,
+          includeValues,
+          explain,
+          embeddingModel,
+          includeMetadata: true,
+        };
         const { results, ...rest } = await vectors.search(query, ask);
         print(explain ? { results: results.map(shown), ...rest } : results.map(shown));
       }),

@@ -10,11 +10,14 @@ import { HttpClient } from "./http.ts";
 import { KeyValue } from "./key-value.ts";
 import { HttpKeyValue } from "./key-value-http.ts";
 import { SessionKeyValue } from "./key-value-session.ts";
+import { Models } from "./models.ts";
 import { type ClientOptions, resolveOptions } from "./options.ts";
 import { Repairs } from "./repairs.ts";
 import { Session } from "./session.ts";
 import { Tenants } from "./tenants.ts";
 import type { CallOptions } from "./types.ts";
+import { VectorTokens } from "./vector-tokens.ts";
+import type { VectorsOptions } from "./vector-types.ts";
 import { Vectors } from "./vectors.ts";
 
 /** The time one request may take that finds out why a session does not open. */
@@ -36,9 +39,12 @@ export class JadeClient {
   readonly config: Config;
   /** Vector databases (over HTTP). */
   readonly databases: Databases;
+  /** Embedding models, and vectors of texts (over HTTP). */
+  readonly models: Models;
   /** Full repairs of the deployment (always over HTTP). */
   readonly repairs: Repairs;
   readonly #http: HttpClient;
+  readonly #vectorTokens = new VectorTokens();
   readonly #session: Session | undefined;
   readonly #watches: WatchLinks;
 
@@ -50,6 +56,7 @@ export class JadeClient {
     this.tenants = new Tenants(http);
     this.repairs = new Repairs(http);
     this.databases = new Databases(http);
+    this.models = new Models(http);
     this.#watches = new WatchLinks(resolved, () => whySessionFails(http));
     if (resolved.transport === "session") {
       this.#session = new Session(resolved, () => whySessionFails(http));
@@ -62,8 +69,8 @@ export class JadeClient {
   }
 
   /** The vectors of a database. */
-  vectors(databaseId: string, { namespace }: { readonly namespace?: string | undefined } = {}): Vectors {
-    return new Vectors(this.#http, databaseId, namespace);
+  vectors(databaseId: string, options: VectorsOptions = {}): Vectors {
+    return new Vectors(this.#http, databaseId, { ...options, tokens: this.#vectorTokens });
   }
 
   /** True when the server's process answers. */

@@ -25,6 +25,10 @@ export interface HttpRequest extends CallOptions {
   readonly attempts?: number | undefined;
   /** Answers with these codes are given, not thrown. */
   readonly accept?: readonly string[] | undefined;
+  /** More headers. */
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** Told of the headers of each answer that is no error. */
+  readonly onHeaders?: ((headers: Headers) => void) | undefined;
 }
 
 /** A parsed envelope, with the text it was parsed from. */
@@ -109,7 +113,11 @@ export class HttpClient {
   }
 
   call(request: HttpRequest): Promise<HttpAnswer> {
-    return this.#run(request, async (response) => readEnvelope(response, await response.text(), request.accept));
+    return this.#run(request, async (response) => {
+      const answer = readEnvelope(response, await response.text(), request.accept);
+      request.onHeaders?.(response.headers);
+      return answer;
+    });
   }
 
   /** For answers that are no envelopes (exports): the body's text as it is. */
@@ -195,7 +203,7 @@ export class HttpClient {
   }
 
   #headers(request: HttpRequest): Record<string, string> {
-    const headers: Record<string, string> = { accept: "application/json" };
+    const headers: Record<string, string> = { accept: "application/json", ...request.headers };
     if (this.options.apiKey !== undefined) headers.authorization = `Bearer ${this.options.apiKey}`;
     if (request.body !== undefined) headers["content-type"] = request.contentType ?? "application/json";
     return headers;

@@ -47,6 +47,8 @@ export {
 } from "./errors.ts";
 export type { KeyValue } from "./key-value.ts";
 export type { ExportAllOptions, ExportedEntry, ExportOptions, ExportPage, SkippedData } from "./key-value-export.ts";
+export type * from "./model-types.ts";
+export type { Models } from "./models.ts";
 export type { ClientOptions, FetchLike, SessionOptions, Transport, WebSocketLike } from "./options.ts";
 export type { RepairInfo, Repairs } from "./repairs.ts";
 export type { RetryPolicy } from "./retry.ts";

@@ -27,6 +27,26 @@ function sizeOf({ id = "", values, metadata, metadataJson }: NewVector): number 
   return 6 + id.length + 4 * values.length + own;
 }
 
+/** Texts of one request: each is worked on, unlike a vector. */
+export const DEFAULT_CHUNK_TEXTS = 200;
+
+/** As they came, so many at a time. */
+export async function* groupsOf<T>(
+  items: Iterable<T> | AsyncIterable<T>,
+  most: number,
+): AsyncGenerator<readonly T[], void, undefined> {
+  if (!Number.isInteger(most) || most < 1 || most > MAX_CHUNK_VECTORS)
+    throw new TypeError(`chunkVectors must be a whole number from 1 to ${MAX_CHUNK_VECTORS}, got ${String(most)}`);
+  let group: T[] = [];
+  for await (const item of items) {
+    group.push(item);
+    if (group.length < most) continue;
+    yield group;
+    group = [];
+  }
+  if (group.length > 0) yield group;
+}
+
 /** Vectors in the order they came, in chunks. */
 export async function* chunksOf<T extends NewVector>(
   vectors: Iterable<T> | AsyncIterable<T>,

@@ -25,7 +25,8 @@ export interface DatabaseChanges {
 export interface NewDatabase extends DatabaseChanges {
   /** Default: one is made. */
   readonly databaseId?: string | undefined;
-  readonly vectorDimension: number;
+  /** Default: that of the first model that `embeddingModels` name by `modelId`. */
+  readonly vectorDimension?: number | undefined;
   /** Default: `cosine`. */
   readonly metric?: VectorMetric | undefined;
   /** Default: `HNSW`. */
@@ -106,6 +107,13 @@ export interface DatabaseStatus extends VectorAmounts {
     readonly shard: number;
     readonly term: number;
     readonly revision: number;
+    /** Its followers; absent: it has none. */
+    readonly replicas?: readonly {
+      readonly zone: string;
+      readonly revision: number;
+      readonly lagRevisions: number;
+      readonly lagMs: number;
+    }[];
   })[];
 }
 
@@ -192,7 +200,15 @@ export interface NewVector {
   readonly metadataJson?: string | undefined;
 }
 
-export type VectorChanges = Omit<NewVector, "id" | "values"> & { readonly values?: ArrayLike<number> | undefined };
+/** A vector that the database's model for texts makes. The text itself is not stored: put it into the metadata to read it again. */
+export interface NewText extends Omit<NewVector, "values"> {
+  readonly text: string;
+}
+
+export type VectorChanges = Omit<NewVector, "id" | "values"> & {
+  readonly values?: ArrayLike<number> | undefined;
+  readonly text?: string | undefined;
+};
 
 export interface StoredVector {
   readonly id: string;
@@ -211,7 +227,25 @@ export interface Vector extends StoredVector {
   readonly metadataJson?: string;
 }
 
+/** Of `client.vectors`. */
+export interface VectorsOptions {
+  readonly namespace?: string | undefined;
+  /** Of reads that do not say it themselves. Default: `strong`. */
+  readonly consistency?: VectorConsistency | undefined;
+}
+
+/**
+ * `strong`: every acknowledged write. `causal`: at least what this client has written and seen. `eventual`: any copy that lacks less than
+ * the database's `maxLagMs`.
+ */
+export type VectorConsistency = "strong" | "causal" | "eventual";
+
+export interface VectorReadOptions extends CallOptions {
+  readonly consistency?: VectorConsistency | undefined;
+}
+
 export interface VectorListOptions extends ListOptions {
+  readonly consistency?: VectorConsistency | undefined;
   readonly filters?: VectorFilters | undefined;
   readonly includeMetadata?: boolean | undefined;
   readonly includeValues?: boolean | undefined;
@@ -268,11 +302,17 @@ export interface VectorSearchOptions extends CallOptions {
   readonly includeMetadata?: boolean | undefined;
   readonly includeValues?: boolean | undefined;
   readonly explain?: boolean | undefined;
-  readonly consistency?: "strong" | "causal" | "eventual" | undefined;
+  /** For texts: a model of the database by its id or name, or any of its dimension. */
+  readonly embeddingModel?: string | undefined;
+  readonly consistency?: VectorConsistency | undefined;
+  /** A shard may take so long. */
+  readonly deadlineMs?: number | undefined;
+  /** Results of the other shards where one does not answer in time; see `missingShards`. */
+  readonly partial?: boolean | undefined;
 }
 
-/** A vector, or the id of one that is stored. */
-export type VectorQuery = { readonly vector: ArrayLike<number> } | { readonly id: string };
+/** A vector, a text for the database's model, or the id of a vector that is stored. */
+export type VectorQuery = { readonly vector: ArrayLike<number> } | { readonly text: string } | { readonly id: string };
 
 export interface VectorHit {
   readonly id: string;
@@ -295,5 +335,8 @@ export interface VectorResults {
 export interface VectorSearchCost {
   /** Rows looked at. */
   readonly scanned: number;
+  /** True: `missingShards` did not answer, and their vectors are not among the results. Only where `partial` was asked for. */
+  readonly partial?: true;
+  readonly missingShards?: readonly number[];
   readonly explain?: unknown;
 }

@@ -1,5 +1,6 @@
 // client.databases and client.vectors against a fetch that answers from a list: paths, bodies, chunks, write ids, exact texts.
 import { describe, expect, it } from "vitest";
+import { readVectorToken, VECTOR_TOKEN_HEADER, writeVectorToken } from "../wire/vector-token.ts";
 import { JadeClient } from "./client.ts";
 import { FakeRuntime, failure, fakeFetch, success } from "./fake-server.ts";
 import { writeIdFrom } from "./write-id.ts";
@@ -29,6 +30,41 @@ describe("client.databases", () => {
       "http://db:1/v1/databases?namespace=n&limit=1&cursor=c1",
       "http://db:1/v1/databases/x%2Fy",
     ]);
+  });
+});
+
+describe("what a client has seen", () => {
+  const place = (shard: number, revision: number, generation = 1) =>
+    writeVectorToken({ generation, places: new Map([[shard, { term: 1, revision }]]) });
+  const answer = (token: string) => [200, success({ count: 1 }), { [VECTOR_TOKEN_HEADER]: token }] as const;
+
+  it("[VE-195] goes along with causal reads by itself, only grows, and is handed to another client as a token", async () => {
+    const { client, calls } = setUp([
+      ...[answer(place(0, 5)), answer(place(1, 3)), answer(place(0, 4))],
+      ...[answer(place(1, 3)), answer(place(0, 1, 2))],
+    ]);
+    const vectors = client.vectors("d", { consistency: "causal" });
+    await vectors.count();
+    await client.vectors("d").delete("x");
+    await vectors.count();
+    await vectors.search({ vector: [1] }, { consistency: "strong" }).catch(() => undefined);
+    const both = { generation: 1, places: new Map([0, 1].map((at) => [at, { term: 1, revision: at ? 3 : 5 }])) };
+    expect(readVectorToken(vectors.token!)).toEqual(both);
+    expect(calls.map(({ headers }) => headers[VECTOR_TOKEN_HEADER])).toEqual([
+      undefined,
+      undefined,
+      writeVectorToken(both),
+      undefined,
+    ]);
+    expect(calls[0]!.url).toBe("http://db:1/v1/databases/d/vectors/count?consistency=causal");
+    expect(client.vectors("other").token).toBeUndefined();
+    const second = setUp([answer(place(0, 5))]);
+    await second.client.vectors("d").after(vectors.token!).count({ consistency: "causal" });
+    expect(second.calls[0]!.headers[VECTOR_TOKEN_HEADER]).toBe(vectors.token);
+    expect(() => second.client.vectors("d").after("what")).toThrow(TypeError);
+    // A database that was made again has another history.
+    await vectors.count();
+    expect(readVectorToken(vectors.token!)).toMatchObject({ generation: 2 });
   });
 });
 

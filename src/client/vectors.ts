@@ -1,14 +1,17 @@
 // `client.vectors(databaseId)`: the vectors of one database, and searches among them (over HTTP).
 // Guarantees: a write is applied once over all of its retries; values are float32 as they are stored.
+import { VECTOR_TOKEN_HEADER } from "../wire/vector-token.ts";
 import { databasePath } from "./database-path.ts";
 import type { HttpClient, HttpRequest } from "./http.ts";
 import { eachItem } from "./pages.ts";
 import { itemTexts, memberText } from "./raw-json.ts";
-import type { CallOptions, Page } from "./types.ts";
-import { BINARY_TYPE, binaryBatch, chunksOf, metadataTextOf } from "./vector-batch.ts";
+import type { Page } from "./types.ts";
+import { BINARY_TYPE, binaryBatch, chunksOf, DEFAULT_CHUNK_TEXTS, groupsOf, metadataTextOf } from "./vector-batch.ts";
 import { VectorImports } from "./vector-imports.ts";
+import type { VectorTokens } from "./vector-tokens.ts";
 import type {
   DeletedVectors,
+  NewText,
   NewVector,
   StoredVector,
   Vector,
@@ -16,13 +19,16 @@ import type {
   VectorBatchOptions,
   VectorBatchResult,
   VectorChanges,
+  VectorConsistency,
   VectorFilters,
   VectorHit,
   VectorListOptions,
   VectorQuery,
+  VectorReadOptions,
   VectorResults,
   VectorSearchCost,
   VectorSearchOptions,
+  VectorsOptions,
   VectorWriteOptions,
 } from "./vector-types.ts";
 import { writeIdFrom } from "./write-id.ts";
@@ -49,43 +55,78 @@ function numbersOf(values: ArrayLike<number>): number[] {
 
 /** Members as JSON text, with the metadata's exact text. */
 function vectorText(vector: VectorChanges & { readonly id?: string | undefined }, rest: object): string {
-  const { id, values } = vector;
+  const { id, values, text } = vector;
   const metadata = metadataTextOf(vector);
-  const fields = JSON.stringify({ id, values: values && numbersOf(values), ...rest });
+  const fields = JSON.stringify({ id, values: values && numbersOf(values), text, ...rest });
   if (metadata === undefined) return fields;
   return `${fields.slice(0, -1)}${fields === "{}" ? "" : ","}"metadata":${metadata}}`;
 }
 
 function queryFields(query: VectorQuery): object {
-  return "id" in query ? { id: query.id } : { queryVector: numbersOf(query.vector) };
+  if ("id" in query) return { id: query.id };
+  return "text" in query ? { queryText: query.text } : { queryVector: numbersOf(query.vector) };
 }
 
 function resultsOf({ results, isComplete }: VectorResults): VectorResults {
   return { results: results.map((hit) => withFloats<VectorHit>(hit as unknown as Raw<VectorHit>)), isComplete };
 }
 
+interface RawBatch {
+  readonly stored: number;
+  readonly failed: number;
+  readonly results: readonly { id: string; version: number; revision: number; error?: never }[];
+}
+
+function shownResults(results: RawBatch["results"]): readonly VectorBatchResult[] {
+  return results.map((result) => ({ ok: result.error === undefined, ...result })) as never;
+}
+
 export class Vectors {
   readonly databaseId: string;
   readonly #http: HttpClient;
   readonly #namespace: string | undefined;
+  readonly #consistency: VectorConsistency | undefined;
+  readonly #tokens: VectorTokens;
   /** Vectors that are taken now and stored behind the answer. */
   readonly imports: VectorImports;
 
-  constructor(http: HttpClient, databaseId: string, namespace?: string) {
+  constructor(http: HttpClient, databaseId: string, options: VectorsOptions & { readonly tokens: VectorTokens }) {
     this.imports = new VectorImports((request) => this.#data(request));
     this.#http = http;
     this.databaseId = databaseId;
-    this.#namespace = namespace;
+    this.#namespace = options.namespace;
+    this.#consistency = options.consistency;
+    this.#tokens = options.tokens;
   }
 
-  /** Stores a vector under its id, whether there is one or not. */
-  upsert(vector: NewVector, { durability, ...options }: VectorWriteOptions = {}): Promise<StoredVector> {
+  get #tokenKey(): string {
+    return `${this.#namespace ?? "default"}/${this.databaseId}`;
+  }
+
+  /** What this client has seen of the database. Handed to another client (`after`), its causal reads show no older state. */
+  get token(): string | undefined {
+    return this.#tokens.get(this.#tokenKey);
+  }
+
+  /** Causal reads of this client show at least what the one that gave the token has seen. @throws TypeError */
+  after(token: string): this {
+    try {
+      this.#tokens.add(this.#tokenKey, token);
+    } catch {
+      throw new TypeError("the token is not one that a client gave");
+    }
+    return this;
+  }
+
+  /** Stores a vector, or the vector of a text, under its id, whether there is one or not. */
+  upsert(vector: NewVector | NewText, { durability, ...options }: VectorWriteOptions = {}): Promise<StoredVector> {
     return this.#data({ ...options, method: "POST", path: "/vectors", body: vectorText(vector, { durability }) });
   }
 
   /** @throws JadeError notFound */
-  async get(id: string, options: CallOptions = {}): Promise<Vector> {
-    const { data, text } = await this.#call({ ...options, method: "GET", path: "/vector", query: { id } });
+  async get(id: string, { consistency, ...options }: VectorReadOptions = {}): Promise<Vector> {
+    const request = { ...options, method: "GET", path: "/vector", query: { id } } as const;
+    const { data, text } = await this.#call(request, this.#asked(consistency));
     return vectorOf(data as Raw<Vector>, memberText(text, "data")!);
   }
 
@@ -139,16 +180,40 @@ export class Vectors {
     return { stored, failed: results.length - stored, results };
   }
 
+  /**
+   * Stores the vectors of many texts, in chunks one after another. A text that is refused stops no other: see `results`. As for
+   * `upsertMany`, a chunk that fails as a whole throws.
+   */
+  async upsertTexts(
+    texts: Iterable<NewText> | AsyncIterable<NewText>,
+    { chunkVectors = DEFAULT_CHUNK_TEXTS, durability, writeId, ...options }: Omit<VectorBatchOptions, "atomic"> = {},
+  ): Promise<VectorBatchAnswer> {
+    const results: VectorBatchResult[] = [];
+    let chunkNumber = 0;
+    for await (const chunk of groupsOf(texts, chunkVectors)) {
+      const body = `{"vectors":[${chunk.map((text) => vectorText(text, {})).join(",")}]}`;
+      const own = writeId && (await writeIdFrom(`${writeId}:${chunkNumber}`));
+      const sent = {
+        ...options,
+        writeId: own,
+        method: "POST",
+        path: "/vectors/batch",
+        query: { durability },
+        body,
+      } as const;
+      results.push(...shownResults((await this.#data<RawBatch>(sent)).results));
+      chunkNumber++;
+    }
+    const stored = results.filter(({ ok }) => ok).length;
+    return { stored, failed: results.length - stored, results };
+  }
+
   /** One request with vectors of one dimension. */
   async upsertChunk(
     vectors: readonly NewVector[],
     { durability, atomic, ...options }: Omit<VectorBatchOptions, "chunkVectors"> = {},
   ): Promise<VectorBatchAnswer> {
-    const { stored, failed, results } = await this.#data<{
-      stored: number;
-      failed: number;
-      results: readonly { id: string; version: number; revision: number; error?: never }[];
-    }>({
+    const { stored, failed, results } = await this.#data<RawBatch>({
       ...options,
       method: "POST",
       path: "/vectors/batch",
@@ -156,11 +221,7 @@ export class Vectors {
       body: binaryBatch(vectors),
       contentType: BINARY_TYPE,
     });
-    return {
-      stored,
-      failed,
-      results: results.map((result) => ({ ok: result.error === undefined, ...result })) as never,
-    };
+    return { stored, failed, results: shownResults(results) };
   }
 
   async page({
@@ -169,11 +230,13 @@ export class Vectors {
     filters,
     includeMetadata,
     includeValues,
+    consistency,
     ...options
   }: VectorListOptions = {}): Promise<Page<Vector>> {
     const shown = { includeMetadata: flag(includeMetadata), includeValues: flag(includeValues) };
     const query = { limit, cursor, filters: filters && JSON.stringify(filters), ...shown };
-    const { data, text } = await this.#call({ ...options, method: "GET", path: "/vectors", query });
+    const request = { ...options, method: "GET", path: "/vectors", query } as const;
+    const { data, text } = await this.#call(request, this.#asked(consistency));
     const page = data as Page<Raw<Vector>>;
     if (!includeMetadata) return { ...page, items: page.items.map((item) => withFloats<Vector>(item)) };
     const texts = itemTexts(memberText(memberText(text, "data")!, "items")!);
@@ -187,11 +250,13 @@ export class Vectors {
 
   async count({
     filters,
+    consistency,
     ...options
-  }: CallOptions & { readonly filters?: VectorFilters | undefined } = {}): Promise<number> {
+  }: VectorReadOptions & { readonly filters?: VectorFilters | undefined } = {}): Promise<number> {
     const query = { filters: filters && JSON.stringify(filters) };
-    const { count } = await this.#data<{ count: number }>({ ...options, method: "GET", path: "/vectors/count", query });
-    return count;
+    const request = { ...options, method: "GET", path: "/vectors/count", query } as const;
+    const { data } = await this.#call(request, this.#asked(consistency));
+    return (data as { count: number }).count;
   }
 
   /** The nearest to a vector, or to one that is stored (without itself). */
@@ -215,13 +280,32 @@ export class Vectors {
   }
 
   /** A search is no write: sent again it finds again. */
-  #search<T>(path: string, fields: object, { signal, timeoutMs, ...ask }: VectorSearchOptions): Promise<T> {
-    return this.#data({ signal, timeoutMs, method: "POST", path, body: JSON.stringify({ ...fields, ...ask }) });
+  async #search<T>(path: string, fields: object, options: VectorSearchOptions): Promise<T> {
+    const { signal, timeoutMs, consistency: own, ...ask } = options;
+    const consistency = this.#asked(own);
+    const body = JSON.stringify({ ...fields, ...ask, consistency });
+    return (await this.#call({ signal, timeoutMs, method: "POST", path, body }, consistency)).data as T;
   }
 
-  #call(request: HttpRequest) {
-    const query = { namespace: this.#namespace, ...request.query };
-    return this.#http.call({ ...request, path: databasePath(this.databaseId) + request.path, query });
+  #asked(consistency: VectorConsistency | undefined): VectorConsistency | undefined {
+    return consistency ?? this.#consistency;
+  }
+
+  /** `consistency`: of a read; searches have it in their bodies. */
+  #call(request: HttpRequest, consistency?: VectorConsistency) {
+    const asked = request.method === "GET" ? { consistency } : {};
+    const query = { namespace: this.#namespace, ...request.query, ...asked };
+    const token = consistency === "causal" ? this.token : undefined;
+    return this.#http.call({
+      ...request,
+      path: databasePath(this.databaseId) + request.path,
+      query,
+      ...(token !== undefined && { headers: { [VECTOR_TOKEN_HEADER]: token } }),
+      onHeaders: (headers) => {
+        const seen = headers.get(VECTOR_TOKEN_HEADER);
+        if (seen) this.#tokens.add(this.#tokenKey, seen);
+      },
+    });
   }
 
   async #data<T>(request: HttpRequest): Promise<T> {

@@ -6,7 +6,13 @@ import { z } from "zod";
 /** There is exactly one of each; the platform owns, fences and moves it (DESIGN 3). */
 export const LEADER_BINDINGS = ["DIRECTORY", "TENANT", "CONFIG_KEYSPACE", "VECTOR_SHARD", "WEBHOOK_SENDER"] as const;
 /** There are several, each belongs to a zone and stays there. */
-export const ZONE_BINDINGS = ["COORDINATOR", "KEY_VALUE_REPLICA", "CONFIG_FOLLOWER", "ZONE_VIEWS"] as const;
+export const ZONE_BINDINGS = [
+  "COORDINATOR",
+  "KEY_VALUE_REPLICA",
+  "CONFIG_FOLLOWER",
+  "VECTOR_FOLLOWER",
+  "ZONE_VIEWS",
+] as const;
 
 export type LeaderBinding = (typeof LEADER_BINDINGS)[number];
 export type ZoneBinding = (typeof ZONE_BINDINGS)[number];
@@ -67,6 +73,7 @@ function zoneOf({ nodes, zones }: ClusterPlace, binding: ZoneBinding, name: stri
     case "ZONE_VIEWS":
       return zones.find((zone) => zone === name);
     case "CONFIG_FOLLOWER":
+    case "VECTOR_FOLLOWER":
       return zones.find((zone) => name.startsWith(`${zone}/`));
     default:
       return binding satisfies never;

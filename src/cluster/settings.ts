@@ -204,6 +204,17 @@ const vectors = z.strictObject({
     ),
 });
 
+const embedding = z.strictObject({
+  memoryMiB: whole(8, 4000)
+    .default(512)
+    .describe(
+      "Embedding models held in memory by the embedder's Worker; those used last stay. On Cloudflare an isolate has 128 MB: 64 or less.",
+    ),
+  maxWaitingTexts: whole(1, 100_000)
+    .default(4096)
+    .describe("Texts of one tenant that wait for their vectors. Beyond it 503 with `Retry-After`."),
+});
+
 const webhooks = z.strictObject({
   allowedNetworks: z
     .array(
@@ -220,7 +231,7 @@ const webhooks = z.strictObject({
 });
 
 /** The parts of {@link settingsSchema} by name, so that the configuration file can extend them with what only the server reads. */
-export const settingsParts = { storage, log, limits, keyValue, config, auth, etcd, vectors, webhooks };
+export const settingsParts = { storage, log, limits, keyValue, config, auth, etcd, vectors, embedding, webhooks };
 
 /** What `JADE_CONFIG` holds as JSON. Every field may be missing; unknown fields are errors. */
 export const settingsSchema = z.strictObject({
@@ -232,6 +243,7 @@ export const settingsSchema = z.strictObject({
   auth: auth.prefault({}),
   etcd: etcd.prefault({}),
   vectors: vectors.prefault({}),
+  embedding: embedding.prefault({}),
   webhooks: webhooks.prefault({}),
 });
 

@@ -8,12 +8,13 @@ import { referenceKernels } from "../storage/kernels.reference.ts";
 import { ByteWriter } from "../wire/bytes.ts";
 import type { ConfigRequest, RangeAnswer, TxnOperation } from "../wire/config.ts";
 import { prefixRange } from "../wire/config-keys.ts";
+import { readShipment, type ShippedRecord, writeShipment } from "../wire/shipment.ts";
 import { ConfigRefusal } from "./failure.ts";
 import { Follower } from "./follower.ts";
 import type { Change } from "./keyspace.ts";
 import { SHIPPED_PAGE_BYTES } from "./limits.ts";
 import { CorruptRecord } from "./record.ts";
-import { readShipment, type ShippedRecord, Shipping, writeShipment } from "./shipping.ts";
+import { Shipping } from "./shipping.ts";
 import { ConfigStore } from "./store.ts";
 
 const SEEDS = Number(process.env["JADE_CONFIG_SEEDS"] ?? 12);

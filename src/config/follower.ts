@@ -4,13 +4,13 @@
 //
 // It is `empty` (serves nothing), `copying` a state as of one revision, or `following`: place = the last record it has applied.
 import type { KeyValue, RangeAnswer, RangeRequest } from "../wire/config.ts";
+import type { Head, Place, Shipment, ShippedRecord } from "../wire/shipment.ts";
 import { Compactor } from "./compactor.ts";
 import { ConfigRefusal } from "./failure.ts";
 import type { Change } from "./keyspace.ts";
 import { FOLLOWER_PENDING_ROWS } from "./limits.ts";
 import { Reader } from "./reader.ts";
 import { CorruptRecord, type Crc32c, chainOfRecord, decodeRecord, type LogRecord } from "./record.ts";
-import type { Head, Place, Shipment, ShippedRecord } from "./shipping.ts";
 import type { ConfigStore } from "./store.ts";
 import { checkOperation } from "./txn.ts";
 import { versionOfRecord } from "./version.ts";

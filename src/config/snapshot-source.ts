@@ -5,12 +5,12 @@ import { ByteReader, ByteWriter } from "../wire/bytes.ts";
 import type { BinaryKey } from "../wire/config.ts";
 import { SNAPSHOT_BLOCK_BYTES, type SnapshotLease, writeSnapshotKey } from "../wire/config-snapshot.ts";
 import { crc32c } from "../wire/crc32c.ts";
+import type { ShippedRecord } from "../wire/shipment.ts";
 import { ConfigRefusal } from "./failure.ts";
 import type { Keyspace } from "./keyspace.ts";
 import type { Leases } from "./leases.ts";
 import { MAX_SNAPSHOT_READS, SNAPSHOT_IDLE_MS } from "./limits.ts";
 import { decodeRecord, type LogRecord } from "./record.ts";
-import type { ShippedRecord } from "./shipping.ts";
 import type { ConfigStore } from "./store.ts";
 
 /** What a reading reads. */

@@ -3,6 +3,7 @@
 // Must not: parse or re-encode a value.
 import { hexOf } from "../access/api-key.ts";
 import { ERROR_CODES, type ErrorCode, PublicError } from "../wire/error-codes.ts";
+import { VECTOR_TOKEN_HEADER } from "../wire/vector-token.ts";
 import type { Call } from "./call.ts";
 import { publicErrorOf } from "./errors.ts";
 
@@ -24,6 +25,8 @@ export function apiHeaders(call: Call, extra?: Extra, contentType = "application
     traceparent: call.traceparent,
   };
   if (call.writeId) headers["jade-write-id"] = hexOf(call.writeId);
+  const token = call.reading?.token;
+  if (token) headers[VECTOR_TOKEN_HEADER] = token;
   if (call.url.protocol === "https:") headers["strict-transport-security"] = "max-age=31536000";
   return extra ? Object.assign(headers, extra) : headers;
 }

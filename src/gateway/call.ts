@@ -3,6 +3,7 @@
 import type { Principal } from "./authenticator.ts";
 import type { Held } from "./load.ts";
 import type { Services } from "./services.ts";
+import type { VectorReading } from "./vector-reading.ts";
 import { type WriteIdentity, writeIdentityFrom } from "./write-identity.ts";
 
 export interface Call {
@@ -26,6 +27,8 @@ export interface Call {
   errorCode: string | undefined;
   /** Of a mutation, once it is known; every answer from then on carries it, errors too. */
   writeId: Uint8Array | undefined;
+  /** Of requests that concern vectors, once they read or write. */
+  reading: VectorReading | undefined;
 }
 
 const REQUEST_ID = /^[A-Za-z0-9._:-]{1,128}$/;
@@ -93,6 +96,7 @@ export function beginCall(services: Services, request: Request, context: Executi
     principal: undefined,
     errorCode: undefined,
     writeId: undefined,
+    reading: undefined,
   };
 }
 

@@ -17,7 +17,7 @@ const BOOLEANS: ReadonlySet<string> = new Set([
 ]);
 const NUMBERS: ReadonlySet<string> = new Set([
   ...["ifModRevision", "ifVersion", "limit", "aboveRevision", "revision", "maxStalenessMs", "fencingToken"],
-  ...["minModRevision", "maxModRevision", "minCreateRevision", "maxCreateRevision"],
+  ...["minModRevision", "maxModRevision", "minCreateRevision", "maxCreateRevision", "part"],
 ]);
 const encoder = new TextEncoder();
 const EMPTY_RANGE: KeyRange = { key: "\x01", rangeEnd: "\x01" };

@@ -60,10 +60,21 @@ function requireSchema(declared: Readonly<Record<string, string>> | null | undef
   if (declared) asPublic(() => parseSchema(declared));
 }
 
-export function recordOf(body: NewDatabaseBody, databaseId: string): DatabaseRecord {
+/** Calls by id go through the shards' leaders there; a copy alone does not know where a vector is. */
+function requireUncopied(strategy: DatabaseRecord["sharding"]["strategy"], factor = 1): void {
+  if (strategy === "hash" || factor === 1) return;
+  const message = `a database that is sharded by ${strategy} has no copies`;
+  throw invalidRequest([{ path: "replication.factor", message, value: factor, limit: 1 }]);
+}
+
+type ResolvedBody = NewDatabaseBody & Pick<DatabaseRecord, "vectorDimension">;
+
+export function recordOf(body: ResolvedBody, databaseId: string): DatabaseRecord {
   const { indexType, sharding, metadataSchema, replication = {} } = body;
   requireKnown(indexType);
   requireSchema(metadataSchema);
+  const placed = shardingOf(sharding);
+  requireUncopied(placed.strategy, replication.factor);
   return {
     databaseId,
     name: body.name ?? databaseId,
@@ -72,13 +83,13 @@ export function recordOf(body: NewDatabaseBody, databaseId: string): DatabaseRec
     metric: body.metric,
     indexType,
     indexParameters: parametersOf(body, body.indexParameters),
-    sharding: shardingOf(sharding),
+    sharding: placed,
     replication: {
       factor: replication.factor ?? 1,
       sync: replication.sync ?? false,
       maxLagMs: replication.maxLagMs ?? 0,
     },
-    embeddingModels: body.embeddingModels ?? [],
+    embeddingModels: body.embeddingModels?.map(namedModel) ?? [],
     metadataSchema: metadataSchema ?? null,
     durability: body.durability ?? "sync",
     retentionPolicy: body.retentionPolicy ?? null,
@@ -86,10 +97,16 @@ export function recordOf(body: NewDatabaseBody, databaseId: string): DatabaseRec
   };
 }
 
+/** The specification's record has a name. */
+function namedModel(model: NonNullable<NewDatabaseBody["embeddingModels"]>[number]): object {
+  return { ...model, name: model.name ?? model.modelId };
+}
+
 /** Fields that are given replace the old ones whole, within parameters and replication one by one. */
 export function changesOf(body: DatabaseChangesBody, old: DatabaseRecord): DatabaseChanges {
   requireSame(body, old);
   requireSchema(body.metadataSchema);
+  requireUncopied(old.sharding.strategy, body.replication?.factor);
   const changes: Record<string, unknown> = {};
   for (const name of CHANGEABLE) {
     const given = (body as Readonly<Record<string, unknown>>)[name];
@@ -97,6 +114,7 @@ export function changesOf(body: DatabaseChangesBody, old: DatabaseRecord): Datab
   }
   if (body.indexParameters)
     changes["indexParameters"] = parametersOf(old, { ...old.indexParameters, ...body.indexParameters });
+  if (body.embeddingModels) changes["embeddingModels"] = body.embeddingModels.map(namedModel);
   if (body.replication) changes["replication"] = { ...old.replication, ...body.replication };
   if (Object.keys(changes).length === 0)
     throw invalidRequest([{ path: "", message: `give at least one of ${CHANGEABLE.join(", ")}` }]);
@@ -127,7 +145,8 @@ function stateOf({ state, isSettled, record: { lifecycle } }: DatabaseInfo): str
 
 export function shownDatabase(info: DatabaseInfo): object {
   const { namespace, record, createdAtMs, updatedAtMs } = info;
-  const { databaseId, lifecycle: _, indexes: _more, defaultBuild: _build, lastBuild: _last, ...rest } = record;
+  const { databaseId, lifecycle: _, placement: _at, indexes: _more, ...described } = record;
+  const { defaultBuild: _build, lastBuild: _last, ...rest } = described;
   const state = stateOf(info);
   const [createdAt, updatedAt] = [createdAtMs, updatedAtMs].map((ms) => new Date(ms).toISOString());
   return { databaseId, namespace, state, ...rest, createdAt, updatedAt };

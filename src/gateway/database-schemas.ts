@@ -26,6 +26,7 @@ import { DURABILITIES } from "../wire/vector.ts";
 import { namespaceName, pageOfShape } from "./config-schemas.ts";
 import { pageQuery } from "./cursor.ts";
 import { shardingBody, shardingShape, shardingStateShape } from "./database-sharding.ts";
+import { modelId } from "./embedding-schemas.ts";
 
 const whole = (least: number, most: number) => z.int("must be a whole number").min(least).max(most);
 const text = (most: number) => z.string().max(most);
@@ -67,7 +68,12 @@ export const indexParameters = z.strictObject({
 });
 
 const embeddingModel = z.strictObject({
-  name: text(MAX_NAME_CHARACTERS),
+  modelId: modelId
+    .optional()
+    .openapi({ description: "Of /v1/embedding-models; its dimension must be the database's." }),
+  name: text(MAX_NAME_CHARACTERS)
+    .optional()
+    .openapi({ description: "Default: the modelId. Alone it is a modelId too." }),
   version: text(MAX_NAME_CHARACTERS).optional(),
   provider: text(MAX_NAME_CHARACTERS).optional(),
   inputType: z.enum(["text", "image", "audio", "video", "other"]).optional(),
@@ -84,8 +90,24 @@ const changeable = {
       maxLagMs: whole(0, 3_600_000).optional(),
     })
     .optional()
-    .openapi({ description: "Recorded; a single node keeps one copy." }),
-  embeddingModels: z.array(embeddingModel).max(MAX_EMBEDDING_MODELS).optional().openapi({ description: "Recorded." }),
+    .openapi({
+      description:
+        "Copies of each shard, in zones of their own; whether a write is answered only when all have it durably (default: false); what an eventual read may lack at most (default: 0, nothing). Default factor: 1.",
+    }),
+  embeddingModels: z
+    .array(
+      embeddingModel.check((context) => {
+        const { name, modelId: id } = context.value;
+        if (name !== undefined || id !== undefined) return;
+        const message = "is required, or modelId";
+        context.issues.push({ code: "custom", path: ["name"], input: context.value, message });
+      }),
+    )
+    .max(MAX_EMBEDDING_MODELS)
+    .optional()
+    .openapi({
+      description: "What makes vectors of texts: the first of inputType text, unless a request names another.",
+    }),
   metadataSchema: z
     .record(z.string(), z.string())
     .refine((fields) => Object.keys(fields).length <= MAX_SCHEMA_FIELDS, {
@@ -138,7 +160,7 @@ const fixed = {
 
 export const newDatabaseBody = z.strictObject({
   databaseId: databaseId.optional().openapi({ description: "Default: one is made." }),
-  vectorDimension: whole(1, MAX_DIMENSION),
+  vectorDimension: whole(1, MAX_DIMENSION).optional().openapi({ description: "Default: that of the first modelId." }),
   metric: fixed.metric.default("cosine"),
   indexType: fixed.indexType.default("HNSW"),
   sharding: fixed.sharding
@@ -202,10 +224,25 @@ const amounts = {
   cacheBytes: z.number(),
 };
 
+const replica = z.object({
+  zone: z.string(),
+  revision: z.number().openapi({ description: "What it has durably." }),
+  lagRevisions: z.number(),
+  lagMs: z.number().openapi({ description: "Since it last had all that there was; 0: it has." }),
+});
+
 export const databaseStatusShape = z.object({
   databaseId: z.string(),
   state: z.enum(["creating", "ready"]),
   ...amounts,
   sharding: shardingStateShape,
-  shards: z.array(z.object({ shard: z.number(), term: z.number(), revision: z.number(), ...amounts })),
+  shards: z.array(
+    z.object({
+      shard: z.number(),
+      term: z.number(),
+      revision: z.number(),
+      ...amounts,
+      replicas: z.array(replica).optional(),
+    }),
+  ),
 });

@@ -19,6 +19,7 @@ import type { Route } from "./route.ts";
 import { callShard } from "./vector-call.ts";
 import { type AskedDatabase, findDatabase, withDatabase } from "./vector-databases.ts";
 import { shardingStateOf } from "./vector-routing.ts";
+import { requireModels } from "./vector-texts.ts";
 
 const PATH = "/v1/databases";
 const ONE = `${PATH}/{db}`;
@@ -52,7 +53,8 @@ const create = configRoute({
   errors: ["alreadyExists", "dataCorrupt", "quotaExceeded", "idempotencyKeyReused", "unknownOutcome"],
   async handle(call, { body, raw, keyspace: { tenant, namespace } }) {
     const databaseId = body.databaseId ?? `db_${hexOf(call.writeId!).slice(0, 16)}`;
-    const input = { namespace, record: recordOf(body, databaseId) };
+    const vectorDimension = await requireModels(call, tenant, body);
+    const input = { namespace, record: recordOf({ ...body, vectorDimension }, databaseId) };
     const work = call.services.stubs.tenant(tenant).createDatabase(input, await mutationOf(call, raw));
     const info = unwrap(await writing(work, "Tenant", change(call)));
     return success(call, { status: 201, message: "created", data: shownDatabase(info) });
@@ -103,7 +105,10 @@ const update = configRoute({
   errors: ["notFound", "dataCorrupt", "idempotencyKeyReused", "unknownOutcome"],
   async handle(call, { params, body, raw, keyspace }) {
     const asked = askedDatabase(params, keyspace);
-    const changes = changesOf(body, (await findDatabase(call, asked)).record);
+    const { record } = await findDatabase(call, asked);
+    const changes = changesOf(body, record);
+    const { vectorDimension } = record;
+    await requireModels(call, keyspace.tenant, { embeddingModels: body.embeddingModels, vectorDimension });
     const { stubs } = call.services;
     const work = stubs.tenant(keyspace.tenant).updateDatabase(asked, changes, await mutationOf(call, raw));
     const info = unwrap(await writing(work, "Tenant", change(call)));

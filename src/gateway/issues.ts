@@ -13,7 +13,16 @@ export interface Issue {
 }
 
 /** Never shown back: what users store, and their secrets. */
-const HIDDEN_FIELDS: ReadonlySet<string> = new Set(["value", "secret", "values", "queryVector", "metadata"]);
+const HIDDEN_FIELDS: ReadonlySet<string> = new Set([
+  "value",
+  "secret",
+  "values",
+  "queryVector",
+  "metadata",
+  "input",
+  "text",
+  "queryText",
+]);
 
 export function pathText(path: readonly PropertyKey[]): string {
   let text = "";

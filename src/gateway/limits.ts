@@ -85,6 +85,8 @@ export const RESTORED_ASK_MS = 100;
 
 /** A shard's answer: a search of a cold shard loads its indexes first. Ms. */
 export const SHARD_DEADLINE_MS = 20_000;
+/** A gateway isolate may be so late to know of copies that were added or removed: one that is gone leaves reads to the leader. Ms. */
+export const COPIES_KNOWN_MS = 5000;
 /** Creating, changing and deleting a database asks its shards 16 at a time, each for at most 5 s. Ms. */
 export const DATABASE_DEADLINE_MS = 25_000;
 /** Databases whose shape a gateway isolate remembers; one more costs a call to the tenant's object. */
@@ -113,3 +115,11 @@ export const SHARD_MAP_FRESH_MS = 1000;
 /** A restore that a shard cannot take at once is tried again so often, so far apart. Ms. */
 export const RESTORE_RETRIES = 100;
 export const RESTORE_RETRY_MS = 200;
+/** How long texts may wait for their model; one that is large has to be read first. Ms. */
+export const EMBED_BUDGET_MS = 10_000;
+/** An embedder that has not answered by then is away. Ms. */
+export const EMBED_DEADLINE_MS = 15_000;
+/** Reading and checking a model of the largest size. Ms. */
+export const ACTIVATE_DEADLINE_MS = 50_000;
+/** A body with MAX_CALL_TEXTS texts of some length. Bytes. */
+export const MAX_EMBED_BODY_BYTES = 8 * 1024 * 1024;

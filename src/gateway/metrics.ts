@@ -16,7 +16,7 @@ import type { Route } from "./route.ts";
 import type { Services } from "./services.ts";
 
 async function gather(call: Call): Promise<Samples> {
-  const { stubs, background } = call.services;
+  const { stubs, background, env } = call.services;
   const failures: Record<string, number> = {};
   const ask = async (target: string, work: Promise<Record<string, number>>): Promise<Samples> => {
     try {
@@ -34,6 +34,7 @@ async function gather(call: Call): Promise<Samples> {
   const sources = await Promise.all([
     ask("coordinator", stubs.coordinator().metrics()),
     ask("directory", directory.metrics()),
+    ...(env.EMBEDDER ? [ask("embedder", env.EMBEDDER.metrics())] : []),
     ...(view?.nodes ?? []).map((node) => ask(node.id, stubs.replica(node.id).metrics())),
   ]);
   const build = { [`jade_build_info{version="${label(VERSION)}"}`]: 1 };

@@ -6,6 +6,8 @@ import { configWatchRoute } from "./config-watch-route.ts";
 import { databaseIndexRoutes } from "./database-indexes.ts";
 import { databaseLifecycleRoutes } from "./database-lifecycle.ts";
 import { databaseRoutes } from "./databases.ts";
+import { embeddingModelRoutes } from "./embedding-models.ts";
+import { embeddingsRoute } from "./embeddings.ts";
 import { healthRoutes } from "./health.ts";
 import { deleteKeyValue, getKeyValue, putKeyValue } from "./key-value.ts";
 import { batchKeyValue } from "./key-value-batch.ts";
@@ -101,6 +103,8 @@ export function allRoutes(services: Services): readonly Route[] {
     ...vectorBatchRoutes,
     ...vectorRoutes,
     ...vectorSearchRoutes,
+    ...embeddingModelRoutes,
+    embeddingsRoute,
     ...databaseIndexRoutes,
     ...vectorImportRoutes,
     createTenant,

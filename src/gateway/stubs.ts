@@ -12,7 +12,7 @@ import type {
   ZoneViewsRpc,
 } from "../../objects/rpc.ts";
 import type { DirectoryAdminRpc, TenantAdminRpc } from "../../objects/tenancy-rpc.ts";
-import type { VectorShardRpc } from "../../objects/vector-rpc.ts";
+import type { VectorFollowerRpc, VectorShardRpc } from "../../objects/vector-rpc.ts";
 import type { TenantWebhooksRpc, WebhookSenderRpc } from "../../objects/webhook-rpc.ts";
 import { zoneHere } from "../cluster/placement.ts";
 
@@ -83,6 +83,12 @@ export class Stubs {
   /** `name`: of vector/database/record.ts. */
   vectorShard(name: string): VectorShardRpc {
     const objects = this.#env.VECTOR_SHARD;
+    return objects.get(objects.idFromName(name));
+  }
+
+  /** `name`: of vector/database/placement.ts. */
+  vectorFollower(name: string): VectorFollowerRpc {
+    const objects = this.#env.VECTOR_FOLLOWER;
     return objects.get(objects.idFromName(name));
   }
 

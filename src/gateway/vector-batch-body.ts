@@ -8,15 +8,18 @@ import type { RawObject } from "./config-fields.ts";
 import { invalidRequest } from "./issues.ts";
 import { MAX_BATCH_VECTORS } from "./limits.ts";
 import { readBinaryBatch } from "./vector-binary.ts";
-import { itemOf, madeId, placedFailure } from "./vector-fields.ts";
+import { itemOf, madeId, placedFailure, type ReadItem } from "./vector-fields.ts";
 
-export type BatchItem = { readonly input: VectorInput } | { readonly id: string; readonly failure: VectorFailure };
+/** `text`: to be made values of; until then there are none. */
+export type BatchItem =
+  | { readonly input: VectorInput; readonly text?: string | undefined }
+  | { readonly id: string; readonly failure: VectorFailure };
 
 const NEWLINE = 0x0a;
 
-function readItem(read: () => VectorInput, id: string, index: number): BatchItem {
+function readItem(read: () => ReadItem, id: string, index: number): BatchItem {
   try {
-    return { input: read() };
+    return read();
   } catch (error) {
     if (!(error instanceof PublicError)) throw error;
     return { id, failure: placedFailure(error, "", `vectors[${index}]`) };
@@ -53,7 +56,7 @@ export function lineItems(bytes: Uint8Array, writeId: Uint8Array): readonly Batc
     }
     const made = madeId(writeId, index);
     let json: unknown;
-    const read = (): VectorInput => {
+    const read = (): ReadItem => {
       json = parseJsonObject(line);
       return itemOf(json, { bytes: line, start: 0 }, made);
     };

@@ -26,6 +26,7 @@ import { callShard, type ShardWrite, shardWrites } from "./vector-call.ts";
 import { type KnownDatabase, withDatabase } from "./vector-databases.ts";
 import { placedFailure } from "./vector-fields.ts";
 import * as schemas from "./vector-schemas.ts";
+import { withoutTexts } from "./vector-texts.ts";
 import { VECTOR_WRITE_ERRORS } from "./vectors.ts";
 
 const PATH = "/v1/databases/{db}/vectors";
@@ -218,8 +219,8 @@ const batch = configRoute({
     await admitMore(call, principal, items.length - 1);
     const { atomic = false, durability } = { ...query, ...body };
     const options = { atomic, durability, bytes: raw.bytes };
-    const results = await withDatabase(call, askedDatabase(params, keyspace), (database) =>
-      storeAll(call, database, items, options),
+    const results = await withDatabase(call, askedDatabase(params, keyspace), async (database) =>
+      storeAll(call, database, await withoutTexts(call, database, items), options),
     );
     const stored = results.filter((result) => "stamp" in result).length;
     const data = `{"stored":${stored},"failed":${results.length - stored},"results":[${results.map(shownResult).join(",")}]}`;

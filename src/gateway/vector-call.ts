@@ -22,6 +22,8 @@ import { readVectorAnswer } from "../wire/vector-answers.ts";
 import { writeVectorCall } from "../wire/vector-requests.ts";
 import type { Call } from "./call.ts";
 import { SHARD_DEADLINE_MS } from "./limits.ts";
+import { readingOf } from "./vector-ask.ts";
+import { readAnyCopy } from "./vector-copies.ts";
 import { DatabaseGone, type KnownDatabase } from "./vector-databases.ts";
 import { publicErrorFrom } from "./vector-failure.ts";
 import { itemIdsOf } from "./write-identity.ts";
@@ -63,18 +65,26 @@ export async function callShard<R extends VectorRequest>(
   request: R,
   write?: ShardWrite,
 ): Promise<AnswerTo<R>> {
+  const reading = readingOf(call);
+  const bytes = writeVectorCall({ ...write, request });
+  const isWrite = isVectorWrite(request);
+  const leader = async (): Promise<VectorAnswer> => {
+    const work = call.services.stubs.vectorShard(shardName(database, shard)).call(bytes);
+    return readVectorAnswer(await withDeadline(work, isWrite ? SHARD_DEADLINE_MS : reading.deadlineMs, "VectorShard"));
+  };
+  const mayBeCopy = OF_COPIES.has(request.kind) && reading.consistency !== "strong";
   let answer: VectorAnswer;
   try {
-    const stub = call.services.stubs.vectorShard(shardName(database, shard));
-    const bytes = stub.call(writeVectorCall({ ...write, request }));
-    answer = readVectorAnswer(await withDeadline(bytes, SHARD_DEADLINE_MS, "VectorShard"));
+    answer = await (mayBeCopy ? readAnyCopy(call, { database, shard, bytes }, leader) : leader());
   } catch (error) {
+    if (error instanceof PublicError) throw error;
     const { requestId, traceId, route } = call;
     call.services.log.warn("shard call failed", { requestId, traceId, route, shard }, error);
-    if (!isVectorWrite(request)) throw new PublicError("unavailable", `shard ${shard} of the database did not answer`);
+    if (!isWrite) throw new PublicError("unavailable", `shard ${shard} of the database did not answer`);
     const message = `shard ${shard} of the database did not answer: the write may or may not have been applied`;
     throw new PublicError("unknownOutcome", message, call.writeId && { writeId: hexOf(call.writeId) });
   }
+  if (answer.kind !== "error") reading.saw(database, shard, answer);
   if (answer.kind !== "error") return answer as AnswerTo<R>;
   if (isGone(answer)) throw new DatabaseGone();
   throw publicErrorFrom(answer);
@@ -90,6 +100,42 @@ export function callAllShards<R extends VectorRequest>(
     Array.from({ length: database.numShards }, (_, shard) => callShard(call, { database, shard }, request)),
   );
 }
+
+/** Answers of all shards, or of those that answered, with the places of the others. */
+export interface PartialAnswers<A> {
+  readonly answers: readonly (A & { readonly shard: number })[];
+  readonly missing: readonly number[];
+}
+
+/** As {@link callAllShards}; with `isPartial` a shard that does not answer in time, or whose rows are damaged, is left out, not all of them. */
+export async function callShards<R extends VectorRequest>(
+  call: Call,
+  database: KnownDatabase,
+  { request, shards, isPartial }: { request: (shard: number) => R; shards: readonly number[]; isPartial: boolean },
+): Promise<PartialAnswers<AnswerTo<R>>> {
+  const asked = await Promise.all(
+    shards.map(async (shard) => {
+      try {
+        return { ...(await callShard(call, { database, shard }, request(shard))), shard };
+      } catch (error) {
+        if (isPartial && error instanceof PublicError && LEFT_OUT.has(error.code)) return { error, shard };
+        throw error;
+      }
+    }),
+  );
+  const missing = asked.flatMap((each) => ("error" in each ? [each] : []));
+  // Nothing is no part of an answer.
+  if (missing.length > 0 && missing.length === shards.length) throw missing[0]!.error;
+  return {
+    answers: asked.flatMap((each) => ("error" in each ? [] : [each])),
+    missing: missing.map(({ shard }) => shard),
+  };
+}
+
+/** What a copy answers, too; a scan for all that meets a threshold goes on over pages. */
+const OF_COPIES: ReadonlySet<VectorRequest["kind"]> = new Set(["get", "list", "count", "search"]);
+/** Errors of one shard that say nothing about the others. */
+const LEFT_OUT: ReadonlySet<string> = new Set(["unavailable", "dataCorrupt", "overloaded"]);
 
 /**
  * Write ids for the calls that one request is at one shard: the first has the request's own. Each shard keeps its own record, so shards

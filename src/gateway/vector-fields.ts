@@ -56,14 +56,22 @@ export function madeId(writeId: Uint8Array, index = 0): string {
   return `vec_${hexOf(writeId)}${index === 0 ? "" : `_${index}`}`;
 }
 
+export interface ReadItem {
+  readonly input: VectorInput;
+  /** In place of values. */
+  readonly text?: string | undefined;
+}
+
 /** One of many. @throws PublicError with paths relative to the item */
-export function itemOf(json: unknown, raw: RawObject, ownId: string): VectorInput {
-  const { id = ownId, values, metadata } = parseWith(batchItem, json);
-  return {
-    id,
-    values: floatsOf(values, "values"),
-    metadata: metadata === undefined ? NO_BYTES : (metadataOf(raw) ?? NO_BYTES),
-  };
+export function itemOf(json: unknown, raw: RawObject, ownId: string): ReadItem {
+  const { id = ownId, values, text, metadata } = parseWith(batchItem, json);
+  const bytes = metadata === undefined ? NO_BYTES : (metadataOf(raw) ?? NO_BYTES);
+  if (text === undefined && values === undefined)
+    throw invalidRequest([{ path: "values", message: "is required, or text" }]);
+  if (text === undefined) return { input: { id, values: floatsOf(values, "values"), metadata: bytes } };
+  if (values !== undefined)
+    throw invalidRequest([{ path: "text", message: "is given beside values; give one of them" }]);
+  return { input: { id, values: NO_BYTES, metadata: bytes }, text };
 }
 
 /** The failure of one item, told by its place in the request instead of `from`, its place in a part of it. */

@@ -12,7 +12,7 @@ import type { Call } from "./call.ts";
 import { reading } from "./errors.ts";
 import { MAX_KNOWN_DATABASES, SHARD_MAP_FRESH_MS } from "./limits.ts";
 import type { Services } from "./services.ts";
-import { callShard } from "./vector-call.ts";
+import { callShards, type PartialAnswers } from "./vector-call.ts";
 import type { KnownDatabase } from "./vector-databases.ts";
 
 interface KnownMap {
@@ -111,22 +111,32 @@ export interface ShardFound extends FoundAnswer {
 
 const NO_HITS: readonly VectorHit[] = [];
 
+export interface PlannedSearch {
+  readonly request: SearchRequest;
+  readonly plan: ShardPlan;
+  /** As for {@link callShards}. */
+  readonly isPartial: boolean;
+}
+
 /** Asks the plan's shards; each answer has a list for every query, an empty one for those that the shard was not asked. */
-export function searchPlanned(
+export async function searchPlanned(
   call: Call,
   database: KnownDatabase,
-  request: SearchRequest,
-  { queriesOf }: ShardPlan,
-): Promise<readonly ShardFound[]> {
-  return Promise.all(
-    [...queriesOf].map(async ([shard, places]) => {
-      const queries = places.map((at) => request.queries[at]!);
-      const answer = await callShard(call, { database, shard }, { ...request, queries });
-      const results = request.queries.map(() => NO_HITS);
-      for (const [index, at] of places.entries()) results[at] = answer.results[index] ?? NO_HITS;
-      return { ...answer, results, shard };
-    }),
-  );
+  { request, plan: { queriesOf }, isPartial }: PlannedSearch,
+): Promise<PartialAnswers<FoundAnswer>> {
+  const placesOf = (shard: number): readonly number[] => queriesOf.get(shard) ?? [];
+  const requestOf = (shard: number): SearchRequest => {
+    const queries = placesOf(shard).map((at) => request.queries[at]!);
+    return { ...request, queries };
+  };
+  const shards = [...queriesOf.keys()];
+  const { answers, missing } = await callShards(call, database, { request: requestOf, shards, isPartial });
+  const whole = answers.map((answer) => {
+    const results = request.queries.map(() => NO_HITS);
+    for (const [index, at] of placesOf(answer.shard).entries()) results[at] = answer.results[index] ?? NO_HITS;
+    return { ...answer, results };
+  });
+  return { answers: whole, missing };
 }
 
 /** One of each id, the newest: a vector on its way to another shard is in both for a moment. */

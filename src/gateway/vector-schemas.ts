@@ -9,7 +9,8 @@ import { DURABILITIES } from "../wire/vector.ts";
 import { namespaceName } from "./config-schemas.ts";
 import { pageQuery } from "./cursor.ts";
 import { databaseId, databaseParams, databaseQuery } from "./database-schemas.ts";
-import { MAX_BATCH_QUERIES, MAX_BATCH_VECTORS } from "./limits.ts";
+import { MAX_BATCH_QUERIES, MAX_BATCH_VECTORS, SHARD_DEADLINE_MS } from "./limits.ts";
+import { VECTOR_CONSISTENCIES } from "./vector-reading.ts";
 
 const whole = (least: number, most: number) => z.int("must be a whole number").min(least).max(most);
 const namespace = namespaceName.default("default");
@@ -29,6 +30,10 @@ const values = z
   });
 const metadata = z.record(z.string(), z.unknown()).openapi({
   description: `A JSON object of at most ${MAX_METADATA_BYTES} bytes; comes back byte for byte.`,
+});
+const text = z.string().openapi({
+  description: "Instead of numbers: the database's model for texts makes them. The text itself is not stored.",
+  example: "a cup of tea",
 });
 const durability = z
   .enum(DURABILITIES as ["sync", "periodic", "eventual"])
@@ -55,7 +60,8 @@ export const vectorParams = z.strictObject({ ...databaseParams.shape, id: z.stri
 export const vectorIdQuery = databaseQuery.extend({ id: vectorId });
 export const vectorBody = z.strictObject({
   id: vectorId.optional().openapi({ description: "Default: one is made." }),
-  values,
+  values: values.optional(),
+  text: text.optional(),
   metadata: metadata.optional(),
   durability,
   ...shownOnly,
@@ -63,12 +69,14 @@ export const vectorBody = z.strictObject({
 /** One of many: its numbers are looked at once, when they become float32. */
 export const batchItem = z.strictObject({
   id: vectorId.optional(),
-  values: z.unknown(),
+  values: z.unknown().optional(),
+  text: text.optional(),
   metadata: metadata.optional(),
   ...shownOnly,
 });
 export const changeBody = z.strictObject({
   values: values.optional(),
+  text: text.optional(),
   metadata: metadata.optional(),
   durability,
   id: vectorId.optional(),
@@ -84,7 +92,7 @@ export const batchBody = z.strictObject({
     .max(MAX_BATCH_VECTORS)
     .openapi({
       type: "array",
-      items: { type: "object", required: ["values"], properties: { id: {}, values: {}, metadata: {} } },
+      items: { type: "object", properties: { id: {}, values: {}, text: {}, metadata: {} } },
     }),
   atomic: z.boolean().optional().openapi({ description: "All or nothing; all of one shard." }),
   durability,
@@ -101,11 +109,22 @@ export const deleteBody = z.strictObject({
 
 const include = { includeMetadata: z.boolean().default(false), includeValues: z.boolean().default(false) };
 const filterText = z.string().optional().openapi({ description: "Filters as JSON text." });
+const consistency = z
+  .enum(VECTOR_CONSISTENCIES as ["strong", "causal", "eventual"])
+  .optional()
+  .openapi({
+    description:
+      "strong (default): every acknowledged write. causal: any copy that has what the request's jade-vector-token names. eventual: any copy that lacks less than the database's maxLagMs.",
+  });
+const reading = { consistency };
+export const getQuery = z.strictObject({ ...databaseQuery.shape, ...reading });
+export const getIdQuery = getQuery.extend({ id: vectorId });
 export const listQuery = z.strictObject({ namespace, limit: whole(1, 1000).default(100), filters: filterText }).extend({
   cursor: pageQuery.shape.cursor,
   ...include,
+  ...reading,
 });
-export const countQuery = z.strictObject({ ...databaseQuery.shape, filters: filterText });
+export const countQuery = z.strictObject({ ...databaseQuery.shape, filters: filterText, ...reading });
 
 const ask = {
   topK: whole(1, MAX_TOP_K).optional().openapi({
@@ -130,25 +149,38 @@ const ask = {
   rerank: whole(1, MAX_TOP_K).optional().openapi({ description: "Candidates measured on the full vectors." }),
   ...include,
   explain: z.boolean().default(false).openapi({ description: "Tells what each segment of each shard did." }),
-  consistency: z.enum(["strong", "causal", "eventual"]).optional().openapi({
-    description: "On a single node every search sees every acknowledged write, whichever is asked for.",
+  consistency,
+  deadlineMs: whole(1, SHARD_DEADLINE_MS)
+    .optional()
+    .openapi({
+      description: `A shard may take so long. Default: ${SHARD_DEADLINE_MS}.`,
+    }),
+  partial: z.boolean().default(false).openapi({
+    description: "Where a shard does not answer in time the others' results are given, and the shard is named.",
   }),
   databaseId: databaseId.optional().openapi({ description: "The path's, if it is given." }),
-  embeddingModel: z.string().max(200).optional().openapi({ description: "Not heard: the query is a vector." }),
+  embeddingModel: z.string().max(200).optional().openapi({
+    description:
+      "For queryText: a model of the database by its id or name, or any other of its dimension. Default: the database's first for texts.",
+  }),
 };
+const queryText = text
+  .optional()
+  .openapi({ description: "Instead of a query vector: a text for the database's model." });
 export const searchBody = z.strictObject({
   queryVector: values.optional(),
+  queryText,
   id: vectorId.optional().openapi({ description: "Instead of a query vector: what is near this one, without itself." }),
   ...ask,
 });
 export const batchSearchBody = z.strictObject({
   queries: z
-    .array(z.strictObject({ queryVector: values.optional(), id: vectorId.optional() }))
+    .array(z.strictObject({ queryVector: values.optional(), queryText, id: vectorId.optional() }))
     .min(1)
     .max(MAX_BATCH_QUERIES),
   ...ask,
 });
-export type Ask = Omit<z.output<typeof searchBody>, "queryVector" | "id">;
+export type Ask = Omit<z.output<typeof searchBody>, "queryVector" | "queryText" | "id">;
 
 const number = z.number();
 const time = z.iso.datetime();
@@ -190,6 +222,11 @@ const found = {
   cursor: z.string().nullable().optional(),
   total: number.optional().openapi({ description: "A threshold without topK: all that meet it, over all pages." }),
 };
-const cost = { scanned: number, explain: z.object({}).optional() };
+const cost = {
+  scanned: number,
+  partial: z.literal(true).optional().openapi({ description: "There are shards that did not answer." }),
+  missingShards: z.array(number).optional(),
+  explain: z.object({}).optional(),
+};
 export const foundShape = z.object({ ...found, ...cost });
 export const batchFoundShape = z.object({ searches: z.array(z.object(found)), ...cost });

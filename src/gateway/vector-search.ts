@@ -1,9 +1,9 @@
 // POST /v1/databases/…/search, …/search/batch, …/search/advanced: all shards at once, their best merged.
-// Guarantees: an answer is of all shards or none; a search is paid for by the rows it looked at before its answer is given.
-
+// Guarantees: an answer is of all shards, or names those that are missing where that was asked for; a search is paid for by the rows it looked
+// at before its answer is given.
 import { shardOf } from "../cluster/shard-of.ts";
 import { MAX_TOP_K } from "../vector/shard/limits.ts";
-import { PublicError } from "../wire/error-codes.ts";
+import { type ErrorCode, PublicError } from "../wire/error-codes.ts";
 import type { SearchRequest, VectorHit } from "../wire/vector.ts";
 import { admitMore } from "./access.ts";
 import { successPieces } from "./answers.ts";
@@ -17,12 +17,14 @@ import { invalidRequest } from "./issues.ts";
 import { MAX_SEARCH_BODY_BYTES } from "./limits.ts";
 import type { Route } from "./route.ts";
 import { charge } from "./search-cost.ts";
+import { readAs } from "./vector-ask.ts";
 import { callShard } from "./vector-call.ts";
 import { type AskedDatabase, type KnownDatabase, withDatabase } from "./vector-databases.ts";
 import { floatsOf } from "./vector-fields.ts";
 import { planOf, type ShardFound, type ShardPlan, searchPlanned, withoutTwins } from "./vector-routing.ts";
 import * as schemas from "./vector-schemas.ts";
 import { hitPieces } from "./vector-shown.ts";
+import { type PlacedText, requireValues } from "./vector-texts.ts";
 import {
   isForAll,
   pagePieces,
@@ -35,10 +37,13 @@ import {
 
 const PATH = "/v1/databases/{db}/search";
 const DEFAULT_TOP_K = 10;
-const SEARCH_ERRORS = ["notFound", "dataCorrupt", "insufficientStorage", "overloaded", "payloadTooLarge"] as const;
+const SEARCH_ERRORS = [
+  ...["notFound", "conflict", "overloaded", "dataCorrupt", "insufficientStorage", "payloadTooLarge"],
+] as readonly ErrorCode[];
 
 interface Query {
   readonly queryVector?: readonly number[] | undefined;
+  readonly queryText?: string | undefined;
   readonly id?: string | undefined;
 }
 
@@ -49,15 +54,40 @@ interface Resolved {
   readonly without?: string;
 }
 
+interface Asked {
+  readonly queries: readonly Query[];
+  readonly ask: schemas.Ask;
+  readonly isBatch: boolean;
+}
+
 interface Found {
   readonly hits: readonly VectorHit[];
   /** False: there may be more that meet the threshold. */
   readonly isComplete: boolean;
 }
 
+/** All queries as vectors; their texts in one go. */
+async function resolveAll(call: Call, database: KnownDatabase, { queries, ask, isBatch }: Asked): Promise<Resolved[]> {
+  const path = (at: number): string => (isBatch ? `queries[${at}].` : "");
+  const texts: PlacedText[] = [];
+  for (const [at, { queryVector, queryText, id }] of queries.entries()) {
+    if ([queryVector, queryText, id].filter((given) => given !== undefined).length !== 1)
+      throw invalidRequest([{ path: `${path(at)}queryVector`, message: "give queryVector, queryText or id" }]);
+    if (queryText !== undefined) texts.push({ text: queryText, path: `${path(at)}queryText` });
+  }
+  const model = ask.embeddingModel;
+  const made = texts.length === 0 ? [] : await requireValues(call, database, { texts, model });
+  let next = 0;
+  const textValues = queries.map(({ queryText }) => (queryText === undefined ? undefined : made[next++]));
+  return Promise.all(
+    queries.map((query, at) => {
+      const values = textValues[at];
+      return values ? { values } : resolve(call, database, query, path(at));
+    }),
+  );
+}
+
 async function resolve(call: Call, database: KnownDatabase, { queryVector, id }: Query, at: string): Promise<Resolved> {
-  if ((queryVector === undefined) === (id === undefined))
-    throw invalidRequest([{ path: `${at}queryVector`, message: "give queryVector or id" }]);
   if (queryVector) return { values: floatsOf(queryVector, `${at}queryVector`) };
   const target = { database, shard: shardOf(id!, database.numShards) };
   const { rows } = await callShard(call, target, { kind: "get", ids: [id!], shown: { values: true } });
@@ -88,6 +118,8 @@ const NO_PLAN: ShardPlan = { queriesOf: new Map(), isWhole: true, strategy: "has
 interface Searched {
   readonly found: readonly Found[];
   readonly answers: readonly ShardFound[];
+  /** Shards that did not answer. */
+  readonly missing: readonly number[];
   readonly plan: ShardPlan;
   readonly scanned: number;
 }
@@ -98,18 +130,13 @@ function requireAsked(ask: schemas.Ask, asked: AskedDatabase): void {
   requirePaged(ask);
 }
 
-async function searchAll(
-  call: Call,
-  asked: AskedDatabase,
-  { queries, ask, isBatch }: { queries: readonly Query[]; ask: schemas.Ask; isBatch: boolean },
-): Promise<Searched> {
+async function searchAll(call: Call, asked: AskedDatabase, { queries, ask, isBatch }: Asked): Promise<Searched> {
   requireAsked(ask, asked);
+  readAs(call, ask);
   if (isForAll(ask)) return searchAllWithin(call, asked, { queries, ask, isBatch });
   const k = ask.topK ?? DEFAULT_TOP_K;
   return withDatabase(call, asked, async (database) => {
-    const resolved = await Promise.all(
-      queries.map((query, at) => resolve(call, database, query, isBatch ? `queries[${at}].` : "")),
-    );
+    const resolved = await resolveAll(call, database, { queries, ask, isBatch });
     const withOwn = resolved.some(({ without }) => without !== undefined) ? 1 : 0;
     const request: SearchRequest = {
       kind: "search",
@@ -124,7 +151,7 @@ async function searchAll(
     };
     const routing = { queries: request.queries, filters: ask.filters, shardProbes: ask.shardProbes };
     const plan = await planOf(call, database, routing);
-    const answers = await searchPlanned(call, database, request, plan);
+    const { answers, missing } = await searchPlanned(call, database, { request, plan, isPartial: ask.partial });
     const { meter } = call.services;
     const asked = [...plan.queriesOf.values()].reduce((sum, places) => sum + places.length, 0);
     meter.count("jade_vector_queries_total", asked);
@@ -132,27 +159,24 @@ async function searchAll(
       "jade_vector_cache_hits_total",
       answers.reduce((sum, { cached }) => sum + cached, 0),
     );
-    const found = resolved.map((query, at) => merged(database, { answers, plan }, { at, query, k, asked: request.k }));
-    return { found, answers, plan, scanned: answers.reduce((sum, { scanned }) => sum + scanned, 0) };
+    const found = resolved
+      .map((query, at) => merged(database, { answers, plan }, { at, query, k, asked: request.k }))
+      .map(({ hits, isComplete }) => ({ hits, isComplete: isComplete && missing.length === 0 }));
+    return { found, answers, missing, plan, scanned: answers.reduce((sum, { scanned }) => sum + scanned, 0) };
   });
 }
 
 /** Of each query the first page of all that meets the threshold, one query after another. */
-async function searchAllWithin(
-  call: Call,
-  asked: AskedDatabase,
-  { queries, ask, isBatch }: { queries: readonly Query[]; ask: schemas.Ask; isBatch: boolean },
-): Promise<Searched> {
+async function searchAllWithin(call: Call, asked: AskedDatabase, { queries, ask, isBatch }: Asked): Promise<Searched> {
   if (ask.cursor !== undefined)
     throw invalidRequest([{ path: "cursor", message: "is of one search; a batch gives first pages" }]);
   return withDatabase(call, asked, async (database) => {
     const pages: ThresholdPage[] = [];
-    for (const [at, query] of queries.entries()) {
-      const resolved = await resolve(call, database, query, isBatch ? `queries[${at}].` : "");
+    for (const resolved of await resolveAll(call, database, { queries, ask, isBatch }))
       pages.push(await thresholdPage(call, database, resolved, ask));
-    }
     const found = pages.map(({ hits, cursor }) => ({ hits, isComplete: cursor === null }));
-    return { found, answers: [], plan: NO_PLAN, scanned: pages.reduce((sum, { scanned }) => sum + scanned, 0) };
+    const scanned = pages.reduce((sum, page) => sum + page.scanned, 0);
+    return { found, answers: [], missing: [], plan: NO_PLAN, scanned };
   });
 }
 
@@ -164,7 +188,8 @@ async function answerWithin(
 ): Promise<Response> {
   requireAsked(ask, asked);
   const { resolved, page } = await withDatabase(call, asked, async (database) => {
-    const resolved = await resolve(call, database, query, "");
+    const [first] = await resolveAll(call, database, { queries: [query], ask, isBatch: false });
+    const resolved = first!;
     return { resolved, page: await thresholdPage(call, database, resolved, ask) };
   });
   await charge(call, principal, page.scanned);
@@ -176,10 +201,11 @@ function foundPieces({ hits, isComplete }: Found): Pieces {
   return ['"results":', ...listPieces(hits, hitPieces), `,"isComplete":${isComplete}`];
 }
 
-function costPiece({ answers, scanned, plan }: Searched, explain: boolean): string {
-  if (!explain) return `,"scanned":${scanned}`;
+function costPiece({ answers, missing, scanned, plan }: Searched, explain: boolean): string {
+  const cost = `,"scanned":${scanned}${missing.length > 0 ? `,"partial":true,"missingShards":[${missing.join()}]` : ""}`;
+  if (!explain) return cost;
   const shards = answers.map((answer) => ({ shard: answer.shard, ...(JSON.parse(answer.explain) as object) }));
-  return `,"scanned":${scanned},"explain":${JSON.stringify({ strategy: plan.strategy, shards })}`;
+  return `${cost},"explain":${JSON.stringify({ strategy: plan.strategy, shards })}`;
 }
 
 const searchRoute = (path: string, summary: string): Route =>
@@ -194,8 +220,8 @@ const searchRoute = (path: string, summary: string): Route =>
     maxBodyBytes: MAX_SEARCH_BODY_BYTES,
     data: schemas.foundShape,
     errors: SEARCH_ERRORS,
-    async handle(call, { params, body: { queryVector, id, ...ask }, keyspace, principal }) {
-      const query = { queryVector, id };
+    async handle(call, { params, body: { queryVector, queryText, id, ...ask }, keyspace, principal }) {
+      const query = { queryVector, queryText, id };
       const asked = askedDatabase(params, keyspace);
       if (isForAll(ask)) return answerWithin(call, asked, { query, ask, principal });
       const searched = await searchAll(call, asked, { queries: [query], ask, isBatch: false });

@@ -12,13 +12,15 @@ import { askedDatabase } from "./databases.ts";
 import { invalidRequest } from "./issues.ts";
 import { MAX_ONE_VECTOR_BODY_BYTES } from "./limits.ts";
 import type { Route } from "./route.ts";
+import { readAs } from "./vector-ask.ts";
 import { callAllShards, callShard, shardWrites } from "./vector-call.ts";
 import { withDatabase } from "./vector-databases.ts";
 import { publicErrorFrom } from "./vector-failure.ts";
-import { floatsOf, madeId, metadataOf } from "./vector-fields.ts";
+import { madeId, metadataOf } from "./vector-fields.ts";
 import { filterText, pageOfShards } from "./vector-list.ts";
 import * as schemas from "./vector-schemas.ts";
 import { storedPiece, vectorPieces } from "./vector-shown.ts";
+import { givenValues } from "./vector-texts.ts";
 
 const PATH = "/v1/databases/{db}/vectors";
 const ONE = `${PATH}/{id}`;
@@ -58,9 +60,11 @@ const store = configRoute({
   async handle(call, { params, body, raw, keyspace }) {
     const { id = madeId(call.writeId!), durability } = body;
     const metadata = (body.metadata && metadataOf(raw)) ?? new Uint8Array(0);
-    const rows = [{ id, values: floatsOf(body.values, "values"), metadata }];
     const [write] = await shardWrites(call, raw.bytes, 1);
     return withDatabase(call, askedDatabase(params, keyspace), async (database) => {
+      const values = await givenValues(call, database, body);
+      if (!values) throw invalidRequest([{ path: "values", message: "is required, or text" }]);
+      const rows = [{ id, values, metadata }];
       const shard = shardOf(id, database.numShards);
       const answer = await callShard(call, { database, shard }, { kind: "upsert", rows, durability }, write);
       const stamp = onlyResult(answer, id);
@@ -79,12 +83,14 @@ const list = configRoute({
   query: schemas.listQuery,
   data: schemas.vectorsShape,
   errors: READ_ERRORS,
-  handle: (call, { params, query, keyspace }) =>
-    withDatabase(call, askedDatabase(params, keyspace), async (database) => {
+  handle(call, { params, query, keyspace }) {
+    readAs(call, query);
+    return withDatabase(call, askedDatabase(params, keyspace), async (database) => {
       const { rows, cursor } = await pageOfShards(call, database, query);
       const items = listPieces(rows, ({ row, shard }) => vectorPieces(row, shard));
       return successPieces(call, "listed", ['{"items":', ...items, `,"cursor":${JSON.stringify(cursor)}}`]);
-    }),
+    });
+  },
 });
 
 const count = configRoute({
@@ -97,6 +103,7 @@ const count = configRoute({
   data: schemas.countShape,
   errors: READ_ERRORS,
   async handle(call, { params, query, keyspace }) {
+    readAs(call, query);
     const filter = filterText(query.filters);
     const answers = await withDatabase(call, askedDatabase(params, keyspace), (database) =>
       callAllShards(call, database, { kind: "count", filter }),
@@ -112,6 +119,7 @@ interface By {
   readonly summary: string;
   readonly params: typeof databaseParams;
   readonly query: typeof databaseQuery;
+  readonly getQuery: typeof schemas.getQuery;
   readonly deleteQuery: typeof schemas.deleteQuery;
 }
 
@@ -120,6 +128,7 @@ const BY_PATH: By = {
   summary: "",
   params: schemas.vectorParams,
   query: databaseQuery,
+  getQuery: schemas.getQuery,
   deleteQuery: schemas.deleteQuery,
 };
 /** For the ids `.`, `..` and `count`, which a path takes for something else; it takes any. */
@@ -128,6 +137,7 @@ const BY_QUERY: By = {
   summary: ", by its id in the query",
   params: databaseParams,
   query: schemas.vectorIdQuery,
+  getQuery: schemas.getIdQuery,
   deleteQuery: schemas.deleteIdQuery,
 };
 
@@ -142,10 +152,11 @@ const look = (by: By): Route =>
     summary: `Read a vector with its values and metadata${by.summary}`,
     scope: "read-only",
     params: by.params,
-    query: by.query,
+    query: by.getQuery,
     data: schemas.vectorShape,
     errors: READ_ERRORS,
     handle(call, { params, query, keyspace }) {
+      readAs(call, query);
       const id = idOf(params, query);
       return withDatabase(call, askedDatabase(params, keyspace), async (database) => {
         const shard = shardOf(id, database.numShards);
@@ -175,11 +186,12 @@ const change = (by: By): Route =>
       const { durability } = body;
       if (body.id !== undefined && body.id !== id)
         throw invalidRequest([{ path: "id", message: "is not the one that the path or query names" }]);
-      const values = body.values && floatsOf(body.values, "values");
       const metadata = body.metadata && metadataOf(raw);
-      if (!values && !metadata) throw invalidRequest([{ path: "values", message: "give values, metadata, or both" }]);
+      if (!body.values && body.text === undefined && !metadata)
+        throw invalidRequest([{ path: "values", message: "give values or text, metadata, or both" }]);
       const [write] = await shardWrites(call, raw.bytes, 1);
       return withDatabase(call, askedDatabase(params, keyspace), async (database) => {
+        const values = await givenValues(call, database, body);
         const shard = shardOf(id, database.numShards);
         const request = { kind: "update", id, values, metadata, durability } as const;
         const answer = await callShard(call, { database, shard }, request, write);

@@ -159,6 +159,7 @@ export const configSchema = z.strictObject({
   auth: settingsParts.auth.prefault({}).describe("Authentication."),
   etcd: etcd.prefault({}).describe("etcd's API: `/v3` and gRPC."),
   vectors: settingsParts.vectors.prefault({}).describe("Vector databases."),
+  embedding: settingsParts.embedding.prefault({}).describe("Texts to vectors."),
   webhooks: settingsParts.webhooks.prefault({}).describe("Webhooks of the configuration store."),
   cluster: cluster.prefault({}).describe("An instance of a cluster (docs/cluster.md)."),
 });
@@ -174,7 +175,7 @@ function isPrivate({ server: { host, publicUrl } }: Config): boolean {
 /** The part that the Worker is given as `JADE_CONFIG`: no paths, no addresses. */
 export function workerSettings(config: Config): Settings {
   const { dataDir: _, ...storageSettings } = config.storage;
-  const { log, limits, keyValue, config: configuration, auth, vectors, webhooks } = config;
+  const { log, limits, keyValue, config: configuration, auth, vectors, embedding, webhooks } = config;
   const etcd = { allowAnonymous: config.etcd.allowAnonymous ?? isPrivate(config) };
   // A zone each, and at least one storage node a zone.
   const zones = Object.keys(config.cluster.peers).length;
@@ -188,6 +189,7 @@ export function workerSettings(config: Config): Settings {
     auth,
     etcd,
     vectors,
+    embedding,
     webhooks,
   };
 }

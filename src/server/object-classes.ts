@@ -13,6 +13,13 @@ export interface ObjectClass {
   readonly resident: boolean;
 }
 
+/** Of the embedder's Worker, whose configuration is wrangler.embedder.toml. */
+export const embedderClass: ObjectClass = {
+  className: "Embedder",
+  binding: "EMBEDDERS",
+  uniqueKey: "jade-embedder",
+  resident: false,
+};
 /** Who runs them in a cluster: the leaders' process, or a zone's (cluster/placement.ts). */
 export function classesOf(role: "zone" | "leaders" | undefined): readonly ObjectClass[] {
   if (role === undefined) return objectClasses;
@@ -28,5 +35,6 @@ export const objectClasses: readonly ObjectClass[] = [
   { className: "ConfigFollower", binding: "CONFIG_FOLLOWER", uniqueKey: "jade-config-follower", resident: false },
   { className: "WebhookSender", binding: "WEBHOOK_SENDER", uniqueKey: "jade-webhook-sender", resident: false },
   { className: "VectorShard", binding: "VECTOR_SHARD", uniqueKey: "jade-vector-shard", resident: false },
+  { className: "VectorFollower", binding: "VECTOR_FOLLOWER", uniqueKey: "jade-vector-follower", resident: false },
   { className: "ZoneViews", binding: "ZONE_VIEWS", uniqueKey: "jade-zone-views", resident: false },
 ];

@@ -14,7 +14,7 @@ import { watchReadiness } from "./readiness.ts";
 import { type RootKey, resolveRootKey } from "./root-key.ts";
 import { Supervisor, type SupervisorEvents } from "./supervisor.ts";
 import { WatchFronts } from "./watch/fronts.ts";
-import { copyWorker, writeConfigFile } from "./worker-files.ts";
+import { copyWorkers, writeConfigFile } from "./worker-files.ts";
 import { workerdBinary } from "./workerd-binary.ts";
 import { workerdConfig } from "./workerd-config.ts";
 
@@ -46,7 +46,7 @@ export async function serve(options: ServeOptions): Promise<number> {
     if (config.etcd.grpcPort !== undefined) await assertPortFree(host, config.etcd.grpcPort);
     if (config.server.watchPort !== undefined) await assertPortFree(host, config.server.watchPort);
     const binary = workerdBinary();
-    const modules = copyWorker(join(packageRoot(), "dist/worker"), dir.run);
+    const workers = copyWorkers(join(packageRoot(), "dist"), dir.run);
     const rootKey = resolveRootKey(dir.path, options.rootKeyFromEnvironment);
     printRootKey(rootKey, options);
     if (config.storage.blobStore === "disk") options.report(DISK_WARNING);
@@ -59,7 +59,7 @@ export async function serve(options: ServeOptions): Promise<number> {
           address: joinAddress(host, bound ?? port),
           objectsDir: dir.objects,
           blobsDir: dir.blobs,
-          modules,
+          ...workers,
           settings: workerSettings(config),
           rootKeyHash: rootKey.hash,
           metricsAccess: options.metricsAccess,

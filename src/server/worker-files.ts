@@ -1,19 +1,33 @@
-// Puts the built Worker and workerd's configuration into <data>/run, so that a rebuild cannot change a running instance.
+// Puts the built Workers and workerd's configuration into <data>/run, so that a rebuild cannot change a running instance.
 
 import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { extname, join } from "node:path";
 import { OperatorError } from "./problem.ts";
-import type { WorkerModule } from "./workerd-config.ts";
+import { EMBEDDER_DIR, type WorkerModule } from "./workerd-config.ts";
 
-const ENTRY = "worker.js";
-const KINDS: Readonly<Record<string, WorkerModule["kind"]>> = { ".js": "esModule", ".wasm": "wasm", ".sql": "text" };
+const KINDS: Readonly<Record<string, WorkerModule["kind"]>> = {
+  ".js": "esModule",
+  ".wasm": "wasm",
+  ".sql": "text",
+  ".jwv": "data",
+};
 
-/** Copies dist/worker into `runDir`; gives its modules, entry first. @throws OperatorError when it was not built. */
-export function copyWorker(workerDir: string, runDir: string): readonly WorkerModule[] {
-  if (!existsSync(join(workerDir, ENTRY))) {
-    throw new OperatorError(`the Worker is not built (${join(workerDir, ENTRY)} is missing). Run: npm run build`);
-  }
+/**
+ * Copies dist/worker, and dist/embedder into a directory of its own, into an empty `runDir`; gives their modules, entries first.
+ * @throws OperatorError when they were not built
+ */
+export function copyWorkers(distDir: string, runDir: string) {
   rmSync(runDir, { recursive: true, force: true });
+  return {
+    modules: copyWorker(join(distDir, "worker"), runDir, "worker.js"),
+    embedderModules: copyWorker(join(distDir, "embedder"), join(runDir, EMBEDDER_DIR), "embedder.js"),
+  };
+}
+
+function copyWorker(workerDir: string, runDir: string, entry: string): readonly WorkerModule[] {
+  if (!existsSync(join(workerDir, entry))) {
+    throw new OperatorError(`the Worker is not built (${join(workerDir, entry)} is missing). Run: npm run build`);
+  }
   mkdirSync(runDir, { recursive: true, mode: 0o700 });
   const modules: WorkerModule[] = [];
   for (const name of readdirSync(workerDir).sort()) {
@@ -22,7 +36,7 @@ export function copyWorker(workerDir: string, runDir: string): readonly WorkerMo
     copyFileSync(join(workerDir, name), join(runDir, name));
     modules.push({ name, kind });
   }
-  return modules.sort((a, b) => Number(b.name === ENTRY) - Number(a.name === ENTRY));
+  return modules.sort((a, b) => Number(b.name === entry) - Number(a.name === entry));
 }
 
 export function writeConfigFile(path: string, text: string): void {

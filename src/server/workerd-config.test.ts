@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { defaultSettings } from "../cluster/settings.ts";
 import { capnpText } from "./capnp-text.ts";
-import { objectClasses } from "./object-classes.ts";
+import { embedderClass, objectClasses } from "./object-classes.ts";
 import { COMPATIBILITY_DATE, COMPATIBILITY_FLAGS, workerdConfig } from "./workerd-config.ts";
 
 const base = {
@@ -14,6 +14,10 @@ const base = {
   modules: [
     { name: "worker.js", kind: "esModule" },
     { name: "kernels.wasm", kind: "wasm" },
+  ],
+  embedderModules: [
+    { name: "embedder.js", kind: "esModule" },
+    { name: "words.jwv", kind: "data" },
   ],
   settings: defaultSettings,
   rootKeyHash: "ab".repeat(32),
@@ -34,6 +38,17 @@ describe("workerdConfig", () => {
     expect(text).toContain('path = "/tmp/with \\"quotes\\"/objects"');
   });
 
+  it("runs the embedder as a Worker of its own, reached by a binding and by no socket", () => {
+    const text = workerdConfig(base);
+    const embedder = text.slice(text.indexOf("const embedder :Workerd.Worker"));
+    expect(embedder).toContain('(name = "embedder.js", esModule = embed "embedder/embedder.js")');
+    expect(embedder).toContain('(name = "words.jwv", data = embed "embedder/words.jwv")');
+    expect(embedder).toContain('className = "Embedder", uniqueKey = "jade-embedder", enableSql = true');
+    expect(embedder).not.toContain("DIRECTORY");
+    expect(text).toContain('(name = "EMBEDDER", service = (name = "embedder", entrypoint = "EmbedderService"))');
+    expect(text.match(/sockets = \[[^\]]*\]/)?.[0]).not.toContain("embedder");
+  });
+
   it("offers the blob directory only when the blob store is disk", () => {
     expect(workerdConfig(base)).not.toContain("BLOB_DISK");
     const storage = { ...defaultSettings.storage, blobStore: "disk" } as const;
@@ -50,8 +65,25 @@ describe("workerdConfig", () => {
       ["ConfigFollower", "jade-config-follower"],
       ["WebhookSender", "jade-webhook-sender"],
       ["VectorShard", "jade-vector-shard"],
+      ["VectorFollower", "jade-vector-follower"],
       ["ZoneViews", "jade-zone-views"],
     ]);
+    expect(embedderClass.uniqueKey).toBe("jade-embedder");
+  });
+});
+
+describe("wrangler.embedder.toml", () => {
+  const text = readFileSync("wrangler.embedder.toml", "utf8");
+
+  it("has the class, the date and the flags that self-hosting has; wrangler.toml binds its service", () => {
+    expect(text).toContain(`name = "${embedderClass.binding}"\nclass_name = "${embedderClass.className}"`);
+    expect(text).toContain(`new_sqlite_classes = ["${embedderClass.className}"]`);
+    expect(text).toContain(`compatibility_date = "${COMPATIBILITY_DATE}"`);
+    expect(text).toContain(`compatibility_flags = ${JSON.stringify(COMPATIBILITY_FLAGS)}`);
+    const service = /binding = "EMBEDDER"\nservice = "(.*)"\nentrypoint = "EmbedderService"/.exec(
+      readFileSync("wrangler.toml", "utf8"),
+    );
+    expect(text).toContain(`name = "${service?.[1]}"`);
   });
 });
 

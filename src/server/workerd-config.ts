@@ -14,7 +14,7 @@ import {
   relayServices,
   relaySocket,
 } from "./cluster/relay-config.ts";
-import { classesOf, type ObjectClass } from "./object-classes.ts";
+import { classesOf, embedderClass, type ObjectClass } from "./object-classes.ts";
 
 export const COMPATIBILITY_DATE = "2026-11-01";
 /**
@@ -22,6 +22,9 @@ export const COMPATIBILITY_DATE = "2026-11-01";
  * of memory instead of 90.
  */
 export const COMPATIBILITY_FLAGS: readonly string[] = ["no_nodejs_global_timers", "no_web_socket_compression"];
+
+/** Where the embedder's modules lie beside the configuration. */
+export const EMBEDDER_DIR = "embedder";
 
 /** An issuer may stand in a private network. Only its URL, which the operator wrote, is ever asked for through this. */
 const KEYS_NETWORK =
@@ -50,7 +53,7 @@ function withLength(network: string): string {
 export interface WorkerModule {
   /** As other modules import it, without `./`. The file lies beside the configuration under the same name. */
   readonly name: string;
-  readonly kind: "esModule" | "wasm" | "text";
+  readonly kind: "esModule" | "wasm" | "text" | "data";
 }
 
 export interface WorkerdConfigOptions {
@@ -62,6 +65,8 @@ export interface WorkerdConfigOptions {
   readonly blobsDir: string;
   /** The first one is the entry. */
   readonly modules: readonly WorkerModule[];
+  /** Of the embedder's Worker; they lie in EMBEDDER_DIR. None = it is not run: an instance of a cluster would have models of its own. */
+  readonly embedderModules?: readonly WorkerModule[] | undefined;
   readonly settings: Settings;
   /** Hex SHA-256. */
   readonly rootKeyHash: string;
@@ -84,6 +89,31 @@ function objectNamespace({ className, uniqueKey, resident }: ObjectClass): strin
   return `(${names}, enableSql = true, preventEviction = ${resident})`;
 }
 
+function embeds(modules: readonly WorkerModule[], directory = ""): string {
+  return list(
+    modules.map(({ name, kind }) => `(name = ${capnpText(name)}, ${kind} = embed ${capnpText(directory + name)})`),
+  );
+}
+
+/** The Worker that runs models: an isolate, bindings and objects of its own. No socket leads to it. */
+function embedderWorker({ embedderModules, settings }: WorkerdConfigOptions): string {
+  if (!embedderModules) return "";
+  const bindings = [
+    textBinding("JADE_CONFIG", JSON.stringify(settings)),
+    objectBinding(embedderClass),
+    ...(settings.storage.blobStore === "disk" ? ['(name = "BLOB_DISK", service = "blobs")'] : []),
+  ];
+  return `const embedder :Workerd.Worker = (
+  modules = ${embeds(embedderModules, `${EMBEDDER_DIR}/`)},
+  compatibilityDate = ${capnpText(COMPATIBILITY_DATE)},
+  compatibilityFlags = ${list(COMPATIBILITY_FLAGS.map(capnpText))},
+  bindings = ${list(bindings)},
+  durableObjectNamespaces = ${list([objectNamespace(embedderClass)])},
+  durableObjectStorage = (localDisk = "objects")
+);
+`;
+}
+
 function list(items: readonly string[]): string {
   return `[\n    ${items.join(",\n    ")}\n  ]`;
 }
@@ -94,6 +124,7 @@ export function workerdConfig(options: WorkerdConfigOptions): string {
   const objectClasses = classesOf(cluster?.place.role);
   const isGateway = cluster?.place.role !== "leaders";
   const relays = cluster ? relayServices(cluster) : [];
+  const hasEmbedder = options.embedderModules !== undefined;
   const onDisk = settings.storage.blobStore === "disk";
   const fetchesKeys = settings.auth.tokenIssuers.some(({ jwksUrl }) => jwksUrl !== undefined);
   const bindings = [
@@ -106,10 +137,12 @@ export function workerdConfig(options: WorkerdConfigOptions): string {
     ...(onDisk ? ['(name = "BLOB_DISK", service = "blobs")'] : []),
     ...(fetchesKeys ? ['(name = "TOKEN_KEYS", service = "token-keys")'] : []),
     '(name = "WEBHOOK_NETWORK", service = "webhooks")',
+    ...(hasEmbedder ? ['(name = "EMBEDDER", service = (name = "embedder", entrypoint = "EmbedderService"))'] : []),
     ...(metricsAccess ? [textBinding("JADE_METRICS_ACCESS", metricsAccess)] : []),
   ];
   const services = [
     '(name = "jade", worker = .jade)',
+    ...(hasEmbedder ? ['(name = "embedder", worker = .embedder)'] : []),
     `(name = "objects", disk = (path = ${capnpText(objectsDir)}, writable = true))`,
     ...(onDisk ? [`(name = "blobs", disk = (path = ${capnpText(blobsDir)}, writable = true))`] : []),
     ...(fetchesKeys ? [KEYS_NETWORK] : []),
@@ -122,7 +155,6 @@ export function workerdConfig(options: WorkerdConfigOptions): string {
     ...(cluster ? [relaySocket(cluster)] : []),
     ...(cluster && !isGateway ? [boardSocket(cluster)] : []),
   ];
-  const embeds = modules.map(({ name, kind }) => `(name = ${capnpText(name)}, ${kind} = embed ${capnpText(name)})`);
   return `# Written by jade-db at each start: changes here are lost.
 using Workerd = import "/workerd/workerd.capnp";
 
@@ -132,12 +164,13 @@ const config :Workerd.Config = (
 );
 
 const jade :Workerd.Worker = (
-  modules = ${list(embeds)},
+  modules = ${embeds(modules)},
   compatibilityDate = ${capnpText(COMPATIBILITY_DATE)},
   compatibilityFlags = ${list(COMPATIBILITY_FLAGS.map(capnpText))},
   bindings = ${list(bindings)},
   durableObjectNamespaces = ${list(objectClasses.map(objectNamespace))},
   durableObjectStorage = (localDisk = "objects")
 );
-`;
+
+${embedderWorker(options)}`;
 }

@@ -23,6 +23,13 @@ export interface LogGroup {
   readonly bytes: Uint8Array;
 }
 
+export interface DamagedGroup {
+  /** Of its first row. */
+  readonly seq: number;
+  readonly rows: number;
+  readonly bytes: number;
+}
+
 const HEADER_BYTES = 24;
 
 export class CommitLog {
@@ -89,11 +96,24 @@ export class CommitLog {
   replay(logThrough: number, take: (group: LogGroup) => void): void {
     this.#checkPages();
     let expected = logThrough + 1;
-    let parts: Uint8Array[] = [];
     this.#firstSeq = expected;
+    for (const group of this.read(logThrough)) {
+      this.bytes += group.bytes.length;
+      expected = group.lastSeq + 1;
+      take(group);
+    }
+    this.#nextSeq = expected;
+    this.#findGarbage(logThrough);
+  }
+
+  /** The groups after `after` up to `through`, oldest first; to be read to their end. Throws CorruptLog. */
+  *read(after: number, through = Number.MAX_SAFE_INTEGER): Generator<LogGroup, void> {
+    let expected = after + 1;
+    let parts: Uint8Array[] = [];
     for (const row of this.#sql.exec<LogRow>(
-      "SELECT seq, part, parts, atMs, crc, bytes FROM storage_log WHERE seq > ? ORDER BY seq",
-      logThrough,
+      "SELECT seq, part, parts, atMs, crc, bytes FROM storage_log WHERE seq > ? AND seq <= ? ORDER BY seq",
+      after,
+      through,
     )) {
       const bytes = new Uint8Array(row.bytes);
       if (row.seq !== expected) throw new CorruptLog(`commit log row ${expected} is missing, found ${row.seq}`);
@@ -101,15 +121,58 @@ export class CommitLog {
       if (row.part !== parts.length)
         throw new CorruptLog(`commit log row ${row.seq} is part ${row.part}, not ${parts.length}`);
       expected++;
-      this.bytes += bytes.length;
       parts.push(bytes);
       if (parts.length < row.parts) continue;
-      take({ lastSeq: row.seq, atMs: row.atMs, bytes: parts.length === 1 ? bytes : concat(parts) });
+      yield { lastSeq: row.seq, atMs: row.atMs, bytes: parts.length === 1 ? bytes : concat(parts) };
       parts = [];
     }
     if (parts.length > 0) throw new CorruptLog(`the commit log ends within the group of row ${expected - 1}`);
-    this.#nextSeq = expected;
-    this.#findGarbage(logThrough);
+  }
+
+  /**
+   * The first group after `after` with a row that fails its CRC32C: where it begins, and the bytes of its rows. For a repair before `replay`;
+   * undefined = none does, or what is damaged is not a row's bytes.
+   */
+  firstDamaged(after: number): DamagedGroup | undefined {
+    let group: { seq: number; bytes: number; isDamaged: boolean } | undefined;
+    let expected = after + 1;
+    let found: DamagedGroup | undefined;
+    for (const row of this.#sql.exec<LogRow>(
+      "SELECT seq, part, parts, atMs, crc, bytes FROM storage_log WHERE seq > ? ORDER BY seq",
+      after,
+    )) {
+      if (found || row.seq !== expected++) continue;
+      const bytes = new Uint8Array(row.bytes);
+      if (row.part === 0) group = { seq: row.seq, bytes: 0, isDamaged: false };
+      if (!group) continue;
+      group.bytes += bytes.length;
+      group.isDamaged ||= this.#crc(row, bytes) !== row.crc;
+      if (row.part + 1 === row.parts && group.isDamaged)
+        found = { seq: group.seq, rows: row.parts, bytes: group.bytes };
+    }
+    return found;
+  }
+
+  /** Puts a group's bytes right again. False: they are not what was logged. */
+  repair({ seq, rows, bytes: length }: DamagedGroup, whole: Uint8Array): boolean {
+    if (whole.length !== length) return false;
+    const stored = [
+      ...this.#sql.exec<LogRow>(
+        "SELECT seq, part, parts, atMs, crc, bytes FROM storage_log WHERE seq >= ? AND seq < ? ORDER BY seq",
+        seq,
+        seq + rows,
+      ),
+    ];
+    let at = 0;
+    const parts = stored.map((row) => {
+      const bytes = whole.slice(at, at + row.bytes.byteLength);
+      at += bytes.length;
+      return { row, bytes };
+    });
+    if (!parts.every(({ row, bytes }) => this.#crc(row, bytes) === row.crc)) return false;
+    for (const { row, bytes } of parts)
+      drain(this.#sql.exec("UPDATE storage_log SET bytes = ? WHERE seq = ?", bytes, row.seq));
+    return true;
   }
 
   /** A damaged page could hide the last rows, and what is missing at the end leaves no gap: SQLite knows what its pages should hold. */

@@ -110,6 +110,17 @@ export class SqliteBlobStore implements SyncBlobStore {
     return filled === lengthBytes ? joined : undefined;
   }
 
+  /** Puts the bytes of a range that lies between two cuts right again. False = there is no such range. */
+  repairSync(name: string, offset: number, bytes: Uint8Array): boolean {
+    const blob = this.#find(name);
+    if (blob === undefined || offset + bytes.length > blob.sizeBytes) return false;
+    const base = blob.id * MAX_BLOB_BYTES + offset;
+    drain(this.#sql.exec("DELETE FROM storage_pieces WHERE id >= ? AND id < ?", base, base + bytes.length));
+    for (let from = 0; from < bytes.length; from += SQLITE_PIECE_BYTES)
+      drain(this.#sql.exec(INSERT_ONE, base + from, bytes.subarray(from, from + SQLITE_PIECE_BYTES)));
+    return true;
+  }
+
   deleteSync(name: string): void {
     const blob = this.#row(name);
     this.#known.delete(name);

@@ -126,10 +126,43 @@ const CONFIG: Readonly<Record<string, MetricInfo>> = {
   ),
 };
 
+/** Of shards of vectors and their copies (`at`), reported to the Coordinator while they work. */
+const VECTORS: Readonly<Record<string, MetricInfo>> = {
+  jade_vector_objects: gauge("Shards of vectors and copies of such that were in use since the Coordinator started."),
+  jade_vector_searches_total: counter("Queries that shards of vectors and their copies answered."),
+  jade_vector_rows_scanned_total: counter("Rows that these looked at."),
+  jade_vector_reads_total: counter("Gets, pages and counts that shards of vectors and their copies answered."),
+  jade_vector_rows_written_total: counter("Vectors stored, changed or deleted."),
+  jade_vector_rows: gauge("Living vectors."),
+  jade_vector_segments: gauge("Sealed segments of shards."),
+  jade_vector_log_bytes: gauge("Commits of shards that no segment covers yet. Bytes."),
+  jade_vector_memory_bytes: gauge("WASM memory given out to rows, indexes and searches. Bytes."),
+  jade_vector_follower_lag_revisions: gauge("Commits that copies of shards lack, over all of them."),
+  jade_vector_damaged_total: counter("Damaged blocks and log rows of shards and copies, each time one was met."),
+  jade_vector_repaired_total: counter("Of those, restored from another copy."),
+};
+
+/** Of the embedder's Worker. */
+const EMBEDDING: Readonly<Record<string, MetricInfo>> = {
+  jade_embedding_calls_total: counter("Requests for vectors of texts."),
+  jade_embedding_texts_total: counter("Texts in them."),
+  jade_embedding_cache_hits_total: counter("Of those, recent texts whose vector was still known."),
+  jade_embedding_batches_total: counter("Batches of texts that ran through a model."),
+  jade_embedding_refused_total: counter(
+    "Refused, by reason. full and late: requests that found too many waiting, or waited too long; text: texts that have no vector.",
+  ),
+  jade_embedding_loads_total: counter("Models read into memory."),
+  jade_embedding_models_loaded: gauge("Models in memory."),
+  jade_embedding_model_bytes: gauge("Memory of those models. Bytes, about."),
+  jade_embedding_waiting_texts: gauge("Texts that wait or run."),
+};
+
 export const METRICS: Readonly<Record<string, MetricInfo>> = {
   ...COORDINATOR,
   ...REPLICA,
   ...CONFIG,
+  ...VECTORS,
+  ...EMBEDDING,
   jade_http_requests_total: counter("HTTP requests answered, by route pattern, method and status."),
   jade_http_errors_total: counter("HTTP requests answered with an error, by route pattern and error code."),
   jade_http_request_duration_seconds: histogram("Time from the request's arrival to its answer, by route pattern."),

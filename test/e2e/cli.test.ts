@@ -1,10 +1,11 @@
 // `jade-db` as a user runs it: real processes against a real server, exit codes and outputs.
 import { spawn, spawnSync } from "node:child_process";
-import { appendFileSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type RunningServer, startServer, temporaryDirectory } from "../../scripts/lib/server-process.mjs";
+import { tinyBert } from "../onnx/tiny-bert.ts";
 
 const CLI = join(import.meta.dirname, "../../dist/cli.js");
 let server: RunningServer;
@@ -85,6 +86,40 @@ describe("jade-db", () => {
       { op: "put", ok: true },
       { op: "get", found: false },
     ]);
+  });
+
+  it("[EM-31] [EM-41] makes a model of a folder with an ONNX graph; the server's vectors are the plain twin's to 1e-5", () => {
+    const bert = tinyBert(7);
+    const folder = join(directory, "tiny-bert");
+    mkdirSync(join(folder, "1_Pooling"), { recursive: true });
+    writeFileSync(join(folder, "model.onnx"), bert.onnx);
+    writeFileSync(join(folder, "tokenizer.json"), bert.tokenizer);
+    writeFileSync(join(folder, "config.json"), bert.config);
+    writeFileSync(join(folder, "1_Pooling/config.json"), '{"pooling_mode_cls_token":true}');
+    const model = json(["model", "add", folder, "--licence", "CC0-1.0"]);
+    expect(model).toMatchObject({ modelId: "tiny-bert", family: "transformer", status: "active", outputDimension: 12 });
+    expect(model.parameters).toMatchObject({ pooling: "cls" });
+    const texts = ["The cat sat on the mat.", "a loan of the river bank and of tea ".repeat(9), "money"];
+    const embedded = json(["embed", ...texts, "--model", "tiny-bert"]) as { values: number[]; tokens: number }[];
+    for (const [at, text] of texts.entries()) {
+      const expected = bert.embed(text, { pooling: "cls" });
+      for (const [n, value] of expected.entries())
+        expect(Math.abs(embedded[at]!.values[n]! - value)).toBeLessThan(1e-5);
+    }
+    json(["database", "create", "tiny", "--model", "tiny-bert"]);
+    for (const text of texts) json(["vector", "put", text.slice(0, 5), "--database", "tiny", "--text", text]);
+    expect(json(["search", "--database", "tiny", "--text", "The cat sat on the mat.", "--top-k", "1"])).toMatchObject([
+      { id: "The c" },
+    ]);
+    writeFileSync(join(folder, "model.onnx"), bert.onnx.subarray(0, 3000));
+    const broken = jadeDb(["model", "add", folder, "broken"]);
+    expect([broken.status, broken.stderr]).toEqual([2, expect.stringContaining("cannot be read as an ONNX graph")]);
+    expect(json(["embed", "money", "--model", "tiny-bert"])).toHaveLength(1);
+    rmSync(join(folder, "tokenizer.json"));
+    expect(jadeDb(["model", "add", folder, "broken"]).stderr).toContain("no tokenizer.json");
+    expect(json(["model", "disable", "tiny-bert"])).toMatchObject({ status: "disabled" });
+    expect(json(["model", "delete", "tiny-bert"])).toMatchObject({ deleted: true });
+    expect(json(["model", "list"]).map(({ modelId }: { modelId: string }) => modelId)).toEqual(["glove-twitter-25d"]);
   });
 
   it("imports, exports and verifies byte by byte", () => {

@@ -10,7 +10,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { freePort } from "../../scripts/lib/server-process.mjs";
 import { type SettingsInput, settingsSchema } from "../../src/cluster/settings.ts";
 import { prepareDataDir } from "../../src/server/data-dir.ts";
-import { copyWorker, writeConfigFile } from "../../src/server/worker-files.ts";
+import { copyWorkers, writeConfigFile } from "../../src/server/worker-files.ts";
 import { workerdBinary } from "../../src/server/workerd-binary.ts";
 import { workerdConfig } from "../../src/server/workerd-config.ts";
 import type { FailPoint } from "../../src/storage/fail-points.ts";
@@ -99,7 +99,7 @@ export class FailPointServer {
       address: `127.0.0.1:${this.#port}`,
       objectsDir: dir.objects,
       blobsDir: dir.blobs,
-      modules: copyWorker("dist/worker", dir.run),
+      ...copyWorkers("dist", dir.run),
       settings: settingsSchema.parse(this.#settings),
       rootKeyHash: createHash("sha256").update(ROOT_KEY).digest("hex"),
     });

@@ -60,6 +60,9 @@ it("the examples of README and key-value guide run as printed and give what they
   expect(output).toContain('"conflict":true,"siblings":[{"value":["tea"],"vectorClock":');
   expect(output).not.toContain('"status":"error","code"');
   expect(output).toMatch(/"results":\[\{"id":"soup","score":0\.9\d+,"metadata":\{"price": 6\}\},\{"id":"cake"/);
+  expect(output).toMatch(
+    /"results":\[\{"id":"cake","score":0\.\d+\}\][^\n]*"results":\[\{"id":"match","score":0\.\d+\}\]/,
+  );
   const orders = [...output.matchAll(/"key":"order\/4711","vectorClock":(\{[^}]*\})/g)].map(([, clock]) => clock);
   expect(orders).toHaveLength(2);
   expect(orders[0]).toBe(orders[1]);

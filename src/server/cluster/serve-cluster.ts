@@ -13,7 +13,7 @@ import { assertPortFree, joinAddress, localUrl } from "../port.ts";
 import { watchReadiness } from "../readiness.ts";
 import { printAddress, reporter, type ServeOptions, startFront, startWatchFronts, untilSignalled } from "../serve.ts";
 import { Supervisor } from "../supervisor.ts";
-import { copyWorker, writeConfigFile } from "../worker-files.ts";
+import { copyWorkers, writeConfigFile } from "../worker-files.ts";
 import { workerdBinary } from "../workerd-binary.ts";
 import { type WorkerdConfigOptions, workerdConfig } from "../workerd-config.ts";
 import { LEADERS_HEALTH, type WorkerdStart } from "../workerd-process.ts";
@@ -71,7 +71,8 @@ class Processes {
     this.#lock = lock;
     const { rootKeyHash, clusterKey } = clusterIdentity(options.env);
     const { config, metricsAccess } = options;
-    const modules = copyWorker(join(packageRoot(), "dist/worker"), dir.run);
+    // No embedder: each zone's would have models of its own.
+    const { modules } = copyWorkers(join(packageRoot(), "dist"), dir.run);
     const settings = workerSettings(config);
     this.#common = { blobsDir: dir.blobs, modules, settings, rootKeyHash, metricsAccess };
     this.#clusterKey = clusterKey;

@@ -10,6 +10,7 @@ import type { ShardConfig, ShardingConfig, ShardLifecycle } from "../shard/shard
 import { DEFAULT_LEARN_ROWS, DEFAULT_TARGET_RECALL } from "../sharding/limits.ts";
 import type { SplitPoint } from "../sharding/shard-map.ts";
 import { type IndexFields, type IndexParameters, indexSpecsOf } from "./indexes.ts";
+import { copyZones, type Placement } from "./placement.ts";
 
 export interface Sharding {
   readonly strategy: "hash" | "range" | "centroid";
@@ -55,6 +56,8 @@ export interface DatabaseRecord extends IndexFields {
   readonly indexType: IndexKind;
   readonly sharding: Sharding;
   readonly replication: { readonly factor: number; readonly sync: boolean; readonly maxLagMs: number };
+  /** Where its copies stand; absent = the record is of a time when there were none. */
+  readonly placement?: Placement | undefined;
   readonly embeddingModels: readonly object[];
   /** Field → type (metadata/schema.ts); null = metadata is free. */
   readonly metadataSchema: Readonly<Record<string, string>> | null;
@@ -126,6 +129,13 @@ function shardingOf({ sharding }: DatabaseRecord, name: DatabaseName, shard: num
 
 function shardLifecycleOf({ snapshots, restore, isArchived }: Lifecycle): ShardLifecycle {
   return { snapshots: snapshots.map(({ snapshotId }) => snapshotId), restore, isArchived };
+}
+
+/** What a shard and its copies must know. */
+export function copiedConfigOf(record: DatabaseRecord, shard: number, config: ShardConfig): ShardConfig {
+  const zones = copyZones(record, shard);
+  const { sync, maxLagMs } = record.replication;
+  return zones.length === 0 ? config : { ...config, replication: { zones, sync, maxLagMs } };
 }
 
 export function shardConfigOf(record: DatabaseRecord, name: DatabaseName, shard: number): ShardConfig {

@@ -8,6 +8,21 @@ export type Crc32c = (bytes: Uint8Array, seed?: number) => number;
 /** Stored bytes that are not what was written: never served; the message says where. */
 export class CorruptSegment extends Error {
   override readonly name = "CorruptSegment";
+  /** Where it is a block of a blob: another copy may have it. */
+  readonly block: DamagedBlock | undefined;
+
+  constructor(message: string, block?: DamagedBlock) {
+    super(message);
+    this.block = block;
+  }
+}
+
+export interface DamagedBlock {
+  readonly blob: string;
+  readonly section: string;
+  /** Its number in the section. */
+  readonly number: number;
+  readonly block: Block;
 }
 
 /** 0: as it is. 1: packed as lz.ts does. */

@@ -10,7 +10,7 @@ import { pack, unpack } from "./lz.ts";
 const encoder = new TextEncoder();
 
 /** A block in another's place must not pass for it. */
-function blockCrc(crc32c: Crc32c, section: string, number: number, stored: Uint8Array): number {
+export function blockCrc(crc32c: Crc32c, section: string, number: number, stored: Uint8Array): number {
   return crc32c(stored, crc32c(encoder.encode(`${section}#${number}`)));
 }
 
@@ -149,16 +149,18 @@ export class SectionReader {
 
   #read(block: Block, number: number): Uint8Array {
     const { name, parts } = this.section;
-    const stored = this.#blobs.getSync(parts[block.part]!, block.offset, block.storedBytes);
-    const place = `block ${number} of section ${name} (blob ${parts[block.part]})`;
-    if (!stored) throw new CorruptSegment(`${place} is missing`);
+    const blob = parts[block.part]!;
+    const stored = this.#blobs.getSync(blob, block.offset, block.storedBytes);
+    const place = `block ${number} of section ${name} (blob ${blob})`;
+    const damaged = { blob, section: name, number, block };
+    if (!stored) throw new CorruptSegment(`${place} is missing`, damaged);
     if (blockCrc(this.#crc32c, name, number, stored) !== block.crc)
-      throw new CorruptSegment(`${place} fails its CRC32C`);
+      throw new CorruptSegment(`${place} fails its CRC32C`, damaged);
     if (block.codec === 0) return stored;
     try {
       return unpack(stored, block.rawBytes);
     } catch (error) {
-      if (error instanceof MalformedBytes) throw new CorruptSegment(`${place}: ${error.message}`);
+      if (error instanceof MalformedBytes) throw new CorruptSegment(`${place}: ${error.message}`, damaged);
       throw error;
     }
   }

@@ -76,6 +76,12 @@ export class BlobNames {
     for (const name of names) drain(this.#options.sql.exec("DELETE FROM vector_held WHERE name = ?", name));
   }
 
+  /** A blob of this name is written again: what is left of the one before must be deleted, and not the new one later. True = there may be some. */
+  revive(name: string): boolean {
+    drain(this.#options.sql.exec("DELETE FROM storage_dead WHERE name = ?", name));
+    return this.#dead.delete(name);
+  }
+
   /** Deletes up to `most` dead blobs by `erase`. */
   sweep(most: number, erase: (name: string) => void): void {
     for (const name of [...this.#dead].slice(0, most)) {

@@ -12,7 +12,12 @@ export interface StoredSegment {
   readonly deleted: BitSet;
 }
 
-const NUMBERS = ["term", "logThrough", "revision", "nextSegment", "segmentCount"] as const;
+// chain: of the commit `revision`.
+const NUMBERS = [
+  ...["term", "logThrough", "revision", "chain", "nextSegment", "segmentCount"],
+  // Of copies: the leader's start; what must have been applied before anything is shown.
+  ...["start", "asOf"],
+] as const;
 export type ManifestNumber = (typeof NUMBERS)[number];
 
 const encoder = new TextEncoder();

@@ -1,12 +1,13 @@
-// A shard's manifest goes back to the segments of a snapshot; and what segments are made of, for those who replace them.
+// A shard's manifest goes back to the segments of a snapshot.
 // Guarantees: called in one transaction it is all or nothing; no blob that the manifest or a snapshot names is buried.
-import { Segment } from "../segment/segment.ts";
+import type { Crc32c } from "../segment/directory.ts";
+import type { Segment } from "../segment/segment.ts";
 import type { BlobNames } from "./blob-names.ts";
 import { DELETED_PAGE_WORDS } from "./limits.ts";
 import type { Manifest } from "./manifest.ts";
-import type { Rewritten, RowSource } from "./rewrite.ts";
-import type { Origin } from "./shard-indexes.ts";
+import type { ShardLog } from "./shard-log.ts";
 import type { SnapshotSegment } from "./snapshots.ts";
+import { blobsOf } from "./store-parts.ts";
 
 export interface Rewinding {
   readonly manifest: Manifest;
@@ -15,7 +16,19 @@ export interface Rewinding {
   readonly held: readonly Segment[];
   readonly back: readonly SnapshotSegment[];
   /** What of the log is covered then, and the revision of it. */
-  readonly through: { readonly logThrough: number; readonly revision: number };
+  readonly through: RewoundPlace;
+}
+
+interface RewoundPlace {
+  readonly logThrough: number;
+  readonly revision: number;
+  readonly chain: number;
+}
+
+/** Revisions go on; no copy has this place, what it has of the log before ends here. */
+export function rewoundPlace(id: string, { last, lastSeq }: ShardLog, crc32c: Crc32c): RewoundPlace {
+  const chain = crc32c(new TextEncoder().encode(`rewound to ${id}`), last.chain);
+  return { logThrough: lastSeq, revision: last.revision + 1, chain };
 }
 
 export function rewind({ manifest, names, held, back, through }: Rewinding): void {
@@ -31,15 +44,5 @@ export function rewind({ manifest, names, held, back, through }: Rewinding): voi
   }
   manifest.set("logThrough", through.logThrough);
   manifest.set("revision", through.revision);
-}
-
-export function blobsOf({ directory }: Pick<Segment, "directory">): readonly string[] {
-  return [...directory.sections.values()].flatMap(({ parts }) => parts);
-}
-
-/** Where the rows of a new segment were. */
-export function originsOf(sources: readonly RowSource[], { rowOf }: Rewritten): readonly Origin[] {
-  return sources.flatMap((source, at) =>
-    source instanceof Segment ? [{ segment: source.number, rowOf: rowOf[at]! }] : [],
-  );
+  manifest.set("chain", through.chain);
 }

@@ -50,6 +50,11 @@ export class SearchDesk {
     this.#thresholds = new ThresholdScan({ ...options, metric, dimension });
   }
 
+  /** Gives its memory back. */
+  release(): void {
+    this.#searcher.release();
+  }
+
   reconfigure(config: ShardConfig): void {
     this.#config = config;
     this.results.clear();

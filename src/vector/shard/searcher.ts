@@ -82,6 +82,11 @@ export class Searcher {
     this.#query = core.arena.withoutBudget(() => new QuerySlot(core, metric, dimension));
   }
 
+  /** Gives its memory back. */
+  release(): void {
+    this.#query.release();
+  }
+
   /** Reads go on where writes do not fit: scratch is bounded by rows, not by the budget. @throws CorruptSegment */
   search(request: SearchRequest): SearchResult {
     return this.#options.core.arena.withoutBudget(() => this.#search(request));

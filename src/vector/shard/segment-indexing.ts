@@ -19,6 +19,8 @@ export interface SegmentIndexingOptions {
   readonly names: BlobNames;
   readonly indexes: ShardIndexes;
   readonly isThere: (segment: Segment) => boolean;
+  /** A segment has another directory. */
+  readonly onReplaced: () => void;
 }
 
 export class SegmentIndexing {
@@ -79,7 +81,7 @@ export class SegmentIndexing {
 
   /** In a transaction. */
   #replace(segment: Segment, keys: readonly string[], added: readonly Section[]): void {
-    const { manifest, names } = this.#options;
+    const { manifest, names, onReplaced } = this.#options;
     const { rowCount, dimension, sections } = segment.directory;
     const isGone = (name: string): boolean => keys.some((key) => name.startsWith(placeOf(key)));
     const kept = [...sections].filter(([name]) => !isGone(name));
@@ -88,5 +90,6 @@ export class SegmentIndexing {
     segment.directory = { rowCount, dimension, sections: after };
     manifest.replace(segment.number, segment.directory);
     names.bury(dead);
+    onReplaced();
   }
 }

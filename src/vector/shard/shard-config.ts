@@ -5,6 +5,15 @@ import type { SplitPoint } from "../sharding/shard-map.ts";
 import type { IndexSpec } from "./index-kinds.ts";
 import type { Retention } from "./retention.ts";
 
+export interface ReplicationConfig {
+  /** Of the shard's followers. */
+  readonly zones: readonly string[];
+  /** A write is answered when all followers have it durably. */
+  readonly sync: boolean;
+  /** What an `eventual` read may lack is younger than this. */
+  readonly maxLagMs: number;
+}
+
 export interface ShardConfig {
   readonly dimension: number;
   readonly metric: Metric;
@@ -16,6 +25,8 @@ export interface ShardConfig {
   /** This shard's part of what its database may keep. */
   readonly retention?: Retention | undefined;
   readonly lifecycle?: ShardLifecycle | undefined;
+  /** Absent = there are no copies. */
+  readonly replication?: ReplicationConfig | undefined;
   /** At least one; the first is asked by default. */
   readonly indexes: readonly IndexSpec[];
 }

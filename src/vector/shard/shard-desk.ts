@@ -25,7 +25,7 @@ import { invalid, VectorRefusal } from "../failure.ts";
 import type { Filter } from "../filter/filter.ts";
 import type { VectorCore } from "../kernels.ts";
 import { parseSchema } from "../metadata/schema.ts";
-import { CorruptSegment, type Crc32c } from "../segment/directory.ts";
+import { CorruptSegment, type Crc32c, type DamagedBlock } from "../segment/directory.ts";
 import { AnswerBudget } from "./answer-budget.ts";
 import { ImportQueue, type ShownImport } from "./import-queue.ts";
 import { KeptWrites, reused, textOf } from "./kept-writes.ts";
@@ -61,6 +61,10 @@ export interface ShardDeskOptions {
   /** Bytes of results that are remembered until the next write; 0 = none. */
   readonly resultCacheBytes?: number;
   readonly onMissing: (what: { readonly segment: number; readonly index: string; readonly why: string }) => void;
+  /** A follower's (src/vector/replica/copy.ts). */
+  readonly isCopy?: boolean | undefined;
+  /** Those that are loaded already. */
+  readonly indexes?: ShardIndexes | undefined;
 }
 
 type ImportCall = Extract<VectorRequest, { readonly kind: `import${string}` }>;
@@ -76,6 +80,8 @@ export interface Ran {
   readonly answer: VectorAnswer;
   /** When the answer may leave; `sync` for all that is not a write. */
   readonly durability: Durability;
+  /** What could not be read: another copy may have it. */
+  readonly damaged?: DamagedBlock | undefined;
 }
 
 export class ShardDesk {
@@ -100,8 +106,9 @@ export class ShardDesk {
     this.#config = config;
     this.#rules = rulesOf(config);
     this.#kept = new KeptWrites(options.sql, crc32c);
+    const { onMissing } = options;
     this.imports = new ImportQueue(options.sql, crc32c);
-    this.indexes = new ShardIndexes({ core, metric, specs: config.indexes, onMissing: options.onMissing });
+    this.indexes = options.indexes ?? new ShardIndexes({ core, metric, specs: config.indexes, onMissing });
     this.store = new VectorStore({
       ...options,
       kernels: { crc32c },
@@ -126,6 +133,17 @@ export class ShardDesk {
     return this.#searches.results;
   }
 
+  /** WASM memory that is given out. */
+  get memoryBytes(): number {
+    return this.#options.core.arena.usedBytes;
+  }
+
+  /** Gives its memory back, but for the indexes'; it is of no use then. */
+  close(): void {
+    this.#searches.release();
+    this.store.close();
+  }
+
   #keep(): void {
     const nowMs = this.#options.now();
     for (const kept of this.#keptLater.values()) this.#kept.add({ ...kept, nowMs });
@@ -147,7 +165,8 @@ export class ShardDesk {
         this.#keptLater.set(textOf(identity.writeId), { ...identity, answer: writeVectorAnswer(answer) });
       return { answer, durability };
     } catch (error) {
-      return { answer: failureOf(error), durability: "sync" };
+      const damaged = error instanceof CorruptSegment ? error.block : undefined;
+      return { answer: failureOf(error), durability: "sync", damaged };
     }
   }
 

@@ -305,6 +305,7 @@ export class ShardIndexes {
 
   /** Loads what is saved of the indexes that are wanted, or of those that serve in their place. What is missing is built later. */
   open(segment: Segment): void {
+    if (this.#indexes.has(segment.number)) return;
     const held = new Map<string, BuiltIndex>();
     const saved = [...savedKeys(segment.directory)];
     for (const spec of this.#specs) {
@@ -355,15 +356,20 @@ export class ShardIndexes {
     }
   }
 
-  drop(segment: Segment): void {
+  drop(segment: Pick<Segment, "number">): void {
     for (const { index } of this.#indexes.get(segment.number)?.values() ?? []) index.release();
     this.#indexes.delete(segment.number);
     this.isSettled = false;
     for (const key of this.#missing.keys()) if (key.startsWith(place(segment, ""))) this.#missing.delete(key);
   }
+
+  /** Drops those of all other segments. */
+  keepOnly(numbers: ReadonlySet<number>): void {
+    for (const number of this.#indexes.keys()) if (!numbers.has(number)) this.drop({ number });
+  }
 }
 
-const place = (segment: Segment, key: string): string => `${segment.number}/${key}`;
+const place = (segment: Pick<Segment, "number">, key: string): string => `${segment.number}/${key}`;
 
 /** Runs to the end without pauses. */
 export function finished<T>(work: Generator<void, T>): T {

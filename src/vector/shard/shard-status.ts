@@ -8,6 +8,16 @@ import type { ResultCache } from "./result-cache.ts";
 import type { ShardIndexes } from "./shard-indexes.ts";
 import type { VectorStore } from "./vector-store.ts";
 
+/** Of a follower, as its leader knows it. */
+export interface ReplicaStatus {
+  readonly zone: string;
+  /** What it has durably. */
+  readonly revision: number;
+  readonly lagRevisions: number;
+  /** Since it last had all that there was; 0 = it has. */
+  readonly lagMs: number;
+}
+
 export interface ShardStatus {
   readonly rows: number;
   /** Rows that are scanned until they are sealed. */
@@ -19,6 +29,8 @@ export interface ShardStatus {
   /** Bytes of WASM memory given out, and of indexes in it. */
   readonly memoryBytes: number;
   readonly indexBytes: number;
+  /** Of its followers; absent = there are none. */
+  readonly replicas?: readonly ReplicaStatus[];
   /** Searches since the shard was opened that were answered from remembered results, those that were not, and their bytes. */
   readonly cacheHits: number;
   readonly cacheMisses: number;

@@ -1,74 +1,38 @@
 // The rows of one shard: commit log → fresh segment → sealed segments. Decides what a write changes; finds rows by id.
 // Guarantees: an id has at most one live row; what `endTurn` wrote is there after a crash, and nothing of it half; all calls are
 // synchronous, so a turn of the object is atomic. Must not: know time, callers or search.
-import { CommitLog } from "../../storage/commit-log.ts";
-import { bufferOf } from "../../storage/row-format.ts";
-import type { Kernels, SqlStorage, SyncBlobStore } from "../../storage/types.ts";
-import { ByteReader, ByteWriter } from "../../wire/bytes.ts";
-import type { EarlierVersion, VectorInput } from "../../wire/vector.ts";
-import { type Arena, ArenaFull } from "../arena.ts";
+import { ByteReader } from "../../wire/bytes.ts";
+import type { VectorInput } from "../../wire/vector.ts";
+import { ArenaFull } from "../arena.ts";
 import { CorruptSegment, type Directory } from "../segment/directory.ts";
 import type { RowStamp, VectorRow } from "../segment/row.ts";
 import { BlockCache } from "../segment/sections.ts";
 import { Segment } from "../segment/segment.ts";
 import { SegmentWriter } from "../segment/segment-writer.ts";
 import { BlobNames } from "./blob-names.ts";
+import { DirtyPages } from "./dirty-pages.ts";
 import { FreshSegment } from "./fresh-segment.ts";
-import { DELETED_PAGE_WORDS } from "./limits.ts";
-import { type LogChange, readCommit, writeCommit } from "./log-entries.ts";
+import { type LogChange, type LogCommit, readCommit } from "./log-entries.ts";
 import { Manifest, type StoredSegment } from "./manifest.ts";
-import { blobsOf, originsOf, rewind } from "./rewind.ts";
+import { rewind, rewoundPlace } from "./rewind.ts";
 import { deletedSince, type RowSource, rewrite } from "./rewrite.ts";
 import { SegmentIndexing } from "./segment-indexing.ts";
-import type { BuiltIndexes, ShardIndexes } from "./shard-indexes.ts";
+import type { BuiltIndexes } from "./shard-indexes.ts";
+import { ShardLog } from "./shard-log.ts";
 import { ShardSnapshots, type SnapshotInfo } from "./snapshots.ts";
+import {
+  type Applied,
+  blobsOf,
+  idOf,
+  type Located,
+  originsOf,
+  type SealBegun,
+  type StoreChange,
+  stampAfter,
+  type VectorStoreOptions,
+} from "./store-parts.ts";
 
-export interface VectorStoreOptions {
-  readonly sql: SqlStorage;
-  readonly blobs: SyncBlobStore;
-  readonly kernels: Pick<Kernels, "crc32c">;
-  readonly arena: Arena;
-  readonly indexes: ShardIndexes;
-  readonly dimension: number;
-  /** First part of blob names: database, generation and shard. */
-  readonly name: string;
-  readonly random: (byteCount: number) => Uint8Array;
-  /** Milliseconds since 1970. */
-  readonly now: () => number;
-  /** Called in the commit that ends a turn, also one that changed nothing. */
-  readonly onLogged?: () => void;
-}
-
-/** A row as a caller gives it. */
-export interface NewRow {
-  readonly id: string;
-  /** float32, little endian, of the database's dimension. */
-  readonly values: Uint8Array;
-  /** JSON text of an object, or empty. */
-  readonly metadata: Uint8Array;
-  /** Of its versions in another shard. */
-  readonly before?: EarlierVersion | undefined;
-}
-
-export type StoreChange =
-  | { readonly kind: "put"; readonly row: NewRow }
-  | { readonly kind: "delete"; readonly id: string };
-
-/** What became of one change: the stamp of the version written or deleted; undefined = there was nothing to delete. */
-export type Applied = RowStamp | undefined;
-
-/** Where a live row is. */
-export interface Located {
-  readonly segment: FreshSegment | Segment;
-  readonly row: number;
-}
-
-/** A seal that has begun: its rows, and the last row of the log and revision that it covers. */
-interface SealBegun {
-  readonly sealing: FreshSegment;
-  readonly through: number;
-  readonly revision: number;
-}
+export type { Applied, Located, NewRow, StoreChange, VectorStoreOptions } from "./store-parts.ts";
 
 const encoder = new TextEncoder();
 
@@ -77,9 +41,9 @@ export class VectorStore {
   readonly #options: VectorStoreOptions;
   readonly #manifest: Manifest;
   readonly #names: BlobNames;
-  readonly #log: CommitLog;
+  readonly log: ShardLog;
   readonly #cache = new BlockCache();
-  readonly #pending = new ByteWriter(64 * 1024);
+  #manifestVersion = 1;
   #fresh: FreshSegment;
   /** The one that is being sealed: it grows no more. */
   #sealing: FreshSegment | undefined;
@@ -88,8 +52,7 @@ export class VectorStore {
   /** A write did not fit: what is in memory is sealed before it is full. */
   #isShort = false;
   readonly #indexing: SegmentIndexing;
-  /** Pages of deleted rows that differ from what is stored. */
-  readonly #dirtyPages = new Map<Segment, Set<number>>();
+  readonly #dirtyPages = new DirtyPages();
   #revision: number;
   /** Scans that go on in slices, and what was sealed under them. */
   #pins = 0;
@@ -100,8 +63,8 @@ export class VectorStore {
     this.#options = options;
     const { sql, name, random, kernels } = options;
     this.#manifest = new Manifest(sql, kernels.crc32c);
-    const term = this.#manifest.get("term") + 1;
-    this.#manifest.set("term", term);
+    const term = this.#manifest.get("term") + (options.isCopy ? 0 : 1);
+    if (!options.isCopy) this.#manifest.set("term", term);
     this.snapshots = new ShardSnapshots({ sql, blobs: options.blobs, crc32c: kernels.crc32c });
     this.#names = new BlobNames({ sql, prefix: name, term, random, pinned: this.snapshots.blobs() });
     this.#indexing = new SegmentIndexing({
@@ -110,16 +73,22 @@ export class VectorStore {
       manifest: this.#manifest,
       names: this.#names,
       isThere: (segment) => this.#segments.includes(segment),
+      onReplaced: () => {
+        this.#manifestVersion++;
+      },
     });
     this.#segments = this.#manifest.segments().map((stored) => this.#open(stored));
     for (const segment of this.#segments) options.indexes.open(segment);
     this.#revision = this.#manifest.get("revision");
     this.#fresh = this.#newFresh();
-    this.#log = new CommitLog(sql, kernels as Kernels);
+    const base = {
+      revision: this.#revision,
+      chain: this.#manifest.get("chain"),
+      lastSeq: this.#manifest.get("logThrough"),
+    };
+    this.log = new ShardLog({ sql, kernels, base });
     // What was acknowledged comes back, also under a budget that is smaller by now; a seal makes room.
-    options.arena.withoutBudget(() =>
-      this.#log.replay(this.#manifest.get("logThrough"), ({ bytes }) => this.#replay(bytes)),
-    );
+    options.arena.withoutBudget(() => this.log.replay((commit) => this.#replay(commit)));
   }
 
   #open(stored: Pick<StoredSegment, "number" | "directory"> & Partial<StoredSegment>): Segment {
@@ -136,18 +105,42 @@ export class VectorStore {
     return this.#options.kernels.crc32c(encoder.encode(id));
   }
 
-  #replay(bytes: Uint8Array): void {
-    const reader = new ByteReader(bytes);
-    while (!reader.done) {
-      const { revision, changes } = readCommit(reader);
-      for (const change of changes) this.#change(change);
-      this.#revision = revision;
-    }
+  #replay({ revision, changes }: LogCommit): void {
+    for (const change of changes) this.#change(change);
+    this.#revision = revision;
   }
 
   /** Starts of this shard's owner, this one included. */
   get term(): number {
     return this.#manifest.get("term");
+  }
+
+  /** Terms only grow: a follower has seen a later one, or its owner has. */
+  set term(term: number) {
+    this.#manifest.set("term", term);
+  }
+
+  /** Of a copy: the random number of its leader's start in this term. */
+  get start(): number {
+    return this.#manifest.get("start");
+  }
+
+  set start(start: number) {
+    this.#manifest.set("start", start);
+  }
+
+  /** A copy whose revision is below it lacks rows. */
+  get asOf(): number {
+    return this.#manifest.get("asOf");
+  }
+
+  set asOf(revision: number) {
+    this.#manifest.set("asOf", revision);
+  }
+
+  /** Grows whenever the list of segments changes; begins anew with each start. */
+  get manifestVersion(): number {
+    return this.#manifestVersion;
   }
 
   /** Commits so far. */
@@ -175,7 +168,7 @@ export class VectorStore {
 
   /** Bytes of what was applied, but is not in the log yet. */
   get unloggedBytes(): number {
-    return this.#pending.length;
+    return this.log.pendingBytes;
   }
 
   /** Bytes of those rows. */
@@ -190,7 +183,7 @@ export class VectorStore {
 
   /** Bytes of the log that no segment covers, and of what this turn adds. */
   get logBytes(): number {
-    return this.#log.bytes + this.#pending.length;
+    return this.log.bytes;
   }
 
   /** Seals what is in memory though it is not full: the log's rows go with it. */
@@ -230,7 +223,7 @@ export class VectorStore {
     const logged = judged.flatMap(({ change }) => (change ? [change] : []));
     if (logged.length > 0) {
       this.#revision = revision;
-      writeCommit(this.#pending, { revision, changes: logged });
+      this.log.add({ revision, changes: logged });
       for (const change of logged) this.#change(change);
     }
     return judged.map(({ applied }) => applied);
@@ -246,23 +239,31 @@ export class VectorStore {
     }
   }
 
+  /** A follower's way of a write: a commit as its owner logged it. Nothing is changed when it throws. @throws ArenaFull, CorruptSegment */
+  applyShipped(bytes: Uint8Array): void {
+    const { revision, changes } = readCommit(new ByteReader(bytes));
+    if (revision !== this.#revision + 1) throw new Error(`commit ${revision} does not follow ${this.#revision}`);
+    this.#fresh.reserve(changes.length);
+    // What cannot be read is met here, before anything is written.
+    for (const change of changes) this.locate(idOf(change));
+    this.#revision = revision;
+    this.log.addBytes({ revision, bytes });
+    for (const change of changes) this.#change(change);
+  }
+
   /** What each change comes to, the earlier ones of the same commit included; all reads happen here, before anything is written. */
   #judge(changes: readonly StoreChange[], revision: number): readonly { change?: LogChange; applied: Applied }[] {
     const nowMs = this.#options.now();
     const after = new Map<string, RowStamp | undefined>();
     return changes.map((change) => {
-      const id = change.kind === "put" ? change.row.id : change.id;
+      const id = idOf(change);
       const before = after.has(id) ? after.get(id) : this.#stampOf(id);
       if (change.kind === "delete") {
         after.set(id, undefined);
         return before ? { change, applied: before } : { applied: undefined };
       }
       const { before: earlier } = change.row;
-      const { version, createdMs } = before ?? earlier ?? { version: 0, createdMs: nowMs };
-      const isMoved = !before && earlier !== undefined && earlier.updatedMs > 0;
-      const stamp = isMoved
-        ? { revision, version, createdMs, updatedMs: earlier.updatedMs }
-        : { revision, version: version + 1, createdMs, updatedMs: nowMs };
+      const stamp = stampAfter({ before, earlier, revision, nowMs });
       after.set(id, stamp);
       return { change: { kind: "put", row: { ...change.row, stamp } }, applied: stamp };
     });
@@ -274,28 +275,19 @@ export class VectorStore {
   }
 
   #change(change: LogChange): void {
-    const id = change.kind === "put" ? change.row.id : change.id;
-    const found = this.locate(id);
+    const found = this.locate(idOf(change));
     if (found) this.#delete(found);
     if (change.kind === "put") this.#fresh.add(change.row);
   }
 
   #delete({ segment, row }: Located): void {
     segment.delete(row);
-    if (segment instanceof FreshSegment) return;
-    const page = Math.floor(row / 32 / DELETED_PAGE_WORDS);
-    const pages = this.#dirtyPages.get(segment);
-    if (pages) pages.add(page);
-    else this.#dirtyPages.set(segment, new Set([page]));
+    if (segment instanceof Segment) this.#dirtyPages.add(segment, row);
   }
 
   /** Writes what was applied since the last call to the log. Call in the turn whose commit the answers wait for. */
   endTurn(): void {
-    if (this.#pending.length > 0) {
-      const region = { buffer: bufferOf(this.#pending.view()), start: 0, end: this.#pending.length };
-      this.#log.append([region], this.#options.now());
-      this.#pending.reset();
-    }
+    this.log.endTurn(this.#options.now());
     this.#options.onLogged?.();
   }
 
@@ -303,7 +295,7 @@ export class VectorStore {
   #beginSeal(): SealBegun {
     if (this.#sealBegun) return this.#sealBegun;
     this.endTurn();
-    this.#sealBegun = { sealing: this.#fresh, through: this.#log.lastSeq, revision: this.#revision };
+    this.#sealBegun = { sealing: this.#fresh, through: this.log.lastSeq, place: this.log.last };
     this.#sealing = this.#fresh;
     this.#isShort = false;
     this.#fresh = this.#newFresh();
@@ -312,15 +304,17 @@ export class VectorStore {
 
   /** Turns the fresh segment into a sealed one. Run to its end, with pauses between slices; one at a time. */
   *seal(): Generator<void, void> {
-    const { sealing, through, revision } = this.#beginSeal();
+    const { sealing, through, place } = this.#beginSeal();
     const segment = yield* this.#rewrite([sealing], () => {
       this.#manifest.set("logThrough", through);
-      this.#manifest.set("revision", revision);
+      this.#manifest.set("revision", place.revision);
+      this.#manifest.set("chain", place.chain);
     });
     this.#sealing = undefined;
     this.#sealBegun = undefined;
     if (segment) this.#segments = [segment, ...this.#segments];
-    this.#log.cover(through);
+    this.log.cover(place, through);
+    this.#manifestVersion++;
     if (this.#pins === 0) sealing.release();
     else this.#released.push(sealing);
   }
@@ -331,12 +325,13 @@ export class VectorStore {
     const merged = yield* this.#rewrite(inputs, () => {
       for (const input of inputs) {
         this.#manifest.remove(input.number);
-        this.#dirtyPages.delete(input);
+        this.#dirtyPages.forget(input);
       }
       this.#names.bury(names);
     });
     for (const input of inputs) this.#options.indexes.drop(input);
     this.#segments = [...(merged ? [merged] : []), ...this.#segments.filter((segment) => !inputs.includes(segment))];
+    this.#manifestVersion++;
   }
 
   /** Writes the new segment and puts it into the manifest, with `alsoCommit`, all pages of deleted rows and its own, in one transaction. */
@@ -364,7 +359,7 @@ export class VectorStore {
         if (added) this.#names.used(written);
         else this.#names.bury(written);
         alsoCommit();
-        this.#storeDeleted();
+        this.#dirtyPages.store(this.#manifest);
         return added;
       });
       if (segment && built) indexes.attach(segment, built);
@@ -392,13 +387,6 @@ export class VectorStore {
     return this.#open({ number, directory });
   }
 
-  #storeDeleted(): void {
-    for (const [segment, pages] of this.#dirtyPages) {
-      for (const page of pages) this.#manifest.storeDeleted(segment.number, page, segment.deleted);
-    }
-    this.#dirtyPages.clear();
-  }
-
   /** What the shard holds now, kept under a name until it is dropped. */
   takeSnapshot(id: string): SnapshotInfo {
     this.endTurn();
@@ -419,10 +407,22 @@ export class VectorStore {
   rewindTo(id: string): readonly VectorInput[] {
     this.endTurn();
     const { segments, rows } = this.snapshots.contents(id);
-    const through = { logThrough: this.#log.lastSeq, revision: this.#revision + 1 };
+    const through = rewoundPlace(id, this.log, this.#options.kernels.crc32c);
     const common = { manifest: this.#manifest, names: this.#names, held: this.#segments, back: segments, through };
     this.#options.sql.transactionSync(() => rewind(common));
+    this.#manifestVersion++;
     return rows;
+  }
+
+  /** Gives its memory back, but for the indexes'; it is of no use then. */
+  close(): void {
+    this.#fresh.release();
+    this.#sealing?.release();
+  }
+
+  /** Of a copy: a blob of this name is about to be written, maybe again. */
+  makeRoomFor(blob: string): void {
+    if (this.#names.revive(blob)) this.#options.blobs.deleteSync(blob);
   }
 
   /** Until the result is called all rows of today's segments stay readable, though they are sealed or merged meanwhile. */
@@ -438,11 +438,11 @@ export class VectorStore {
   sweep(): boolean {
     if (this.#pins > 0) return false;
     this.#names.sweep(8, (name) => this.#options.blobs.deleteSync(name));
-    if (this.#log.trimDue) this.#log.trim();
+    if (this.log.trimDue) this.log.trim();
     return this.sweepDue;
   }
 
   get sweepDue(): boolean {
-    return this.#pins === 0 && (this.#names.deadCount > 0 || this.#log.trimDue);
+    return this.#pins === 0 && (this.#names.deadCount > 0 || this.log.trimDue);
   }
 }

@@ -1,0 +1,37 @@
+// What a shard of vectors keeps of the past, and what it lets go: snapshots as its configuration says, rows that are too old.
+// Guarantees: a restore is done once, in the turn that stores its configuration. Must not: know timers.
+import { retain } from "../src/vector/shard/retention.ts";
+import type { ShardConfig, ShardLifecycle } from "../src/vector/shard/shard-config.ts";
+import type { ShardDesk } from "../src/vector/shard/shard-desk.ts";
+import type { VectorFacts } from "./vector-facts.ts";
+
+const NOTHING_KEPT: ShardLifecycle = { snapshots: [], isArchived: false };
+
+/** Takes and drops snapshots, and restores one, as the configuration says. In the turn that stores it. `reopen`: from what is stored then. */
+export function keepWhatIsAsked(
+  { store }: ShardDesk,
+  { lifecycle = NOTHING_KEPT }: ShardConfig,
+  { facts, reopen }: { readonly facts: VectorFacts; readonly reopen: () => ShardDesk },
+): void {
+  const { snapshots, restore } = lifecycle;
+  for (const id of store.snapshots.ids()) if (!snapshots.includes(id)) store.dropSnapshot(id);
+  for (const id of snapshots) store.takeSnapshot(id);
+  if (!restore || facts.get("restored") === restore.token) return;
+  const rows = store.rewindTo(restore.snapshotId);
+  const desk = reopen();
+  // What is restored is in no proportion to the memory: it goes in as it came out.
+  desk.withoutBudget(() => desk.store.apply(rows.map((row) => ({ kind: "put", row }))));
+  desk.store.endTurn();
+  facts.set("restored", restore.token);
+}
+
+/** Deletes what the database's retention no longer allows. */
+export async function letGo({ store }: ShardDesk, { retention }: ShardConfig, isOpen: () => boolean): Promise<void> {
+  if (!retention) return;
+  const work = retain(store, retention, Date.now());
+  while (!work.next().done) {
+    store.endTurn();
+    await new Promise((next) => setTimeout(next, 0));
+    if (!isOpen()) return;
+  }
+}

@@ -1,0 +1,105 @@
+// What a shard of vectors does behind calls: seals, merges, indexes, sweeps, a slice a turn.
+// Guarantees: one thing at a time; steady writes hold up neither merges nor index builds. Must not: change what reads show.
+import type { Logger } from "../src/telemetry/logger.ts";
+import { CorruptSegment } from "../src/vector/segment/directory.ts";
+import type { Segment } from "../src/vector/segment/segment.ts";
+import { mergeDue } from "../src/vector/shard/merge-policy.ts";
+import type { ShardDesk } from "../src/vector/shard/shard-desk.ts";
+import type { VectorStore } from "../src/vector/shard/vector-store.ts";
+
+export interface ShardMaintenanceOptions {
+  readonly log: Logger;
+  /** Undefined = there is no shard. */
+  readonly desk: () => ShardDesk | undefined;
+  /** From another copy; true = it is right again. */
+  readonly heal: (error: CorruptSegment) => Promise<boolean>;
+  readonly onBegun: () => void;
+  readonly onDone: () => void;
+}
+
+export class ShardMaintenance {
+  readonly #options: ShardMaintenanceOptions;
+  #isRunning = false;
+  /** Merges and index builds take turns, so that steady writes hold up neither. */
+  #hasMerged = false;
+  /** Segments with rows that cannot be read: merging them would lose what can be. */
+  readonly #damaged = new WeakSet<Segment>();
+
+  constructor(options: ShardMaintenanceOptions) {
+    this.#options = options;
+  }
+
+  /** Begins what is due. */
+  goOn(): void {
+    const desk = this.#options.desk();
+    if (this.#isRunning || !desk) return;
+    const work = this.#workDue(desk);
+    if (!work) return;
+    this.#options.onBegun();
+    this.#isRunning = true;
+    const slice = (): void => {
+      // Configured anew or erased meanwhile: what was begun is forgotten, its blobs are swept at the next start.
+      if (this.#options.desk() !== desk) return this.#finish(true);
+      try {
+        if (work.next().done) return this.#finish(true);
+      } catch (error) {
+        this.#options.log.error("maintenance of a vector shard failed", {}, error);
+        return this.#finish(error instanceof CorruptSegment);
+      }
+      setTimeout(slice, 0);
+    };
+    setTimeout(slice, 0);
+  }
+
+  #finish(goOn: boolean): void {
+    this.#isRunning = false;
+    this.#options.onDone();
+    if (goOn) this.goOn();
+  }
+
+  #workDue(desk: ShardDesk): Iterator<void, void> | undefined {
+    const { store } = desk;
+    if (store.sealDue) return store.seal();
+    const inputs = mergeDue(
+      store.sealed.filter((segment) => !this.#damaged.has(segment)),
+      desk.mostDeletedShare,
+    );
+    if (inputs && !this.#hasMerged) return this.#merge(desk, inputs);
+    this.#hasMerged = false;
+    const indexing = store.indexing();
+    if (indexing) return besideSeals(store, indexing);
+    if (inputs) return this.#merge(desk, inputs);
+    return store.sweepDue ? sweeps(desk) : undefined;
+  }
+
+  *#merge({ store }: ShardDesk, inputs: readonly Segment[]): Generator<void, void> {
+    this.#hasMerged = true;
+    try {
+      yield* store.merge(inputs);
+    } catch (error) {
+      if (error instanceof CorruptSegment) {
+        for (const input of inputs) this.#damaged.add(input);
+        void this.#mergeLater(inputs, error);
+      }
+      throw error;
+    }
+  }
+
+  async #mergeLater(inputs: readonly Segment[], error: CorruptSegment): Promise<void> {
+    if (!(await this.#options.heal(error))) return;
+    for (const input of inputs) this.#damaged.delete(input);
+    this.goOn();
+  }
+}
+
+/** Rows that come meanwhile must not wait for an index of a million others. */
+function* besideSeals(store: VectorStore, work: Generator<void, void>): Generator<void, void> {
+  for (const slice of work) {
+    if (store.sealDue) yield* store.seal();
+    yield slice;
+  }
+}
+
+function* sweeps({ store }: ShardDesk): Generator<void, void> {
+  while (store.sweep()) yield;
+}

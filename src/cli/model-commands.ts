@@ -1,0 +1,123 @@
+// `jade-db model …` and `jade-db embed`: embedding models, and vectors of texts.
+// Must not: judge what a file holds; the server does.
+import { basename, resolve } from "node:path";
+import { type Command, Option } from "commander";
+import type { EmbeddingModel, NewModel } from "../client/index.ts";
+import { withContext } from "./context.ts";
+import { type FoundModel, modelFiles } from "./model-files.ts";
+import { collect, wholeNumber } from "./tenant-commands.ts";
+import { floatText } from "./vectors/rows.ts";
+
+const tenant = { key: "tenant" } as const;
+
+interface AddFlags {
+  readonly name?: string;
+  readonly modelVersion?: string;
+  readonly provider?: string;
+  readonly description?: string;
+  readonly licence?: string;
+  readonly source?: string;
+  readonly pooling?: "idf" | "mean" | "cls";
+  readonly windowTokens?: number;
+  readonly graph?: string;
+  readonly maxTokens?: number;
+  readonly normalize: boolean;
+}
+
+function modelOf(modelId: string, flags: AddFlags, found: Omit<FoundModel, "files">): NewModel {
+  const { name, modelVersion: version, provider, description, licence, source } = flags;
+  const { pooling = found.parameters?.pooling, maxTokens, windowTokens, normalize } = flags;
+  const parameters = { pooling, maxTokens, windowTokens, normalize };
+  return { modelId, name, version, provider, description, licence, source, family: found.family, parameters };
+}
+
+function addAdd(model: Command): void {
+  model
+    .command("add <path> [modelId]")
+    .description(
+      "make a model of a file of word vectors (GloVe, word2vec, fastText .bin, .jwv) or of a folder (model.onnx, tokenizer.json, config.json); needs scope admin",
+    )
+    .option("--name <name>", "for people (default: the id)")
+    .option("--model-version <version>", "which one it is")
+    .option("--provider <provider>", "who made it")
+    .option("--description <text>", "for people")
+    .option("--licence <licence>", "under which it was given")
+    .option("--source <url>", "where it came from")
+    .addOption(
+      new Option(
+        "--pooling <how>",
+        "words: idf (default), mean; transformers: mean, cls (default: what the folder says)",
+      ).choices(["idf", "mean", "cls"]),
+    )
+    .option("--max-tokens <n>", "words of a text", wholeNumber)
+    .option("--window-tokens <n>", "transformers: tokens seen at once (default: 256)", wholeNumber)
+    .option("--graph <file>", "of several .onnx files in a folder, the one to take")
+    .option("--no-normalize", "vectors keep their length")
+    .action((path: string, modelId: string | undefined, flags: AddFlags, command: Command) =>
+      withContext(command, tenant, async ({ client, print }) => {
+        const { files, ...found } = modelFiles(path, flags);
+        const named = basename(resolve(path)).replace(/\.(txt|vec|bin|jwv)$/, "");
+        const own = modelId ?? named.replace(/[^A-Za-z0-9._-]/g, "_").replace(/^[^A-Za-z0-9]+/, "");
+        print(shown(await client.models.add(modelOf(own, flags, found), files)));
+      }),
+    );
+}
+
+/** Without what is of no use to read. */
+function shown({ files, partBytes: _, ...model }: EmbeddingModel): object {
+  return { ...model, files: files.map(({ name }) => name).join(" ") };
+}
+
+export function addModelCommands(program: Command): void {
+  const model = program.command("model").description("embedding models");
+  addAdd(model);
+  model
+    .command("list")
+    .description("list the models that the tenant has")
+    .action((_flags: object, command: Command) =>
+      withContext(command, tenant, async ({ client, flags, print }) => {
+        const all = await collect(client.models.list());
+        if (flags.output !== "table") return print(all);
+        print(
+          all.map(({ modelId, name, family, inputType, outputDimension, status, licence }) => {
+            return { modelId, name, family, inputType, outputDimension, status, licence };
+          }),
+        );
+      }),
+    );
+  for (const [name, call, description] of [
+    ["describe", "get", "show a model"],
+    ["enable", "enable", "let a model be used again; needs scope admin"],
+    ["disable", "disable", "let a model not be used; needs scope admin"],
+  ] as const) {
+    model
+      .command(`${name} <modelId>`)
+      .description(description)
+      .action((modelId: string, _flags: object, command: Command) =>
+        withContext(command, tenant, async ({ client, print }) => print(shown(await client.models[call](modelId)))),
+      );
+  }
+  model
+    .command("delete <modelId>")
+    .description("delete a model with its files; needs scope admin")
+    .action((modelId: string, _flags: object, command: Command) =>
+      withContext(command, tenant, async ({ client, print }) => {
+        await client.models.delete(modelId);
+        print({ modelId, deleted: true });
+      }),
+    );
+  program
+    .command("embed <text...>")
+    .description("print the vectors of texts")
+    .requiredOption("--model <modelId>", "which one")
+    .action((texts: readonly string[], { model: modelId }: { readonly model: string }, command: Command) =>
+      withContext(command, tenant, async ({ client, print }) => {
+        const embedded = await client.models.embed(texts, modelId);
+        print(
+          embedded.map(({ values, ...rest }, at) => {
+            return { text: texts[at], values: Array.from(values, (value) => Number(floatText(value))), ...rest };
+          }),
+        );
+      }),
+    );
+}

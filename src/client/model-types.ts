@@ -1,0 +1,79 @@
+// The types of `client.models`. Pure types.
+import type { CallOptions } from "./types.ts";
+
+export interface ModelParameters {
+  readonly maxTokens?: number | undefined;
+  readonly normalize?: boolean | undefined;
+  /** Words: what a word weighs (default: `idf`). Transformers: `mean` (default) or `cls`. */
+  readonly pooling?: "idf" | "mean" | "cls" | undefined;
+  /** Transformers: tokens seen at once. */
+  readonly windowTokens?: number | undefined;
+}
+
+export interface ModelChanges {
+  readonly name?: string | undefined;
+  readonly description?: string | undefined;
+  /** Fixed once the model is active. */
+  readonly parameters?: ModelParameters | undefined;
+  readonly licence?: string | undefined;
+  readonly source?: string | undefined;
+  readonly status?: "active" | "disabled" | undefined;
+}
+
+export interface NewModel extends Omit<ModelChanges, "status"> {
+  /** Default: one is made. */
+  readonly modelId?: string | undefined;
+  readonly version?: string | undefined;
+  readonly provider?: string | undefined;
+  /** Default: `words`. */
+  readonly family?: "words" | "transformer" | undefined;
+  /** Default: what the files say. */
+  readonly outputDimension?: number | undefined;
+}
+
+export interface EmbeddingModel {
+  readonly modelId: string;
+  readonly name: string;
+  readonly version: string;
+  readonly provider: string;
+  readonly family: string;
+  readonly inputType: string;
+  /** Null: not known before the files are there. */
+  readonly outputDimension: number | null;
+  readonly parameters: ModelParameters;
+  readonly status: "uploading" | "active" | "disabled";
+  readonly description: string;
+  readonly licence: string;
+  readonly source: string;
+  /** It came with the server. */
+  readonly isShipped: boolean;
+  readonly files: readonly { readonly name: string; readonly bytes: number; readonly sha256: string }[];
+  readonly storedBytes: number;
+  readonly partBytes: number;
+  /** ISO 8601. */
+  readonly createdAt: string;
+  readonly updatedAt: string;
+}
+
+export interface ModelFileInput {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+}
+
+export interface ModelWriteOptions extends CallOptions {
+  /** 32 hex digits: the same change sent again is made once. Default: random, kept over this call's retries. */
+  readonly writeId?: string | undefined;
+}
+
+export interface ModelAddOptions extends CallOptions {
+  /** After each part. */
+  readonly onProgress?: ((storedBytes: number) => void) | undefined;
+}
+
+export interface TextEmbedding {
+  readonly values: Float32Array;
+  /** Words of the text. */
+  readonly tokens: number;
+  /** Of them, those that the model does not know. */
+  readonly unknownTokens: number;
+}

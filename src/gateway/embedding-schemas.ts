@@ -1,0 +1,137 @@
+// The zod schemas of /v1/embedding-models and /v1/embeddings.
+import { z } from "@hono/zod-openapi";
+import { DEFAULT_PAGE_ITEMS, MAX_PAGE_ITEMS } from "../access/limits.ts";
+import {
+  MAX_CALL_TEXTS,
+  MAX_MODEL_BYTES,
+  MAX_MODEL_FILES,
+  MAX_OUTPUT_DIMENSION,
+  MAX_TEXT_BYTES,
+  PART_BYTES,
+} from "../embedding/limits.ts";
+import { pageOfShape } from "./config-schemas.ts";
+import { pageQuery } from "./cursor.ts";
+
+const whole = (least: number, most: number) => z.int("must be a whole number").min(least).max(most);
+const text = (most: number) => z.string().max(most);
+
+export const modelId = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, "must be A-Z, a-z, 0-9, ., _ and -, beginning with a letter or digit")
+  .max(100)
+  .openapi({ example: "glove-twitter-25d" });
+const fileName = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, "must be A-Z, a-z, 0-9, ., _ and -, beginning with a letter or digit")
+  .max(100)
+  .openapi({ example: "vectors.txt" });
+
+export const modelParams = z.strictObject({ id: modelId });
+export const fileParams = z.strictObject({ id: modelId, file: fileName });
+export const partQuery = z.strictObject({
+  part: whole(0, MAX_MODEL_BYTES / PART_BYTES)
+    .default(0)
+    .openapi({ description: `From 0. A part has ${PART_BYTES} bytes; the last one what is left.` }),
+});
+export const noQuery = z.strictObject({});
+export const modelsQuery = z.strictObject({
+  limit: whole(1, MAX_PAGE_ITEMS).default(DEFAULT_PAGE_ITEMS).openapi({ description: "Items a page." }),
+  cursor: pageQuery.shape.cursor,
+});
+
+const parameters = z.strictObject({
+  maxTokens: whole(1, 100_000).optional().openapi({ description: "Words of a text; one of more is refused." }),
+  normalize: z.boolean().optional().openapi({ description: "Vectors get length 1. Default: true." }),
+  pooling: z.enum(["idf", "mean", "cls"]).optional().openapi({
+    description:
+      "words: a word weighs by its inverse document frequency (idf, default), or all alike (mean). transformer: the mean of the tokens' vectors (default), or that of the first (cls).",
+  }),
+  windowTokens: whole(8, 8192).optional().openapi({
+    description:
+      "transformer: tokens seen at once; longer texts are windows of so many. Default: 256, or what the model has places for.",
+  }),
+});
+
+const file = z.strictObject({
+  name: fileName,
+  bytes: whole(1, MAX_MODEL_BYTES),
+  sha256: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/, "must be 64 hex digits in lower case")
+    .openapi({ description: "Of the whole file." }),
+});
+
+const changeable = {
+  name: text(200).min(1).optional().openapi({ description: "Default: the id.", example: "GloVe" }),
+  description: text(2000).optional(),
+  parameters: parameters.optional().openapi({ description: "Fixed once the model is active." }),
+  licence: text(200).optional().openapi({ description: "Under which the files were given.", example: "PDDL-1.0" }),
+  source: text(1000).optional().openapi({ description: "Where they came from." }),
+};
+
+export const newModelBody = z.strictObject({
+  modelId: modelId.optional().openapi({ description: "Default: one is made." }),
+  version: text(200).default(""),
+  provider: text(200).default(""),
+  family: z.enum(["words", "transformer"]).default("words").openapi({
+    description:
+      "words: a file of word vectors, in GloVe's or word2vec's text form, word2vec's binary form, fastText's .bin, or the compact form. transformer: model.onnx, tokenizer.json, config.json, and tokenizer_config.json if there is one.",
+  }),
+  inputType: z.enum(["text"]).default("text"),
+  outputDimension: whole(1, MAX_OUTPUT_DIMENSION).optional().openapi({ description: "Default: what the files say." }),
+  files: z.array(file).min(1).max(MAX_MODEL_FILES).openapi({ description: "What will be uploaded." }),
+  ...changeable,
+  status: z.string().max(20).optional().openapi({ description: "The server's to say." }),
+});
+
+export const modelChangesBody = z.strictObject({
+  ...changeable,
+  status: z.enum(["active", "disabled"]).optional().openapi({
+    description: "active: after the upload, when all bytes are there, match their sha256 and can be read as a model.",
+  }),
+});
+
+export const embeddingsBody = z.strictObject({
+  input: z.union([z.string(), z.array(z.string()).min(1).max(MAX_CALL_TEXTS)]).openapi({
+    description: `A text, or up to ${MAX_CALL_TEXTS}, each of at most ${MAX_TEXT_BYTES} bytes.`,
+    example: ["a cup of tea"],
+  }),
+  model: modelId,
+});
+
+const number = z.number();
+export const modelShape = z.object({
+  modelId: z.string(),
+  name: z.string(),
+  version: z.string(),
+  provider: z.string(),
+  family: z.enum(["words", "transformer"]),
+  inputType: z.enum(["text"]),
+  outputDimension: number.nullable().openapi({ description: "null: not known before the files are there." }),
+  parameters,
+  status: z.enum(["uploading", "active", "disabled"]),
+  description: z.string(),
+  licence: z.string(),
+  source: z.string(),
+  isShipped: z.boolean().openapi({ description: "It came with the server: every tenant has it." }),
+  files: z.array(file),
+  storedBytes: number,
+  partBytes: number,
+  createdAt: z.iso.datetime(),
+  updatedAt: z.iso.datetime(),
+});
+export const modelsShape = pageOfShape(modelShape);
+export const partShape = z.object({
+  modelId: z.string(),
+  file: z.string(),
+  part: number,
+  bytes: number,
+  storedBytes: number,
+  isWhole: z.boolean().openapi({ description: "All parts of all files are there." }),
+});
+export const deletedModelShape = z.object({ modelId: z.string() });
+export const embeddingsShape = z.object({
+  model: z.string(),
+  dimension: number,
+  embeddings: z.array(z.object({ values: z.array(number), tokens: number, unknownTokens: number })),
+});
