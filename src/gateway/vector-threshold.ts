@@ -31,6 +31,8 @@ export interface ThresholdPage {
   readonly cursor: string | null;
   readonly total: number;
   readonly scanned: number;
+  /** Where it was asked for: what each shard did. */
+  readonly explain?: { readonly shards: readonly object[] } | undefined;
 }
 
 /** Without `topK` all that meets the threshold is asked for. */
@@ -95,11 +97,14 @@ export async function thresholdPage(
   });
   const sum = (amount: (answer: WithinAnswer) => number): number =>
     answers.reduce((all, answer) => all + amount(answer), 0);
-  return { ...merged(database, answers, limit), total: sum(({ total }) => total), scanned: sum((a) => a.scanned) };
+  const shards = answers.map(({ scanned, total }, shard) => ({ shard, index: "none", plan: "scan", scanned, total }));
+  const explain = ask.explain ? { shards } : undefined;
+  const sums = { total: sum(({ total }) => total), scanned: sum(({ scanned }) => scanned) };
+  return { ...merged(database, answers, limit), ...sums, explain };
 }
 
-export function pagePieces({ hits, cursor, total, scanned }: ThresholdPage): Pieces {
-  const rest = { isComplete: cursor === null, cursor, total, scanned };
+export function pagePieces({ hits, cursor, total, scanned, explain }: ThresholdPage): Pieces {
+  const rest = { isComplete: cursor === null, cursor, total, scanned, explain };
   return ['{"results":', ...listPieces(hits, hitPieces), `,${JSON.stringify(rest).slice(1)}`];
 }
 

@@ -98,7 +98,7 @@ it("the examples of the vector guide run as printed and give what they say", asy
     /"results":\[\{"id":"tea","score":0\.99\d+,"metadata":\{"kind": "drink", "price": 3\.5\}\},\{"id":"milk"/,
   );
   expect(output).toMatch(/"results":\[\{"id":"milk","score":0\.9\d+\}\],"isComplete":true,"scanned":/);
-  expect(output).toContain('"explain":{"shards":[{"shard":0,"index":"default"');
+  expect(output).toContain('"explain":{"shards":[{"shard":0,"index":"none","plan":"scan"');
   expect(output).toContain('"count":3');
   expect(output).toContain('"erasure":"done"');
   expect(output).not.toContain('"status":"error"');

@@ -43,7 +43,9 @@ describe("the processes of an instance", () => {
     expect(text).not.toContain("ZONE_z2");
     expect(text).not.toContain("board");
     const bound = objectClasses.filter(({ className }) => text.includes(`durableObjectNamespace = "${className}"`));
-    expect(bound.map(({ className }) => className)).toEqual(["Coordinator", "KeyValueReplica", "ConfigFollower"]);
+    expect(bound.map(({ className }) => className)).toEqual([
+      ...["Coordinator", "KeyValueReplica", "ConfigFollower", "VectorFollower", "ZoneViews"],
+    ]);
   });
 
   it("[CL-4] the leaders' is in cluster mode, has a way to every zone, and nothing for clients", () => {
