@@ -10,6 +10,16 @@ import { stampWrite } from "./stamp.ts";
 
 const RUNS = { numRuns: 400 };
 const bytes = (state: KeyState): string => Buffer.from(encodeState(state)).toString("hex");
+const withoutUnsettled = (state: KeyState): string => bytes({ ...state, unsettled: [] });
+const entryOf = (state: KeyState, writeId: Uint8Array): Unsettled | undefined =>
+  state.unsettled.find((entry) => sameBytes(entry.writeId, writeId));
+
+/** One of the states had settled the entry under one of its carriers: whether it is still carried may be either (KV-24). */
+function wasSettled({ writeId }: Unsettled, states: readonly KeyState[]): boolean {
+  const carriers = states.flatMap((state) => entryOf(state, writeId)?.carrier ?? []);
+  return states.some((state) => !entryOf(state, writeId) && carriers.some((carrier) => covers(state.clock, carrier)));
+}
+
 const id = (n: number): Uint8Array => new Uint8Array(16).fill(n);
 
 describe("merging states", () => {
@@ -17,7 +27,13 @@ describe("merging states", () => {
     fc.assert(
       fc.property(reached, ({ states: [a, b, c] }) => {
         expect(bytes(mergeStates(a!, b!))).toBe(bytes(mergeStates(b!, a!)));
-        expect(bytes(mergeStates(mergeStates(a!, b!), c!))).toBe(bytes(mergeStates(a!, mergeStates(b!, c!))));
+        const [left, right] = [mergeStates(mergeStates(a!, b!), c!), mergeStates(a!, mergeStates(b!, c!))];
+        expect(withoutUnsettled(left)).toBe(withoutUnsettled(right));
+        for (const [one, other] of [[left, right] as const, [right, left] as const])
+          for (const entry of one.unsettled)
+            expect(entryOf(other, entry.writeId) !== undefined || wasSettled(entry, [a!, b!, c!])).toBe(true);
+        // Where they carry otherwise, they carry the same as soon as they meet.
+        expect(bytes(mergeStates(left, right))).toBe(bytes(mergeStates(right, left)));
         expect(bytes(mergeStates(a!, a!))).toBe(bytes(a!));
         expect(bytes(mergeStates(mergeStates(a!, b!), b!))).toBe(bytes(mergeStates(a!, b!)));
       }),
