@@ -1,10 +1,12 @@
 // A server with one vector database and the process that loads it, for the serving benchmarks.
 
 import { fork } from "node:child_process";
+import { rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { JadeClient } from "../../../src/client/index.ts";
-import { startServer, treeCpuMs, treeMemoryBytes } from "../../lib/server-process.mjs";
+import { startServer, temporaryDirectory, treeCpuMs, treeMemoryBytes } from "../../lib/server-process.mjs";
 import { profiled, startInspectedServer } from "./cpu-profile.mjs";
 
 const DATABASE = "bench";
@@ -36,8 +38,15 @@ function startLoad() {
   };
 }
 
+/** The same queries come again and again: answers that are remembered would be what is measured. */
+const SETTINGS = { vectors: { resultCacheMiB: 0 } };
+
 /** `spec` says which rows (vector-rows.mjs), `record` what the database is. */
-export async function openHouse({ spec, record, args = [], cpuProfile: directory }) {
+export async function openHouse({ spec, record, cpuProfile: directory }) {
+  const settings = await temporaryDirectory("bench");
+  const file = join(settings, "jade.yaml");
+  await writeFile(file, JSON.stringify(SETTINGS));
+  const args = ["--config", file];
   let server = await (directory ? startInspectedServer : startServer)({ args });
   const root = new JadeClient({ url: server.url, apiKey: server.rootKey });
   const { apiKey } = await root.tenants.create({ tenantId: "bench", replicationFactor: 1 });
@@ -92,6 +101,7 @@ export async function openHouse({ spec, record, args = [], cpuProfile: directory
       client.close();
       load.dispose();
       await server.dispose();
+      await rm(settings, { recursive: true, force: true });
     },
   };
 }
