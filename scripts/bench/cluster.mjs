@@ -8,12 +8,11 @@ import { positionsOf, Ring } from "../../src/cluster/ring.ts";
 import { moved, relativeLoads } from "../../src/cluster/ring-report.ts";
 import { GossipWorld } from "../../test/simulation/gossip/world.ts";
 import { seededRandom } from "../lib/seeded.mjs";
-import { printLines } from "./lib/report.mjs";
+import { atMost, lineOf, printLines } from "./lib/report.mjs";
 
 const FACTOR = 3;
 const NODES = 100;
-const row = (id, what, value, unit, judged) => ({ id, what, value, unit, target: null, ok: true, ...judged });
-const atMost = (value, most) => ({ target: `≤ ${most}`, ok: value <= most });
+const row = lineOf;
 
 function joined(nodes, at, zones, random) {
   const zone = `z${at % zones}`;

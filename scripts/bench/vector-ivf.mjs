@@ -5,7 +5,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { buildWasm } from "../build-wasm.mjs";
-import { printLines } from "./lib/report.mjs";
+import { atLeast, atMost, lineOf, printLines } from "./lib/report.mjs";
 import { clusteredVectors } from "./lib/vector-clusters.mjs";
 import { exactTruth, indexContender, openSet } from "./lib/vector-kernel-contenders.mjs";
 import { hnswlibContender, loadPeer } from "./lib/vector-peers.mjs";
@@ -15,17 +15,7 @@ import { buildAll, loadSet, median, searchRound, settingsOf, shown, speedAt } fr
 const K = 10;
 const ROUNDS = 5;
 const note = (text) => console.error(text);
-const line = (id, what, value, unit, judged) => ({
-  id: `ivf.${id}`,
-  what,
-  value,
-  unit,
-  target: null,
-  ok: true,
-  ...judged,
-});
-const atLeast = (value, least) => ({ target: `≥ ${least}`, ok: value >= least });
-const atMost = (value, most) => ({ target: `≤ ${most}`, ok: value <= most });
+const line = (id, ...rest) => lineOf(`ivf.${id}`, ...rest);
 
 const SETS = [
   { id: "sift-10k", reference: "bsds-sift-10k", folder: "bsds-sift-143k", truth: "groundtruth_l2_10k", rows: 10_000 },

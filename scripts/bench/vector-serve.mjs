@@ -5,7 +5,7 @@
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { buildAll } from "../build.mjs";
-import { printLines } from "./lib/report.mjs";
+import { atLeast, atMost, lineOf, printLines } from "./lib/report.mjs";
 import { openHouse, recallOf } from "./lib/vector-house.mjs";
 import { exactTruth, hnswContender, openSet } from "./lib/vector-kernel-contenders.mjs";
 import { makeRows } from "./lib/vector-rows.mjs";
@@ -16,17 +16,7 @@ const CROWD = 1000;
 /** A search at default effort. */
 const KERNEL_EF = 64;
 const note = (text) => console.error(text);
-const row = (id, what, value, unit, judged) => ({
-  id: `serve.${id}`,
-  what,
-  value,
-  unit,
-  target: null,
-  ok: true,
-  ...judged,
-});
-const atLeast = (value, least) => ({ target: `≥ ${least}`, ok: value >= least });
-const atMost = (value, most) => ({ target: `≤ ${most}`, ok: value <= most });
+const row = (id, ...rest) => lineOf(`serve.${id}`, ...rest);
 
 export function bytesOnDisk(directory) {
   return readdirSync(directory, { recursive: true, withFileTypes: true })

@@ -9,8 +9,9 @@ import { treeCpuMs } from "../../lib/server-process.mjs";
 const IDLE_SHARE = 0.05;
 const SETTLE_LIMIT_MS = 20_000;
 
-export function startLoader() {
-  const child = fork(fileURLToPath(new URL("load-process.mjs", import.meta.url)), { stdio: "inherit" });
+/** A process of this folder that answers each message `{id, …}` with `{id, result}` or `{id, error}`. */
+export function startChild(file) {
+  const child = fork(fileURLToPath(new URL(file, import.meta.url)), { stdio: "inherit" });
   const waiting = new Map();
   let lastId = 0;
   child.on("message", ({ id, result, error }) => {
@@ -27,6 +28,11 @@ export function startLoader() {
       waiting.set(++lastId, { resolve, reject });
       child.send({ id: lastId, ...message });
     });
+  return { ask, dispose: () => child.kill() };
+}
+
+export function startLoader() {
+  const { ask, dispose } = startChild("load-process.mjs");
   return {
     preload: (preload) => ask({ preload }),
     /** Runs a phase; adds `serverCpu`, in cores, of the server's processes. */
@@ -36,7 +42,7 @@ export function startLoader() {
       const result = await ask({ phase });
       return { ...result, serverCpu: (treeCpuMs(groupId) - began) / (performance.now() - beganMs) };
     },
-    dispose: () => child.kill(),
+    dispose,
   };
 }
 

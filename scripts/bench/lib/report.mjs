@@ -59,6 +59,12 @@ export function printComparison(rows) {
   console.log(table.toString());
 }
 
+export const atLeast = (value, least) => ({ target: `≥ ${least}`, ok: value >= least });
+export const atMost = (value, most) => ({ target: `≤ ${most}`, ok: value <= most });
+
+/** A row for {@link printLines}; it has no target unless it is judged. */
+export const lineOf = (id, what, value, unit, judged) => ({ id, what, value, unit, target: null, ok: true, ...judged });
+
 /** Rows of {what, value, unit, ratio, target, ok}, the target in words. `against`: what the ratio is to. */
 export function printLines(lines, against) {
   const table = new Table({

@@ -1,42 +1,18 @@
 // A server with one vector database and the process that loads it, for the serving benchmarks.
 
-import { fork } from "node:child_process";
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { JadeClient } from "../../../src/client/index.ts";
 import { startServer, temporaryDirectory, treeCpuMs, treeMemoryBytes } from "../../lib/server-process.mjs";
 import { profiled, startInspectedServer } from "./cpu-profile.mjs";
+import { startChild } from "./loader.mjs";
 
 const DATABASE = "bench";
 /** The database is at rest when its server takes less than this share of a core. */
 const REST_SHARE = 0.05;
 const REST_LOOK_MS = 500;
 const REST_LIMIT_MS = 1_800_000;
-
-function startLoad() {
-  const child = fork(fileURLToPath(new URL("vector-load-process.mjs", import.meta.url)), { stdio: "inherit" });
-  const waiting = new Map();
-  let lastId = 0;
-  child.on("message", ({ id, result, error }) => {
-    const { resolve, reject } = waiting.get(id);
-    waiting.delete(id);
-    if (error) reject(new Error(error));
-    else resolve(result);
-  });
-  child.on("exit", (code) => {
-    for (const { reject } of waiting.values()) reject(new Error(`the load process ended with ${code}`));
-  });
-  return {
-    ask: (kind, message) =>
-      new Promise((resolve, reject) => {
-        waiting.set(++lastId, { resolve, reject });
-        child.send({ id: lastId, kind, ...message });
-      }),
-    dispose: () => child.kill(),
-  };
-}
 
 /** The same queries come again and again: answers that are remembered would be what is measured. */
 const SETTINGS = { vectors: { resultCacheMiB: 0 } };
@@ -54,7 +30,7 @@ export async function openHouse({ spec, record, cpuProfile: directory }) {
   const client = new JadeClient({ url: server.url, apiKey, timeoutMs: 120_000 });
   const { dimension = 128 } = spec;
   await client.databases.create({ databaseId: DATABASE, vectorDimension: dimension, metric: "euclidean", ...record });
-  const load = startLoad();
+  const load = startChild("vector-load-process.mjs");
   const emptyBytes = treeMemoryBytes(server.groupId);
   return {
     client,
@@ -66,12 +42,12 @@ export async function openHouse({ spec, record, cpuProfile: directory }) {
     get dataDir() {
       return server.dataDir;
     },
-    ingest: (ask) => load.ask("ingest", { url: server.url, apiKey, databaseId: DATABASE, spec, ...ask }),
+    ingest: (ask) => load.ask({ kind: "ingest", url: server.url, apiKey, databaseId: DATABASE, spec, ...ask }),
     /** Adds `cpuMs`: of the server, for one search. */
     async search(ask) {
       const began = treeCpuMs(server.groupId);
       const beganMs = performance.now();
-      const work = () => load.ask("search", { port: server.port, apiKey, databaseId: DATABASE, spec, ...ask });
+      const work = () => load.ask({ kind: "search", port: server.port, apiKey, databaseId: DATABASE, spec, ...ask });
       const { inspectorPort } = server;
       const name = `search-${ask.connections}-${Math.round(beganMs)}`;
       const result = await (inspectorPort

@@ -143,6 +143,8 @@ export class Gossip {
     for (const [id, sinceMs] of this.#absentSinceMs) {
       if (nowMs - sinceMs < this.#options.limits.forgetMs || this.#table.get(id)?.state === "suspect") continue;
       this.#absentSinceMs.delete(id);
+      this.#failures.delete(id);
+      this.#probation.delete(id);
       this.#table.forget(id);
     }
   }

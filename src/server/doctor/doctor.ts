@@ -1,7 +1,7 @@
 // `jade-db doctor`: looks at the machine, the configuration, the data directory and the server, and says what is wrong and what to do.
 // Guarantees: changes nothing; a bundle holds no key, token or password. Must not: read what is stored.
 
-import { readFileSync, statSync, writeFileSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readSync, writeFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import type { Config } from "../config-schema.ts";
 import { type ConfigFlags, loadConfig } from "../load-config.ts";
@@ -37,12 +37,14 @@ function configuration({ flags, env }: DoctorOptions): { finding: Finding; confi
 
 /** The end of a log: secrets never get into it, but other programs may write there too. */
 function logTail(path: string): string {
-  const { size } = statSync(path);
-  return redactText(
-    readFileSync(path)
-      .subarray(Math.max(0, size - LOG_BYTES))
-      .toString("utf8"),
-  );
+  const file = openSync(path, "r");
+  try {
+    const { size } = fstatSync(file);
+    const bytes = Buffer.alloc(Math.min(size, LOG_BYTES));
+    return redactText(bytes.subarray(0, readSync(file, bytes, 0, bytes.length, size - bytes.length)).toString("utf8"));
+  } finally {
+    closeSync(file);
+  }
 }
 
 export async function runDoctor(options: DoctorOptions): Promise<readonly Finding[]> {
