@@ -160,5 +160,9 @@ describe("purge", () => {
     expect(await repairs()).toBe(before);
     await past(5.1);
     await eventually(async () => (await repairs()) === before + 1, 20_000);
+    await eventually(async () => {
+      const items = (await ask("GET", "/v1/repairs", root)).json.data["items"] as { readonly state: string }[];
+      return items.every(({ state }) => state === "finished");
+    }, 20_000);
   });
 });
