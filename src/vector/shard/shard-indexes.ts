@@ -11,8 +11,9 @@ import type { Metric } from "../metric.ts";
 import { CorruptSegment } from "../segment/directory.ts";
 import type { Segment } from "../segment/segment.ts";
 import type { SegmentWriter } from "../segment/segment-writer.ts";
+import { Slice } from "../slice.ts";
 import { builderFor, type IndexSpec, isUnsaved, keyOf, loaderFor } from "./index-kinds.ts";
-import { BUILD_SLICE_ROWS, SPARE_MEMORY_SHARE } from "./limits.ts";
+import { BUILD_SLICE_STEPS, BUILD_STEP_ROWS, SPARE_MEMORY_SHARE } from "./limits.ts";
 import { placeOf, savedIndex, savedKeys, savedQuarantine, saveIndex } from "./saved-indexes.ts";
 
 export interface BuiltIndex {
@@ -40,6 +41,8 @@ export interface MissingIndex {
 export interface ShardIndexesOptions {
   readonly core: VectorCore;
   readonly metric: Metric;
+  /** Milliseconds. */
+  readonly now: () => number;
   /** At least one; the first is the default. */
   readonly specs: readonly IndexSpec[];
   /** Told when a segment has to do without an index. */
@@ -191,7 +194,7 @@ export class ShardIndexes {
         const one = yield* this.#buildOne(segment, spec, this.#seed(key, origins));
         if (!one) continue;
         built.set(key, one);
-        yield* saveIndex(one, key, writer);
+        yield* saveIndex(one, key, { sink: writer, now: this.#options.now });
       }
     } catch (error) {
       for (const { index } of built.values()) index.release();
@@ -242,14 +245,15 @@ export class ShardIndexes {
     seed?: HnswSeed,
     onStep?: (progress: number) => void,
   ): Generator<void, BuiltIndex | undefined> {
-    const { core, metric } = this.#options;
+    const { core, metric, now } = this.#options;
     let builder: IndexBuilder | undefined;
     try {
       const rows = readableRows(core, segment);
       builder = builderFor(core, spec, { rows, metric, ...(seed && { seed }) });
-      while (!builder.step({ rows: BUILD_SLICE_ROWS })) {
+      const slice = new Slice(now, BUILD_SLICE_STEPS);
+      while (!builder.step({ rows: BUILD_STEP_ROWS })) {
         onStep?.(builder.progress);
-        yield;
+        if (slice.isOver()) yield;
       }
       onStep?.(1);
       const quarantined = [...new Set([...builder.quarantined, ...rows.unreadable])].sort((a, b) => a - b);
