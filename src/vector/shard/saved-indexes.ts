@@ -1,6 +1,7 @@
 // The indexes of a segment as its directory has them: sections `index/<key>/<section>`, where a key is one build of one index.
 // Guarantees: bytes are written in slices. Must not: know which indexes a database wants.
 import type { IndexKind, SegmentIndex } from "../index/segment-index.ts";
+import { REDUCTION_SECTION } from "../reduce/reduced-index.ts";
 import type { Directory, Section } from "../segment/directory.ts";
 import { BLOCK_BYTES, SLICE_BLOCKS } from "../segment/limits.ts";
 import type { SectionWriter } from "../segment/sections.ts";
@@ -39,7 +40,8 @@ export function savedIndex(segment: Segment, key: string) {
   }
   const header: [string, IndexKind] | undefined = HEADER_SECTIONS.find(([section]) => lengths.has(section)) as never;
   if (!header) return undefined;
-  return { kind: header[1], header: segment.reader(prefix + header[0]).all(), lengths };
+  const reduction = lengths.has(REDUCTION_SECTION) ? segment.reader(prefix + REDUCTION_SECTION).all() : undefined;
+  return { kind: header[1], header: segment.reader(prefix + header[0]).all(), lengths, reduction };
 }
 
 /** Rows that a saved index does not hold. @throws CorruptSegment */

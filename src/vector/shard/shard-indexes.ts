@@ -8,6 +8,7 @@ import { HnswIndex } from "../index/hnsw-index.ts";
 import { type IndexBuilder, MalformedIndex, type Rows, rowStride, type SegmentIndex } from "../index/segment-index.ts";
 import type { VectorCore } from "../kernels.ts";
 import type { Metric } from "../metric.ts";
+import { ReducedIndex } from "../reduce/reduced-index.ts";
 import { CorruptSegment } from "../segment/directory.ts";
 import type { Segment } from "../segment/segment.ts";
 import type { SegmentWriter } from "../segment/segment-writer.ts";
@@ -233,7 +234,9 @@ export class ShardIndexes {
   #seed(key: string, origins: readonly Origin[]): HnswSeed | undefined {
     let seed: HnswSeed | undefined;
     for (const { segment, rowOf } of origins) {
-      const index = this.#indexes.get(segment)?.get(key)?.index;
+      const held = this.#indexes.get(segment)?.get(key)?.index;
+      // Links stay good where the rows are reduced anew: they are mended by the new ones.
+      const index = held instanceof ReducedIndex ? held.inner : held;
       if (index instanceof HnswIndex && index.count > (seed?.index.count ?? 0)) seed = { index, map: rowOf };
     }
     return seed;
@@ -338,7 +341,7 @@ export class ShardIndexes {
     try {
       const saved = savedIndex(segment, key);
       if (!saved) return undefined;
-      const loader = loaderFor(core, saved, { rows: readableRows(core, segment), metric });
+      const loader = loaderFor(core, saved, { rows: readableRows(core, segment), metric, quantizer: spec.quantizer });
       try {
         for (const { name, at } of loader.targets) {
           const loading = segment
