@@ -122,6 +122,20 @@ function applyPeers(raw: Record<string, unknown>, peers: readonly string[] | und
   raw["cluster"] = { ...(raw["cluster"] as object | undefined), peers: Object.fromEntries(split) };
 }
 
+function blobStoreProblems({ storage, vectors, cluster }: Config): readonly ConfigProblem[] {
+  const stores = [
+    ["storage.blobStore", storage.blobStore, "sqlite"],
+    ["vectors.archiveStore", vectors.archiveStore, "none"],
+  ] as const;
+  return stores.flatMap(([field, store, other]): readonly ConfigProblem[] => {
+    const value = JSON.stringify(store);
+    if (store === "r2") return [{ field, value, message: `exists on Cloudflare only: use ${other} or disk` }];
+    if (store !== "disk" || cluster.bucket === undefined) return [];
+    const message = `is of one machine, and leaders move between machines: use ${other} in a cluster`;
+    return [{ field, value, message }];
+  });
+}
+
 /** Rules that hold for `serve`, not for the schema. */
 function serveProblems(config: Config, flags: ConfigFlags): readonly ConfigProblem[] {
   const problems: ConfigProblem[] = [];
@@ -131,17 +145,7 @@ function serveProblems(config: Config, flags: ConfigFlags): readonly ConfigProbl
       "is not loopback, and the server speaks plain HTTP: keys would travel readable. Listen on 127.0.0.1 with a TLS proxy in front, or pass --insecure-public-http";
     problems.push({ field: "server.host", value: JSON.stringify(host), message });
   }
-  if (config.storage.blobStore === "r2") {
-    problems.push({
-      field: "storage.blobStore",
-      value: '"r2"',
-      message: "exists on Cloudflare only: use sqlite or disk",
-    });
-  }
-  if (config.cluster.bucket !== undefined && config.storage.blobStore === "disk") {
-    const message = "is of one machine, and leaders move between machines: use sqlite in a cluster";
-    problems.push({ field: "storage.blobStore", value: '"disk"', message });
-  }
+  problems.push(...blobStoreProblems(config));
   for (const [zone, address] of Object.entries(config.cluster.peers)) {
     if (address.startsWith("unix:/") || parseHostPort(address)) continue;
     const message = "must be unix:/path or host:port";
