@@ -62,7 +62,6 @@ export class Workload {
             maxValueBytes: 500,
             counts: this.counts,
             alsoTransient: AWAY,
-            isRewordedAllowed: true,
           },
           problem: (text) => this.#problem(text),
         }),
