@@ -31,14 +31,16 @@ export class Disk {
       return undefined;
     } catch (error) {
       return String(error);
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
     }
   }
 
-  static open(path: string): Disk {
+  static open(path: string, sizeBytes = DISK_BYTES): Disk {
     const disk = new Disk(path);
     mkdirSync(path, { recursive: true });
     writeFileSync(disk.#image, "");
-    truncateSync(disk.#image, DISK_BYTES);
+    truncateSync(disk.#image, sizeBytes);
     // Nothing is set aside for root, as whom we run.
     run("mkfs.ext4", "-q", "-m", "0", disk.#image);
     run("mount", "-o", "loop", disk.#image, path);

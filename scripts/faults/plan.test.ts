@@ -7,7 +7,7 @@ const take = (seed: number, count: number) => {
 };
 
 describe("drawn faults", () => {
-  it("are the same for the same seed, and every kind comes before any comes twice", () => {
+  it("[CL-111] are the same for the same seed, and every kind comes before any comes twice", () => {
     expect(take(7, 40)).toEqual(take(7, 40));
     expect(take(7, 40)).not.toEqual(take(8, 40));
     for (const seed of [1, 2, 3]) {
@@ -17,7 +17,7 @@ describe("drawn faults", () => {
     }
   });
 
-  it("hurt one zone, another one besides, or all where they say so", () => {
+  it("[CL-111] hurt one zone, another one besides, or all where they say so", () => {
     const all = ["z1", "z2", "z3"];
     const of = (kind: Kind) => faultOf({ kind, zone: "z2", other: "z3", share: 0.5 }, all);
     expect(of("kill all instances")).toMatchObject({ zones: all });

@@ -9,7 +9,7 @@ const cost = (more: Partial<FaultCost>): FaultCost => ({
 });
 const only = (wanted: string, value: number) => bySystem((system) => (system === wanted ? value : 0));
 
-it("tells the longest of each kind, and sums what failed", () => {
+it("[CL-116] tells the longest of each kind, and sums what failed", () => {
   const first = cost({ recoveredMs: 1500, failed: only("get one", 2), anywhere: only("get one", 900) });
   const second = cost({ recoveredMs: 500, failed: only("put all", 1), anywhere: only("get one", 400) });
   const [, , line, ...others] = tableOf([first, second]);
@@ -19,7 +19,7 @@ it("tells the longest of each kind, and sums what failed", () => {
   expect(cells[7 + SYSTEMS.indexOf("get one")]).toBe("0.0 / 0.9");
 });
 
-it("takes the mean of each kind for what it costs once in 30 days, and a gap without a failure for none", () => {
+it("[CL-116] takes the mean of each kind for what it costs once in 30 days, and a gap without a failure for none", () => {
   const away = { elsewhere: only("config write", 20_000), failedElsewhere: only("config write", 3) };
   const costs = [cost(away), cost({}), cost({ kind: "kill the bucket", elsewhere: only("config write", 5000) })];
   const told = availabilities(costs);

@@ -79,7 +79,8 @@ export class Faults {
 
   async #startAsking(apiKey: string): Promise<void> {
     const first = this.#machines.client("z1", apiKey, PATIENCE);
-    const replication = { factor: Math.min(3, this.#options.instances) };
+    // Copies may answer for so long without their owner.
+    const replication = { factor: Math.min(3, this.#options.instances), maxLagMs: 600_000 };
     const about = { name: "asked", vectorDimension: 2, metric: "euclidean", replication } as const;
     const { databaseId } = await first.databases.create(about);
     await first.kv.put("asked", 1);
