@@ -1,6 +1,7 @@
 // Whether what one replica says is what all agree on: reads at `one` through every instance, against one at `quorum`.
 import { setTimeout as sleep } from "node:timers/promises";
 import type { JadeClient } from "../../src/client/index.ts";
+import { shownBy } from "../crash/history.ts";
 
 const PATIENCE_MS = 90_000;
 const PAUSE_MS = 500;
@@ -20,7 +21,7 @@ export function apart(agreed: Shown, shown: Readonly<Record<string, Shown>>): st
 
 type Level = "one" | "quorum";
 
-async function shownBy(client: JadeClient, keys: readonly string[], consistency: Level): Promise<Map<string, Shown>> {
+async function readAll(client: JadeClient, keys: readonly string[], consistency: Level): Promise<Map<string, Shown>> {
   const results = await client.kv.batch(
     keys.map((key) => ({ op: "get" as const, key })),
     { consistency },
@@ -28,9 +29,8 @@ async function shownBy(client: JadeClient, keys: readonly string[], consistency:
   const shown = new Map<string, Shown>();
   for (const [index, result] of results.entries()) {
     if (!result.ok || result.op !== "get") continue;
-    const { value, siblings } = result.result;
-    const values = siblings ? siblings.map((sibling) => sibling.value) : [value];
-    shown.set(keys[index]!, values.map((each) => JSON.stringify(each) ?? "nothing").sort());
+    const values = shownBy(result.result).map((value) => value ?? "nothing");
+    shown.set(keys[index]!, values.sort());
   }
   return shown;
 }
@@ -39,13 +39,14 @@ async function shownBy(client: JadeClient, keys: readonly string[], consistency:
 export async function convergenceProblems(
   clients: Readonly<Record<string, JadeClient>>,
   keys: readonly string[],
+  patienceMs = PATIENCE_MS,
 ): Promise<string[]> {
-  const end = performance.now() + PATIENCE_MS;
+  const end = performance.now() + patienceMs;
   for (;;) {
     const problems: string[] = [];
-    const agreed = await shownBy(Object.values(clients)[0]!, keys, "quorum");
+    const agreed = await readAll(Object.values(clients)[0]!, keys, "quorum");
     const byZone = await Promise.all(
-      Object.entries(clients).map(async ([zone, client]) => [zone, await shownBy(client, keys, "one")] as const),
+      Object.entries(clients).map(async ([zone, client]) => [zone, await readAll(client, keys, "one")] as const),
     );
     for (const key of keys) {
       const shown = Object.fromEntries(byZone.map(([zone, all]) => [zone, all.get(key) ?? ["unreadable"]]));

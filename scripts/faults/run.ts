@@ -11,8 +11,8 @@ import { Prober } from "./prober.ts";
 import { bySystem, type FaultCost, type System } from "./report.ts";
 import { Workload } from "./workload.ts";
 
-/** Until everything answers again. */
-const RECOVERY_MS = 120_000;
+/** Until everything answers again, also where the machine has much else to do: how long it took is told. */
+const RECOVERY_MS = 300_000;
 const POLL_MS = 50;
 /** Between questions of one prober, for each instance: all of them ask some 500 a second. */
 const PAUSE_MS = 15;
