@@ -32,6 +32,14 @@ export interface NewDatabase extends DatabaseChanges {
   /** Default: `HNSW`. */
   readonly indexType?: string | undefined;
   readonly sharding?: NewSharding | undefined;
+  /** Indexes hold vectors of fewer values; the full ones are kept. */
+  readonly reduction?: DatabaseReduction | undefined;
+}
+
+export interface DatabaseReduction {
+  readonly kind: "pca" | "random";
+  /** Fewer than `vectorDimension`. */
+  readonly dimensions: number;
 }
 
 /** How vectors come to their shards: `hash` (default), `range` of a metadata field, `centroid`. */
@@ -73,6 +81,7 @@ export interface Database {
   readonly metric: VectorMetric;
   readonly indexType: string;
   readonly indexParameters: Readonly<Record<string, unknown>>;
+  readonly reduction?: DatabaseReduction | undefined;
   readonly sharding: NewSharding & { readonly strategy: string; readonly numShards: number };
   readonly replication: { readonly factor: number; readonly sync: boolean; readonly maxLagMs: number };
   readonly embeddingModels: readonly Readonly<Record<string, unknown>>[];
@@ -144,6 +153,16 @@ export interface DatabaseIndex {
   readonly rows: number;
   readonly indexedRows: number;
   readonly memoryBytes: number;
+  /** What the database's reduction saves and costs, as it was measured; null = not known yet. */
+  readonly reduction?:
+    | (DatabaseReduction & {
+        readonly reducedRows: number;
+        readonly keptVariance: number | null;
+        readonly recall: number | null;
+        readonly savedBytes: number;
+        readonly savedShare: number;
+      })
+    | undefined;
   /** Vectors that it does not hold: their stored values are damaged, or cannot be compared. */
   readonly quarantinedRows: number;
   readonly quarantined: readonly {

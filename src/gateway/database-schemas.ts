@@ -25,6 +25,7 @@ import { QUANTIZERS, type Quantizer } from "../vector/shard/index-kinds.ts";
 import { DURABILITIES } from "../wire/vector.ts";
 import { namespaceName, pageOfShape } from "./config-schemas.ts";
 import { pageQuery } from "./cursor.ts";
+import { reductionBody } from "./database-reduction.ts";
 import { shardingBody, shardingShape, shardingStateShape } from "./database-sharding.ts";
 import { modelId } from "./embedding-schemas.ts";
 
@@ -167,6 +168,7 @@ export const newDatabaseBody = z.strictObject({
   sharding: fixed.sharding
     .default({})
     .openapi({ description: "How vectors come to their shards; by a hash of their ids where nothing is said." }),
+  reduction: reductionBody.optional(),
   ...changeable,
   ...shownOnly,
 });
@@ -178,6 +180,7 @@ export const databaseChangesBody = z.strictObject({
   metric: fixed.metric.optional(),
   indexType: fixed.indexType.optional(),
   sharding: fixed.sharding.optional(),
+  reduction: reductionBody.optional(),
   ...shownOnly,
   namespace: namespaceName.optional(),
   state: z.string().max(20).optional(),
@@ -196,6 +199,7 @@ export const databaseShape = z.object({
   metric: fixed.metric,
   indexType: fixed.indexType,
   indexParameters,
+  reduction: reductionBody.optional(),
   sharding: shardingShape,
   replication: z.object({ factor: z.number(), sync: z.boolean(), maxLagMs: z.number() }),
   embeddingModels: z.array(embeddingModel),

@@ -97,8 +97,11 @@ export const MAX_VECTOR_BODY_BYTES = 32 * 1024 * 1024;
 export const MAX_ONE_VECTOR_BODY_BYTES = 8 * 1024 * 1024;
 /** Vectors of one batch: a shard keeps an answer for each until its write id is forgotten. */
 export const MAX_BATCH_VECTORS = 10_000;
-/** One call to a shard is a turn that others wait for: a larger batch is several. Bytes. */
-export const SHARD_CALL_BYTES = 8 * 1024 * 1024;
+/** One call to a shard is a turn that searches wait for, some milliseconds: a larger batch is several. Bytes, and rows. */
+export const SHARD_CALL_BYTES = 256 * 1024;
+export const SHARD_CALL_ROWS = 256;
+/** A part of an import is put on disk at once. Bytes. */
+export const IMPORT_PART_BYTES = 8 * 1024 * 1024;
 /** A message between objects holds 32 MiB; an atomic batch is one. Bytes. */
 export const MAX_SHARD_CALL_BYTES = 31 * 1024 * 1024;
 /** Rows that one call deletes by filter at a shard, and calls of one request: 1 000 000 rows. */
