@@ -57,7 +57,7 @@ describe("three instances", () => {
     for (const client of [...clients, root]) client.close();
   });
 
-  it("[CL-11] [CL-12] lose nothing with one of them: key-value goes on, its leaders move, it comes back and is healed", async () => {
+  it("[CL-11] [CL-12] edge case 4: lose nothing with one of them: key-value goes on, its leaders move, it comes back and is healed", async () => {
     const workload = new Workload(cluster, { apiKey, seed: 1 });
     await workload.start();
     // An owner runs where it was first asked for.
