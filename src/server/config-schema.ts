@@ -135,6 +135,11 @@ const cluster = z
       .describe(
         "Where each zone's instance listens for the others' calls, this one's included: `unix:/path` on one machine, else `host:port` (TLS, by the cluster's key). The zones are z1 to zN.",
       ),
+    listen: address
+      .optional()
+      .describe(
+        "Where this instance itself listens for the others' calls, where that is not what `cluster.peers` names for it: `0.0.0.0:8700` in a container that the others know by a name.",
+      ),
     address: address
       .default("127.0.0.1:0")
       .describe("Where the leaders' process listens for those of other instances. A private network: not encrypted."),

@@ -30,6 +30,7 @@ export interface ConfigFlags {
   readonly zone?: string | undefined;
   /** `zone=address` each. */
   readonly peer?: readonly string[] | undefined;
+  readonly peerListen?: string | undefined;
   readonly clusterAddress?: string | undefined;
   readonly clusterAdvertise?: string | undefined;
   readonly privateNetwork?: boolean | undefined;
@@ -69,6 +70,7 @@ function overrides(flags: ConfigFlags, env: NodeJS.ProcessEnv): readonly Overrid
     { path: ["etcd", "grpcClientCa"], text: flags.grpcClientCa, source: "--grpc-client-ca" },
     { path: ["cluster", "bucket"], text: flags.cluster, source: "--cluster" },
     { path: ["cluster", "zone"], text: flags.zone, source: "--zone" },
+    { path: ["cluster", "listen"], text: flags.peerListen, source: "--peer-listen" },
     { path: ["cluster", "address"], text: flags.clusterAddress, source: "--cluster-address" },
     { path: ["cluster", "advertise"], text: flags.clusterAdvertise, source: "--cluster-advertise" },
   ];

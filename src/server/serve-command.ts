@@ -37,6 +37,10 @@ export function registerServe(program: Command): void {
     .option("--shared-port <number>", "in a cluster: a port that the instances of this host listen on together")
     .option("--zone <zone>", "this instance's zone in the cluster (default: z1)")
     .option("--peer <zone=address...>", "where each zone's instance listens for the others, this one's included")
+    .option(
+      "--peer-listen <address>",
+      "where this instance itself listens for the others, where that is not its --peer",
+    )
     .option("--cluster-address <address>", "where the leaders' process listens for others (default: 127.0.0.1:0)")
     .option("--cluster-advertise <address>", "how others reach it, where that is another address")
     .option(

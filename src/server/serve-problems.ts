@@ -70,7 +70,7 @@ function isPrivateHost(host: string): boolean {
 }
 
 function judgeCluster({ cluster, server }: Config, refuse: Refuse): void {
-  const { bucket, peers, zone, address, advertise, privateNetwork } = cluster;
+  const { bucket, peers, zone, listen, address, advertise, privateNetwork } = cluster;
   if (bucket === undefined) {
     if (server.sharedPort !== undefined) refuse("server.sharedPort", server.sharedPort, "needs cluster.bucket");
     return;
@@ -79,6 +79,9 @@ function judgeCluster({ cluster, server }: Config, refuse: Refuse): void {
     if (at.startsWith("unix:/") || parseHostPort(at)) continue;
     refuse(`cluster.peers.${name}`, at, "must be unix:/path or host:port");
   }
+  if (listen !== undefined && !parseHostPort(listen)) refuse("cluster.listen", listen, "must be host:port");
+  else if (listen !== undefined && !parseHostPort(peers[zone] ?? ""))
+    refuse("cluster.listen", listen, `needs host:port for this instance's zone ${zone} in cluster.peers`);
   if (server.sharedPort !== undefined && server.sharedPort === server.port)
     refuse("server.sharedPort", server.sharedPort, "is server.port, which is this instance's alone");
   const own = parseHostPort(peers[zone] ?? "");

@@ -163,6 +163,15 @@ describe("the configuration of an instance", () => {
     expect(environmentProblems(loadConfig({}, {}).config, {})).toEqual([]);
   });
 
+  it("[CL-127] listens for its peers where it is told to, whatever they call it", () => {
+    const peer = ["z1=a.jade:8700", "z2=b.jade:8700"];
+    const given = { cluster: flags.cluster, peer, clusterAddress: "0.0.0.0:8701", privateNetwork: true };
+    const { config } = loadConfig({ ...given, peerListen: "0.0.0.0:8700" }, {});
+    expect(config.cluster).toMatchObject({ listen: "0.0.0.0:8700", peers: { z1: "a.jade:8700" } });
+    expect(failure({ peerListen: "0.0.0.0:8700" })).toContain("needs host:port for this instance's zone z1");
+    expect(failure({ ...given, peerListen: "8700" })).toContain("must be host:port");
+  });
+
   it("[CL-126] a port that instances share is theirs together, beside each one's own", () => {
     expect(failure({ sharedPort: "9000", port: "9000" })).toContain("is server.port, which is this instance's alone");
     expect(() => loadConfig({ ...flags, sharedPort: "9000", port: "9001" }, {})).not.toThrow();

@@ -8,7 +8,15 @@ import { numberOf } from "./command.ts";
 import { launchCluster, MAX_INSTANCES } from "./launch.ts";
 
 /** Set for each instance here. */
-const OF_ONE_INSTANCE = ["zone", "peer", "clusterAddress", "clusterAdvertise", "sharedPort", "watchPort"] as const;
+const OF_ONE_INSTANCE = [
+  "zone",
+  "peer",
+  "peerListen",
+  "clusterAddress",
+  "clusterAdvertise",
+  "sharedPort",
+  "watchPort",
+] as const;
 
 export interface HostFlags extends ConfigFlags {
   readonly instances?: string | undefined;
