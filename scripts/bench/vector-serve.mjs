@@ -119,7 +119,12 @@ export async function runServe({ data, count = 100_000, seconds, cpuProfile }) {
   const all = makeRows(spec);
   const set = { ...all, count, values: all.values.subarray(0, count * all.dimension) };
   note(`${count} rows and ${extra} for later: ${all.source}, ${all.real} of them real`);
-  const house = await openHouse({ spec, record: {}, vectors: count < MANY_ROWS ? {} : { memoryMiB: 3000 }, cpuProfile });
+  const house = await openHouse({
+    spec,
+    record: {},
+    vectors: count < MANY_ROWS ? {} : { memoryMiB: 3000 },
+    cpuProfile,
+  });
   try {
     const lines = await filling(house, count);
     const rest = await atRest(house, set, seconds);

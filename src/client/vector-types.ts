@@ -224,9 +224,26 @@ export interface NewText extends Omit<NewVector, "values"> {
   readonly text: string;
 }
 
+/** A vector that the database's model for images makes. The image itself is not stored. */
+export interface NewImage extends Omit<NewVector, "values"> {
+  /** PNG or JPEG. */
+  readonly image: Uint8Array;
+}
+
+/** What a model of the family `tensor` takes, by the names of its inputs: numbers row by row; their shape where the model leaves it open. */
+export type Tensors = Readonly<
+  Record<string, { readonly data: ArrayLike<number>; readonly shape?: readonly number[] }>
+>;
+
+export interface NewTensor extends Omit<NewVector, "values"> {
+  readonly tensor: Tensors;
+}
+
 export type VectorChanges = Omit<NewVector, "id" | "values"> & {
   readonly values?: ArrayLike<number> | undefined;
   readonly text?: string | undefined;
+  readonly image?: Uint8Array | undefined;
+  readonly tensor?: Tensors | undefined;
 };
 
 export interface StoredVector {
@@ -321,7 +338,7 @@ export interface VectorSearchOptions extends CallOptions {
   readonly includeMetadata?: boolean | undefined;
   readonly includeValues?: boolean | undefined;
   readonly explain?: boolean | undefined;
-  /** For texts: a model of the database by its id or name, or any of its dimension. */
+  /** For texts, images and tensors: a model of the database by its id or name, or any of its dimension. */
   readonly embeddingModel?: string | undefined;
   readonly consistency?: VectorConsistency | undefined;
   /** A shard may take so long. */
@@ -330,8 +347,13 @@ export interface VectorSearchOptions extends CallOptions {
   readonly partial?: boolean | undefined;
 }
 
-/** A vector, a text for the database's model, or the id of a vector that is stored. */
-export type VectorQuery = { readonly vector: ArrayLike<number> } | { readonly text: string } | { readonly id: string };
+/** A vector, a text, an image or tensors for the database's model, or the id of a vector that is stored. */
+export type VectorQuery =
+  | { readonly vector: ArrayLike<number> }
+  | { readonly text: string }
+  | { readonly image: Uint8Array }
+  | { readonly tensor: Tensors }
+  | { readonly id: string };
 
 export interface VectorHit {
   readonly id: string;

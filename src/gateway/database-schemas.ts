@@ -77,7 +77,7 @@ const embeddingModel = z.strictObject({
     .openapi({ description: "Default: the modelId. Alone it is a modelId too." }),
   version: text(MAX_NAME_CHARACTERS).optional(),
   provider: text(MAX_NAME_CHARACTERS).optional(),
-  inputType: z.enum(["text", "image", "audio", "video", "other"]).optional(),
+  inputType: z.enum(["text", "image", "tensor", "audio", "video", "other"]).optional(),
 });
 
 const changeable = {
@@ -107,7 +107,8 @@ const changeable = {
     .max(MAX_EMBEDDING_MODELS)
     .optional()
     .openapi({
-      description: "What makes vectors of texts: the first of inputType text, unless a request names another.",
+      description:
+        "What makes vectors of texts, images and tensors: of each inputType the first, unless a request names another.",
     }),
   metadataSchema: z
     .record(z.string(), z.string())

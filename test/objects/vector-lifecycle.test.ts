@@ -235,7 +235,7 @@ describe("archives", () => {
     await vi.waitFor(async () => expect((await status())["segments"]).toBe(1), { timeout: 60_000, interval: 100 });
     const tenant = (await directory().lookupTenant(tenantId))!;
     const name = shardName({ tenant, namespace: "default", databaseId: "cold", generation: 1 }, 0);
-    const shard = env.VECTOR_SHARD.getByName(name) as unknown as DurableObjectStub;
+    const shard = env.VECTOR_SHARD.get(env.VECTOR_SHARD.idFromName(name)) as unknown as DurableObjectStub;
     const local = () =>
       runInDurableObject(shard, (_, { storage }) =>
         Number(storage.sql.exec("SELECT count(*) AS n FROM storage_pieces").one()["n"]),
@@ -257,7 +257,7 @@ describe("archives", () => {
     expect(await cold()).toBe(0);
   }, 180_000);
 
-  it("[VE-242] an archived database refuses its vectors and holds no memory; restored it is as before; deleted it is gone", async () => {
+  it("[VE-242] story 9.3: an archived database refuses its vectors and holds no memory; restored it is as before; deleted it is gone", async () => {
     const { key } = await newTenant();
     const db = await Db.create(key, {
       databaseId: "db",

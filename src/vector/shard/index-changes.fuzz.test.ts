@@ -196,7 +196,7 @@ describe("indexes of a shard", () => {
     expectNoOrphans(opened);
   });
 
-  it("[VE-213] rows that cannot be read are left out and named, the build finishes, the others are found", () => {
+  it("[VE-213] edge case 5: rows that cannot be read are left out and named, the build finishes, the others are found", () => {
     const opened = openStore({ dimension: DIMENSION, specs: [{ ...FIRST, quantizer: "none" }] });
     const random = new Random(6);
     const rows = Array.from({ length: 1000 }, () =>

@@ -1,6 +1,5 @@
 // Searches of a shard against a comparison with every row, over random rows, filters, seals, merges and restarts.
 // A failing run prints its seed: set JADE_VECTOR_SEED to run it alone.
-
 import { describe, expect, it } from "vitest";
 import { Random } from "../../../test/simulation/random.ts";
 import { type OpenStore, openStore } from "../../../test/unit/vector/open-store.ts";
@@ -177,6 +176,7 @@ describe("searches of a shard", () => {
     };
     expect(recall()).toBeGreaterThan(0.95);
     const before = ask(queries[0]!).hits.map(({ row }) => row);
+    opened.endTurn();
     opened.crash();
     expect(ask(queries[0]!).hits.map(({ row }) => row)).toEqual(before);
     const { index } = opened.indexes.built(opened.store.sealed[0]!, spec)!;
