@@ -21,6 +21,8 @@ export interface ModelParameters {
   readonly normalize?: boolean | undefined;
   /** Words: idf or mean. Transformers: mean or cls. */
   readonly pooling?: "idf" | "mean" | "cls" | undefined;
+  /** Words: an unknown word takes the vector of the word that it is a form of. */
+  readonly inflections?: "english" | undefined;
   /** Transformers: tokens seen at once. */
   readonly windowTokens?: number | undefined;
 }
@@ -73,7 +75,7 @@ export function requireFamily({
   files,
   parameters,
 }: Pick<ModelDefinition, "family" | "files" | "parameters">): void {
-  const { pooling, windowTokens } = parameters;
+  const { pooling, windowTokens, inflections } = parameters;
   switch (family) {
     case "words":
       if (files.length !== 1)
@@ -89,6 +91,7 @@ export function requireFamily({
       return;
     case "transformer":
       requireTransformerFiles(files);
+      if (inflections !== undefined) throw invalid("parameters.inflections", "means nothing to transformers");
       if (pooling === "idf")
         throw invalid("parameters.pooling", "idf means nothing to transformers; there are mean, cls", {
           value: pooling,

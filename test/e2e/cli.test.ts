@@ -88,7 +88,7 @@ describe("jade-db", () => {
     ]);
   });
 
-  it("[EM-31] [EM-41] makes a model of a folder with an ONNX graph; the server's vectors are the plain twin's to 1e-5", () => {
+  it("[EM-31] [EM-41] [EM-62] makes a model of a folder with an ONNX graph; the server's vectors are the plain twin's to 1e-5", () => {
     const bert = tinyBert(7);
     const folder = join(directory, "tiny-bert");
     mkdirSync(join(folder, "1_Pooling"), { recursive: true });
@@ -106,6 +106,11 @@ describe("jade-db", () => {
       for (const [n, value] of expected.entries())
         expect(Math.abs(embedded[at]!.values[n]! - value)).toBeLessThan(1e-5);
     }
+    // The files are brought again to the next process, and nothing is asked twice.
+    const { models } = JSON.parse(readFileSync(join(server.dataDir, "instance.lock"), "utf8"));
+    process.kill(models.pid, "SIGKILL");
+    const [again] = json(["embed", "the red cat and the green dog", "--model", "tiny-bert"]) as { values: number[] }[];
+    expect(again!.values[0]).toBeCloseTo(bert.embed("the red cat and the green dog", { pooling: "cls" })[0]!, 5);
     json(["database", "create", "tiny", "--model", "tiny-bert"]);
     for (const text of texts) json(["vector", "put", text.slice(0, 5), "--database", "tiny", "--text", text]);
     expect(json(["search", "--database", "tiny", "--text", "The cat sat on the mat.", "--top-k", "1"])).toMatchObject([

@@ -221,14 +221,14 @@ describe("embedding models", () => {
     expectRefusal(await post({ files, name: "x" }), "idempotencyKeyReused");
   });
 
-  it("[EM-7] texts without a vector are refused with place and limit; nothing else is said about them", async () => {
+  it("[EM-7] [EM-60] texts without a vector are refused with place and limit, and the words that are unknown", async () => {
     const owner = await Owner.make();
-    const secret = "zzxqv wplkj";
+    const unknownText = "zzxqv wplkj";
     expectRefusal(await owner.embed([]), "invalidRequest", "input");
     expectRefusal(await owner.embed(["king", ""]), "invalidRequest", "input[1] is empty");
-    const unknown = await owner.embed(["king", secret]);
-    expectRefusal(unknown, "invalidRequest", "input[1] has no word that the model knows, of 2");
-    expect(unknown.text).not.toContain("zzxqv");
+    const unknown = await owner.embed(["king", unknownText]);
+    expectRefusal(unknown, "invalidRequest", "input[1] has no word that the model knows: ");
+    expect(unknown.text).toContain('"unknownWords":["zzxqv","wplkj"],"knownWords":11925');
     expectRefusal(await owner.embed("a ".repeat(40_000)), "invalidRequest", "80000 bytes; the limit is 65536");
     expectRefusal(await owner.embed(Array.from({ length: 513 }, () => "king")), "invalidRequest", "input");
     expectRefusal(await owner.embed("king", "no-such"), "notFound", "no-such");
