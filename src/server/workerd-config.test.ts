@@ -63,7 +63,11 @@ describe("workerdConfig", () => {
 
   it("[EM-63] in a cluster the leaders' process keeps the models, and the zone's asks it by a socket", () => {
     const place = { zone: "z1", zones: ["z1"], nodes: { n1: "z1" } };
-    const ways = { relayAddress: "unix:/d/zone.sock", leadersAddress: "unix:/d/leaders.sock", peers: {} };
+    const ways = {
+      relayAddress: "unix:/d/zone.sock",
+      leadersAddress: "unix:/d/leaders.sock",
+      peers: { z1: "unix:/d/zone.sock" },
+    };
     const rest = { bucket: "s3://b/p", boardAddress: "unix:/d/board.sock", address: "127.0.0.1:0", key: "k" };
     const of = (role: "zone" | "leaders") =>
       workerdConfig({ ...base, cluster: { place: { ...place, role }, ...ways, ...rest } });
