@@ -9,7 +9,7 @@ import { embedTexts } from "./embedding-call.ts";
 import { findModel } from "./embedding-models.ts";
 import { invalidRequest } from "./issues.ts";
 import type { BatchItem } from "./vector-batch-body.ts";
-import { findDatabase, type KnownDatabase } from "./vector-databases.ts";
+import { DatabaseGone, findDatabase, type KnownDatabase } from "./vector-databases.ts";
 import { floatsOf } from "./vector-fields.ts";
 
 /** An entry of a database's `embeddingModels`. */
@@ -24,7 +24,9 @@ const idOf = ({ modelId, name }: NamedModel): string => modelId ?? name!;
 
 /** The model that a database names for texts: the first, or the one that the request asks for. */
 async function textModel(call: Call, database: KnownDatabase, asked: string | undefined): Promise<string> {
-  const { record } = await findDatabase(call, database);
+  const { record, generation } = await findDatabase(call, database);
+  // Its vectors were made anew by another model: these shards are not the database's any more.
+  if (generation !== database.generation) throw new DatabaseGone();
   const models = (record.embeddingModels as readonly NamedModel[]).filter(isForTexts);
   if (asked !== undefined) {
     const named = models.find(({ modelId, name }) => modelId === asked || name === asked);
