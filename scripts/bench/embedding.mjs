@@ -2,7 +2,7 @@
 // whether word similarities come out of the API as they are in the file; a text search of many documents, and where its time goes.
 // Models: the shipped GloVe, and a transformer of MiniLM's size with random int8 weights made here. Texts are never asked for twice.
 // Options: --count N documents (100 000), --seconds N a measured phase, --only tokens,memory,beside,words,search, --builds ., ../old (beside).
-// Exit: 1 = 1 000 tokens take a second or more, or word similarities differ.
+// Exit: 1 = 1 000 tokens take a second of CPU or more, or word similarities differ.
 import { readFileSync } from "node:fs";
 import { availableParallelism, cpus, loadavg } from "node:os";
 import { join } from "node:path";
@@ -18,10 +18,13 @@ import { MINI_LM, randomTransformer } from "./lib/random-transformer.mjs";
 const GLOVE = "glove-twitter-25d";
 const MINI = "mini-int8";
 const BATCH = 32;
+/** Of a transformer at once (src/embedding/limits.ts). */
+const RUN_TOKENS = 2048;
 const LONG_TOKENS = 1000;
 const LONG_LIMIT_MS = 1000;
 const PAIRS = 2000;
 const KEY_VALUE_CLIENTS = 4;
+const BESIDE_TOKENS = 64;
 const CLOCK_TICKS = 100;
 const note = (words) => console.error(words);
 const table = readWordFile(readFileSync("models/glove-twitter-25d.jwv"));
@@ -29,6 +32,8 @@ const words = [...table.words()].filter((word) => /^[a-z]+$/.test(word));
 const random = seededRandom(5);
 const pick = (list) => list[Math.floor(random() * list.length)];
 
+/** Texts of a request: more tokens do not run at once. */
+const batchOf = (tokens) => Math.min(BATCH, RUN_TOKENS / tokens);
 const percentile = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? NaN;
 const sortedOf = (numbers) => numbers.toSorted((a, b) => a - b);
 const round = (value) => (Number.isFinite(value) ? Number(value.toPrecision(3)) : "-");
@@ -85,7 +90,7 @@ async function measureTokens({ client, server }, { seconds }) {
   for (const model of [GLOVE, MINI]) {
     await client.models.embed([textOf(model, 8)], model);
     for (const tokens of [8, 64, 256, LONG_TOKENS]) {
-      for (const texts of tokens === LONG_TOKENS ? [1] : [1, BATCH]) {
+      for (const texts of tokens === LONG_TOKENS ? [1] : [1, batchOf(tokens)]) {
         const before = statOf(modelsPid(server));
         const asked = () =>
           client.models.embed(
@@ -98,7 +103,8 @@ async function measureTokens({ client, server }, { seconds }) {
         const [p50, p99] = [0.5, 0.99].map((share) => round(percentile(times, share)));
         rows.push([model, tokens, texts, round(perSecond), p50, p99, round(cpuMs), times.length, load()]);
         note(rows.at(-1).join("  "));
-        if (tokens === LONG_TOKENS && percentile(times, 0.5) >= LONG_LIMIT_MS) isOk = false;
+        // One thread runs it: on a machine that is busy with other things its CPU time says what its time would be.
+        if (tokens === LONG_TOKENS && cpuMs >= LONG_LIMIT_MS) isOk = false;
       }
     }
   }
@@ -106,7 +112,7 @@ async function measureTokens({ client, server }, { seconds }) {
   return isOk;
 }
 
-async function measureMemory(_, { seconds: __ }) {
+async function measureMemory() {
   const { server, client } = await started();
   try {
     const rows = [];
@@ -138,13 +144,16 @@ async function keyValueTimes(client, seconds) {
   return sortedOf(all.flat());
 }
 
-/** Key-value, put and get, while nobody embeds and while texts of 256 tokens run all the time; builds in turns. */
+/** Key-value, put and get, while nobody embeds and while texts run all the time; builds in turns. */
 async function measureBeside(_, { seconds, builds, rounds }) {
   const rows = [];
   const houses = [];
   for (const build of builds) houses.push({ build, ...(await started(build)) });
   try {
-    for (const { client } of houses) await addMini(client);
+    for (const { client } of houses) {
+      await addMini(client);
+      await client.models.embed([textOf(MINI, BESIDE_TOKENS)], MINI);
+    }
     for (let n = 0; n < rounds; n++) {
       for (const { build, client } of houses) {
         for (const isBusy of [false, true]) {
@@ -153,7 +162,7 @@ async function measureBeside(_, { seconds, builds, rounds }) {
             let texts = 0;
             while (isBusy && !isOver) {
               await client.models.embed(
-                Array.from({ length: 4 }, () => textOf(MINI, 256)),
+                Array.from({ length: 4 }, () => textOf(MINI, BESIDE_TOKENS)),
                 MINI,
               );
               texts += 4;
@@ -229,7 +238,7 @@ async function measureSearch({ client }, { count = 100_000, seconds }) {
   const [{ values: vector }] = await client.models.embed([fixed], GLOVE);
   await vectors.search({ vector }, { topK: 10 });
   const phases = [
-    ["an answer at all (count of an empty filter's rows left out: GET one vector)", () => vectors.get("d1")],
+    ["an answer at all (GET one vector)", () => vectors.get("d1")],
     ["a text's vector (POST /v1/embeddings)", () => client.models.embed([textOf(GLOVE, 8)], GLOVE)],
     ["the same text's again (cache)", () => client.models.embed([fixed], GLOVE)],
     ["search by vector", () => vectors.search({ vector: vector.map((value) => value + random() / 100) }, { topK: 10 })],
