@@ -29,7 +29,8 @@ export class DatabaseReembeddings {
   }
 
   async work(tenant: number, rows: readonly DatabaseRow[]): Promise<void> {
-    await Promise.all(rows.map((row) => this.#workOn(tenant, row)));
+    // One whose row is damaged meanwhile, or whose shards are away, stops no other; it is looked at again.
+    await Promise.allSettled(rows.map((row) => this.#workOn(tenant, row)));
   }
 
   #row(generation: number): DatabaseRow | undefined {

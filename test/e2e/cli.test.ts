@@ -127,6 +127,32 @@ describe("jade-db", () => {
     expect(json(["model", "list"]).map(({ modelId }: { modelId: string }) => modelId)).toEqual(["glove-twitter-25d"]);
   });
 
+  it("[EM-64] [EM-65] makes vectors of a file's texts by the shipped model, then all of them anew by another", () => {
+    const file = join(directory, "texts.csv");
+    const texts = ["red apple", "green tea", "fast train"];
+    writeFileSync(file, `id,body\n${texts.map((text, at) => `t${at},${text}`).join("\n")}\nt3,zzxqv\n`);
+    const command = ["import", "vectors", file, "--database", "texts", "--text-column", "body"];
+    const made = jadeDb([...command, "--model", "glove-twitter-25d", "--skip-refused", "-o", "json"]);
+    expect([made.status, made.stderr]).toEqual([0, expect.stringContaining('left out: line 5, id "t3"')]);
+    expect(JSON.parse(made.stdout)).toMatchObject({ vectors: 3, leftOut: 1 });
+    expect(json(["search", "--database", "texts", "--text", "train", "--top-k", "1"])).toMatchObject([{ id: "t2" }]);
+    const other = jadeDb([...command, "--model", "another"]);
+    expect([other.status, other.stderr]).toEqual([2, expect.stringContaining('names the model "glove-twitter-25d"')]);
+    const words = join(directory, "small.txt");
+    writeFileSync(
+      words,
+      texts
+        .flatMap((text) => text.split(" "))
+        .map((word, at) => `${word} ${at} 1\n`)
+        .join(""),
+    );
+    expect(json(["model", "add", words, "small"])).toMatchObject({ outputDimension: 2 });
+    const reembed = ["database", "reembed", "texts", "--model", "small", "--text-field", "body", "--wait"];
+    expect(json(reembed)).toMatchObject({ state: "done", rows: 3, vectorDimension: 2 });
+    expect(json(["search", "--database", "texts", "--text", "train", "--top-k", "1"])).toMatchObject([{ id: "t2" }]);
+    json(["model", "delete", "small"]);
+  });
+
   it("imports, exports and verifies byte by byte", () => {
     const file = join(directory, "in.jsonl");
     const lines = Array.from({ length: 2000 }, (_, index) => `{"key":"imp/${index}","value":{"n":${index}.0,"s":"ü"}}`);
