@@ -3,6 +3,7 @@
 // embedders; it knows no tenants.
 import { WorkerEntrypoint } from "cloudflare:workers";
 import { parseSettings } from "../src/cluster/settings.ts";
+import type { Item } from "../src/embedding/item.ts";
 import { EmbeddingRefusal } from "../src/embedding/refusal.ts";
 import type { EmbedderEnv } from "./embedder-env.ts";
 import { loadModel, type ModelInput } from "./embedder-families.ts";
@@ -25,7 +26,7 @@ export class ModelRunner extends WorkerEntrypoint<EmbedderEnv> implements ModelR
     return new Response(null, { status: 404 });
   }
 
-  async run(key: string, texts: readonly string[]): Promise<Embedded | null> {
+  async run(key: string, texts: readonly Item[]): Promise<Embedded | null> {
     const model = loadedModels.get(key);
     if (!model) return null;
     const outcomes = await model.run(texts);

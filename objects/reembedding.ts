@@ -34,15 +34,19 @@ export interface ReembeddingHost {
 }
 
 /** Why it cannot begin. */
-export function refusedReembedding({
-  lifecycle = NO_LIFECYCLE,
-  sharding,
-  reembedding,
-}: DatabaseRecord): RpcFailure | undefined {
+export function refusedReembedding(
+  { lifecycle = NO_LIFECYCLE, sharding, reembedding, reduction }: DatabaseRecord,
+  { vectorDimension }: NewReembedding,
+): RpcFailure | undefined {
   if (isOpen(reembedding)) return failure("conflict", "the database's vectors are being made anew already");
   if (lifecycle.isArchived) return failure("conflict", "the database is archived; restore it first");
   if (lifecycle.snapshots.length > 0)
     return failure("conflict", "the database has snapshots, which hold vectors of the old model; delete them first");
+  if (reduction && reduction.dimensions >= vectorDimension)
+    return failure(
+      "conflict",
+      `the database's reduction has ${reduction.dimensions} values, the model ${vectorDimension}`,
+    );
   if (sharding.strategy === "hash") return undefined;
   const message = `a database that is sharded by ${sharding.strategy} cannot be made anew in place; this one must be by hash`;
   return failure("conflict", message, { strategy: sharding.strategy });

@@ -180,7 +180,7 @@ export class TenantDatabases {
   /** New rows get shards of their own, in a row of the table that no name reaches. */
   #beginReembedding(name: NamedDatabase, asked: NewReembedding, nowMs: number): RpcResult<DatabaseInfo> {
     return this.#change(name, nowMs, (record) => {
-      const refused = refusedReembedding(record);
+      const refused = refusedReembedding(record, asked);
       if (refused) return refused;
       const aside = { ...name, databaseId: `${name.databaseId}~` };
       if (this.#held(aside))

@@ -374,7 +374,7 @@ export class Replica {
     const incoming = isPurged ? { clock: decoded.clock, unsettled: [], versions: [] } : decoded;
     if (this.#mergeOver(row, incomingBytes, { held, incoming })) return incomingBytes;
     const merged = mergeStates(held, incoming, (version) => this.#remembered.isSuperseded(row, version));
-    this.#remembered.rememberNew(row, held, merged);
+    this.#remembered.rememberNew(row, { held, incoming, merged });
     const bytes = encodeState(merged);
     if (!heldBytes || !sameBytes(bytes, heldBytes)) this.#rows.put(row, bytes, { before: held, after: merged });
     return bytes;
@@ -384,7 +384,7 @@ export class Replica {
   #mergeOver(row: RowKey, bytes: Uint8Array, { held, incoming }: { held: KeyState; incoming: KeyState }): boolean {
     this.#hybrid.observe(incoming.clock.time, MAX_TIME_LEAD_MS);
     if (!replacesAll(held, incoming) || this.#remembered.isSuperseded(row, incoming.versions[0]!)) return false;
-    this.#remembered.rememberNew(row, held, incoming);
+    this.#remembered.rememberNew(row, { held, incoming, merged: incoming });
     this.#rows.put(row, bytes, { before: held, after: incoming });
     return true;
   }
@@ -398,7 +398,7 @@ export class Replica {
       if (error.newestMs + healAfterMs > now()) return refused("corrupt");
       const incoming = decodeState(state);
       this.#hybrid.observe(incoming.clock.time, MAX_TIME_LEAD_MS);
-      this.#remembered.rememberNew(row, EMPTY_STATE, incoming);
+      this.#remembered.rememberNew(row, { held: EMPTY_STATE, incoming, merged: incoming });
       // Its usage counts already: what is put now takes the place of what was.
       engine.put(row, state, isDeleted(incoming));
       this.#rows.forgetHead(row);

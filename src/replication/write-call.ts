@@ -5,7 +5,7 @@
 // Must not: hold state beyond the call.
 import type { Caller, TenantRoute } from "../access/types.ts";
 import type { ReplicaSets } from "../cluster/ring.ts";
-import { addDots, joinClocks, sameDot } from "../kv/clock.ts";
+import { addDots, includes, joinClocks, sameDot } from "../kv/clock.ts";
 import { sameBytes } from "../kv/key-state.ts";
 import { MAX_SIBLINGS, MAX_STATE_BYTES, SETTLE_ALL_FROM } from "../kv/limits.ts";
 import type { RowKey } from "../storage/types.ts";
@@ -49,6 +49,11 @@ export interface WriteOptions {
 function aliveInAll(replies: readonly { readonly alive: readonly Dot[] }[]): Dot[] {
   const [first, ...others] = replies;
   return first!.alive.filter((dot) => others.every(({ alive }) => alive.some((held) => sameDot(held, dot))));
+}
+
+/** The first answer before others: a later stamp's before an earlier's (RP-33), of one stamp the fuller. */
+function byWhatIsKnown(a: Clock, b: Clock): number {
+  return b.time - a.time || Number(includes(b, a)) - Number(includes(a, b));
 }
 
 export class WriteCall {
@@ -143,13 +148,14 @@ export class WriteCall {
 
   /**
    * Asks a majority whether the write is remembered; then stamps where it is, or at one that answered no. Where several remember
-   * it differently, the latest stamp is the one that was acknowledged: an earlier one was a stray that no majority knew of.
+   * it differently, the latest stamp is the one that was acknowledged: an earlier one was a stray that no majority knew of. Of one stamp
+   * the fuller answer is the first: who learned of the write from a repair, beside a sibling, knows its dot alone (RP-6).
    * A replica that answered no refuses a first attempt from then on. Of the others one may still be under way to it (spec RP-140).
    */
   #recall(): void {
     const { sets, row } = this.#options;
     const needed = majority(sets.write.length);
-    const aware: { readonly id: string; readonly time: number }[] = [];
+    const aware: { readonly id: string; readonly answer: Clock }[] = [];
     const unaware: { readonly id: string; readonly alive: readonly Dot[] }[] = [];
     let open = sets.write.length;
     const { environment } = this.#context;
@@ -177,7 +183,7 @@ export class WriteCall {
         }
         if (result?.kind === "refused" && result.code === "corrupt") unreadable++;
         if (result?.kind === "recalled") {
-          if (result.answer) aware.push({ id, time: result.answer.time });
+          if (result.answer) aware.push({ id, answer: result.answer });
           else unaware.push({ id, alive: result.alive });
         }
         if (open > 0 && aware.length + unaware.length < needed) return;
@@ -190,7 +196,9 @@ export class WriteCall {
         }
         decided = true;
         const isUnreadable = (id: string): number => (this.#unreadable.includes(id) ? 1 : 0);
-        const latest = aware.sort((a, b) => b.time - a.time || isUnreadable(a.id) - isUnreadable(b.id))[0];
+        const latest = aware.sort(
+          (a, b) => byWhatIsKnown(a.answer, b.answer) || isUnreadable(a.id) - isUnreadable(b.id),
+        )[0];
         if (latest) this.#stampAt(latest.id, []);
         else this.#unknown(unreadable === sets.write.length ? { code: "corrupt" } : undefined);
       });
