@@ -34,6 +34,7 @@ export class Cluster extends Deployment {
       args: [
         ...[join(root, "dist/cli.js"), "cluster", "start", "--instances", String(instances), "--port", String(port)],
         ...["--data-dir", directory, ...(overTls ? ["--peer-port", String(port + instances)] : [])],
+        ...["--shared-port", String(port + 2 * instances)],
       ],
       env: { JADE_ROOT_KEY: this.rootKey, JADE_LOG_LEVEL: "error" },
       logPath: this.logPath,
@@ -41,7 +42,7 @@ export class Cluster extends Deployment {
   }
 
   static async start(options: ClusterOptions): Promise<Cluster> {
-    const port = await portsInARow(options.instances * 2);
+    const port = await portsInARow(options.instances * 2 + 1);
     const cluster = new Cluster(await temporaryDirectory("cluster"), port, options);
     try {
       await Promise.all(cluster.zones.map((zone) => cluster.untilReady(zone)));
@@ -54,6 +55,11 @@ export class Cluster extends Deployment {
 
   url(zone: string): string {
     return `http://127.0.0.1:${this.#port + this.zones.indexOf(zone)}`;
+  }
+
+  /** Of all instances together. */
+  get sharedUrl(): string {
+    return `http://127.0.0.1:${this.#port + 2 * this.zones.length}`;
   }
 
   protected log(): string {
