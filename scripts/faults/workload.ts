@@ -23,6 +23,9 @@ const PATIENT = { attempts: 2000, timeoutMs: 120_000 };
 /** Of instances that are killed, beside what is told by one that runs. */
 const AWAY = ["networkFailure", "timedOut", "badAnswer", "unavailable"];
 
+/** How instances are reached; of any cluster. */
+export type Clients = Pick<Cluster, "zones" | "client">;
+
 export interface WorkloadCounts extends LoadCounts {
   histories: number;
   operations: number;
@@ -36,7 +39,7 @@ export class Workload {
     ...{ acknowledged: 0, unknown: 0, retried: 0, abandoned: 0, repeated: 0, reads: 0, unavailable: 0 },
     ...{ histories: 0, operations: 0, events: 0, vectors: 0 },
   };
-  readonly #cluster: Cluster;
+  readonly #cluster: Clients;
   readonly #apiKey: string;
   readonly #seed: number;
   readonly #clients: JadeClient[] = [];
@@ -48,7 +51,7 @@ export class Workload {
   #isStopped = false;
   #working: Promise<unknown> = Promise.resolve();
 
-  constructor(cluster: Cluster, { apiKey, seed }: { readonly apiKey: string; readonly seed: number }) {
+  constructor(cluster: Clients, { apiKey, seed }: { readonly apiKey: string; readonly seed: number }) {
     this.#cluster = cluster;
     this.#apiKey = apiKey;
     this.#seed = seed;
