@@ -69,7 +69,7 @@ describe("three instances", () => {
     expect(await until(isSpread), [...seen].join()).toBe(true);
   });
 
-  it("[CL-11] [CL-12] lose nothing with one of them: key-value goes on, its leaders move, it comes back and is healed", async () => {
+  it("[CL-11] [CL-12] edge case 4: lose nothing with one of them: key-value goes on, its leaders move, it comes back and is healed", async () => {
     const workload = new Workload(cluster, { apiKey, seed: 1 });
     await workload.start();
     // An owner runs where it was first asked for.
