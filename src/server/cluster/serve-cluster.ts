@@ -20,6 +20,7 @@ import { copyWorkers, writeConfigFile } from "../worker-files.ts";
 import { workerdBinary } from "../workerd-binary.ts";
 import { EMBEDDER_SOCKET, type WorkerdConfigOptions, workerdConfig } from "../workerd-config.ts";
 import { LEADERS_HEALTH, type WorkerdStart } from "../workerd-process.ts";
+import { BucketMemory, seenFile, seenInBucket } from "./bucket-memory.ts";
 import { BUCKET_VARIABLES } from "./bucket-variables.ts";
 import { Door } from "./door.ts";
 import { clusterIdentity } from "./identity.ts";
@@ -180,6 +181,18 @@ function watchIsolation(
   });
 }
 
+function rememberBucket(
+  { config, report }: ServeOptions,
+  { leaders, ways, dir }: { readonly leaders: Supervisor; readonly ways: Ways; readonly dir: DataDir },
+): BucketMemory {
+  const { bucket = "", zone } = config.cluster;
+  return new BucketMemory({
+    ...{ bucket, report, rest: () => leaders.rest(), now: () => new Date() },
+    here: seenFile(join(dir.path, "bucket-seen.json")),
+    there: seenInBucket(socketPath(ways.board), zone),
+  });
+}
+
 /** Runs until SIGTERM or SIGINT; gives the exit code. @throws OperatorError when it cannot start. */
 export async function serveCluster(options: ServeOptions): Promise<number> {
   const { config } = options;
@@ -197,6 +210,7 @@ export async function serveCluster(options: ServeOptions): Promise<number> {
       const url = localUrl(inner.host, bound);
       const fronts = await startFronts(options, url);
       printAddress(options, { dataDir: dir.path, urls: fronts.urls });
+      void rememberBucket(options, { leaders, ways: processes.ways, dir }).run(signal);
       void watchIsolation(options, { leaders, ways: processes.ways }).run(signal);
       void watchReadiness({
         url,
