@@ -21,7 +21,7 @@ import { workerdConfig } from "./workerd-config.ts";
 const CONFIG_FILE = "workerd.capnp";
 export const MODELS_NAME = "the models' process";
 const DISK_WARNING =
-  "storage.blobStore is disk: workerd does not fsync those files, so a power cut may lose tables. Use sqlite unless the file system makes renames durable";
+  "storage.blobStore or vectors.archiveStore is disk: workerd does not fsync those files, so a power cut may lose tables or archives. Use sqlite (none) unless the file system makes renames durable";
 
 export interface ServeOptions extends LoadedConfig {
   readonly rootKeyFromEnvironment: string | undefined;
@@ -48,7 +48,7 @@ export async function serve(options: ServeOptions): Promise<number> {
     const { runnerModules, ...workers } = copyWorkers(join(packageRoot(), "dist"), dir.run);
     const rootKey = resolveRootKey(dir.path, options.rootKeyFromEnvironment);
     printRootKey(rootKey, options);
-    if (config.storage.blobStore === "disk") options.report(DISK_WARNING);
+    if ([config.storage.blobStore, config.vectors.archiveStore].includes("disk")) options.report(DISK_WARNING);
     const supervisor = new Supervisor({
       url: (bound) => localUrl(inner.host, bound),
       events: reporter(options.report, (pid) => lock.noteWorkerd(pid)),

@@ -129,7 +129,7 @@ export function workerdConfig(options: WorkerdConfigOptions): string {
   const isZone = cluster?.place.role === "zone";
   const relays = cluster ? relayServices(cluster) : [];
   const hasEmbedder = options.embedderModules !== undefined;
-  const onDisk = settings.storage.blobStore === "disk";
+  const onDisk = settings.storage.blobStore === "disk" || settings.vectors.archiveStore === "disk";
   const fetchesKeys = settings.auth.tokenIssuers.some(({ jwksUrl }) => jwksUrl !== undefined);
   const bindings = [
     textBinding("JADE_MODE", cluster ? "cluster" : "single"),
