@@ -87,7 +87,9 @@ async function joined(parts: readonly Uint8Array[]): Promise<Uint8Array> {
 /** Inflated once for its length: the decoder would take whatever comes. */
 async function requireInflated(parts: readonly Uint8Array[], expected: number): Promise<void> {
   let bytes = 0;
-  const stream = new Blob([...parts] as Uint8Array<ArrayBuffer>[]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const stream = new Blob([...parts] as Uint8Array<ArrayBuffer>[])
+    .stream()
+    .pipeThrough(new DecompressionStream("deflate"));
   for await (const chunk of stream as ReadableStream<Uint8Array>) {
     bytes += chunk.length;
     if (bytes > expected) throw invalid("", `is a PNG image with more than the ${expected} bytes of its pixels`);

@@ -2,14 +2,17 @@
 // Guarantees: nothing is started before configuration, data directory, lock and port are good; the lock is released at the end.
 
 import { join } from "node:path";
+import { Instance } from "./cluster/instance.ts";
 import { type Config, workerSettings } from "./config-schema.ts";
 import { assertNoInstance, prepareDataDir, removeUnfinishedBlobs } from "./data-dir.ts";
 import { GrpcFront } from "./grpc/front.ts";
 import { InstanceLock } from "./instance-lock.ts";
 import type { LoadedConfig } from "./load-config.ts";
+import { modelsSupervisor } from "./models-process.ts";
 import { packageRoot } from "./package-root.ts";
 import { assertPortFree, joinAddress, localUrl } from "./port.ts";
 import { OperatorError } from "./problem.ts";
+import { secretEnvironment } from "./provider-secrets.ts";
 import { watchReadiness } from "./readiness.ts";
 import { type RootKey, resolveRootKey } from "./root-key.ts";
 import { Supervisor, type SupervisorEvents } from "./supervisor.ts";
@@ -19,6 +22,7 @@ import { workerdBinary } from "./workerd-binary.ts";
 import { workerdConfig } from "./workerd-config.ts";
 
 const CONFIG_FILE = "workerd.capnp";
+export const MODELS_NAME = "the models' process";
 const DISK_WARNING =
   "storage.blobStore is disk: workerd does not fsync those files, so a power cut may lose tables. Use sqlite unless the file system makes renames durable";
 
@@ -46,7 +50,7 @@ export async function serve(options: ServeOptions): Promise<number> {
     if (config.etcd.grpcPort !== undefined) await assertPortFree(host, config.etcd.grpcPort);
     if (config.server.watchPort !== undefined) await assertPortFree(host, config.server.watchPort);
     const binary = workerdBinary();
-    const workers = copyWorkers(join(packageRoot(), "dist"), dir.run);
+    const { runnerModules, ...workers } = copyWorkers(join(packageRoot(), "dist"), dir.run);
     const rootKey = resolveRootKey(dir.path, options.rootKeyFromEnvironment);
     printRootKey(rootKey, options);
     if (config.storage.blobStore === "disk") options.report(DISK_WARNING);
@@ -65,10 +69,16 @@ export async function serve(options: ServeOptions): Promise<number> {
           metricsAccess: options.metricsAccess,
         });
         writeConfigFile(join(dir.run, CONFIG_FILE), text);
-        return { binary, cwd: dir.run, configFile: CONFIG_FILE };
+        const env = secretEnvironment(config.embedding, options.env);
+        return { binary, cwd: dir.run, configFile: CONFIG_FILE, env };
       },
     });
-    return await untilSignalled(supervisor, async (bound, signal) => {
+    const models = modelsSupervisor({
+      ...{ runDir: dir.run, modules: runnerModules, settings: workerSettings(config) },
+      events: reporter(options.report, (pid) => lock.noteWorkerd(pid, "models"), MODELS_NAME),
+    });
+    const instance = new Instance({ gateway: supervisor, others: [models] });
+    return await untilSignalled(instance, async (bound, signal) => {
       const url = localUrl(host, bound);
       const grpc = await startFront(config, url);
       const watches = await startWatchFronts(options, url);
