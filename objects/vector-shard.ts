@@ -35,7 +35,7 @@ import { ShardCopies } from "./shard-copies.ts";
 import { ShardImports } from "./shard-imports.ts";
 import { keepWhatIsAsked, letGo } from "./shard-lifecycle.ts";
 import { ShardMaintenance } from "./shard-maintenance.ts";
-import { ARCHIVED, MAX_WAITING_WRITES, QUEUE_FULL, UNREADABLE } from "./shard-refusals.ts";
+import { ARCHIVED, HELD, MAX_WAITING_WRITES, QUEUE_FULL, UNREADABLE } from "./shard-refusals.ts";
 import { ShardRepair } from "./shard-repair.ts";
 import { migrateVectors, VectorFacts } from "./vector-facts.ts";
 import { VectorMeter } from "./vector-metrics.ts";
@@ -373,7 +373,8 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
       return;
     }
     try {
-      const ran = waiting.map(({ call }) => desk.run(call));
+      const isHeld = this.#config?.lifecycle?.holdsWrites === true;
+      const ran = waiting.map(({ call }): Ran => (isHeld ? { answer: HELD, durability: "eventual" } : desk.run(call)));
       // Followers are given what is logged only.
       const isSync = this.#config?.replication?.sync || ran.some(({ durability }) => durability === "sync");
       if (isSync || desk.store.unloggedBytes >= MAX_UNLOGGED_BYTES) desk.store.endTurn();

@@ -1,8 +1,9 @@
 // Models and texts over HTTP inside workerd, with the embedder as a Worker of its own. Story 5 of the specification.
 import { env } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
+import { registerModel } from "../../src/gateway/embedding-models.ts";
 import { createGateway } from "../../src/gateway/gateway.ts";
-import { type Answer, ask, directory, newKey, newTenant, ROOT_KEY } from "./gateway-support.ts";
+import { type Answer, ask, directory, newKey, newTenant, ROOT_KEY, tenantObject } from "./gateway-support.ts";
 import { Db } from "./vector-support.ts";
 
 const SHIPPED = "glove-twitter-25d";
@@ -209,6 +210,25 @@ describe("embedding models", () => {
     await expect
       .poll(async () => (await env.EMBEDDER!.findModel(number, "mine")) === null, { timeout: 20_000, interval: 200 })
       .toBe(true);
+  });
+
+  it("[EM-69] a model that is registered while its tenant is erased leaves nothing behind", async () => {
+    const owner = await Owner.make();
+    const tenant = (await directory().lookupTenant(owner.tenantId))!;
+    const registrar = { embedder: env.EMBEDDER!, owner: env.TENANT.get(env.TENANT.idFromName(`t${tenant}`)) };
+    const about = { name: "x", version: "", provider: "", description: "", licence: "", source: "" };
+    const files = [{ name: "w.txt", bytes: 4, sha256: "ab".repeat(32) }];
+    const kind = { family: "words", inputType: "text", outputDimension: null, parameters: {}, files } as const;
+    const register = (modelId: string) => {
+      const mutation = { writeId: crypto.getRandomValues(new Uint8Array(16)), bodyHash: modelId };
+      return registerModel(registrar, { tenant, definition: { modelId, ...about, ...kind }, mutation });
+    };
+    expect(await register("before")).toMatchObject({ ok: true });
+    await tenantObject(tenant).beginErasure();
+    await env.EMBEDDER!.erase(tenant);
+    expect(await register("late")).toMatchObject({ ok: false, code: "notFound" });
+    const models = await env.EMBEDDER!.listModels(tenant, { after: "", limit: 10 });
+    expect(models.map(({ definition }) => definition.modelId)).toEqual([SHIPPED]);
   });
 
   it("[EM-24] a repeated registration is one; another body under its key is refused", async () => {
