@@ -45,7 +45,10 @@ function write(): void {
   const half = [0.5, 0.5, 0.5];
   const size = { height: SIDE, width: SIDE };
   const how = { do_resize: true, size, resample: 2, do_normalize: true, image_mean: half, image_std: half };
-  writeFileSync(join(OUT, "preprocessor_config.json"), `${JSON.stringify(how, null, 2)}\n`);
+  writeFileSync(
+    join(OUT, "preprocessor_config.json"),
+    `${JSON.stringify(how, null, 2).replace(/\[[^\]]*\]/g, (list) => JSON.stringify(JSON.parse(list)).replaceAll(",", ", "))}\n`,
+  );
   judge();
 }
 
