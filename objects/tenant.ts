@@ -343,6 +343,14 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
     return this.#settled(await this.#mutate(mutation, (nowMs) => this.#databases.begin(name, task, nowMs)));
   }
 
+  async reshardDatabase(
+    name: NamedDatabase,
+    shards: number | "back",
+    mutation: Mutation,
+  ): Promise<RpcResult<DatabaseInfo>> {
+    return this.#settled(await this.#mutate(mutation, (nowMs) => this.#databases.reshard(name, shards, nowMs)));
+  }
+
   async changeIndex(name: NamedDatabase, change: IndexChange, mutation: Mutation): Promise<RpcResult<DatabaseInfo>> {
     return this.#settled(await this.#mutate(mutation, (nowMs) => this.#databases.changeIndex(name, change, nowMs)));
   }

@@ -11,6 +11,7 @@ import { DEFAULT_LEARN_ROWS, DEFAULT_TARGET_RECALL } from "../sharding/limits.ts
 import type { SplitPoint } from "../sharding/shard-map.ts";
 import { type IndexFields, type IndexParameters, indexSpecsOf } from "./indexes.ts";
 import { copyZones, type Placement } from "./placement.ts";
+import { homesOf, type Resharding, topologyOf } from "./resharding.ts";
 
 export interface Sharding {
   readonly strategy: "hash" | "range" | "centroid";
@@ -23,6 +24,11 @@ export interface Sharding {
   readonly targetRecall?: number | undefined;
   /** Rows after which split points or centroids are learned. */
   readonly learnRows?: number | undefined;
+  /** `hash` only, once its number of shards was changed (resharding.ts): shards that speak for ids; grows with each change. */
+  readonly homes?: number | undefined;
+  readonly topology?: number | undefined;
+  /** Under way. */
+  readonly reshard?: Resharding | undefined;
 }
 
 export interface RetentionPolicy {
@@ -121,10 +127,11 @@ export function shardName({ tenant, namespace, databaseId, generation }: Databas
 
 function shardingOf({ sharding }: DatabaseRecord, name: DatabaseName, shard: number): ShardingConfig | undefined {
   const { strategy, numShards, key, splitPoints } = sharding;
-  if (strategy === "hash") return undefined;
+  if (strategy === "hash" && sharding.topology === undefined) return undefined;
   const { learnRows = DEFAULT_LEARN_ROWS, targetRecall = DEFAULT_TARGET_RECALL } = sharding;
   const base = shardName(name, 0).slice(0, -2);
-  return { strategy, numShards, shard, base, key, splitPoints, learnRows, targetRecall };
+  const common = { strategy, numShards, shard, base, key, splitPoints, learnRows, targetRecall };
+  return strategy === "hash" ? { ...common, homes: homesOf(sharding), topology: topologyOf(sharding) } : common;
 }
 
 function shardLifecycleOf({ snapshots, restore, isArchived }: Lifecycle): ShardLifecycle {
