@@ -1,6 +1,7 @@
 // Imports into a shard of vectors go on behind calls: one commit a turn; what must wait is tried again. Where rows are placed by metadata, values or
 // a changed number of shards they go the way of a write, under a write id of their own.
 import { sha256 } from "../src/access/api-key.ts";
+import type { BehindSearches } from "../src/vector/shard/behind-searches.ts";
 import type { ImportChunk } from "../src/vector/shard/import-queue.ts";
 import type { ShardDesk } from "../src/vector/shard/shard-desk.ts";
 import type { VectorAnswer, VectorCall, VectorFailure } from "../src/wire/vector.ts";
@@ -10,11 +11,14 @@ const IMPORT_RETRY_MS = 200;
 /** What is wrong with a row itself; anything else passes. */
 const OF_A_ROW: ReadonlySet<string> = new Set(["invalidRequest", "payloadTooLarge"]);
 
+type Place = (call: VectorCall) => Promise<VectorAnswer>;
+
 export interface ShardImportsOptions {
   /** Undefined = there is no shard. */
   readonly desk: () => ShardDesk | undefined;
   /** Undefined = rows belong to the shard that took them. */
-  readonly place: () => ((call: VectorCall) => Promise<VectorAnswer>) | undefined;
+  readonly place: () => Place | undefined;
+  readonly behind: BehindSearches;
   readonly onBegun: () => void;
   readonly onTurn: () => void;
   /** Half a turn may be in memory: what is stored is the truth. */
@@ -35,35 +39,46 @@ export class ShardImports {
     if (this.#isRunning || !desk?.imports.isDue) return;
     this.#isRunning = true;
     this.#options.onBegun();
-    setTimeout(() => void this.#slice(desk), 0);
+    this.#options.behind.add("write", () => this.#slice(desk));
   }
 
-  async #slice(desk: ShardDesk): Promise<void> {
-    const isOver = (): boolean => this.#options.desk() !== desk;
-    let delayMs = 0;
+  #slice(desk: ShardDesk): void {
+    const place = this.#options.place();
+    if (place && this.#options.desk() === desk) return void this.#placed(desk, place);
+    this.#ended(desk, () => desk.importNext());
+  }
+
+  /** By the placer, which waits for other shards. */
+  async #placed(desk: ShardDesk, place: Place): Promise<void> {
+    let isApplied = false;
     try {
-      const place = this.#options.place();
-      const isApplied = !isOver() && (place ? await placedNext(desk, place, isOver) : desk.importNext());
-      if (!isApplied) delayMs = IMPORT_RETRY_MS;
+      isApplied = await placedNext(desk, place, () => this.#options.desk() !== desk);
     } catch (error) {
       this.#isRunning = false;
       return this.#options.onFailed(error);
     }
+    this.#ended(desk, () => isApplied);
+  }
+
+  #ended(desk: ShardDesk, run: () => boolean): void {
     this.#isRunning = false;
-    if (isOver()) return;
+    if (this.#options.desk() !== desk) return;
+    let mustWait = false;
+    try {
+      mustWait = !run();
+    } catch (error) {
+      return this.#options.onFailed(error);
+    }
     this.#options.onTurn();
     if (!desk.imports.isDue || this.#isRunning) return;
     this.#isRunning = true;
-    setTimeout(() => void this.#slice(desk), delayMs);
+    if (mustWait) setTimeout(() => this.#slice(desk), IMPORT_RETRY_MS);
+    else this.#options.behind.add("write", () => this.#slice(desk));
   }
 }
 
 /** The next rows, by the placer; false = there are none, or some must wait: these alone are tried again. */
-async function placedNext(
-  desk: ShardDesk,
-  place: (call: VectorCall) => Promise<VectorAnswer>,
-  isOver: () => boolean,
-): Promise<boolean> {
+async function placedNext(desk: ShardDesk, place: Place, isOver: () => boolean): Promise<boolean> {
   const chunk = desk.imports.next(Date.now());
   if (!chunk) return false;
   const rows = chunk.rows.map(({ row }) => row);

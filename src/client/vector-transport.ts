@@ -76,12 +76,3 @@ export class VectorPlace {
     this.#tokens.add(this.#key, token);
   }
 }
-
-/** Numbers that JSON cannot say, and that no float32 is, are refused before they are sent. */
-export function requireNumbers(values: ArrayLike<number>): void {
-  for (let at = 0; at < values.length; at++) {
-    const value: unknown = values[at];
-    if (typeof value === "number" && Number.isFinite(value)) continue;
-    throw new TypeError(`values[${at}] must be a finite number, got ${String(value)}`);
-  }
-}

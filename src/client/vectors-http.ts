@@ -1,22 +1,25 @@
 // Vectors of one database over HTTP.
 // Guarantees: a write is applied once over all of its retries; values are float32 as they are stored.
 import { VECTOR_TOKEN_HEADER } from "../wire/vector-token.ts";
+import { base64Of } from "./config-codec.ts";
 import { databasePath } from "./database-path.ts";
 import type { HttpClient, HttpRequest } from "./http.ts";
 import { itemTexts, memberText } from "./raw-json.ts";
 import type { Page } from "./types.ts";
 import { BINARY_TYPE, binaryBatch, metadataTextOf } from "./vector-batch.ts";
-import {
-  requireNumbers,
-  type VectorChoice,
-  type VectorCountOptions,
-  type VectorPlace,
-  type VectorSearched,
-  type VectorSearchedMany,
-  type VectorTransport,
+import { numbersOf, tensorFields } from "./vector-inputs.ts";
+import type {
+  VectorChoice,
+  VectorCountOptions,
+  VectorPlace,
+  VectorSearched,
+  VectorSearchedMany,
+  VectorTransport,
 } from "./vector-transport.ts";
 import type {
   DeletedVectors,
+  NewImage,
+  NewTensor,
   NewText,
   NewVector,
   StoredVector,
@@ -47,23 +50,22 @@ function vectorOf(raw: Raw<Vector>, text: string): Vector {
   return { ...withFloats<Vector>(raw), ...(metadataJson === undefined ? {} : { metadataJson }) };
 }
 
-function numbersOf(values: ArrayLike<number>): number[] {
-  requireNumbers(values);
-  return Array.from(values);
-}
-
 /** Members as JSON text, with the metadata's exact text. */
 function vectorText(vector: VectorChanges & { readonly id?: string | undefined }, rest: object): string {
-  const { id, values, text } = vector;
+  const { id, values, text, image, tensor } = vector;
   const metadata = metadataTextOf(vector);
-  const fields = JSON.stringify({ id, values: values && numbersOf(values), text, ...rest });
+  const raw = { id, values: values && numbersOf(values), text, image: image && base64Of(image) };
+  const fields = JSON.stringify({ ...raw, tensor: tensor && tensorFields(tensor), ...rest });
   if (metadata === undefined) return fields;
   return `${fields.slice(0, -1)}${fields === "{}" ? "" : ","}"metadata":${metadata}}`;
 }
 
 function queryFields(query: VectorQuery): object {
   if ("id" in query) return { id: query.id };
-  return "text" in query ? { queryText: query.text } : { queryVector: numbersOf(query.vector) };
+  if ("text" in query) return { queryText: query.text };
+  if ("image" in query) return { queryImage: base64Of(query.image) };
+  if ("tensor" in query) return { queryTensor: tensorFields(query.tensor) };
+  return { queryVector: numbersOf(query.vector) };
 }
 
 function resultsOf({ results, isComplete }: VectorResults): VectorResults {
@@ -90,7 +92,10 @@ export class HttpVectors implements VectorTransport {
     this.#place = place;
   }
 
-  upsert(vector: NewVector | NewText, { durability, ...options }: VectorWriteOptions = {}): Promise<StoredVector> {
+  upsert(
+    vector: NewVector | NewText | NewImage | NewTensor,
+    { durability, ...options }: VectorWriteOptions = {},
+  ): Promise<StoredVector> {
     return this.data({ ...options, method: "POST", path: "/vectors", body: vectorText(vector, { durability }) });
   }
 

@@ -16,14 +16,14 @@ import type { Session } from "./session.ts";
 import { SessionCall } from "./session-call.ts";
 import type { CallOptions, Page } from "./types.ts";
 import { metadataTextOf } from "./vector-batch.ts";
-import {
-  requireNumbers,
-  type VectorChoice,
-  type VectorCountOptions,
-  type VectorPlace,
-  type VectorSearched,
-  type VectorSearchedMany,
-  type VectorTransport,
+import { requireNumbers } from "./vector-inputs.ts";
+import type {
+  VectorChoice,
+  VectorCountOptions,
+  VectorPlace,
+  VectorSearched,
+  VectorSearchedMany,
+  VectorTransport,
 } from "./vector-transport.ts";
 import type {
   DeletedVectors,
@@ -103,7 +103,7 @@ function hitOf(hit: Hit): VectorHit {
 function queryOf(query: VectorQuery): VectorItem {
   if ("vector" in query) return { id: "", values: bytesOf(query.vector) };
   if ("id" in query) return { id: query.id };
-  throw new TypeError("texts go over HTTP");
+  throw new TypeError("what a model makes vectors of goes over HTTP");
 }
 
 /** JSON text; empty where nothing is said. */

@@ -18,6 +18,8 @@ import {
 } from "./vector-transport.ts";
 import type {
   DeletedVectors,
+  NewImage,
+  NewTensor,
   NewText,
   NewVector,
   StoredVector,
@@ -42,6 +44,11 @@ interface VectorsWay extends VectorsOptions {
   /** Undefined: all goes over HTTP. */
   readonly session: Session | undefined;
   readonly resolved: ResolvedOptions;
+}
+
+/** What a model makes vectors of goes over HTTP. */
+function isBytes(query: VectorQuery): boolean {
+  return "vector" in query || "id" in query;
 }
 
 export class Vectors {
@@ -75,9 +82,9 @@ export class Vectors {
     return this;
   }
 
-  /** Stores a vector, or the vector of a text (over HTTP), under its id, whether there is one or not. */
-  upsert(vector: NewVector | NewText, options: VectorWriteOptions = {}): Promise<StoredVector> {
-    return "text" in vector ? this.#http.upsert(vector, options) : this.#way.upsert(vector, options);
+  /** Stores a vector, or that of a text, an image or tensors (over HTTP), under its id, whether there is one or not. */
+  upsert(vector: NewVector | NewText | NewImage | NewTensor, options: VectorWriteOptions = {}): Promise<StoredVector> {
+    return "values" in vector ? this.#way.upsert(vector, options) : this.#http.upsert(vector, options);
   }
 
   /** @throws JadeError notFound */
@@ -87,7 +94,8 @@ export class Vectors {
 
   /** Replaces the values, the metadata, or both of a vector that exists. */
   update(id: string, changes: VectorChanges, options: VectorWriteOptions = {}): Promise<StoredVector> {
-    return (changes.text === undefined ? this.#way : this.#http).update(id, changes, options);
+    const isMade = [changes.text, changes.image, changes.tensor].some((given) => given !== undefined);
+    return (isMade ? this.#http : this.#way).update(id, changes, options);
   }
 
   /** @throws JadeError notFound */
@@ -162,13 +170,13 @@ export class Vectors {
     return this.#way.count(options);
   }
 
-  /** The nearest to a vector, to a text (over HTTP), or to one that is stored (without itself). */
+  /** The nearest to a vector, to a text, an image or tensors (over HTTP), or to one that is stored (without itself). */
   search(query: VectorQuery, options: VectorSearchOptions = {}): Promise<VectorSearched> {
-    return ("text" in query ? this.#http : this.#way).search(query, options);
+    return (isBytes(query) ? this.#way : this.#http).search(query, options);
   }
 
   /** Up to 100 searches that differ in their query only. */
   searchMany(queries: readonly VectorQuery[], options: VectorSearchOptions = {}): Promise<VectorSearchedMany> {
-    return (queries.some((query) => "text" in query) ? this.#http : this.#way).searchMany(queries, options);
+    return (queries.every(isBytes) ? this.#way : this.#http).searchMany(queries, options);
   }
 }

@@ -8,6 +8,7 @@ import { type ReplicaOp, type ReplicaResult, readResult, writeOp } from "./frame
 import {
   BREAKER_FAILURES,
   BREAKER_OPEN_MS,
+  FIRST_STAMP_TIMEOUTS,
   MAX_FRAME_BYTES,
   MAX_FRAMES_IN_FLIGHT,
   MAX_LINK_QUEUE_BYTES,
@@ -40,6 +41,8 @@ interface Batch {
   needsDeadline: boolean;
   /** Of the operations written last. */
   route: number | undefined;
+  /** Since when the oldest of them is being worked on. */
+  sinceMs: number;
 }
 
 /** What an answer said about the replica's clock, and when (in ours) it came. */
@@ -55,8 +58,8 @@ export interface LinkCounts {
   timeouts: number;
 }
 
-function newBatch(writer: ByteWriter): Batch {
-  return { writer, done: [], ops: [], routes: [], needsDeadline: false, route: undefined };
+function newBatch(writer: ByteWriter, sinceMs: number): Batch {
+  return { writer, done: [], ops: [], routes: [], needsDeadline: false, route: undefined, sinceMs };
 }
 
 const MAX_SETTLED_PER_FRAME = 4096;
@@ -109,14 +112,18 @@ export class ReplicaLink {
     return this.#queuedBytes >= MAX_LINK_QUEUE_BYTES;
   }
 
-  /** `route`: the revision of the tenant's route by which the operation is sent; undefined = the same as the one before. */
-  send(op: ReplicaOp, done: OpDone, route?: number): void {
+  /**
+   * `route`: the revision of the tenant's route by which the operation is sent; undefined = the same as the one before. `sinceMs`: when
+   * the request came that it is part of; not needed but for stamps.
+   */
+  send(op: ReplicaOp, done: OpDone, route?: number, sinceMs = this.#environment.now()): void {
     let batch = this.#batches.at(-1);
     if (!batch || batch.writer.length >= MAX_FRAME_BYTES || batch.done.length >= this.#frameOperations) {
-      batch = newBatch(this.#spare ?? new ByteWriter(512));
+      batch = newBatch(this.#spare ?? new ByteWriter(512), sinceMs);
       this.#spare = undefined;
       this.#batches.push(batch);
     }
+    if (sinceMs < batch.sinceMs) batch.sinceMs = sinceMs;
     const before = batch.writer.length;
     if (route !== undefined && route !== batch.route) this.#enterRoute(batch, route);
     writeOp(batch.writer, op);
@@ -177,7 +184,7 @@ export class ReplicaLink {
       this.#queuedBytes = 0;
       for (const batch of waiting) this.#fail(batch.done);
     };
-    const probe = newBatch(writer);
+    const probe = newBatch(writer, this.#environment.now());
     probe.done.push(done);
     this.#dispatch(probe);
   }
@@ -189,7 +196,7 @@ export class ReplicaLink {
     }
     if (this.#settled.size > 0) this.#settled = new Map();
     if (batch.needsDeadline && this.#calibration) {
-      writeOp(batch.writer, { kind: "deadline", atMs: this.#deadlineMs(this.#calibration) });
+      writeOp(batch.writer, { kind: "deadline", atMs: this.#deadlineMs(batch, this.#calibration) });
       batch.done.push(IGNORE);
     }
     this.#framesInFlight++;
@@ -230,14 +237,16 @@ export class ReplicaLink {
 
   /**
    * When the frame dispatched now is given up here, in the replica's time. At `receivedMs` its clock showed at least `replicaMs`,
-   * so a stamp within the deadline is a stamp before the timeout, however far the two clocks are apart.
+   * so a stamp within the deadline is a stamp before the timeout, however far the two clocks are apart. What waited long in the queue
+   * has less time: its write may be retried elsewhere by then (spec RP-140).
    */
-  #deadlineMs({ replicaMs, receivedMs }: Calibration): number {
+  #deadlineMs({ sinceMs }: Batch, { replicaMs, receivedMs }: Calibration): number {
     const { now, replicaTimeoutMs } = this.#environment;
-    return Math.max(0, Math.floor(replicaMs + now() - receivedMs + replicaTimeoutMs));
+    const givenUpMs = Math.min(now() + replicaTimeoutMs, sinceMs + FIRST_STAMP_TIMEOUTS * replicaTimeoutMs);
+    return Math.max(0, Math.floor(replicaMs + givenUpMs - receivedMs));
   }
 
-  #answered({ done, ops, routes }: Batch, answer: Uint8Array): void {
+  #answered({ done, ops, routes, sinceMs }: Batch, answer: Uint8Array): void {
     const results: ReplicaResult[] = [];
     try {
       const reader = new ByteReader(answer);
@@ -256,7 +265,7 @@ export class ReplicaLink {
     for (let i = 0; i < done.length; i++) {
       const result = results[i]!;
       const op = ops[i];
-      if (op && result.kind === "refused" && result.code === "deferred") this.send(op, done[i]!, routes[i]);
+      if (op && result.kind === "refused" && result.code === "deferred") this.send(op, done[i]!, routes[i], sinceMs);
       else done[i]!(result);
     }
   }

@@ -13,6 +13,7 @@ import {
   clusterSection,
   relayServices,
   relaySocket,
+  sharedSocket,
 } from "./cluster/relay-config.ts";
 import { classesOf, embedderClass, type ObjectClass } from "./object-classes.ts";
 
@@ -152,7 +153,7 @@ export function workerdConfig(options: WorkerdConfigOptions): string {
   ];
   const sockets = [
     ...(isGateway ? [`(name = "http", address = ${capnpText(address)}, http = (), service = "jade")`] : []),
-    ...(cluster ? [relaySocket(cluster)] : []),
+    ...(cluster ? [...sharedSocket(cluster), relaySocket(cluster)] : []),
     ...(cluster && !isGateway ? [boardSocket(cluster)] : []),
   ];
   return `# Written by jade-db at each start: changes here are lost.

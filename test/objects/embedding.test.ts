@@ -310,7 +310,7 @@ describe("texts in databases", () => {
     expectRefusal(
       await db.ask("POST", "/search", { queryText: "king", id: "a" }),
       "invalidRequest",
-      "give queryVector, queryText or id",
+      "give queryVector, queryText, queryImage, queryTensor or id",
     );
     expectRefusal(
       await db.ask("POST", "/search", { queryText: "king", embeddingModel: "no-such" }),

@@ -6,6 +6,8 @@ import { capnpText } from "../capnp-text.ts";
 
 export interface ClusterProcess {
   readonly place: ClusterPlace;
+  /** Where the zone's process listens for clients together with other instances of its host. */
+  readonly sharedAddress?: string | undefined;
   /** Where this process's relay listens. */
   readonly relayAddress: string;
   /** Where the relay of this instance's leaders listens. */
@@ -54,6 +56,11 @@ export function relaySocket({ relayAddress }: ClusterProcess): string {
   const http = `http = (capnpConnectHost = ${capnpText(CONNECT_HOST)})`;
   const service = '(name = "jade", entrypoint = "Relay")';
   return `(name = "relay", address = ${capnpText(relayAddress)}, ${http}, service = ${service})`;
+}
+
+export function sharedSocket({ sharedAddress }: ClusterProcess): readonly string[] {
+  if (sharedAddress === undefined) return [];
+  return [`(name = "shared", address = ${capnpText(sharedAddress)}, http = (), service = "jade")`];
 }
 
 /** Files in the bucket by which supervisors tell each other whom they reach; outside of cluster mode's own. */

@@ -64,7 +64,9 @@ export class Ways {
       const path = socketPath(this.addresses[zone]!);
       try {
         this.#ends.push(
-          zone === cluster.zone ? await acceptPeers(at, { path, key }) : await reachPeer(at, { path, key }),
+          zone === cluster.zone
+            ? await acceptPeers(parseHostPort(cluster.listen ?? address) ?? at, { path, key })
+            : await reachPeer(at, { path, key }),
         );
       } catch (cause) {
         this.stop();
