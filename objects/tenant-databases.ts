@@ -36,8 +36,9 @@ type Row = {
 };
 
 const CALL_TIMEOUT_MS = 5000;
-/** In SQL: the record tells of a change of the number of shards under way. */
-const RESHARDING = "json_extract(record, '$.sharding.reshard') IS NOT NULL";
+/** In SQL: the record tells of a change of the number of shards under way. One that is damaged may be no JSON. */
+const RESHARDING =
+  "CASE WHEN json_valid(record) THEN json_extract(record, '$.sharding.reshard') IS NOT NULL ELSE 0 END";
 /** Shards asked at once. */
 const AT_ONCE = 16;
 /** What did not come through is tried again after this. Ms. */
