@@ -1,6 +1,7 @@
 // What a task makes of a database's snapshots and archive. Pure; the shards are brought to it by the tenant's object.
 import { MAX_SNAPSHOTS } from "../src/vector/database/limits.ts";
 import type { DatabaseRecord, Lifecycle, Sharding } from "../src/vector/database/record.ts";
+import { isOpen } from "../src/vector/database/reembedding.ts";
 import { begunReshard, type Resharding } from "../src/vector/database/resharding.ts";
 import type { DatabaseTask } from "./database-rpc.ts";
 import { failure, type RpcResult } from "./tenancy-rpc.ts";
@@ -56,7 +57,7 @@ export function refusedNow({ from, to }: Resharding): RpcResult<never> {
 
 /** `back`: the change under way is cancelled. */
 export function reshardOf(record: DatabaseRecord, shards: number | "back"): RpcResult<Sharding> {
-  const { sharding, lifecycle, replication } = record;
+  const { sharding, lifecycle, replication, reembedding } = record;
   const { reshard } = sharding;
   if (shards === "back") {
     if (!reshard || reshard.phase === "ending")
@@ -70,6 +71,8 @@ export function reshardOf(record: DatabaseRecord, shards: number | "back"): RpcR
     return refuse(`a database that is sharded by ${sharding.strategy} keeps its shards`, {
       strategy: sharding.strategy,
     });
+  if (isOpen(reembedding))
+    return refuse("the database's vectors are being made anew; cancel that, or wait for its end", {});
   if (replication.factor > 1)
     return refuse("a database with copies keeps its shards: set replication.factor to 1 for it, for good", {
       "replication.factor": replication.factor,
@@ -80,4 +83,26 @@ export function reshardOf(record: DatabaseRecord, shards: number | "back"): RpcR
       snapshots: lifecycle.snapshots.map(({ snapshotId }) => snapshotId),
     });
   return { ok: true, value: sharding.numShards === shards ? sharding : begunReshard(sharding, shards) };
+}
+
+/** What a database's shards, or what is done to them, do not allow. */
+export function refusedTask(
+  { sharding, replication }: DatabaseRecord,
+  { kind }: DatabaseTask,
+): RpcResult<never> | undefined {
+  const { strategy, topology, reshard } = sharding;
+  if (reshard && kind !== "dropSnapshot") return refusedNow(reshard);
+  if (kind !== "restoreSnapshot") return undefined;
+  if (topology !== undefined) {
+    const message = "a database whose number of shards was changed is restored into a new one, from a snapshot's data";
+    return failure("conflict", message, { topology });
+  }
+  if (strategy !== "hash") {
+    // Its shards' snapshots are not of one moment: of a vector that moved there may be two, or none.
+    const message = `a database that is sharded by ${strategy} is restored into a new one, from a snapshot's data`;
+    return failure("conflict", message, { strategy });
+  }
+  if (replication.factor === 1) return undefined;
+  const message = `a database with copies is not restored in place: set replication.factor to 1 for it, or restore into a new one`;
+  return failure("conflict", message, { "replication.factor": replication.factor });
 }

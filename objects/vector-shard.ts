@@ -98,6 +98,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
       ...{ log: this.#log, behind: this.#behind, desk, absent: () => this.#absent },
       // Followers are given what is logged only.
       isAlwaysSync: () => this.#config?.replication?.sync ?? false,
+      holdsWrites: () => this.#config?.lifecycle?.holdsWrites === true,
       onFailed: (error) => this.#startAnew("a turn of the vector shard failed", error),
       onTurn: () => {
         this.#maintenance.goOn();

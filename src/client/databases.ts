@@ -17,6 +17,8 @@ import type {
   DatabaseStatus,
   DatabaseWriteOptions,
   NewDatabase,
+  NewReembedding,
+  Reembedding,
 } from "./vector-types.ts";
 
 export class Databases {
@@ -153,6 +155,22 @@ export class Databases {
   /** What has moved goes back. */
   cancelReshard(databaseId: string, options: DatabaseWriteOptions = {}): Promise<DatabaseReshard> {
     return this.#data({ ...options, method: "DELETE", path: `${databasePath(databaseId)}/reshard` });
+  }
+
+  /** Makes the vectors anew by another model, behind the answer: {@link reembedding} tells how far it is. */
+  reembed(databaseId: string, asked: NewReembedding, options: DatabaseWriteOptions = {}): Promise<Reembedding> {
+    const path = `${databasePath(databaseId)}/reembed`;
+    return this.#data({ ...options, method: "POST", path, body: JSON.stringify(asked) });
+  }
+
+  /** The one that is under way, or the last one. */
+  reembedding(databaseId: string, options: CallOptions = {}): Promise<Reembedding> {
+    return this.#data({ ...options, method: "GET", path: `${databasePath(databaseId)}/reembed` });
+  }
+
+  /** The database stays as it is. */
+  cancelReembedding(databaseId: string, options: DatabaseWriteOptions = {}): Promise<Reembedding> {
+    return this.#data({ ...options, method: "DELETE", path: `${databasePath(databaseId)}/reembed` });
   }
 
   #snapshots(databaseId: string): string {
