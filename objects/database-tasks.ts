@@ -1,8 +1,8 @@
 // What a task makes of a database's snapshots and archive. Pure; the shards are brought to it by the tenant's object.
 import { MAX_SNAPSHOTS } from "../src/vector/database/limits.ts";
-import type { DatabaseRecord, Lifecycle, Sharding } from "../src/vector/database/record.ts";
+import type { DatabaseRecord, Lifecycle } from "../src/vector/database/record.ts";
 import { isOpen } from "../src/vector/database/reembedding.ts";
-import { begunReshard, type Resharding } from "../src/vector/database/resharding.ts";
+import { begunReshard, type Resharding, type Sharding } from "../src/vector/database/resharding.ts";
 import type { DatabaseTask } from "./database-rpc.ts";
 import { failure, type RpcResult } from "./tenancy-rpc.ts";
 

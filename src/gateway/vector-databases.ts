@@ -4,8 +4,8 @@
 import type { DatabaseInfo } from "../../objects/database-rpc.ts";
 import { unwrap } from "../../objects/tenancy-rpc.ts";
 import { BoundedMap } from "../access/bounded-map.ts";
-import type { DatabaseName, Sharding } from "../vector/database/record.ts";
-import { askedShardsOf, homesOf, topologyOf } from "../vector/database/resharding.ts";
+import type { DatabaseName } from "../vector/database/record.ts";
+import { askedShardsOf, homesOf, type Sharding, topologyOf } from "../vector/database/resharding.ts";
 import type { Metric } from "../vector/metric.ts";
 import { PublicError } from "../wire/error-codes.ts";
 import type { Call } from "./call.ts";

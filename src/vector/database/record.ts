@@ -9,29 +9,10 @@ import { HEADER_SECTIONS, QUANTIZERS, type Quantizer } from "../shard/index-kind
 import type { Retention } from "../shard/retention.ts";
 import type { ShardConfig, ShardingConfig, ShardLifecycle } from "../shard/shard-config.ts";
 import { DEFAULT_LEARN_ROWS, DEFAULT_TARGET_RECALL } from "../sharding/limits.ts";
-import type { SplitPoint } from "../sharding/shard-map.ts";
 import { type IndexFields, type IndexParameters, indexSpecsOf } from "./indexes.ts";
 import { copyZones, type Placement } from "./placement.ts";
 import type { Reembedding } from "./reembedding.ts";
-import { homesOf, type Resharding, topologyOf } from "./resharding.ts";
-
-export interface Sharding {
-  readonly strategy: "hash" | "range" | "centroid";
-  readonly numShards: number;
-  /** `range` only: the metadata field, and its split points; absent = learned. */
-  readonly key?: string | undefined;
-  readonly splitPoints?: readonly SplitPoint[] | undefined;
-  /** `centroid` only: shards that a search asks which does not say; absent = as many as the learned recall takes. */
-  readonly shardProbes?: number | undefined;
-  readonly targetRecall?: number | undefined;
-  /** Rows after which split points or centroids are learned. */
-  readonly learnRows?: number | undefined;
-  /** `hash` only, once its number of shards was changed (resharding.ts): shards that speak for ids; grows with each change. */
-  readonly homes?: number | undefined;
-  readonly topology?: number | undefined;
-  /** Under way. */
-  readonly reshard?: Resharding | undefined;
-}
+import { homesOf, type Sharding, topologyOf } from "./resharding.ts";
 
 export interface RetentionPolicy {
   readonly maxAgeDays?: number | undefined;

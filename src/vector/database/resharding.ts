@@ -3,7 +3,25 @@
 // is where rows belong, and with it the topology: calls of a gateway that knows an older one are refused while rows move.
 // Telling: all shards, new ones too, are told of the homes; nothing moves. Moving: rows go where the new number says. Ending: shards that
 // hold nothing any more are erased.
-import type { Sharding } from "./record.ts";
+import type { SplitPoint } from "../sharding/shard-map.ts";
+
+export interface Sharding {
+  readonly strategy: "hash" | "range" | "centroid";
+  readonly numShards: number;
+  /** `range` only: the metadata field, and its split points; absent = learned. */
+  readonly key?: string | undefined;
+  readonly splitPoints?: readonly SplitPoint[] | undefined;
+  /** `centroid` only: shards that a search asks which does not say; absent = as many as the learned recall takes. */
+  readonly shardProbes?: number | undefined;
+  readonly targetRecall?: number | undefined;
+  /** Rows after which split points or centroids are learned. */
+  readonly learnRows?: number | undefined;
+  /** `hash` only, once its number of shards was changed (resharding.ts): shards that speak for ids; grows with each change. */
+  readonly homes?: number | undefined;
+  readonly topology?: number | undefined;
+  /** Under way. */
+  readonly reshard?: Resharding | undefined;
+}
 
 export interface Resharding {
   readonly from: number;

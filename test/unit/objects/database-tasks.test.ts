@@ -1,11 +1,12 @@
 // What is decided of a change of the number of shards, and what each phase makes of the record.
 import { describe, expect, it } from "vitest";
 import { refusedNow, reshardOf } from "../../../objects/database-tasks.ts";
-import type { DatabaseRecord, Sharding } from "../../../src/vector/database/record.ts";
+import type { DatabaseRecord } from "../../../src/vector/database/record.ts";
 import {
   askedShardsOf,
   homesOf,
   nextPhase,
+  type Sharding,
   shardCountOf,
   surplusOf,
   topologyOf,
