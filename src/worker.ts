@@ -11,6 +11,7 @@ import { VectorShard as VectorShardClass } from "../objects/vector-shard.ts";
 import { WebhookSender as WebhookSenderClass } from "../objects/webhook-sender.ts";
 import { ZoneViews as ZoneViewsClass } from "../objects/zone-views.ts";
 
+export { Bulletin } from "../objects/bulletin.ts";
 export { Relay } from "../objects/relay.ts";
 export { default } from "./gateway/entry.ts";
 

@@ -13,6 +13,8 @@ import {
   clusterSection,
   relayServices,
   relaySocket,
+  supervisorService,
+  tellSocket,
 } from "./cluster/relay-config.ts";
 import { classesOf, embedderClass, type ObjectClass } from "./object-classes.ts";
 
@@ -131,6 +133,8 @@ export function workerdConfig(options: WorkerdConfigOptions): string {
     textBinding("JADE_MODE", cluster ? "cluster" : "single"),
     ...(cluster ? [textBinding("JADE_CLUSTER", JSON.stringify(cluster.place))] : []),
     ...relays.map(({ binding, service }) => `(name = ${capnpText(binding)}, service = ${capnpText(service)})`),
+    ...(cluster && isGateway ? ['(name = "SUPERVISOR", service = "supervisor")'] : []),
+    ...(cluster && isGateway ? ['(name = "SUPERVISOR", service = "supervisor")'] : []),
     textBinding("JADE_CONFIG", JSON.stringify(settings)),
     textBinding("JADE_ROOT_KEY_HASH", rootKeyHash),
     ...objectClasses.map(objectBinding),
@@ -149,10 +153,11 @@ export function workerdConfig(options: WorkerdConfigOptions): string {
     webhookNetwork(settings.webhooks.allowedNetworks),
     ...relays.map(({ text }) => text),
     ...(cluster && !isGateway ? [boardService()] : []),
+    ...(cluster && isGateway ? [supervisorService(cluster)] : []),
   ];
   const sockets = [
     ...(isGateway ? [`(name = "http", address = ${capnpText(address)}, http = (), service = "jade")`] : []),
-    ...(cluster ? [relaySocket(cluster)] : []),
+    ...(cluster ? [relaySocket(cluster), tellSocket(cluster)] : []),
     ...(cluster && !isGateway ? [boardSocket(cluster)] : []),
   ];
   return `# Written by jade-db at each start: changes here are lost.

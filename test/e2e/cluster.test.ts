@@ -57,6 +57,37 @@ describe("three instances", () => {
     for (const client of [...clients, root]) client.close();
   });
 
+  it("[CL-93] [CL-91] [CL-98] see by gossip that one is stopped, and when it is alive again; so does the Directory", async () => {
+    const root = cluster.client("z2", cluster.rootKey, { attempts: 5 });
+    const second = cluster.client("z2", apiKey, { attempts: 1, timeoutMs: 5000 });
+    const gossipOf = async (zone: string) => (await root.cluster()).instances.find((each) => each.zone === zone)!;
+    const isSeen = (zone: string, state: string) => until(async () => (await gossipOf(zone)).gossip?.state === state);
+    for (const zone of cluster.zones) expect(await isSeen(zone, "alive")).toBe(true);
+    const before = await gossipOf("z1");
+    expect(before.use!.processes.map(({ role }) => role)).toEqual(["supervisor", "zone", "leaders"]);
+    for (const { cpuSeconds, residentBytes } of before.use!.processes)
+      expect([cpuSeconds > 0, residentBytes > 2 ** 24]).toEqual([true, true]);
+    const puts = new Prober("put at z2", (count) => second.kv.put(`paused/${count % 50}`, count));
+    puts.start();
+    expect(await until(() => puts.okSince(0) > 30)).toBe(true);
+    cluster.signal("instance", "z1", "SIGSTOP");
+    const stoppedMs = performance.now();
+    expect(await isSeen("z1", "failed")).toBe(true);
+    console.log(`z1 is found failed ${Math.round(performance.now() - stoppedMs)} ms after it was stopped`);
+    await puts.stop();
+    const away = puts.away(stoppedMs);
+    console.log(`puts at z2 while z1 is stopped: ${JSON.stringify(away)}`);
+    expect(puts.okSince(stoppedMs)).toBeGreaterThan(0);
+    const kinds = async () => (await root.clusterEvents()).map(({ kind, zone }) => `${zone} ${kind}`);
+    expect(await until(async () => (await kinds()).includes("z1 instanceFailed"))).toBe(true);
+    cluster.signal("instance", "z1", "SIGKILL");
+    expect(await isSeen("z1", "alive")).toBe(true);
+    expect((await gossipOf("z1")).gossip!.incarnation).toBeGreaterThan(before.gossip!.incarnation);
+    expect(await until(() => cluster.isReady("z1"))).toBe(true);
+    expect(await until(async () => (await kinds())[0] === "z1 instanceBack")).toBe(true);
+    for (const client of [root, second]) client.close();
+  });
+
   it("[CL-11] [CL-12] lose nothing with one of them: key-value goes on, its leaders move, it comes back and is healed", async () => {
     const workload = new Workload(cluster, { apiKey, seed: 1 });
     await workload.start();

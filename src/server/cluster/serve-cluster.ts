@@ -21,6 +21,7 @@ import { Door } from "./door.ts";
 import { clusterIdentity } from "./identity.ts";
 import { Instance } from "./instance.ts";
 import { boardAt, IsolationWatch, reachesLeaders } from "./isolation-watch.ts";
+import { Membership } from "./membership.ts";
 import { type ClusterProcess, LEADERS_STOP_MS } from "./relay-config.ts";
 import { parseHostPort } from "./tunnel.ts";
 import { socketPath, Ways } from "./ways.ts";
@@ -82,7 +83,9 @@ class Processes {
   #cluster({ role, relayAddress }: Process): ClusterProcess {
     const { bucket, address, advertise } = this.#options.config.cluster;
     const place = placeOf(this.#options.config, role);
-    const ways = { relayAddress, leadersAddress: this.ways.leaders, peers: this.ways.addresses };
+    const { leaders, addresses: peers } = this.ways;
+    const supervisorAddress = this.ways.supervisors[place.zone]!;
+    const ways = { relayAddress, leaders, peers, supervisorAddress, tellAddress: this.ways.bulletin(role) };
     const board = { bucket: bucket!, boardAddress: this.ways.board };
     return { place, ...ways, ...board, address, advertise, key: this.#clusterKey };
   }
@@ -90,7 +93,7 @@ class Processes {
   #start(process: Process, address: string): WorkerdStart {
     const { role, relayAddress, objectsDir } = process;
     // One that was killed leaves its socket's name behind.
-    const sockets = role === "zone" ? [relayAddress] : [relayAddress, this.ways.board];
+    const sockets = [relayAddress, this.ways.bulletin(role), ...(role === "zone" ? [] : [this.ways.board])];
     for (const address of sockets) rmSync(socketPath(address), { force: true });
     const configFile = `${role}.capnp`;
     const text = workerdConfig({ ...this.#common, address, objectsDir, cluster: this.#cluster(process) });
@@ -118,7 +121,7 @@ class Processes {
   }
 
   leaders(): Supervisor {
-    const relayAddress = this.ways.leaders;
+    const relayAddress = this.ways.leaders[this.#options.config.cluster.zone]!;
     const { host } = parseHostPort(this.#options.config.cluster.address) ?? { host: "127.0.0.1" };
     const process: Process = { role: "leaders", part: "leaders", relayAddress, objectsDir: this.#dir.leaders };
     mkdirSync(this.#dir.leaders, { recursive: true, mode: 0o700 });
@@ -138,17 +141,22 @@ function leadersAddress({ address, advertise }: Config["cluster"], port: number 
   return given && joinAddress(given.host, given.port === 0 ? port : given.port);
 }
 
-function watchIsolation(
-  { config, report }: ServeOptions,
-  { leaders, ways }: { readonly leaders: Supervisor; readonly ways: Ways },
-): IsolationWatch {
+interface Parts {
+  readonly ways: Ways;
+  readonly leaders: Supervisor;
+  readonly membership: Membership;
+}
+
+function watchIsolation({ config, report }: ServeOptions, { leaders, ways, membership }: Parts): IsolationWatch {
   const { zone, peers } = config.cluster;
   return new IsolationWatch({
     ...{ zone, zones: Object.keys(peers), board: boardAt(socketPath(ways.board)), reaches: reachesLeaders, report },
     address: () => leadersAddress(config.cluster, leaders.port),
+    together: () => membership.together,
     now: Date.now,
     rest: () => leaders.rest(),
     wake: () => leaders.wake(),
+    drain: (why) => membership.drain(why),
   });
 }
 
@@ -163,14 +171,21 @@ export async function serveCluster(options: ServeOptions): Promise<number> {
     await assertPortFree(host, port);
     const processes = new Processes(options, dir, lock);
     await processes.ways.open();
-    const leaders = processes.leaders();
-    const instance = new Instance({ zone: processes.zone(), leaders });
+    const { ways } = processes;
+    const [zone, leaders] = [processes.zone(), processes.leaders()];
+    const instance = new Instance({ zone, leaders });
+    const membership = new Membership({
+      ...{ zone: config.cluster.zone, zones: Object.keys(config.cluster.peers), ways, report: options.report },
+      ...{ dataDir: dir.path, leadersDir: dir.leaders, processes: { zone, leaders } },
+    });
+    await membership.open();
     return await untilSignalled(instance, async (bound, signal) => {
       const url = localUrl(host, bound);
       const grpc = await startFront(config, url);
       const watches = await startWatchFronts(options, url);
       printAddress(options, { dataDir: dir.path, port: bound, grpcUrl: grpc?.url, watchUrl: watches?.url });
-      void watchIsolation(options, { leaders, ways: processes.ways }).run(signal);
+      membership.join();
+      void watchIsolation(options, { leaders, ways, membership }).run(signal);
       void watchReadiness({
         url,
         signal,
@@ -178,7 +193,7 @@ export async function serveCluster(options: ServeOptions): Promise<number> {
           options.print(`ready      zone ${config.cluster.zone} of ${config.cluster.bucket}. Stop with Ctrl-C`),
         late: (why) => options.report(`${why}. It goes on trying; GET /v1/ready tells`),
       });
-      return { stop: async () => void (await Promise.all([grpc?.stop(), watches?.stop()])) };
+      return { stop: async () => void (await Promise.all([membership.leave(), grpc?.stop(), watches?.stop()])) };
     });
   } finally {
     lock.release();
