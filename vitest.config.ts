@@ -94,6 +94,8 @@ export default defineConfig({
           environment: "node",
           globalSetup: ["./test/wasm.setup.ts"],
           include: ["src/**/*.test.ts", "test/unit/**/*.test.ts", "scripts/**/*.test.ts"],
+          // Its `.wasm` is loaded as the Worker's are.
+          server: { deps: { inline: [/@jsquash/] } },
           testTimeout: 60_000,
         },
       },

@@ -1,8 +1,9 @@
-// How the files of a model become something that runs, by family. Word vectors are always there; transformers where src/embedder.ts brings them.
+// How the files of a model become something that runs, by family. Word vectors are always there; what runs graphs where src/embedder.ts brings it.
 // Guarantees: a family that this build does not run is refused with what to do.
+import type { Item } from "../src/embedding/item.ts";
 import type { ModelDefinition, ModelFamily } from "../src/embedding/model.ts";
 import type { Outcome, Runnable } from "../src/embedding/queue.ts";
-import { EmbeddingRefusal } from "../src/embedding/refusal.ts";
+import { EmbeddingRefusal, invalid } from "../src/embedding/refusal.ts";
 import { WordEncoder } from "../src/embedding/word-encoder.ts";
 import { readWordFile } from "../src/embedding/words/word-file.ts";
 
@@ -44,11 +45,12 @@ bringFamily("words", async ({ key, definition: { parameters }, files }) => {
   const { pooling, ...others } = parameters;
   const [bytes] = [...files.values()];
   const encoder = new WordEncoder(readWordFile(bytes!), { ...others, pooling: pooling === "mean" ? "mean" : "idf" });
-  const run = (texts: readonly string[]): readonly Outcome[] => texts.map((text) => outcomeOf(encoder, text));
+  const run = (items: readonly Item[]): readonly Outcome[] => items.map((item) => outcomeOf(encoder, item));
   return { key, run, dimension: encoder.dimension, memoryBytes: encoder.memoryBytes };
 });
 
-function outcomeOf(encoder: WordEncoder, text: string): Outcome {
+function outcomeOf(encoder: WordEncoder, text: Item): Outcome {
+  if (typeof text !== "string") return invalid("", "is no text");
   try {
     return encoder.embed(text, "");
   } catch (error) {

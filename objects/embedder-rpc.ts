@@ -1,5 +1,6 @@
 // The RPC surface of the embedder's Worker: models of tenants, and texts to vectors. Methods take the tenant's number, so that the Worker may be
 // another process. An error that the client must see travels as a value.
+import type { Item } from "../src/embedding/item.ts";
 import type { ModelDefinition, ModelStatus } from "../src/embedding/model.ts";
 import type { Mutation, RpcFailure, RpcResult } from "./tenancy-rpc.ts";
 
@@ -35,8 +36,9 @@ export interface StoredPart extends ModelPart {
 
 export interface EmbedAsk {
   readonly modelId: string;
-  readonly texts: readonly string[];
-  /** Of each text, for what is told about it. */
+  /** Texts, images or tensors, all as the model takes them. */
+  readonly texts: readonly Item[];
+  /** Of each, for what is told about it. */
   readonly paths: readonly string[];
   /** What waits longer is refused. Ms. */
   readonly budgetMs: number;

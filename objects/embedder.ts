@@ -7,6 +7,7 @@ import { EMBEDDING_MIGRATIONS } from "../migrations/embedding.ts";
 import { STORAGE_MIGRATIONS } from "../migrations/storage.ts";
 import { hexOf, recordIdOf, sha256Hex } from "../src/access/api-key.ts";
 import { parseSettings, type Settings } from "../src/cluster/settings.ts";
+import { requireInput } from "../src/embedding/item.ts";
 import {
   MAX_BATCH_TEXTS,
   MAX_CACHED_CHARACTERS,
@@ -244,6 +245,8 @@ export class Embedder extends DurableObject<EmbedderEnv> implements EmbedderRpc 
     const dueMs = Date.now() + budgetMs;
     const source = this.#sourceOf(modelId);
     if (!source.ok) return source;
+    const refused = refusalOf(() => requireInput(texts, paths, source.value.definition.inputType));
+    if (refused) return refused;
     const loaded = await this.#loaded(source.value);
     if (!loaded.ok) return loaded;
     try {

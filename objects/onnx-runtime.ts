@@ -3,8 +3,9 @@
 import type * as Ort from "onnxruntime-web/wasm";
 import * as patched from "../dist/ort/ort.mjs";
 import ortModule from "../dist/ort/ort.wasm";
+import type { GraphFiles } from "../src/embedding/graph/files.ts";
+import type { Feed, GraphInput, Numbers, OnnxSession } from "../src/embedding/graph/session.ts";
 import { badFile } from "../src/embedding/refusal.ts";
-import type { Numbers, OnnxSession } from "../src/embedding/transformer/session.ts";
 
 /** Patched, with the package's types. */
 const ort = patched as unknown as typeof Ort;
@@ -24,24 +25,42 @@ ort.env.logLevel = "error";
 ort.env.wasm.wasmBinary = new ArrayBuffer(8);
 
 /** @throws EmbeddingRefusal */
-export async function openGraph(bytes: Uint8Array): Promise<OnnxSession> {
+export async function openGraph({ graph, weights }: Pick<GraphFiles, "graph" | "weights">): Promise<OnnxSession> {
   let session: Ort.InferenceSession;
   try {
-    session = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"], logSeverityLevel: 3 });
+    const externalData = [...weights].map(([path, data]) => ({ path, data }));
+    const options = { executionProviders: ["wasm"], logSeverityLevel: 3 as const, externalData };
+    session = await ort.InferenceSession.create(graph, options);
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw badFile(`cannot be read as an ONNX graph (${why.slice(0, 200)})`);
+    throw badFile(`cannot be read as an ONNX graph (${reasonOf(error)})`);
   }
   return {
+    inputs: session.inputMetadata.map(inputOf),
     inputNames: session.inputNames,
     outputNames: session.outputNames,
     release: () => session.release(),
     run: async (inputs) => {
-      const feeds = Object.entries(inputs).map(([name, { data, dims }]) => [name, new ort.Tensor("int64", data, dims)]);
+      const feeds = Object.entries(inputs).map(([name, feed]) => [name, tensorOf(feed)]);
       const outputs = await session.run(Object.fromEntries(feeds));
       return Object.fromEntries(Object.entries(outputs).map(([name, tensor]) => [name, numbersOf(name, tensor)]));
     },
   };
+}
+
+function reasonOf(error: unknown): string {
+  const why = error instanceof Error ? error.message : String(error);
+  const missing = /external data file[: "]*([\w.-]+)/i.exec(why);
+  return missing ? `its weights are in ${missing[1]}, which files do not name` : why.slice(0, 200);
+}
+
+function inputOf(input: Ort.InferenceSession.ValueMetadata): GraphInput {
+  return input.isTensor
+    ? { name: input.name, type: input.type, shape: input.shape }
+    : { name: input.name, type: "", shape: [] };
+}
+
+function tensorOf({ type, data, dims }: Feed): Ort.Tensor {
+  return type ? new ort.Tensor(type, data as never, dims) : new ort.Tensor(data as never, dims);
 }
 
 /** Copied: the tensor may lie in the runtime's memory. */

@@ -1,4 +1,5 @@
 // Imports into a shard of vectors go on behind calls: one commit a turn; what must wait is tried again.
+import type { BehindSearches } from "../src/vector/shard/behind-searches.ts";
 import type { ShardDesk } from "../src/vector/shard/shard-desk.ts";
 
 /** Rows of an import that find no room are tried again after this. Ms. */
@@ -7,6 +8,7 @@ const IMPORT_RETRY_MS = 200;
 export interface ShardImportsOptions {
   /** Undefined = there is no shard. */
   readonly desk: () => ShardDesk | undefined;
+  readonly behind: BehindSearches;
   readonly onBegun: () => void;
   readonly onTurn: () => void;
   /** Half a turn may be in memory: what is stored is the truth. */
@@ -27,21 +29,22 @@ export class ShardImports {
     if (this.#isRunning || !desk?.imports.isDue) return;
     this.#isRunning = true;
     this.#options.onBegun();
-    setTimeout(() => this.#slice(desk), 0);
+    this.#options.behind.add("write", () => this.#slice(desk));
   }
 
   #slice(desk: ShardDesk): void {
     this.#isRunning = false;
     if (this.#options.desk() !== desk) return;
-    let delayMs = 0;
+    let mustWait = false;
     try {
-      if (!desk.importNext()) delayMs = IMPORT_RETRY_MS;
+      mustWait = !desk.importNext();
     } catch (error) {
       return this.#options.onFailed(error);
     }
     this.#options.onTurn();
     if (!desk.imports.isDue) return;
     this.#isRunning = true;
-    setTimeout(() => this.#slice(desk), delayMs);
+    if (mustWait) setTimeout(() => this.#slice(desk), IMPORT_RETRY_MS);
+    else this.#options.behind.add("write", () => this.#slice(desk));
   }
 }

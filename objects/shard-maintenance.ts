@@ -3,12 +3,14 @@
 import type { Logger } from "../src/telemetry/logger.ts";
 import { CorruptSegment } from "../src/vector/segment/directory.ts";
 import type { Segment } from "../src/vector/segment/segment.ts";
+import type { BehindSearches } from "../src/vector/shard/behind-searches.ts";
 import { mergeDue } from "../src/vector/shard/merge-policy.ts";
 import type { ShardDesk } from "../src/vector/shard/shard-desk.ts";
 import type { VectorStore } from "../src/vector/shard/vector-store.ts";
 
 export interface ShardMaintenanceOptions {
   readonly log: Logger;
+  readonly behind: BehindSearches;
   /** Undefined = there is no shard. */
   readonly desk: () => ShardDesk | undefined;
   /** From another copy; true = it is right again. */
@@ -46,9 +48,9 @@ export class ShardMaintenance {
         this.#options.log.error("maintenance of a vector shard failed", {}, error);
         return this.#finish(error instanceof CorruptSegment);
       }
-      setTimeout(slice, 0);
+      this.#options.behind.add("upkeep", slice);
     };
-    setTimeout(slice, 0);
+    this.#options.behind.add("upkeep", slice);
   }
 
   #finish(goOn: boolean): void {
@@ -75,7 +77,7 @@ export class ShardMaintenance {
   *#merge({ store }: ShardDesk, inputs: readonly Segment[]): Generator<void, void> {
     this.#hasMerged = true;
     try {
-      yield* store.merge(inputs);
+      yield* besideSeals(store, store.merge(inputs));
     } catch (error) {
       if (error instanceof CorruptSegment) {
         for (const input of inputs) this.#damaged.add(input);
@@ -92,7 +94,7 @@ export class ShardMaintenance {
   }
 }
 
-/** Rows that come meanwhile must not wait for an index of a million others. */
+/** Rows that come meanwhile must not wait for a merge or an index of a million others. */
 function* besideSeals(store: VectorStore, work: Generator<void, void>): Generator<void, void> {
   for (const slice of work) {
     if (store.sealDue) yield* store.seal();

@@ -13,7 +13,8 @@ import { createVectorCore } from "../src/vector/kernels.ts";
 import type { BlobAsk } from "../src/vector/replica/blob-checks.ts";
 import type { CopyPlace } from "../src/vector/replica/frames.ts";
 import { damagedIn } from "../src/vector/replica/leader.ts";
-import { LOG_DELAY_MS, MAX_UNLOGGED_BYTES } from "../src/vector/shard/limits.ts";
+import { BehindSearches } from "../src/vector/shard/behind-searches.ts";
+import { isBehind } from "../src/vector/shard/merge-policy.ts";
 import { retentionDelayMs } from "../src/vector/shard/retention.ts";
 import type { ShardConfig } from "../src/vector/shard/shard-config.ts";
 import { type Ran, ShardDesk } from "../src/vector/shard/shard-desk.ts";
@@ -35,8 +36,9 @@ import { ShardCopies } from "./shard-copies.ts";
 import { ShardImports } from "./shard-imports.ts";
 import { keepWhatIsAsked, letGo } from "./shard-lifecycle.ts";
 import { ShardMaintenance } from "./shard-maintenance.ts";
-import { ARCHIVED, MAX_WAITING_WRITES, QUEUE_FULL, UNREADABLE } from "./shard-refusals.ts";
+import { ARCHIVED, QUEUE_FULL, UNREADABLE } from "./shard-refusals.ts";
 import { ShardRepair } from "./shard-repair.ts";
+import { ShardTurns } from "./shard-turns.ts";
 import { migrateVectors, VectorFacts } from "./vector-facts.ts";
 import { VectorMeter } from "./vector-metrics.ts";
 import { VectorPlacing } from "./vector-placing.ts";
@@ -51,12 +53,6 @@ const MOST_REPAIRS = 64;
 const WAKE_MS = 5000;
 /** Scans for a threshold that go on in slices at a time: each holds what it has found. */
 const MAX_SCANS = 16;
-
-interface Waiting {
-  readonly call: VectorCall;
-  readonly done: (ran: Ran) => void;
-  readonly fail: (error: unknown) => void;
-}
 
 export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   readonly #settings: Settings;
@@ -75,10 +71,9 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   /** Why it could not be opened. */
   #unopened: unknown;
   #mending: Promise<void> | undefined;
-  #waiting: Waiting[] = [];
+  readonly #behind: BehindSearches;
+  readonly #turns: ShardTurns;
   #scans = 0;
-  #logTimer: ReturnType<typeof setTimeout> | undefined;
-  #logDueMs = 0;
   /** The alarm is set. */
   #isWaking = false;
 
@@ -95,13 +90,28 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     });
     const desk = (): ShardDesk | undefined => this.#desk;
     this.#meter = new VectorMeter({ env, ctx, isCopy: false, desk, repair: () => this.#repair });
+    this.#behind = new BehindSearches({
+      now: Date.now,
+      later: (run, delayMs) => void setTimeout(run, delayMs),
+      isBehind: () => this.#desk !== undefined && isBehind(this.#desk.store),
+    });
+    this.#turns = new ShardTurns({
+      ...{ log: this.#log, behind: this.#behind, desk, absent: () => this.#absent },
+      // Followers are given what is logged only.
+      isAlwaysSync: () => this.#config?.replication?.sync ?? false,
+      onFailed: (error) => this.#startAnew("a turn of the vector shard failed", error),
+      onTurn: () => {
+        this.#maintenance.goOn();
+        this.#imports.goOn();
+      },
+    });
     this.#maintenance = new ShardMaintenance({
-      ...{ log: this.#log, desk, heal: (error) => this.#repair.heal(error) },
+      ...{ log: this.#log, behind: this.#behind, desk, heal: (error) => this.#repair.heal(error) },
       onBegun: () => this.#wakeLater(),
       onDone: () => this.#copies.wakeAll(),
     });
     this.#imports = new ShardImports({
-      ...{ desk, onBegun: () => this.#wakeLater(), onTurn: () => this.#maintenance.goOn() },
+      ...{ desk, behind: this.#behind, onBegun: () => this.#wakeLater(), onTurn: () => this.#maintenance.goOn() },
       onFailed: (error) => this.#startAnew("a turn of an import failed", error),
     });
     this.#facts = new VectorFacts(ctx.storage, crc32c);
@@ -257,8 +267,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
 
   /** Nothing of it stays in memory. */
   #close(): void {
-    if (this.#logTimer !== undefined) clearTimeout(this.#logTimer);
-    this.#logTimer = undefined;
+    this.#turns.closed();
     this.#desk = undefined;
     this.#copies.closed();
     this.#placing?.stop();
@@ -302,12 +311,9 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     if (this.#unopened !== undefined) return { answer: UNREADABLE, durability: "sync" };
     if (!desk) return { answer: this.#absent, durability: "sync" };
     if (call.request.kind === "within") return { answer: await this.#inSlices(desk, call), durability: "sync" };
-    if (!isVectorWrite(call.request)) return desk.run(call);
-    if (this.#waiting.length >= MAX_WAITING_WRITES) return { answer: QUEUE_FULL, durability: "sync" };
-    const { promise, resolve, reject } = Promise.withResolvers<Ran>();
-    if (this.#waiting.length === 0) setTimeout(() => this.#turn(), 0);
-    this.#waiting.push({ call, done: resolve, fail: reject });
-    return await promise;
+    if (isVectorWrite(call.request)) return await this.#turns.run(call);
+    if (call.request.kind === "search") this.#behind.searched();
+    return desk.run(call);
   }
 
   /** What is damaged is not gone: its copies must not take it for that. */
@@ -360,53 +366,6 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
       this.#scans--;
       // What waited for it may be swept now.
       this.#maintenance.goOn();
-    }
-  }
-
-  /** All writes that came since the last turn: one commit for those that ask for one. */
-  #turn(): void {
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    const desk = this.#desk;
-    if (!desk) {
-      for (const { done } of waiting) done({ answer: this.#absent, durability: "sync" });
-      return;
-    }
-    try {
-      const ran = waiting.map(({ call }) => desk.run(call));
-      // Followers are given what is logged only.
-      const isSync = this.#config?.replication?.sync || ran.some(({ durability }) => durability === "sync");
-      if (isSync || desk.store.unloggedBytes >= MAX_UNLOGGED_BYTES) desk.store.endTurn();
-      else this.#logLater(ran);
-      for (const [at, { done }] of waiting.entries()) done(ran[at]!);
-    } catch (error) {
-      // Half a turn may be in memory: what is stored is the truth.
-      for (const { fail } of waiting) fail(error);
-      this.#startAnew("a turn of the vector shard failed", error);
-    }
-    this.#maintenance.goOn();
-    this.#imports.goOn();
-  }
-
-  /** The earliest promise counts: an eventual write that waits must not hold up a periodic one. */
-  #logLater(ran: readonly Ran[]): void {
-    const isPeriodic = ran.some(({ durability }) => durability === "periodic");
-    const delayMs = LOG_DELAY_MS[isPeriodic ? "periodic" : "eventual"];
-    const dueMs = Date.now() + delayMs;
-    if (this.#logTimer !== undefined && this.#logDueMs <= dueMs) return;
-    if (this.#logTimer !== undefined) clearTimeout(this.#logTimer);
-    this.#logDueMs = dueMs;
-    this.#logTimer = setTimeout(() => this.#logNow(), delayMs);
-  }
-
-  #logNow(): void {
-    this.#logTimer = undefined;
-    try {
-      this.#desk?.store.endTurn();
-    } catch (error) {
-      // What was acknowledged is still in memory: it is tried again, and told.
-      this.#log.error("writes of a vector shard could not be logged; tried again", {}, error);
-      this.#logLater([]);
     }
   }
 

@@ -20,3 +20,4 @@ export { addToCells, nearestCells, probeCells } from "./vector/cells";
 export { keepCandidates, liveSlots, scanBlocks } from "./vector/fastscan";
 export { bitsTable, encodeBits } from "./vector/rabitq";
 export { encodeProducts, productsTable } from "./vector/pq";
+export { addProducts, reduceRows } from "./vector/reduce";

@@ -1,5 +1,6 @@
-// `npm run bench -- cluster [--only ring,gossip] [--json]`: what a cluster of a hundred nodes would do, computed with the shipped modules:
-// how evenly its ring divides data and what one more node moves, how fast news spread and at what cost in messages.
+// `npm run bench -- cluster [--only ring,gossip,instances,bucket,many] [--seconds N] [--json]`: what a cluster of a hundred nodes would do, computed
+// with the shipped modules: how evenly its ring divides data and what one more node moves, how fast news spread and at what cost in
+// messages; and what real ones of one to three instances do on this machine (lib/cluster-served.mjs).
 
 import { GOSSIP_LIMITS } from "../../src/cluster/gossip/types.ts";
 import { withPositions } from "../../src/cluster/joining.ts";
@@ -8,6 +9,7 @@ import { positionsOf, Ring } from "../../src/cluster/ring.ts";
 import { moved, relativeLoads } from "../../src/cluster/ring-report.ts";
 import { GossipWorld } from "../../test/simulation/gossip/world.ts";
 import { seededRandom } from "../lib/seeded.mjs";
+import { bucket, instances, many } from "./lib/cluster-served.mjs";
 import { atMost, lineOf, printLines } from "./lib/report.mjs";
 
 const FACTOR = 3;
@@ -85,9 +87,9 @@ async function gossip() {
   return lines;
 }
 
-const PARTS = { ring, gossip };
+const PARTS = { ring, gossip, instances, bucket, many };
 
-export async function run({ only, json }) {
+export async function run({ only, json, seconds }) {
   const wanted = only ?? Object.keys(PARTS);
   const unknown = wanted.find((part) => !Object.hasOwn(PARTS, part));
   if (unknown !== undefined) {
@@ -95,7 +97,7 @@ export async function run({ only, json }) {
     return 2;
   }
   const lines = [];
-  for (const part of wanted) lines.push(...(await PARTS[part]()));
+  for (const part of wanted) lines.push(...(await PARTS[part]({ seconds })));
   printLines(lines);
   if (json) {
     const results = lines.map(({ id, value, unit, target, ok }) => ({ id, value, unit, target, ok }));

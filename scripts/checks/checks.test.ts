@@ -8,7 +8,7 @@ import { checkLayering } from "./layering.ts";
 import { isAllowed, judgeLicences } from "./licences.ts";
 import { entropyBits, findSecrets } from "./secrets.ts";
 import { checkSizes } from "./sizes.ts";
-import { compareSpec } from "./spec-rules.ts";
+import { compareSpec, missingScenarios } from "./spec-rules.ts";
 
 const file = (path: string, text: string) => ({ path, text });
 
@@ -221,5 +221,16 @@ describe("dependencies", () => {
       expect.stringContaining("b is missing"),
       expect.stringContaining("gone is no dependency"),
     ]);
+  });
+});
+
+describe("scenarios of specifications", () => {
+  it("each needs a test with its name in the file that is given", () => {
+    const row = (scenario: string) => file("src/x/spec.md", `| ${scenario} | what | \`test/x.test.ts\` |\n`);
+    const test = file("test/x.test.ts", `it("story 1.1, edge case 12: works", () => {`);
+    expect(missingScenarios([row("story 1.1"), row("edge case 12")], [test])).toEqual([]);
+    for (const scenario of ["story 1.10", "story 11.1", "edge case 1"])
+      expect(missingScenarios([row(scenario)], [test])).toEqual([expect.stringContaining(`"${scenario}"`)]);
+    expect(missingScenarios([row("story 1.1")], [])).toHaveLength(1);
   });
 });

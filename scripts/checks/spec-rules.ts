@@ -13,6 +13,23 @@ const DEFINITION = /^[\s>*#|-]*\**\[([A-Z]{2,6}-\d+[a-z]?)\]/gm;
 const TITLE_LINE = /["'`][^"'`\n]*\[([A-Z]{2,6}-\d+[a-z]?)\]/;
 const RULE = /\[([A-Z]{2,6}-\d+[a-z]?)\]/g;
 
+/** `| story 7.1 | … | `test/x.test.ts` |`: a scenario of a specification, and the file whose test has it in its title. */
+const SCENARIO = /^\| (story \d+\.\d+|edge case \d+) \|.*\| `([^`]+)` \|$/gm;
+
+/** Scenarios whose test is not there. */
+export function missingScenarios(specs: readonly SourceFile[], tests: readonly SourceFile[]): readonly string[] {
+  const problems: string[] = [];
+  for (const { path, text } of specs) {
+    for (const [, scenario = "", file] of text.matchAll(SCENARIO)) {
+      const title = new RegExp(`["'\`][^"'\`\\n]*\\b${scenario.replace(".", "\\.")}\\b[^"'\`\\n]*["'\`]`);
+      const test = tests.find((candidate) => candidate.path === file);
+      if (!test || !title.test(test.text))
+        problems.push(`${path}: ${file} has no test with "${scenario}" in its title`);
+    }
+  }
+  return problems;
+}
+
 export interface SpecReport {
   /** Rule → the spec.md that defines it. */
   readonly untested: ReadonlyMap<string, string>;
@@ -60,7 +77,7 @@ export const specRules: Gate = {
       (must ? failing : notes).push(`${path}: [${rule}] has no test`);
     }
     return {
-      problems: [...problems, ...failing],
+      problems: [...problems, ...failing, ...missingScenarios(specs, tests)],
       notes,
       summary: `${ruleCount} rules, ${untested.size} without a test`,
     };

@@ -23,8 +23,6 @@ export interface LoadCounts {
   reads: number;
   /** Calls that failed for want of replicas while the server ran. */
   unavailable: number;
-  /** Repeated writes that were answered by the same stamp, but with another clock than the first time. */
-  reworded?: number;
 }
 
 /** Answers that too few replicas came in time: asked again. */
@@ -40,11 +38,6 @@ const RETRY_PAUSE_MS = 50;
 /** How long reading back may be answered so. Ms. */
 const VERIFY_PATIENCE_MS = 90_000;
 
-/** The time of a clock's stamp; unlike for unlike writes. A batch has none. */
-function stampOf(clock: string): unknown {
-  return clock === "" ? "" : (JSON.parse(clock) as ClockMap)["@"];
-}
-
 export interface LaneOptions {
   readonly number: number;
   readonly seed: number;
@@ -54,8 +47,6 @@ export interface LaneOptions {
   readonly problem: (text: string) => void;
   /** Failures that say nothing about what is stored, besides those of a server that runs. */
   readonly alsoTransient?: readonly string[];
-  /** Where instances come and go, another replica than the stamper may answer a repeated write. */
-  readonly isRewordedAllowed?: boolean;
 }
 
 export class Lane {
@@ -153,13 +144,9 @@ export class Lane {
     if (!before) return;
     try {
       const [clock = ""] = (await this.#send(client, before.attempt, true)).map((each) => JSON.stringify(each));
-      const { counts } = this.#options;
-      counts.repeated++;
-      if (clock === before.clock) return;
-      // Another replica than the stamper may name the same stamp by its dot alone. Seen, and not what is wanted: counted.
-      if (this.#options.isRewordedAllowed && stampOf(clock) === stampOf(before.clock))
-        counts.reworded = (counts.reworded ?? 0) + 1;
-      else this.#options.problem(`a repeated write got ${clock}, the first answer was ${before.clock}`);
+      this.#options.counts.repeated++;
+      if (clock !== before.clock)
+        this.#options.problem(`a repeated write got ${clock}, the first answer was ${before.clock}`);
     } catch (error) {
       this.#failed("a repeated write", error, isStopped);
     }

@@ -27,8 +27,11 @@ const INTRO = `# Configuration
 \`npm start\` (= \`jade-db serve\`) needs no configuration. What is set is taken in this order, first wins:
 
 1. flags: \`--port\`, \`--host\`, \`--data-dir\`, \`--log-level\`, \`--config <file>\`, \`--insecure-public-http\`,
+   \`--tls-cert\`, \`--tls-key\`, \`--watch-port\`, \`--watch-fronts\`,
    \`--grpc-port\`, \`--grpc-cert\`, \`--grpc-key\`, \`--grpc-client-ca\`;
+   of an instance of a cluster \`--cluster\`, \`--zone\`, \`--peer\`, \`--cluster-address\`, \`--cluster-advertise\`, \`--private-network\`, \`--shared-port\`, \`--instances\`;
 2. environment: \`JADE_PORT\`, \`JADE_DATA_DIR\`, \`JADE_LOG_LEVEL\`, \`JADE_CONFIG_FILE\`, \`JADE_ROOT_KEY\`;
+   of an instance of a cluster also \`JADE_CLUSTER_KEY\` and the bucket's \`AWS_…\`;
 3. the file: \`--config\`, else \`JADE_CONFIG_FILE\`, else \`jade.yaml\` in the directory the server is started in, when there is one;
 4. the defaults below.
 
@@ -39,6 +42,10 @@ field, its value and its limit. Unknown fields are errors. Start from one of \`t
 **The root key** is never part of the file. It is taken from \`JADE_ROOT_KEY\`, or made at the first start and printed once; the data
 directory holds only its SHA-256 (\`root-key.sha256\`). A lost key: stop the server, delete that file, start again for a new one.
 \`JADE_ROOT_KEY\` wins over the stored one for as long as it is set, and is not stored.
+
+**An instance of a cluster** makes no root key: \`JADE_ROOT_KEY\`, or its SHA-256 as \`JADE_ROOT_KEY_HASH\`, and \`JADE_CLUSTER_KEY\` (32 or more random characters, as of
+\`openssl rand -hex 32\`) must be the same for all. The bucket is reached by \`AWS_ENDPOINT_URL\`, \`AWS_REGION\`, and \`AWS_ACCESS_KEY_ID\` with \`AWS_SECRET_ACCESS_KEY\` (and \`AWS_SESSION_TOKEN\`),
+or a file of those three that is read again when it changes, \`AWS_CREDENTIALS_FILE\`. \`--check\` names what is missing, and shows no value.
 
 **Metrics** are open to whoever reaches \`/metrics\`. With \`JADE_METRICS_ACCESS=root\` in the environment they ask for the root key.
 
@@ -63,7 +70,11 @@ function bounds(field: FieldSchema): string {
 }
 
 function row(section: string, name: string, field: FieldSchema): string {
-  const shown = Array.isArray(field.default) ? field.default.join(", ") || "[]" : String(field.default);
+  const shown = Array.isArray(field.default)
+    ? field.default.join(", ") || "[]"
+    : field.type === "object"
+      ? JSON.stringify(field.default)
+      : String(field.default);
   const value = field.default === undefined ? "none" : `\`${shown}\``;
   return `| \`${section}.${name}\` | ${value} | ${bounds(field)} | ${field.description ?? ""} |`;
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { drawn, faultOf, KINDS } from "./plan.ts";
+import { drawn, faultOf, KINDS, type Kind } from "./plan.ts";
 
 const take = (seed: number, count: number) => {
   const faults = drawn(seed, ["z1", "z2", "z3"]);
@@ -7,7 +7,7 @@ const take = (seed: number, count: number) => {
 };
 
 describe("drawn faults", () => {
-  it("are the same for the same seed, and every kind comes before any comes twice", () => {
+  it("[CL-111] are the same for the same seed, and every kind comes before any comes twice", () => {
     expect(take(7, 40)).toEqual(take(7, 40));
     expect(take(7, 40)).not.toEqual(take(8, 40));
     for (const seed of [1, 2, 3]) {
@@ -17,8 +17,13 @@ describe("drawn faults", () => {
     }
   });
 
-  it("hurt one zone, or all where they say so", () => {
-    expect(faultOf("kill all instances", "z2", ["z1", "z2", "z3"])).toMatchObject({ zones: ["z1", "z2", "z3"] });
-    expect(faultOf("kill an instance", "z2", ["z1", "z2", "z3"])).toMatchObject({ part: "instance", zones: ["z2"] });
+  it("[CL-111] hurt one zone, another one besides, or all where they say so", () => {
+    const all = ["z1", "z2", "z3"];
+    const of = (kind: Kind) => faultOf({ kind, zone: "z2", other: "z3", share: 0.5 }, all);
+    expect(of("kill all instances")).toMatchObject({ zones: all });
+    expect(of("kill an instance")).toMatchObject({ part: "instance", zones: ["z2"] });
+    expect(of("kill two instances")).toEqual({ kind: "kill", part: "instance", zones: ["z2", "z3"] });
+    expect(of("kill one during another's takeover")).toMatchObject({ zones: ["z2", "z3"], apartMs: 15_000 });
+    for (const seed of [1, 2, 3]) for (const { zone, other } of take(seed, 40)) expect(other).not.toBe(zone);
   });
 });

@@ -2,6 +2,7 @@
 // Guarantees: one question at a time, none repeated; every answer and failure is noted with its time. Must not: judge what is stored.
 import { setTimeout as sleep } from "node:timers/promises";
 
+/** Between an answer and the next question, unless told otherwise. */
 const PAUSE_MS = 20;
 
 interface Answer {
@@ -25,12 +26,14 @@ export interface Away {
 export class Prober {
   readonly name: string;
   readonly #ask: (count: number) => Promise<unknown>;
-  readonly #answers: Answer[] = [];
+  readonly #pauseMs: number;
+  #answers: Answer[] = [];
   #isStopped = false;
   #ended: Promise<void> = Promise.resolve();
 
-  constructor(name: string, ask: (count: number) => Promise<unknown>) {
+  constructor(name: string, ask: (count: number) => Promise<unknown>, pauseMs = PAUSE_MS) {
     this.name = name;
+    this.#pauseMs = pauseMs;
     this.#ask = ask;
   }
 
@@ -41,6 +44,10 @@ export class Prober {
   async stop(): Promise<void> {
     this.#isStopped = true;
     await this.#ended;
+  }
+
+  forgetBefore(beforeMs: number): void {
+    this.#answers = this.#answers.filter(({ atMs }) => atMs >= beforeMs);
   }
 
   /** Good answers to what was asked after that. */
@@ -75,7 +82,7 @@ export class Prober {
       }
       const atMs = performance.now();
       this.#answers.push({ atMs, tookMs: atMs - beganMs, isOk: code === "", code });
-      await sleep(PAUSE_MS);
+      await sleep(this.#pauseMs);
     }
   }
 }

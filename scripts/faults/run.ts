@@ -1,37 +1,32 @@
 // A real cluster under faults drawn from a seed, while clients work through every instance, and what each fault cost.
 // Guarantees: after each fault all systems answer at all instances again before the next one, or that is a problem; at the end everything that was
 // acknowledged is looked for (workload.ts). Must not: print anything but a summary.
+import { rm } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Cluster } from "./cluster.ts";
-import { type Drawn, drawn, type Fault, faultOf, type Kind } from "./plan.ts";
-import { type Away, Prober } from "./prober.ts";
+import type { Consistency, JadeClient } from "../../src/client/index.ts";
+import { type Done, perform } from "./actions.ts";
+import { Machines } from "./machines.ts";
+import { type Drawn, drawn, faultOf, KINDS, type Kind, needOf } from "./plan.ts";
+import { Prober } from "./prober.ts";
+import { bySystem, type FaultCost, type System } from "./report.ts";
 import { Workload } from "./workload.ts";
 
-/** Until everything answers again. */
-const RECOVERY_MS = 120_000;
+/** Until everything answers again, also where the machine has much else to do: how long it took is told. */
+const RECOVERY_MS = 300_000;
 const POLL_MS = 50;
-const SYSTEMS = ["put", "get", "config", "vector"] as const;
-type System = (typeof SYSTEMS)[number];
+/** Between questions of one prober, for each instance: all of them ask some 500 a second. */
+const PAUSE_MS = 15;
+const PATIENCE = { attempts: 60 };
 
 export interface FaultsOptions {
   readonly minutes: number;
   readonly seed: number;
   readonly instances: number;
-  readonly overTls?: boolean;
   readonly kinds?: readonly Kind[] | undefined;
+  /** Without networks of their own, also where this machine permits these. */
+  readonly isOnLoopback?: boolean;
+  readonly refused: ReadonlySet<string>;
   readonly report: (line: string) => void;
-}
-
-/** What one fault cost: the longest time without a good answer, in ms, at the instances that were not hurt, or at all. */
-export interface FaultCost {
-  readonly kind: Kind;
-  readonly zone: string;
-  readonly recoveredMs: number;
-  readonly elsewhere: Readonly<Record<System, number>>;
-  readonly anywhere: Readonly<Record<System, number>>;
-  readonly failed: Readonly<Record<System, number>>;
-  readonly failedElsewhere: Readonly<Record<System, number>>;
-  readonly asked: number;
 }
 
 interface Asking {
@@ -45,7 +40,8 @@ export class Faults {
   readonly costs: FaultCost[] = [];
   readonly problems: string[] = [];
   counts: Workload["counts"] | undefined;
-  #cluster!: Cluster;
+  #machines!: Machines;
+  #workload!: Workload;
   #asking: Asking[] = [];
 
   constructor(options: FaultsOptions) {
@@ -53,50 +49,59 @@ export class Faults {
   }
 
   async run(): Promise<void> {
-    const { instances, overTls = false, seed, minutes, kinds } = this.#options;
-    this.#cluster = await Cluster.start({ instances, overTls });
+    const { instances, seed, minutes, kinds = KINDS, refused, isOnLoopback = false } = this.#options;
+    const possible = kinds.filter((kind) => !refused.has(needOf(kind) ?? ""));
+    const needs = new Set(possible.map(needOf));
+    const network = !isOnLoopback && !refused.has("network");
+    this.#machines = await Machines.start({ instances, network, disk: needs.has("disk"), clock: needs.has("clock") });
     try {
-      const root = this.#cluster.client("z1", this.#cluster.rootKey, { attempts: 20 });
+      const root = this.#machines.client("z1", this.#machines.rootKey, { attempts: 20 });
       const { apiKey } = await root.tenants.create({ tenantId: "faults" });
       root.close();
-      const workload = new Workload(this.#cluster, { apiKey, seed });
-      await workload.start();
+      this.#workload = new Workload(this.#machines, { apiKey, seed });
+      await this.#workload.start();
       await this.#startAsking(apiKey);
       const end = performance.now() + minutes * 60_000;
-      for (const next of drawn(seed, this.#cluster.zones, kinds)) {
-        if (performance.now() > end || this.problems.length > 0) break;
+      for (const next of drawn(seed, this.#machines.zones, possible)) {
+        if (performance.now() > end || this.problems.length > 0 || this.#workload.problems.length > 0) break;
         await this.#one(next);
       }
       await Promise.all(this.#asking.map(({ prober }) => prober.stop()));
-      await workload.finish();
-      this.problems.push(...workload.problems);
-      this.counts = workload.counts;
+      await this.#workload.finish();
+      this.problems.push(...this.#workload.problems);
+      this.counts = this.#workload.counts;
     } finally {
-      await this.#cluster.dispose();
+      await this.#machines.dispose();
+      if (this.problems.length > 0 || !this.counts) this.#options.report(`the log: ${this.#machines.logPath}`);
+      else await rm(this.#machines.logPath, { force: true });
     }
   }
 
   async #startAsking(apiKey: string): Promise<void> {
-    const first = this.#cluster.client("z1", apiKey, { attempts: 20 });
-    const { databaseId } = await first.databases.create({ name: "asked", vectorDimension: 2, metric: "euclidean" });
+    const first = this.#machines.client("z1", apiKey, PATIENCE);
+    // Copies may answer for so long without their owner.
+    const replication = { factor: Math.min(3, this.#options.instances), maxLagMs: 600_000 };
+    const about = { name: "asked", vectorDimension: 2, metric: "euclidean", replication } as const;
+    const { databaseId } = await first.databases.create(about);
     await first.kv.put("asked", 1);
+    await first.config.namespace("asked").put("asked", 1);
+    await first.vectors(databaseId).upsert({ id: "asked", values: [1, 1] });
     first.close();
-    for (const zone of this.#cluster.zones) {
-      const client = this.#cluster.client(zone, apiKey, { attempts: 1, timeoutMs: 5000 });
-      const config = client.config.namespace("asked");
-      const ask: Record<System, (count: number) => Promise<unknown>> = {
-        put: (count) => client.kv.put(`asked/${zone}/${count % 50}`, count),
-        get: () => client.kv.get("asked"),
-        config: (count) => config.put(zone, count),
-        vector: (count) => client.vectors(databaseId).upsert({ id: `${zone}-${count % 50}`, values: [count, 1] }),
-      };
-      for (const system of SYSTEMS) {
-        const prober = new Prober(`${system} at ${zone}`, ask[system]);
+    const pauseMs = PAUSE_MS * this.#machines.zones.length;
+    for (const zone of this.#machines.zones) {
+      const client = this.#machines.client(zone, apiKey, { attempts: 1, timeoutMs: 5000 });
+      for (const [system, ask] of Object.entries(questions(client, { zone, databaseId })) as [System, Ask][]) {
+        const prober = new Prober(`${system} at ${zone}`, ask, pauseMs);
         prober.start();
         this.#asking.push({ system, zone, prober });
       }
     }
-    await this.#allAnswer(performance.now());
+    if (!(await this.#allAnswer(performance.now()))) throw new Error(`before any fault: ${this.#silent(0)}`);
+  }
+
+  #silent(sinceMs: number): string {
+    const silent = this.#asking.filter(({ prober }) => prober.okSince(sinceMs) === 0);
+    return silent.map(({ prober }) => `${prober.name} ${JSON.stringify(prober.away(sinceMs).codes)}`).join(", ");
   }
 
   /** True when every system has answered at every instance since then. */
@@ -109,73 +114,78 @@ export class Faults {
     return true;
   }
 
-  async #one({ kind, zone, afterMs }: Drawn): Promise<void> {
-    await sleep(afterMs);
-    const fault = faultOf(kind, zone, this.#cluster.zones);
+  async #one(next: Drawn): Promise<void> {
+    await sleep(next.afterMs);
     const beganMs = performance.now();
-    await this.#do(fault);
+    for (const { prober } of this.#asking) prober.forgetBefore(beganMs - 1000);
+    const fault = faultOf(next, this.#machines.zones);
+    const { hurt, about } = await perform(this.#machines, fault, (sinceMs) => this.#allAnswer(sinceMs));
+    if (fault.kind === "clock") this.#workload.locks.clockSteppedSince(beganMs);
     const doneMs = performance.now();
-    if (!(await this.#allAnswer(doneMs))) {
-      const silent = this.#asking.filter(({ prober }) => prober.okSince(doneMs) === 0);
-      const names = silent.map(({ prober }) => `${prober.name} ${JSON.stringify(prober.away(doneMs).codes)}`);
-      this.problems.push(`${kind} (${zone}): ${names.join(", ")} did not answer within ${RECOVERY_MS / 1000} s`);
-    }
-    const hurt = fault.kind !== "term" && fault.part === "bucket" ? [] : fault.zones;
-    const cost = this.#cost({ kind, zone, hurt, beganMs });
+    if (!(await this.#allAnswer(doneMs)))
+      this.problems.push(
+        `${next.kind} (${next.zone}): ${this.#silent(doneMs)} did not answer within ${RECOVERY_MS / 1000} s`,
+      );
+    const cost = this.#cost(next, { hurt, beganMs, about });
     this.costs.push(cost);
     this.#options.report(JSON.stringify(cost));
   }
 
-  async #do(fault: Fault): Promise<void> {
-    switch (fault.kind) {
-      case "kill":
-        for (const zone of fault.zones) this.#cluster.signal(fault.part, zone, "SIGKILL");
-        return;
-      case "term":
-        for (const zone of fault.zones) {
-          const beganMs = performance.now();
-          this.#cluster.signal("instance", zone, "SIGTERM");
-          await sleep(500);
-          await this.#cluster.untilReady(zone);
-          await this.#allAnswer(beganMs + 500);
-        }
-        return;
-      case "pause": {
-        for (const zone of fault.zones) this.#cluster.signal(fault.part, zone, "SIGSTOP");
-        await sleep(fault.forMs);
-        for (const zone of fault.zones) this.#cluster.signal(fault.part, zone, "SIGCONT");
-        return;
-      }
-      default:
-        return fault satisfies never;
-    }
-  }
-
-  #cost(of: {
-    readonly kind: Kind;
-    readonly zone: string;
-    readonly hurt: readonly string[];
-    readonly beganMs: number;
-  }): FaultCost {
-    const { kind, zone, hurt, beganMs } = of;
+  #cost({ kind, zone }: Drawn, of: Done & { readonly beganMs: number }): FaultCost {
+    const { hurt, beganMs, about } = of;
     const all = this.#asking.map((asking) => ({ ...asking, away: asking.prober.away(beganMs) }));
-    type Told = { readonly system: System; readonly zone: string; readonly away: Away };
-    const longest = (told: readonly Told[], system: System): number =>
-      Math.max(0, ...told.filter((each) => each.system === system).map(({ away }) => away.longestMs));
-    const bySystem = (value: (system: System) => number): Record<System, number> =>
-      Object.fromEntries(SYSTEMS.map((system) => [system, value(system)])) as Record<System, number>;
     const elsewhere = all.filter((each) => !hurt.includes(each.zone));
-    const failedOf = (told: readonly Told[], system: System): number =>
-      told.filter((each) => each.system === system).reduce((sum, { away }) => sum + away.failed, 0);
+    const longest = (told: typeof all) =>
+      bySystem((system) =>
+        Math.max(0, ...told.filter((each) => each.system === system).map(({ away }) => away.longestMs)),
+      );
+    const failed = (told: typeof all) =>
+      bySystem((system) => told.reduce((sum, each) => sum + (each.system === system ? each.away.failed : 0), 0));
+    const codes: Partial<Record<System, Record<string, number>>> = {};
+    for (const { system, away } of all)
+      for (const [code, count] of Object.entries(away.codes)) {
+        const counts = codes[system] ?? {};
+        codes[system] = { ...counts, [code]: (counts[code] ?? 0) + count };
+      }
     return {
-      kind,
-      zone,
-      recoveredMs: Math.round(performance.now() - beganMs),
-      elsewhere: bySystem((system) => longest(elsewhere, system)),
-      anywhere: bySystem((system) => longest(all, system)),
-      failed: bySystem((system) => failedOf(all, system)),
-      failedElsewhere: bySystem((system) => failedOf(elsewhere, system)),
+      ...{ kind, zone, recoveredMs: Math.round(performance.now() - beganMs), codes, ...(about && { about }) },
+      ...{
+        elsewhere: longest(elsewhere),
+        anywhere: longest(all),
+        failed: failed(all),
+        failedElsewhere: failed(elsewhere),
+      },
       asked: all.reduce((sum, { away }) => sum + away.asked, 0),
     };
   }
+}
+
+type Ask = (count: number) => Promise<unknown>;
+
+/** One question of each system and level, through one instance. */
+function questions(
+  client: JadeClient,
+  { zone, databaseId }: { readonly zone: string; readonly databaseId: string },
+): Record<System, Ask> {
+  const config = client.config.namespace("asked");
+  const vectors = client.vectors(databaseId);
+  const put = (consistency: Consistency): Ask => {
+    return (count) => client.kv.put(`asked/${zone}/${consistency}/${count % 50}`, count, { consistency });
+  };
+  const get = (consistency: Consistency): Ask => {
+    return () => client.kv.get("asked", { consistency });
+  };
+  return {
+    "put one": put("one"),
+    "put quorum": put("quorum"),
+    "put all": put("all"),
+    "get one": get("one"),
+    "get quorum": get("quorum"),
+    "config write": (count) => config.put(zone, count),
+    "config read": () => config.get("asked"),
+    "config follower read": () => config.get("asked", { consistency: "serializable" }),
+    "vector write": (count) => vectors.upsert({ id: `${zone}-${count % 50}`, values: [count, 1] }),
+    "vector search": () => vectors.search({ vector: [1, 1] }, { topK: 1, consistency: "strong" }),
+    "vector follower search": () => vectors.search({ vector: [1, 1] }, { topK: 1, consistency: "eventual" }),
+  };
 }

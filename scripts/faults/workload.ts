@@ -10,7 +10,9 @@ import { checkLinearizable } from "../history/linearizable.ts";
 import { Choices } from "../history/made-up.ts";
 import type { Operation } from "../history/operations.ts";
 import { END, EventLog } from "../history/run.ts";
-import type { Cluster } from "./cluster.ts";
+import { convergenceProblems } from "./converged.ts";
+import type { Deployment } from "./deployment.ts";
+import { LockClients } from "./locks.ts";
 
 const KEYS = ["a", "b", "c"];
 /** Of one history; then the next one begins, on other keys. */
@@ -28,27 +30,45 @@ export interface WorkloadCounts extends LoadCounts {
   operations: number;
   events: number;
   vectors: number;
+  locks: number;
+}
+
+/** Of the vectors that were acknowledged, those that a read does not give. */
+export async function vectorProblems(
+  acknowledged: readonly string[],
+  get: (id: string) => Promise<unknown>,
+): Promise<string[]> {
+  const problems: string[] = [];
+  for (const id of acknowledged) {
+    try {
+      await get(id);
+    } catch (error) {
+      problems.push(`the vector ${id} was acknowledged, then: ${isJadeError(error) ? error.code : error}`);
+    }
+  }
+  return problems;
 }
 
 export class Workload {
   readonly problems: string[] = [];
   readonly counts: WorkloadCounts = {
     ...{ acknowledged: 0, unknown: 0, retried: 0, abandoned: 0, repeated: 0, reads: 0, unavailable: 0 },
-    ...{ histories: 0, operations: 0, events: 0, vectors: 0 },
+    ...{ histories: 0, operations: 0, events: 0, vectors: 0, locks: 0 },
   };
-  readonly #cluster: Cluster;
+  readonly #cluster: Deployment;
   readonly #apiKey: string;
   readonly #seed: number;
   readonly #clients: JadeClient[] = [];
   readonly #lanes: Lane[];
   readonly #histories: Operation[][] = [];
   readonly #vectors: string[] = [];
+  readonly locks = new LockClients();
   #databaseId = "";
   #live: EventLog | undefined;
   #isStopped = false;
   #working: Promise<unknown> = Promise.resolve();
 
-  constructor(cluster: Cluster, { apiKey, seed }: { readonly apiKey: string; readonly seed: number }) {
+  constructor(cluster: Deployment, { apiKey, seed }: { readonly apiKey: string; readonly seed: number }) {
     this.#cluster = cluster;
     this.#apiKey = apiKey;
     this.#seed = seed;
@@ -62,7 +82,6 @@ export class Workload {
             maxValueBytes: 500,
             counts: this.counts,
             alsoTransient: AWAY,
-            isRewordedAllowed: true,
           },
           problem: (text) => this.#problem(text),
         }),
@@ -94,7 +113,11 @@ export class Workload {
       return lane.run(this.#client(zone, { attempts: 1, timeoutMs: 10_000 }), isStopped);
     });
     const vectors = this.#cluster.zones.map((zone, index) => this.#insert(this.#client(zone, PATIENT), index));
-    this.#working = Promise.all([...lanes, ...vectors, this.#recordHistories()]);
+    const locks = this.#cluster.zones.map((zone, client) => {
+      const config = this.#client(zone, PATIENT).config.namespace("locks");
+      return this.locks.run(config, { client, isStopped });
+    });
+    this.#working = Promise.all([...lanes, ...vectors, ...locks, this.#recordHistories()]);
   }
 
   async #insert(client: JadeClient, number: number): Promise<void> {
@@ -144,20 +167,21 @@ export class Workload {
     const outcome = { succeeded: true, results: [{ kind: "put", version } as const] };
     const end: Operation = { ...times, ...asked, outcome, revision };
     for (const lane of this.#lanes) await lane.verify(reader);
-    await this.#verifyVectors(reader);
+    const vectors = reader.vectors(this.#databaseId);
+    for (const problem of await vectorProblems(this.#vectors, (id) => vectors.get(id))) this.#problem(problem);
+    await this.#verifyConvergence();
+    this.counts.locks = this.locks.holds.length;
+    for (const problem of this.locks.problems()) this.#problem(problem);
     this.#judgeHistories();
     await this.#judgeWatch([...this.#histories.flat(), end]);
     for (const client of this.#clients) client.close();
   }
 
-  async #verifyVectors(client: JadeClient): Promise<void> {
-    const vectors = client.vectors(this.#databaseId);
-    for (const id of this.#vectors) {
-      try {
-        await vectors.get(id);
-      } catch (error) {
-        this.#problem(`the vector ${id} was acknowledged, then: ${isJadeError(error) ? error.code : error}`);
-      }
+  async #verifyConvergence(): Promise<void> {
+    const clients = this.#cluster.zones.map((zone) => [zone, this.#client(zone, PATIENT)] as const);
+    for (const lane of this.#lanes) {
+      const keys = lane.keys.map(({ key }) => key);
+      for (const problem of await convergenceProblems(Object.fromEntries(clients), keys)) this.#problem(problem);
     }
   }
 

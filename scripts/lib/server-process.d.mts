@@ -44,4 +44,8 @@ export function processTree(rootId: number): number[];
 /** utime + stime in milliseconds of a process and all below it. */
 export function treeCpuMs(rootId: number): number;
 /** Resident memory in bytes of a process and all below it. */
+export function processesNamed(
+  rootId: number,
+  word: string,
+): { readonly ids: readonly number[]; readonly count: number; readonly memoryBytes: number; readonly cpuMs: number };
 export function treeMemoryBytes(rootId: number): number;

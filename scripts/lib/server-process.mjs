@@ -72,7 +72,7 @@ export function treeMemoryBytes(rootId) {
   return pages * 4096;
 }
 
-/** Processes below one, by a word of their command lines (Linux): `{count, memoryBytes, cpuMs}` of all of them. */
+/** Processes below one, by a word of their command lines (Linux): `{ids, count, memoryBytes, cpuMs}` of all of them. */
 export function processesNamed(rootId, word) {
   const found = processTree(rootId).filter((id) => {
     try {
@@ -83,6 +83,7 @@ export function processesNamed(rootId, word) {
   });
   const sum = (fieldsOf) => found.reduce((total, id) => total + fieldsOf(statFields(id) ?? []), 0);
   return {
+    ids: found,
     count: found.length,
     memoryBytes: sum((fields) => Number(fields[21] ?? 0)) * 4096,
     cpuMs: sum((fields) => Number(fields[11] ?? 0) + Number(fields[12] ?? 0)) * 10,

@@ -2,8 +2,10 @@
 // Must not: judge what a file holds; the server does.
 import { basename, resolve } from "node:path";
 import { type Command, Option } from "commander";
-import type { EmbeddingModel, NewModel } from "../client/index.ts";
+import type { EmbeddingInput, EmbeddingModel, NewModel, Tensors } from "../client/index.ts";
 import { withContext } from "./context.ts";
+import { UsageError } from "./exit-codes.ts";
+import { readBytes } from "./input.ts";
 import { type FoundModel, modelFiles } from "./model-files.ts";
 import { collect, wholeNumber } from "./tenant-commands.ts";
 import { floatText } from "./vectors/rows.ts";
@@ -20,6 +22,7 @@ interface AddFlags {
   readonly pooling?: "idf" | "mean" | "cls";
   readonly windowTokens?: number;
   readonly graph?: string;
+  readonly inputs?: string;
   readonly maxTokens?: number;
   readonly normalize: boolean;
 }
@@ -28,14 +31,29 @@ function modelOf(modelId: string, flags: AddFlags, found: Omit<FoundModel, "file
   const { name, modelVersion: version, provider, description, licence, source } = flags;
   const { pooling = found.parameters?.pooling, maxTokens, windowTokens, normalize } = flags;
   const parameters = { pooling, maxTokens, windowTokens, normalize };
-  return { modelId, name, version, provider, description, licence, source, family: found.family, parameters };
+  const about = { name, version, provider, description, licence, source };
+  return { modelId, ...about, family: found.family, inputs: found.inputs, parameters };
+}
+
+function inputsOf(text: string): NewModel["inputs"] {
+  const value = parsed(text, "--inputs");
+  if (Array.isArray(value)) return value as NewModel["inputs"];
+  throw new UsageError("--inputs must be a JSON list");
+}
+
+function parsed(text: string, flag: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new UsageError(`${flag} is not JSON`);
+  }
 }
 
 function addAdd(model: Command): void {
   model
     .command("add <path> [modelId]")
     .description(
-      "make a model of a file of word vectors (GloVe, word2vec, fastText .bin, .jwv) or of a folder (model.onnx, tokenizer.json, config.json); needs scope admin",
+      "make a model of a file of word vectors (GloVe, word2vec, fastText .bin, .jwv) or of a folder (model.onnx with tokenizer.json and config.json, with preprocessor_config.json, or with --inputs); needs scope admin",
     )
     .option("--name <name>", "for people (default: the id)")
     .option("--model-version <version>", "which one it is")
@@ -52,10 +70,12 @@ function addAdd(model: Command): void {
     .option("--max-tokens <n>", "words of a text", wholeNumber)
     .option("--window-tokens <n>", "transformers: tokens seen at once (default: 256)", wholeNumber)
     .option("--graph <file>", "of several .onnx files in a folder, the one to take")
+    .option("--inputs <json>", "of a graph that takes tensors: a list of {name, type, shape}")
     .option("--no-normalize", "vectors keep their length")
     .action((path: string, modelId: string | undefined, flags: AddFlags, command: Command) =>
       withContext(command, tenant, async ({ client, print }) => {
-        const { files, ...found } = modelFiles(path, flags);
+        const inputs = flags.inputs === undefined ? undefined : inputsOf(flags.inputs);
+        const { files, ...found } = modelFiles(path, { ...flags, inputs });
         const named = basename(resolve(path)).replace(/\.(txt|vec|bin|jwv)$/, "");
         const own = modelId ?? named.replace(/[^A-Za-z0-9._-]/g, "_").replace(/^[^A-Za-z0-9]+/, "");
         print(shown(await client.models.add(modelOf(own, flags, found), files)));
@@ -66,6 +86,26 @@ function addAdd(model: Command): void {
 /** Without what is of no use to read. */
 function shown({ files, partBytes: _, ...model }: EmbeddingModel): object {
   return { ...model, files: files.map(({ name }) => name).join(" ") };
+}
+
+interface EmbedFlags {
+  readonly model: string;
+  readonly image?: readonly string[];
+  readonly tensor?: string;
+}
+
+/** What is sent, and what it is called in the output. */
+function embedInputs(
+  texts: readonly string[],
+  { image: files = [], tensor }: EmbedFlags,
+): readonly { readonly input: EmbeddingInput; readonly shown: object }[] {
+  const inputs = [
+    ...texts.map((text) => ({ input: text, shown: { text } })),
+    ...files.map((image) => ({ input: { image: readBytes(image) }, shown: { image } })),
+    ...(tensor === undefined ? [] : [{ input: { tensor: parsed(tensor, "--tensor") as Tensors }, shown: {} }]),
+  ];
+  if (inputs.length === 0) throw new UsageError("give texts, --image or --tensor");
+  return inputs;
 }
 
 export function addModelCommands(program: Command): void {
@@ -107,15 +147,21 @@ export function addModelCommands(program: Command): void {
       }),
     );
   program
-    .command("embed <text...>")
-    .description("print the vectors of texts")
+    .command("embed [text...]")
+    .description("print the vectors of texts, of images, or of tensors")
     .requiredOption("--model <modelId>", "which one")
-    .action((texts: readonly string[], { model: modelId }: { readonly model: string }, command: Command) =>
+    .option("--image <file...>", "PNG or JPEG files, instead of texts")
+    .option("--tensor <json>", 'instead of texts: {"input": {"data": [...], "shape": [...]}}')
+    .action((texts: readonly string[], flags: EmbedFlags, command: Command) =>
       withContext(command, tenant, async ({ client, print }) => {
-        const embedded = await client.models.embed(texts, modelId);
+        const inputs = embedInputs(texts, flags);
+        const embedded = await client.models.embed(
+          inputs.map(({ input }) => input),
+          flags.model,
+        );
         print(
           embedded.map(({ values, ...rest }, at) => {
-            return { text: texts[at], values: Array.from(values, (value) => Number(floatText(value))), ...rest };
+            return { ...inputs[at]!.shown, values: Array.from(values, (value) => Number(floatText(value))), ...rest };
           }),
         );
       }),

@@ -1,18 +1,20 @@
 // What of a path makes a model: a file of word vectors, or a folder as Hugging Face lays one out.
 // Guarantees: a folder that is neither is refused with what is missing. Must not: judge what the files hold; the server does.
 import { existsSync, readdirSync, statSync } from "node:fs";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import type { ModelFileInput, NewModel } from "../client/index.ts";
 import { UsageError } from "./exit-codes.ts";
 import { readBytes, readInput } from "./input.ts";
 
-export interface FoundModel extends Pick<NewModel, "family" | "parameters"> {
+export interface FoundModel extends Pick<NewModel, "family" | "inputs" | "parameters"> {
   readonly files: readonly ModelFileInput[];
 }
 
 /** Where exporters put the graph; the first that is there. */
 const GRAPHS = ["model.onnx", "onnx/model.onnx", "model_quantized.onnx", "onnx/model_quantized.onnx"];
 const BESIDE = ["tokenizer.json", "config.json", "tokenizer_config.json"];
+/** Of models of images. */
+const PREPROCESSOR = "preprocessor_config.json";
 /** Sentence-transformers' own file. */
 const POOLING = "1_Pooling/config.json";
 
@@ -20,18 +22,34 @@ const POOLING = "1_Pooling/config.json";
 export interface Chosen {
   readonly graph?: string | undefined;
   readonly pooling?: "idf" | "mean" | "cls" | undefined;
+  /** The graph takes tensors of these. */
+  readonly inputs?: NewModel["inputs"];
 }
 
-export function modelFiles(path: string, { graph, pooling }: Chosen): FoundModel {
+export function modelFiles(path: string, { graph, pooling, inputs }: Chosen): FoundModel {
   if (!existsSync(path)) throw new UsageError(`there is no ${path}`);
   if (!statSync(path).isDirectory()) return { files: [fileAt(path)], family: "words" };
   if (graph !== undefined && !existsSync(join(path, graph))) throw new UsageError(`there is no ${graph} in ${path}`);
   const found = graph ?? GRAPHS.find((name) => existsSync(join(path, name)));
   if (found === undefined) return { files: [onlyFile(path)], family: "words" };
-  if (!existsSync(join(path, "tokenizer.json"))) throw new UsageError(`${path} has ${found} but no tokenizer.json`);
-  const beside = BESIDE.filter((name) => existsSync(join(path, name)));
-  const files = [fileAt(join(path, found)), ...beside.map((name) => fileAt(join(path, name)))];
+  const graphs = [fileAt(join(path, found)), ...weightsBeside(join(path, found)).map(fileAt)];
+  const has = (name: string): boolean => existsSync(join(path, name));
+  if (inputs) return { files: graphs, family: "tensor", inputs, parameters: pooling && { pooling } };
+  if (!has("tokenizer.json") && has(PREPROCESSOR)) {
+    const files = [...graphs, fileAt(join(path, PREPROCESSOR))];
+    return { files, family: "image", parameters: pooling && { pooling } };
+  }
+  if (!has("tokenizer.json"))
+    throw new UsageError(`${path} has ${found} but no tokenizer.json (texts) or ${PREPROCESSOR} (images)`);
+  const beside = BESIDE.filter(has);
+  const files = [...graphs, ...beside.map((name) => fileAt(join(path, name)))];
   return { files, family: "transformer", parameters: pooling ? { pooling } : poolingOf(join(path, POOLING)) };
+}
+
+/** `model.onnx_data`, `model.onnx.data` and their like. */
+function weightsBeside(graph: string): readonly string[] {
+  const names = readdirSync(dirname(graph)).filter((name) => name.startsWith(basename(graph)) && /data/.test(name));
+  return names.sort().map((name) => join(dirname(graph), name));
 }
 
 function fileAt(path: string): ModelFileInput {

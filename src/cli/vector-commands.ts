@@ -12,7 +12,7 @@ import type {
 import { withContext } from "./context.ts";
 import { type NamespaceFlags, namespaceOption } from "./database-commands.ts";
 import { CommandFailure, UsageError } from "./exit-codes.ts";
-import { exactValue } from "./input.ts";
+import { exactValue, readBytes } from "./input.ts";
 import { wholeNumber } from "./tenant-commands.ts";
 import { floatText } from "./vectors/rows.ts";
 
@@ -85,6 +85,7 @@ function shown({
 interface PutFlags {
   readonly values?: string;
   readonly text?: string;
+  readonly image?: string;
   readonly metadata?: string;
   readonly durability?: VectorDurability;
   readonly writeId?: string;
@@ -103,6 +104,7 @@ function addPut(vector: Command): void {
     .description("store a vector; without an id one is made")
     .option("--values <json>", "a list of numbers")
     .option("--text <text>", "instead of values: the database's model makes them")
+    .option("--image <file>", "a PNG or JPEG file, likewise")
     .option("--metadata <json>", "an object")
     .option("--update", "change only what is given, of a vector that exists")
     .addOption(durabilityOption())
@@ -112,14 +114,15 @@ function addPut(vector: Command): void {
         const { durability, writeId, metadata: metadataJson, text } = flags;
         objectOf(metadataJson, "--metadata");
         const values = flags.values === undefined ? undefined : numbersOf(flags.values, "--values");
+        const image = flags.image === undefined ? undefined : readBytes(flags.image);
         const options = { durability, writeId };
         if (flags.update) {
           if (id === undefined) throw new UsageError("--update needs the id of a vector");
-          return print(await vectors.update(id, { values, text, metadataJson }, options));
+          return print(await vectors.update(id, { values, text, image, metadataJson }, options));
         }
-        if (values === undefined ? text === undefined : text !== undefined)
-          throw new UsageError("say --values, a JSON list of numbers, or --text");
-        const given = values ? { values } : { text: text! };
+        if ([values, text, image].filter((one) => one !== undefined).length !== 1)
+          throw new UsageError("say --values, a JSON list of numbers, --text or --image");
+        const given = values ? { values } : image ? { image } : { text: text! };
         print(await vectors.upsert({ id, ...given, metadataJson }, options));
       }),
     );
@@ -193,6 +196,7 @@ function addReads(vector: Command): void {
 interface SearchFlags {
   readonly vector?: string;
   readonly text?: string;
+  readonly image?: string;
   readonly model?: string;
   readonly id?: string;
   readonly filter?: string;
@@ -210,20 +214,22 @@ function finiteNumber(text: string): number {
   return value;
 }
 
-function queryOf({ vector, text, id }: SearchFlags): VectorQuery {
-  if ([vector, text, id].filter((given) => given !== undefined).length !== 1)
-    throw new UsageError("give --vector, --text or --id");
+function queryOf({ vector, text, image, id }: SearchFlags): VectorQuery {
+  if ([vector, text, image, id].filter((given) => given !== undefined).length !== 1)
+    throw new UsageError("give --vector, --text, --image or --id");
   if (id !== undefined) return { id };
+  if (image !== undefined) return { image: readBytes(image) };
   return text === undefined ? { vector: numbersOf(vector!, "--vector") } : { text };
 }
 
 function addSearch(program: Command): void {
   addDatabaseOptions(program.command("search"))
-    .description("find what is nearest to a vector, a text, or a stored vector")
+    .description("find what is nearest to a vector, a text, an image, or a stored vector")
     .addOption(consistencyOption())
     .option("--vector <json>", "a list of numbers")
     .option("--text <text>", "for the database's model")
-    .option("--model <modelId>", "for --text (default: the database's first)")
+    .option("--image <file>", "a PNG or JPEG file, for the database's model of images")
+    .option("--model <modelId>", "for --text and --image (default: the database's first)")
     .option("--id <id>", "of a stored vector, which is not among the results")
     .option("--filter <json>", "what metadata must be")
     .option("--top-k <n>", "at most so many (default: 10)", wholeNumber)

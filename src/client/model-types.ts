@@ -1,5 +1,6 @@
 // The types of `client.models`. Pure types.
 import type { CallOptions } from "./types.ts";
+import type { Tensors } from "./vector-types.ts";
 
 export interface ModelParameters {
   readonly maxTokens?: number | undefined;
@@ -26,7 +27,9 @@ export interface NewModel extends Omit<ModelChanges, "status"> {
   readonly version?: string | undefined;
   readonly provider?: string | undefined;
   /** Default: `words`. */
-  readonly family?: "words" | "transformer" | undefined;
+  readonly family?: "words" | "transformer" | "image" | "tensor" | undefined;
+  /** Family tensor: what the graph takes, with the first dimension. */
+  readonly inputs?: readonly ModelInput[] | undefined;
   /** Default: what the files say. */
   readonly outputDimension?: number | undefined;
 }
@@ -38,6 +41,7 @@ export interface EmbeddingModel {
   readonly provider: string;
   readonly family: string;
   readonly inputType: string;
+  readonly inputs?: readonly ModelInput[];
   /** Null: not known before the files are there. */
   readonly outputDimension: number | null;
   readonly parameters: ModelParameters;
@@ -54,6 +58,16 @@ export interface EmbeddingModel {
   readonly createdAt: string;
   readonly updatedAt: string;
 }
+
+export interface ModelInput {
+  readonly name: string;
+  readonly type: "float32" | "float64" | "int8" | "uint8" | "int32" | "int64" | "bool";
+  /** Null: any number. */
+  readonly shape: readonly (number | null)[];
+}
+
+/** A text, a PNG or JPEG, or what a model of the family `tensor` takes. */
+export type EmbeddingInput = string | { readonly image: Uint8Array } | { readonly tensor: Tensors };
 
 export interface ModelFileInput {
   readonly name: string;

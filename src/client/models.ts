@@ -1,8 +1,10 @@
 // `client.models`: embedding models, and vectors of texts (over HTTP). Registering, changing and deleting need a key of scope admin.
 // Guarantees: a change is made once over all of its retries; a model that was added is active or the call throws.
+import { base64Of } from "./config-codec.ts";
 import { pathPart } from "./database-path.ts";
 import type { HttpClient, HttpRequest } from "./http.ts";
 import type {
+  EmbeddingInput,
   EmbeddingModel,
   ModelAddOptions,
   ModelChanges,
@@ -14,6 +16,7 @@ import type {
 import { eachItem } from "./pages.ts";
 import type { CallOptions, ListOptions, Page } from "./types.ts";
 import { BINARY_TYPE } from "./vector-batch.ts";
+import { tensorFields } from "./vector-inputs.ts";
 
 const PATH = "/v1/embedding-models";
 
@@ -86,9 +89,13 @@ export class Models {
     await this.#data({ ...options, method: "DELETE", path: pathOf(modelId) });
   }
 
-  /** Vectors of up to 512 texts, without storing anything. */
-  async embed(texts: readonly string[], model: string, options: CallOptions = {}): Promise<readonly TextEmbedding[]> {
-    const body = JSON.stringify({ input: texts, model });
+  /** Vectors of up to 512 texts, images or tensors, without storing anything. */
+  async embed(
+    inputs: readonly EmbeddingInput[],
+    model: string,
+    options: CallOptions = {},
+  ): Promise<readonly TextEmbedding[]> {
+    const body = JSON.stringify({ input: inputs.map(inputField), model });
     const { embeddings } = await this.#data<{
       embeddings: readonly (Omit<TextEmbedding, "values"> & { readonly values: readonly number[] })[];
     }>({ ...options, method: "POST", path: "/v1/embeddings", body });
@@ -98,6 +105,11 @@ export class Models {
   async #data<T>(request: HttpRequest): Promise<T> {
     return (await this.#http.call(request)).data as T;
   }
+}
+
+function inputField(input: EmbeddingInput): unknown {
+  if (typeof input === "string") return input;
+  return "image" in input ? { image: base64Of(input.image) } : { tensor: tensorFields(input.tensor) };
 }
 
 function pathOf(modelId: string): string {

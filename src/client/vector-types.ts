@@ -32,6 +32,14 @@ export interface NewDatabase extends DatabaseChanges {
   /** Default: `HNSW`. */
   readonly indexType?: string | undefined;
   readonly sharding?: NewSharding | undefined;
+  /** Indexes hold vectors of fewer values; the full ones are kept. */
+  readonly reduction?: DatabaseReduction | undefined;
+}
+
+export interface DatabaseReduction {
+  readonly kind: "pca" | "random";
+  /** Fewer than `vectorDimension`. */
+  readonly dimensions: number;
 }
 
 /** How vectors come to their shards: `hash` (default), `range` of a metadata field, `centroid`. */
@@ -73,6 +81,7 @@ export interface Database {
   readonly metric: VectorMetric;
   readonly indexType: string;
   readonly indexParameters: Readonly<Record<string, unknown>>;
+  readonly reduction?: DatabaseReduction | undefined;
   readonly sharding: NewSharding & { readonly strategy: string; readonly numShards: number };
   readonly replication: { readonly factor: number; readonly sync: boolean; readonly maxLagMs: number };
   readonly embeddingModels: readonly Readonly<Record<string, unknown>>[];
@@ -144,6 +153,16 @@ export interface DatabaseIndex {
   readonly rows: number;
   readonly indexedRows: number;
   readonly memoryBytes: number;
+  /** What the database's reduction saves and costs, as it was measured; null = not known yet. */
+  readonly reduction?:
+    | (DatabaseReduction & {
+        readonly reducedRows: number;
+        readonly keptVariance: number | null;
+        readonly recall: number | null;
+        readonly savedBytes: number;
+        readonly savedShare: number;
+      })
+    | undefined;
   /** Vectors that it does not hold: their stored values are damaged, or cannot be compared. */
   readonly quarantinedRows: number;
   readonly quarantined: readonly {
@@ -205,9 +224,26 @@ export interface NewText extends Omit<NewVector, "values"> {
   readonly text: string;
 }
 
+/** A vector that the database's model for images makes. The image itself is not stored. */
+export interface NewImage extends Omit<NewVector, "values"> {
+  /** PNG or JPEG. */
+  readonly image: Uint8Array;
+}
+
+/** What a model of the family `tensor` takes, by the names of its inputs: numbers row by row; their shape where the model leaves it open. */
+export type Tensors = Readonly<
+  Record<string, { readonly data: ArrayLike<number>; readonly shape?: readonly number[] }>
+>;
+
+export interface NewTensor extends Omit<NewVector, "values"> {
+  readonly tensor: Tensors;
+}
+
 export type VectorChanges = Omit<NewVector, "id" | "values"> & {
   readonly values?: ArrayLike<number> | undefined;
   readonly text?: string | undefined;
+  readonly image?: Uint8Array | undefined;
+  readonly tensor?: Tensors | undefined;
 };
 
 export interface StoredVector {
@@ -302,7 +338,7 @@ export interface VectorSearchOptions extends CallOptions {
   readonly includeMetadata?: boolean | undefined;
   readonly includeValues?: boolean | undefined;
   readonly explain?: boolean | undefined;
-  /** For texts: a model of the database by its id or name, or any of its dimension. */
+  /** For texts, images and tensors: a model of the database by its id or name, or any of its dimension. */
   readonly embeddingModel?: string | undefined;
   readonly consistency?: VectorConsistency | undefined;
   /** A shard may take so long. */
@@ -311,8 +347,13 @@ export interface VectorSearchOptions extends CallOptions {
   readonly partial?: boolean | undefined;
 }
 
-/** A vector, a text for the database's model, or the id of a vector that is stored. */
-export type VectorQuery = { readonly vector: ArrayLike<number> } | { readonly text: string } | { readonly id: string };
+/** A vector, a text, an image or tensors for the database's model, or the id of a vector that is stored. */
+export type VectorQuery =
+  | { readonly vector: ArrayLike<number> }
+  | { readonly text: string }
+  | { readonly image: Uint8Array }
+  | { readonly tensor: Tensors }
+  | { readonly id: string };
 
 export interface VectorHit {
   readonly id: string;

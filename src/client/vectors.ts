@@ -1,6 +1,7 @@
 // `client.vectors(databaseId)`: the vectors of one database, and searches among them (over HTTP).
 // Guarantees: a write is applied once over all of its retries; values are float32 as they are stored.
 import { VECTOR_TOKEN_HEADER } from "../wire/vector-token.ts";
+import { base64Of } from "./config-codec.ts";
 import { databasePath } from "./database-path.ts";
 import type { HttpClient, HttpRequest } from "./http.ts";
 import { eachItem } from "./pages.ts";
@@ -8,9 +9,12 @@ import { itemTexts, memberText } from "./raw-json.ts";
 import type { Page } from "./types.ts";
 import { BINARY_TYPE, binaryBatch, chunksOf, DEFAULT_CHUNK_TEXTS, groupsOf, metadataTextOf } from "./vector-batch.ts";
 import { VectorImports } from "./vector-imports.ts";
+import { numbersOf, tensorFields } from "./vector-inputs.ts";
 import type { VectorTokens } from "./vector-tokens.ts";
 import type {
   DeletedVectors,
+  NewImage,
+  NewTensor,
   NewText,
   NewVector,
   StoredVector,
@@ -45,26 +49,22 @@ function vectorOf(raw: Raw<Vector>, text: string): Vector {
   return { ...withFloats<Vector>(raw), ...(metadataJson === undefined ? {} : { metadataJson }) };
 }
 
-/** Numbers that JSON cannot say are refused here: they would arrive as null. */
-function numbersOf(values: ArrayLike<number>): number[] {
-  return Array.from(values, (value, at) => {
-    if (typeof value === "number" && Number.isFinite(value)) return value;
-    throw new TypeError(`values[${at}] must be a finite number, got ${String(value)}`);
-  });
-}
-
 /** Members as JSON text, with the metadata's exact text. */
 function vectorText(vector: VectorChanges & { readonly id?: string | undefined }, rest: object): string {
-  const { id, values, text } = vector;
+  const { id, values, text, image, tensor } = vector;
   const metadata = metadataTextOf(vector);
-  const fields = JSON.stringify({ id, values: values && numbersOf(values), text, ...rest });
+  const raw = { id, values: values && numbersOf(values), text, image: image && base64Of(image) };
+  const fields = JSON.stringify({ ...raw, tensor: tensor && tensorFields(tensor), ...rest });
   if (metadata === undefined) return fields;
   return `${fields.slice(0, -1)}${fields === "{}" ? "" : ","}"metadata":${metadata}}`;
 }
 
 function queryFields(query: VectorQuery): object {
   if ("id" in query) return { id: query.id };
-  return "text" in query ? { queryText: query.text } : { queryVector: numbersOf(query.vector) };
+  if ("text" in query) return { queryText: query.text };
+  if ("image" in query) return { queryImage: base64Of(query.image) };
+  if ("tensor" in query) return { queryTensor: tensorFields(query.tensor) };
+  return { queryVector: numbersOf(query.vector) };
 }
 
 function resultsOf({ results, isComplete }: VectorResults): VectorResults {
@@ -118,8 +118,11 @@ export class Vectors {
     return this;
   }
 
-  /** Stores a vector, or the vector of a text, under its id, whether there is one or not. */
-  upsert(vector: NewVector | NewText, { durability, ...options }: VectorWriteOptions = {}): Promise<StoredVector> {
+  /** Stores a vector, or that of a text, an image or tensors, under its id, whether there is one or not. */
+  upsert(
+    vector: NewVector | NewText | NewImage | NewTensor,
+    { durability, ...options }: VectorWriteOptions = {},
+  ): Promise<StoredVector> {
     return this.#data({ ...options, method: "POST", path: "/vectors", body: vectorText(vector, { durability }) });
   }
 

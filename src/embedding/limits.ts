@@ -6,6 +6,8 @@ export const MAX_OUTPUT_DIMENSION = 4096;
 export const MAX_TEXT_BYTES = 64 * 1024;
 /** Texts of one call to the embedder: their vectors of 4096 numbers are 8 MiB. */
 export const MAX_CALL_TEXTS = 512;
+/** Texts, images and tensors of one call, about: what waits in an embedder is bounded by MAX_WAITING_BYTES. */
+export const MAX_CALL_BYTES = 8 * 1024 * 1024;
 /** Tokens of one text, unless its model says fewer. */
 export const DEFAULT_MAX_TOKENS = 8192;
 /** The words of a file: each costs some 100 bytes of memory beside its numbers. */
@@ -38,3 +40,16 @@ export const MAX_CACHED_CHARACTERS = 2000;
 export const DEFAULT_WINDOW_TOKENS = 256;
 /** Tokens that run through a transformer at once, padding included: bounds its memory. */
 export const WINDOW_BATCH_TOKENS = 2048;
+/** One image, compressed: as base64 it fits the body of a search. Bytes. */
+export const MAX_IMAGE_BYTES = 5 * 1024 * 1024;
+/** Its pixels: a photograph of 12 megapixels. Decoding takes 8 bytes of memory for each. */
+export const MAX_IMAGE_PIXELS = 12_500_000;
+export const MAX_IMAGE_SIDE = 16_384;
+/** Scans of a progressive JPEG: encoders make some ten, and each goes over all pixels. */
+export const MAX_JPEG_SCANS = 64;
+/** Pixels of a side that a graph is given. */
+export const MAX_INPUT_SIDE = 1024;
+/** Numbers of all tensors of one input. */
+export const MAX_TENSOR_VALUES = 1_000_000;
+/** Inputs of a graph that a model may declare. */
+export const MAX_TENSOR_INPUTS = 16;

@@ -1,11 +1,22 @@
 // What a model is to those who use it: the specification's record (3, "Embedding Model Definition") with its files, licence and source.
 // Must not: hold numbers of a model.
+import { requireGraph } from "./graph/files.ts";
+import { requireDeclared, type TensorInput } from "./graph/tensors.ts";
+import { PREPROCESSOR_FILE } from "./image/preprocessor.ts";
+import type { InputType } from "./item.ts";
 import { MAX_MODEL_BYTES, PART_BYTES } from "./limits.ts";
 import { invalid } from "./refusal.ts";
 import { requireTransformerFiles } from "./transformer/files.ts";
 
-export type ModelFamily = "words" | "transformer";
-export type ModelInput = "text";
+export const MODEL_FAMILIES = ["words", "transformer", "image", "tensor"] as const;
+export type ModelFamily = (typeof MODEL_FAMILIES)[number];
+/** What models of a family take. */
+export const FAMILY_INPUT: Readonly<Record<ModelFamily, InputType>> = {
+  words: "text",
+  transformer: "text",
+  image: "image",
+  tensor: "tensor",
+};
 /** Uploading: not all bytes are there and looked at. */
 export type ModelStatus = "uploading" | "active" | "disabled";
 
@@ -19,7 +30,7 @@ export interface ModelFile {
 export interface ModelParameters {
   readonly maxTokens?: number | undefined;
   readonly normalize?: boolean | undefined;
-  /** Words: idf or mean. Transformers: mean or cls. */
+  /** Words: idf or mean. Others: mean or cls. */
   readonly pooling?: "idf" | "mean" | "cls" | undefined;
   /** Transformers: tokens seen at once. */
   readonly windowTokens?: number | undefined;
@@ -31,10 +42,12 @@ export interface ModelDefinition {
   readonly version: string;
   readonly provider: string;
   readonly family: ModelFamily;
-  readonly inputType: ModelInput;
+  readonly inputType: InputType;
   /** Null = told by the files. */
   readonly outputDimension: number | null;
   readonly parameters: ModelParameters;
+  /** Family tensor: what its graph takes. */
+  readonly inputs?: readonly TensorInput[] | undefined;
   readonly description: string;
   readonly licence: string;
   /** Where it came from. */
@@ -70,10 +83,19 @@ export function requireFiles(files: readonly ModelFile[]): void {
 /** What a family needs. @throws EmbeddingRefusal */
 export function requireFamily({
   family,
+  inputType,
   files,
+  inputs,
   parameters,
-}: Pick<ModelDefinition, "family" | "files" | "parameters">): void {
+}: Pick<ModelDefinition, "family" | "inputType" | "files" | "inputs" | "parameters">): void {
   const { pooling, windowTokens } = parameters;
+  if (inputType !== FAMILY_INPUT[family])
+    throw invalid("inputType", `is ${inputType}; models of the family ${family} take ${FAMILY_INPUT[family]}`);
+  if (inputs !== undefined && family !== "tensor") throw invalid("inputs", `mean nothing to the family ${family}`);
+  if (windowTokens !== undefined && family !== "transformer")
+    throw invalid("parameters.windowTokens", `means nothing to the family ${family}`);
+  if (pooling === (family === "words" ? "cls" : "idf"))
+    throw invalid("parameters.pooling", `${pooling} means nothing to the family ${family}`, { value: pooling });
   switch (family) {
     case "words":
       if (files.length !== 1)
@@ -81,18 +103,16 @@ export function requireFamily({
           value: files.length,
           limit: 1,
         });
-      if (pooling === "cls")
-        throw invalid("parameters.pooling", "cls means nothing to word vectors; there are idf, mean", {
-          value: pooling,
-        });
-      if (windowTokens !== undefined) throw invalid("parameters.windowTokens", "means nothing to word vectors");
       return;
     case "transformer":
-      requireTransformerFiles(files);
-      if (pooling === "idf")
-        throw invalid("parameters.pooling", "idf means nothing to transformers; there are mean, cls", {
-          value: pooling,
-        });
+      return requireTransformerFiles(files);
+    case "image":
+      if (!requireGraph(files, family).includes(PREPROCESSOR_FILE))
+        throw invalid("files", `do not name ${PREPROCESSOR_FILE}`);
+      return;
+    case "tensor":
+      requireGraph(files, family);
+      requireDeclared(inputs);
       return;
     default:
       family satisfies never;

@@ -1,6 +1,7 @@
-// Texts that wait for their model: those of many requests run together, in batches, one batch a turn.
+// Texts (and images, and tensors: items) that wait for their model: those of many requests run together, in batches, one batch a turn.
 // Guarantees: bounded in texts and bytes, refusing beyond; requests are served in the order in which they came, and each text once; what
 // has waited past its deadline is not run. One text that is refused stops no other. Must not: know what a model is, nor do I/O.
+import { bytesOfItem, type Item } from "./item.ts";
 import { EmbeddingRefusal } from "./refusal.ts";
 import type { TextCache } from "./text-cache.ts";
 import type { Embedding } from "./word-encoder.ts";
@@ -12,7 +13,7 @@ export interface Runnable {
   /** Tells its numbers from any other's, for ever. */
   readonly key: string;
   /** An outcome for each text, in order. */
-  run(texts: readonly string[]): readonly Outcome[] | Promise<readonly Outcome[]>;
+  run(texts: readonly Item[]): readonly Outcome[] | Promise<readonly Outcome[]>;
 }
 
 export interface QueueLimits {
@@ -44,7 +45,7 @@ export interface QueueOptions {
 
 interface Job {
   readonly model: Runnable;
-  readonly texts: readonly string[];
+  readonly texts: readonly Item[];
   readonly outcomes: Outcome[];
   readonly dueMs: number;
   readonly done: (outcomes: readonly Outcome[]) => void;
@@ -81,12 +82,12 @@ export class EmbedQueue {
   }
 
   /** @throws EmbeddingRefusal `overloaded`: nothing was run */
-  embed(model: Runnable, texts: readonly string[], dueMs: number): Promise<readonly Outcome[]> {
+  embed(model: Runnable, texts: readonly Item[], dueMs: number): Promise<readonly Outcome[]> {
     const { cache, limits, later } = this.#options;
     const outcomes: Outcome[] = [];
     const todo: number[] = [];
     for (const [at, text] of texts.entries()) {
-      const held = cache.get(model.key, text);
+      const held = typeof text === "string" ? cache.get(model.key, text) : undefined;
       if (held) outcomes[at] = held;
       else todo.push(at);
     }
@@ -170,7 +171,10 @@ export class EmbedQueue {
   }
 
   #settle(job: Job, at: number, outcome: Outcome): void {
-    if (!(outcome instanceof EmbeddingRefusal)) this.#options.cache.set(job.model.key, job.texts[at]!, outcome);
+    const text = job.texts[at]!;
+    // An image hardly comes twice.
+    if (typeof text === "string" && !(outcome instanceof EmbeddingRefusal))
+      this.#options.cache.set(job.model.key, text, outcome);
     job.outcomes[at] = outcome;
     job.open--;
     if (job.open > 0) return;
@@ -186,7 +190,6 @@ export class EmbedQueue {
   }
 }
 
-/** Characters take at most so many. */
-function bytesOf(texts: readonly string[]): number {
-  return texts.reduce((sum, text) => sum + text.length * 2, 0);
+function bytesOf(texts: readonly Item[]): number {
+  return texts.reduce((sum, text) => sum + bytesOfItem(text), 0);
 }

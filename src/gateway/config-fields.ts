@@ -56,7 +56,7 @@ export function requireOnce(query: Readonly<Record<string, unknown>>, body: Read
   }
 }
 
-function bytesOfBase64(text: string, path: string): Uint8Array {
+export function bytesOfBase64(text: string, path: string): Uint8Array {
   const refuse = () => invalidRequest([{ path, message: "is not base64" }]);
   if (!BASE64.test(text)) throw refuse();
   try {

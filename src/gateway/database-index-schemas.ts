@@ -1,5 +1,6 @@
 // The zod schemas of /v1/databases/…/indexes.
 import { z } from "@hono/zod-openapi";
+import { reductionStatusShape } from "./database-reduction.ts";
 import { databaseId, databaseParams, indexParameters } from "./database-schemas.ts";
 
 const kind = z.enum(["FLAT", "HNSW", "IVF", "LSH"]);
@@ -34,6 +35,7 @@ export const indexShape = z.object({
   rows: number,
   indexedRows: number,
   memoryBytes: number,
+  reduction: reductionStatusShape.optional().openapi({ description: "Where the database has one." }),
   quarantinedRows: number.openapi({
     description: "Vectors that it does not hold: their stored values are damaged, or cannot be compared.",
   }),

@@ -3,7 +3,7 @@
 import type { DatabaseInfo } from "../../objects/database-rpc.ts";
 import { unwrap } from "../../objects/tenancy-rpc.ts";
 import { DEFAULT_INDEX, type IndexChange, indexesOf } from "../vector/database/indexes.ts";
-import type { IndexStatus, ShardStatus } from "../vector/shard/shard-status.ts";
+import type { IndexStatus, ReductionStatus, ShardStatus } from "../vector/shard/shard-status.ts";
 import { PublicError } from "../wire/error-codes.ts";
 import { success } from "./answers.ts";
 import type { Call } from "./call.ts";
@@ -27,6 +27,22 @@ type Placed = IndexStatus & { readonly shard: number };
 
 function sumOf(shards: readonly Placed[], amount: (status: Placed) => number): number {
   return shards.reduce((sum, status) => sum + amount(status), 0);
+}
+
+/** Shares by the rows that they are of. */
+function shownReduction({ reduction }: DatabaseInfo["record"], own: readonly Placed[]) {
+  if (!reduction) return {};
+  const all = own.flatMap((status) => (status.reduction ? [status.reduction] : []));
+  const sum = (amount: (one: ReductionStatus) => number): number => all.reduce((total, one) => total + amount(one), 0);
+  const mean = (share: (one: ReductionStatus) => number | null): number | null => {
+    const known = all.filter((one) => share(one) !== null && one.reducedRows > 0);
+    const rows = known.reduce((total, one) => total + one.reducedRows, 0);
+    return rows === 0 ? null : known.reduce((total, one) => total + one.reducedRows * share(one)!, 0) / rows;
+  };
+  const [savedBytes, heldBytes] = [sum((one) => one.savedBytes), sum((one) => one.heldBytes)];
+  const shares = { keptVariance: mean((one) => one.keptVariance), recall: mean((one) => one.recall) };
+  const savedShare = heldBytes === 0 ? 0 : savedBytes / (savedBytes + heldBytes);
+  return { reduction: { ...reduction, reducedRows: sum((one) => one.reducedRows), ...shares, savedBytes, savedShare } };
 }
 
 /** One index over all shards. A shard that has not heard of its newest build has none of it. */
@@ -54,6 +70,7 @@ function shownIndex(
     rows,
     indexedRows: sumOf(own, (status) => status.indexedRows),
     memoryBytes: sumOf(own, (status) => status.memoryBytes),
+    ...shownReduction(record, own),
     quarantinedRows: sumOf(own, (status) => status.quarantinedRows),
     quarantined: own.flatMap(({ shard, quarantined }) => quarantined.map((one) => ({ shard, ...one }))),
     missing,
@@ -97,7 +114,7 @@ const create = configRoute({
     const asked = askedDatabase(params, keyspace);
     const { indexId, indexType } = body;
     const { record } = await findDatabase(call, asked);
-    const indexParameters = parametersOf({ indexType, metric: record.metric }, body.indexParameters);
+    const indexParameters = parametersOf({ ...record, indexType }, body.indexParameters);
     const info = await changed(call, asked, { kind: "create", indexId, indexType, indexParameters }, raw);
     return success(call, { status: 201, message: "created", data: await shownOne(call, asked, info, indexId) });
   },
@@ -153,9 +170,9 @@ const update = configRoute({
     if (!given && !rebuild) throw invalidRequest([{ path: "indexParameters", message: "give it, or rebuild" }]);
     const { record } = await findDatabase(call, asked);
     const held = indexesOf(record).find((index) => index.indexId === indexId);
-    const { metric } = record;
     // The tenant's object says that there is none; here it has no parameters to change.
-    const indexParameters = held && given && parametersOf({ ...held, metric }, { ...held.indexParameters, ...given });
+    const indexParameters =
+      held && given && parametersOf({ ...record, ...held }, { ...held.indexParameters, ...given });
     const info = await changed(call, asked, { kind: "update", indexId, indexParameters, rebuild }, raw);
     return success(call, { message: "changed", data: await shownOne(call, asked, info, indexId) });
   },

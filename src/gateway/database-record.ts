@@ -12,6 +12,7 @@ import {
 import type { IndexKind } from "../vector/index/segment-index.ts";
 import { parseSchema } from "../vector/metadata/schema.ts";
 import { camelNames } from "./config-fields.ts";
+import { reductionText, requireReducible, requireReduction } from "./database-reduction.ts";
 import type { DatabaseChangesBody, NewDatabaseBody } from "./database-schemas.ts";
 import { shardingOf } from "./database-sharding.ts";
 import { invalidRequest } from "./issues.ts";
@@ -38,9 +39,10 @@ export function requireKnown(indexType: IndexKind): void {
 }
 
 export function parametersOf(
-  { indexType: kind, metric }: Pick<DatabaseRecord, "indexType" | "metric">,
+  base: Pick<DatabaseRecord, "indexType" | "metric" | "reduction">,
   given: NewDatabaseBody["indexParameters"],
 ): IndexParameters {
+  const { indexType: kind, metric } = base;
   const defaults = defaultParameters(kind, metric);
   for (const name of Object.keys(given ?? {})) {
     if (name in defaults) continue;
@@ -53,7 +55,9 @@ export function parametersOf(
     const message = `${quantizer} cannot be had with ${kind}; there are ${quantizers.join(", ")}`;
     throw invalidRequest([{ path: "indexParameters.quantizer", message, value: quantizer, limit: quantizers }]);
   }
-  return { ...defaults, ...given } as IndexParameters;
+  const parameters = { ...defaults, ...given } as IndexParameters;
+  requireReducible(base, parameters);
+  return parameters;
 }
 
 function requireSchema(declared: Readonly<Record<string, string>> | null | undefined): void {
@@ -73,6 +77,7 @@ export function recordOf(body: ResolvedBody, databaseId: string): DatabaseRecord
   const { indexType, sharding, metadataSchema, replication = {} } = body;
   requireKnown(indexType);
   requireSchema(metadataSchema);
+  requireReduction(body);
   const placed = shardingOf(sharding);
   requireUncopied(placed.strategy, replication.factor);
   return {
@@ -81,6 +86,7 @@ export function recordOf(body: ResolvedBody, databaseId: string): DatabaseRecord
     description: body.description ?? "",
     vectorDimension: body.vectorDimension,
     metric: body.metric,
+    ...(body.reduction && { reduction: body.reduction }),
     indexType,
     indexParameters: parametersOf(body, body.indexParameters),
     sharding: placed,
@@ -128,12 +134,18 @@ function requireSame(body: DatabaseChangesBody, old: DatabaseRecord): void {
     ["vectorDimension", body.vectorDimension, old.vectorDimension],
     ["metric", body.metric, old.metric],
     ["indexType", body.indexType, old.indexType],
+    ["reduction", reductionText(body.reduction), reductionText(old.reduction)],
     ["sharding.strategy", body.sharding?.strategy, old.sharding.strategy],
     ["sharding.numShards", body.sharding?.numShards, old.sharding.numShards],
   ];
   const issues = pairs
     .filter(([, given, held]) => given !== undefined && given !== held)
-    .map(([path, value, held]) => ({ path, message: `cannot be changed; it is ${String(held)}`, value, limit: held }));
+    .map(([path, value, held]) => ({
+      path,
+      message: `cannot be changed; it is ${String(held ?? "none")}`,
+      value,
+      limit: held,
+    }));
   if (issues.length > 0) throw invalidRequest(issues);
 }
 

@@ -25,6 +25,7 @@ import { QUANTIZERS, type Quantizer } from "../vector/shard/index-kinds.ts";
 import { DURABILITIES } from "../wire/vector.ts";
 import { namespaceName, pageOfShape } from "./config-schemas.ts";
 import { pageQuery } from "./cursor.ts";
+import { reductionBody } from "./database-reduction.ts";
 import { shardingBody, shardingShape, shardingStateShape } from "./database-sharding.ts";
 import { modelId } from "./embedding-schemas.ts";
 
@@ -76,7 +77,7 @@ const embeddingModel = z.strictObject({
     .openapi({ description: "Default: the modelId. Alone it is a modelId too." }),
   version: text(MAX_NAME_CHARACTERS).optional(),
   provider: text(MAX_NAME_CHARACTERS).optional(),
-  inputType: z.enum(["text", "image", "audio", "video", "other"]).optional(),
+  inputType: z.enum(["text", "image", "tensor", "audio", "video", "other"]).optional(),
 });
 
 const changeable = {
@@ -106,7 +107,8 @@ const changeable = {
     .max(MAX_EMBEDDING_MODELS)
     .optional()
     .openapi({
-      description: "What makes vectors of texts: the first of inputType text, unless a request names another.",
+      description:
+        "What makes vectors of texts, images and tensors: of each inputType the first, unless a request names another.",
     }),
   metadataSchema: z
     .record(z.string(), z.string())
@@ -166,6 +168,7 @@ export const newDatabaseBody = z.strictObject({
   sharding: fixed.sharding
     .default({})
     .openapi({ description: "How vectors come to their shards; by a hash of their ids where nothing is said." }),
+  reduction: reductionBody.optional(),
   ...changeable,
   ...shownOnly,
 });
@@ -177,6 +180,7 @@ export const databaseChangesBody = z.strictObject({
   metric: fixed.metric.optional(),
   indexType: fixed.indexType.optional(),
   sharding: fixed.sharding.optional(),
+  reduction: reductionBody.optional(),
   ...shownOnly,
   namespace: namespaceName.optional(),
   state: z.string().max(20).optional(),
@@ -195,6 +199,7 @@ export const databaseShape = z.object({
   metric: fixed.metric,
   indexType: fixed.indexType,
   indexParameters,
+  reduction: reductionBody.optional(),
   sharding: shardingShape,
   replication: z.object({ factor: z.number(), sync: z.boolean(), maxLagMs: z.number() }),
   embeddingModels: z.array(embeddingModel),

@@ -53,8 +53,8 @@ const create = configRoute({
   errors: ["alreadyExists", "dataCorrupt", "quotaExceeded", "idempotencyKeyReused", "unknownOutcome"],
   async handle(call, { body, raw, keyspace: { tenant, namespace } }) {
     const databaseId = body.databaseId ?? `db_${hexOf(call.writeId!).slice(0, 16)}`;
-    const vectorDimension = await requireModels(call, tenant, body);
-    const input = { namespace, record: recordOf({ ...body, vectorDimension }, databaseId) };
+    const models = await requireModels(call, tenant, body);
+    const input = { namespace, record: recordOf({ ...body, ...models }, databaseId) };
     const work = call.services.stubs.tenant(tenant).createDatabase(input, await mutationOf(call, raw));
     const info = unwrap(await writing(work, "Tenant", change(call)));
     return success(call, { status: 201, message: "created", data: shownDatabase(info) });
@@ -106,9 +106,10 @@ const update = configRoute({
   async handle(call, { params, body, raw, keyspace }) {
     const asked = askedDatabase(params, keyspace);
     const { record } = await findDatabase(call, asked);
-    const changes = changesOf(body, record);
     const { vectorDimension } = record;
-    await requireModels(call, keyspace.tenant, { embeddingModels: body.embeddingModels, vectorDimension });
+    const asking = { embeddingModels: body.embeddingModels, vectorDimension };
+    const { embeddingModels } = await requireModels(call, keyspace.tenant, asking);
+    const changes = changesOf({ ...body, ...(body.embeddingModels && { embeddingModels }) }, record);
     const { stubs } = call.services;
     const work = stubs.tenant(keyspace.tenant).updateDatabase(asked, changes, await mutationOf(call, raw));
     const info = unwrap(await writing(work, "Tenant", change(call)));

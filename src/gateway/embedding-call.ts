@@ -3,7 +3,8 @@
 import type { Embedded, EmbedderServiceRpc } from "../../objects/embedder-rpc.ts";
 import { unwrap } from "../../objects/tenancy-rpc.ts";
 import { DeadlineExceeded, withDeadline } from "../../objects/with-deadline.ts";
-import { MAX_CALL_TEXTS } from "../embedding/limits.ts";
+import { bytesOfItem, type Item } from "../embedding/item.ts";
+import { MAX_CALL_BYTES, MAX_CALL_TEXTS } from "../embedding/limits.ts";
 import { PublicError } from "../wire/error-codes.ts";
 import type { Call } from "./call.ts";
 import { EMBED_BUDGET_MS, EMBED_DEADLINE_MS } from "./limits.ts";
@@ -42,7 +43,7 @@ export type TextOutcome = TextVector | PublicError;
 export interface Texts {
   readonly tenant: number;
   readonly modelId: string;
-  readonly texts: readonly string[];
+  readonly texts: readonly Item[];
   /** What each is called in the request. */
   readonly paths: readonly string[];
 }
@@ -54,12 +55,22 @@ export async function embedTexts(
 ): Promise<readonly TextOutcome[]> {
   const embedder = embedderOf(call);
   const outcomes: TextOutcome[] = [];
-  for (let from = 0; from < texts.length; from += MAX_CALL_TEXTS) {
-    const part = [from, from + MAX_CALL_TEXTS] as const;
+  for (let from = 0, to = 0; from < texts.length; from = to) {
+    to = callEnd(texts, from);
+    const part = [from, to] as const;
     const ask = { modelId, texts: texts.slice(...part), paths: paths.slice(...part), budgetMs: EMBED_BUDGET_MS };
     outcomes.push(...outcomesOf(unwrap(await askEmbedder(call, embedder.embed(tenant, ask)))));
   }
   return outcomes;
+}
+
+/** Behind the last that still goes into one call: at least one. */
+function callEnd(texts: readonly Item[], from: number): number {
+  let to = from;
+  let bytes = 0;
+  do bytes += bytesOfItem(texts[to++]!);
+  while (to < texts.length && to - from < MAX_CALL_TEXTS && bytes + bytesOfItem(texts[to]!) <= MAX_CALL_BYTES);
+  return to;
 }
 
 function outcomesOf({ dimension, values, tokens, unknownTokens, failures }: Embedded): readonly TextOutcome[] {

@@ -5,7 +5,7 @@ import type { Mutation } from "../../objects/tenancy-rpc.ts";
 import { unwrap } from "../../objects/tenancy-rpc.ts";
 import { hexOf, sha256Hex } from "../access/api-key.ts";
 import { PART_BYTES } from "../embedding/limits.ts";
-import { type ModelDefinition, requireFamily, requireFiles } from "../embedding/model.ts";
+import { FAMILY_INPUT, type ModelDefinition, requireFamily, requireFiles } from "../embedding/model.ts";
 import { EmbeddingRefusal } from "../embedding/refusal.ts";
 import { PublicError } from "../wire/error-codes.ts";
 import { success } from "./answers.ts";
@@ -50,10 +50,20 @@ function shown({ definition, status, isShipped, storedBytes, createdAtMs, update
 }
 
 function definitionOf(body: ReturnType<typeof schemas.newModelBody.parse>, ownId: string): ModelDefinition {
-  const { modelId = ownId, version, provider, family, inputType, files } = body;
+  const { modelId = ownId, version, provider, family, inputs, files } = body;
+  const { inputType = FAMILY_INPUT[family] } = body;
   const { name = modelId, description = "", parameters = {}, licence = "", source = "", outputDimension = null } = body;
   const about = { name, version, provider, description, licence, source };
-  const definition = { modelId, ...about, family, inputType, outputDimension, parameters, files };
+  const definition = {
+    modelId,
+    ...about,
+    family,
+    inputType,
+    outputDimension,
+    parameters,
+    files,
+    ...(inputs && { inputs }),
+  };
   try {
     requireFiles(files);
     requireFamily(definition);

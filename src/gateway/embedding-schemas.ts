@@ -1,16 +1,21 @@
 // The zod schemas of /v1/embedding-models and /v1/embeddings.
 import { z } from "@hono/zod-openapi";
 import { DEFAULT_PAGE_ITEMS, MAX_PAGE_ITEMS } from "../access/limits.ts";
+import { ELEMENT_TYPES } from "../embedding/graph/session.ts";
+import { INPUT_TYPES } from "../embedding/item.ts";
 import {
   MAX_CALL_TEXTS,
   MAX_MODEL_BYTES,
   MAX_MODEL_FILES,
   MAX_OUTPUT_DIMENSION,
+  MAX_TENSOR_VALUES,
   MAX_TEXT_BYTES,
   PART_BYTES,
 } from "../embedding/limits.ts";
+import { MODEL_FAMILIES } from "../embedding/model.ts";
 import { pageOfShape } from "./config-schemas.ts";
 import { pageQuery } from "./cursor.ts";
+import { imageField, tensorField } from "./embed-items.ts";
 
 const whole = (least: number, most: number) => z.int("must be a whole number").min(least).max(most);
 const text = (most: number) => z.string().max(most);
@@ -44,12 +49,21 @@ const parameters = z.strictObject({
   normalize: z.boolean().optional().openapi({ description: "Vectors get length 1. Default: true." }),
   pooling: z.enum(["idf", "mean", "cls"]).optional().openapi({
     description:
-      "words: a word weighs by its inverse document frequency (idf, default), or all alike (mean). transformer: the mean of the tokens' vectors (default), or that of the first (cls).",
+      "words: a word weighs by its inverse document frequency (idf, default), or all alike (mean). transformer: the mean of the tokens' vectors (default), or that of the first (cls). image, tensor: of a graph that gives several vectors, likewise; image: cls is the default.",
   }),
   windowTokens: whole(8, 8192).optional().openapi({
     description:
       "transformer: tokens seen at once; longer texts are windows of so many. Default: 256, or what the model has places for.",
   }),
+});
+
+const tensorInput = z.strictObject({
+  name: text(200).min(1),
+  type: z.enum(ELEMENT_TYPES),
+  shape: z
+    .array(whole(1, MAX_TENSOR_VALUES).nullable())
+    .max(8)
+    .openapi({ description: "null: any number.", example: [1, null] }),
 });
 
 const file = z.strictObject({
@@ -73,11 +87,15 @@ export const newModelBody = z.strictObject({
   modelId: modelId.optional().openapi({ description: "Default: one is made." }),
   version: text(200).default(""),
   provider: text(200).default(""),
-  family: z.enum(["words", "transformer"]).default("words").openapi({
+  family: z.enum(MODEL_FAMILIES).default("words").openapi({
     description:
-      "words: a file of word vectors, in GloVe's or word2vec's text form, word2vec's binary form, fastText's .bin, or the compact form. transformer: model.onnx, tokenizer.json, config.json, and tokenizer_config.json if there is one.",
+      "words: a file of word vectors, in GloVe's or word2vec's text form, word2vec's binary form, fastText's .bin, or the compact form. transformer: model.onnx, tokenizer.json, config.json, and tokenizer_config.json if there is one. image: model.onnx and preprocessor_config.json. tensor: model.onnx, with `inputs`. Weights outside of a graph are files by the names that it has for them.",
   }),
-  inputType: z.enum(["text"]).default("text"),
+  inputType: z.enum(INPUT_TYPES).optional().openapi({ description: "What the family takes, if it is given." }),
+  inputs: z
+    .array(tensorInput)
+    .optional()
+    .openapi({ description: "Family tensor: what the graph takes, with the first dimension." }),
   outputDimension: whole(1, MAX_OUTPUT_DIMENSION).optional().openapi({ description: "Default: what the files say." }),
   files: z.array(file).min(1).max(MAX_MODEL_FILES).openapi({ description: "What will be uploaded." }),
   ...changeable,
@@ -91,9 +109,11 @@ export const modelChangesBody = z.strictObject({
   }),
 });
 
+const input = z.union([z.string(), z.strictObject({ image: imageField.optional(), tensor: tensorField.optional() })]);
+
 export const embeddingsBody = z.strictObject({
-  input: z.union([z.string(), z.array(z.string()).min(1).max(MAX_CALL_TEXTS)]).openapi({
-    description: `A text, or up to ${MAX_CALL_TEXTS}, each of at most ${MAX_TEXT_BYTES} bytes.`,
+  input: z.union([input, z.array(input).min(1).max(MAX_CALL_TEXTS)]).openapi({
+    description: `A text of at most ${MAX_TEXT_BYTES} bytes, an image or tensors as the model takes them, or up to ${MAX_CALL_TEXTS} of them.`,
     example: ["a cup of tea"],
   }),
   model: modelId,
@@ -105,8 +125,9 @@ export const modelShape = z.object({
   name: z.string(),
   version: z.string(),
   provider: z.string(),
-  family: z.enum(["words", "transformer"]),
-  inputType: z.enum(["text"]),
+  family: z.enum(MODEL_FAMILIES),
+  inputType: z.enum(INPUT_TYPES),
+  inputs: z.array(tensorInput).optional(),
   outputDimension: number.nullable().openapi({ description: "null: not known before the files are there." }),
   parameters,
   status: z.enum(["uploading", "active", "disabled"]),

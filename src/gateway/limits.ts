@@ -93,18 +93,21 @@ export const DATABASE_DEADLINE_MS = 25_000;
 export const MAX_KNOWN_DATABASES = 10_000;
 /** The body of a write of vectors, and what it comes to in float32 (DESIGN 7). Bytes. */
 export const MAX_VECTOR_BODY_BYTES = 32 * 1024 * 1024;
-/** A body with one vector of 4096 numbers of 30 characters, and its metadata in escapes. Bytes. */
-export const MAX_ONE_VECTOR_BODY_BYTES = 1024 * 1024;
+/** A body with one vector of 4096 numbers of 30 characters and its metadata in escapes, or with an image in base64 instead of numbers. Bytes. */
+export const MAX_ONE_VECTOR_BODY_BYTES = 8 * 1024 * 1024;
 /** Vectors of one batch: a shard keeps an answer for each until its write id is forgotten. */
 export const MAX_BATCH_VECTORS = 10_000;
-/** One call to a shard is a turn that others wait for: a larger batch is several. Bytes. */
-export const SHARD_CALL_BYTES = 8 * 1024 * 1024;
+/** One call to a shard is a turn that searches wait for, some milliseconds: a larger batch is several. Bytes, and rows. */
+export const SHARD_CALL_BYTES = 256 * 1024;
+export const SHARD_CALL_ROWS = 256;
+/** A part of an import is put on disk at once. Bytes. */
+export const IMPORT_PART_BYTES = 8 * 1024 * 1024;
 /** A message between objects holds 32 MiB; an atomic batch is one. Bytes. */
 export const MAX_SHARD_CALL_BYTES = 31 * 1024 * 1024;
 /** Rows that one call deletes by filter at a shard, and calls of one request: 1 000 000 rows. */
 export const DELETE_ROWS = 10_000;
 export const MAX_DELETE_CALLS = 100;
-/** A body with a search of several vectors and a filter. Bytes. */
+/** A body with a search of several vectors, or of an image in base64, and a filter. Bytes. */
 export const MAX_SEARCH_BODY_BYTES = 8 * 1024 * 1024;
 /** Queries of one batch search. */
 export const MAX_BATCH_QUERIES = 100;
@@ -121,5 +124,5 @@ export const EMBED_BUDGET_MS = 10_000;
 export const EMBED_DEADLINE_MS = 15_000;
 /** Reading and checking a model of the largest size. Ms. */
 export const ACTIVATE_DEADLINE_MS = 50_000;
-/** A body with MAX_CALL_TEXTS texts of some length. Bytes. */
+/** A body with MAX_CALL_TEXTS texts of some length, or an image in base64. Bytes. */
 export const MAX_EMBED_BODY_BYTES = 8 * 1024 * 1024;

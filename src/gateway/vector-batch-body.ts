@@ -2,7 +2,7 @@
 // Guarantees: one item that is wrong is told by its place and stops no other; a body that is wrong as a whole is refused as a whole.
 import { PublicError } from "../wire/error-codes.ts";
 import { rawItems, rawMember } from "../wire/raw-json.ts";
-import type { VectorFailure, VectorInput } from "../wire/vector.ts";
+import type { VectorFailure } from "../wire/vector.ts";
 import { parseJsonObject } from "./body.ts";
 import type { RawObject } from "./config-fields.ts";
 import { invalidRequest } from "./issues.ts";
@@ -10,10 +10,8 @@ import { MAX_BATCH_VECTORS } from "./limits.ts";
 import { readBinaryBatch } from "./vector-binary.ts";
 import { itemOf, madeId, placedFailure, type ReadItem } from "./vector-fields.ts";
 
-/** `text`: to be made values of; until then there are none. */
-export type BatchItem =
-  | { readonly input: VectorInput; readonly text?: string | undefined }
-  | { readonly id: string; readonly failure: VectorFailure };
+/** `given`: to be made values of; until then there are none. */
+export type BatchItem = ReadItem | { readonly id: string; readonly failure: VectorFailure };
 
 const NEWLINE = 0x0a;
 

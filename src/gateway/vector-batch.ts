@@ -15,10 +15,12 @@ import { askedDatabase } from "./databases.ts";
 import { invalidRequest } from "./issues.ts";
 import {
   DELETE_ROWS,
+  MAX_BATCH_VECTORS,
   MAX_DELETE_CALLS,
   MAX_SHARD_CALL_BYTES,
   MAX_VECTOR_BODY_BYTES,
   SHARD_CALL_BYTES,
+  SHARD_CALL_ROWS,
 } from "./limits.ts";
 import type { Route } from "./route.ts";
 import { type BatchItem, binaryItems, jsonItems, lineItems } from "./vector-batch-body.ts";
@@ -58,7 +60,7 @@ function sizeOf({ id, values, metadata }: VectorInput): number {
 export function callsOf(
   items: readonly BatchItem[],
   numShards: number,
-  mostBytes: number,
+  most: { readonly bytes: number; readonly rows: number },
 ): readonly (readonly Placed[])[][] {
   const shards = Array.from({ length: numShards }, (): { calls: Placed[][]; bytes: number } => ({
     calls: [],
@@ -68,11 +70,13 @@ export function callsOf(
     if (!("input" in item)) continue;
     const shard = shards[shardOf(item.input.id, numShards)]!;
     const size = sizeOf(item.input);
-    if (shard.calls.length === 0 || shard.bytes + size > mostBytes) {
-      shard.calls.push([]);
+    let last = shard.calls.at(-1);
+    if (!last || last.length >= most.rows || shard.bytes + size > most.bytes) {
+      last = [];
+      shard.calls.push(last);
       shard.bytes = 0;
     }
-    shard.calls.at(-1)!.push({ row: item.input, index });
+    last.push({ row: item.input, index });
     shard.bytes += size;
   }
   return shards.map(({ calls }) => calls);
@@ -145,6 +149,9 @@ function placedError(error: PublicError, placed: readonly Placed[]): PublicError
   return new PublicError(code as "invalidRequest", message, details);
 }
 
+const PART_CALL = { bytes: SHARD_CALL_BYTES, rows: SHARD_CALL_ROWS };
+const WHOLE_CALL = { bytes: MAX_SHARD_CALL_BYTES, rows: MAX_BATCH_VECTORS };
+
 async function storeAll(
   call: Call,
   database: KnownDatabase,
@@ -152,7 +159,7 @@ async function storeAll(
   options: Options,
 ): Promise<readonly Result[]> {
   const { atomic, bytes } = options;
-  const calls = callsOf(items, database.numShards, atomic ? MAX_SHARD_CALL_BYTES : SHARD_CALL_BYTES);
+  const calls = callsOf(items, database.numShards, atomic ? WHOLE_CALL : PART_CALL);
   if (atomic) requireAtomic(database, items, calls);
   const writes = await shardWrites(call, bytes, Math.max(1, ...calls.map((shard) => shard.length)));
   const results: Result[] = items.map((item) => ("failure" in item ? item : { id: item.input.id, failure: NOT_DONE }));

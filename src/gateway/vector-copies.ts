@@ -1,7 +1,6 @@
 // Reads of a shard that any of its copies may answer, and which copies there are.
 // Guarantees: an answer is at least as new as was asked for, or the leader's. Must not: choose (copy-loads.ts does).
 import { withDeadline } from "../../objects/with-deadline.ts";
-import { BoundedMap } from "../access/bounded-map.ts";
 import { copyName, copyZones } from "../vector/database/placement.ts";
 import { type DatabaseRecord, shardName } from "../vector/database/record.ts";
 import { isGone, type VectorAnswer } from "../wire/vector.ts";
@@ -9,6 +8,7 @@ import { readVectorAnswer } from "../wire/vector-answers.ts";
 import type { Call } from "./call.ts";
 import { CopyLoads, readCopies } from "./copy-loads.ts";
 import { COPIES_KNOWN_MS, MAX_KNOWN_DATABASES } from "./limits.ts";
+import { Refreshed } from "./refreshed.ts";
 import type { Services } from "./services.ts";
 import { readingOf } from "./vector-ask.ts";
 import { findDatabase, type KnownDatabase } from "./vector-databases.ts";
@@ -17,14 +17,11 @@ const LEADER = "leader";
 /** Of the time that a read has, what a copy may take to become as new as was asked for. */
 const CATCH_UP_SHARE = 0.5;
 
-interface KnownCopies {
-  readonly record: Pick<DatabaseRecord, "replication" | "placement">;
-  readonly atMs: number;
-}
+type KnownCopies = Pick<DatabaseRecord, "replication" | "placement">;
 
 interface State {
   readonly loads: CopyLoads;
-  readonly known: BoundedMap<string, KnownCopies>;
+  readonly known: Refreshed<KnownCopies>;
 }
 
 const states = new WeakMap<Services, State>();
@@ -34,23 +31,18 @@ function stateOf(services: Services): State {
   if (!state) {
     const { now, random } = services;
     const fraction = (): number => (random.bytes(1)[0]! * 256 + random.bytes(1)[0]!) / 65_536;
-    state = { loads: new CopyLoads({ now, random: fraction }), known: new BoundedMap(MAX_KNOWN_DATABASES) };
+    const known = new Refreshed<KnownCopies>({ now, freshMs: COPIES_KNOWN_MS, capacity: MAX_KNOWN_DATABASES });
+    state = { loads: new CopyLoads({ now, random: fraction }), known };
     states.set(services, state);
   }
   return state;
 }
 
-/** A change of the factor is known a little later. */
+/** A change of the factor is known a little later; what is known serves while the tenant's owner is away. */
 async function zonesOf(call: Call, database: KnownDatabase, shard: number): Promise<readonly string[]> {
   const { known } = stateOf(call.services);
-  const key = shardName(database, 0);
-  const nowMs = call.services.now();
-  let held = known.get(key);
-  if (!held || nowMs - held.atMs > COPIES_KNOWN_MS) {
-    held = { record: (await findDatabase(call, database)).record, atMs: nowMs };
-    known.set(key, held);
-  }
-  return copyZones(held.record, shard);
+  const record = await known.get(shardName(database, 0), async () => (await findDatabase(call, database)).record);
+  return copyZones(record, shard);
 }
 
 /** As the request's consistency allows; `leader` asks the shard's owner. */

@@ -6,10 +6,12 @@ import { MAX_DIMENSION } from "../vector/index/limits.ts";
 import { rawMember } from "../wire/raw-json.ts";
 import type { VectorFailure, VectorInput } from "../wire/vector.ts";
 import type { RawObject } from "./config-fields.ts";
+import { itemOfFields, type PlacedItem } from "./embed-items.ts";
 import { echo, invalidRequest, parseWith } from "./issues.ts";
 import { batchItem } from "./vector-schemas.ts";
 
 const NO_BYTES = new Uint8Array(0);
+export const VALUES_NEEDED = "is required, or text, image or tensor";
 
 /** float32 bytes of JSON numbers. */
 export function floatsOf(values: unknown, path: string): Uint8Array {
@@ -59,33 +61,40 @@ export function madeId(writeId: Uint8Array, index = 0): string {
 export interface ReadItem {
   readonly input: VectorInput;
   /** In place of values. */
-  readonly text?: string | undefined;
+  readonly given?: PlacedItem | undefined;
 }
 
 /** One of many. @throws PublicError with paths relative to the item */
 export function itemOf(json: unknown, raw: RawObject, ownId: string): ReadItem {
-  const { id = ownId, values, text, metadata } = parseWith(batchItem, json);
+  const { id = ownId, values, metadata, ...fields } = parseWith(batchItem, json);
   const bytes = metadata === undefined ? NO_BYTES : (metadataOf(raw) ?? NO_BYTES);
-  if (text === undefined && values === undefined)
-    throw invalidRequest([{ path: "values", message: "is required, or text" }]);
-  if (text === undefined) return { input: { id, values: floatsOf(values, "values"), metadata: bytes } };
+  const given = itemOfFields(fields);
+  if (!given && values === undefined) throw invalidRequest([{ path: "values", message: VALUES_NEEDED }]);
+  if (!given) return { input: { id, values: floatsOf(values, "values"), metadata: bytes } };
   if (values !== undefined)
-    throw invalidRequest([{ path: "text", message: "is given beside values; give one of them" }]);
-  return { input: { id, values: NO_BYTES, metadata: bytes }, text };
+    throw invalidRequest([{ path: given.path, message: "is given beside values; give one of them" }]);
+  return { input: { id, values: NO_BYTES, metadata: bytes }, given };
 }
 
 /** The failure of one item, told by its place in the request instead of `from`, its place in a part of it. */
 export function placedFailure(failure: Omit<VectorFailure, "kind">, from: string, at: string): VectorFailure {
   const move = (text: string): string => {
     if (from !== "") return text.startsWith(from) ? at + text.slice(from.length) : text;
-    return text === "" ? at : /^(id|values|metadata)\b/.test(text) ? `${at}.${text}` : `${at}: ${text}`;
+    return text === ""
+      ? at
+      : /^(id|values|metadata|text|image|tensor)\b/.test(text)
+        ? `${at}.${text}`
+        : `${at}: ${text}`;
   };
   const { code, message, details } = failure;
   const issues = details?.["issues"];
   if (!Array.isArray(issues)) return { kind: "error", code, message: move(message), ...(details && { details }) };
   const moved = (issues as { path: string }[]).map((issue) => ({
     ...issue,
-    path: from === "" && !/^(id|values|metadata)\b/.test(issue.path) ? `${at}.${issue.path}` : move(issue.path),
+    path:
+      from === "" && !/^(id|values|metadata|text|image|tensor)\b/.test(issue.path)
+        ? `${at}.${issue.path}`
+        : move(issue.path),
   }));
   return { kind: "error", code, message: move(message), details: { ...details, issues: moved } };
 }

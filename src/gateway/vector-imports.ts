@@ -12,7 +12,7 @@ import { NDJSON_TYPE } from "./config-export.ts";
 import { configRoute } from "./config-route.ts";
 import { databaseParams, databaseQuery } from "./database-schemas.ts";
 import { askedDatabase } from "./databases.ts";
-import { MAX_VECTOR_BODY_BYTES, SHARD_CALL_BYTES } from "./limits.ts";
+import { IMPORT_PART_BYTES, MAX_BATCH_VECTORS, MAX_VECTOR_BODY_BYTES } from "./limits.ts";
 import type { Route } from "./route.ts";
 import { type BatchInput, callsOf, itemsOf } from "./vector-batch.ts";
 import type { BatchItem } from "./vector-batch-body.ts";
@@ -33,7 +33,7 @@ function partsOf(items: readonly BatchItem[], numShards: number, job: { job: str
     const { code, message } = item.failure;
     return [{ index, id: item.id, code, message }];
   });
-  return callsOf(items, numShards, SHARD_CALL_BYTES).flatMap((calls, shard) => {
+  return callsOf(items, numShards, { bytes: IMPORT_PART_BYTES, rows: MAX_BATCH_VECTORS }).flatMap((calls, shard) => {
     const own = shard === FIRST_SHARD && calls.length === 0 ? [[]] : calls;
     if (own.length === 0) return [];
     const parts = own.map((rows, part): ImportStageRequest => {

@@ -9,6 +9,7 @@ import { DURABILITIES } from "../wire/vector.ts";
 import { namespaceName } from "./config-schemas.ts";
 import { pageQuery } from "./cursor.ts";
 import { databaseId, databaseParams, databaseQuery } from "./database-schemas.ts";
+import { imageField, tensorField } from "./embed-items.ts";
 import { MAX_BATCH_QUERIES, MAX_BATCH_VECTORS, SHARD_DEADLINE_MS } from "./limits.ts";
 import { VECTOR_CONSISTENCIES } from "./vector-reading.ts";
 
@@ -62,6 +63,8 @@ export const vectorBody = z.strictObject({
   id: vectorId.optional().openapi({ description: "Default: one is made." }),
   values: values.optional(),
   text: text.optional(),
+  image: imageField.optional(),
+  tensor: tensorField.optional(),
   metadata: metadata.optional(),
   durability,
   ...shownOnly,
@@ -71,12 +74,16 @@ export const batchItem = z.strictObject({
   id: vectorId.optional(),
   values: z.unknown().optional(),
   text: text.optional(),
+  image: imageField.optional(),
+  tensor: tensorField.optional(),
   metadata: metadata.optional(),
   ...shownOnly,
 });
 export const changeBody = z.strictObject({
   values: values.optional(),
   text: text.optional(),
+  image: imageField.optional(),
+  tensor: tensorField.optional(),
   metadata: metadata.optional(),
   durability,
   id: vectorId.optional(),
@@ -92,7 +99,7 @@ export const batchBody = z.strictObject({
     .max(MAX_BATCH_VECTORS)
     .openapi({
       type: "array",
-      items: { type: "object", properties: { id: {}, values: {}, text: {}, metadata: {} } },
+      items: { type: "object", properties: { id: {}, values: {}, text: {}, image: {}, tensor: {}, metadata: {} } },
     }),
   atomic: z.boolean().optional().openapi({ description: "All or nothing; all of one shard." }),
   durability,
@@ -161,26 +168,31 @@ const ask = {
   databaseId: databaseId.optional().openapi({ description: "The path's, if it is given." }),
   embeddingModel: z.string().max(200).optional().openapi({
     description:
-      "For queryText: a model of the database by its id or name, or any other of its dimension. Default: the database's first for texts.",
+      "For queryText, queryImage and queryTensor: a model of the database by its id or name, or any other of its dimension. Default: the database's first for what is asked.",
   }),
 };
 const queryText = text
   .optional()
   .openapi({ description: "Instead of a query vector: a text for the database's model." });
-export const searchBody = z.strictObject({
+const asked = {
   queryVector: values.optional(),
   queryText,
+  queryImage: imageField.optional(),
+  queryTensor: tensorField.optional(),
+};
+export const searchBody = z.strictObject({
+  ...asked,
   id: vectorId.optional().openapi({ description: "Instead of a query vector: what is near this one, without itself." }),
   ...ask,
 });
 export const batchSearchBody = z.strictObject({
   queries: z
-    .array(z.strictObject({ queryVector: values.optional(), queryText, id: vectorId.optional() }))
+    .array(z.strictObject({ ...asked, id: vectorId.optional() }))
     .min(1)
     .max(MAX_BATCH_QUERIES),
   ...ask,
 });
-export type Ask = Omit<z.output<typeof searchBody>, "queryVector" | "queryText" | "id">;
+export type Ask = Omit<z.output<typeof searchBody>, "queryVector" | "queryText" | "queryImage" | "queryTensor" | "id">;
 
 const number = z.number();
 const time = z.iso.datetime();

@@ -13,6 +13,7 @@ import { configRoute } from "./config-route.ts";
 import { listPieces, type Pieces } from "./config-shown.ts";
 import { databaseParams, databaseQuery } from "./database-schemas.ts";
 import { askedDatabase } from "./databases.ts";
+import { itemOfFields, type RawFields } from "./embed-items.ts";
 import { invalidRequest } from "./issues.ts";
 import { MAX_SEARCH_BODY_BYTES } from "./limits.ts";
 import type { Route } from "./route.ts";
@@ -24,7 +25,7 @@ import { floatsOf } from "./vector-fields.ts";
 import { planOf, type ShardFound, type ShardPlan, searchPlanned, withoutTwins } from "./vector-routing.ts";
 import * as schemas from "./vector-schemas.ts";
 import { hitPieces } from "./vector-shown.ts";
-import { type PlacedText, requireValues } from "./vector-texts.ts";
+import { requireValues } from "./vector-texts.ts";
 import {
   isForAll,
   pagePieces,
@@ -44,6 +45,8 @@ const SEARCH_ERRORS = [
 interface Query {
   readonly queryVector?: readonly number[] | undefined;
   readonly queryText?: string | undefined;
+  readonly queryImage?: RawFields["image"];
+  readonly queryTensor?: RawFields["tensor"];
   readonly id?: string | undefined;
 }
 
@@ -66,22 +69,26 @@ interface Found {
   readonly isComplete: boolean;
 }
 
-/** All queries as vectors; their texts in one go. */
+/** All queries as vectors; their texts and images in one go. */
 async function resolveAll(call: Call, database: KnownDatabase, { queries, ask, isBatch }: Asked): Promise<Resolved[]> {
   const path = (at: number): string => (isBatch ? `queries[${at}].` : "");
-  const texts: PlacedText[] = [];
-  for (const [at, { queryVector, queryText, id }] of queries.entries()) {
-    if ([queryVector, queryText, id].filter((given) => given !== undefined).length !== 1)
-      throw invalidRequest([{ path: `${path(at)}queryVector`, message: "give queryVector, queryText or id" }]);
-    if (queryText !== undefined) texts.push({ text: queryText, path: `${path(at)}queryText` });
-  }
+  const placed = queries.map(({ queryVector, queryText, queryImage, queryTensor, id }, at) => {
+    const all = [queryVector, queryText, queryImage, queryTensor, id];
+    if (all.filter((given) => given !== undefined).length !== 1)
+      throw invalidRequest([
+        { path: `${path(at)}queryVector`, message: "give queryVector, queryText, queryImage, queryTensor or id" },
+      ]);
+    const names = { text: `${path(at)}queryText`, image: `${path(at)}queryImage`, tensor: `${path(at)}queryTensor` };
+    return itemOfFields({ text: queryText, image: queryImage, tensor: queryTensor }, names);
+  });
   const model = ask.embeddingModel;
-  const made = texts.length === 0 ? [] : await requireValues(call, database, { texts, model });
+  const items = placed.filter((one) => one !== undefined);
+  const made = items.length === 0 ? [] : await requireValues(call, database, { items, model });
   let next = 0;
-  const textValues = queries.map(({ queryText }) => (queryText === undefined ? undefined : made[next++]));
+  const madeValues = placed.map((one) => (one === undefined ? undefined : made[next++]));
   return Promise.all(
     queries.map((query, at) => {
-      const values = textValues[at];
+      const values = madeValues[at];
       return values ? { values } : resolve(call, database, query, path(at));
     }),
   );
@@ -220,8 +227,9 @@ const searchRoute = (path: string, summary: string): Route =>
     maxBodyBytes: MAX_SEARCH_BODY_BYTES,
     data: schemas.foundShape,
     errors: SEARCH_ERRORS,
-    async handle(call, { params, body: { queryVector, queryText, id, ...ask }, keyspace, principal }) {
-      const query = { queryVector, queryText, id };
+    async handle(call, { params, body, keyspace, principal }) {
+      const { queryVector, queryText, queryImage, queryTensor, id, ...ask } = body;
+      const query = { queryVector, queryText, queryImage, queryTensor, id };
       const asked = askedDatabase(params, keyspace);
       if (isForAll(ask)) return answerWithin(call, asked, { query, ask, principal });
       const searched = await searchAll(call, asked, { queries: [query], ask, isBatch: false });

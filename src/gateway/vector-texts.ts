@@ -1,10 +1,11 @@
-// Texts in place of vectors: which model a database has for them, and what it makes of them.
-// Guarantees: a text is embedded before anything of its request is stored; a model that does not fit the database is refused. Must not: be in
+// Texts, images and tensors in place of vectors: which model a database has for them, and what it makes of them.
+// Guarantees: they are embedded before anything of their request is stored; a model that does not fit the database is refused. Must not: be in
 // the way of requests that bring their vectors.
 import type { ModelInfo } from "../../objects/embedder-rpc.ts";
-import type { DatabaseRecord } from "../vector/database/record.ts";
+import { INPUT_TYPES, type InputType, inputTypeOf } from "../embedding/item.ts";
 import { PublicError } from "../wire/error-codes.ts";
 import type { Call } from "./call.ts";
+import { itemOfFields, type PlacedItem, type RawFields } from "./embed-items.ts";
 import { embedTexts } from "./embedding-call.ts";
 import { findModel } from "./embedding-models.ts";
 import { invalidRequest } from "./issues.ts";
@@ -19,38 +20,53 @@ interface NamedModel {
   readonly inputType?: string | undefined;
 }
 
-const isForTexts = ({ inputType }: NamedModel): boolean => inputType === undefined || inputType === "text";
+/** `other` is the specification's word for what is neither text nor image. */
+const isFor = ({ inputType = "text" }: NamedModel, type: InputType): boolean =>
+  inputType === type || (type === "tensor" && inputType === "other");
 const idOf = ({ modelId, name }: NamedModel): string => modelId ?? name!;
 
-/** The model that a database names for texts: the first, or the one that the request asks for. */
-async function textModel(call: Call, database: KnownDatabase, asked: string | undefined): Promise<string> {
+/** The model that a database names for what came: the first, or the one that the request asks for. */
+async function modelFor(
+  call: Call,
+  database: KnownDatabase,
+  { type, asked }: { readonly type: InputType; readonly asked: string | undefined },
+): Promise<string> {
   const { record } = await findDatabase(call, database);
-  const models = (record.embeddingModels as readonly NamedModel[]).filter(isForTexts);
+  const models = (record.embeddingModels as readonly NamedModel[]).filter((model) => isFor(model, type));
   if (asked !== undefined) {
     const named = models.find(({ modelId, name }) => modelId === asked || name === asked);
     return named ? idOf(named) : asked;
   }
   const [first] = models;
   if (first) return idOf(first);
-  const message = "of the database name no model for texts; give embeddingModel, or vectors";
+  const message = `of the database name no model for ${type}s; give embeddingModel, or vectors`;
   throw invalidRequest([{ path: "embeddingModels", message }]);
 }
 
-export interface PlacedText {
-  readonly text: string;
-  /** What it is called in the request. */
-  readonly path: string;
-}
-
-/** Values of each text as the database takes them, or its refusal. */
+/** Values of each as the database takes them, or its refusal. */
 async function valuesOf(
   call: Call,
   database: KnownDatabase,
-  { texts, model }: { readonly texts: readonly PlacedText[]; readonly model?: string | undefined },
+  { items, model }: { readonly items: readonly PlacedItem[]; readonly model?: string | undefined },
 ): Promise<readonly (Uint8Array | PublicError)[]> {
-  const modelId = await textModel(call, database, model);
-  const { tenant, dimension } = database;
-  const asked = { tenant, modelId, texts: texts.map(({ text }) => text), paths: texts.map(({ path }) => path) };
+  const outcomes: (Uint8Array | PublicError)[] = [];
+  for (const type of INPUT_TYPES) {
+    const places = [...items.keys()].filter((at) => inputTypeOf(items[at]!.item) === type);
+    if (places.length === 0) continue;
+    const modelId = await modelFor(call, database, { type, asked: model });
+    const values = await valuesBy(call, database, { items: places.map((at) => items[at]!), modelId });
+    for (const [n, at] of places.entries()) outcomes[at] = values[n]!;
+  }
+  return outcomes;
+}
+
+/** All of what one model takes. */
+async function valuesBy(
+  call: Call,
+  { tenant, dimension }: KnownDatabase,
+  { items, modelId }: { readonly items: readonly PlacedItem[]; readonly modelId: string },
+): Promise<readonly (Uint8Array | PublicError)[]> {
+  const asked = { tenant, modelId, texts: items.map(({ item }) => item), paths: items.map(({ path }) => path) };
   const outcomes = await embedTexts(call, asked);
   return outcomes.map((outcome) => {
     if (outcome instanceof PublicError) return outcome;
@@ -61,11 +77,11 @@ async function valuesOf(
   });
 }
 
-/** Of texts that are all needed. @throws PublicError the first refusal */
+/** Of what is all needed. @throws PublicError the first refusal */
 export async function requireValues(
   call: Call,
   database: KnownDatabase,
-  asked: { readonly texts: readonly PlacedText[]; readonly model?: string | undefined },
+  asked: { readonly items: readonly PlacedItem[]; readonly model?: string | undefined },
 ): Promise<readonly Uint8Array[]> {
   const all = await valuesOf(call, database, asked);
   return all.map((values) => {
@@ -74,39 +90,38 @@ export async function requireValues(
   });
 }
 
-interface GivenValues {
+interface GivenValues extends RawFields {
   readonly values?: readonly number[] | undefined;
-  readonly text?: string | undefined;
 }
 
-/** float32 of one vector's `values` or `text`; undefined = it has neither. */
+/** float32 of one vector's `values`, or of what stands in their place; undefined = it has neither. */
 export async function givenValues(
   call: Call,
   database: KnownDatabase,
-  { values, text }: GivenValues,
+  { values, ...fields }: GivenValues,
 ): Promise<Uint8Array | undefined> {
-  if (values !== undefined && text !== undefined)
-    throw invalidRequest([{ path: "text", message: "is given beside values; give one of them" }]);
+  const placed = itemOfFields(fields);
+  if (values !== undefined && placed)
+    throw invalidRequest([{ path: placed.path, message: "is given beside values; give one of them" }]);
   if (values) return floatsOf(values, "values");
-  if (text === undefined) return undefined;
-  return (await requireValues(call, database, { texts: [{ text, path: "text" }] }))[0];
+  return placed && (await requireValues(call, database, { items: [placed] }))[0];
 }
 
-/** The vectors of a batch, with values in the place of texts; a text that is refused is its item's failure. */
+/** The vectors of a batch, with values in the place of texts and images; one that is refused is its item's failure. */
 export async function withoutTexts(
   call: Call,
   database: KnownDatabase,
   items: readonly BatchItem[],
 ): Promise<readonly BatchItem[]> {
   const places: number[] = [];
-  const texts: PlacedText[] = [];
+  const given: PlacedItem[] = [];
   for (const [at, item] of items.entries()) {
-    if (!("input" in item) || item.text === undefined) continue;
+    if (!("input" in item) || item.given === undefined) continue;
     places.push(at);
-    texts.push({ text: item.text, path: `vectors[${at}].text` });
+    given.push({ ...item.given, path: `vectors[${at}].${item.given.path}` });
   }
-  if (texts.length === 0) return items;
-  const embedded = await valuesOf(call, database, { texts });
+  if (given.length === 0) return items;
+  const embedded = await valuesOf(call, database, { items: given });
   const done = [...items];
   for (const [n, at] of places.entries()) {
     const { input } = items[at] as Extract<BatchItem, { readonly input: unknown }>;
@@ -119,24 +134,29 @@ export async function withoutTexts(
   return done;
 }
 
-/** Models that a database is to name by `modelId` are there, and make vectors of its dimension; that dimension, where it is not said. */
-export async function requireModels(
+interface NamingBody<Model extends NamedModel> {
+  readonly embeddingModels?: readonly Model[] | undefined;
+  readonly vectorDimension?: number | undefined;
+}
+
+/**
+ * Models that a database is to name by `modelId` are there, and make vectors of its dimension. Gives that dimension, where it is not said, and the
+ * models with what they take, where that is no text.
+ */
+export async function requireModels<Model extends NamedModel>(
   call: Call,
   tenant: number,
-  {
-    embeddingModels = [],
-    vectorDimension,
-  }: {
-    readonly embeddingModels?: readonly NamedModel[] | undefined;
-    readonly vectorDimension?: number | undefined;
-  },
-): Promise<DatabaseRecord["vectorDimension"]> {
+  { embeddingModels = [], vectorDimension }: NamingBody<Model>,
+): Promise<{ readonly vectorDimension: number; readonly embeddingModels: Model[] }> {
   let dimension = vectorDimension;
+  const named = [...embeddingModels];
   for (const [at, { modelId, inputType }] of embeddingModels.entries()) {
     if (modelId === undefined) continue;
     const path = `embeddingModels[${at}]`;
     const { definition } = await modelAt(call, { tenant, modelId, path });
-    if (inputType !== undefined && inputType !== definition.inputType)
+    if (inputType === undefined && definition.inputType !== "text")
+      named[at] = { ...named[at]!, inputType: definition.inputType };
+    if (inputType !== undefined && !isFor({ inputType }, definition.inputType))
       throw invalidRequest([
         { path: `${path}.inputType`, message: `is ${inputType}; the model takes ${definition.inputType}` },
       ]);
@@ -148,7 +168,7 @@ export async function requireModels(
   }
   if (dimension === undefined)
     throw invalidRequest([{ path: "vectorDimension", message: "is required, or a modelId in embeddingModels" }]);
-  return dimension;
+  return { vectorDimension: dimension, embeddingModels: named };
 }
 
 interface AskedModel {

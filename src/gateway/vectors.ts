@@ -16,7 +16,7 @@ import { readAs } from "./vector-ask.ts";
 import { callAllShards, callShard, shardWrites } from "./vector-call.ts";
 import { withDatabase } from "./vector-databases.ts";
 import { publicErrorFrom } from "./vector-failure.ts";
-import { madeId, metadataOf } from "./vector-fields.ts";
+import { madeId, metadataOf, VALUES_NEEDED } from "./vector-fields.ts";
 import { filterText, pageOfShards } from "./vector-list.ts";
 import * as schemas from "./vector-schemas.ts";
 import { storedPiece, vectorPieces } from "./vector-shown.ts";
@@ -63,7 +63,7 @@ const store = configRoute({
     const [write] = await shardWrites(call, raw.bytes, 1);
     return withDatabase(call, askedDatabase(params, keyspace), async (database) => {
       const values = await givenValues(call, database, body);
-      if (!values) throw invalidRequest([{ path: "values", message: "is required, or text" }]);
+      if (!values) throw invalidRequest([{ path: "values", message: VALUES_NEEDED }]);
       const rows = [{ id, values, metadata }];
       const shard = shardOf(id, database.numShards);
       const answer = await callShard(call, { database, shard }, { kind: "upsert", rows, durability }, write);
@@ -187,8 +187,9 @@ const change = (by: By): Route =>
       if (body.id !== undefined && body.id !== id)
         throw invalidRequest([{ path: "id", message: "is not the one that the path or query names" }]);
       const metadata = body.metadata && metadataOf(raw);
-      if (!body.values && body.text === undefined && !metadata)
-        throw invalidRequest([{ path: "values", message: "give values or text, metadata, or both" }]);
+      const { values, text, image, tensor } = body;
+      if ([values, text, image, tensor, metadata].every((one) => one === undefined))
+        throw invalidRequest([{ path: "values", message: "give values or what they are made of, metadata, or both" }]);
       const [write] = await shardWrites(call, raw.bytes, 1);
       return withDatabase(call, askedDatabase(params, keyspace), async (database) => {
         const values = await givenValues(call, database, body);

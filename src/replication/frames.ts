@@ -153,7 +153,9 @@ export type RefusalCode =
   /** The answer frame is full. Nothing was done; the link sends the operation again. */
   | "deferred"
   /** The replica is empty and being filled: it can answer for nothing yet. */
-  | "bootstrapping";
+  | "bootstrapping"
+  /** A retry has asked for this write: it may be stamped elsewhere. */
+  | "retried";
 const REFUSALS: readonly RefusalCode[] = [
   "tooManySiblings",
   "stateTooLarge",
@@ -165,6 +167,7 @@ const REFUSALS: readonly RefusalCode[] = [
   "expired",
   "deferred",
   "bootstrapping",
+  "retried",
 ];
 
 export type ReplicaResult =

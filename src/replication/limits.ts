@@ -21,6 +21,13 @@ export const RESTAMP_SUPERSEDES_OLDER_MS = 60 * 60 * 1000;
 /** A stamp's deadline further ahead of its replica's time than this is refused as passed. Ms: the longest replica timeout, and a second. */
 export const MAX_DEADLINE_LEAD_MS = 61_000;
 /**
+ * How long after a write came its first attempt may still be stamped, in replica timeouts: one, and half of one in a link's queue. A retry
+ * that cannot ask all replicas waits so long before it stamps the write anew (spec RP-140).
+ */
+export const FIRST_STAMP_TIMEOUTS = 1.5;
+/** First attempts that a replica has promised to refuse, twice at most; 120 bytes each. A retry beyond is refused. */
+export const MAX_PROMISES = 50_000;
+/**
  * A state that comes later than this after its frame's deadline is refused. Ms. Until then it is still worth having, though nobody waits
  * for it, and a replica's clock may jump by as much without a write failing for it. It must be dead before a delete may be purged.
  */

@@ -341,11 +341,13 @@ describe("a replica that is late", () => {
       STAMP,
       (result) => told.push(`stamp ${result?.kind}`),
       undefined,
+      undefined,
       () => told.push("stamp is late"),
     );
     bench.link.send(
       GET,
       (result) => told.push(`get ${result?.kind}`),
+      undefined,
       undefined,
       () => told.push("get is late"),
     );
@@ -371,6 +373,7 @@ describe("a replica that is late", () => {
       GET,
       () => undefined,
       undefined,
+      undefined,
       () => undefined,
     );
     bench.send(merge);
@@ -382,6 +385,7 @@ describe("a replica that is late", () => {
     cold.link.send(
       GET,
       () => undefined,
+      undefined,
       undefined,
       () => lateCount++,
     );
@@ -397,6 +401,7 @@ describe("a replica that is late", () => {
     bench.link.send(
       GET,
       (result) => got.push(result?.kind),
+      undefined,
       undefined,
       () => lateCount++,
     );

@@ -8,6 +8,7 @@ import { type ReplicaOp, type ReplicaResult, readResult, writeOp } from "./frame
 import {
   BREAKER_FAILURES,
   BREAKER_OPEN_MS,
+  FIRST_STAMP_TIMEOUTS,
   LATE_FACTOR,
   MAX_FRAME_BYTES,
   MAX_FRAMES_IN_FLIGHT,
@@ -46,6 +47,8 @@ interface Batch {
   needsDeadline: boolean;
   /** Of the operations written last. */
   route: number | undefined;
+  /** Since when the oldest of them is being worked on. */
+  sinceMs: number;
   /** Whom to tell when it is late, which it is from then on. */
   late: (() => void)[];
   /** 0 = never. Set once: a stamp that was given up must stay so. */
@@ -67,7 +70,7 @@ export interface LinkCounts {
   timeouts: number;
 }
 
-function newBatch(writer: ByteWriter): Batch {
+function newBatch(writer: ByteWriter, sinceMs: number): Batch {
   return {
     writer,
     done: [],
@@ -75,6 +78,7 @@ function newBatch(writer: ByteWriter): Batch {
     routes: [],
     needsDeadline: false,
     route: undefined,
+    sinceMs,
     late: [],
     lateFromMs: 0,
     givesStampsUp: false,
@@ -82,10 +86,10 @@ function newBatch(writer: ByteWriter): Batch {
 }
 
 /** A frame that asks for the replica's clock and changes nothing. */
-function clockQuestion(done: OpDone): Batch {
+function clockQuestion(nowMs: number, done: OpDone): Batch {
   const writer = new ByteWriter(16);
   writeOp(writer, { kind: "deadline", atMs: 0 });
-  const batch = newBatch(writer);
+  const batch = newBatch(writer, nowMs);
   batch.done.push(done);
   return batch;
 }
@@ -148,7 +152,7 @@ export class ReplicaLink {
     const nowMs = this.#environment.now();
     if (nowMs - this.#knockedMs >= BREAKER_OPEN_MS) {
       this.#knockedMs = nowMs;
-      this.#dispatch(clockQuestion(IGNORE));
+      this.#dispatch(clockQuestion(nowMs, IGNORE));
     }
     return true;
   }
@@ -167,16 +171,18 @@ export class ReplicaLink {
   }
 
   /**
-   * `route`: the revision of the tenant's route by which the operation is sent; undefined = the same as the one before. `late`: called at most
-   * once, before `done`, when no answer has come for long. A stamp is not applied any more from then on.
+   * `route`: the revision of the tenant's route by which the operation is sent; undefined = the same as the one before. `sinceMs`: when
+   * the request came that it is part of; not needed but for stamps. `late`: called at most once, before `done`, when no answer has come for
+   * long. A stamp is not applied any more from then on.
    */
-  send(op: ReplicaOp, done: OpDone, route?: number, late?: () => void): void {
+  send(op: ReplicaOp, done: OpDone, route?: number, sinceMs = this.#environment.now(), late?: () => void): void {
     let batch = this.#batches.at(-1);
     if (!batch || batch.writer.length >= MAX_FRAME_BYTES || batch.done.length >= this.#frameOperations) {
-      batch = newBatch(this.#spare ?? new ByteWriter(512));
+      batch = newBatch(this.#spare ?? new ByteWriter(512), sinceMs);
       this.#spare = undefined;
       this.#batches.push(batch);
     }
+    if (sinceMs < batch.sinceMs) batch.sinceMs = sinceMs;
     const before = batch.writer.length;
     if (route !== undefined && route !== batch.route) this.#enterRoute(batch, route);
     writeOp(batch.writer, op);
@@ -274,7 +280,7 @@ export class ReplicaLink {
       this.#queuedBytes = 0;
       for (const batch of waiting) this.#fail(batch.done);
     };
-    this.#dispatch(clockQuestion(done));
+    this.#dispatch(clockQuestion(this.#environment.now(), done));
   }
 
   #dispatch(batch: Batch): void {
@@ -329,16 +335,18 @@ export class ReplicaLink {
   }
 
   /**
-   * When the frame dispatched now, or the stamps in it, are given up here, in the replica's time. At `receivedMs` its clock showed at least `replicaMs`,
-   * so a stamp within the deadline is a stamp before the timeout, however far the two clocks are apart.
+   * When the frame dispatched now, or the stamps in it, are given up here, in the replica's time. At `receivedMs` its clock showed at
+   * least `replicaMs`, so a stamp within the deadline is a stamp before the timeout, however far the two clocks are apart. What waited long
+   * in the queue has less time: its write may be retried elsewhere by then (spec RP-140).
    */
-  #deadlineMs({ lateFromMs, givesStampsUp }: Batch, { replicaMs, receivedMs }: Calibration): number {
+  #deadlineMs({ sinceMs, lateFromMs, givesStampsUp }: Batch, { replicaMs, receivedMs }: Calibration): number {
     const { now, replicaTimeoutMs } = this.#environment;
     const untilMs = givesStampsUp ? lateFromMs : now() + replicaTimeoutMs;
-    return Math.max(0, Math.floor(replicaMs + untilMs - receivedMs));
+    const givenUpMs = Math.min(untilMs, sinceMs + FIRST_STAMP_TIMEOUTS * replicaTimeoutMs);
+    return Math.max(0, Math.floor(replicaMs + givenUpMs - receivedMs));
   }
 
-  #answered({ done, ops, routes }: Batch, answer: Uint8Array): void {
+  #answered({ done, ops, routes, sinceMs }: Batch, answer: Uint8Array): void {
     const results: ReplicaResult[] = [];
     try {
       const reader = new ByteReader(answer);
@@ -359,7 +367,7 @@ export class ReplicaLink {
     for (let i = 0; i < done.length; i++) {
       const result = results[i]!;
       const op = ops[i];
-      if (op && result.kind === "refused" && result.code === "deferred") this.send(op, done[i]!, routes[i]);
+      if (op && result.kind === "refused" && result.code === "deferred") this.send(op, done[i]!, routes[i], sinceMs);
       else done[i]!(result);
     }
   }

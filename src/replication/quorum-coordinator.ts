@@ -84,7 +84,7 @@ export class QuorumCoordinator {
     unknownOutcomes: 0,
     staleRoutes: 0,
   };
-  readonly #environment: Environment;
+  readonly environment: Environment;
   readonly #preference: Preference;
   readonly #links = new Map<string, ReplicaLink>();
   readonly #routes: Routes;
@@ -94,7 +94,7 @@ export class QuorumCoordinator {
   #bytesInFlight = 0;
 
   constructor(environment: Environment, preference: Preference = {}) {
-    this.#environment = environment;
+    this.environment = environment;
     this.#preference = preference;
     this.#routes = new Routes(environment);
   }
@@ -125,7 +125,7 @@ export class QuorumCoordinator {
   link(nodeId: string): ReplicaLink {
     let link = this.#links.get(nodeId);
     if (!link) {
-      link = new ReplicaLink(nodeId, this.#environment);
+      link = new ReplicaLink(nodeId, this.environment);
       this.#links.set(nodeId, link);
     }
     return link;
@@ -159,19 +159,19 @@ export class QuorumCoordinator {
     else if (request.op === "put") this.counts.puts++;
     else this.counts.deletes++;
     const row: RowKey = { token: tokenOf(caller.tenant, request.key), tenant: caller.tenant, key: request.key };
-    const run = { caller, request, row, done: finish, startedAtMs: this.#environment.now() };
+    const run = { caller, request, row, done: finish, startedAtMs: this.environment.now() };
     this.#start(run, this.#routes.of(caller.tenant, caller), MAX_REROUTES);
   }
 
   #start(run: Run, route: TenantRoute, reroutesLeft: number): void {
-    const { caller, request, row, done } = run;
+    const { caller, request, row, done, startedAtMs } = run;
     const sets = this.#ring.route(row.token, route);
     const level = request.consistency ?? caller.defaultConsistency;
     const again = (revision: number, isInDoubt: boolean): void => {
       this.counts.staleRoutes++;
       this.#routes.reload(caller.tenant, revision, (newer) => {
         // After so long its client may have tried it elsewhere, and written on from there (spec RP-103).
-        const isLate = this.#environment.now() - run.startedAtMs > this.#environment.replicaTimeoutMs / 2;
+        const isLate = this.environment.now() - run.startedAtMs > this.environment.replicaTimeoutMs / 2;
         const retry = { ...request, isRetry: true };
         if (newer && reroutesLeft > 0)
           this.#start(isInDoubt || isLate ? { ...run, request: retry } : run, newer, reroutesLeft - 1);
@@ -188,7 +188,7 @@ export class QuorumCoordinator {
     // A user's own idempotency key raises the write to a majority: at `one` a retry could miss the first copy (DESIGN 4).
     const atLeastMajority = request.bodyHash !== undefined;
     const groups = groupsFor(level, { first: sets.write, joint: sets.joint, atLeastMajority });
-    new WriteCall(this, { caller, request, row, sets, groups, route, done, stale: again }).start();
+    new WriteCall(this, { caller, request, row, sets, groups, route, startedAtMs, done, stale: again }).start();
   }
 
   /** The replicas know a newer route than its owner would tell in time. */
@@ -257,7 +257,7 @@ export class QuorumCoordinator {
 
   /** A clock that names dots nobody can have stamped would hide future writes of the key; only a forged one does (spec RP-15). */
   #clockProblem(clock: Clock): string | undefined {
-    if (clock.time > (this.#environment.now() + MAX_TIME_LEAD_MS) * TICKS_PER_MS)
+    if (clock.time > (this.environment.now() + MAX_TIME_LEAD_MS) * TICKS_PER_MS)
       return "the vector clock's time is in the future";
     for (const { actor, counter } of [...clock.vector, ...clock.dots]) {
       const node = this.#ring.nodes.find((known) => known.number === Math.floor(actor / INCARNATIONS_PER_NODE));

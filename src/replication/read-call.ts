@@ -74,7 +74,7 @@ export class ReadCall {
   }
 
   #send(nodeId: string, op: ReplicaOp, done: OpDone, late?: () => void): void {
-    this.#context.link(nodeId).send(op, done, this.#options.routeRevision, late);
+    this.#context.link(nodeId).send(op, done, this.#options.routeRevision, undefined, late);
   }
 
   /** Asks so many more that every group would have enough, if all of them answered. */

@@ -22,6 +22,13 @@ import {
 /** Fillings are numbered from 1. */
 const NO_FILLING = 0;
 
+/** What was held, what came, and what is held then. */
+export interface Merged {
+  readonly held: KeyState;
+  readonly incoming: KeyState;
+  readonly merged: KeyState;
+}
+
 export class Remembered {
   readonly #engine: StorageEngine;
   readonly #facts: Pick<ReplicaFacts, "isFilling" | "isFilled">;
@@ -106,14 +113,16 @@ export class Remembered {
   /**
    * Records travel with states: of versions that are new here, and of unsettled writes that came along (spec KV-9). Looks
    * everything up before it adds anything: a lookup may find an unreadable record, and then nothing may have been applied.
+   * A version's answer is what the `incoming` state says of it: of the state that its stamper shipped the first answer itself, whatever
+   * siblings are held here (RP-6).
    */
-  rememberNew(row: RowKey, held: KeyState, merged: KeyState): void {
+  rememberNew(row: RowKey, { held, incoming, merged }: Merged): void {
     const unknown = entriesBeyond(held.unsettled, merged.unsettled).filter(
       ({ writeId }) => !this.#recallWhereReadable(row.tenant, writeId),
     );
     for (const version of merged.versions) {
       if (findVersion(held.versions, version.writeId)) continue;
-      this.remember(row, version.writeId, answerClock(merged, version));
+      this.remember(row, version.writeId, answerClock(incoming, version));
     }
     for (const entry of unknown) this.remember(row, entry.writeId, { vector: [], dots: [entry.dot], time: 0 });
   }

@@ -32,9 +32,11 @@ import {
   CLOCK_STEP_JUMP_MS,
   MAX_ANSWER_BYTES,
   MAX_DEADLINE_LEAD_MS,
+  MAX_PROMISES,
   MAX_STATE_LATE_MS,
   RESTAMP_SUPERSEDES_OLDER_MS,
 } from "./limits.ts";
+import { Promises } from "./promises.ts";
 import type { StoredRecord } from "./records.ts";
 import { Remembered } from "./remembered.ts";
 import { whenResident } from "./residency.ts";
@@ -96,6 +98,7 @@ export class Replica {
   readonly #hybrid: HybridClock;
   readonly #remembered: Remembered;
   readonly #settled = new SettledStamps();
+  readonly #promises = new Promises({ lifeMs: MAX_DEADLINE_LEAD_MS, maxCount: MAX_PROMISES });
   readonly #rows: HeldRows;
   readonly #state = new ByteWriter(1024);
   readonly #out = new ByteWriter(1024);
@@ -289,6 +292,7 @@ export class Replica {
     // First attempts too: a frame that was delayed or repeated may arrive after the write was stamped here or superseded.
     const first = this.#remembered.recall(op.row.tenant, op.writeId);
     if (first) return this.#repeat(this.#rows.state(op.row), first);
+    if (!op.restamp && this.#promises.has(op.row.tenant, op.writeId)) return refused("retried");
     const clock = op.supersedeAll ? undefined : op.clock;
     const held = this.#rows.replaced(op.row, clock) ?? this.#rows.state(op.row, true);
     // Only now: "overloaded" says that nothing was written.
@@ -370,7 +374,7 @@ export class Replica {
     const incoming = isPurged ? { clock: decoded.clock, unsettled: [], versions: [] } : decoded;
     if (this.#mergeOver(row, incomingBytes, { held, incoming })) return incomingBytes;
     const merged = mergeStates(held, incoming, (version) => this.#remembered.isSuperseded(row, version));
-    this.#remembered.rememberNew(row, held, merged);
+    this.#remembered.rememberNew(row, { held, incoming, merged });
     const bytes = encodeState(merged);
     if (!heldBytes || !sameBytes(bytes, heldBytes)) this.#rows.put(row, bytes, { before: held, after: merged });
     return bytes;
@@ -380,7 +384,7 @@ export class Replica {
   #mergeOver(row: RowKey, bytes: Uint8Array, { held, incoming }: { held: KeyState; incoming: KeyState }): boolean {
     this.#hybrid.observe(incoming.clock.time, MAX_TIME_LEAD_MS);
     if (!replacesAll(held, incoming) || this.#remembered.isSuperseded(row, incoming.versions[0]!)) return false;
-    this.#remembered.rememberNew(row, held, incoming);
+    this.#remembered.rememberNew(row, { held, incoming, merged: incoming });
     this.#rows.put(row, bytes, { before: held, after: incoming });
     return true;
   }
@@ -394,7 +398,7 @@ export class Replica {
       if (error.newestMs + healAfterMs > now()) return refused("corrupt");
       const incoming = decodeState(state);
       this.#hybrid.observe(incoming.clock.time, MAX_TIME_LEAD_MS);
-      this.#remembered.rememberNew(row, EMPTY_STATE, incoming);
+      this.#remembered.rememberNew(row, { held: EMPTY_STATE, incoming, merged: incoming });
       // Its usage counts already: what is put now takes the place of what was.
       engine.put(row, state, isDeleted(incoming));
       this.#rows.forgetHead(row);
@@ -408,6 +412,7 @@ export class Replica {
   #recalled(row: RowKey, writeId: Uint8Array): ReplicaResult {
     const answer = this.#remembered.recall(row.tenant, writeId);
     if (answer) return { kind: "recalled", answer, alive: [] };
+    if (!this.#promises.add(row.tenant, writeId, this.#lastMs + this.#shiftMs)) return refused("overloaded");
     const before = this.#hybrid.physical(-RESTAMP_SUPERSEDES_OLDER_MS);
     const old = this.#rows.state(row).versions.filter((version) => !version.restamped && version.time < before);
     const alive = old.flatMap((version) => version.dots).sort(byActorThenCounter);

@@ -5,7 +5,7 @@
 // Must not: hold state beyond the call.
 import type { Caller, TenantRoute } from "../access/types.ts";
 import type { ReplicaSets } from "../cluster/ring.ts";
-import { addDots, joinClocks, sameDot } from "../kv/clock.ts";
+import { addDots, includes, joinClocks, sameDot } from "../kv/clock.ts";
 import { sameBytes } from "../kv/key-state.ts";
 import { MAX_SIBLINGS, MAX_STATE_BYTES, SETTLE_ALL_FROM } from "../kv/limits.ts";
 import type { RowKey } from "../storage/types.ts";
@@ -14,12 +14,14 @@ import type { ErrorCode } from "../wire/error-codes.ts";
 import type { SessionAnswer, SessionRequest } from "../wire/session.ts";
 import type { RefusalCode, ReplicaOp, ReplicaResult } from "./frames.ts";
 import { hex } from "./hex.ts";
-import type { OpDone, ReplicaLink } from "./link.ts";
+import { FIRST_STAMP_TIMEOUTS } from "./limits.ts";
+import type { Environment, OpDone, ReplicaLink } from "./link.ts";
 import { type Group, majorities, majority, Tally } from "./tally.ts";
 
 type Stamped = Extract<ReplicaResult, { kind: "stamped" }>;
 
 export interface WriteContext {
+  readonly environment: Pick<Environment, "now" | "setTimer" | "replicaTimeoutMs">;
   link(nodeId: string): ReplicaLink;
   /** Where the vote on a write id is held. */
   votePlace(tenant: number, writeId: Uint8Array, route: TenantRoute): { row: RowKey; sets: ReplicaSets };
@@ -34,6 +36,8 @@ export interface WriteOptions {
   /** Whose acknowledgements are needed, and how many of each: of `sets.write`, and while these change of the new ones too. */
   readonly groups: readonly Group[];
   readonly route: TenantRoute;
+  /** When the request came. */
+  readonly startedAtMs: number;
   readonly done: (answer: SessionAnswer) => void;
   /**
    * Called in place of `done`, once, when replicas know of a newer route and the write cannot be done by this one. `isInDoubt`: some
@@ -45,6 +49,11 @@ export interface WriteOptions {
 function aliveInAll(replies: readonly { readonly alive: readonly Dot[] }[]): Dot[] {
   const [first, ...others] = replies;
   return first!.alive.filter((dot) => others.every(({ alive }) => alive.some((held) => sameDot(held, dot))));
+}
+
+/** The first answer before others: a later stamp's before an earlier's (RP-33), of one stamp the fuller. */
+function byWhatIsKnown(a: Clock, b: Clock): number {
+  return b.time - a.time || Number(includes(b, a)) - Number(includes(a, b));
 }
 
 export class WriteCall {
@@ -73,7 +82,8 @@ export class WriteCall {
   }
 
   #send(id: string, op: ReplicaOp, done: OpDone, late?: () => void): void {
-    this.#context.link(id).send(op, done, this.#routeRevision, late);
+    const sinceMs = op.kind === "stamp" && !op.restamp ? this.#options.startedAtMs : undefined;
+    this.#context.link(id).send(op, done, this.#routeRevision, sinceMs, late);
   }
 
   get #needed(): number {
@@ -139,16 +149,24 @@ export class WriteCall {
 
   /**
    * Asks a majority whether the write is remembered; then stamps where it is, or at one that answered no. Where several remember
-   * it differently, the latest stamp is the one that was acknowledged: an earlier one was a stray that no majority knew of.
+   * it differently, the latest stamp is the one that was acknowledged: an earlier one was a stray that no majority knew of. Of one stamp
+   * the fuller answer is the first: who learned of the write from a repair, beside a sibling, knows its dot alone (RP-6).
+   * A replica that answered no refuses a first attempt from then on. Of the others one may still be under way to it (spec RP-140).
    */
   #recall(): void {
     const { sets, row } = this.#options;
     const needed = majority(sets.write.length);
-    const aware: { readonly id: string; readonly time: number }[] = [];
+    const aware: { readonly id: string; readonly answer: Clock }[] = [];
     const unaware: { readonly id: string; readonly alive: readonly Dot[] }[] = [];
     let open = sets.write.length;
+    const { environment } = this.#context;
+    const startedMs = environment.now();
     let unreadable = 0;
     let decided = false;
+    const stampAnew = (): void => {
+      decided = true;
+      this.#stampAt(this.#certain(unaware.map(({ id }) => id)), aliveInAll(unaware));
+    };
     for (const id of sets.write) {
       this.#send(id, { kind: "recall", row, writeId: this.#writeId }, (result) => {
         open--;
@@ -166,19 +184,32 @@ export class WriteCall {
         }
         if (result?.kind === "refused" && result.code === "corrupt") unreadable++;
         if (result?.kind === "recalled") {
-          if (result.answer) aware.push({ id, time: result.answer.time });
+          if (result.answer) aware.push({ id, answer: result.answer });
           else unaware.push({ id, alive: result.alive });
         }
         if (open > 0 && aware.length + unaware.length < needed) return;
+        const mustWait = this.#mayBeRepeated && this.#isBlind && unaware.length < sets.write.length;
+        if (aware.length === 0 && unaware.length >= needed) {
+          if (!mustWait) return stampAnew();
+          const leftMs = startedMs + FIRST_STAMP_TIMEOUTS * environment.replicaTimeoutMs - environment.now();
+          if (open === 0) environment.setTimer(Math.max(0, leftMs), stampAnew);
+          return;
+        }
         decided = true;
         const isUnreadable = (id: string): number => (this.#unreadable.includes(id) ? 1 : 0);
-        const latest = aware.sort((a, b) => b.time - a.time || isUnreadable(a.id) - isUnreadable(b.id))[0];
+        const latest = aware.sort(
+          (a, b) => byWhatIsKnown(a.answer, b.answer) || isUnreadable(a.id) - isUnreadable(b.id),
+        )[0];
         if (latest) this.#stampAt(latest.id, []);
-        else if (unaware.length >= needed)
-          this.#stampAt(this.#certain(unaware.map(({ id }) => id)), aliveInAll(unaware));
         else this.#unknown(unreadable === sets.write.length ? { code: "corrupt" } : undefined);
       });
     }
+  }
+
+  /** It supersedes what it was not told of. */
+  get #isBlind(): boolean {
+    const { caller, request } = this.#options;
+    return !request.clock || caller.conflictPolicy === "lastWriteWins";
   }
 
   /** In order of preference, one that did not leave us in doubt before. */
@@ -195,13 +226,12 @@ export class WriteCall {
   #stampAt(nodeId: string, aliveInMajority?: readonly Dot[]): void {
     const { caller, request, row, sets } = this.#options;
     const restamp = aliveInMajority !== undefined;
-    const isBlind = !request.clock || caller.conflictPolicy === "lastWriteWins";
     const op = {
       kind: "stamp" as const,
       row,
       writeId: this.#writeId,
       value: request.value,
-      clock: restamp && isBlind ? addDots(request.clock ?? EMPTY_CLOCK, aliveInMajority) : request.clock,
+      clock: restamp && this.#isBlind ? addDots(request.clock ?? EMPTY_CLOCK, aliveInMajority) : request.clock,
       restamp,
       supersedeAll: !restamp && caller.conflictPolicy === "lastWriteWins",
     };
@@ -221,6 +251,10 @@ export class WriteCall {
       }
       const isFilling = result?.kind === "refused" && result.code === "bootstrapping";
       if (isFilling) this.#context.link(nodeId).noteFilling();
+      if (result?.kind === "refused" && result.code === "retried") {
+        this.#mayBeRepeated = true;
+        return this.#recall();
+      }
       const isElsewhere =
         isFilling || (result?.kind === "refused" && (result.code === "corrupt" || result.code === "expired"));
       if (result?.kind === "refused" && !isElsewhere) return this.#refuse(result.code, result.clock);
@@ -386,6 +420,7 @@ export class WriteCall {
       case "hintsFull":
         return this.#fail("overloaded", "the replica is at its bound; nothing was written");
       case "expired":
+      case "retried":
         return this.#unknown();
       case "corrupt":
         return this.#corrupt();

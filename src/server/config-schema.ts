@@ -7,14 +7,28 @@ import { type Settings, settingsParts } from "../cluster/settings.ts";
 import { isLoopback } from "./port.ts";
 import { MAX_FRONTS } from "./watch/limits.ts";
 
+const file = z.string().min(1).max(4096).optional();
+
 const server = z.strictObject({
   host: z
     .string()
     .min(1)
     .max(255)
     .default("127.0.0.1")
-    .describe("Address to listen on. Anything but loopback needs `--insecure-public-http`: put TLS in front."),
+    .describe("Address to listen on. Anything but loopback needs `server.tlsCert`, or `--insecure-public-http`."),
   port: z.int().min(0).max(65_535).default(8787).describe("Port to listen on; 0 takes a free one and prints it."),
+  tlsCert: file.describe(
+    "Certificate with its chain, a PEM file: `server.port`, and all other ports for clients, speak TLS. Both files are read again when they change. None given: plain HTTP.",
+  ),
+  tlsKey: file.describe("Its private key, a PEM file without a password."),
+  sharedPort: z
+    .int()
+    .min(1)
+    .max(65_535)
+    .optional()
+    .describe(
+      "In a cluster: a port on `server.host` that all instances of this host listen on together; the kernel spreads connections over them. `server.port` stays each one's own.",
+    ),
   publicUrl: z
     .url({ protocol: /^https?$/ })
     .optional()
@@ -68,8 +82,6 @@ const storage = settingsParts.storage.safeExtend({
     .describe("Where tables are kept: `sqlite` rows, files on `disk`, or `r2` (Cloudflare only: `serve` refuses it)."),
 });
 
-const file = z.string().min(1).max(4096).optional();
-
 const etcd = z
   .strictObject({
     allowAnonymous: z
@@ -84,7 +96,7 @@ const etcd = z
       .max(65_535)
       .optional()
       .describe("Port of native gRPC on `server.host`; etcd's is 2379. 0 takes a free one. None given: no gRPC."),
-    grpcCert: file.describe("Certificate of the gRPC listener, a PEM file. None given: no TLS."),
+    grpcCert: file.describe("Certificate of the gRPC listener, a PEM file. None given: that of `server.tlsCert`."),
     grpcKey: file.describe("Its private key, a PEM file."),
     grpcClientCa: file.describe("Clients must show a certificate signed by this one, a PEM file."),
   })
@@ -123,9 +135,20 @@ const cluster = settingsParts.cluster
       .describe(
         "Where each zone's instance listens for the others' calls, this one's included: `unix:/path` on one machine, else `host:port` (TLS, by the cluster's key). The zones are z1 to zN.",
       ),
+    listen: address
+      .optional()
+      .describe(
+        "Where this instance itself listens for the others' calls, where that is not what `cluster.peers` names for it: `0.0.0.0:8700` in a container that the others know by a name.",
+      ),
     address: address
       .default("127.0.0.1:0")
       .describe("Where the leaders' process listens for those of other instances. A private network: not encrypted."),
+    privateNetwork: z
+      .boolean()
+      .default(false)
+      .describe(
+        "Says that only the cluster's machines reach `address` and the way to the bucket (a VPC, WireGuard): without it `address` must be loopback, and the bucket https or loopback.",
+      ),
     advertise: address
       .optional()
       .describe("How other instances reach `address`, where that is a wildcard or not what they can reach."),

@@ -4,11 +4,10 @@
 
 import { existsSync, readFileSync } from "node:fs";
 import { load as loadYaml } from "js-yaml";
-import { parseHostPort } from "./cluster/tunnel.ts";
 import { type ConfigProblem, problemsOf } from "./config-problems.ts";
 import { type Config, configSchema } from "./config-schema.ts";
-import { isLoopback } from "./port.ts";
 import { exitCodes, OperatorError, systemCode } from "./problem.ts";
+import { serveProblems } from "./serve-problems.ts";
 
 /** What the command line may override, as text: the schema judges it. */
 export interface ConfigFlags {
@@ -18,6 +17,9 @@ export interface ConfigFlags {
   readonly dataDir?: string | undefined;
   readonly logLevel?: string | undefined;
   readonly insecurePublicHttp?: boolean | undefined;
+  readonly tlsCert?: string | undefined;
+  readonly tlsKey?: string | undefined;
+  readonly sharedPort?: string | undefined;
   readonly grpcPort?: string | undefined;
   readonly grpcCert?: string | undefined;
   readonly grpcKey?: string | undefined;
@@ -28,8 +30,10 @@ export interface ConfigFlags {
   readonly zone?: string | undefined;
   /** `zone=address` each. */
   readonly peer?: readonly string[] | undefined;
+  readonly peerListen?: string | undefined;
   readonly clusterAddress?: string | undefined;
   readonly clusterAdvertise?: string | undefined;
+  readonly privateNetwork?: boolean | undefined;
 }
 
 export interface LoadedConfig {
@@ -53,6 +57,9 @@ function overrides(flags: ConfigFlags, env: NodeJS.ProcessEnv): readonly Overrid
     { path: ["log", "level"], text: env["JADE_LOG_LEVEL"], source: "JADE_LOG_LEVEL" },
     { path: ["server", "host"], text: flags.host, source: "--host" },
     { path: ["server", "port"], text: flags.port, source: "--port" },
+    { path: ["server", "sharedPort"], text: flags.sharedPort, source: "--shared-port" },
+    { path: ["server", "tlsCert"], text: flags.tlsCert, source: "--tls-cert" },
+    { path: ["server", "tlsKey"], text: flags.tlsKey, source: "--tls-key" },
     { path: ["server", "watchPort"], text: flags.watchPort, source: "--watch-port" },
     { path: ["server", "watchFronts"], text: flags.watchFronts, source: "--watch-fronts" },
     { path: ["storage", "dataDir"], text: flags.dataDir, source: "--data-dir" },
@@ -63,6 +70,7 @@ function overrides(flags: ConfigFlags, env: NodeJS.ProcessEnv): readonly Overrid
     { path: ["etcd", "grpcClientCa"], text: flags.grpcClientCa, source: "--grpc-client-ca" },
     { path: ["cluster", "bucket"], text: flags.cluster, source: "--cluster" },
     { path: ["cluster", "zone"], text: flags.zone, source: "--zone" },
+    { path: ["cluster", "listen"], text: flags.peerListen, source: "--peer-listen" },
     { path: ["cluster", "address"], text: flags.clusterAddress, source: "--cluster-address" },
     { path: ["cluster", "advertise"], text: flags.clusterAdvertise, source: "--cluster-advertise" },
   ];
@@ -122,45 +130,10 @@ function applyPeers(raw: Record<string, unknown>, peers: readonly string[] | und
   raw["cluster"] = { ...(raw["cluster"] as object | undefined), peers: Object.fromEntries(split) };
 }
 
-/** Rules that hold for `serve`, not for the schema. */
-function serveProblems(config: Config, flags: ConfigFlags): readonly ConfigProblem[] {
-  const problems: ConfigProblem[] = [];
-  const { host } = config.server;
-  if (!isLoopback(host) && flags.insecurePublicHttp !== true) {
-    const message =
-      "is not loopback, and the server speaks plain HTTP: keys would travel readable. Listen on 127.0.0.1 with a TLS proxy in front, or pass --insecure-public-http";
-    problems.push({ field: "server.host", value: JSON.stringify(host), message });
-  }
-  if (config.storage.blobStore === "r2") {
-    problems.push({
-      field: "storage.blobStore",
-      value: '"r2"',
-      message: "exists on Cloudflare only: use sqlite or disk",
-    });
-  }
-  if (config.cluster.bucket !== undefined && config.storage.blobStore === "disk") {
-    const message = "is of one machine, and leaders move between machines: use sqlite in a cluster";
-    problems.push({ field: "storage.blobStore", value: '"disk"', message });
-  }
-  for (const [zone, address] of Object.entries(config.cluster.peers)) {
-    if (address.startsWith("unix:/") || parseHostPort(address)) continue;
-    const message = "must be unix:/path or host:port";
-    problems.push({ field: `cluster.peers.${zone}`, value: JSON.stringify(address), message });
-  }
-  const { peers, zone, advertise } = config.cluster;
-  const own = parseHostPort(peers[zone] ?? "");
-  const leaders = parseHostPort(advertise ?? config.cluster.address);
-  if (own && !isLoopback(own.host) && leaders && isLoopback(leaders.host)) {
-    const message = "is loopback, but the other instances are on other machines: give an address of a private network";
-    problems.push({ field: "cluster.address", value: JSON.stringify(config.cluster.address), message });
-  }
-  return problems;
-}
-
-function invalid(
+/** What `serve` says of a wrong configuration. */
+export function invalidConfiguration(
   problems: readonly ConfigProblem[],
-  file: string | undefined,
-  sources: ReadonlyMap<string, string>,
+  { file, sources = new Map() }: { readonly file: string | undefined; readonly sources?: ReadonlyMap<string, string> },
 ): OperatorError {
   const lines = problems.map(({ field, value, message }) => {
     const source = sources.get(field);
@@ -184,9 +157,11 @@ export function loadConfig(flags: ConfigFlags, env: NodeJS.ProcessEnv): LoadedCo
   }
   const sources = applyOverrides(raw, overrides(flags, env));
   applyPeers(raw, flags.peer);
+  if (flags.privateNetwork) raw["cluster"] = { ...(raw["cluster"] as object | undefined), privateNetwork: true };
   const result = configSchema.safeParse(raw);
-  if (!result.success) throw invalid(problemsOf(configSchema, raw, result.error.issues), file, sources);
+  if (!result.success)
+    throw invalidConfiguration(problemsOf(configSchema, raw, result.error.issues), { file, sources });
   const problems = serveProblems(result.data, flags);
-  if (problems.length > 0) throw invalid(problems, file, sources);
+  if (problems.length > 0) throw invalidConfiguration(problems, { file, sources });
   return { config: result.data, file };
 }

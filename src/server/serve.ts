@@ -2,18 +2,16 @@
 // Guarantees: nothing is started before configuration, data directory, lock and port are good; the lock is released at the end.
 
 import { join } from "node:path";
-import { type Config, workerSettings } from "./config-schema.ts";
+import { workerSettings } from "./config-schema.ts";
 import { assertNoInstance, prepareDataDir, removeUnfinishedBlobs } from "./data-dir.ts";
-import { GrpcFront } from "./grpc/front.ts";
+import { assertPortsFree, type FrontUrls, innerAddress, startFronts } from "./fronts.ts";
 import { InstanceLock } from "./instance-lock.ts";
 import type { LoadedConfig } from "./load-config.ts";
 import { packageRoot } from "./package-root.ts";
-import { assertPortFree, joinAddress, localUrl } from "./port.ts";
-import { OperatorError } from "./problem.ts";
+import { joinAddress, localUrl } from "./port.ts";
 import { watchReadiness } from "./readiness.ts";
 import { type RootKey, resolveRootKey } from "./root-key.ts";
 import { Supervisor, type SupervisorEvents } from "./supervisor.ts";
-import { WatchFronts } from "./watch/fronts.ts";
 import { copyWorkers, writeConfigFile } from "./worker-files.ts";
 import { workerdBinary } from "./workerd-binary.ts";
 import { workerdConfig } from "./workerd-config.ts";
@@ -37,26 +35,24 @@ export interface ServeOptions extends LoadedConfig {
 /** Runs until SIGTERM or SIGINT; gives the exit code. @throws OperatorError when it cannot start. */
 export async function serve(options: ServeOptions): Promise<number> {
   const { config } = options;
-  const { host, port } = config.server;
+  const inner = innerAddress(config);
   const dir = prepareDataDir(config.storage.dataDir);
   assertNoInstance(dir);
   const lock = await InstanceLock.acquire(dir.path);
   try {
-    await assertPortFree(host, port);
-    if (config.etcd.grpcPort !== undefined) await assertPortFree(host, config.etcd.grpcPort);
-    if (config.server.watchPort !== undefined) await assertPortFree(host, config.server.watchPort);
+    await assertPortsFree(config);
     const binary = workerdBinary();
     const workers = copyWorkers(join(packageRoot(), "dist"), dir.run);
     const rootKey = resolveRootKey(dir.path, options.rootKeyFromEnvironment);
     printRootKey(rootKey, options);
     if (config.storage.blobStore === "disk") options.report(DISK_WARNING);
     const supervisor = new Supervisor({
-      url: (bound) => localUrl(host, bound),
+      url: (bound) => localUrl(inner.host, bound),
       events: reporter(options.report, (pid) => lock.noteWorkerd(pid)),
       prepare: (bound) => {
         removeUnfinishedBlobs(dir);
         const text = workerdConfig({
-          address: joinAddress(host, bound ?? port),
+          address: joinAddress(inner.host, bound ?? inner.port),
           objectsDir: dir.objects,
           blobsDir: dir.blobs,
           ...workers,
@@ -69,17 +65,16 @@ export async function serve(options: ServeOptions): Promise<number> {
       },
     });
     return await untilSignalled(supervisor, async (bound, signal) => {
-      const url = localUrl(host, bound);
-      const grpc = await startFront(config, url);
-      const watches = await startWatchFronts(options, url);
-      printAddress(options, { dataDir: dir.path, port: bound, grpcUrl: grpc?.url, watchUrl: watches?.url });
+      const url = localUrl(inner.host, bound);
+      const fronts = await startFronts(options, url);
+      printAddress(options, { dataDir: dir.path, urls: fronts.urls });
       void watchReadiness({
         url,
         signal,
         ready: () => printReady(options),
         late: (why) => options.report(`${why}. It goes on trying; GET /v1/ready tells`),
       });
-      return { stop: async () => void (await Promise.all([grpc?.stop(), watches?.stop()])) };
+      return fronts;
     });
   } finally {
     lock.release();
@@ -115,43 +110,6 @@ export async function untilSignalled(supervisor: Running, listening: OnListening
   }
 }
 
-/** @throws OperatorError when it cannot listen or read its certificate. */
-export async function startFront({ etcd, server }: Config, url: string) {
-  const { grpcPort, grpcCert, grpcKey, grpcClientCa } = etcd;
-  if (grpcPort === undefined) return undefined;
-  const tls = grpcCert && grpcKey ? { certFile: grpcCert, keyFile: grpcKey, clientCaFile: grpcClientCa } : undefined;
-  try {
-    const front = new GrpcFront({ url, host: server.host, port: grpcPort, tls });
-    const port = await front.listen();
-    const shown = localUrl(server.host, port);
-    return { url: tls ? shown.replace(/^http:/, "https:") : shown, stop: () => front.stop() };
-  } catch (cause) {
-    throw new OperatorError(`native gRPC cannot start: ${cause instanceof Error ? cause.message : String(cause)}`, {
-      cause,
-    });
-  }
-}
-
-/** @throws OperatorError when they cannot listen. */
-export async function startWatchFronts({ config, report }: ServeOptions, url: string) {
-  const { host, watchPort, watchFronts, watchMaxConnections, watchMaxPerKey, watchMaxUnreadMiB } = config.server;
-  if (watchPort === undefined) return undefined;
-  const limits = {
-    maxClients: watchMaxConnections,
-    maxPerKey: watchMaxPerKey || undefined,
-    maxUnreadBytes: watchMaxUnreadMiB * 1024 * 1024,
-  };
-  const fronts = new WatchFronts({ url, host, port: watchPort, count: watchFronts, limits, report });
-  try {
-    const port = await fronts.start();
-    return { url: localUrl(host, port).replace(/^http/, "ws"), stop: () => fronts.stop() };
-  } catch (cause) {
-    throw new OperatorError(`the watch front cannot start: ${cause instanceof Error ? cause.message : String(cause)}`, {
-      cause,
-    });
-  }
-}
-
 export function reporter(
   report: (line: string) => void,
   started: (pid: number) => void,
@@ -177,20 +135,16 @@ function printRootKey({ made, warning }: RootKey, { print, report }: ServeOption
 
 interface Address {
   readonly dataDir: string;
-  readonly port: number;
-  readonly grpcUrl: string | undefined;
-  readonly watchUrl: string | undefined;
+  readonly urls: FrontUrls;
 }
 
-export function printAddress(
-  { config, file, print }: ServeOptions,
-  { dataDir, port, grpcUrl, watchUrl }: Address,
-): void {
-  const { host, publicUrl } = config.server;
-  print(`JadeDB     ${publicUrl ?? localUrl(host, port)}`);
-  if (publicUrl !== undefined) print(`listening  ${localUrl(host, port)}`);
-  if (grpcUrl !== undefined) print(`gRPC       ${grpcUrl}`);
-  if (watchUrl !== undefined) print(`watches    ${watchUrl}`);
+export function printAddress({ config, file, print }: ServeOptions, { dataDir, urls }: Address): void {
+  const { publicUrl } = config.server;
+  print(`JadeDB     ${publicUrl ?? urls.main}`);
+  if (publicUrl !== undefined) print(`listening  ${urls.main}`);
+  if (urls.shared !== undefined) print(`shared     ${urls.shared}`);
+  if (urls.grpc !== undefined) print(`gRPC       ${urls.grpc}`);
+  if (urls.watches !== undefined) print(`watches    ${urls.watches}`);
   print(`data       ${dataDir}`);
   if (file !== undefined) print(`config     ${file}`);
 }

@@ -13,6 +13,7 @@ import {
   clusterSection,
   relayServices,
   relaySocket,
+  sharedSocket,
   supervisorService,
   tellSocket,
 } from "./cluster/relay-config.ts";
@@ -157,7 +158,7 @@ export function workerdConfig(options: WorkerdConfigOptions): string {
   ];
   const sockets = [
     ...(isGateway ? [`(name = "http", address = ${capnpText(address)}, http = (), service = "jade")`] : []),
-    ...(cluster ? [relaySocket(cluster), tellSocket(cluster)] : []),
+    ...(cluster ? [...sharedSocket(cluster), relaySocket(cluster), tellSocket(cluster)] : []),
     ...(cluster && !isGateway ? [boardSocket(cluster)] : []),
   ];
   return `# Written by jade-db at each start: changes here are lost.

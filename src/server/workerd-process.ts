@@ -8,6 +8,8 @@ import { dyingWithParent } from "./workerd-binary.ts";
 
 /** Kept of stderr to explain a failed start. */
 const STDERR_TAIL_CHARACTERS = 8192;
+/** The first descriptor of the child behind its streams and events. */
+const FIRST_INHERITED = 4;
 const HEALTH_POLL_MS = 25;
 const HEALTH_CALL_TIMEOUT_MS = 2000;
 
@@ -23,8 +25,8 @@ export interface WorkerdStart {
   readonly configFile: string;
   /** The socket whose port tells that it listens, and what answers there. Left out: the gateway's. */
   readonly health?: HealthCheck;
-  /** A listening socket to take over as `http`, in place of the address in the configuration. */
-  readonly descriptor?: number | undefined;
+  /** Listening sockets to take over by their names, in place of the addresses in the configuration. */
+  readonly descriptors?: Readonly<Record<string, number | undefined>>;
   /** For a process in cluster mode. */
   readonly isExperimental?: boolean;
   /** What the child may see besides; for the bucket's credentials. */
@@ -61,16 +63,19 @@ export class WorkerdProcess {
 
   constructor(start: WorkerdStart) {
     this.#health = start.health ?? GATEWAY_HEALTH;
+    const inherited = Object.entries(start.descriptors ?? {}).filter(
+      (pair): pair is [string, number] => pair[1] !== undefined,
+    );
     const flags = [
       ...(start.isExperimental ? ["--experimental"] : []),
-      ...(start.descriptor === undefined ? [] : ["--socket-fd=http=4"]),
+      ...inherited.map(([name], index) => `--socket-fd=${name}=${FIRST_INHERITED + index}`),
       "--control-fd=3",
     ];
     const [command, ...args] = dyingWithParent([start.binary, "serve", ...flags, start.configFile, "config"]);
     this.#child = spawn(command!, args, {
       cwd: start.cwd,
       env: { ...childEnvironment(start.cwd), ...start.env },
-      stdio: ["ignore", "inherit", "pipe", "pipe", ...(start.descriptor === undefined ? [] : [start.descriptor])],
+      stdio: ["ignore", "inherit", "pipe", "pipe", ...inherited.map(([, descriptor]) => descriptor)],
       detached: true,
     });
     this.exited = new Promise((resolve) => {

@@ -12,6 +12,19 @@ export const METRIC_CODES = { euclidean: 0, cosine: 1, dot: 2 } as const;
 /** How `readKeys` reads the upper half of a key. */
 export const KEY_FORMS = { integer: 0, float: 1, ordered: 2 } as const;
 
+interface ReduceKernels {
+  reduceRows(
+    rows: Pointer,
+    bytes: number,
+    count: number,
+    mean: Pointer,
+    axes: Pointer,
+    out: Pointer,
+    outStride: number,
+  ): void;
+  addProducts(rows: Pointer, bytes: number, count: number, found: Pointer, foundStride: number, sums: Pointer): void;
+}
+
 interface DistanceKernels {
   squaredNorm(row: Pointer, bytes: number): number;
   distanceFloat(metric: number, query: Pointer, inverseNorm: number, row: Pointer, bytes: number): number;
@@ -186,7 +199,13 @@ interface HnswKernels {
   hnswCheck(graph: Pointer, workspace: Pointer, rows: number, upperWords: number): number;
 }
 
-export interface VectorKernels extends DistanceKernels, ScanKernels, Int8Kernels, HnswKernels, CodeKernels {
+export interface VectorKernels
+  extends DistanceKernels,
+    ScanKernels,
+    Int8Kernels,
+    HnswKernels,
+    CodeKernels,
+    ReduceKernels {
   readonly memory: WebAssembly.Memory;
   heapBase(): number;
 }

@@ -22,6 +22,8 @@ const SLOTS = [
   "order",
   "allowedRows",
   "deletedRows",
+  "reducing",
+  "reducedQuery",
 ] as const;
 type Slot = (typeof SLOTS)[number];
 

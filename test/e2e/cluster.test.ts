@@ -88,7 +88,19 @@ describe("three instances", () => {
     for (const client of [root, second]) client.close();
   });
 
-  it("[CL-11] [CL-12] lose nothing with one of them: key-value goes on, its leaders move, it comes back and is healed", async () => {
+  it("[CL-126] share a port beside their own ones", async () => {
+    const headers = { authorization: `Bearer ${cluster.rootKey}`, connection: "close" };
+    const seen = new Set<string>();
+    const isSpread = async (): Promise<boolean> => {
+      const response = await fetch(`${cluster.sharedUrl}/v1/cluster`, { headers });
+      expect(response.status).toBe(200);
+      seen.add(((await response.json()) as { data: { answeredBy: string } }).data.answeredBy);
+      return seen.size === cluster.zones.length;
+    };
+    expect(await until(isSpread), [...seen].join()).toBe(true);
+  });
+
+  it("[CL-11] [CL-12] edge case 4: lose nothing with one of them: key-value goes on, its leaders move, it comes back and is healed", async () => {
     const workload = new Workload(cluster, { apiKey, seed: 1 });
     await workload.start();
     // An owner runs where it was first asked for.

@@ -73,7 +73,7 @@ export class ServeProcess {
   }
 
   get url(): string | undefined {
-    return this.stdout.match(/^JadeDB +(http:\S+)/m)?.[1];
+    return this.stdout.match(/^JadeDB +(https?:\S+)/m)?.[1];
   }
 
   get rootKey(): string | undefined {

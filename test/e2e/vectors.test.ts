@@ -198,7 +198,7 @@ it(
 );
 
 it(
-  "[VE-234] at the limits of disk and memory, also lowered ones, writes are 507; reads and deletes go on, deleting makes room",
+  "[VE-234] edge case 3: at the limits of disk and memory, also lowered ones, writes are 507; reads and deletes go on, deleting makes room",
   async () => {
     const path = "/v1/databases/full";
     await ask("POST", "/v1/databases", { databaseId: "full", vectorDimension: 1024, metric: "euclidean" });

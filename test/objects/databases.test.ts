@@ -70,6 +70,34 @@ describe("vector databases", () => {
     expect(await db.search({ queryVector: [3, 1, 0, 0], topK: 1 })).toMatchObject([{ id: "id-3" }]);
   });
 
+  it("[VE-260] a reduction is recorded, searched through and shown; one that cannot be is refused with its field", async () => {
+    const { key } = await newTenant();
+    const made = { databaseId: "less", vectorDimension: 4, reduction: { kind: "pca", dimensions: 3 } };
+    const db = await Db.create(key, made);
+    expect((await db.ask("GET", "")).json.data).toMatchObject(made);
+    for (let at = 1; at <= 5; at++) await db.put(`id-${at}`, [at, 1, 0, 0]);
+    expect(await db.search({ queryVector: [5, 1, 0, 0], topK: 1 })).toMatchObject([{ id: "id-5" }]);
+    const shown = (await db.ask("GET", "/indexes/default")).json.data;
+    expect(shown["reduction"]).toEqual({
+      ...{ kind: "pca", dimensions: 3, reducedRows: 0, keptVariance: null, recall: null, savedBytes: 0, savedShare: 0 },
+    });
+    const flat = { indexType: "FLAT", indexParameters: { quantizer: "none" } };
+    for (const [body, path] of [
+      [{ reduction: { kind: "pca", dimensions: 4 } }, "reduction.dimensions"],
+      [{ reduction: { kind: "pca", dimensions: 0 } }, "reduction.dimensions"],
+      [{ reduction: { kind: "umap", dimensions: 2 } }, "reduction.kind"],
+      [{ reduction: { kind: "random", dimensions: 2 }, ...flat }, "indexParameters.quantizer"],
+    ] as const) {
+      const refused = await ask("POST", "/v1/databases", { key, body: { ...made, databaseId: "no", ...body } });
+      expect([refused.status, refused.json.details["issues"]], refused.text).toMatchObject([400, [{ path }]]);
+    }
+    const beside = await db.ask("POST", "/indexes", { indexId: "whole", ...flat });
+    expect([beside.status, beside.json.details["issues"]]).toMatchObject([
+      400,
+      [{ path: "indexParameters.quantizer" }],
+    ]);
+  });
+
   it("story 4.3: each database's own configuration is given, one by one and in a list", async () => {
     const { key } = await newTenant();
     for (const [databaseId, vectorDimension] of [
@@ -140,6 +168,7 @@ describe("vector databases", () => {
       [{ indexType: "FLAT" }, "indexType"],
       [{ sharding: { numShards: 2 } }, "sharding.numShards"],
       [{ databaseId: "x" }, "databaseId"],
+      [{ reduction: { kind: "pca", dimensions: 1 } }, "reduction"],
     ] as const) {
       const refused = await db.ask("PUT", "", { name: "not this", ...body });
       expect(refused.json.details["issues"], refused.text).toMatchObject([

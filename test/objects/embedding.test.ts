@@ -310,7 +310,7 @@ describe("texts in databases", () => {
     expectRefusal(
       await db.ask("POST", "/search", { queryText: "king", id: "a" }),
       "invalidRequest",
-      "give queryVector, queryText or id",
+      "give queryVector, queryText, queryImage, queryTensor or id",
     );
     expectRefusal(
       await db.ask("POST", "/search", { queryText: "king", embeddingModel: "no-such" }),
@@ -376,7 +376,7 @@ describe("texts in databases", () => {
     expect(await db.search({ id: "red", topK: 1 })).toMatchObject([{ id: "seven" }]);
   });
 
-  it("[EM-28] with the embedder away texts are answered 503, nothing is stored, and all that needs no model goes on", async () => {
+  it("[EM-28] edge case 6: with the embedder away texts are answered 503, nothing is stored, and all that needs no model goes on", async () => {
     const owner = await Owner.make();
     const db = await newDb(owner);
     await db.put("v", Array(25).fill(1));

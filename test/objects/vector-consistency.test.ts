@@ -186,7 +186,7 @@ describe("consistency of reads", () => {
     expect(await copyCount(follower!, recent)).toMatchObject({ count: 2 });
   });
 
-  it("[VE-199] part of an answer is given only where it is asked for, and names the shards that are missing", async () => {
+  it("[VE-199] edge case 2: part of an answer is given only where it is asked for, and names the shards that are missing", async () => {
     const own = await newDb({ factor: 1 }, 2);
     for (let at = 0; at < 12; at++) await own.db.put(`v${at}`, [at, 0, 0]);
     const id = objects.VECTOR_SHARD.idFromName(nameOf(own, 1));

@@ -224,7 +224,7 @@ describe("snapshots", () => {
 });
 
 describe("archives", () => {
-  it("[VE-242] an archived database refuses its vectors and holds no memory; restored it is as before; deleted it is gone", async () => {
+  it("[VE-242] story 9.3: an archived database refuses its vectors and holds no memory; restored it is as before; deleted it is gone", async () => {
     const { key } = await newTenant();
     const db = await Db.create(key, {
       databaseId: "db",

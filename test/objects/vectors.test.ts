@@ -37,7 +37,7 @@ describe("vectors", () => {
     expect((await db.ask("GET", "/vectors/v")).json.code).toBe("notFound");
   });
 
-  it("story 1.3, edge case: a vector of the wrong dimension or form is refused with a message and not stored", async () => {
+  it("story 1.3, edge case 1: a vector of the wrong dimension or form is refused with a message and not stored", async () => {
     const db = await newDb();
     const wrong = await db.ask("POST", "/vectors", { id: "a", values: [1, 2] });
     expect(wrong.status).toBe(400);
@@ -327,7 +327,7 @@ describe("searches", () => {
     expect(all.json.data["isComplete"]).toBe(true);
   });
 
-  it("stories 3.1 and 3.2: only what filters let through, also by trees of conditions", async () => {
+  it("story 3.1, story 3.2: only what filters let through, also by trees of conditions", async () => {
     const db = await axes({});
     const search = (filters: object, path?: string) =>
       db.search({ queryVector: [1, 0.5, 0.1], filters, topK: 10 }, path);

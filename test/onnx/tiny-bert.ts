@@ -1,5 +1,5 @@
 // A BERT of two layers with random weights: as an ONNX file, as a tokenizer's file, and as a plain twin in float64 that knows neither.
-import { type Node, onnxFile, tensor } from "./writer.ts";
+import { type Node, onnxFile, tensor } from "../../scripts/lib/onnx-writer.ts";
 
 const WORDS =
   "the cat dog sat on mat a red green bank river money loan water run ##ning ##s un ##able walk tea cup of and".split(

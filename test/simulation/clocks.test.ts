@@ -47,6 +47,20 @@ describe("a replica whose clock steps back", () => {
     expect(node.engine.get(ROW)).toBeUndefined();
   });
 
+  it("[RP-44] refuses them when it lost its disk, until it is filled: its new store remembers no write that was answered meanwhile", async () => {
+    const { world, coordinators, node } = await lateStamp();
+    node.loseDisk();
+    world.setState("n1", "bootstrapping");
+    node.skewMs = -3000;
+    node.start();
+    expect((await world.ask(coordinators[0], CALLER, put(2))).kind).toBe("written");
+    world.release();
+    await world.run(50);
+    expect(node.replica.counts.stamps).toBe(0);
+    for (const consistency of ["quorum", "all"] as const)
+      expect(valuesOf(await world.ask(coordinators[0], CALLER, { ...GET, consistency }))).toEqual(["2"]);
+  });
+
   it("[RP-36] goes on stamping as soon as its new time is known", async () => {
     const { world, coordinators } = await warmWorld();
     world.node("n1").skewMs = -20_000;

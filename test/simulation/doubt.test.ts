@@ -1,7 +1,8 @@
 // Named schedules of writes whose outcome is in doubt: who may stamp them again, what is said of them, what their retries get.
 import { describe, expect, it } from "vitest";
 import type { Caller } from "../../src/access/types.ts";
-import { decodeState } from "../../src/kv/key-state.ts";
+import { decodeState, encodeState } from "../../src/kv/key-state.ts";
+import { mergeStates } from "../../src/kv/merge.ts";
 import {
   bytesAt,
   CALLER,
@@ -64,6 +65,45 @@ describe("who may stamp a write again", () => {
     const late = stateAt(world, "n2").clock;
     for (const coordinator of coordinators)
       expect(clockOf(await world.ask(coordinator, CALLER, put(1, { isRetry: true })))).toEqual(late);
+  });
+});
+
+describe("what a retry is answered", () => {
+  /** Write 2 is known to n2 alone: write 1, stamped by n1, stands beside it there and alone elsewhere. */
+  async function stampedBesideAStray() {
+    const { world, coordinators } = await warmWorld();
+    world.deliver("n2", [stampOf(2)]);
+    return { world, coordinators };
+  }
+
+  it("[RP-6] the first answer, also by a replica where the write stands beside a sibling", async () => {
+    // `npm run faults -- --seed 5`: {"n3.1":[0,39]} for {"n3.1":39}.
+    const { world, coordinators } = await stampedBesideAStray();
+    world.cut.add("n3");
+    const first = clockOf(await world.ask(coordinators[0], CALLER, put(1)));
+    expect(stateAt(world, "n2").versions.length).toBe(2);
+    await loseHints(world);
+    world.cut.delete("n3");
+    world.cut.add("n1");
+    await world.run(1500);
+    expect(clockOf(await world.ask(coordinators[1], CALLER, put(1, { isRetry: true })))).toEqual(first);
+  });
+
+  it("[RP-6] the first answer, where another of the majority learned of the write by a repair", async () => {
+    const { world, coordinators } = await stampedBesideAStray();
+    world.cut.add("n2");
+    const first = clockOf(await world.ask(coordinators[0], CALLER, put(1)));
+    world.cut.add("n3");
+    await loseHints(world);
+    world.cut.delete("n2");
+    await world.run(1500);
+    world.deliver("n2", [mergeOf(encodeState(mergeStates(stateAt(world, "n2"), stateAt(world, "n1"))))]);
+    expect(valuesOf(await world.ask(coordinators[0], CALLER, GET))).toEqual(["1", "2"]);
+    world.cut.delete("n3");
+    world.cut.add("n1");
+    await world.run(1500);
+    for (const coordinator of coordinators)
+      expect(clockOf(await world.ask(coordinator, CALLER, put(1, { isRetry: true })))).toEqual(first);
   });
 });
 

@@ -128,6 +128,7 @@ export class FaultMaker {
     for (const key of keys) this.#streamRow(node, others, key);
     // After the rows: a record without its row says that the write is gone.
     for (const other of others) other.engine.copyRecordsTo(node.engine, chosenRecord);
+    node.isRebuilding = false;
     run.world.setState(node.info.id, "active");
     run.rebuilds++;
     this.#isRebuilding = false;

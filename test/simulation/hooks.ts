@@ -18,6 +18,8 @@ export interface Sabotage {
   readonly purgesDeleted?: boolean;
   /** A node's state as coordinators are told it. */
   readonly stateShown?: (state: StorageNode["state"]) => StorageNode["state"];
+  /** A node that lost its disk stamps, reads and counts before it is filled. */
+  readonly countsWhileRebuilding?: boolean;
 }
 
 /** Sees every frame that a replica is about to apply and every row it writes. */

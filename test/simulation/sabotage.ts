@@ -129,6 +129,7 @@ const STATELESS: Readonly<Record<string, Sabotage>> = {
   "a rebuilt node keeps its incarnation": { incarnationOnRebuild: (incarnation) => incarnation },
   "a pending node counts in W, and is read before it holds anything": {
     stateShown: (state) => (state === "bootstrapping" ? "active" : state),
+    countsWhileRebuilding: true,
   },
   "hint lost: it is said to be kept and is not": { losesHints: true },
   "hints counted as acknowledgements": { unreached: (frame) => acknowledge(frame) },

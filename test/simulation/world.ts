@@ -44,7 +44,6 @@ interface Message {
 /** Replicas that do not change and are never filled: test/simulation/routes is about those that do. */
 const ALWAYS_THERE = {
   routeRevision: () => 0,
-  isRebuilding: () => false,
   isFilling: () => false,
   isFilled: () => true,
   stampFloor: () => 0,
@@ -76,6 +75,8 @@ export class SimulatedNode {
   #hintsOfTurn: (() => void)[] = [];
   /** Its disk is gone: only a rebuild may start it. */
   hasLostDisk = false;
+  /** From then until it holds what the others do. */
+  isRebuilding = false;
   skewMs = 0;
   replica: Replica;
   delivery: HintDelivery;
@@ -122,6 +123,7 @@ export class SimulatedNode {
           this.reserved = upTo;
         },
         isErased: (tenant) => this.isErased(tenant),
+        isRebuilding: () => this.isRebuilding && !this.world.sabotage.countsWhileRebuilding,
         ...ALWAYS_THERE,
       },
     });
@@ -169,6 +171,7 @@ export class SimulatedNode {
   loseDisk(): void {
     this.isUp = false;
     this.hasLostDisk = true;
+    this.isRebuilding = true;
     this.engine = this.#disk();
     this.hints = this.#hintLog();
     this.world.observer?.diskLost?.(this.info.id);

@@ -1,33 +1,17 @@
 // The files of a transformer's folder: the graph, the tokenizer, and what their makers say of them.
 // Guarantees: what is missing or no JSON is told by the file's name. Must not: do I/O.
+import { requireGraph } from "../graph/files.ts";
 import { DEFAULT_WINDOW_TOKENS } from "../limits.ts";
-import { badFile, invalid } from "../refusal.ts";
+import { invalid } from "../refusal.ts";
 
 export const TOKENIZER_FILE = "tokenizer.json";
 export const CONFIG_FILE = "config.json";
 export const TOKENIZER_CONFIG_FILE = "tokenizer_config.json";
 
-export const isGraph = (name: string): boolean => name.endsWith(".onnx");
-
 /** @throws EmbeddingRefusal */
 export function requireTransformerFiles(files: readonly { readonly name: string }[]): void {
-  const names = files.map(({ name }) => name);
-  const graphs = names.filter(isGraph).length;
-  if (graphs !== 1) throw invalid("files", `name ${graphs} .onnx files; a transformer has one`);
-  if (!names.includes(TOKENIZER_FILE)) throw invalid("files", `do not name ${TOKENIZER_FILE}`);
-}
-
-/** @throws EmbeddingRefusal */
-export function jsonOf(name: string, bytes: Uint8Array | undefined): Record<string, unknown> {
-  if (!bytes) return {};
-  let json: unknown;
-  try {
-    json = JSON.parse(new TextDecoder().decode(bytes));
-  } catch {
-    throw badFile(`${name} is no JSON`);
-  }
-  if (typeof json === "object" && json !== null && !Array.isArray(json)) return json as Record<string, unknown>;
-  throw badFile(`${name} is no JSON object`);
+  if (!requireGraph(files, "transformer").includes(TOKENIZER_FILE))
+    throw invalid("files", `do not name ${TOKENIZER_FILE}`);
 }
 
 /** Tokens of a window: what is asked for, within what the model has places for. */

@@ -1,11 +1,12 @@
 // Texts to vectors by a transformer in ONNX: tokens, windows, batches, pooling, length 1.
 // Guarantees: a text's vector does not depend on the texts beside it, as far as the graph's own arithmetic goes (int8 with dynamic scales is off by
 // some 1e-4); what a graph gives is judged before it is used. Must not: do I/O or know a runtime.
+import type { Feed, Numbers, OnnxSession, Tokenizer } from "../graph/session.ts";
+import type { Item } from "../item.ts";
 import { DEFAULT_MAX_TOKENS, DEFAULT_WINDOW_TOKENS, MAX_OUTPUT_DIMENSION, WINDOW_BATCH_TOKENS } from "../limits.ts";
 import type { Outcome } from "../queue.ts";
 import { badFile, EmbeddingRefusal, invalid } from "../refusal.ts";
 import { requireText } from "../word-encoder.ts";
-import type { Ids, Numbers, OnnxSession, Tokenizer } from "./session.ts";
 import { type Frame, frameOf, type Window, windowsOf } from "./windows.ts";
 
 export interface TransformerOptions {
@@ -62,8 +63,8 @@ export class Transformer {
   }
 
   /** An outcome for each text, in order. */
-  async run(texts: readonly string[]): Promise<readonly Outcome[]> {
-    const cuts = texts.map((text) => this.#cut(text));
+  async run(items: readonly Item[]): Promise<readonly Outcome[]> {
+    const cuts = items.map((item) => (typeof item === "string" ? this.#cut(item) : invalid("", "is no text")));
     const windows = cuts.flatMap((cut) => (cut instanceof EmbeddingRefusal ? [] : cut.windows));
     const vectors = await this.#runAll(windows);
     let next = 0;
@@ -119,7 +120,7 @@ export class Transformer {
       for (const [at, id] of window.ids.entries()) ids[row * length + at] = BigInt(id);
       mask.fill(1n, row * length, row * length + window.ids.length);
     }
-    const given: Record<string, Ids> = {
+    const given: Record<string, Feed> = {
       [IDS]: { data: ids, dims },
       [MASK]: { data: mask, dims },
       [TYPES]: { data: new BigInt64Array(ids.length), dims },

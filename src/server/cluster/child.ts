@@ -13,6 +13,8 @@ export interface ChildOptions {
   /** Of `jade-db`. */
   readonly args: () => readonly string[];
   readonly env: () => NodeJS.ProcessEnv;
+  /** The beginning of a command line that starts it elsewhere, as in a network of its own. */
+  readonly through?: readonly string[];
   readonly onLine: (line: string) => void;
   readonly report: (line: string) => void;
 }
@@ -37,6 +39,11 @@ export class Child {
     await this.#ended;
   }
 
+  /** Undefined = it does not run. */
+  get pid(): number | undefined {
+    return this.#process?.pid;
+  }
+
   /** A second request to stop: it kills what it supervises. */
   hurry(): void {
     this.#process?.kill("SIGTERM");
@@ -56,9 +63,9 @@ export class Child {
   }
 
   #runOnce(): Promise<string> {
-    const { args, env, onLine, report, name } = this.#options;
-    const self = [process.execPath, join(packageRoot(), "bin/jade-db.mjs"), ...args()] as const;
-    const [command, ...rest] = dyingWithParent(self);
+    const { args, env, through = [], onLine, report, name } = this.#options;
+    const self = [...through, process.execPath, join(packageRoot(), "bin/jade-db.mjs"), ...args()];
+    const [command, ...rest] = dyingWithParent(self as [string, ...string[]]);
     // Its own group, so that Ctrl-C reaches us only and we decide about the order.
     const child = spawn(command!, rest, { env: env(), stdio: ["ignore", "pipe", "pipe"], detached: true });
     this.#process = child;

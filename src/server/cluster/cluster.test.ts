@@ -8,6 +8,7 @@ import { workerSettings } from "../config-schema.ts";
 import { assertNoInstance, assertNoSingleNode, prepareDataDir } from "../data-dir.ts";
 import { loadConfig } from "../load-config.ts";
 import { objectClasses } from "../object-classes.ts";
+import { environmentProblems, serveProblems } from "../serve-problems.ts";
 import type { Supervisor } from "../supervisor.ts";
 import { workerdConfig } from "../workerd-config.ts";
 import { clusterIdentity } from "./identity.ts";
@@ -16,13 +17,14 @@ import { Instance } from "./instance.ts";
 const peers = { z1: "unix:/data/z1/zone.sock", z2: "unix:/data/z2/zone.sock" };
 const flags = { cluster: "s3://jade/p", peer: Object.entries(peers).map((pair) => pair.join("=")) };
 
-function configOf(role: "zone" | "leaders"): string {
+function configOf(role: "zone" | "leaders", sharedAddress?: string): string {
   const place = { role, zone: "z2", zones: ["z1", "z2"], nodes: { n1: "z1", n2: "z2" } };
   const boardAddress = "unix:/data/z2/board.sock";
   const ways = {
     boardAddress,
     relayAddress: `unix:/data/z2/${role}.sock`,
     leaders: { z1: "unix:/data/z1/zone-leaders.sock", z2: "unix:/data/z2/zone-leaders.sock" },
+    sharedAddress,
     peers,
     tellAddress: `unix:/data/z2/tell-${role}.sock`,
     supervisorAddress: "unix:/data/z2/zone-gossip.sock",
@@ -123,14 +125,66 @@ describe("the configuration of an instance", () => {
     expect(failure({ peer: ["z1=10.0.0.1"] })).toContain('cluster.peers.z1 = "10.0.0.1": must be unix:/path or host');
     expect(failure({ peer: ["z1=10.0.0.1:7000"] })).toContain('cluster.address = "127.0.0.1:0": is loopback');
     expect(() => loadConfig({ ...flags, peer: ["z1=127.0.0.1:7000"] }, {})).not.toThrow();
-    expect(() =>
-      loadConfig({ ...flags, peer: ["z1=10.0.0.1:7000"], clusterAddress: "10.0.0.1:7001" }, {}),
-    ).not.toThrow();
+    const apart = { peer: ["z1=10.0.0.1:7000"], clusterAddress: "10.0.0.1:7001" };
+    expect(() => loadConfig({ ...flags, ...apart, privateNetwork: true }, {})).not.toThrow();
     expect(failure({ peer: ["nonsense"] })).toContain("has nonsense, but not z1");
     expect(failure({ cluster: "http://x" })).toContain("must be s3://bucket/prefix");
     const file = join(mkdtempSync(join(tmpdir(), "jade-cluster-")), "jade.yaml");
     writeFileSync(file, "storage: { blobStore: disk }\n");
     expect(failure({ config: file })).toContain("leaders move between machines");
+  });
+
+  it("[CL-125] lets nothing pass unencrypted between machines unless the operator says that their network is private", () => {
+    const apart = (clusterAddress: string, more: object = {}) => ({
+      peer: ["z1=10.0.0.1:7000"],
+      clusterAddress,
+      ...more,
+    });
+    expect(failure(apart("10.0.0.1:7001"))).toContain("signed but not encrypted: say --private-network");
+    const behind = apart("0.0.0.0:7001", { clusterAdvertise: "10.0.0.1:7001" });
+    expect(failure(behind)).toContain("cluster.advertise");
+    for (const address of ["203.0.113.7:7001", "[2001:4860::1]:7001"])
+      expect(failure(apart(address, { privateNetwork: true })), address).toContain("is a public address");
+    for (const address of ["100.64.0.1:7001", "[fd00::1]:7001", "z1.jade:7001"])
+      expect(() => loadConfig({ ...flags, ...apart(address, { privateNetwork: true }) }, {}), address).not.toThrow();
+    const { config } = loadConfig(flags, {});
+    const good = { JADE_ROOT_KEY: "r".repeat(32), JADE_CLUSTER_KEY: "k".repeat(32), AWS_CREDENTIALS_FILE: "/keys" };
+    const judged = (env: NodeJS.ProcessEnv, privateNetwork = false) => {
+      const given = { ...config, cluster: { ...config.cluster, privateNetwork } };
+      return environmentProblems(given, { ...good, ...env }).map(({ field }) => field);
+    };
+    expect(judged({})).toEqual([]);
+    const http = { AWS_ENDPOINT_URL: "http://10.0.0.9:9000" };
+    expect([judged(http), judged(http, true)]).toEqual([["AWS_ENDPOINT_URL"], []]);
+    for (const url of ["http://127.0.0.1:9000", "http://[::1]:9000", "https://s3.example"])
+      expect(judged({ AWS_ENDPOINT_URL: url }), url).toEqual([]);
+    expect(judged({ AWS_ENDPOINT_URL: "s3.example" })).toEqual(["AWS_ENDPOINT_URL"]);
+    const secret = "short secret";
+    const nothing = { JADE_ROOT_KEY: "", JADE_CLUSTER_KEY: secret, AWS_CREDENTIALS_FILE: "" };
+    expect(judged(nothing)).toEqual([
+      ...["JADE_ROOT_KEY", "JADE_CLUSTER_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"],
+    ]);
+    expect(JSON.stringify(environmentProblems(config, { ...good, ...nothing }))).not.toContain(secret);
+    expect(environmentProblems(loadConfig({}, {}).config, {})).toEqual([]);
+  });
+
+  it("[CL-127] listens for its peers where it is told to, whatever they call it", () => {
+    const peer = ["z1=a.jade:8700", "z2=b.jade:8700"];
+    const given = { cluster: flags.cluster, peer, clusterAddress: "0.0.0.0:8701", privateNetwork: true };
+    const { config } = loadConfig({ ...given, peerListen: "0.0.0.0:8700" }, {});
+    expect(config.cluster).toMatchObject({ listen: "0.0.0.0:8700", peers: { z1: "a.jade:8700" } });
+    expect(failure({ peerListen: "0.0.0.0:8700" })).toContain("needs host:port for this instance's zone z1");
+    expect(failure({ ...given, peerListen: "8700" })).toContain("must be host:port");
+  });
+
+  it("[CL-126] a port that instances share is theirs together, beside each one's own", () => {
+    expect(failure({ sharedPort: "9000", port: "9000" })).toContain("is server.port, which is this instance's alone");
+    expect(() => loadConfig({ ...flags, sharedPort: "9000", port: "9001" }, {})).not.toThrow();
+    const shared = loadConfig({ ...flags, sharedPort: "9000", port: "9001" }, {}).config;
+    expect(serveProblems(shared, {}, "20.20.2").map(({ field }) => field)).toEqual(["server.sharedPort"]);
+    expect(failure({ cluster: undefined, peer: undefined, sharedPort: "9000" })).toContain("needs cluster.bucket");
+    expect(configOf("zone", "127.0.0.1:9000")).toContain('(name = "shared", address = "127.0.0.1:9000", http = ()');
+    for (const role of ["zone", "leaders"] as const) expect(configOf(role)).not.toContain('"shared"');
   });
 
   it("[CL-5] needs the root key or its hash, and a long enough key of the cluster", () => {

@@ -8,12 +8,17 @@ interface StartFlags {
   readonly port?: string;
   readonly grpcPort?: string;
   readonly peerPort?: string;
+  readonly sharedPort?: string;
   readonly dataDir?: string;
 }
 
 const DEFAULT_PORT = 8787;
 
-function numberOf(flag: string, text: string, { min, max }: { readonly min: number; readonly max: number }): number {
+export function numberOf(
+  flag: string,
+  text: string,
+  { min, max }: { readonly min: number; readonly max: number },
+): number {
   const value = Number(text);
   if (Number.isInteger(value) && value >= min && value <= max) return value;
   throw new OperatorError(`${flag} is ${JSON.stringify(text)}: it must be a whole number from ${min} to ${max}`, {
@@ -31,6 +36,7 @@ async function runStart(flags: StartFlags): Promise<void> {
       port: numberOf("--port", flags.port ?? env["JADE_PORT"] ?? String(DEFAULT_PORT), ports),
       grpcPort: flags.grpcPort === undefined ? undefined : numberOf("--grpc-port", flags.grpcPort, ports),
       peerPort: flags.peerPort === undefined ? undefined : numberOf("--peer-port", flags.peerPort, ports),
+      sharedPort: flags.sharedPort === undefined ? undefined : numberOf("--shared-port", flags.sharedPort, ports),
       dataDir: flags.dataDir ?? env["JADE_DATA_DIR"] ?? "./data/cluster",
       env,
       print: (line) => console.log(line),
@@ -54,6 +60,7 @@ export function registerCluster(program: Command): Command {
     .option("--port <number>", "the first instance's port, the others follow (default: 8787; JADE_PORT)")
     .option("--grpc-port <number>", "native gRPC of the first instance, the others follow")
     .option("--peer-port <number>", "let them reach each other over TLS, as on several machines: the first one's port")
+    .option("--shared-port <number>", "a port that all instances listen on together, beside each one's own")
     .option("--data-dir <directory>", "where everything is kept (default: ./data/cluster; JADE_DATA_DIR)")
     .action(runStart);
   return cluster;

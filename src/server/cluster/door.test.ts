@@ -26,7 +26,7 @@ it("[CL-14] while its process is away the port answers 503 with Retry-After, and
   let isBack = 0;
   const supervisor = new Supervisor({
     standIn: door,
-    prepare: () => ({ binary, cwd, configFile: "none", descriptor: door.descriptor }),
+    prepare: () => ({ binary, cwd, configFile: "none", descriptors: { http: door.descriptor } }),
     url: (port) => `http://127.0.0.1:${port}`,
     events: {
       started: (pid) => pids.push(pid),

@@ -23,13 +23,22 @@ function refuse(response: ServerResponse): void {
   response.writeHead(status, headers).end(text);
 }
 
+interface DoorPlace {
+  readonly host: string;
+  readonly port: number;
+  /** Others listen there too. */
+  readonly reusePort?: boolean;
+}
+
 export class Door {
   readonly #host: string;
+  readonly #reusePort: boolean;
   #port: number;
   #server: Server | undefined;
   #isShut = false;
 
-  constructor({ host, port }: { readonly host: string; readonly port: number }) {
+  constructor({ host, port, reusePort = false }: DoorPlace) {
+    this.#reusePort = reusePort;
     this.#host = host.replace(/^\[(.*)\]$/, "$1");
     this.#port = port;
   }
@@ -40,7 +49,7 @@ export class Door {
     const server = createServer((_, response) => refuse(response));
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
-      server.listen({ host: this.#host, port: this.#port, backlog: BACKLOG }, resolve);
+      server.listen({ host: this.#host, port: this.#port, reusePort: this.#reusePort, backlog: BACKLOG }, resolve);
     });
     this.#port = (server.address() as AddressInfo).port;
     this.#server = server;

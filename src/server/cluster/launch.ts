@@ -1,4 +1,5 @@
-// `jade-db cluster start`: a whole cluster on one machine, self-contained: the development bucket and N instances.
+// `jade-db cluster start`: a whole cluster on one machine, self-contained: the development bucket and N instances. Or, for `jade-db serve
+// --cluster … --instances N`, the instances only, on the bucket and with the keys that they are given.
 // Guarantees: keys are made once and kept in files that only our user reads; each process is restarted when it ends; instances stop before
 // the bucket. Must not: be taken for a cluster that survives this machine.
 import { randomBytes } from "node:crypto";
@@ -8,6 +9,7 @@ import { InstanceLock } from "../instance-lock.ts";
 import { OperatorError } from "../problem.ts";
 import { resolveRootKey } from "../root-key.ts";
 import { writeConfigFile } from "../worker-files.ts";
+import { BUCKET_VARIABLES } from "./bucket-variables.ts";
 import { Child } from "./child.ts";
 
 export const MAX_INSTANCES = 16;
@@ -21,10 +23,22 @@ export interface LaunchOptions {
   readonly grpcPort?: number | undefined;
   /** Of the first instance's listener for the others; left out: unix sockets. */
   readonly peerPort?: number | undefined;
+  /** All instances listen there together. */
+  readonly sharedPort?: number | undefined;
+  /** Given: `s3://…`, and keys and the bucket's place come from the environment. Left out: the development bucket. */
+  readonly bucket?: string | undefined;
+  /** More flags of each `jade-db serve`. */
+  readonly flags?: readonly string[];
   readonly dataDir: string;
   readonly env: NodeJS.ProcessEnv;
   readonly print: (line: string) => void;
   readonly report: (line: string) => void;
+}
+
+/** What each instance of a real cluster is told by the environment. */
+function givenKeys(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  const names = ["JADE_ROOT_KEY", "JADE_ROOT_KEY_HASH", "JADE_CLUSTER_KEY", ...BUCKET_VARIABLES];
+  return Object.fromEntries(names.map((name) => [name, env[name]]));
 }
 
 /** Made at the first start. */
@@ -49,15 +63,21 @@ class Launch {
     this.#zones = Array.from({ length: options.instances }, (_, index) => `z${index + 1}`);
     if (existsSync(join(this.#dir, "objects")))
       throw new OperatorError(`the data directory ${this.#dir} is of a single node: choose another with --data-dir`);
+    const { PATH, HOME, TZ, LANG, JADE_LOG_LEVEL, JADE_CONFIG_FILE, JADE_METRICS_ACCESS } = options.env;
+    const plain = { PATH, HOME, TZ, LANG, JADE_LOG_LEVEL, JADE_CONFIG_FILE, JADE_METRICS_ACCESS };
+    this.#env = { ...plain, ...(options.bucket === undefined ? this.#ownKeys() : givenKeys(options.env)) };
+  }
+
+  /** Of a cluster with a bucket of its own. */
+  #ownKeys(): NodeJS.ProcessEnv {
+    const options = this.#options;
     const rootKey = resolveRootKey(this.#dir, options.env["JADE_ROOT_KEY"]);
     if (rootKey.warning) options.report(rootKey.warning);
     if (rootKey.made) {
       options.print(`root key   ${rootKey.made}`);
       options.print("           shown this once: keep it. Only its SHA-256 is stored.");
     }
-    const { PATH, HOME, TZ, LANG, JADE_LOG_LEVEL, JADE_CONFIG_FILE, JADE_METRICS_ACCESS } = options.env;
-    this.#env = {
-      ...{ PATH, HOME, TZ, LANG, JADE_LOG_LEVEL, JADE_CONFIG_FILE, JADE_METRICS_ACCESS },
+    return {
       JADE_ROOT_KEY_HASH: rootKey.hash,
       JADE_CLUSTER_KEY: keptKey(join(this.#dir, "cluster.key")),
       AWS_REGION: "auto",
@@ -98,15 +118,16 @@ class Launch {
       return ["--peer", `${zone}=${peerPort === undefined ? path : `127.0.0.1:${peerPort + index}`}`];
     });
     this.#zones.forEach((zone, index) => {
-      const { port, grpcPort, report } = this.#options;
+      const { port, grpcPort, sharedPort, report, bucket = `s3://${BUCKET}/deployment`, flags = [] } = this.#options;
       const grpc = grpcPort === undefined ? [] : ["--grpc-port", String(grpcPort === 0 ? 0 : grpcPort + index)];
+      const shared = sharedPort === undefined ? [] : ["--shared-port", String(sharedPort)];
       const child = new Child({
         name: zone,
         args: () => [
-          ...["serve", "--cluster", `s3://${BUCKET}/deployment`, "--zone", zone, ...peers],
+          ...["serve", "--cluster", bucket, "--zone", zone, ...peers, ...shared, ...flags],
           ...["--port", String(port === 0 ? 0 : port + index), "--data-dir", join(this.#dir, zone), ...grpc],
         ],
-        env: () => ({ ...this.#env, AWS_ENDPOINT_URL: this.#bucketUrl }),
+        env: () => ({ ...this.#env, ...(this.#bucketUrl ? { AWS_ENDPOINT_URL: this.#bucketUrl } : {}) }),
         onLine: (line) => this.#tell(zone, line),
         report,
       });
@@ -139,13 +160,13 @@ export async function launchCluster(options: LaunchOptions): Promise<void> {
   // Two buckets on one directory would destroy what the other writes.
   const lock = await InstanceLock.acquire(resolve(options.dataDir));
   try {
-    await runUntilSignalled(new Launch(options));
+    await runUntilSignalled(new Launch(options), options.bucket === undefined);
   } finally {
     lock.release();
   }
 }
 
-async function runUntilSignalled(launch: Launch): Promise<void> {
+async function runUntilSignalled(launch: Launch, hasOwnBucket: boolean): Promise<void> {
   let stop: () => void = () => undefined;
   const stopped = new Promise<void>((resolve) => {
     stop = resolve;
@@ -156,7 +177,7 @@ async function runUntilSignalled(launch: Launch): Promise<void> {
     else launch.hurry();
   };
   process.on("SIGTERM", onSignal).on("SIGINT", onSignal).on("SIGHUP", onSignal);
-  await Promise.race([launch.startBucket(), stopped]);
+  if (hasOwnBucket) await Promise.race([launch.startBucket(), stopped]);
   if (requests === 0) launch.startInstances();
   await stopped;
   await launch.stop();

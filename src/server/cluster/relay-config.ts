@@ -6,6 +6,8 @@ import { capnpText } from "../capnp-text.ts";
 
 export interface ClusterProcess {
   readonly place: ClusterPlace;
+  /** Where the zone's process listens for clients together with other instances of its host. */
+  readonly sharedAddress?: string | undefined;
   /** Where this process's relay listens. */
   readonly relayAddress: string;
   /** Zone → where the relay of its leaders listens, this instance's among them. */
@@ -71,6 +73,11 @@ export function supervisorService({ supervisorAddress }: ClusterProcess): string
 export function tellSocket({ tellAddress }: ClusterProcess): string {
   const service = '(name = "jade", entrypoint = "Bulletin")';
   return `(name = "tell", address = ${capnpText(tellAddress)}, http = (), service = ${service})`;
+}
+
+export function sharedSocket({ sharedAddress }: ClusterProcess): readonly string[] {
+  if (sharedAddress === undefined) return [];
+  return [`(name = "shared", address = ${capnpText(sharedAddress)}, http = (), service = "jade")`];
 }
 
 /** Files in the bucket by which supervisors tell each other whom they reach; outside of cluster mode's own. */

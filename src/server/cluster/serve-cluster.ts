@@ -7,16 +7,18 @@ import { firstNodes } from "../../access/ring-start.ts";
 import type { ClusterPlace } from "../../cluster/placement.ts";
 import { type Config, workerSettings } from "../config-schema.ts";
 import { assertNoSingleNode, type DataDir, prepareDataDir, removeUnfinishedBlobs } from "../data-dir.ts";
+import { assertPortsFree, certificateFiles, innerAddress, startFronts } from "../fronts.ts";
 import { InstanceLock, type LockedPart } from "../instance-lock.ts";
 import { packageRoot } from "../package-root.ts";
-import { assertPortFree, joinAddress, localUrl } from "../port.ts";
+import { joinAddress, localUrl } from "../port.ts";
 import { watchReadiness } from "../readiness.ts";
-import { printAddress, reporter, type ServeOptions, startFront, startWatchFronts, untilSignalled } from "../serve.ts";
-import { Supervisor } from "../supervisor.ts";
+import { printAddress, reporter, type ServeOptions, untilSignalled } from "../serve.ts";
+import { type StandIn, Supervisor } from "../supervisor.ts";
 import { copyWorkers, writeConfigFile } from "../worker-files.ts";
 import { workerdBinary } from "../workerd-binary.ts";
 import { type WorkerdConfigOptions, workerdConfig } from "../workerd-config.ts";
 import { LEADERS_HEALTH, type WorkerdStart } from "../workerd-process.ts";
+import { BUCKET_VARIABLES } from "./bucket-variables.ts";
 import { Door } from "./door.ts";
 import { clusterIdentity } from "./identity.ts";
 import { Instance } from "./instance.ts";
@@ -26,15 +28,6 @@ import { type ClusterProcess, LEADERS_STOP_MS } from "./relay-config.ts";
 import { parseHostPort } from "./tunnel.ts";
 import { socketPath, Ways } from "./ways.ts";
 
-/** What the leaders' process reads itself: where the bucket is, and who we are there. */
-const BUCKET_VARIABLES = [
-  "AWS_ENDPOINT_URL",
-  "AWS_REGION",
-  "AWS_ACCESS_KEY_ID",
-  "AWS_SECRET_ACCESS_KEY",
-  "AWS_SESSION_TOKEN",
-  "AWS_CREDENTIALS_FILE",
-];
 /** Beyond what workerd takes of its own. */
 const LEADERS_STOP_GRACE_MS = 2000;
 
@@ -83,9 +76,13 @@ class Processes {
   #cluster({ role, relayAddress }: Process): ClusterProcess {
     const { bucket, address, advertise } = this.#options.config.cluster;
     const place = placeOf(this.#options.config, role);
+    const { server } = this.#options.config;
+    const isShared = role === "zone" && server.sharedPort !== undefined && !certificateFiles(this.#options.config);
+    const sharedAddress = isShared ? joinAddress(server.host, server.sharedPort!) : undefined;
     const { leaders, addresses: peers } = this.ways;
     const supervisorAddress = this.ways.supervisors[place.zone]!;
-    const ways = { relayAddress, leaders, peers, supervisorAddress, tellAddress: this.ways.bulletin(role) };
+    const told = { supervisorAddress, tellAddress: this.ways.bulletin(role) };
+    const ways = { relayAddress, leaders, peers, sharedAddress, ...told };
     const board = { bucket: bucket!, boardAddress: this.ways.board };
     return { place, ...ways, ...board, address, advertise, key: this.#clusterKey };
   }
@@ -105,17 +102,22 @@ class Processes {
 
   zone(): Supervisor {
     const { config, report } = this.#options;
-    const { host, port } = config.server;
+    const { host, port } = innerAddress(config);
+    const { host: sharedHost, sharedPort } = config.server;
     const relayAddress = this.ways.own;
     const process: Process = { role: "zone", part: "workerd", relayAddress, objectsDir: this.#dir.objects };
     const door = new Door({ host, port });
+    // With TLS its front listens there.
+    const isShared = sharedPort !== undefined && !certificateFiles(config);
+    const shared = isShared ? new Door({ host: sharedHost, port: sharedPort, reusePort: true }) : undefined;
     return new Supervisor({
-      standIn: door,
+      standIn: standingIn(shared ? [door, shared] : [door]),
       url: (bound) => localUrl(host, bound),
       events: reporter(report, (pid) => this.#lock.noteWorkerd(pid, "workerd"), "the zone's process"),
       prepare: (bound) => {
         removeUnfinishedBlobs(this.#dir);
-        return { ...this.#start(process, joinAddress(host, bound ?? port)), descriptor: door.descriptor };
+        const descriptors = { http: door.descriptor, ...(shared ? { shared: shared.descriptor } : {}) };
+        return { ...this.#start(process, joinAddress(host, bound ?? port)), descriptors };
       },
     });
   }
@@ -132,6 +134,18 @@ class Processes {
       prepare: () => this.#start(process, ""),
     });
   }
+}
+
+function standingIn(doors: readonly Door[]): StandIn {
+  return {
+    come: async () => void (await Promise.all(doors.map((door) => door.come()))),
+    go: () => {
+      for (const door of doors) door.go();
+    },
+    shut: () => {
+      for (const door of doors) door.shut();
+    },
+  };
 }
 
 /** Where other instances' leaders call this one's; undefined = it does not run. */
@@ -163,12 +177,12 @@ function watchIsolation({ config, report }: ServeOptions, { leaders, ways, membe
 /** Runs until SIGTERM or SIGINT; gives the exit code. @throws OperatorError when it cannot start. */
 export async function serveCluster(options: ServeOptions): Promise<number> {
   const { config } = options;
-  const { host, port } = config.server;
+  const inner = innerAddress(config);
   const dir = prepareDataDir(config.storage.dataDir);
   assertNoSingleNode(dir);
   const lock = await InstanceLock.acquire(dir.path);
   try {
-    await assertPortFree(host, port);
+    await assertPortsFree(config);
     const processes = new Processes(options, dir, lock);
     await processes.ways.open();
     const { ways } = processes;
@@ -180,10 +194,9 @@ export async function serveCluster(options: ServeOptions): Promise<number> {
     });
     await membership.open();
     return await untilSignalled(instance, async (bound, signal) => {
-      const url = localUrl(host, bound);
-      const grpc = await startFront(config, url);
-      const watches = await startWatchFronts(options, url);
-      printAddress(options, { dataDir: dir.path, port: bound, grpcUrl: grpc?.url, watchUrl: watches?.url });
+      const url = localUrl(inner.host, bound);
+      const fronts = await startFronts(options, url);
+      printAddress(options, { dataDir: dir.path, urls: fronts.urls });
       membership.join();
       void watchIsolation(options, { leaders, ways, membership }).run(signal);
       void watchReadiness({
@@ -193,7 +206,7 @@ export async function serveCluster(options: ServeOptions): Promise<number> {
           options.print(`ready      zone ${config.cluster.zone} of ${config.cluster.bucket}. Stop with Ctrl-C`),
         late: (why) => options.report(`${why}. It goes on trying; GET /v1/ready tells`),
       });
-      return { stop: async () => void (await Promise.all([membership.leave(), grpc?.stop(), watches?.stop()])) };
+      return { stop: async () => void (await Promise.all([membership.leave(), fronts.stop()])) };
     });
   } finally {
     lock.release();

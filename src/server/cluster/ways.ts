@@ -108,9 +108,10 @@ export class Ways {
       const at = parseHostPort(address);
       if (!at) continue;
       try {
-        if (zone === cluster.zone)
-          this.#ends.push(await acceptPeers(at, ...SERVICES.map((service) => this.#offer(zone, service))));
-        else await this.#reach(zone, at);
+        if (zone === cluster.zone) {
+          const listen = parseHostPort(cluster.listen ?? address) ?? at;
+          this.#ends.push(await acceptPeers(listen, ...SERVICES.map((service) => this.#offer(zone, service))));
+        } else await this.#reach(zone, at);
       } catch (cause) {
         this.stop();
         const why = cause instanceof Error ? cause.message : String(cause);

@@ -13,6 +13,8 @@ import {
 import { type AddressInfo, createServer as createTcpServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
 import { EtcdError, GRPC } from "../../etcd/errors.ts";
+import { type CertificateFiles, keepCertificate, readCertificate } from "../tls/certificate.ts";
+import { HANDSHAKE_MS } from "../tls/limits.ts";
 import {
   CONNECTION_WINDOW_BYTES,
   MAX_MESSAGE_BYTES,
@@ -51,9 +53,7 @@ export interface GrpcListener {
 
 export type GrpcMethod = (call: GrpcCall) => GrpcListener;
 
-export interface GrpcTls {
-  readonly certFile: string;
-  readonly keyFile: string;
+export interface GrpcTls extends CertificateFiles {
   /** Given: clients must show a certificate that it signed. */
   readonly clientCaFile?: string | undefined;
 }
@@ -63,6 +63,8 @@ export interface GrpcServerOptions {
   readonly port: number;
   readonly tls?: GrpcTls | undefined;
   readonly methods: ReadonlyMap<string, GrpcMethod>;
+  /** Where a renewed certificate is told. */
+  readonly report?: (line: string) => void;
 }
 
 const SESSION: SessionOptions = {
@@ -71,13 +73,18 @@ const SESSION: SessionOptions = {
 };
 
 /** Takes connections; what they say is HTTP/2's. */
-function makeListener(tls: GrpcTls | undefined, connected: (socket: Socket) => void): Server {
+function makeListener(
+  { tls, report = () => undefined }: GrpcServerOptions,
+  connected: (socket: Socket) => void,
+): Server {
   if (!tls) return createTcpServer({ noDelay: true }, connected);
+  const { cert, key } = readCertificate(tls);
   const ca = tls.clientCaFile === undefined ? undefined : readFileSync(tls.clientCaFile);
   const secure = createTlsServer(
     {
-      cert: readFileSync(tls.certFile),
-      key: readFileSync(tls.keyFile),
+      cert,
+      key,
+      handshakeTimeout: HANDSHAKE_MS,
       noDelay: true,
       ALPNProtocols: ["h2"],
       minVersion: "TLSv1.2",
@@ -86,7 +93,9 @@ function makeListener(tls: GrpcTls | undefined, connected: (socket: Socket) => v
     connected,
   );
   // A client without the right certificate, or one that speaks no TLS.
-  secure.on("tlsClientError", () => undefined);
+  secure.on("tlsClientError", (_, socket) => socket.destroy());
+  const end = keepCertificate(tls, secure, { report });
+  secure.once("close", end);
   return secure;
 }
 
@@ -100,7 +109,7 @@ export class GrpcServer {
   constructor(options: GrpcServerOptions) {
     this.#options = options;
     this.#http2 = createServer(SESSION);
-    this.#listener = makeListener(options.tls, (socket) => {
+    this.#listener = makeListener(options, (socket) => {
       const starting = { close: () => socket.destroy(), destroy: () => socket.destroy() };
       this.#sessions.add(starting);
       socket.once("close", () => this.#sessions.delete(starting));

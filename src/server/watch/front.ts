@@ -2,6 +2,7 @@
 // Guarantees: who may watch what is the server's to judge: nothing is told to a token under which the server did not tell it; what is
 // not held here is passed on to the server. Must not: hold data beyond the newest changes.
 import { createServer, type IncomingMessage, type Server } from "node:http";
+import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { UnreadBudget } from "../../config/watch-budget.ts";
@@ -10,6 +11,8 @@ import type { Samples } from "../../telemetry/sample-sums.ts";
 import { MalformedBytes } from "../../wire/bytes.ts";
 import { WATCH_SUBPROTOCOL } from "../../wire/config-watch.ts";
 import { parseWatchRequest } from "../../wire/config-watch-json.ts";
+import { type CertificateFiles, keepCertificate, readCertificate } from "../tls/certificate.ts";
+import { HANDSHAKE_MS } from "../tls/limits.ts";
 import { refusalOf } from "./answers.ts";
 import { Client } from "./client.ts";
 import type { Refusal } from "./feed.ts";
@@ -37,11 +40,24 @@ export interface WatchFrontOptions {
   readonly port: number;
   /** Other processes listen on the port too. */
   readonly reusePort?: boolean;
+  /** Given: it speaks TLS. */
+  readonly tls?: CertificateFiles | undefined;
   readonly maxClients: number;
   /** Of one token to one namespace. */
   readonly maxPerKey?: number | undefined;
   /** What all clients may leave unread. Bytes. */
   readonly maxUnreadBytes?: number | undefined;
+}
+
+function makeServer(tls: CertificateFiles | undefined): Server {
+  const tcp = { noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS };
+  if (!tls) return createServer(tcp);
+  const { cert, key } = readCertificate(tls);
+  const handshake = { minVersion: "TLSv1.2", handshakeTimeout: HANDSHAKE_MS } as const;
+  const server = createSecureServer({ ...tcp, ...handshake, cert, key });
+  server.on("tlsClientError", (_, socket) => socket.destroy());
+  keepCertificate(tls, server, { report: (line) => console.error(`jade-db: ${line}`) });
+  return server;
 }
 
 /** What is refused for, as /metrics names it. */
@@ -67,7 +83,7 @@ export class WatchFront {
       ...MIRROR_BOUNDS,
       unreadBytes: options.maxUnreadBytes ?? MIRROR_BOUNDS.unreadBytes,
     });
-    this.#server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS });
+    this.#server = makeServer(options.tls);
     this.#server.headersTimeout = REQUEST_MS;
     this.#server.requestTimeout = REQUEST_MS;
     this.#server.on("request", (request, response) => {

@@ -4,6 +4,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import { join } from "node:path";
 import { type Samples, sumSamples } from "../../telemetry/sample-sums.ts";
 import { packageRoot } from "../package-root.ts";
+import type { CertificateFiles } from "../tls/certificate.ts";
 import { FRONT_OPTIONS, type FrontProcessOptions, type FrontReport, type FrontSamples } from "./front-process.ts";
 import { FRONT_RESTART_MS, FRONT_START_MS } from "./limits.ts";
 
@@ -12,6 +13,8 @@ export interface FrontsOptions {
   readonly host: string;
   readonly port: number;
   readonly count: number;
+  /** Given: it speaks TLS. */
+  readonly tls?: CertificateFiles | undefined;
   readonly limits: Pick<FrontProcessOptions, "maxClients" | "maxPerKey" | "maxUnreadBytes">;
   readonly report: (line: string) => void;
 }
@@ -48,8 +51,8 @@ export class WatchFronts {
   }
 
   #startOne(port: number): Promise<number> {
-    const { url, host, count, limits } = this.#options;
-    const options: FrontProcessOptions = { url, host, port, reusePort: count > 1, ...limits };
+    const { url, host, count, limits, tls } = this.#options;
+    const options: FrontProcessOptions = { url, host, port, reusePort: count > 1, tls, ...limits };
     const { PATH, HOME, TZ, LANG } = process.env;
     const child = fork(join(packageRoot(), "dist/cli.js"), ["watch-front"], {
       env: { PATH, HOME, TZ, LANG, [FRONT_OPTIONS]: JSON.stringify(options) },

@@ -1,6 +1,7 @@
 // Which indexes a database has: the one it was made with, `default`, and those made beside it; what their changes come to. Pure.
 // Guarantees: a build number is never given twice, so that no segment takes what was built before for what is wanted now.
 import type { IndexKind } from "../index/segment-index.ts";
+import type { ReducedSpec } from "../reduce/reduced-builder.ts";
 import type { IndexSpec, Quantizer } from "../shard/index-kinds.ts";
 import { MAX_INDEXES } from "./limits.ts";
 
@@ -55,7 +56,7 @@ export interface IndexFields {
   readonly lastBuild?: number;
 }
 
-type IndexedRecord = IndexFields & { readonly indexType: IndexKind };
+type IndexedRecord = IndexFields & { readonly indexType: IndexKind; readonly reduction?: ReducedSpec | undefined };
 
 export type IndexRefusal = { readonly refused: "notFound" | "alreadyExists" | "conflict"; readonly message: string };
 
@@ -120,6 +121,7 @@ export function indexSpecsOf(record: IndexedRecord): readonly IndexSpec[] {
       ...(build > 0 && { build }),
       kind: indexType,
       quantizer,
+      ...(record.reduction && { reduction: record.reduction }),
       ...(M !== undefined && { m: M }),
       ...(efConstruction !== undefined && { efConstruction }),
       ...(lists !== undefined && { cells: lists }),

@@ -4,6 +4,7 @@ import type { Durability } from "../../wire/vector.ts";
 import { DEFAULT_EF, DEFAULT_EF_CONSTRUCTION, DEFAULT_M, DEFAULT_TABLES } from "../index/limits.ts";
 import type { IndexKind } from "../index/segment-index.ts";
 import type { Metric } from "../metric.ts";
+import type { ReducedSpec } from "../reduce/reduced-builder.ts";
 import { HEADER_SECTIONS, QUANTIZERS, type Quantizer } from "../shard/index-kinds.ts";
 import type { Retention } from "../shard/retention.ts";
 import type { ShardConfig, ShardingConfig, ShardLifecycle } from "../shard/shard-config.ts";
@@ -54,6 +55,8 @@ export interface DatabaseRecord extends IndexFields {
   readonly vectorDimension: number;
   readonly metric: Metric;
   readonly indexType: IndexKind;
+  /** Of the rows in all indexes; absent = they are whole. */
+  readonly reduction?: ReducedSpec | undefined;
   readonly sharding: Sharding;
   readonly replication: { readonly factor: number; readonly sync: boolean; readonly maxLagMs: number };
   /** Where its copies stand; absent = the record is of a time when there were none. */

@@ -7,7 +7,7 @@ import { cellOf } from "./geo.ts";
 
 export const INDEX_MAGIC = 0x3158_4d4a; // "JMX1"
 /** Entries written between two pauses. */
-const SLICE_ENTRIES = 2048;
+const SLICE_ENTRIES = 1024;
 
 /** Bytes that grow; every array has its length before it and begins at a multiple of 8. */
 class AlignedWriter {
@@ -128,7 +128,7 @@ function* writeField(field: FieldColumns, count: number, writer: AlignedWriter):
       },
     });
   }
-  writePoints(field.points, writer);
+  yield* writePoints(field.points, writer);
   yield;
 }
 
@@ -149,11 +149,22 @@ function* writeEntries<K>(
   lists.write(writer);
 }
 
+function* numbersOf(count: number, numberAt: (at: number) => number): Generator<void, Float64Array> {
+  const numbers = new Float64Array(count);
+  for (let at = 0; at < count; at++) {
+    numbers[at] = numberAt(at);
+    if (at % SLICE_ENTRIES === SLICE_ENTRIES - 1) yield;
+  }
+  return numbers;
+}
+
 /** By cell, so that the points of one stand together. */
-function writePoints(points: PointsOfField, writer: AlignedWriter): void {
+function* writePoints(points: PointsOfField, writer: AlignedWriter): Generator<void> {
   const { count } = points;
   // Cell and position in one number: sorting numbers without a comparator is several times faster.
-  const keys = Float64Array.from({ length: count }, (_, at) => cellOf(points.point(at)) * 2 ** 32 + at).sort();
+  const keys = yield* numbersOf(count, (at) => cellOf(points.point(at)) * 2 ** 32 + at);
+  keys.sort();
+  yield;
   const order = Uint32Array.from(keys, (key) => key % 2 ** 32);
   const cellAt = Uint32Array.from(keys, (key) => Math.floor(key / 2 ** 32));
   const cells = new Growing(new Uint32Array(16));
@@ -165,8 +176,8 @@ function writePoints(points: PointsOfField, writer: AlignedWriter): void {
   }
   starts.push(count);
   writer.array(Uint32Array.from(order, (at) => points.row(at)));
-  writer.array(Float64Array.from(order, (at) => points.point(at).lat));
-  writer.array(Float64Array.from(order, (at) => points.point(at).lon));
+  writer.array(yield* numbersOf(count, (at) => points.point(order[at]!).lat));
+  writer.array(yield* numbersOf(count, (at) => points.point(order[at]!).lon));
   writer.array(cells.take());
   writer.array(starts.take());
 }

@@ -16,21 +16,23 @@ export interface MergeInput {
   readonly rowOf: Uint32Array;
 }
 
+/** Points taken over between two pauses. */
+const SLICE_POINTS = 2048;
+
 type FieldOf = ReadonlyMap<string, FieldColumns>;
 
-/** `count`: rows of the merged segment. */
-export function mergeColumns(inputs: readonly MergeInput[], count: number): IndexColumns {
+/** `count`: rows of the merged segment. With pauses. */
+export function* mergeColumns(inputs: readonly MergeInput[], count: number): Generator<void, IndexColumns> {
   const fieldsOf = inputs.map(({ columns }) => new Map([...columns.fields].map((field) => [field.path, field])));
   const { kept, given } = splitPaths(inputs, fieldsOf);
   const unindexed = inputs.map(({ columns, rowOf }, at) => [
     renumbered(columns.unindexed, rowOf),
     ...given.map((path) => renumbered(fieldsOf[at]!.get(path)?.present ?? [], rowOf)),
   ]);
-  return {
-    count,
-    unindexed: joined(unindexed.flat()),
-    fields: kept.map((path) => mergeField(path, inputs, fieldsOf)),
-  };
+  yield;
+  const fields: FieldColumns[] = [];
+  for (const path of kept) fields.push(yield* mergeField(path, inputs, fieldsOf));
+  return { count, unindexed: joined(unindexed.flat()), fields };
 }
 
 /** A path is kept when every segment knows all its rows with it: one that may have unlisted rows with it would lose them. */
@@ -62,13 +64,18 @@ function joined(lists: readonly Uint32Array[]): Uint32Array {
     all.set(rows, next);
     next += rows.length;
   }
-  all.sort();
+  // Rows of a later segment come after those of an earlier one, mostly.
+  if (!all.every((row, at) => at === 0 || row >= all[at - 1]!)) all.sort();
   let length = 0;
   for (const row of all) if (length === 0 || all[length - 1] !== row) all[length++] = row;
   return all.subarray(0, length);
 }
 
-function mergeField(path: string, inputs: readonly MergeInput[], fieldsOf: readonly FieldOf[]): FieldColumns {
+function* mergeField(
+  path: string,
+  inputs: readonly MergeInput[],
+  fieldsOf: readonly FieldOf[],
+): Generator<void, FieldColumns> {
   const parts = inputs.flatMap(({ rowOf }, at) => {
     const field = fieldsOf[at]!.get(path);
     return field ? [{ field, rowOf }] : [];
@@ -80,20 +87,21 @@ function mergeField(path: string, inputs: readonly MergeInput[], fieldsOf: reado
       parts.map(({ field, rowOf }) => ({ entries: of(field), rowOf })),
       compare,
     );
+  const present = rows((field) => field.present);
+  yield;
+  const [long, nulls] = [rows((field) => field.long), rows((field) => field.nulls)];
+  yield;
+  const [falses, trues] = [rows((field) => field.falses), rows((field) => field.trues)];
+  yield;
+  const points = yield* mergePoints(parts.map(({ field, rowOf }) => ({ points: field.points, rowOf })));
   return {
-    path,
-    present: rows((field) => field.present),
-    long: rows((field) => field.long),
-    nulls: rows((field) => field.nulls),
-    falses: rows((field) => field.falses),
-    trues: rows((field) => field.trues),
+    ...{ path, present, long, nulls, falses, trues, points },
     numbers: entries(
       (field) => field.numbers,
       (a, b) => a - b,
     ),
     texts: entries((field) => field.texts, compareBytes),
     words: entries((field) => field.words, compareBytes),
-    points: mergePoints(parts.map(({ field, rowOf }) => ({ points: field.points, rowOf }))),
   };
 }
 
@@ -122,9 +130,9 @@ function* mergeEntries<K>(
   }
 }
 
-function mergePoints(
+function* mergePoints(
   inputs: readonly { readonly points: PointsOfField; readonly rowOf: Uint32Array }[],
-): PointsOfField {
+): Generator<void, PointsOfField> {
   const rows: number[] = [];
   const points: Point[] = [];
   for (const { points: source, rowOf } of inputs) {
@@ -133,6 +141,7 @@ function mergePoints(
       if (row === DROPPED) continue;
       rows.push(row);
       points.push(source.point(at));
+      if (at % SLICE_POINTS === SLICE_POINTS - 1) yield;
     }
   }
   return { count: rows.length, row: (at) => rows[at]!, point: (at) => points[at]!, inCell: () => [] };

@@ -6,6 +6,7 @@ import { MalformedBytes } from "../../wire/bytes.ts";
 import type { Filter } from "../filter/filter.ts";
 import { matches } from "../filter/match.ts";
 import { parseFilter } from "../filter/parse.ts";
+import { finished } from "../shard/shard-indexes.ts";
 import { columnsOf } from "./columns.ts";
 import { CompactMetadataIndex } from "./compact-index.ts";
 import { writeCompactIndex } from "./compact-writer.ts";
@@ -165,7 +166,7 @@ describe("filters over indexes", () => {
       });
       return { columns: compact(builderOf(rows)).columns(), rowOf };
     });
-    const index = new CompactMetadataIndex(bytesOf(mergeColumns(inputs, count)));
+    const index = new CompactMetadataIndex(bytesOf(finished(mergeColumns(inputs, count))));
     for (let round = 0; round < 30; round++) {
       const filter = parseFilter(generator.filter());
       expect(selected(filter, index, merged), JSON.stringify(filter)).toEqual(expected(filter, merged));
@@ -186,7 +187,7 @@ describe("filters over indexes", () => {
     ];
     const merged = [first[1]!, second[0]!, first[2]!, second[1]!, first[0]!];
     for (const parts of [inputs(), inputs().toReversed()]) {
-      const index = new CompactMetadataIndex(bytesOf(mergeColumns(parts, merged.length)));
+      const index = new CompactMetadataIndex(bytesOf(finished(mergeColumns(parts, merged.length))));
       for (const filter of filters) expect(selected(filter, index, merged)).toEqual(expected(filter, merged));
     }
   });

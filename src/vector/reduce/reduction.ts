@@ -1,7 +1,8 @@
-// Fewer values a vector: projections on the axes of greatest variance (PCA) or on random ones. Pure; a database keeps what was learned
-// and reduces rows and queries alike; the re-rank uses the values as they were.
+// Fewer values a vector: projections on the axes of greatest variance (pca.ts) or on random ones, and the bytes of one. An index keeps what was
+// learned beside it and reduces rows and queries alike; the re-rank uses the values as they were. `reduce` is the twin of the kernel.
 // Guarantees: what is read back lies within bounds, or `MalformedReduction`. Must not: know metrics beyond whether rows are centred.
 
+import { MalformedIndex } from "../index/segment-index.ts";
 import { seededNormals } from "../quantize/seeded.ts";
 
 export interface Reduction {
@@ -15,14 +16,16 @@ export interface Reduction {
   readonly axes: Float32Array;
   /** The share of the sample's variance that the axes keep; of a random projection it is not known: `to / from`. */
   readonly keptShare: number;
+  /** Of the ten nearest the share that the index over reduced rows finds, with its re-rank; absent = not measured. */
+  readonly recall?: number | undefined;
 }
 
-export class MalformedReduction extends Error {
-  override readonly name = "MalformedReduction";
-}
+export class MalformedReduction extends MalformedIndex {}
 
 const KINDS = ["pca", "random"] as const;
-const HEADER_BYTES = 24;
+const HEADER_BYTES = 32;
+/** In place of a share that was not measured. */
+const UNKNOWN = -1;
 const MAGIC = 0x3144_4552; // "RED1"
 const MOST = 4096;
 
@@ -38,7 +41,8 @@ export function reduce({ from, to, mean, axes }: Reduction, values: ArrayLike<nu
   return out;
 }
 
-function checkShape(from: number, to: number): void {
+/** @throws RangeError */
+export function checkShape(from: number, to: number): void {
   const isWhole = Number.isInteger(from) && Number.isInteger(to);
   if (!isWhole || from < 1 || from > MOST || to < 1 || to > from)
     throw new RangeError(
@@ -63,102 +67,15 @@ export function randomReduction({
   return { kind: "random", from, to, mean: new Float32Array(from), axes, keptShare: to / from };
 }
 
-export interface PcaOptions {
-  readonly to: number;
-  readonly seed: number;
-  /** True under the euclidean metric. */
-  readonly isCentred: boolean;
-}
-
-/** Rounds of the iteration: axes whose variances are far apart are found in few. */
-const PCA_ROUNDS = 12;
-/** Rows of the sample between two pauses. */
-const PCA_SLICE_ROWS = 64;
-
-/** Learns the axes from a sample by orthogonal iteration, with pauses. Deterministic. */
-export function* trainPca(
-  sample: readonly ArrayLike<number>[],
-  { to, seed, isCentred }: PcaOptions,
-): Generator<void, Reduction> {
-  const from = sample[0]?.length ?? 0;
-  checkShape(from, to);
-  const mean = new Float64Array(from);
-  if (isCentred) for (const row of sample) for (let i = 0; i < from; i++) mean[i]! += row[i]! / sample.length;
-  const next = seededNormals(seed);
-  let axes = Float64Array.from({ length: from * to }, next);
-  orthonormalise(axes, from, next);
-  let variances = new Float64Array(to);
-  for (let round = 0; round < PCA_ROUNDS; round++) {
-    const moved = new Float64Array(from * to);
-    variances = new Float64Array(to);
-    for (const [row, values] of sample.entries()) {
-      addProjected(values, { mean, axes, moved, variances });
-      if (row % PCA_SLICE_ROWS === PCA_SLICE_ROWS - 1) yield;
-    }
-    if (round === PCA_ROUNDS - 1) break;
-    axes = moved;
-    orthonormalise(axes, from, next);
-    yield;
-  }
-  let all = 0;
-  for (const row of sample) for (let i = 0; i < from; i++) all += (row[i]! - mean[i]!) ** 2;
-  const kept = variances.reduce((sum, variance) => sum + variance, 0);
-  const keptShare = all === 0 ? 1 : Math.min(1, kept / all);
-  return { kind: "pca", from, to, mean: Float32Array.from(mean), axes: Float32Array.from(axes), keptShare };
-}
-
-/** Adds what one row does to the axes: (row · axis) × row. */
-function addProjected(
-  values: ArrayLike<number>,
-  to: {
-    readonly mean: Float64Array;
-    readonly axes: Float64Array;
-    readonly moved: Float64Array;
-    readonly variances: Float64Array;
-  },
-): void {
-  const { mean, axes, moved, variances } = to;
-  const from = mean.length;
-  const row = Float64Array.from({ length: from }, (_, i) => values[i]! - mean[i]!);
-  for (let axis = 0; axis < variances.length; axis++) {
-    const at = axis * from;
-    let product = 0;
-    for (let i = 0; i < from; i++) product += row[i]! * axes[at + i]!;
-    variances[axis]! += product * product;
-    for (let i = 0; i < from; i++) moved[at + i]! += product * row[i]!;
-  }
-}
-
-/** Gram-Schmidt, twice for precision. An axis that vanishes (fewer directions than axes) begins again at random. */
-function orthonormalise(axes: Float64Array, from: number, next: () => number): void {
-  for (let at = 0; at < axes.length; at += from) {
-    const axis = axes.subarray(at, at + from);
-    const before = Math.hypot(...axis);
-    for (let pass = 0; pass < 2; pass++) subtractOthers(axes, axis, at, from);
-    if (Math.hypot(...axis) <= 1e-9 * before || before === 0) {
-      for (let i = 0; i < from; i++) axis[i] = next();
-      for (let pass = 0; pass < 2; pass++) subtractOthers(axes, axis, at, from);
-    }
-    const norm = Math.hypot(...axis);
-    for (let i = 0; i < from; i++) axis[i]! /= norm;
-  }
-}
-
-function subtractOthers(axes: Float64Array, axis: Float64Array, at: number, from: number): void {
-  for (let other = 0; other < at; other += from) {
-    let product = 0;
-    for (let i = 0; i < from; i++) product += axis[i]! * axes[other + i]!;
-    for (let i = 0; i < from; i++) axis[i]! -= product * axes[other + i]!;
-  }
-}
-
 /** What is stored of a reduction, little-endian: header, mean, axes. */
-export function writeReduction({ kind, from, to, mean, axes, keptShare }: Reduction): Uint8Array {
+export function writeReduction({ kind, from, to, mean, axes, keptShare, recall }: Reduction): Uint8Array {
   const bytes = new Uint8Array(HEADER_BYTES + (mean.length + axes.length) * 4);
   const view = new DataView(bytes.buffer);
   for (const [i, word] of [MAGIC, KINDS.indexOf(kind), from, to].entries()) view.setUint32(i * 4, word, true);
   view.setFloat64(16, keptShare, true);
-  for (const [i, value] of [...mean, ...axes].entries()) view.setFloat32(HEADER_BYTES + i * 4, value, true);
+  view.setFloat64(24, recall ?? UNKNOWN, true);
+  new Float32Array(bytes.buffer, HEADER_BYTES, mean.length).set(mean);
+  new Float32Array(bytes.buffer, HEADER_BYTES + mean.length * 4).set(axes);
   return bytes;
 }
 
@@ -179,10 +96,12 @@ export function readReduction(bytes: Uint8Array): Reduction {
   refuse(magic !== MAGIC, `the magic number ${magic.toString(16)}`);
   refuse(from < 1 || from > MOST || to < 1 || to > from, `${to} of ${from} values`);
   refuse(bytes.length !== HEADER_BYTES + (1 + to) * from * 4, `${bytes.length} bytes`);
-  const keptShare = view.getFloat64(16, true);
+  const [keptShare, measured] = [view.getFloat64(16, true), view.getFloat64(24, true)];
   refuse(!(keptShare >= 0 && keptShare <= 1), `a share of ${keptShare}`);
+  refuse(measured !== UNKNOWN && !(measured >= 0 && measured <= 1), `a recall of ${measured}`);
   if (kind === undefined) throw new MalformedReduction("a stored reduction of an unknown kind");
-  const values = Float32Array.from({ length: (1 + to) * from }, (_, i) => view.getFloat32(HEADER_BYTES + i * 4, true));
-  refuse(!values.every(Number.isFinite), "values that are not finite");
-  return { kind, from, to, mean: values.slice(0, from), axes: values.slice(from), keptShare };
+  const values = new Float32Array(bytes.slice(HEADER_BYTES).buffer);
+  refuse(!values.every(Number.isFinite), "values that are no numbers");
+  const recall = measured === UNKNOWN ? {} : { recall: measured };
+  return { kind, from, to, mean: values.slice(0, from), axes: values.slice(from), keptShare, ...recall };
 }

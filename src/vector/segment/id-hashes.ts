@@ -2,6 +2,9 @@
 // A hash may be shared: the caller compares the id itself. Of absent ids one in 4 billion / rows is looked up for nothing.
 import { MAX_SEGMENT_ROWS } from "./limits.ts";
 
+/** Rows whose hashes are sorted between two pauses: some milliseconds. */
+const SORTED_AT_ONCE = 16_384;
+
 export class IdHashes {
   /** [hashes…, rows…], ascending by hash. */
   readonly #words: Uint32Array;
@@ -43,16 +46,26 @@ export class IdHashes {
   }
 }
 
-/** `hashes`: CRC32C of the id of every row. */
-export function encodeIdHashes(hashes: Uint32Array): Uint8Array {
+/** `hashes`: CRC32C of the id of every row. Sorted range by range, with a pause after each: a million at once take a tenth of a second. */
+export function* encodeIdHashes(hashes: Uint32Array): Generator<void, Uint8Array> {
   const { length } = hashes;
-  // Hash and row in one number of 53 bits: sorting numbers needs no comparator.
-  const keys = Float64Array.from(hashes, (hash, row) => hash * MAX_SEGMENT_ROWS + row).sort();
   const words = new Uint32Array(length * 2);
-  for (let at = 0; at < length; at++) {
-    const key = keys[at]!;
-    words[at] = Math.floor(key / MAX_SEGMENT_ROWS);
-    words[length + at] = key % MAX_SEGMENT_ROWS;
+  const ranges = Math.max(1, Math.ceil(length / SORTED_AT_ONCE));
+  const width = Math.ceil(2 ** 32 / ranges);
+  for (let range = 0, at = 0; range < ranges; range++) {
+    const [low, high] = [range * width, (range + 1) * width];
+    // Hash and row in one number of 53 bits: sorting numbers needs no comparator.
+    const keys: number[] = [];
+    for (let row = 0; row < length; row++) {
+      const hash = hashes[row]!;
+      if (hash >= low && hash < high) keys.push(hash * MAX_SEGMENT_ROWS + row);
+    }
+    for (const key of Float64Array.from(keys).sort()) {
+      words[at] = Math.floor(key / MAX_SEGMENT_ROWS);
+      words[length + at] = key % MAX_SEGMENT_ROWS;
+      at++;
+    }
+    yield;
   }
   return new Uint8Array(words.buffer);
 }

@@ -6,6 +6,8 @@ export const BLOCK_BYTES = 32 * 1024 - 256;
 export const VALUE_BLOCK_BYTES = 8 * 1024;
 /** Stored bytes of one blob of a section: a slice of writing, and far below what a bucket reads back. */
 export const PART_BYTES = 512 * 1024;
+/** Blocks written between two pauses, at most. */
+export const SLICE_BLOCKS = 16;
 /** Blocks kept decoded, per segment store. */
 export const BLOCK_CACHE_BYTES = 8 * 1024 * 1024;
 /** A read of more values is a scan, whose blocks are not kept. */

@@ -4,9 +4,10 @@
 import type { SyncBlobStore } from "../../storage/types.ts";
 import type { IndexColumns } from "../metadata/columns.ts";
 import { writeCompactIndex } from "../metadata/compact-writer.ts";
+import { Slice } from "../slice.ts";
 import type { Crc32c, Directory, Section } from "./directory.ts";
 import { encodeIdHashes } from "./id-hashes.ts";
-import { BLOCK_BYTES, MAX_SEGMENT_ROWS, VALUE_BLOCK_BYTES } from "./limits.ts";
+import { BLOCK_BYTES, MAX_SEGMENT_ROWS, SLICE_BLOCKS, VALUE_BLOCK_BYTES } from "./limits.ts";
 import { type VectorRow, writeIdRow } from "./row.ts";
 import { RowBlocksWriter } from "./row-blocks.ts";
 import { SectionWriter } from "./sections.ts";
@@ -16,6 +17,8 @@ export interface SegmentWriterOptions {
   readonly blobs: Pick<SyncBlobStore, "putSync">;
   readonly crc32c: Crc32c;
   readonly nextName: () => string;
+  /** Milliseconds. */
+  readonly now: () => number;
 }
 
 const encoder = new TextEncoder();
@@ -88,9 +91,10 @@ export class SegmentWriter {
   /** A section of bytes that are there already, cut into blocks. */
   *bytes(name: string, bytes: Uint8Array): Generator<void, void> {
     const writer = this.section(name);
+    const slice = new Slice(this.#options.now, SLICE_BLOCKS);
     for (let from = 0; from < bytes.length; from += BLOCK_BYTES) {
       writer.block(bytes.subarray(from, from + BLOCK_BYTES));
-      if ((from / BLOCK_BYTES) % 16 === 15) yield;
+      if (slice.isOver()) yield;
     }
     this.addSection(writer.finish());
   }
@@ -108,7 +112,7 @@ export class SegmentWriter {
       yield;
     }
     this.addSection(this.#values.finish());
-    yield* this.bytes("id-hashes", encodeIdHashes(this.#hashes.subarray(0, this.#rowCount)));
+    yield* this.bytes("id-hashes", yield* encodeIdHashes(this.#hashes.subarray(0, this.#rowCount)));
     yield* this.bytes("metadata-index", yield* writeCompactIndex(columns));
   }
 

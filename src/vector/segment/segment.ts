@@ -22,6 +22,8 @@ export interface SegmentOptions {
   readonly crc32c: Crc32c;
   readonly cache: BlockCache;
   readonly deleted?: BitSet;
+  /** Has the same columns: what was read of them is not read again. */
+  readonly twin?: Segment | undefined;
 }
 
 export class Segment {
@@ -39,7 +41,7 @@ export class Segment {
   #deletedCount: number;
 
   constructor(options: SegmentOptions) {
-    const { number, directory, deleted } = options;
+    const { number, directory, deleted, twin } = options;
     this.#options = options;
     this.number = number;
     this.directory = directory;
@@ -48,9 +50,9 @@ export class Segment {
     this.#ids = new RowBlocks(this.reader("ids"));
     this.#metadata = new RowBlocks(this.reader("metadata"));
     this.#values = this.reader("values");
-    this.#hashes = new IdHashes(this.reader("id-hashes").all());
+    this.#hashes = twin ? twin.#hashes : new IdHashes(this.reader("id-hashes").all());
     try {
-      this.metadataIndex = new CompactMetadataIndex(this.reader("metadata-index").all());
+      this.metadataIndex = twin ? twin.metadataIndex : new CompactMetadataIndex(this.reader("metadata-index").all());
     } catch (error) {
       if (error instanceof MalformedBytes)
         throw new CorruptSegment(`the metadata index of segment ${number}: ${error.message}`);

@@ -43,7 +43,7 @@ function sectionsOf(index: SegmentIndex): Sections {
 function load(core: VectorCore, rows: Rows, metric: Metric, sections: Sections): SegmentIndex {
   const lengths = new Map(sections.map(({ name, bytes }) => [name, bytes.length]));
   const kind = HEADER_SECTIONS.find(([name]) => lengths.has(name))![1];
-  const loader = loaderFor(core, { kind, header: sections[0]!.bytes, lengths }, { rows, metric });
+  const loader = loaderFor(core, { kind, header: sections[0]!.bytes, lengths }, { rows, metric, quantizer: "int8" });
   for (const { name, at } of loader.targets) core.arena.u8.set(sections.find((s) => s.name === name)!.bytes, at);
   return loader.finish();
 }

@@ -13,9 +13,20 @@ import { LshBuilder } from "../index/lsh-builder.ts";
 import { openLshLoader } from "../index/lsh-loader.ts";
 import { LSH_HEADER_BYTES, LSH_SECTIONS } from "../index/lsh-tables.ts";
 import type { SavedIndex } from "../index/sections.ts";
-import type { Effort, IndexBuilder, IndexKind, IndexLoader, Rows, SegmentIndex } from "../index/segment-index.ts";
+import {
+  type Effort,
+  type IndexBuilder,
+  type IndexKind,
+  type IndexLoader,
+  MalformedIndex,
+  type Rows,
+  type SegmentIndex,
+} from "../index/segment-index.ts";
 import type { VectorCore } from "../kernels.ts";
 import type { Metric } from "../metric.ts";
+import { ReducedBuilder, type ReducedSpec } from "../reduce/reduced-builder.ts";
+import { type Fineness, Projection, reducedLoader, reducedRows } from "../reduce/reduced-index.ts";
+import { readReduction } from "../reduce/reduction.ts";
 import { SMALL_SEGMENT_ROWS } from "./limits.ts";
 
 export type Quantizer = "none" | "int8" | "rabitq" | "pq";
@@ -38,6 +49,8 @@ export interface IndexSpec {
   /** LSH: hash tables, and projections of a key. */
   readonly tables?: number;
   readonly bits?: number;
+  /** It holds rows of fewer values; small segments, and FLAT without a quantizer, whole ones. */
+  readonly reduction?: ReducedSpec | undefined;
   /** Of rotations, first centroids and planes. */
   readonly randomSeed?: number;
   /** What a search that asks for nothing gets. */
@@ -79,7 +92,25 @@ export interface BuildFrom extends RowsOfSegment {
 /** A small segment is scanned: a graph over it costs more than it saves, and it will be merged soon. */
 export function builderFor(core: VectorCore, spec: IndexSpec, from: BuildFrom): IndexBuilder {
   const isSmall = from.rows.count < SMALL_SEGMENT_ROWS;
-  return kindBuilder(core, isSmall ? { ...spec, kind: "FLAT" } : spec, from);
+  if (isSmall) return kindBuilder(core, { ...spec, kind: "FLAT" }, from);
+  return spec.reduction
+    ? reducedBuilder(core, { ...spec, reduction: spec.reduction }, from)
+    : kindBuilder(core, spec, from);
+}
+
+const finenessOf = (quantizer: Quantizer): Fineness =>
+  quantizer === "rabitq" || quantizer === "pq" ? "coarse" : "fine";
+
+/** However few the rows are. */
+export function reducedBuilder(
+  core: VectorCore,
+  spec: IndexSpec & { readonly reduction: ReducedSpec },
+  { rows, metric, seed }: BuildFrom,
+): ReducedBuilder {
+  return new ReducedBuilder(core, {
+    ...{ rows, metric, spec: spec.reduction, fineness: finenessOf(spec.quantizer), seed: spec.randomSeed },
+    inner: (reduced) => kindBuilder(core, spec, { rows: reduced, metric, ...(seed && { seed }) }),
+  });
 }
 
 /** A builder of the kind asked for, however few the rows are. */
@@ -128,12 +159,32 @@ export function kindBuilder(core: VectorCore, spec: IndexSpec, { seed, ...of }: 
   }
 }
 
+export interface SavedKind extends SavedIndex {
+  readonly kind: IndexKind;
+  /** Bytes of the reduction of its rows; absent = they are whole. */
+  readonly reduction?: Uint8Array | undefined;
+}
+
 /** A saved index says itself what it is, by its first section. @throws MalformedIndex, ArenaFull */
 export function loaderFor(
   core: VectorCore,
-  saved: SavedIndex & { readonly kind: IndexKind },
-  of: RowsOfSegment,
+  saved: SavedKind,
+  of: RowsOfSegment & { readonly quantizer: Quantizer },
 ): IndexLoader {
+  if (!saved.reduction) return kindLoader(core, saved, of);
+  const projection = new Projection(core, readReduction(saved.reduction));
+  try {
+    if (projection.reduction.from !== of.rows.dimension)
+      throw new MalformedIndex(`a reduction of ${projection.reduction.from} values for rows of ${of.rows.dimension}`);
+    const inner = kindLoader(core, saved, { ...of, rows: reducedRows(core, of.rows, projection) });
+    return reducedLoader(core, inner, { projection, fineness: finenessOf(of.quantizer) });
+  } catch (error) {
+    projection.release();
+    throw error;
+  }
+}
+
+function kindLoader(core: VectorCore, saved: SavedKind, of: RowsOfSegment): IndexLoader {
   switch (saved.kind) {
     case "FLAT":
       return openFlatLoader(core, saved, of);

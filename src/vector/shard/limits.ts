@@ -12,16 +12,26 @@ export const EXTENT_BYTES = 1024 * 1024;
 export const MAX_VECTOR_LENGTH = 1e18;
 /** The same at the other end, where squares would come to nothing: a direction is all that cosine similarity looks at. */
 export const MIN_COSINE_LENGTH = 1e-18;
-/** Rows written or merged between two pauses. */
+/** Rows written or merged between two pauses, at most. */
 export const SLICE_ROWS = 256;
+/** Bytes of writes that are applied in one turn, at least one call; and those that wait for nothing that goes on behind searches. */
+export const TURN_BYTES = 256 * 1024;
+export const SMALL_TURN_BYTES = 32 * 1024;
+/** While searches come, at most this share of the thread goes to large writes, seals, merges and builds: their p99 stays below three times. */
+export const BEHIND_SHARE = 1 / 3;
+/** … and "while" is so long after the last one. Ms. */
+export const SEARCHED_LATELY_MS = 100;
+/** Pieces of upkeep that go before a large write where upkeep does not keep up. */
+export const PIECES_A_WRITE_IF_BEHIND = 4;
 /** Words of one stored page of deleted rows: 32 768 rows. */
 export const DELETED_PAGE_WORDS = 1024;
 /** A directory is stored in rows of so many bytes: on Cloudflare they hold at most 2 MB. */
 export const DIRECTORY_PART_BYTES = 1024 * 1024;
 /** Below this a segment is scanned, whatever index its database asks for: a sealed fresh segment soon is part of a merge. Rows. */
 export const SMALL_SEGMENT_ROWS = 2 * FRESH_ROWS;
-/** Rows that an index builder inserts between two pauses: some milliseconds. */
-export const BUILD_SLICE_ROWS = 64;
+/** Rows that an index builder inserts at once, and how often between two pauses (slice.ts: or for so long). */
+export const BUILD_STEP_ROWS = 8;
+export const BUILD_SLICE_STEPS = 8;
 /** Of a shard's memory: an index that is built behind searches is given up where less is left for what is written next. */
 export const SPARE_MEMORY_SHARE = 1 / 16;
 /** float32 rows that a scan for a threshold compares between two pauses: some milliseconds. Bytes. */

@@ -1,11 +1,23 @@
 // Which sealed segments to merge: many of one size become one of the next; one that is mostly deleted is rewritten alone.
 // So a row is rewritten once for each size it passes, and a search asks few segments. Pure.
 import { MAX_SEGMENT_ROWS } from "../segment/limits.ts";
-import { MERGE_FAN_IN, MOST_DELETED_SHARE } from "./limits.ts";
+import { FRESH_ROWS, MERGE_FAN_IN, MOST_DELETED_SHARE, SMALL_SEGMENT_ROWS } from "./limits.ts";
 
 export interface Mergeable {
   readonly rowCount: number;
   readonly liveCount: number;
+}
+
+/** Rows come faster than they are sealed or merged: searches would ask more and more segments, and scan more rows. */
+export function isBehind({
+  freshCount,
+  sealed,
+}: {
+  readonly freshCount: number;
+  readonly sealed: readonly Mergeable[];
+}): boolean {
+  const small = sealed.filter(({ rowCount }) => rowCount < SMALL_SEGMENT_ROWS).length;
+  return freshCount > 2 * FRESH_ROWS || small >= 2 * MERGE_FAN_IN;
 }
 
 /** Undefined = nothing is due. */

@@ -5,6 +5,7 @@ import type { IndexColumns } from "../metadata/columns.ts";
 import { DROPPED, mergeColumns } from "../metadata/merge-index.ts";
 import type { VectorRow } from "../segment/row.ts";
 import type { SegmentWriter } from "../segment/segment-writer.ts";
+import { Slice } from "../slice.ts";
 import { SLICE_ROWS } from "./limits.ts";
 
 /** What a rewrite reads from: a segment, fresh or sealed, whose rows no longer grow. */
@@ -20,18 +21,23 @@ export interface Rewritten {
   readonly rowOf: readonly Uint32Array[];
 }
 
-export function* rewrite(sources: readonly RowSource[], writer: SegmentWriter): Generator<void, Rewritten> {
+export function* rewrite(
+  sources: readonly RowSource[],
+  writer: SegmentWriter,
+  now: () => number,
+): Generator<void, Rewritten> {
   const rowOf: Uint32Array[] = [];
-  for (const source of sources) rowOf.push(yield* copyRows(source, writer));
+  const slice = new Slice(now, SLICE_ROWS);
+  for (const source of sources) rowOf.push(yield* copyRows(source, writer, slice));
   const inputs = sources.map((source, at) => ({ columns: source.columns(), rowOf: rowOf[at]! }));
-  yield* writer.finish(mergeColumns(inputs, writer.rowCount));
+  yield* writer.finish(yield* mergeColumns(inputs, writer.rowCount));
   return { rowOf };
 }
 
-function* copyRows(source: RowSource, writer: SegmentWriter): Generator<void, Uint32Array> {
+function* copyRows(source: RowSource, writer: SegmentWriter, slice: Slice): Generator<void, Uint32Array> {
   const rowOf = new Uint32Array(source.rowCount).fill(DROPPED);
   for (let row = 0; row < source.rowCount; row++) {
-    if (row % SLICE_ROWS === SLICE_ROWS - 1) yield;
+    if (slice.isOver()) yield;
     if (source.isDeleted(row)) continue;
     rowOf[row] = writer.rowCount;
     writer.add(source.rowAt(row));

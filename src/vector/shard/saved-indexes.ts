@@ -1,10 +1,12 @@
 // The indexes of a segment as its directory has them: sections `index/<key>/<section>`, where a key is one build of one index.
 // Guarantees: bytes are written in slices. Must not: know which indexes a database wants.
 import type { IndexKind, SegmentIndex } from "../index/segment-index.ts";
+import { REDUCTION_SECTION } from "../reduce/reduced-index.ts";
 import type { Directory, Section } from "../segment/directory.ts";
-import { BLOCK_BYTES } from "../segment/limits.ts";
+import { BLOCK_BYTES, SLICE_BLOCKS } from "../segment/limits.ts";
 import type { SectionWriter } from "../segment/sections.ts";
 import type { Segment } from "../segment/segment.ts";
+import { Slice } from "../slice.ts";
 import { HEADER_SECTIONS } from "./index-kinds.ts";
 
 /** Where sections of a segment go. */
@@ -38,7 +40,8 @@ export function savedIndex(segment: Segment, key: string) {
   }
   const header: [string, IndexKind] | undefined = HEADER_SECTIONS.find(([section]) => lengths.has(section)) as never;
   if (!header) return undefined;
-  return { kind: header[1], header: segment.reader(prefix + header[0]).all(), lengths };
+  const reduction = lengths.has(REDUCTION_SECTION) ? segment.reader(prefix + REDUCTION_SECTION).all() : undefined;
+  return { kind: header[1], header: segment.reader(prefix + header[0]).all(), lengths, reduction };
 }
 
 /** Rows that a saved index does not hold. @throws CorruptSegment */
@@ -50,13 +53,14 @@ export function savedQuarantine(segment: Segment, key: string): readonly number[
 export function* saveIndex(
   { index, quarantined }: { readonly index: SegmentIndex; readonly quarantined: readonly number[] },
   key: string,
-  sink: SectionSink,
+  { sink, now }: { readonly sink: SectionSink; readonly now: () => number },
 ): Generator<void, void> {
+  const slice = new Slice(now, SLICE_BLOCKS);
   for (const section of index.save()) {
     const blocks = sink.section(placeOf(key, section.name));
     for (let from = 0; from < section.byteLength; from += BLOCK_BYTES) {
       blocks.block(section.read(from, Math.min(section.byteLength, from + BLOCK_BYTES)));
-      if ((from / BLOCK_BYTES) % 16 === 15) yield;
+      if (slice.isOver()) yield;
     }
     sink.addSection(blocks.finish());
     yield;

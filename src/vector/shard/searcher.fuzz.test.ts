@@ -7,6 +7,7 @@ import { referenceDistance as distance } from "../distances.reference.ts";
 import { matches } from "../filter/match.ts";
 import { parseFilter } from "../filter/parse.ts";
 import { METRICS, type Metric } from "../metric.ts";
+import { ReducedIndex } from "../reduce/reduced-index.ts";
 import type { IndexSpec } from "./index-kinds.ts";
 import { finished } from "./shard-indexes.ts";
 
@@ -133,8 +134,9 @@ describe("searches of a shard", () => {
     }
   });
 
-  it.each<readonly [Pick<IndexSpec, "kind" | "quantizer" | "effort">, string]>([
+  it.each<readonly [Pick<IndexSpec, "kind" | "quantizer" | "effort" | "reduction">, string]>([
     [{ kind: "HNSW", quantizer: "int8", effort: {} }, "walk"],
+    [{ kind: "HNSW", quantizer: "int8", effort: {}, reduction: { kind: "pca", dimensions: 14 } }, "walk"],
     [{ kind: "IVF", quantizer: "rabitq", effort: { probes: 120 } }, "lists"],
     [{ kind: "IVF", quantizer: "pq", effort: { probes: 120 } }, "lists"],
     [{ kind: "IVF", quantizer: "none", effort: { probes: 120 } }, "lists"],
@@ -174,8 +176,11 @@ describe("searches of a shard", () => {
     };
     expect(recall()).toBeGreaterThan(0.95);
     const before = ask(queries[0]!).hits.map(({ row }) => row);
+    opened.endTurn();
     opened.crash();
     expect(ask(queries[0]!).hits.map(({ row }) => row)).toEqual(before);
+    const { index } = opened.indexes.built(opened.store.sealed[0]!, spec)!;
+    expect(index instanceof ReducedIndex).toBe(of.reduction !== undefined);
     opened.store.apply(rows.slice(0, 100).map(put));
     opened.endTurn();
     finished(opened.store.seal());

@@ -15,6 +15,8 @@ export interface SegmentIndexingOptions {
   readonly sql: SqlStorage;
   readonly blobs: Pick<SyncBlobStore, "putSync">;
   readonly crc32c: Crc32c;
+  /** Milliseconds. */
+  readonly now: () => number;
   readonly manifest: Manifest;
   readonly names: BlobNames;
   readonly indexes: ShardIndexes;
@@ -44,7 +46,7 @@ export class SegmentIndexing {
   }
 
   *#add(segment: Segment, spec: IndexSpec): Generator<void, void> {
-    const { blobs, crc32c, names, indexes, sql, isThere } = this.#options;
+    const { blobs, crc32c, names, indexes, sql, isThere, now } = this.#options;
     const key = keyOf(spec);
     const written: string[] = [];
     const added: Section[] = [];
@@ -57,10 +59,11 @@ export class SegmentIndexing {
     try {
       built = yield* indexes.buildBehind(segment, spec);
       if (!built) return;
-      yield* saveIndex(built, key, {
-        section: (name) => new SectionWriter({ name, blobs, crc32c, nextName }),
-        addSection: (section) => added.push(section),
-      });
+      const sink = {
+        section: (name: string) => new SectionWriter({ name, blobs, crc32c, nextName }),
+        addSection: (section: Section) => added.push(section),
+      };
+      yield* saveIndex(built, key, { sink, now });
       if (!isThere(segment) || !indexes.isWanted(key)) return;
       sql.transactionSync(() => {
         this.#replace(segment, [key], added);

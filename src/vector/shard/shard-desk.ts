@@ -108,7 +108,8 @@ export class ShardDesk {
     this.#kept = new KeptWrites(options.sql, crc32c);
     const { onMissing } = options;
     this.imports = new ImportQueue(options.sql, crc32c);
-    this.indexes = options.indexes ?? new ShardIndexes({ core, metric, specs: config.indexes, onMissing });
+    this.indexes =
+      options.indexes ?? new ShardIndexes({ core, metric, now: options.now, specs: config.indexes, onMissing });
     this.store = new VectorStore({
       ...options,
       kernels: { crc32c },

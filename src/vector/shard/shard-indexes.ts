@@ -8,11 +8,13 @@ import { HnswIndex } from "../index/hnsw-index.ts";
 import { type IndexBuilder, MalformedIndex, type Rows, rowStride, type SegmentIndex } from "../index/segment-index.ts";
 import type { VectorCore } from "../kernels.ts";
 import type { Metric } from "../metric.ts";
+import { ReducedIndex } from "../reduce/reduced-index.ts";
 import { CorruptSegment } from "../segment/directory.ts";
 import type { Segment } from "../segment/segment.ts";
 import type { SegmentWriter } from "../segment/segment-writer.ts";
+import { Slice } from "../slice.ts";
 import { builderFor, type IndexSpec, isUnsaved, keyOf, loaderFor } from "./index-kinds.ts";
-import { BUILD_SLICE_ROWS, SPARE_MEMORY_SHARE } from "./limits.ts";
+import { BUILD_SLICE_STEPS, BUILD_STEP_ROWS, SPARE_MEMORY_SHARE } from "./limits.ts";
 import { placeOf, savedIndex, savedKeys, savedQuarantine, saveIndex } from "./saved-indexes.ts";
 
 export interface BuiltIndex {
@@ -40,6 +42,8 @@ export interface MissingIndex {
 export interface ShardIndexesOptions {
   readonly core: VectorCore;
   readonly metric: Metric;
+  /** Milliseconds. */
+  readonly now: () => number;
   /** At least one; the first is the default. */
   readonly specs: readonly IndexSpec[];
   /** Told when a segment has to do without an index. */
@@ -191,7 +195,7 @@ export class ShardIndexes {
         const one = yield* this.#buildOne(segment, spec, this.#seed(key, origins));
         if (!one) continue;
         built.set(key, one);
-        yield* saveIndex(one, key, writer);
+        yield* saveIndex(one, key, { sink: writer, now: this.#options.now });
       }
     } catch (error) {
       for (const { index } of built.values()) index.release();
@@ -230,7 +234,9 @@ export class ShardIndexes {
   #seed(key: string, origins: readonly Origin[]): HnswSeed | undefined {
     let seed: HnswSeed | undefined;
     for (const { segment, rowOf } of origins) {
-      const index = this.#indexes.get(segment)?.get(key)?.index;
+      const held = this.#indexes.get(segment)?.get(key)?.index;
+      // Links stay good where the rows are reduced anew: they are mended by the new ones.
+      const index = held instanceof ReducedIndex ? held.inner : held;
       if (index instanceof HnswIndex && index.count > (seed?.index.count ?? 0)) seed = { index, map: rowOf };
     }
     return seed;
@@ -242,14 +248,15 @@ export class ShardIndexes {
     seed?: HnswSeed,
     onStep?: (progress: number) => void,
   ): Generator<void, BuiltIndex | undefined> {
-    const { core, metric } = this.#options;
+    const { core, metric, now } = this.#options;
     let builder: IndexBuilder | undefined;
     try {
       const rows = readableRows(core, segment);
       builder = builderFor(core, spec, { rows, metric, ...(seed && { seed }) });
-      while (!builder.step({ rows: BUILD_SLICE_ROWS })) {
+      const slice = new Slice(now, BUILD_SLICE_STEPS);
+      while (!builder.step({ rows: BUILD_STEP_ROWS })) {
         onStep?.(builder.progress);
-        yield;
+        if (slice.isOver()) yield;
       }
       onStep?.(1);
       const quarantined = [...new Set([...builder.quarantined, ...rows.unreadable])].sort((a, b) => a - b);
@@ -334,7 +341,7 @@ export class ShardIndexes {
     try {
       const saved = savedIndex(segment, key);
       if (!saved) return undefined;
-      const loader = loaderFor(core, saved, { rows: readableRows(core, segment), metric });
+      const loader = loaderFor(core, saved, { rows: readableRows(core, segment), metric, quantizer: spec.quantizer });
       try {
         for (const { name, at } of loader.targets) {
           const loading = segment

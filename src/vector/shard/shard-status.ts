@@ -1,5 +1,6 @@
 // What a shard says of itself: for a database's status.
 import type { VectorCore } from "../kernels.ts";
+import { ReducedIndex } from "../reduce/reduced-index.ts";
 import { CorruptSegment } from "../segment/directory.ts";
 import type { Segment } from "../segment/segment.ts";
 import type { IndexSpec } from "./index-kinds.ts";
@@ -49,11 +50,40 @@ export interface IndexStatus {
   /** With the part of the segment that is being built. */
   readonly progress: number;
   readonly memoryBytes: number;
+  /** Of the segments where it holds reduced rows. */
+  readonly reduction?: ReductionStatus | undefined;
   readonly quarantinedRows: number;
   /** The first of them; null where even the id cannot be read. */
   readonly quarantined: readonly { readonly segment: number; readonly row: number; readonly id: string | null }[];
   /** Segments that must do without it. */
   readonly missing: readonly { readonly segment: number; readonly why: string }[];
+}
+
+export interface ReductionStatus {
+  readonly reducedRows: number;
+  /** Shares by rows; null = not known. */
+  readonly keptVariance: number | null;
+  readonly recall: number | null;
+  /** Memory of those segments' indexes, and what they would take more of whole rows. */
+  readonly heldBytes: number;
+  readonly savedBytes: number;
+}
+
+const BYTES_A_VALUE = { int8: 1, none: 4, rabitq: 1 / 8, pq: 1 / 4 } as const;
+
+function reductionStatus({ quantizer }: IndexSpec, indexes: readonly ReducedIndex[]): ReductionStatus {
+  const mean = (share: (index: ReducedIndex) => number | undefined): number | null => {
+    const known = indexes.filter((index) => share(index) !== undefined);
+    const rows = known.reduce((sum, { count }) => sum + count, 0);
+    return rows === 0 ? null : known.reduce((sum, index) => sum + index.count * share(index)!, 0) / rows;
+  };
+  return {
+    reducedRows: indexes.reduce((sum, { count }) => sum + count, 0),
+    keptVariance: mean(({ reduction }) => (reduction.kind === "pca" ? reduction.keptShare : undefined)),
+    recall: mean(({ reduction }) => reduction.recall),
+    heldBytes: indexes.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0),
+    savedBytes: Math.round(indexes.reduce((sum, index) => sum + index.savedBytes(BYTES_A_VALUE[quantizer]), 0)),
+  };
 }
 
 interface ShownShard {
@@ -89,8 +119,9 @@ function indexStatus(spec: IndexSpec, store: VectorStore, indexes: ShardIndexes)
   const sealedRows = store.sealed.reduce((sum, { liveCount }) => sum + liveCount, 0);
   const built = store.sealed.flatMap((segment) => {
     const own = indexes.built(segment, spec);
-    return own ? [{ segment, quarantined: own.quarantined }] : [];
+    return own ? [{ segment, index: own.index, quarantined: own.quarantined }] : [];
   });
+  const reduced = built.flatMap(({ index }) => (index instanceof ReducedIndex ? [index] : []));
   const indexed = built.reduce((sum, { segment }) => sum + segment.liveCount, 0);
   const done = store.sealed.reduce((sum, seg) => sum + seg.liveCount * indexes.progressOf(seg, spec), 0);
   const quarantined = built.flatMap(({ segment, quarantined: bad }) =>
@@ -103,6 +134,7 @@ function indexStatus(spec: IndexSpec, store: VectorStore, indexes: ShardIndexes)
     indexedRows: rows - sealedRows + indexed,
     progress: sealedRows === 0 ? 1 : done / sealedRows,
     memoryBytes: indexes.memoryBytes(spec.name),
+    ...(spec.reduction && { reduction: reductionStatus(spec, reduced) }),
     quarantinedRows: quarantined.length,
     quarantined: quarantined.slice(0, MAX_NAMED_ROWS).map(named),
     missing: indexes.missing(spec.name).map(({ segment, why }) => ({ segment, why })),

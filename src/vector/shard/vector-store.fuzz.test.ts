@@ -27,6 +27,8 @@ class World {
   job: Generator<void, void> | undefined;
   seals = 0;
   merges = 0;
+  sealsBeside = 0;
+  isMerging = false;
   crashes = 0;
 
   constructor(seed: number) {
@@ -78,13 +80,21 @@ class World {
       const inputs = store.sealed.filter(() => this.random.chance(0.6));
       const isMerge = inputs.length > 0 && this.random.chance(0.5);
       this.job = isMerge ? store.merge(inputs) : store.seal();
+      this.isMerging = isMerge;
       if (isMerge) this.merges++;
       else this.seals++;
     }
     for (let slices = this.random.between(1, 12); slices > 0 && this.job; slices--) {
       if (this.job.next().done) this.job = undefined;
+      else if (this.isMerging && this.random.chance(0.3)) this.sealBeside();
     }
     if (this.random.chance(0.3)) store.sweep();
+  }
+
+  /** A seal between two slices of a merge, with writes in it. */
+  sealBeside(): void {
+    this.sealsBeside++;
+    for (const _ of this.opened.store.seal()) if (this.random.chance(0.3)) this.write();
   }
 
   crash(): void {
@@ -139,12 +149,18 @@ class World {
 }
 
 describe("a shard's rows", () => {
-  it.each(SEEDS)("[VE-80][VE-81][VE-82] random writes, seals, merges and crashes, seed %i", (seed) => {
+  let sealsBeside = 0;
+  it.each(SEEDS)("[VE-80][VE-81][VE-82][VE-253] random writes, seals, merges and crashes, seed %i", (seed) => {
     const world = new World(seed);
     for (let step = 0; step < 150; step++) world.step();
     world.check();
     world.crash();
     world.check();
+    sealsBeside += world.sealsBeside;
+  });
+
+  it("[VE-253] seals went on beside merges in those runs", () => {
+    expect(sealsBeside).toBeGreaterThan(SEEDS.length);
   });
 
   it("[VE-82] what nothing names any more is deleted: blobs, log rows, pages of deleted rows", () => {

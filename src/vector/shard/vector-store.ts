@@ -91,9 +91,9 @@ export class VectorStore {
     options.arena.withoutBudget(() => this.log.replay((commit) => this.#replay(commit)));
   }
 
-  #open(stored: Pick<StoredSegment, "number" | "directory"> & Partial<StoredSegment>): Segment {
+  #open(stored: Pick<StoredSegment, "number" | "directory"> & Partial<StoredSegment>, twin?: Segment): Segment {
     const { blobs, kernels } = this.#options;
-    return new Segment({ ...stored, blobs, crc32c: kernels.crc32c, cache: this.#cache });
+    return new Segment({ ...stored, twin, blobs, crc32c: kernels.crc32c, cache: this.#cache });
   }
 
   #newFresh(): FreshSegment {
@@ -336,25 +336,26 @@ export class VectorStore {
 
   /** Writes the new segment and puts it into the manifest, with `alsoCommit`, all pages of deleted rows and its own, in one transaction. */
   *#rewrite(sources: readonly RowSource[], alsoCommit: () => void): Generator<void, Segment | undefined> {
-    const { dimension, blobs, kernels, sql, indexes } = this.#options;
+    const { dimension, blobs, kernels, sql, indexes, now } = this.#options;
     const written: string[] = [];
     const nextName = (): string => {
       const name = this.#names.next();
       written.push(name);
       return name;
     };
-    const writer = new SegmentWriter({ dimension, blobs, crc32c: kernels.crc32c, nextName });
+    const writer = new SegmentWriter({ dimension, blobs, crc32c: kernels.crc32c, nextName, now });
     let built: BuiltIndexes | undefined;
+    let columns: Segment | undefined;
     try {
-      const rewritten = yield* rewrite(sources, writer);
+      const rewritten = yield* rewrite(sources, writer, now);
       if (writer.rowCount > 0) {
-        const columns = this.#open({ number: 0, directory: writer.directory() });
+        columns = this.#open({ number: 0, directory: writer.directory() });
         built = yield* indexes.build(columns, writer, originsOf(sources, rewritten));
       }
       // A deletion may not be stored before the version that replaces the row is.
       this.endTurn();
       const segment = sql.transactionSync(() => {
-        const added = writer.rowCount > 0 ? this.#add(writer.directory()) : undefined;
+        const added = writer.rowCount > 0 ? this.#add(writer.directory(), columns) : undefined;
         if (added) for (const row of deletedSince(sources, rewritten)) this.#delete({ segment: added, row });
         if (added) this.#names.used(written);
         else this.#names.bury(written);
@@ -381,10 +382,10 @@ export class VectorStore {
     return this.#indexing.next(this.#segments);
   }
 
-  #add(directory: Directory): Segment {
+  #add(directory: Directory, twin: Segment | undefined): Segment {
     const number = this.#manifest.nextNumber();
     this.#manifest.add(number, directory);
-    return this.#open({ number, directory });
+    return this.#open({ number, directory }, twin);
   }
 
   /** What the shard holds now, kept under a name until it is dropped. */

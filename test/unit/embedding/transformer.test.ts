@@ -21,7 +21,7 @@ const TEXTS = [
 ];
 
 const open = async (options: TransformerOptions): Promise<Transformer> =>
-  Transformer.open(await openGraph(bert.onnx), openTokenizer(FILES), options);
+  Transformer.open(await openGraph({ graph: bert.onnx, weights: new Map() }), openTokenizer(FILES), options);
 
 function expectNear(outcome: Outcome | undefined, expected: readonly number[]): void {
   if (!outcome || outcome instanceof EmbeddingRefusal) throw new Error(String(outcome?.message));
@@ -93,14 +93,18 @@ describe("transformers", () => {
   });
 
   it("[EM-44] files that are none are refused with what is wrong", async () => {
-    await expect(openGraph(encode("no graph at all"))).rejects.toMatchObject({ code: "invalidRequest" });
-    await expect(openGraph(bert.onnx.slice(0, 900))).rejects.toThrow("cannot be read as an ONNX graph");
+    await expect(openGraph({ graph: encode("no graph at all"), weights: new Map() })).rejects.toMatchObject({
+      code: "invalidRequest",
+    });
+    await expect(openGraph({ graph: bert.onnx.slice(0, 900), weights: new Map() })).rejects.toThrow(
+      "cannot be read as an ONNX graph",
+    );
     expect(() => openTokenizer(new Map([["tokenizer.json", encode("{")]]))).toThrow("tokenizer.json is no JSON");
     expect(() => openTokenizer(new Map([["tokenizer.json", encode('{"model":{}}')]]))).toThrow(
       "cannot be read as a tokenizer",
     );
     // What a graph gives is looked at: one that ignores how many texts there are.
-    const session = await openGraph(bert.onnx);
+    const session = await openGraph({ graph: bert.onnx, weights: new Map() });
     const strange = { ...session, run: async () => ({ last_hidden_state: { data: new Float32Array(4), dims: [4] } }) };
     await expect(Transformer.open(strange, openTokenizer(FILES), {})).rejects.toThrow("gives an output of [4]");
     const images = { ...session, inputNames: ["pixel_values"] };

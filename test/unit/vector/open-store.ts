@@ -55,7 +55,7 @@ export function openStore(options: OpenStoreOptions = {}): OpenStore {
   const open = (): Pick<OpenStore, "core" | "indexes" | "store" | "searcher"> => {
     const core = createVectorCore(vectorModule, { budgetBytes: opened?.budgetBytes ?? budgetBytes });
     const onMissing = ({ why }: { why: string }): void => void missing.push(why);
-    const indexes = new ShardIndexes({ core, metric, specs, onMissing });
+    const indexes = new ShardIndexes({ core, metric, now: () => clock.ms, specs, onMissing });
     const random = (count: number): Uint8Array => new Uint8Array(count).fill(++drawn % 256);
     const crc32c = (bytes: Uint8Array, seed?: number): number => kernels.crc32c(bytes, seed);
     const common = { sql, blobs: new SqliteBlobStore(sql), kernels: { crc32c }, arena: core.arena, indexes, random };

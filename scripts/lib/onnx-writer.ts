@@ -38,6 +38,17 @@ export function tensor(name: string, dims: readonly number[], data: Float32Array
   return joined([...dims.map((dim) => whole(1, dim)), whole(2, type), text(8, name), bytesOf(9, raw)]);
 }
 
+/** Its numbers are in another file, from `offset`. */
+export function externalTensor(
+  name: string,
+  dims: readonly number[],
+  at: { file: string; offset: number; length: number },
+) {
+  const entries = Object.entries({ location: at.file, offset: String(at.offset), length: String(at.length) });
+  const told = entries.map(([key, value]) => bytesOf(13, joined([text(1, key), text(2, value)])));
+  return joined([...dims.map((dim) => whole(1, dim)), whole(2, TYPES.float), text(8, name), ...told, whole(14, 1)]);
+}
+
 export type Attribute = number | readonly number[] | { readonly float: number };
 
 function attribute(name: string, value: Attribute): Uint8Array {
@@ -91,10 +102,5 @@ export function onnxFile({ nodes, constants, inputs, outputs }: Graph): Uint8Arr
     ...inputs.map((item) => bytesOf(11, valueInfo(item))),
     ...outputs.map((item) => bytesOf(12, valueInfo(item))),
   ]);
-  return joined([
-    whole(1, 9),
-    text(2, "jade-db tests"),
-    bytesOf(8, joined([text(1, ""), whole(2, 20)])),
-    bytesOf(7, graph),
-  ]);
+  return joined([whole(1, 9), text(2, "jade-db"), bytesOf(8, joined([text(1, ""), whole(2, 20)])), bytesOf(7, graph)]);
 }
