@@ -57,7 +57,7 @@ function objects(test: NonNullable<TestProjectInlineConfiguration["test"]>): Tes
             // SHA-256 of "jdb.root.test"
             JADE_ROOT_KEY_HASH: "45295b3fee2dd2e0eacf099132df6fc1d984876a49901a6c83afa5533cbf696e",
             // Tests of hibernation wait so long; those of revocation take less.
-            JADE_CONFIG: '{"config":{"hibernateAfterSeconds":4}}',
+            JADE_CONFIG: '{"config":{"hibernateAfterSeconds":4},"vectors":{"archiveStore":"r2"}}',
           },
         },
       }),

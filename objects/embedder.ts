@@ -15,7 +15,7 @@ import {
   TEXT_CACHE_BYTES,
 } from "../src/embedding/limits.ts";
 import { type ModelDefinition, partCount, partLength, requireFamily } from "../src/embedding/model.ts";
-import { EmbedQueue } from "../src/embedding/queue.ts";
+import { EmbedQueue, type Outcome } from "../src/embedding/queue.ts";
 import { EmbeddingRefusal } from "../src/embedding/refusal.ts";
 import { TextCache } from "../src/embedding/text-cache.ts";
 import { SqliteBlobStore } from "../src/storage/sqlite-blob-store.ts";
@@ -24,7 +24,7 @@ import { configSql } from "./config-sql.ts";
 import type { EmbedderEnv } from "./embedder-env.ts";
 import { type LoadedModel, loadModel } from "./embedder-families.ts";
 import { embedderCounts, loadedModels, SHIPPED, waitingTexts } from "./embedder-isolate.ts";
-import { ModelRows, noSuchModel, type StoredModel } from "./embedder-models.ts";
+import { cameWithServer, ModelRows, noSuchModel, type StoredModel } from "./embedder-models.ts";
 import { LostPiece, ModelPieces } from "./embedder-pieces.ts";
 import type {
   EmbedAsk,
@@ -38,6 +38,7 @@ import type {
 import { embeddedOf } from "./embedder-shown.ts";
 import type { Env } from "./env.ts";
 import { applyMigrations } from "./migrate.ts";
+import { loadRemotely, ModelAway } from "./remote-model.ts";
 import { failure, type Mutation, type RpcFailure, type RpcResult } from "./tenancy-rpc.ts";
 import { WriteRecords } from "./write-records.ts";
 
@@ -56,6 +57,11 @@ interface Source {
   readonly key: string;
   readonly definition: ModelDefinition;
   readonly stored?: StoredModel;
+}
+
+interface Ran {
+  readonly model: LoadedModel;
+  readonly outcomes: readonly Outcome[];
 }
 
 export class Embedder extends DurableObject<EmbedderEnv> implements EmbedderRpc {
@@ -247,23 +253,38 @@ export class Embedder extends DurableObject<EmbedderEnv> implements EmbedderRpc 
     if (!source.ok) return source;
     const refused = refusalOf(() => requireInput(texts, paths, source.value.definition.inputType));
     if (refused) return refused;
-    const loaded = await this.#loaded(source.value);
-    if (!loaded.ok) return loaded;
     try {
-      const work = this.#queue.embed(loaded.value, texts, dueMs);
-      this.#noteWaiting();
-      const outcomes = await work;
+      const ran = await this.#ran(source.value, texts, dueMs);
+      if (!ran.ok) return ran;
+      const { model, outcomes } = ran.value;
       // Deleted or disabled meanwhile: it answers nobody any more.
       const now = this.#sourceOf(modelId);
       if (!now.ok) return now;
       if (now.value.key !== source.value.key) return noSuchModel(modelId);
       embedderCounts.refused += outcomes.filter((outcome) => outcome instanceof EmbeddingRefusal).length;
-      return { ok: true, value: embeddedOf({ modelId, dimension: loaded.value.dimension, outcomes, paths }) };
+      return { ok: true, value: embeddedOf({ modelId, dimension: model.dimension, outcomes, paths }) };
     } catch (error) {
       if (error instanceof EmbeddingRefusal) return failure(error.code, error.message, error.details);
       throw error;
     } finally {
       this.#noteWaiting();
+    }
+  }
+
+  async #ran(source: Source, texts: EmbedAsk["texts"], dueMs: number): Promise<RpcResult<Ran>> {
+    for (let isAgain = false; ; isAgain = true) {
+      const loaded = await this.#loaded(source);
+      if (!loaded.ok) return loaded;
+      const model = loaded.value;
+      try {
+        const work = this.#queue.embed(model, texts, dueMs);
+        this.#noteWaiting();
+        return { ok: true, value: { model, outcomes: await work } };
+      } catch (error) {
+        if (!(error instanceof ModelAway) || isAgain) throw error;
+        // Others may have brought it again meanwhile.
+        if (loadedModels.get(model.key) === model) loadedModels.forget(model.key);
+      }
     }
   }
 
@@ -313,7 +334,9 @@ export class Embedder extends DurableObject<EmbedderEnv> implements EmbedderRpc 
           : SHIPPED.get(definition.modelId)!.bytes();
         files.set(name, await bytes);
       }
-      const model = await loadModel({ key, definition, files });
+      const { MODEL_RUNNER } = this.env;
+      const input = { key, definition, files };
+      const model = await (MODEL_RUNNER ? loadRemotely(MODEL_RUNNER, input) : loadModel(input));
       embedderCounts.loads++;
       loadedModels.add(model, this.#settings.embedding.memoryMiB * MIB);
       return { ok: true, value: model };
@@ -411,13 +434,6 @@ export class Embedder extends DurableObject<EmbedderEnv> implements EmbedderRpc 
 
 function withoutStatus({ status: _, ...rest }: ModelChanges): Omit<ModelChanges, "status"> {
   return rest;
-}
-
-function cameWithServer(modelId: string): RpcFailure {
-  return failure(
-    "conflict",
-    `the embedding model "${modelId}" comes with the server: it can be enabled and disabled, nothing else`,
-  );
 }
 
 function refusalOf(check: () => void): RpcFailure | undefined {

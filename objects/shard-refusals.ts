@@ -17,6 +17,12 @@ export const ARCHIVED: VectorFailure = {
   details: { state: "archived" },
 };
 
+export const HELD: VectorFailure = {
+  kind: "error",
+  code: "unavailable",
+  message: "the database changes to the vectors of another model; nothing was done, try again in a moment",
+};
+
 export const UNREADABLE: VectorFailure = {
   kind: "error",
   code: "dataCorrupt",

@@ -32,6 +32,7 @@ import { writeVectorAnswer } from "../src/wire/vector-answers.ts";
 import { readVectorCall } from "../src/wire/vector-requests.ts";
 import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
+import { ShardCold } from "./shard-cold.ts";
 import { ShardCopies } from "./shard-copies.ts";
 import { ShardImports } from "./shard-imports.ts";
 import { keepWhatIsAsked, letGo } from "./shard-lifecycle.ts";
@@ -51,6 +52,8 @@ const MIB = 1024 * 1024;
 const MOST_REPAIRS = 64;
 /** While indexes are built the alarm is due so soon again. Ms. */
 const WAKE_MS = 5000;
+/** Where the blob store does not answer. Ms. */
+const COOL_RETRY_MS = 60_000;
 /** Scans for a threshold that go on in slices at a time: each holds what it has found. */
 const MAX_SCANS = 16;
 
@@ -73,6 +76,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   #mending: Promise<void> | undefined;
   readonly #behind: BehindSearches;
   readonly #turns: ShardTurns;
+  readonly #cold: ShardCold;
   #scans = 0;
   /** The alarm is set. */
   #isWaking = false;
@@ -99,6 +103,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
       ...{ log: this.#log, behind: this.#behind, desk, absent: () => this.#absent },
       // Followers are given what is logged only.
       isAlwaysSync: () => this.#config?.replication?.sync ?? false,
+      holdsWrites: () => this.#config?.lifecycle?.holdsWrites === true,
       onFailed: (error) => this.#startAnew("a turn of the vector shard failed", error),
       onTurn: () => {
         this.#maintenance.goOn();
@@ -116,6 +121,10 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     });
     this.#facts = new VectorFacts(ctx.storage, crc32c);
     this.#config = this.#facts.config;
+    this.#cold = new ShardCold({
+      ...{ env, storage: ctx.storage, crc32c, archiveStore: this.#settings.vectors.archiveStore },
+      isArchived: () => this.#config?.lifecycle?.isArchived ?? false,
+    });
     if (!this.#config || this.#config.lifecycle?.isArchived) return;
     try {
       this.#open(this.#config);
@@ -238,6 +247,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   async configure(config: ShardConfig): Promise<string | undefined> {
     if (this.#unopened !== undefined) await this.#mend();
     this.#mustBeOpen();
+    if (this.#config?.lifecycle?.isArchived && !config.lifecycle?.isArchived) await this.#cold.thaw();
     const stored = this.#facts.config;
     if (stored && JSON.stringify(stored) === JSON.stringify(config)) return undefined;
     if (stored && (stored.dimension !== config.dimension || stored.metric !== config.metric))
@@ -248,7 +258,8 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     } catch (error) {
       this.#startAnew("a vector shard could not be configured", error);
     }
-    if (config.retention) await this.#wakeAt(Date.now() + retentionDelayMs(config.retention));
+    if (config.lifecycle?.isArchived) await this.#wakeAt(Date.now());
+    else if (config.retention) await this.#wakeAt(Date.now() + retentionDelayMs(config.retention));
     this.#maintenance.goOn();
     return undefined;
   }
@@ -377,8 +388,19 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     this.ctx.waitUntil(this.#wakeAt(Date.now() + WAKE_MS));
   }
 
+  /** An archived shard's blobs go to the blob store; what does not get there stays, and is tried again. */
+  async #cool(): Promise<void> {
+    try {
+      await this.#cold.cool();
+    } catch (error) {
+      this.#log.error("segments of an archived shard could not be moved to the blob store; tried again", {}, error);
+      await this.#wakeAt(Date.now() + COOL_RETRY_MS);
+    }
+  }
+
   override async alarm(): Promise<void> {
     this.#isWaking = false;
+    await this.#cool();
     this.#maintenance.goOn();
     this.#imports.goOn();
     await this.#placing?.alarm();
@@ -391,6 +413,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     this.#unopened = undefined;
     this.#config = undefined;
     this.#close();
+    await this.#cold.erase();
     await this.ctx.storage.deleteAlarm();
     await this.ctx.storage.deleteAll();
     await told;

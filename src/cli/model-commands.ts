@@ -20,6 +20,7 @@ interface AddFlags {
   readonly licence?: string;
   readonly source?: string;
   readonly pooling?: "idf" | "mean" | "cls";
+  readonly inflections?: "english";
   readonly windowTokens?: number;
   readonly graph?: string;
   readonly inputs?: string;
@@ -29,8 +30,8 @@ interface AddFlags {
 
 function modelOf(modelId: string, flags: AddFlags, found: Omit<FoundModel, "files">): NewModel {
   const { name, modelVersion: version, provider, description, licence, source } = flags;
-  const { pooling = found.parameters?.pooling, maxTokens, windowTokens, normalize } = flags;
-  const parameters = { pooling, maxTokens, windowTokens, normalize };
+  const { pooling = found.parameters?.pooling, inflections, maxTokens, windowTokens, normalize } = flags;
+  const parameters = { pooling, inflections, maxTokens, windowTokens, normalize };
   const about = { name, version, provider, description, licence, source };
   return { modelId, ...about, family: found.family, inputs: found.inputs, parameters };
 }
@@ -66,6 +67,11 @@ function addAdd(model: Command): void {
         "--pooling <how>",
         "words: idf (default), mean; transformers: mean, cls (default: what the folder says)",
       ).choices(["idf", "mean", "cls"]),
+    )
+    .addOption(
+      new Option("--inflections <language>", "words: unknown ones by the word that they are a form of").choices([
+        "english",
+      ]),
     )
     .option("--max-tokens <n>", "words of a text", wholeNumber)
     .option("--window-tokens <n>", "transformers: tokens seen at once (default: 256)", wholeNumber)

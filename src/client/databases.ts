@@ -16,6 +16,8 @@ import type {
   DatabaseStatus,
   DatabaseWriteOptions,
   NewDatabase,
+  NewReembedding,
+  Reembedding,
 } from "./vector-types.ts";
 
 export class Databases {
@@ -136,6 +138,22 @@ export class Databases {
   restore(databaseId: string, snapshotId?: string, options: DatabaseWriteOptions = {}): Promise<Database> {
     const path = `${databasePath(databaseId)}/restore`;
     return this.#data({ ...options, method: "POST", path, body: JSON.stringify({ snapshotId }) });
+  }
+
+  /** Makes the vectors anew by another model, behind the answer: {@link reembedding} tells how far it is. */
+  reembed(databaseId: string, asked: NewReembedding, options: DatabaseWriteOptions = {}): Promise<Reembedding> {
+    const path = `${databasePath(databaseId)}/reembed`;
+    return this.#data({ ...options, method: "POST", path, body: JSON.stringify(asked) });
+  }
+
+  /** The one that is under way, or the last one. */
+  reembedding(databaseId: string, options: CallOptions = {}): Promise<Reembedding> {
+    return this.#data({ ...options, method: "GET", path: `${databasePath(databaseId)}/reembed` });
+  }
+
+  /** The database stays as it is. */
+  cancelReembedding(databaseId: string, options: DatabaseWriteOptions = {}): Promise<Reembedding> {
+    return this.#data({ ...options, method: "DELETE", path: `${databasePath(databaseId)}/reembed` });
   }
 
   #snapshots(databaseId: string): string {

@@ -7,6 +7,8 @@ export interface ModelParameters {
   readonly normalize?: boolean | undefined;
   /** Words: what a word weighs (default: `idf`). Transformers: `mean` (default) or `cls`. */
   readonly pooling?: "idf" | "mean" | "cls" | undefined;
+  /** Words: an unknown word takes the vector of the word that it is a form of ("kittens": "kitten"). */
+  readonly inflections?: "english" | undefined;
   /** Transformers: tokens seen at once. */
   readonly windowTokens?: number | undefined;
 }

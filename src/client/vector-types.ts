@@ -381,3 +381,27 @@ export interface VectorSearchCost {
   readonly missingShards?: readonly number[];
   readonly explain?: unknown;
 }
+
+/** A database's vectors made anew, from the texts in its rows' metadata. */
+export interface NewReembedding {
+  readonly model: string;
+  /** The metadata field with the text. Default: `text`. */
+  readonly textField?: string | undefined;
+  /** A row without a text that the model can embed fails the job (default), or is left behind. */
+  readonly onMissing?: "fail" | "drop" | undefined;
+}
+
+export interface Reembedding extends Required<NewReembedding> {
+  readonly jobId: string;
+  readonly vectorDimension: number;
+  /** `switching`: writes are held up for a moment. */
+  readonly state: "running" | "switching" | "done" | "failed" | "cancelled";
+  readonly rows: number;
+  readonly embedded: number;
+  readonly missing: number;
+  readonly progress: number;
+  /** Why it failed, or what it waits for. */
+  readonly message: string;
+  readonly startedAt: string;
+  readonly endedAt: string | null;
+}

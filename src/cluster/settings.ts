@@ -198,6 +198,12 @@ const vectors = z.strictObject({
     .describe(
       "Disk of one shard of a vector database. Beyond it writes are refused (507) until enough is deleted. 0: no limit. On Cloudflare an object holds 10 GB: 9000 or less.",
     ),
+  archiveStore: z
+    .enum(["none", "disk", "r2"])
+    .default("none")
+    .describe(
+      "Where the segments of archived databases go: `none` (they stay in their shard's SQLite), files on `disk`, or `r2` (Cloudflare only: `serve` refuses it).",
+    ),
   resultCacheMiB: whole(0, 1024)
     .default(4)
     .describe(

@@ -32,6 +32,8 @@ export interface ModelParameters {
   readonly normalize?: boolean | undefined;
   /** Words: idf or mean. Others: mean or cls. */
   readonly pooling?: "idf" | "mean" | "cls" | undefined;
+  /** Words: an unknown word takes the vector of the word that it is a form of. */
+  readonly inflections?: "english" | undefined;
   /** Transformers: tokens seen at once. */
   readonly windowTokens?: number | undefined;
 }
@@ -88,12 +90,14 @@ export function requireFamily({
   inputs,
   parameters,
 }: Pick<ModelDefinition, "family" | "inputType" | "files" | "inputs" | "parameters">): void {
-  const { pooling, windowTokens } = parameters;
+  const { pooling, windowTokens, inflections } = parameters;
   if (inputType !== FAMILY_INPUT[family])
     throw invalid("inputType", `is ${inputType}; models of the family ${family} take ${FAMILY_INPUT[family]}`);
   if (inputs !== undefined && family !== "tensor") throw invalid("inputs", `mean nothing to the family ${family}`);
   if (windowTokens !== undefined && family !== "transformer")
     throw invalid("parameters.windowTokens", `means nothing to the family ${family}`);
+  if (inflections !== undefined && family !== "words")
+    throw invalid("parameters.inflections", `means nothing to the family ${family}`);
   if (pooling === (family === "words" ? "cls" : "idf"))
     throw invalid("parameters.pooling", `${pooling} means nothing to the family ${family}`, { value: pooling });
   switch (family) {

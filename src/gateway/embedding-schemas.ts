@@ -51,6 +51,10 @@ const parameters = z.strictObject({
     description:
       "words: a word weighs by its inverse document frequency (idf, default), or all alike (mean). transformer: the mean of the tokens' vectors (default), or that of the first (cls). image, tensor: of a graph that gives several vectors, likewise; image: cls is the default.",
   }),
+  inflections: z.enum(["english"]).optional().openapi({
+    description:
+      "words: an unknown word takes the vector of the word that it is a form of by its ending, such as kittens that of kitten. It still counts among unknownTokens. Default: none.",
+  }),
   windowTokens: whole(8, 8192).optional().openapi({
     description:
       "transformer: tokens seen at once; longer texts are windows of so many. Default: 256, or what the model has places for.",

@@ -5,6 +5,7 @@ import { configRoutes } from "./config-routes.ts";
 import { configWatchRoute } from "./config-watch-route.ts";
 import { databaseIndexRoutes } from "./database-indexes.ts";
 import { databaseLifecycleRoutes } from "./database-lifecycle.ts";
+import { databaseReembeddingRoutes } from "./database-reembedding.ts";
 import { databaseRoutes } from "./databases.ts";
 import { embeddingModelRoutes } from "./embedding-models.ts";
 import { embeddingsRoute } from "./embeddings.ts";
@@ -100,6 +101,7 @@ export function allRoutes(services: Services): readonly Route[] {
     ...configRoutes,
     ...databaseRoutes,
     ...databaseLifecycleRoutes,
+    ...databaseReembeddingRoutes,
     ...vectorBatchRoutes,
     ...vectorRoutes,
     ...vectorSearchRoutes,

@@ -5,6 +5,16 @@
 
 import type { Settings } from "../cluster/settings.ts";
 import { isInNetwork, parseNetwork, REFUSED_NETWORKS, UNJUDGED_NETWORKS } from "../wire/networks.ts";
+import {
+  COMPATIBILITY_DATE,
+  COMPATIBILITY_FLAGS,
+  callSocket,
+  embeds,
+  externalService,
+  list,
+  textBinding,
+  type WorkerModule,
+} from "./capnp-parts.ts";
 import { capnpText } from "./capnp-text.ts";
 import {
   boardService,
@@ -17,17 +27,14 @@ import {
   supervisorService,
   tellSocket,
 } from "./cluster/relay-config.ts";
+import { MODELS_SOCKET } from "./models-config.ts";
 import { classesOf, embedderClass, type ObjectClass } from "./object-classes.ts";
-
-export const COMPATIBILITY_DATE = "2026-11-01";
-/**
- * Timers that are Node objects cost twice what plain ones do, and every request sets one. A WebSocket that compresses costs 340 KB
- * of memory instead of 90.
- */
-export const COMPATIBILITY_FLAGS: readonly string[] = ["no_nodejs_global_timers", "no_web_socket_compression"];
 
 /** Where the embedder's modules lie beside the configuration. */
 export const EMBEDDER_DIR = "embedder";
+/** Of the leaders' process of a cluster's instance. */
+export const EMBEDDER_SOCKET = "embedder.sock";
+const EMBEDDER_ENTRY = '(name = "embedder", entrypoint = "EmbedderService")';
 
 /** An issuer may stand in a private network. Only its URL, which the operator wrote, is ever asked for through this. */
 const KEYS_NETWORK =
@@ -53,12 +60,6 @@ function withLength(network: string): string {
   return network.includes("/") ? network : `${network}/${network.includes(":") ? 128 : 32}`;
 }
 
-export interface WorkerModule {
-  /** As other modules import it, without `./`. The file lies beside the configuration under the same name. */
-  readonly name: string;
-  readonly kind: "esModule" | "wasm" | "text" | "data";
-}
-
 export interface WorkerdConfigOptions {
   /** `host:port`, port 0 for a free one. */
   readonly address: string;
@@ -68,7 +69,7 @@ export interface WorkerdConfigOptions {
   readonly blobsDir: string;
   /** The first one is the entry. */
   readonly modules: readonly WorkerModule[];
-  /** Of the embedder's Worker; they lie in EMBEDDER_DIR. None = it is not run: an instance of a cluster would have models of its own. */
+  /** Of the embedder's Worker; they lie in EMBEDDER_DIR. A zone's process of a cluster asks that of the leaders. */
   readonly embedderModules?: readonly WorkerModule[] | undefined;
   readonly settings: Settings;
   /** Hex SHA-256. */
@@ -77,10 +78,6 @@ export interface WorkerdConfigOptions {
   readonly metricsAccess?: string | undefined;
   /** A process of a cluster's instance; none = the one process of a single node. */
   readonly cluster?: ClusterProcess | undefined;
-}
-
-function textBinding(name: string, value: string): string {
-  return `(name = ${capnpText(name)}, text = ${capnpText(value)})`;
 }
 
 function objectBinding({ binding, className }: ObjectClass): string {
@@ -92,18 +89,13 @@ function objectNamespace({ className, uniqueKey, resident }: ObjectClass): strin
   return `(${names}, enableSql = true, preventEviction = ${resident})`;
 }
 
-function embeds(modules: readonly WorkerModule[], directory = ""): string {
-  return list(
-    modules.map(({ name, kind }) => `(name = ${capnpText(name)}, ${kind} = embed ${capnpText(directory + name)})`),
-  );
-}
-
-/** The Worker that runs models: an isolate, bindings and objects of its own. No socket leads to it. */
-function embedderWorker({ embedderModules, settings }: WorkerdConfigOptions): string {
-  if (!embedderModules) return "";
+/** The Worker that keeps models and has them run: an isolate, bindings and objects of its own. */
+function embedderWorker({ embedderModules, settings, cluster }: WorkerdConfigOptions): string {
+  if (!embedderModules || cluster?.place.role === "zone") return "";
   const bindings = [
     textBinding("JADE_CONFIG", JSON.stringify(settings)),
     objectBinding(embedderClass),
+    '(name = "MODEL_RUNNER", service = "models")',
     ...(settings.storage.blobStore === "disk" ? ['(name = "BLOB_DISK", service = "blobs")'] : []),
   ];
   return `const embedder :Workerd.Worker = (
@@ -117,8 +109,18 @@ function embedderWorker({ embedderModules, settings }: WorkerdConfigOptions): st
 `;
 }
 
-function list(items: readonly string[]): string {
-  return `[\n    ${items.join(",\n    ")}\n  ]`;
+/** A zone's process asks the embedder of its leaders', by the socket that they share a directory with. */
+function embedderBinding(isZone: boolean): string {
+  return `(name = "EMBEDDER", service = ${isZone ? '"embedder"' : EMBEDDER_ENTRY})`;
+}
+
+function embedderServices(isZone: boolean): readonly string[] {
+  if (isZone) return [externalService("embedder", EMBEDDER_SOCKET)];
+  return ['(name = "embedder", worker = .embedder)', externalService("models", MODELS_SOCKET)];
+}
+
+function embedderSocket(): string {
+  return callSocket({ name: "embedder", socket: EMBEDDER_SOCKET, service: EMBEDDER_ENTRY });
 }
 
 /** The text of the file `workerd serve` reads; its constant is named `config`. */
@@ -126,9 +128,10 @@ export function workerdConfig(options: WorkerdConfigOptions): string {
   const { address, objectsDir, blobsDir, modules, settings, rootKeyHash, metricsAccess, cluster } = options;
   const objectClasses = classesOf(cluster?.place.role);
   const isGateway = cluster?.place.role !== "leaders";
+  const isZone = cluster?.place.role === "zone";
   const relays = cluster ? relayServices(cluster) : [];
   const hasEmbedder = options.embedderModules !== undefined;
-  const onDisk = settings.storage.blobStore === "disk";
+  const onDisk = settings.storage.blobStore === "disk" || settings.vectors.archiveStore === "disk";
   const fetchesKeys = settings.auth.tokenIssuers.some(({ jwksUrl }) => jwksUrl !== undefined);
   const bindings = [
     textBinding("JADE_MODE", cluster ? "cluster" : "single"),
@@ -142,12 +145,12 @@ export function workerdConfig(options: WorkerdConfigOptions): string {
     ...(onDisk ? ['(name = "BLOB_DISK", service = "blobs")'] : []),
     ...(fetchesKeys ? ['(name = "TOKEN_KEYS", service = "token-keys")'] : []),
     '(name = "WEBHOOK_NETWORK", service = "webhooks")',
-    ...(hasEmbedder ? ['(name = "EMBEDDER", service = (name = "embedder", entrypoint = "EmbedderService"))'] : []),
+    ...(hasEmbedder ? [embedderBinding(isZone)] : []),
     ...(metricsAccess ? [textBinding("JADE_METRICS_ACCESS", metricsAccess)] : []),
   ];
   const services = [
     '(name = "jade", worker = .jade)',
-    ...(hasEmbedder ? ['(name = "embedder", worker = .embedder)'] : []),
+    ...(hasEmbedder ? embedderServices(isZone) : []),
     `(name = "objects", disk = (path = ${capnpText(objectsDir)}, writable = true))`,
     ...(onDisk ? [`(name = "blobs", disk = (path = ${capnpText(blobsDir)}, writable = true))`] : []),
     ...(fetchesKeys ? [KEYS_NETWORK] : []),
@@ -159,7 +162,7 @@ export function workerdConfig(options: WorkerdConfigOptions): string {
   const sockets = [
     ...(isGateway ? [`(name = "http", address = ${capnpText(address)}, http = (), service = "jade")`] : []),
     ...(cluster ? [...sharedSocket(cluster), relaySocket(cluster), tellSocket(cluster)] : []),
-    ...(cluster && !isGateway ? [boardSocket(cluster)] : []),
+    ...(cluster && !isGateway ? [boardSocket(cluster), ...(hasEmbedder ? [embedderSocket()] : [])] : []),
   ];
   return `# Written by jade-db at each start: changes here are lost.
 using Workerd = import "/workerd/workerd.capnp";

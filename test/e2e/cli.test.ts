@@ -88,7 +88,7 @@ describe("jade-db", () => {
     ]);
   });
 
-  it("[EM-31] [EM-41] makes a model of a folder with an ONNX graph; the server's vectors are the plain twin's to 1e-5", () => {
+  it("[EM-31] [EM-41] [EM-62] makes a model of a folder with an ONNX graph; the server's vectors are the plain twin's to 1e-5", () => {
     const bert = tinyBert(7);
     const folder = join(directory, "tiny-bert");
     mkdirSync(join(folder, "1_Pooling"), { recursive: true });
@@ -106,6 +106,11 @@ describe("jade-db", () => {
       for (const [n, value] of expected.entries())
         expect(Math.abs(embedded[at]!.values[n]! - value)).toBeLessThan(1e-5);
     }
+    // The files are brought again to the next process, and nothing is asked twice.
+    const { models } = JSON.parse(readFileSync(join(server.dataDir, "instance.lock"), "utf8"));
+    process.kill(models.pid, "SIGKILL");
+    const [again] = json(["embed", "the red cat and the green dog", "--model", "tiny-bert"]) as { values: number[] }[];
+    expect(again!.values[0]).toBeCloseTo(bert.embed("the red cat and the green dog", { pooling: "cls" })[0]!, 5);
     json(["database", "create", "tiny", "--model", "tiny-bert"]);
     for (const text of texts) json(["vector", "put", text.slice(0, 5), "--database", "tiny", "--text", text]);
     expect(json(["search", "--database", "tiny", "--text", "The cat sat on the mat.", "--top-k", "1"])).toMatchObject([
@@ -120,6 +125,32 @@ describe("jade-db", () => {
     expect(json(["model", "disable", "tiny-bert"])).toMatchObject({ status: "disabled" });
     expect(json(["model", "delete", "tiny-bert"])).toMatchObject({ deleted: true });
     expect(json(["model", "list"]).map(({ modelId }: { modelId: string }) => modelId)).toEqual(["glove-twitter-25d"]);
+  });
+
+  it("[EM-64] [EM-65] makes vectors of a file's texts by the shipped model, then all of them anew by another", () => {
+    const file = join(directory, "texts.csv");
+    const texts = ["red apple", "green tea", "fast train"];
+    writeFileSync(file, `id,body\n${texts.map((text, at) => `t${at},${text}`).join("\n")}\nt3,zzxqv\n`);
+    const command = ["import", "vectors", file, "--database", "texts", "--text-column", "body"];
+    const made = jadeDb([...command, "--model", "glove-twitter-25d", "--skip-refused", "-o", "json"]);
+    expect([made.status, made.stderr]).toEqual([0, expect.stringContaining('left out: line 5, id "t3"')]);
+    expect(JSON.parse(made.stdout)).toMatchObject({ vectors: 3, leftOut: 1 });
+    expect(json(["search", "--database", "texts", "--text", "train", "--top-k", "1"])).toMatchObject([{ id: "t2" }]);
+    const other = jadeDb([...command, "--model", "another"]);
+    expect([other.status, other.stderr]).toEqual([2, expect.stringContaining('names the model "glove-twitter-25d"')]);
+    const words = join(directory, "small.txt");
+    writeFileSync(
+      words,
+      texts
+        .flatMap((text) => text.split(" "))
+        .map((word, at) => `${word} ${at} 1\n`)
+        .join(""),
+    );
+    expect(json(["model", "add", words, "small"])).toMatchObject({ outputDimension: 2 });
+    const reembed = ["database", "reembed", "texts", "--model", "small", "--text-field", "body", "--wait"];
+    expect(json(reembed)).toMatchObject({ state: "done", rows: 3, vectorDimension: 2 });
+    expect(json(["search", "--database", "texts", "--text", "train", "--top-k", "1"])).toMatchObject([{ id: "t2" }]);
+    json(["model", "delete", "small"]);
   });
 
   it("imports, exports and verifies byte by byte", () => {

@@ -5,19 +5,22 @@ import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { firstNodes } from "../../access/ring-start.ts";
 import type { ClusterPlace } from "../../cluster/placement.ts";
+import type { WorkerModule } from "../capnp-parts.ts";
 import { type Config, workerSettings } from "../config-schema.ts";
 import { assertNoSingleNode, type DataDir, prepareDataDir, removeUnfinishedBlobs } from "../data-dir.ts";
 import { assertPortsFree, certificateFiles, innerAddress, startFronts } from "../fronts.ts";
 import { InstanceLock, type LockedPart } from "../instance-lock.ts";
+import { modelsSupervisor } from "../models-process.ts";
 import { packageRoot } from "../package-root.ts";
 import { joinAddress, localUrl } from "../port.ts";
 import { watchReadiness } from "../readiness.ts";
-import { printAddress, reporter, type ServeOptions, untilSignalled } from "../serve.ts";
+import { MODELS_NAME, printAddress, reporter, type ServeOptions, untilSignalled } from "../serve.ts";
 import { type StandIn, Supervisor } from "../supervisor.ts";
 import { copyWorkers, writeConfigFile } from "../worker-files.ts";
 import { workerdBinary } from "../workerd-binary.ts";
-import { type WorkerdConfigOptions, workerdConfig } from "../workerd-config.ts";
+import { EMBEDDER_SOCKET, type WorkerdConfigOptions, workerdConfig } from "../workerd-config.ts";
 import { LEADERS_HEALTH, type WorkerdStart } from "../workerd-process.ts";
+import { BucketMemory, seenFile, seenInBucket } from "./bucket-memory.ts";
 import { BUCKET_VARIABLES } from "./bucket-variables.ts";
 import { Door } from "./door.ts";
 import { clusterIdentity } from "./identity.ts";
@@ -55,7 +58,11 @@ class Processes {
   readonly #options: ServeOptions;
   readonly #dir: DataDir;
   readonly #lock: InstanceLock;
-  readonly #common: Pick<WorkerdConfigOptions, "blobsDir" | "modules" | "settings" | "rootKeyHash" | "metricsAccess">;
+  readonly #common: Pick<
+    WorkerdConfigOptions,
+    "blobsDir" | "modules" | "embedderModules" | "settings" | "rootKeyHash" | "metricsAccess"
+  >;
+  readonly #runnerModules: readonly WorkerModule[];
   readonly #clusterKey: string;
   readonly ways: Ways;
 
@@ -65,10 +72,10 @@ class Processes {
     this.#lock = lock;
     const { rootKeyHash, clusterKey } = clusterIdentity(options.env);
     const { config, metricsAccess } = options;
-    // No embedder: each zone's would have models of its own.
-    const { modules } = copyWorkers(join(packageRoot(), "dist"), dir.run);
+    const { runnerModules, ...workers } = copyWorkers(join(packageRoot(), "dist"), dir.run);
     const settings = workerSettings(config);
-    this.#common = { blobsDir: dir.blobs, modules, settings, rootKeyHash, metricsAccess };
+    this.#common = { blobsDir: dir.blobs, ...workers, settings, rootKeyHash, metricsAccess };
+    this.#runnerModules = runnerModules;
     this.#clusterKey = clusterKey;
     this.ways = new Ways({ cluster: config.cluster, dataDir: dir.path, clusterKey });
   }
@@ -90,8 +97,10 @@ class Processes {
   #start(process: Process, address: string): WorkerdStart {
     const { role, relayAddress, objectsDir } = process;
     // One that was killed leaves its socket's name behind.
-    const sockets = [relayAddress, this.ways.bulletin(role), ...(role === "zone" ? [] : [this.ways.board])];
-    for (const address of sockets) rmSync(socketPath(address), { force: true });
+    const embedder = `unix:${join(this.#dir.run, EMBEDDER_SOCKET)}`;
+    const own = role === "zone" ? [] : [this.ways.board, embedder];
+    for (const address of [relayAddress, this.ways.bulletin(role), ...own])
+      rmSync(address.slice("unix:".length), { force: true });
     const configFile = `${role}.capnp`;
     const text = workerdConfig({ ...this.#common, address, objectsDir, cluster: this.#cluster(process) });
     writeConfigFile(join(this.#dir.run, configFile), text);
@@ -119,6 +128,14 @@ class Processes {
         const descriptors = { http: door.descriptor, ...(shared ? { shared: shared.descriptor } : {}) };
         return { ...this.#start(process, joinAddress(host, bound ?? port)), descriptors };
       },
+    });
+  }
+
+  models(): Supervisor {
+    const { report } = this.#options;
+    return modelsSupervisor({
+      ...{ runDir: this.#dir.run, modules: this.#runnerModules, settings: this.#common.settings },
+      events: reporter(report, (pid) => this.#lock.noteWorkerd(pid, "models"), MODELS_NAME),
     });
   }
 
@@ -174,6 +191,18 @@ function watchIsolation({ config, report }: ServeOptions, { leaders, ways, membe
   });
 }
 
+function rememberBucket(
+  { config, report }: ServeOptions,
+  { leaders, ways, dir }: { readonly leaders: Supervisor; readonly ways: Ways; readonly dir: DataDir },
+): BucketMemory {
+  const { bucket = "", zone } = config.cluster;
+  return new BucketMemory({
+    ...{ bucket, report, rest: () => leaders.rest(), now: () => new Date() },
+    here: seenFile(join(dir.path, "bucket-seen.json")),
+    there: seenInBucket(socketPath(ways.board), zone),
+  });
+}
+
 /** Runs until SIGTERM or SIGINT; gives the exit code. @throws OperatorError when it cannot start. */
 export async function serveCluster(options: ServeOptions): Promise<number> {
   const { config } = options;
@@ -187,7 +216,7 @@ export async function serveCluster(options: ServeOptions): Promise<number> {
     await processes.ways.open();
     const { ways } = processes;
     const [zone, leaders] = [processes.zone(), processes.leaders()];
-    const instance = new Instance({ zone, leaders });
+    const instance = new Instance({ gateway: zone, others: [leaders, processes.models()] });
     const membership = new Membership({
       ...{ zone: config.cluster.zone, zones: Object.keys(config.cluster.peers), ways, report: options.report },
       ...{ dataDir: dir.path, leadersDir: dir.leaders, processes: { zone, leaders } },
@@ -198,6 +227,7 @@ export async function serveCluster(options: ServeOptions): Promise<number> {
       const fronts = await startFronts(options, url);
       printAddress(options, { dataDir: dir.path, urls: fronts.urls });
       membership.join();
+      void rememberBucket(options, { leaders, ways, dir }).run(signal);
       void watchIsolation(options, { leaders, ways, membership }).run(signal);
       void watchReadiness({
         url,

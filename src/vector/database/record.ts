@@ -12,6 +12,7 @@ import { DEFAULT_LEARN_ROWS, DEFAULT_TARGET_RECALL } from "../sharding/limits.ts
 import type { SplitPoint } from "../sharding/shard-map.ts";
 import { type IndexFields, type IndexParameters, indexSpecsOf } from "./indexes.ts";
 import { copyZones, type Placement } from "./placement.ts";
+import type { Reembedding } from "./reembedding.ts";
 
 export interface Sharding {
   readonly strategy: "hash" | "range" | "centroid";
@@ -69,6 +70,8 @@ export interface DatabaseRecord extends IndexFields {
   readonly accessControl: object | null;
   /** Absent in records of before there were snapshots and archives. */
   readonly lifecycle?: Lifecycle | undefined;
+  /** The last one that was asked for. */
+  readonly reembedding?: Reembedding | undefined;
 }
 
 export interface Lifecycle {
@@ -130,8 +133,11 @@ function shardingOf({ sharding }: DatabaseRecord, name: DatabaseName, shard: num
   return { strategy, numShards, shard, base, key, splitPoints, learnRows, targetRecall };
 }
 
-function shardLifecycleOf({ snapshots, restore, isArchived }: Lifecycle): ShardLifecycle {
-  return { snapshots: snapshots.map(({ snapshotId }) => snapshotId), restore, isArchived };
+function shardLifecycleOf({ lifecycle = NO_LIFECYCLE, reembedding }: DatabaseRecord): ShardLifecycle {
+  const { snapshots, restore, isArchived } = lifecycle;
+  const holdsWrites = reembedding?.state === "switching" ? true : undefined;
+  const kept = { snapshots: snapshots.map(({ snapshotId }) => snapshotId), restore, isArchived };
+  return holdsWrites ? { ...kept, holdsWrites } : kept;
 }
 
 /** What a shard and its copies must know. */
@@ -152,7 +158,7 @@ export function shardConfigOf(record: DatabaseRecord, name: DatabaseName, shard:
     ...(metadataSchema && { metadataSchema }),
     ...(sharding && { sharding }),
     ...(retention && { retention }),
-    ...(record.lifecycle && { lifecycle: shardLifecycleOf(record.lifecycle) }),
+    ...((record.lifecycle || record.reembedding?.state === "switching") && { lifecycle: shardLifecycleOf(record) }),
     indexes: indexSpecsOf(record),
   };
 }

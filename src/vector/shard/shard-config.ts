@@ -53,4 +53,6 @@ export interface ShardLifecycle {
   readonly restore?: { readonly snapshotId: string; readonly token: string } | undefined;
   /** Nothing of it is in memory, and calls are refused. */
   readonly isArchived: boolean;
+  /** Writes are refused: its rows are about to be replaced. */
+  readonly holdsWrites?: true | undefined;
 }
