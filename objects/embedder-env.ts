@@ -5,6 +5,10 @@ import type { ModelRunnerRpc } from "./model-runner-rpc.ts";
 
 export interface EmbedderEnv extends Pick<Env, "BLOBS" | "BLOB_DISK" | "JADE_CONFIG"> {
   readonly EMBEDDERS: Namespace<EmbedderRpc>;
+  /** What requests to endpoints of remote models go through: it refuses private networks. Missing = the platform's own (Cloudflare). */
+  readonly EMBEDDING_NETWORK?: Fetcher;
+  /** Workers AI. */
+  readonly AI?: { run(model: string, input: { readonly text: readonly string[] }): Promise<unknown> };
   /** The process that runs models; without it they run in this isolate. */
   readonly MODEL_RUNNER?: ModelRunnerRpc;
 }

@@ -7,17 +7,10 @@ import { EMBEDDING_MIGRATIONS } from "../migrations/embedding.ts";
 import { STORAGE_MIGRATIONS } from "../migrations/storage.ts";
 import { hexOf, recordIdOf, sha256Hex } from "../src/access/api-key.ts";
 import { parseSettings, type Settings } from "../src/cluster/settings.ts";
-import { requireInput } from "../src/embedding/item.ts";
-import {
-  MAX_BATCH_TEXTS,
-  MAX_CACHED_CHARACTERS,
-  MAX_WAITING_BYTES,
-  TEXT_CACHE_BYTES,
-} from "../src/embedding/limits.ts";
+import { type Item, requireInput } from "../src/embedding/item.ts";
 import { type ModelDefinition, partCount, partLength, requireFamily } from "../src/embedding/model.ts";
-import { EmbedQueue, type Outcome } from "../src/embedding/queue.ts";
+import type { Outcome } from "../src/embedding/queue.ts";
 import { EmbeddingRefusal } from "../src/embedding/refusal.ts";
-import { TextCache } from "../src/embedding/text-cache.ts";
 import { SqliteBlobStore } from "../src/storage/sqlite-blob-store.ts";
 import { blobStoreOf } from "./blob-store.ts";
 import { configSql } from "./config-sql.ts";
@@ -26,6 +19,7 @@ import { type LoadedModel, loadModel } from "./embedder-families.ts";
 import { embedderCounts, loadedModels, SHIPPED, waitingTexts } from "./embedder-isolate.ts";
 import { cameWithServer, ModelRows, noSuchModel, type StoredModel } from "./embedder-models.ts";
 import { LostPiece, ModelPieces } from "./embedder-pieces.ts";
+import { EmbedderQueues } from "./embedder-queues.ts";
 import type {
   EmbedAsk,
   Embedded,
@@ -38,6 +32,7 @@ import type {
 import { embeddedOf } from "./embedder-shown.ts";
 import type { Env } from "./env.ts";
 import { applyMigrations } from "./migrate.ts";
+import { openProvider } from "./provider-family.ts";
 import { loadRemotely, ModelAway } from "./remote-model.ts";
 import { failure, type Mutation, type RpcFailure, type RpcResult } from "./tenancy-rpc.ts";
 import { WriteRecords } from "./write-records.ts";
@@ -66,7 +61,7 @@ interface Ran {
 
 export class Embedder extends DurableObject<EmbedderEnv> implements EmbedderRpc {
   readonly #settings: Settings;
-  readonly #queue: EmbedQueue;
+  readonly #queues: EmbedderQueues;
   readonly #loading = new Map<string, Promise<RpcResult<LoadedModel>>>();
   #tables: Tables | undefined;
   #isErased = false;
@@ -74,17 +69,7 @@ export class Embedder extends DurableObject<EmbedderEnv> implements EmbedderRpc 
   constructor(ctx: DurableObjectState, env: EmbedderEnv) {
     super(ctx, env);
     this.#settings = parseSettings(env.JADE_CONFIG);
-    this.#queue = new EmbedQueue({
-      limits: {
-        maxTexts: this.#settings.embedding.maxWaitingTexts,
-        maxBytes: MAX_WAITING_BYTES,
-        batchTexts: MAX_BATCH_TEXTS,
-      },
-      cache: new TextCache({ limitBytes: TEXT_CACHE_BYTES, maxCharacters: MAX_CACHED_CHARACTERS }),
-      now: Date.now,
-      later: (work) => setTimeout(work, 0),
-      counts: embedderCounts,
-    });
+    this.#queues = new EmbedderQueues(this.#settings.embedding.maxWaitingTexts);
     const [table] = ctx.storage.sql.exec("SELECT name FROM sqlite_master WHERE name = 'embedding_models'").toArray();
     if (table) this.#open().pieces.wake();
   }
@@ -271,13 +256,13 @@ export class Embedder extends DurableObject<EmbedderEnv> implements EmbedderRpc 
     }
   }
 
-  async #ran(source: Source, texts: EmbedAsk["texts"], dueMs: number): Promise<RpcResult<Ran>> {
+  async #ran(source: Source, texts: readonly Item[], dueMs: number): Promise<RpcResult<Ran>> {
     for (let isAgain = false; ; isAgain = true) {
       const loaded = await this.#loaded(source);
       if (!loaded.ok) return loaded;
       const model = loaded.value;
       try {
-        const work = this.#queue.embed(model, texts, dueMs);
+        const work = this.#queues.of(source.definition.family).embed(model, texts, dueMs);
         this.#noteWaiting();
         return { ok: true, value: { model, outcomes: await work } };
       } catch (error) {
@@ -289,7 +274,7 @@ export class Embedder extends DurableObject<EmbedderEnv> implements EmbedderRpc 
   }
 
   #noteWaiting(): void {
-    const { waiting } = this.#queue;
+    const { waiting } = this.#queues;
     if (waiting === 0) waitingTexts.delete(this.ctx.id.toString());
     else waitingTexts.set(this.ctx.id.toString(), waiting);
   }
@@ -336,7 +321,15 @@ export class Embedder extends DurableObject<EmbedderEnv> implements EmbedderRpc 
       }
       const { MODEL_RUNNER } = this.env;
       const input = { key, definition, files };
-      const model = await (MODEL_RUNNER ? loadRemotely(MODEL_RUNNER, input) : loadModel(input));
+      const model = await (definition.family === "remote"
+        ? openProvider(input, {
+            env: this.env,
+            settings: this.#settings.embedding,
+            isNew: stored?.status === "uploading",
+          })
+        : MODEL_RUNNER
+          ? loadRemotely(MODEL_RUNNER, input)
+          : loadModel(input));
       embedderCounts.loads++;
       loadedModels.add(model, this.#settings.embedding.memoryMiB * MIB);
       return { ok: true, value: model };

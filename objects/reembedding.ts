@@ -47,6 +47,8 @@ export function refusedReembedding(
       "conflict",
       `the database's reduction has ${reduction.dimensions} values, the model ${vectorDimension}`,
     );
+  if (sharding.topology !== undefined)
+    return failure("conflict", "the database's number of shards was changed: make its vectors anew in a new one");
   if (sharding.strategy === "hash") return undefined;
   const message = `a database that is sharded by ${sharding.strategy} cannot be made anew in place; this one must be by hash`;
   return failure("conflict", message, { strategy: sharding.strategy });

@@ -95,6 +95,11 @@ export class ShardTurns {
     onTurn();
   }
 
+  /** All that waits, at once. */
+  flush(): void {
+    while (this.#waiting.length > 0) this.#turn();
+  }
+
   /** The earliest promise counts: an eventual write that waits must not hold up a periodic one. */
   #logLater(ran: readonly Ran[]): void {
     const isPeriodic = ran.some(({ durability }) => durability === "periodic");

@@ -13,12 +13,13 @@ import {
   shardName,
 } from "../src/vector/database/record.ts";
 import { isOpen, modelsAfter, type Reembedding } from "../src/vector/database/reembedding.ts";
+import { nextPhase, shardCountOf, surplusOf } from "../src/vector/database/resharding.ts";
 import { CheckedTable } from "./checked-rows.ts";
 import { type CopiedShard, configureCopies, eraseCopies } from "./database-copies.ts";
 import { DatabaseReembeddings } from "./database-reembeddings.ts";
 import { type DatabaseRow as Row, recordOf } from "./database-rows.ts";
 import type { DatabaseChanges, DatabaseInfo, DatabaseTask, NamedDatabase, NewReembedding } from "./database-rpc.ts";
-import { afterTask } from "./database-tasks.ts";
+import { afterTask, refusedTask, reshardOf } from "./database-tasks.ts";
 import type { Env } from "./env.ts";
 import { newReembedding, refusedReembedding } from "./reembedding.ts";
 import { failure, type RpcResult } from "./tenancy-rpc.ts";
@@ -26,6 +27,9 @@ import type { VectorShardRpc } from "./vector-rpc.ts";
 import { withDeadline } from "./with-deadline.ts";
 
 const CALL_TIMEOUT_MS = 5000;
+/** In SQL: the record tells of a change of the number of shards under way. One that is damaged may be no JSON. */
+const RESHARDING =
+  "CASE WHEN json_valid(record) THEN json_extract(record, '$.sharding.reshard') IS NOT NULL ELSE 0 END";
 /** Shards asked at once. */
 const AT_ONCE = 16;
 /** What did not come through is tried again after this. Ms. */
@@ -221,20 +225,21 @@ export class TenantDatabases {
   /** Decides a task; the shards are brought to it as to any change. */
   begin(name: NamedDatabase, task: DatabaseTask, nowMs: number): RpcResult<DatabaseInfo> {
     return this.#change(name, nowMs, (record) => {
-      const { lifecycle = NO_LIFECYCLE, sharding, replication, reembedding } = record;
+      const { lifecycle = NO_LIFECYCLE, reembedding } = record;
       if (isOpen(reembedding))
         return failure("conflict", "the database's vectors are being made anew; cancel that, or wait for its end");
-      if (task.kind === "restoreSnapshot" && sharding.strategy !== "hash") {
-        // Its shards' snapshots are not of one moment: of a vector that moved there may be two, or none.
-        const message = `a database that is sharded by ${sharding.strategy} is restored into a new one, from a snapshot's data`;
-        return failure("conflict", message, { strategy: sharding.strategy });
-      }
-      if (task.kind === "restoreSnapshot" && replication.factor > 1) {
-        const message = `a database with copies is not restored in place: set replication.factor to 1 for it, or restore into a new one`;
-        return failure("conflict", message, { "replication.factor": replication.factor });
-      }
+      const refused = refusedTask(record, task);
+      if (refused) return refused;
       const next = afterTask(lifecycle, task, nowMs);
       return next.ok ? { ok: true, value: { ...record, lifecycle: next.value } } : next;
+    });
+  }
+
+  /** Decides on another number of shards; the shards are brought to it behind the answer. */
+  reshard(name: NamedDatabase, shards: number | "back", nowMs: number): RpcResult<DatabaseInfo> {
+    return this.#change(name, nowMs, (record) => {
+      const sharding = reshardOf(record, shards);
+      return sharding.ok ? { ok: true, value: { ...record, sharding: sharding.value } } : sharding;
     });
   }
 
@@ -270,7 +275,7 @@ export class TenantDatabases {
   nextWorkAtMs(nowMs: number): number | null {
     const [row] = this.#sql
       .exec<{ busy: number; late: number | null }>(
-        `SELECT COALESCE(SUM(state = 'deleting' OR (state <> 'erased' AND is_configured = 0)), 0) AS busy,
+        `SELECT COALESCE(SUM(state = 'deleting' OR (state <> 'erased' AND (is_configured = 0 OR ${RESHARDING}))), 0) AS busy,
            MIN(CASE WHEN state = 'erased' THEN late_until_ms END) AS late FROM databases`,
       )
       .toArray();
@@ -282,7 +287,7 @@ export class TenantDatabases {
   /** Goes on with all that is not settled; true when nothing of a deleted database is left. */
   async settleAll(tenant: number): Promise<boolean> {
     // A damaged row stops no other: what it names is asked for, and refused, one by one.
-    const rows = this.#rows.selectWhole("WHERE state IN ('deleting', 'erased') OR is_configured = 0");
+    const rows = this.#rows.selectWhole(`WHERE state IN ('deleting', 'erased') OR is_configured = 0 OR ${RESHARDING}`);
     for (let from = 0; from < rows.length; from += AT_ONCE)
       await Promise.all(rows.slice(from, from + AT_ONCE).map(({ generation }) => this.settle(tenant, generation)));
     return (
@@ -304,6 +309,49 @@ export class TenantDatabases {
     if (!row) return;
     if (row.state === "deleting" || row.state === "erased") await this.#erase(tenant, row);
     else if (row.is_configured === 0) await this.#configure(tenant, row);
+    const now = this.#row(generation);
+    if (now?.state === "ready" && now.is_configured === 1) await this.#reshard(tenant, now);
+  }
+
+  /** Goes on with a change of the number of shards: every shard has what the record says. */
+  async #reshard(tenant: number, row: Row): Promise<void> {
+    const record = JSON.parse(row.record) as DatabaseRecord;
+    const { sharding } = record;
+    const phase = sharding.reshard?.phase;
+    if (!phase) return;
+    if (phase === "moving" && !(await this.#haveMoved(tenant, row))) return;
+    if (phase === "ending" && !(await this.#eraseSurplus(tenant, row))) return;
+    const next = nextPhase(sharding);
+    this.#rows.update({
+      set: "record = ?, is_configured = ?, late_until_ms = ?",
+      to: [
+        JSON.stringify({ ...record, sharding: next }),
+        next.reshard?.phase === "moving" ? 0 : 1,
+        Date.now() + LATE_CALL_MS,
+      ],
+      where: "generation = ? AND record = ? AND state = 'ready'",
+      of: [row.generation, row.record],
+    });
+    if (next.reshard?.phase === "moving") await this.#step(tenant, row.generation);
+  }
+
+  async #haveMoved(tenant: number, row: Row): Promise<boolean> {
+    const { sharding } = JSON.parse(row.record) as DatabaseRecord;
+    const topology = sharding.topology ?? 0;
+    return this.#eachShard(tenant, row, async (shard) => {
+      const state = await shard.reshardState();
+      if (!state?.isDone || state.topology !== topology) throw new Error("rows are under way");
+    });
+  }
+
+  /** A shard that was told of its configuration late would be there again: not before that cannot be. */
+  async #eraseSurplus(tenant: number, row: Row): Promise<boolean> {
+    if (Date.now() < row.late_until_ms) return false;
+    const { sharding } = JSON.parse(row.record) as DatabaseRecord;
+    const surplus = new Set(surplusOf(sharding));
+    return this.#eachShard(tenant, row, (shard, { shard: number }) =>
+      surplus.has(number) ? shard.erase() : Promise.resolve(),
+    );
   }
 
   async #configure(tenant: number, row: Row): Promise<void> {
@@ -354,7 +402,7 @@ export class TenantDatabases {
         () => false,
       );
     };
-    const shards = Array.from({ length: record.sharding.numShards }, (_, shard) => shard);
+    const shards = Array.from({ length: shardCountOf(record.sharding) }, (_, shard) => shard);
     let isDone = true;
     for (let from = 0; from < shards.length; from += AT_ONCE) {
       const answers = await Promise.all(shards.slice(from, from + AT_ONCE).map(ask));

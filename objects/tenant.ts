@@ -338,6 +338,10 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
     return this.#settled(await this.#mutate(mutation, (nowMs) => this.#databases.begin(name, task, nowMs)));
   }
 
+  async reshardDatabase(name: NamedDatabase, to: number | "back", mutation: Mutation) {
+    return this.#settled(await this.#mutate(mutation, (nowMs) => this.#databases.reshard(name, to, nowMs)));
+  }
+
   async changeIndex(name: NamedDatabase, change: IndexChange, mutation: Mutation): Promise<RpcResult<DatabaseInfo>> {
     return this.#settled(await this.#mutate(mutation, (nowMs) => this.#databases.changeIndex(name, change, nowMs)));
   }
@@ -357,11 +361,7 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
     return failure("unknownOutcome", "it is decided, but not all shards have answered yet: repeat the request");
   }
 
-  async reembedDatabase(
-    name: NamedDatabase,
-    asked: NewReembedding | null,
-    mutation: Mutation,
-  ): Promise<RpcResult<DatabaseInfo>> {
+  async reembedDatabase(name: NamedDatabase, asked: NewReembedding | null, mutation: Mutation) {
     return this.#settled(await this.#mutate(mutation, (nowMs) => this.#databases.reembedding(name, asked, nowMs)));
   }
 

@@ -7,7 +7,6 @@ import vectorModule from "../dist/wasm/vector.wasm";
 import { parseSettings, type Settings } from "../src/cluster/settings.ts";
 import { createKernels } from "../src/storage/kernels.ts";
 import { SqliteBlobStore } from "../src/storage/sqlite-blob-store.ts";
-import type { SqlStorage as ObjectSql } from "../src/storage/types.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
 import { createVectorCore } from "../src/vector/kernels.ts";
 import type { BlobAsk } from "../src/vector/replica/blob-checks.ts";
@@ -37,13 +36,13 @@ import { ShardCopies } from "./shard-copies.ts";
 import { ShardImports } from "./shard-imports.ts";
 import { keepWhatIsAsked, letGo } from "./shard-lifecycle.ts";
 import { ShardMaintenance } from "./shard-maintenance.ts";
-import { ARCHIVED, QUEUE_FULL, UNREADABLE } from "./shard-refusals.ts";
+import { ARCHIVED, isOutdated, QUEUE_FULL, UNREADABLE } from "./shard-refusals.ts";
 import { ShardRepair } from "./shard-repair.ts";
 import { ShardTurns } from "./shard-turns.ts";
 import { migrateVectors, VectorFacts } from "./vector-facts.ts";
 import { VectorMeter } from "./vector-metrics.ts";
 import { VectorPlacing } from "./vector-placing.ts";
-import type { ShardMapState, VectorShardRpc } from "./vector-rpc.ts";
+import type { ReshardState, ShardMapState, VectorShardRpc } from "./vector-rpc.ts";
 
 const kernels = createKernels(storageModule);
 const crc32c = (bytes: Uint8Array, seed?: number): number => kernels.crc32c(bytes, seed);
@@ -117,6 +116,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     });
     this.#imports = new ShardImports({
       ...{ desk, behind: this.#behind, onBegun: () => this.#wakeLater(), onTurn: () => this.#maintenance.goOn() },
+      place: () => this.#placing && ((call) => this.#placing?.run(call) ?? Promise.resolve(NO_SUCH_SHARD)),
       onFailed: (error) => this.#startAnew("a turn of an import failed", error),
     });
     this.#facts = new VectorFacts(ctx.storage, crc32c);
@@ -168,7 +168,8 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   #open(config: ShardConfig): ShardDesk {
     const { ctx } = this;
     migrateVectors(ctx.storage);
-    const sql: ObjectSql = configSql(ctx.storage);
+    const sql = configSql(ctx.storage);
+    const { storedMiB } = this.#settings.vectors;
     const blobs = new SqliteBlobStore(sql);
     this.#desk = new ShardDesk({
       sql,
@@ -179,25 +180,28 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
       name: ctx.id.name ?? ctx.id.toString(),
       random: (count) => crypto.getRandomValues(new Uint8Array(count)),
       now: Date.now,
-      disk: this.#settings.vectors.storedMiB === 0 ? undefined : this.#disk(),
+      disk:
+        storedMiB === 0 ? undefined : { limitBytes: storedMiB * MIB, usedBytes: () => ctx.storage.sql.databaseSize },
       resultCacheBytes: this.#settings.vectors.resultCacheMiB * MIB,
       onMissing: (what) => this.#log.warn("a segment has to do without an index", what),
     });
     this.#follow(this.#desk, config);
-    this.#place(config, this.#desk, sql);
+    this.#place(config, this.#desk);
     if (config.retention) ctx.waitUntil(this.#wakeAt(Date.now() + retentionDelayMs(config.retention)));
     this.#maintenance.goOn();
     this.#imports.goOn();
     return this.#desk;
   }
 
-  #place(config: ShardConfig, desk: ShardDesk, sql: ObjectSql): void {
+  /** `open`: writes of an id go in one line, so what places rows stays while the shard is open. */
+  #place(config: ShardConfig, desk: ShardDesk, open?: VectorPlacing): void {
+    const { sharding } = config;
+    if (open && sharding) return open.reconfigure(sharding);
     this.#placing?.stop();
     this.#placing = undefined;
-    const { sharding } = config;
     if (!sharding) return;
     this.#placing = new VectorPlacing({
-      ...{ env: this.env, sql, crc32c, log: this.#log, config: { ...config, sharding } },
+      ...{ env: this.env, sql: configSql(this.ctx.storage), crc32c, log: this.#log, config: { ...config, sharding } },
       desk: () => this.#desk ?? desk,
       runHere: (request) => this.#runHere({ request }),
       wakeAt: (atMs) => this.ctx.waitUntil(this.#wakeAt(atMs)),
@@ -232,9 +236,8 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     return this.#placing?.adopt(map) ?? false;
   }
 
-  #disk() {
-    const { sql } = this.ctx.storage;
-    return { limitBytes: this.#settings.vectors.storedMiB * MIB, usedBytes: () => sql.databaseSize };
+  async reshardState(): Promise<ReshardState | null> {
+    return this.#placing?.reshardState() ?? null;
   }
 
   #follow({ store }: ShardDesk, config: ShardConfig): void {
@@ -253,6 +256,8 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     if (stored && (stored.dimension !== config.dimension || stored.metric !== config.metric))
       return "a shard keeps its dimension and metric";
     migrateVectors(this.ctx.storage);
+    // What was not placed by anybody is stored before rows may move.
+    this.#turns.flush();
     try {
       this.ctx.storage.transactionSync(() => this.#bringTo(config));
     } catch (error) {
@@ -271,8 +276,10 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     this.#config = config;
     if (config.lifecycle?.isArchived) return this.#close();
     if (this.#desk) this.#desk.reconfigure(config);
-    const desk = this.#desk ?? this.#open(config);
+    const open = this.#desk;
+    const desk = open ?? this.#open(config);
     this.#follow(desk, config);
+    if (open) this.#place(config, open, this.#placing);
     keepWhatIsAsked(desk, config, { facts: this.#facts, reopen: () => this.#open(config) });
   }
 
@@ -296,10 +303,15 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   async call(bytes: Uint8Array): Promise<Uint8Array> {
     const call = readVectorCall(bytes);
     if (this.#unopened !== undefined) await this.#mend();
+    if (isOutdated(call, this.#config)) return writeVectorAnswer(NO_SUCH_SHARD);
     const placing = call.isPlaced || !isById(call.request) ? undefined : this.#placing;
     const answer = await (placing ? placing.run(call) : this.#runHere(call));
     this.#meter.answered(call, answer);
     return writeVectorAnswer((await this.#copies.unconfirmed(answer)) ?? this.#copies.withReplicas(answer));
+  }
+
+  callMany(calls: readonly Uint8Array[]): Promise<readonly Uint8Array[]> {
+    return Promise.all(calls.map((bytes) => this.call(bytes)));
   }
 
   /** On this shard's own rows. */

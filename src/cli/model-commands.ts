@@ -2,7 +2,7 @@
 // Must not: judge what a file holds; the server does.
 import { basename, resolve } from "node:path";
 import { type Command, Option } from "commander";
-import type { EmbeddingInput, EmbeddingModel, NewModel, Tensors } from "../client/index.ts";
+import type { EmbeddingInput, EmbeddingModel, NewModel, RemoteModel, Tensors } from "../client/index.ts";
 import { withContext } from "./context.ts";
 import { UsageError } from "./exit-codes.ts";
 import { readBytes } from "./input.ts";
@@ -89,6 +89,38 @@ function addAdd(model: Command): void {
     );
 }
 
+interface RemoteFlags {
+  readonly provider: RemoteModel["provider"];
+  readonly model: string;
+  readonly url?: string;
+  readonly secret?: string;
+  readonly timeoutMs?: number;
+  readonly dimensions?: number;
+  readonly normalize: boolean;
+}
+
+function addRemote(model: Command): void {
+  model
+    .command("add-remote <modelId>")
+    .description("make a model of one that somebody else runs; needs scope admin")
+    .addOption(
+      new Option("--provider <provider>", "who runs it: an endpoint as OpenAI's, or Workers AI")
+        .choices(["openai", "workers-ai"])
+        .default("openai"),
+    )
+    .requiredOption("--model <name>", "by the provider's name for it")
+    .option("--url <url>", "the whole address, such as https://api.openai.com/v1/embeddings")
+    .option("--secret <name>", "the operator's secret that holds the key")
+    .option("--timeout-ms <n>", "of one try (default: 5000)", wholeNumber)
+    .option("--dimensions <n>", "asked of models that can give shorter vectors", wholeNumber)
+    .option("--no-normalize", "vectors keep their length")
+    .action((modelId: string, { normalize, ...remote }: RemoteFlags, command: Command) =>
+      withContext(command, tenant, async ({ client, print }) => {
+        print(shown(await client.models.add({ modelId, family: "remote", remote, parameters: { normalize } }, [])));
+      }),
+    );
+}
+
 /** Without what is of no use to read. */
 function shown({ files, partBytes: _, ...model }: EmbeddingModel): object {
   return { ...model, files: files.map(({ name }) => name).join(" ") };
@@ -117,6 +149,7 @@ function embedInputs(
 export function addModelCommands(program: Command): void {
   const model = program.command("model").description("embedding models");
   addAdd(model);
+  addRemote(model);
   model
     .command("list")
     .description("list the models that the tenant has")

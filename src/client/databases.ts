@@ -11,6 +11,7 @@ import { inspectVectorSnapshot, type VectorSnapshotInfo } from "./vector-snapsho
 import type {
   Database,
   DatabaseChanges,
+  DatabaseReshard,
   DatabaseSnapshot,
   DatabaseSnapshotName,
   DatabaseStatus,
@@ -138,6 +139,22 @@ export class Databases {
   restore(databaseId: string, snapshotId?: string, options: DatabaseWriteOptions = {}): Promise<Database> {
     const path = `${databasePath(databaseId)}/restore`;
     return this.#data({ ...options, method: "POST", path, body: JSON.stringify({ snapshotId }) });
+  }
+
+  /** Brings a database that is sharded by hash to so many shards; it goes on behind the answer. */
+  reshard(databaseId: string, shards: number, options: DatabaseWriteOptions = {}): Promise<DatabaseReshard> {
+    const body = JSON.stringify({ shards });
+    return this.#data({ ...options, method: "POST", path: `${databasePath(databaseId)}/reshard`, body });
+  }
+
+  /** How far a change of the number of shards is. */
+  resharding(databaseId: string, options: CallOptions = {}): Promise<DatabaseReshard> {
+    return this.#data({ ...options, method: "GET", path: `${databasePath(databaseId)}/reshard` });
+  }
+
+  /** What has moved goes back. */
+  cancelReshard(databaseId: string, options: DatabaseWriteOptions = {}): Promise<DatabaseReshard> {
+    return this.#data({ ...options, method: "DELETE", path: `${databasePath(databaseId)}/reshard` });
   }
 
   /** Makes the vectors anew by another model, behind the answer: {@link reembedding} tells how far it is. */

@@ -71,6 +71,19 @@ export interface DatabaseSnapshot extends DatabaseSnapshotName {
   }[];
 }
 
+/** A change of the number of shards. */
+export interface DatabaseReshard {
+  readonly databaseId: string;
+  readonly state: "preparing" | "moving" | "ending" | "done";
+  /** Where vectors go that are written now. */
+  readonly numShards: number;
+  readonly from?: number;
+  readonly to?: number;
+  readonly cancelled?: true;
+  /** 0 to 1. */
+  readonly progress: number;
+}
+
 export interface Database {
   readonly databaseId: string;
   readonly namespace: string;

@@ -10,6 +10,11 @@ import { tokenIssuers } from "./token-issuer.ts";
 
 const MIB = 1024 * 1024;
 
+/** Bindings of the Workers, and what the server keeps for itself. */
+const RESERVED_BINDINGS = /^(JADE_|MODEL_RUNNER$|EMBEDD|BLOB|AI$)/;
+/** How bindings of secrets are named. */
+const SECRET_NAME = /^[A-Z][A-Z0-9_]{0,63}$/;
+
 const whole = (min: number, max: number) => z.int().min(min).max(max);
 
 export const logLevels = ["debug", "info", "warn", "error", "off"] as const;
@@ -211,6 +216,28 @@ const vectors = z.strictObject({
     ),
 });
 
+const networks = z
+  .array(
+    z
+      .string()
+      .max(64)
+      .refine((text) => parseNetwork(text) !== undefined, "must be an address or a network such as 10.1.0.0/16"),
+  )
+  .max(100)
+  .default([]);
+
+const providerSecret = z.strictObject({
+  name: z
+    .string()
+    .regex(SECRET_NAME, "must be A-Z, 0-9 and _, beginning with a letter")
+    .refine((name) => !RESERVED_BINDINGS.test(name), "is a name of the server's own")
+    .describe("The environment variable, or on Cloudflare the secret, that holds the key."),
+  url: z
+    .url({ protocol: /^https?$/ })
+    .max(2000)
+    .describe("What it may be sent to: addresses of this origin, at or below this path."),
+});
+
 const embedding = z.strictObject({
   memoryMiB: whole(8, 4000)
     .default(512)
@@ -220,21 +247,22 @@ const embedding = z.strictObject({
   maxWaitingTexts: whole(1, 100_000)
     .default(4096)
     .describe("Texts of one tenant that wait for their vectors. Beyond it 503 with `Retry-After`."),
+  allowedNetworks: networks.describe(
+    "Private, local or reserved networks whose endpoints remote models may be at all the same, as addresses or in CIDR form. Default: none.",
+  ),
+  secrets: z
+    .array(providerSecret)
+    .max(20)
+    .default([])
+    .describe(
+      "Keys of remote models' providers, by name: tenants' models name them, and nobody is shown them. Every tenant may use each. Default: none.",
+    ),
 });
 
 const webhooks = z.strictObject({
-  allowedNetworks: z
-    .array(
-      z
-        .string()
-        .max(64)
-        .refine((text) => parseNetwork(text) !== undefined, "must be an address or a network such as 10.1.0.0/16"),
-    )
-    .max(100)
-    .default([])
-    .describe(
-      "Private, local or reserved networks whose receivers webhooks may reach all the same, as addresses or in CIDR form. Default: none.",
-    ),
+  allowedNetworks: networks.describe(
+    "Private, local or reserved networks whose receivers webhooks may reach all the same, as addresses or in CIDR form. Default: none.",
+  ),
 });
 
 const cluster = z.strictObject({

@@ -50,7 +50,7 @@ function shown({ definition, status, isShipped, storedBytes, createdAtMs, update
 }
 
 function definitionOf(body: ReturnType<typeof schemas.newModelBody.parse>, ownId: string): ModelDefinition {
-  const { modelId = ownId, version, provider, family, inputs, files } = body;
+  const { modelId = ownId, version, provider, family, inputs, remote, files } = body;
   const { inputType = FAMILY_INPUT[family] } = body;
   const { name = modelId, description = "", parameters = {}, licence = "", source = "", outputDimension = null } = body;
   const about = { name, version, provider, description, licence, source };
@@ -63,6 +63,7 @@ function definitionOf(body: ReturnType<typeof schemas.newModelBody.parse>, ownId
     parameters,
     files,
     ...(inputs && { inputs }),
+    ...(remote && { remote }),
   };
   try {
     requireFiles(files);

@@ -6,6 +6,7 @@ import { configWatchRoute } from "./config-watch-route.ts";
 import { databaseIndexRoutes } from "./database-indexes.ts";
 import { databaseLifecycleRoutes } from "./database-lifecycle.ts";
 import { databaseReembeddingRoutes } from "./database-reembedding.ts";
+import { databaseReshardRoutes } from "./database-reshard.ts";
 import { databaseRoutes } from "./databases.ts";
 import { embeddingModelRoutes } from "./embedding-models.ts";
 import { embeddingsRoute } from "./embeddings.ts";
@@ -101,6 +102,7 @@ export function allRoutes(services: Services): readonly Route[] {
     ...configRoutes,
     ...databaseRoutes,
     ...databaseLifecycleRoutes,
+    ...databaseReshardRoutes,
     ...databaseReembeddingRoutes,
     ...vectorBatchRoutes,
     ...vectorRoutes,

@@ -55,6 +55,8 @@ interface Batch {
   lateFromMs: number;
   /** Stamps are among what is late then. */
   givesStampsUp: boolean;
+  /** Somebody was told: its stamps are being made elsewhere. */
+  isGivenUp: boolean;
 }
 
 /** What an answer said about the replica's clock, and when (in ours) it came. */
@@ -82,6 +84,7 @@ function newBatch(writer: ByteWriter, sinceMs: number): Batch {
     late: [],
     lateFromMs: 0,
     givesStampsUp: false,
+    isGivenUp: false,
   };
 }
 
@@ -230,7 +233,10 @@ export class ReplicaLink {
     }
     if (others.length > 0) this.#watch(Math.max(MIN_WATCH_MS, Math.min(...others) - nowMs));
     if (due.length > 0) this.isStalled = true;
-    for (const batch of due) for (const tell of batch.late.splice(0)) tell();
+    for (const batch of due) {
+      batch.isGivenUp = true;
+      for (const tell of batch.late.splice(0)) tell();
+    }
   }
 
   #enterRoute(batch: Batch, revision: number): void {
@@ -346,7 +352,7 @@ export class ReplicaLink {
     return Math.max(0, Math.floor(replicaMs + givenUpMs - receivedMs));
   }
 
-  #answered({ done, ops, routes, sinceMs }: Batch, answer: Uint8Array): void {
+  #answered({ done, ops, routes, sinceMs, isGivenUp }: Batch, answer: Uint8Array): void {
     const results: ReplicaResult[] = [];
     try {
       const reader = new ByteReader(answer);
@@ -367,8 +373,11 @@ export class ReplicaLink {
     for (let i = 0; i < done.length; i++) {
       const result = results[i]!;
       const op = ops[i];
-      if (op && result.kind === "refused" && result.code === "deferred") this.send(op, done[i]!, routes[i], sinceMs);
-      else done[i]!(result);
+      const isDeferred = op && result.kind === "refused" && result.code === "deferred";
+      if (!isDeferred) done[i]!(result);
+      // Sent again it would have a new deadline.
+      else if (isGivenUp && op.kind === "stamp") done[i]!({ ...result, code: "expired" });
+      else this.send(op, done[i]!, routes[i], sinceMs);
     }
   }
 

@@ -11,6 +11,7 @@ import type { LoadedConfig } from "./load-config.ts";
 import { modelsSupervisor } from "./models-process.ts";
 import { packageRoot } from "./package-root.ts";
 import { joinAddress, localUrl } from "./port.ts";
+import { secretEnvironment } from "./provider-secrets.ts";
 import { watchReadiness } from "./readiness.ts";
 import { type RootKey, resolveRootKey } from "./root-key.ts";
 import { Supervisor, type SupervisorEvents } from "./supervisor.ts";
@@ -64,7 +65,8 @@ export async function serve(options: ServeOptions): Promise<number> {
           metricsAccess: options.metricsAccess,
         });
         writeConfigFile(join(dir.run, CONFIG_FILE), text);
-        return { binary, cwd: dir.run, configFile: CONFIG_FILE };
+        const env = secretEnvironment(config.embedding, options.env);
+        return { binary, cwd: dir.run, configFile: CONFIG_FILE, env };
       },
     });
     const models = modelsSupervisor({

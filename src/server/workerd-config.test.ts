@@ -2,11 +2,12 @@
 
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { defaultSettings } from "../cluster/settings.ts";
+import { defaultSettings, parseSettings } from "../cluster/settings.ts";
 import { COMPATIBILITY_DATE, COMPATIBILITY_FLAGS } from "./capnp-parts.ts";
 import { capnpText } from "./capnp-text.ts";
 import { modelsConfig } from "./models-config.ts";
 import { embedderClass, objectClasses } from "./object-classes.ts";
+import { secretEnvironment } from "./provider-secrets.ts";
 import { workerdConfig } from "./workerd-config.ts";
 
 const base = {
@@ -61,12 +62,34 @@ describe("workerdConfig", () => {
     for (const none of ["durableObject", "disk =", "network =", "ROOT_KEY"]) expect(text).not.toContain(none);
   });
 
+  it("[EM-57] keys of providers come from the environment into the embedder alone; its requests go through a network of their own", () => {
+    const secrets = [{ name: "OPENAI_KEY", url: "https://api.openai.com/v1/" }];
+    const embedding = { ...defaultSettings.embedding, secrets, allowedNetworks: ["10.0.0.0/8"] };
+    const text = workerdConfig({ ...base, settings: { ...defaultSettings, embedding } });
+    const [gateway, embedder] = text.split("const embedder :Workerd.Worker") as [string, string];
+    expect(embedder).toContain('(name = "OPENAI_KEY", fromEnvironment = "OPENAI_KEY")');
+    expect(gateway).not.toContain("fromEnvironment");
+    expect(embedder).toContain('(name = "EMBEDDING_NETWORK", service = "providers")');
+    expect(gateway).toMatch(
+      /name = "providers", network = \(allow = \["public", "10.0.0.0\/8"\], deny = \[(?!.*"10.0.0.0\/8")/,
+    );
+    const env = { OPENAI_KEY: "sk-1", JADE_ROOT_KEY: "never" };
+    expect(secretEnvironment(embedding, env)).toEqual({ OPENAI_KEY: "sk-1" });
+    expect(secretEnvironment(embedding, {})).toEqual({});
+    for (const name of ["JADE_ROOT_KEY", "AI", "EMBEDDING_NETWORK", "BLOBS", "lower"]) {
+      const wrong = JSON.stringify({ embedding: { secrets: [{ name, url: "https://a.example" }] } });
+      expect(() => parseSettings(wrong), name).toThrow("embedding.secrets");
+    }
+  });
+
   it("[EM-63] in a cluster the leaders' process keeps the models, and the zone's asks it by a socket", () => {
     const place = { zone: "z1", zones: ["z1"], nodes: { n1: "z1" } };
     const ways = {
       relayAddress: "unix:/d/zone.sock",
-      leadersAddress: "unix:/d/leaders.sock",
       peers: { z1: "unix:/d/zone.sock" },
+      leaders: { z1: "unix:/d/leaders.sock" },
+      tellAddress: "unix:/d/tell.sock",
+      supervisorAddress: "unix:/d/gossip.sock",
     };
     const rest = { bucket: "s3://b/p", boardAddress: "unix:/d/board.sock", address: "127.0.0.1:0", key: "k" };
     const of = (role: "zone" | "leaders") =>

@@ -41,10 +41,10 @@ const KEYS_NETWORK =
   '(name = "token-keys", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true)))';
 
 /**
- * Receivers of webhooks are named by tenants: the connection itself is refused to what is private, local or reserved, wherever a name
+ * Receivers of webhooks and providers of models are named by tenants: the connection itself is refused to what is private, local or reserved, wherever a name
  * led. workerd takes the more specific of two networks that part, and a denial where they are equal.
  */
-export function webhookNetwork(allowed: readonly string[]): string {
+export function allowedNetwork(service: string, allowed: readonly string[]): string {
   const opened = allowed.map((text) => parseNetwork(text)!);
   const denied = [...REFUSED_NETWORKS, ...UNJUDGED_NETWORKS].filter((text) => {
     const { address, prefixLength } = parseNetwork(text)!;
@@ -52,7 +52,7 @@ export function webhookNetwork(allowed: readonly string[]): string {
   });
   const texts = (networks: readonly string[]): string => networks.map(capnpText).join(", ");
   const lists = `allow = [${texts(["public", ...allowed.map(withLength)])}], deny = [${texts(denied)}]`;
-  return `(name = "webhooks", network = (${lists}, tlsOptions = (trustBrowserCas = true)))`;
+  return `(name = ${capnpText(service)}, network = (${lists}, tlsOptions = (trustBrowserCas = true)))`;
 }
 
 /** workerd knows networks only. */
@@ -96,6 +96,10 @@ function embedderWorker({ embedderModules, settings, cluster }: WorkerdConfigOpt
     textBinding("JADE_CONFIG", JSON.stringify(settings)),
     objectBinding(embedderClass),
     '(name = "MODEL_RUNNER", service = "models")',
+    '(name = "EMBEDDING_NETWORK", service = "providers")',
+    ...settings.embedding.secrets.map(
+      ({ name }) => `(name = ${capnpText(name)}, fromEnvironment = ${capnpText(name)})`,
+    ),
     ...(settings.storage.blobStore === "disk" ? ['(name = "BLOB_DISK", service = "blobs")'] : []),
   ];
   return `const embedder :Workerd.Worker = (
@@ -114,9 +118,10 @@ function embedderBinding(isZone: boolean): string {
   return `(name = "EMBEDDER", service = ${isZone ? '"embedder"' : EMBEDDER_ENTRY})`;
 }
 
-function embedderServices(isZone: boolean): readonly string[] {
+function embedderServices(isZone: boolean, allowedNetworks: readonly string[]): readonly string[] {
   if (isZone) return [externalService("embedder", EMBEDDER_SOCKET)];
-  return ['(name = "embedder", worker = .embedder)', externalService("models", MODELS_SOCKET)];
+  const network = allowedNetwork("providers", allowedNetworks);
+  return ['(name = "embedder", worker = .embedder)', externalService("models", MODELS_SOCKET), network];
 }
 
 function embedderSocket(): string {
@@ -150,11 +155,11 @@ export function workerdConfig(options: WorkerdConfigOptions): string {
   ];
   const services = [
     '(name = "jade", worker = .jade)',
-    ...(hasEmbedder ? embedderServices(isZone) : []),
+    ...(hasEmbedder ? embedderServices(isZone, settings.embedding.allowedNetworks) : []),
     `(name = "objects", disk = (path = ${capnpText(objectsDir)}, writable = true))`,
     ...(onDisk ? [`(name = "blobs", disk = (path = ${capnpText(blobsDir)}, writable = true))`] : []),
     ...(fetchesKeys ? [KEYS_NETWORK] : []),
-    webhookNetwork(settings.webhooks.allowedNetworks),
+    allowedNetwork("webhooks", settings.webhooks.allowedNetworks),
     ...relays.map(({ text }) => text),
     ...(cluster && !isGateway ? [boardService()] : []),
     ...(cluster && isGateway ? [supervisorService(cluster)] : []),

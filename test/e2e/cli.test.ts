@@ -4,7 +4,9 @@ import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileS
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { externalTensor, onnxFile } from "../../scripts/lib/onnx-writer.ts";
 import { type RunningServer, startServer, temporaryDirectory } from "../../scripts/lib/server-process.mjs";
+import { bomb } from "../onnx/png-bomb.ts";
 import { tinyBert } from "../onnx/tiny-bert.ts";
 
 const CLI = join(import.meta.dirname, "../../dist/cli.js");
@@ -151,6 +153,58 @@ describe("jade-db", () => {
     expect(json(reembed)).toMatchObject({ state: "done", rows: 3, vectorDimension: 2 });
     expect(json(["search", "--database", "texts", "--text", "train", "--top-k", "1"])).toMatchObject([{ id: "t2" }]);
     json(["model", "delete", "small"]);
+  });
+
+  it("[EM-31] [EM-47] [EM-49] [EM-50] [EM-51] [EM-53] story 5.2: images and tensors in the server: registered from folders, embedded, stored, searched", () => {
+    const folder = join(directory, "colours");
+    mkdirSync(folder);
+    // The mean of each colour of pictures of 8 x 8.
+    const pooling = { op: "GlobalAveragePool", inputs: ["pixels"], output: "image_embeds" };
+    const graph = (name: string, dims: readonly number[]) => [{ name, type: "float" as const, dims }];
+    const [inputs, outputs] = [graph("pixels", [1, 3, 8, 8]), graph("image_embeds", [1, 3, 1, 1])];
+    writeFileSync(join(folder, "model.onnx"), onnxFile({ nodes: [pooling], constants: [], inputs, outputs }));
+    writeFileSync(join(folder, "preprocessor_config.json"), '{"size":{"height":8,"width":8},"do_normalize":false}');
+    expect(json(["model", "add", folder])).toMatchObject({ family: "image", inputType: "image", outputDimension: 3 });
+    const file = (name: string, bytes: Uint8Array): string => {
+      writeFileSync(join(directory, name), bytes);
+      return join(directory, name);
+    };
+    const black = file("black.png", bomb(9, 9, 9 * 28));
+    expect(json(["embed", "--image", black, "--model", "colours"])).toMatchObject([
+      { image: black, values: [0, 0, 0] },
+    ]);
+    json(["database", "create", "pictures", "--model", "colours", "--metric", "euclidean"]);
+    expect(json(["database", "describe", "pictures"]).embeddingModels).toMatchObject([{ inputType: "image" }]);
+    json(["vector", "put", "p1", "--database", "pictures", "--image", black]);
+    for (const [bytes, message] of [
+      [bomb(8000, 5000, 100), "40000000 pixels; the limit is 12500000"],
+      [Buffer.from("GIF89a"), "neither a PNG nor a JPEG"],
+      [bomb(50, 50, 10), "cut off"],
+    ] as const) {
+      const refused = jadeDb(["vector", "put", "p2", "--database", "pictures", "--image", file("bad.png", bytes)]);
+      expect([refused.status, refused.stderr]).toEqual([2, expect.stringContaining(message)]);
+    }
+    expect(json(["search", "--database", "pictures", "--image", black])).toMatchObject([{ id: "p1", score: 0 }]);
+    expect(jadeDb(["embed", "king", "--model", "colours"]).stderr).toContain("the model takes image");
+
+    const tensors = join(directory, "product");
+    mkdirSync(tensors);
+    const weight = externalTensor("weight", [3, 2], { file: "model.onnx_data", offset: 0, length: 24 });
+    const product = onnxFile({
+      nodes: [{ op: "MatMul", inputs: ["x", "weight"], output: "y" }],
+      constants: [weight],
+      ...{ inputs: graph("x", [1, 3]), outputs: graph("y", [1, 2]) },
+    });
+    writeFileSync(join(tensors, "model.onnx"), product);
+    const declared = ["--inputs", '[{"name":"x","type":"float32","shape":[1,3]}]', "--no-normalize"];
+    const without = jadeDb(["model", "add", tensors, ...declared]);
+    expect([without.status, without.stderr]).toEqual([2, expect.stringContaining("weights are in model.onnx_data")]);
+    writeFileSync(join(tensors, "model.onnx_data"), new Uint8Array(Float32Array.of(1, 2, 3, 4, 5, 6).buffer));
+    expect(json(["model", "add", tensors, ...declared])).toMatchObject({ family: "tensor", outputDimension: 2 });
+    const embed = (tensor: object) => ["embed", "--tensor", JSON.stringify(tensor), "--model", "product"];
+    expect(json(embed({ x: { data: [1, 0, 2] } }))).toMatchObject([{ values: [11, 14] }]);
+    expect(jadeDb(embed({ x: { data: [1, 0] } })).stderr).toContain("input[0].tensor has a x of 2 numbers");
+    for (const id of ["colours", "product"]) json(["model", "delete", id]);
   });
 
   it("imports, exports and verifies byte by byte", () => {

@@ -55,7 +55,7 @@ async function held(db: Db): Promise<readonly string[]> {
 }
 
 describe("sharding by ranges of a metadata field", () => {
-  it("[VE-235][VE-237] a filter on the field asks its shards only; an update that moves a vector leaves one, with its versions", async () => {
+  it("[VE-235][VE-237][VE-272] a filter on the field asks its shards only; an update that moves a vector leaves one, with its versions", async () => {
     const db = await newDb({ sharding: { strategy: "range", key: "year", splitPoints: [2000, 2010, 2020] } });
     expect(await stateOf(db)).toMatchObject({ strategy: "range", state: "active", splitPoints: [2000, 2010, 2020] });
     const vectors = Array.from({ length: 40 }, (_, n) => ({
@@ -94,7 +94,21 @@ describe("sharding by ranges of a metadata field", () => {
       results: [{ id: "x", error: { code: "invalidRequest" } }, { id: "y" }],
     });
     expect((await db.ask("POST", "/vectors/batch", { vectors, atomic: true })).json.code).toBe("invalidRequest");
-    expect((await db.ask("POST", "/imports", { vectors })).json.code).toBe("conflict");
+    const more = vectors.map((vector) => ({ ...vector, id: `i${vector.id}` }));
+    const { importId } = (await db.ask("POST", "/imports", { vectors: [...more, { id: "bad", values: [1] }] })).json
+      .data;
+    await vi.waitFor(
+      async () => {
+        const { data } = (await db.ask("GET", `/imports/${String(importId)}`)).json;
+        expect(data).toMatchObject({ state: "done", stored: 40, failed: 1, errors: [{ index: 40, id: "bad" }] });
+      },
+      { timeout: 30_000, interval: 50 },
+    );
+    expect((await found(db, { ...query, filters: { year: 2015 } })).results.map(({ id }) => id).sort()).toEqual([
+      "iv25",
+      "v25",
+    ]);
+    expect(await db.count()).toBe(81);
   });
 });
 

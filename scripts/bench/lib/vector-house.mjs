@@ -47,9 +47,10 @@ export async function openHouse({ spec, record, vectors = {}, cpuProfile: direct
     async search(ask) {
       const began = treeCpuMs(server.groupId);
       const beganMs = performance.now();
-      const work = () => load.ask({ kind: "search", port: server.port, apiKey, databaseId: DATABASE, spec, ...ask });
+      const where = { url: server.url, port: server.port, apiKey, databaseId: DATABASE, spec };
+      const work = () => load.ask({ kind: "search", ...where, ...ask });
       const { inspectorPort } = server;
-      const name = `search-${ask.connections}-${Math.round(beganMs)}`;
+      const name = `${ask.kind ?? "search"}-${ask.connections ?? 1}-${Math.round(beganMs)}`;
       const result = await (inspectorPort
         ? profiled({ inspectorPort, directory, name, note: console.error }, work)
         : work());

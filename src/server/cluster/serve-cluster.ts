@@ -13,6 +13,7 @@ import { InstanceLock, type LockedPart } from "../instance-lock.ts";
 import { modelsSupervisor } from "../models-process.ts";
 import { packageRoot } from "../package-root.ts";
 import { joinAddress, localUrl } from "../port.ts";
+import { secretEnvironment } from "../provider-secrets.ts";
 import { watchReadiness } from "../readiness.ts";
 import { MODELS_NAME, printAddress, reporter, type ServeOptions, untilSignalled } from "../serve.ts";
 import { type StandIn, Supervisor } from "../supervisor.ts";
@@ -106,7 +107,10 @@ class Processes {
     writeConfigFile(join(this.#dir.run, configFile), text);
     const start = { binary: workerdBinary(), cwd: this.#dir.run, configFile };
     if (role === "zone") return start;
-    return { ...start, isExperimental: true, health: LEADERS_HEALTH, env: bucketEnvironment(this.#options.env) };
+    const { env, config } = this.#options;
+    // The embedder is beside the leaders.
+    const held = { ...bucketEnvironment(env), ...secretEnvironment(config.embedding, env) };
+    return { ...start, isExperimental: true, health: LEADERS_HEALTH, env: held };
   }
 
   zone(): Supervisor {

@@ -9,23 +9,10 @@ import { HEADER_SECTIONS, QUANTIZERS, type Quantizer } from "../shard/index-kind
 import type { Retention } from "../shard/retention.ts";
 import type { ShardConfig, ShardingConfig, ShardLifecycle } from "../shard/shard-config.ts";
 import { DEFAULT_LEARN_ROWS, DEFAULT_TARGET_RECALL } from "../sharding/limits.ts";
-import type { SplitPoint } from "../sharding/shard-map.ts";
 import { type IndexFields, type IndexParameters, indexSpecsOf } from "./indexes.ts";
 import { copyZones, type Placement } from "./placement.ts";
 import type { Reembedding } from "./reembedding.ts";
-
-export interface Sharding {
-  readonly strategy: "hash" | "range" | "centroid";
-  readonly numShards: number;
-  /** `range` only: the metadata field, and its split points; absent = learned. */
-  readonly key?: string | undefined;
-  readonly splitPoints?: readonly SplitPoint[] | undefined;
-  /** `centroid` only: shards that a search asks which does not say; absent = as many as the learned recall takes. */
-  readonly shardProbes?: number | undefined;
-  readonly targetRecall?: number | undefined;
-  /** Rows after which split points or centroids are learned. */
-  readonly learnRows?: number | undefined;
-}
+import { homesOf, type Sharding, topologyOf } from "./resharding.ts";
 
 export interface RetentionPolicy {
   readonly maxAgeDays?: number | undefined;
@@ -127,10 +114,11 @@ export function shardName({ tenant, namespace, databaseId, generation }: Databas
 
 function shardingOf({ sharding }: DatabaseRecord, name: DatabaseName, shard: number): ShardingConfig | undefined {
   const { strategy, numShards, key, splitPoints } = sharding;
-  if (strategy === "hash") return undefined;
+  if (strategy === "hash" && sharding.topology === undefined) return undefined;
   const { learnRows = DEFAULT_LEARN_ROWS, targetRecall = DEFAULT_TARGET_RECALL } = sharding;
   const base = shardName(name, 0).slice(0, -2);
-  return { strategy, numShards, shard, base, key, splitPoints, learnRows, targetRecall };
+  const common = { strategy, numShards, shard, base, key, splitPoints, learnRows, targetRecall };
+  return strategy === "hash" ? { ...common, homes: homesOf(sharding), topology: topologyOf(sharding) } : common;
 }
 
 function shardLifecycleOf({ lifecycle = NO_LIFECYCLE, reembedding }: DatabaseRecord): ShardLifecycle {
