@@ -147,7 +147,16 @@ export default defineConfig({
           testTimeout: 300_000,
         },
       },
-      { test: { name: "simulation-sweeps", environment: "node", include: SWEEPS, testTimeout: 300_000, ...WAITING } },
+      {
+        test: {
+          name: "simulation-sweeps",
+          environment: "node",
+          globalSetup: ["./test/wasm.setup.ts"],
+          include: SWEEPS,
+          testTimeout: 300_000,
+          ...WAITING,
+        },
+      },
       objects({
         name: "objects",
         include: ["test/objects/**/*.test.ts"],
