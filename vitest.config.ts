@@ -1,11 +1,13 @@
 // The test projects: `unit` and `simulation` in Node, `objects` inside workerd, `e2e` against the real server built in dist/. Those of them that hold
-// what they test to a time are projects of their own, which run at the end, one file at a time: `objects-timed`, `e2e-timed`.
+// what they test to a time are projects of their own, which run at the end, one file at a time: `objects-timed`, `e2e-timed`. Long sweeps of seeds,
+// `simulation-sweeps`, run at the lowest priority in the time that `e2e` spends waiting.
 // Run one with: npx vitest run --project unit [file]
 
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { defineConfig, type TestProjectInlineConfiguration } from "vitest/config";
+import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 /** Node gets `.wasm` and `.sql` imports as the Worker does: a compiled WebAssembly.Module, a text. */
 const workerModules = {
@@ -23,7 +25,27 @@ const workerModules = {
 const TIMED_OBJECTS = ["access-limits", "access-revocation", "access-tokens", "coordinator"].map(
   (name) => `test/objects/${name}.test.ts`,
 );
-const TIMED_END_TO_END = ["test/e2e/access.test.ts", "test/e2e/examples.test.ts"];
+const TIMED_END_TO_END = ["test/e2e/access.test.ts", "test/e2e/examples-timed.test.ts"];
+/** Behind the other projects, where servers, ports and directories are the tests' own. They wait much: one more at once than CI has cores. */
+const WAITING = { maxWorkers: 3, sequence: { groupOrder: 1 } } as const;
+const SWEEPS = ["test/simulation/seeds.test.ts"];
+
+/** What takes longest begins first, so that nothing long is left alone at the end. Vitest itself goes by the size of a file. */
+const LONGEST = [
+  ...SWEEPS,
+  ...["fail-points", "webhooks", "cluster", "cli", "config", "etcd-grpc", "examples", "crash-rounds"].map(
+    (name) => `test/e2e/${name}.test.ts`,
+  ),
+];
+class LongestFirst extends BaseSequencer {
+  override async sort(specifications: TestSpecification[]): Promise<TestSpecification[]> {
+    const order = ({ project, moduleId }: TestSpecification): number => {
+      const place = LONGEST.findIndex((path) => moduleId.endsWith(`/${path}`));
+      return project.config.sequence.groupOrder * LONGEST.length * 2 + (place < 0 ? LONGEST.length : place);
+    };
+    return (await super.sort(specifications)).sort((a, b) => order(a) - order(b));
+  }
+}
 const ALONE = { fileParallelism: false, sequence: { groupOrder: 2 } } as const;
 
 /** Without transformers: 14 MB of WebAssembly would be compiled for each file of tests. */
@@ -70,8 +92,8 @@ function objects(test: NonNullable<TestProjectInlineConfiguration["test"]>): Tes
             JADE_MODE: "test",
             // SHA-256 of "jdb.root.test"
             JADE_ROOT_KEY_HASH: "45295b3fee2dd2e0eacf099132df6fc1d984876a49901a6c83afa5533cbf696e",
-            // Tests of hibernation wait so long; those of revocation take less.
-            JADE_CONFIG: '{"config":{"hibernateAfterSeconds":4},"vectors":{"archiveStore":"r2"}}',
+            // Each eviction of a keyspace with watches waits so long.
+            JADE_CONFIG: '{"config":{"hibernateAfterSeconds":1},"vectors":{"archiveStore":"r2"}}',
           },
         },
       }),
@@ -97,6 +119,7 @@ export default defineConfig({
   test: {
     // Left to itself Vitest keeps one core free, which is one of two in CI.
     maxWorkers: availableParallelism(),
+    sequence: { sequencer: LongestFirst },
     // An object that starts just as its file of tests ends asks Vitest for its module in vain; nothing was tested by then. Every other stray error counts.
     onUnhandledError: ({ name, message }) =>
       !(name === "EnvironmentTeardownError" && message.endsWith('Closing rpc while "resolve" was pending')),
@@ -120,7 +143,18 @@ export default defineConfig({
           environment: "node",
           globalSetup: ["./test/wasm.setup.ts"],
           include: ["test/simulation/**/*.test.ts"],
+          exclude: SWEEPS,
           testTimeout: 300_000,
+        },
+      },
+      {
+        test: {
+          name: "simulation-sweeps",
+          environment: "node",
+          globalSetup: ["./test/wasm.setup.ts"],
+          include: SWEEPS,
+          testTimeout: 300_000,
+          ...WAITING,
         },
       },
       objects({
@@ -137,9 +171,7 @@ export default defineConfig({
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
           exclude: TIMED_END_TO_END,
-          // After the other projects, and two at once: each has servers, ports and directories of its own, and waits much.
-          maxWorkers: 2,
-          sequence: { groupOrder: 1 },
+          ...WAITING,
         },
       },
       { test: { ...endToEnd, name: "e2e-timed", include: TIMED_END_TO_END, ...ALONE } },

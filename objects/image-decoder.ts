@@ -1,10 +1,11 @@
 // PNG and JPEG to pixels, in the embedder's Worker: libjpeg (mozjpeg) as a WebAssembly module that is imported, PNG in JavaScript.
 // Guarantees: the size is judged before anything is decoded; what is inflated is counted while it is; each JPEG has an instance of its own, so that
-// what a picture took is given back and what a broken one left is gone. Must not: turn by EXIF or apply colour profiles.
+// what a picture took is given back and what a broken one left is gone; a JPEG is turned as its EXIF says. Must not: apply colour profiles.
 import jpegFactory from "@jsquash/jpeg/codec/dec/mozjpeg_dec.js";
 import jpegModule from "@jsquash/jpeg/codec/dec/mozjpeg_dec.wasm";
 import { decode as decodePng } from "fast-png";
 import { type ImageHeader, imageHeader, inflatedBytes, pngParts } from "../src/embedding/image/header.ts";
+import { turnOf } from "../src/embedding/image/orientation.ts";
 import { CHANNELS, type Picture } from "../src/embedding/image/resize.ts";
 import { EmbeddingRefusal, invalid } from "../src/embedding/refusal.ts";
 
@@ -19,7 +20,7 @@ export async function decodeImage(bytes: Uint8Array): Promise<Picture> {
   }
 }
 
-async function jpegPicture(bytes: Uint8Array, { width, height }: ImageHeader): Promise<Picture> {
+async function jpegPicture(bytes: Uint8Array, header: ImageHeader): Promise<Picture> {
   const decoder = await jpegFactory({
     noInitialRun: true,
     // Warnings of libjpeg are nobody's to read.
@@ -32,18 +33,24 @@ async function jpegPicture(bytes: Uint8Array, { width, height }: ImageHeader): P
     },
   } as never);
   const image = decoder.decode(bytes as never, false);
-  if (image?.width !== width || image.height !== height) throw new Error("another size than the header's");
-  return { width, height, data: withoutAlpha(new Uint8Array(image.data.buffer), width * height) };
+  if (image?.width !== header.width || image.height !== header.height)
+    throw new Error("another size than the header's");
+  return upright(new Uint8Array(image.data.buffer), header);
 }
 
-function withoutAlpha(rgba: Uint8Array, pixels: number): Uint8Array {
-  const data = new Uint8Array(pixels * CHANNELS);
-  for (let from = 0, to = 0; to < data.length; from += 4) {
-    data[to++] = rgba[from]!;
-    data[to++] = rgba[from + 1]!;
-    data[to++] = rgba[from + 2]!;
+/** Turned, and without alpha. */
+function upright(rgba: Uint8Array, header: ImageHeader): Picture {
+  const { width, height, first, column, row } = turnOf(header.orientation, header);
+  const data = new Uint8Array(width * height * CHANNELS);
+  for (let y = 0, from = 0; y < header.height; y++) {
+    for (let x = 0; x < header.width; x++, from += 4) {
+      const to = (first + x * column + y * row) * CHANNELS;
+      data[to] = rgba[from]!;
+      data[to + 1] = rgba[from + 1]!;
+      data[to + 2] = rgba[from + 2]!;
+    }
   }
-  return data;
+  return { width, height, data };
 }
 
 async function pngPicture(bytes: Uint8Array, header: ImageHeader): Promise<Picture> {

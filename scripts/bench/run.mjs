@@ -32,6 +32,7 @@ const { values, positionals } = parseArgs({
     "old-keys": { type: "string", default: "100000" },
     "cpu-profile": { type: "string" },
     count: { type: "string" },
+    samples: { type: "string" },
     data: { type: "string" },
     contests: { type: "string" },
     dimensions: { type: "string" },
@@ -64,5 +65,6 @@ process.exitCode = await run({
   builds: values.builds.split(","),
   rounds: Number(values.rounds),
   count: values.count && Number(values.count),
+  samples: values.samples && Number(values.samples),
   cpuProfile: values["cpu-profile"],
 });

@@ -29,11 +29,15 @@ const text = (field: number, value: string): Uint8Array => bytesOf(field, encode
 const float = (field: number, value: number): Uint8Array =>
   joined([tag(field, 5), new Uint8Array(Float32Array.of(value).buffer)]);
 
-const TYPES = { float: 1, int64: 7 } as const;
+export const TYPES = { float: 1, int8: 3, int64: 7 } as const;
 export type ElementType = keyof typeof TYPES;
+type Numbers = Float32Array | Int8Array | BigInt64Array;
 
-export function tensor(name: string, dims: readonly number[], data: Float32Array | BigInt64Array): Uint8Array {
-  const type = data instanceof Float32Array ? TYPES.float : TYPES.int64;
+const typeOf = (data: Numbers): number =>
+  data instanceof Float32Array ? TYPES.float : data instanceof Int8Array ? TYPES.int8 : TYPES.int64;
+
+export function tensor(name: string, dims: readonly number[], data: Numbers): Uint8Array {
+  const type = typeOf(data);
   const raw = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   return joined([...dims.map((dim) => whole(1, dim)), whole(2, type), text(8, name), bytesOf(9, raw)]);
 }
@@ -60,16 +64,17 @@ function attribute(name: string, value: Attribute): Uint8Array {
 export interface Node {
   readonly op: string;
   readonly inputs: readonly string[];
-  readonly output: string;
+  readonly output: string | readonly string[];
   readonly attributes?: Readonly<Record<string, Attribute>>;
 }
 
 function node({ op, inputs, output, attributes = {} }: Node): Uint8Array {
+  const outputs = typeof output === "string" ? [output] : output;
   const named = Object.entries(attributes).map(([name, value]) => bytesOf(5, attribute(name, value)));
   return joined([
     ...inputs.map((name) => text(1, name)),
-    text(2, output),
-    text(3, `${output}_node`),
+    ...outputs.map((name) => text(2, name)),
+    text(3, `${outputs[0]}_node`),
     text(4, op),
     ...named,
   ]);

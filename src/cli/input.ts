@@ -1,5 +1,6 @@
 // What commands read: values from arguments, files, standard input; and how JSON is shown without changing it.
 import { readFileSync } from "node:fs";
+import type { Tensors } from "../client/index.ts";
 import { UsageError } from "./exit-codes.ts";
 
 export function readBytes(path: string): Uint8Array {
@@ -40,4 +41,25 @@ export function exactValue(text: string | undefined): unknown {
   const value: unknown = JSON.parse(text);
   const isExact = JSON.stringify(value) === text.replace(/("(?:[^"\\]|\\.)*")|\s+/g, "$1");
   return isExact ? value : text;
+}
+
+/** The value of a flag that takes JSON. */
+export function jsonOf(text: string, flag: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new UsageError(`${flag} is not JSON`);
+  }
+}
+
+/** Of `--tensor`; names, types and shapes are the server's to judge. */
+export function tensorsOf(text: string): Tensors {
+  const value = jsonOf(text, "--tensor");
+  const isTensors =
+    typeof value === "object" &&
+    value !== null &&
+    !Array.isArray(value) &&
+    Object.values(value).every((tensor) => Array.isArray((tensor as { data?: unknown } | null)?.data));
+  if (isTensors) return value as Tensors;
+  throw new UsageError('--tensor must be a JSON object such as {"x": {"data": [1, 0, 2]}}');
 }

@@ -2,10 +2,10 @@
 // Must not: judge what a file holds; the server does.
 import { basename, resolve } from "node:path";
 import { type Command, Option } from "commander";
-import type { EmbeddingInput, EmbeddingModel, NewModel, RemoteModel, Tensors } from "../client/index.ts";
+import type { EmbeddingInput, EmbeddingModel, NewModel, RemoteModel } from "../client/index.ts";
 import { withContext } from "./context.ts";
 import { UsageError } from "./exit-codes.ts";
-import { readBytes } from "./input.ts";
+import { jsonOf, readBytes, tensorsOf } from "./input.ts";
 import { type FoundModel, modelFiles } from "./model-files.ts";
 import { collect, wholeNumber } from "./tenant-commands.ts";
 import { floatText } from "./vectors/rows.ts";
@@ -37,17 +37,9 @@ function modelOf(modelId: string, flags: AddFlags, found: Omit<FoundModel, "file
 }
 
 function inputsOf(text: string): NewModel["inputs"] {
-  const value = parsed(text, "--inputs");
+  const value = jsonOf(text, "--inputs");
   if (Array.isArray(value)) return value as NewModel["inputs"];
   throw new UsageError("--inputs must be a JSON list");
-}
-
-function parsed(text: string, flag: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw new UsageError(`${flag} is not JSON`);
-  }
 }
 
 function addAdd(model: Command): void {
@@ -140,7 +132,7 @@ function embedInputs(
   const inputs = [
     ...texts.map((text) => ({ input: text, shown: { text } })),
     ...files.map((image) => ({ input: { image: readBytes(image) }, shown: { image } })),
-    ...(tensor === undefined ? [] : [{ input: { tensor: parsed(tensor, "--tensor") as Tensors }, shown: {} }]),
+    ...(tensor === undefined ? [] : [{ input: { tensor: tensorsOf(tensor) }, shown: {} }]),
   ];
   if (inputs.length === 0) throw new UsageError("give texts, --image or --tensor");
   return inputs;

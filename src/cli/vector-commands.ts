@@ -12,11 +12,12 @@ import type {
 import { withContext } from "./context.ts";
 import { type NamespaceFlags, namespaceOption } from "./database-commands.ts";
 import { CommandFailure, UsageError } from "./exit-codes.ts";
-import { exactValue, readBytes } from "./input.ts";
+import { exactValue, jsonOf, readBytes, tensorsOf } from "./input.ts";
 import { wholeNumber } from "./tenant-commands.ts";
 import { floatText } from "./vectors/rows.ts";
 
 const tenant = { key: "tenant" } as const;
+const TENSOR_FLAG = 'for the database\'s model of tensors: {"input": {"data": [...], "shape": [...]}}';
 
 interface DatabaseFlags extends NamespaceFlags {
   readonly database: string;
@@ -47,23 +48,15 @@ const consistencyOption = () =>
     "eventual",
   ]);
 
-function parsed(text: string, flag: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw new UsageError(`${flag} is not JSON`);
-  }
-}
-
 function objectOf(text: string | undefined, flag: string): VectorFilters | undefined {
   if (text === undefined) return undefined;
-  const value = parsed(text, flag);
+  const value = jsonOf(text, flag);
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as VectorFilters;
   throw new UsageError(`${flag} must be a JSON object`);
 }
 
 function numbersOf(text: string, flag: string): number[] {
-  const value = parsed(text, flag);
+  const value = jsonOf(text, flag);
   if (Array.isArray(value) && value.every((item) => typeof item === "number")) return value as number[];
   throw new UsageError(`${flag} must be a JSON list of numbers, such as [0.1,0.2]`);
 }
@@ -86,6 +79,7 @@ interface PutFlags {
   readonly values?: string;
   readonly text?: string;
   readonly image?: string;
+  readonly tensor?: string;
   readonly metadata?: string;
   readonly durability?: VectorDurability;
   readonly writeId?: string;
@@ -105,6 +99,7 @@ function addPut(vector: Command): void {
     .option("--values <json>", "a list of numbers")
     .option("--text <text>", "instead of values: the database's model makes them")
     .option("--image <file>", "a PNG or JPEG file, likewise")
+    .option("--tensor <json>", TENSOR_FLAG)
     .option("--metadata <json>", "an object")
     .option("--update", "change only what is given, of a vector that exists")
     .addOption(durabilityOption())
@@ -115,14 +110,15 @@ function addPut(vector: Command): void {
         objectOf(metadataJson, "--metadata");
         const values = flags.values === undefined ? undefined : numbersOf(flags.values, "--values");
         const image = flags.image === undefined ? undefined : readBytes(flags.image);
+        const tensor = flags.tensor === undefined ? undefined : tensorsOf(flags.tensor);
         const options = { durability, writeId };
         if (flags.update) {
           if (id === undefined) throw new UsageError("--update needs the id of a vector");
-          return print(await vectors.update(id, { values, text, image, metadataJson }, options));
+          return print(await vectors.update(id, { values, text, image, tensor, metadataJson }, options));
         }
-        if ([values, text, image].filter((one) => one !== undefined).length !== 1)
-          throw new UsageError("say --values, a JSON list of numbers, --text or --image");
-        const given = values ? { values } : image ? { image } : { text: text! };
+        if ([values, text, image, tensor].filter((one) => one !== undefined).length !== 1)
+          throw new UsageError("say --values, a JSON list of numbers, --text, --image or --tensor");
+        const given = values ? { values } : image ? { image } : tensor ? { tensor } : { text: text! };
         print(await vectors.upsert({ id, ...given, metadataJson }, options));
       }),
     );
@@ -197,6 +193,7 @@ interface SearchFlags {
   readonly vector?: string;
   readonly text?: string;
   readonly image?: string;
+  readonly tensor?: string;
   readonly model?: string;
   readonly id?: string;
   readonly filter?: string;
@@ -214,22 +211,24 @@ function finiteNumber(text: string): number {
   return value;
 }
 
-function queryOf({ vector, text, image, id }: SearchFlags): VectorQuery {
-  if ([vector, text, image, id].filter((given) => given !== undefined).length !== 1)
-    throw new UsageError("give --vector, --text, --image or --id");
+function queryOf({ vector, text, image, tensor, id }: SearchFlags): VectorQuery {
+  if ([vector, text, image, tensor, id].filter((given) => given !== undefined).length !== 1)
+    throw new UsageError("give --vector, --text, --image, --tensor or --id");
   if (id !== undefined) return { id };
+  if (tensor !== undefined) return { tensor: tensorsOf(tensor) };
   if (image !== undefined) return { image: readBytes(image) };
   return text === undefined ? { vector: numbersOf(vector!, "--vector") } : { text };
 }
 
 function addSearch(program: Command): void {
   addDatabaseOptions(program.command("search"))
-    .description("find what is nearest to a vector, a text, an image, or a stored vector")
+    .description("find what is nearest to a vector, a text, an image, tensors, or a stored vector")
     .addOption(consistencyOption())
     .option("--vector <json>", "a list of numbers")
     .option("--text <text>", "for the database's model")
     .option("--image <file>", "a PNG or JPEG file, for the database's model of images")
-    .option("--model <modelId>", "for --text and --image (default: the database's first)")
+    .option("--tensor <json>", TENSOR_FLAG)
+    .option("--model <modelId>", "for --text, --image and --tensor (default: the database's first)")
     .option("--id <id>", "of a stored vector, which is not among the results")
     .option("--filter <json>", "what metadata must be")
     .option("--top-k <n>", "at most so many (default: 10)", wholeNumber)

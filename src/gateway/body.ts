@@ -61,7 +61,8 @@ export function requireJsonType(request: Request): void {
   const type = request.headers.get("content-type");
   if (type === "application/json" || (type !== null && JSON_TYPE.test(type))) return;
   const shown = type === null ? "no Content-Type" : `Content-Type ${type.slice(0, 60)}`;
-  throw new PublicError("unsupportedMediaType", `the body came with ${shown}; send application/json in UTF-8`);
+  const hint = type?.startsWith("multipart/") ? ", with images in base64" : "";
+  throw new PublicError("unsupportedMediaType", `the body came with ${shown}; send application/json in UTF-8${hint}`);
 }
 
 /** Throws `malformedJson` or, for JSON that is no object, `invalidRequest`. */

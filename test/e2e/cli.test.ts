@@ -208,6 +208,21 @@ describe("jade-db", () => {
     const embed = (tensor: object) => ["embed", "--tensor", JSON.stringify(tensor), "--model", "product"];
     expect(json(embed({ x: { data: [1, 0, 2] } }))).toMatchObject([{ values: [11, 14] }]);
     expect(jadeDb(embed({ x: { data: [1, 0] } })).stderr).toContain("input[0].tensor has a x of 2 numbers");
+    const database = ["--database", "products"];
+    const x = (...data: number[]) => ["--tensor", JSON.stringify({ x: { data } })];
+    json(["database", "create", "products", "--model", "product", "--metric", "euclidean"]);
+    for (const [id, data] of [
+      ["a", [1, 0, 2]],
+      ["b", [0, 1, 0]],
+    ] as const)
+      json(["vector", "put", id, ...database, ...x(...data)]);
+    expect(json(["search", ...database, ...x(0, 1, 0), "--values"])).toMatchObject([
+      { id: "b", values: [3, 4], score: 0 },
+      {},
+    ]);
+    json(["vector", "put", "b", ...database, "--update", ...x(2, 0, 0)]);
+    expect(json(["vector", "get", "b", ...database])).toMatchObject({ values: [2, 4] });
+    expect(jadeDb(["search", ...database, "--tensor", "[1]"]).stderr).toContain("--tensor must be a JSON object");
     for (const id of ["colours", "product"]) json(["model", "delete", id]);
   });
 

@@ -233,7 +233,8 @@ it("[VE-123] a kill -9 costs acknowledged writes only within the window of their
   console.log(JSON.stringify(counts));
   expect(problems).toEqual([]);
   expect(counts.kills).toBe(2);
-  expect(counts.acknowledged).toBeGreaterThan(3000);
+  // That there was load: many times more on a quiet machine.
+  expect(counts.acknowledged).toBeGreaterThan(500);
 });
 
 it(

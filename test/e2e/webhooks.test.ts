@@ -7,7 +7,7 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
-import { afterAll, afterEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { JadeClient } from "../../src/client/index.ts";
 import { removeDir, ServeProcess, temporaryDir, workerdPid } from "./serve-process.ts";
 
@@ -25,6 +25,7 @@ interface Received {
 }
 
 const dirs: string[] = [];
+let tenants = 0;
 const servers: Server[] = [];
 
 class Receiver {
@@ -76,9 +77,14 @@ class Database {
     const dir = temporaryDir();
     dirs.push(dir);
     writeFileSync(join(dir, "jade.yaml"), settings);
-    const db = await Database.open(dir);
-    const made = await db.ask("POST", "/v1/tenants", { tenantId: "acme" }, db.server.rootKey);
-    return new Database(db.server, dir, made.data["apiKey"] as string);
+    return (await Database.open(dir)).tenant();
+  }
+
+  /** The same server for another tenant. */
+  async tenant(): Promise<Database> {
+    const made = await this.ask("POST", "/v1/tenants", { tenantId: `acme-${++tenants}` }, this.server.rootKey);
+    expect(made.status, JSON.stringify(made)).toBe(201);
+    return new Database(this.server, this.dir, made.data["apiKey"] as string);
   }
 
   static async open(dir: string, key = ""): Promise<Database> {
@@ -127,20 +133,25 @@ function isSigned({ headers, body }: Received, secret: string): boolean {
 const keysOf = (receiver: Receiver): readonly string[] => receiver.firstSeen.map(({ type, key }) => `${type} ${key}`);
 const WAIT = { timeout: 60_000, interval: 50 };
 
-afterEach(async () => {
-  await ServeProcess.endAll();
+afterEach(() => {
   for (const server of servers.splice(0)) {
     server.closeAllConnections();
     server.close();
   }
 });
-afterAll(() => {
+afterAll(async () => {
+  await ServeProcess.endAll();
   for (const dir of dirs) removeDir(dir);
 });
 
 describe("webhooks of a server", () => {
+  let shared: Database;
+  beforeAll(async () => {
+    shared = await Database.start();
+  });
+
   it("[CF-120] [CF-129] events come signed and in order; after a rotation both secrets sign", async () => {
-    const [db, receiver] = [await Database.start(), await Receiver.start()];
+    const [db, receiver] = [await shared.tenant(), await Receiver.start()];
     const { id, secret } = await db.hook(receiver.url.replace("127.0.0.1", "localhost"), { prefix: "app/" });
     await db.put("app/a", { on: true });
     await db.put("other");
@@ -158,13 +169,10 @@ describe("webhooks of a server", () => {
     const last = receiver.received.at(-1)!;
     expect([isSigned(last, secret), isSigned(last, data["secret"] as string)]).toEqual([true, true]);
     expect(isSigned(last, `whsec_${btoa("x".repeat(32))}`)).toBe(false);
-    await expect
-      .poll(async () => (await db.server.get("/metrics")).text(), WAIT)
-      .toMatch(/jade_webhook_requests_total\{outcome="delivered"\} [1-9]/);
   });
 
   it("[CF-121] [CF-122] a receiver that fails, stalls, cuts off and asks for time gets each event, in order, one request at a time", async () => {
-    const [db, receiver] = [await Database.start(), await Receiver.start()];
+    const [db, receiver] = [await shared.tenant(), await Receiver.start()];
     let count = 0;
     receiver.answer = (response) => {
       count++;
@@ -192,7 +200,7 @@ describe("webhooks of a server", () => {
   });
 
   it("[CF-124] [CF-126] [CF-127] 410 pauses; resume, pause and replay", async () => {
-    const [db, receiver] = [await Database.start(), await Receiver.start()];
+    const [db, receiver] = [await shared.tenant(), await Receiver.start()];
     receiver.answer = (response) => response.writeHead(410).end();
     const { id } = await db.hook(receiver.url);
     await db.put("a");
@@ -213,7 +221,7 @@ describe("webhooks of a server", () => {
   });
 
   it("[CF-125] what is compacted while it is paused is told", async () => {
-    const [db, receiver] = [await Database.start(), await Receiver.start()];
+    const [db, receiver] = [await shared.tenant(), await Receiver.start()];
     const { id } = await db.hook(receiver.url);
     await db.ask("PATCH", `/v1/webhooks/${id}`, { state: "paused" });
     for (let n = 0; n < 4; n++) await db.put("a", n);
@@ -233,7 +241,7 @@ describe("webhooks of a server", () => {
     receiver.answer = (response) => (++count % 3 === 0 ? response.destroy() : void setTimeout(() => response.end(), 5));
     const { id } = await db.hook(receiver.url, { batchEvents: 3 });
     const acknowledged: string[] = [];
-    for (let round = 0; round < 3; round++) {
+    for (let round = 0; round < 2; round++) {
       let isDown = false;
       const writes = (async () => {
         for (let n = 0; !isDown && n < 10_000; n++) {
@@ -242,7 +250,7 @@ describe("webhooks of a server", () => {
           if (answer?.status === 201) acknowledged.push(`put ${name}`);
         }
       })();
-      await sleep(1500);
+      await sleep(1000);
       const pid = workerdPid(join(db.dir, "data"));
       db.server.kill("SIGKILL");
       process.kill(pid, "SIGKILL");
@@ -272,7 +280,7 @@ describe("webhooks of a server", () => {
   });
 
   it("[CF-126] SDK and command line do the same", async () => {
-    const [db, receiver] = [await Database.start(), await Receiver.start()];
+    const [db, receiver] = [await shared.tenant(), await Receiver.start()];
     const { webhooks } = new JadeClient({ url: db.server.url!, apiKey: db.key }).config;
     const made = await webhooks.create({ url: receiver.url, prefix: "", events: ["put"] });
     expect(made.secret).toMatch(/^whsec_/);
@@ -321,5 +329,12 @@ describe("webhooks of a server", () => {
       lastError: "no connection: the host is unknown, or its address is not allowed",
     });
     expect(receiver.received).toEqual([]);
+  });
+
+  // Reported every ten seconds: the other tests were long enough.
+  it("[CF-120] what was delivered is counted", async () => {
+    await expect
+      .poll(async () => (await shared.server.get("/metrics")).text(), WAIT)
+      .toMatch(/jade_webhook_requests_total\{outcome="delivered"\} [1-9]/);
   });
 });

@@ -112,4 +112,19 @@ describe("images and tensors", () => {
     );
     expectRefusal(await register({ family: "image", inputType: "text" }), "invalidRequest", "take image");
   });
+  it("[EM-71] an image in a form is refused, with what is to be sent; nothing is stored", async () => {
+    const owner = await Owner.make();
+    const db = await Db.create(owner.key, { databaseId: "forms", vectorDimension: 2 });
+    const form = new FormData();
+    form.set("image", new Blob([Uint8Array.of(0xff, 0xd8)], { type: "image/jpeg" }), "a.jpg");
+    const request = new Request("http://jade.test/", { method: "POST", body: form });
+    const [type, raw] = [request.headers.get("content-type")!, new Uint8Array(await request.arrayBuffer())];
+    const answers = [await ask("POST", "/v1/embeddings", { key: owner.key, raw, headers: { "content-type": type } })];
+    for (const path of ["/vectors", "/vectors/batch", "/search"]) answers.push(await db.send(path, raw, type));
+    for (const { status, text } of answers) {
+      expect(status, text).toBe(415);
+      expect(text).toMatch(/multipart\/form-data.*application\/json.*with images in base64/);
+    }
+    expect(await db.count()).toBe(0);
+  });
 });

@@ -1,7 +1,8 @@
-// What the first bytes of an image say: its format and size, before anything is decoded.
+// What the parts of an image say: its format, size and how it is to be turned, before anything is decoded.
 // Guarantees: what is no PNG or JPEG, is cut off before its size, or is larger than the bounds is refused; bounded work. Must not: decode.
 import { MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS, MAX_IMAGE_SIDE, MAX_JPEG_SCANS } from "../limits.ts";
 import { invalid } from "../refusal.ts";
+import { exifOrientation, type Orientation } from "./orientation.ts";
 
 export interface ImageHeader {
   readonly format: "png" | "jpeg";
@@ -12,6 +13,8 @@ export interface ImageHeader {
   readonly channels: number;
   readonly isInterlaced: boolean;
   readonly hasPalette: boolean;
+  /** How it is to be turned; width and height are those before. */
+  readonly orientation: Orientation;
 }
 
 const PNG_SIGNATURE = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
@@ -65,17 +68,20 @@ function pngHeader(bytes: Uint8Array): ImageHeader {
   const isInterlaced = bytes[28] === 1;
   if (isInterlaced && depth < 8)
     throw invalid("", `is an interlaced PNG image of ${depth} bits a sample; save it without interlacing`);
-  return { format: "png", width, height, depth, channels, isInterlaced, hasPalette: bytes[25] === 3 };
+  return { format: "png", width, height, depth, channels, isInterlaced, hasPalette: bytes[25] === 3, orientation: 1 };
 }
 
 /** Frames that libjpeg decodes: baseline, extended, progressive. */
 const FRAMES = new Set([0xc0, 0xc1, 0xc2]);
 const START_OF_SCAN = 0xda;
+/** EXIF's. */
+const APP1 = 0xe1;
 
 function jpegHeader(bytes: Uint8Array): ImageHeader {
   const view = viewOf(bytes);
   let frame: ImageHeader | undefined;
   let scans = 0;
+  let orientation: Orientation | undefined;
   for (let at = 2; at + 4 <= bytes.length; ) {
     if (bytes[at] !== 0xff) throw invalid("", "is a JPEG image whose parts are wrong");
     const marker = bytes[at + 1]!;
@@ -88,7 +94,9 @@ function jpegHeader(bytes: Uint8Array): ImageHeader {
         frame = jpegFrame(bytes, at + 4);
       } else if (marker >= 0xc3 && marker <= 0xcf && marker !== 0xc4 && marker !== 0xc8 && marker !== 0xcc)
         throw invalid("", "is a JPEG image of a kind that is not decoded: baseline and progressive ones are");
-      at += 2 + Math.max(2, view.getUint16(at + 2));
+      const end = at + 2 + Math.max(2, view.getUint16(at + 2));
+      if (marker === APP1 && end <= bytes.length) orientation ??= exifOrientation(bytes.subarray(at + 4, end));
+      at = end;
       if (marker !== START_OF_SCAN) continue;
       if (!frame) throw invalid("", "is a JPEG image whose parts are wrong");
       // Each scan of a progressive image goes over all of it.
@@ -98,7 +106,7 @@ function jpegHeader(bytes: Uint8Array): ImageHeader {
     }
   }
   if (!frame || scans === 0) throw cut();
-  return frame;
+  return { ...frame, orientation: orientation ?? 1 };
 }
 
 /** The next marker behind the numbers of a scan. */
@@ -118,7 +126,15 @@ function jpegFrame(bytes: Uint8Array, at: number): ImageHeader {
   if (channels !== 1 && channels !== 3)
     throw invalid("", `is a JPEG image of ${channels} colours; grey and three colours are decoded, CMYK is not`);
   const size = { width: view.getUint16(at + 3), height: view.getUint16(at + 1) };
-  return { format: "jpeg", ...size, depth: bytes[at]!, channels, isInterlaced: false, hasPalette: false };
+  return {
+    format: "jpeg",
+    ...size,
+    depth: bytes[at]!,
+    channels,
+    isInterlaced: false,
+    hasPalette: false,
+    orientation: 1,
+  };
 }
 
 /** Bytes that the pixels of a PNG come to when they are inflated, with a byte before each row. At least. */

@@ -42,6 +42,30 @@ async function refusal(bytes: Uint8Array): Promise<string> {
   return (error as EmbeddingRefusal).message;
 }
 
+/** EXIF's first directory: tag, type and value of each entry. */
+function tiff(order: string, entries: readonly (readonly [number, number, number])[]): Buffer {
+  const isLittle = order === "II";
+  const bytes = new DataView(new ArrayBuffer(14 + entries.length * 12));
+  for (const at of [0, 1]) bytes.setUint8(at, order.charCodeAt(at));
+  bytes.setUint16(2, 42, isLittle);
+  bytes.setUint32(4, 8, isLittle);
+  bytes.setUint16(8, entries.length, isLittle);
+  for (const [n, [tag, type, value]] of entries.entries()) {
+    bytes.setUint16(10 + n * 12, tag, isLittle);
+    bytes.setUint16(12 + n * 12, type, isLittle);
+    bytes.setUint32(14 + n * 12, 1, isLittle);
+    bytes.setUint16(18 + n * 12, value, isLittle);
+  }
+  return Buffer.from(bytes.buffer);
+}
+
+/** With one EXIF segment more, before all others. */
+function withExif(jpeg: Buffer, exif: Uint8Array): Buffer {
+  const head = Buffer.from([0xff, 0xe1, 0, 0, ...Buffer.from("Exif\0\0", "latin1")]);
+  head.writeUInt16BE(head.length - 2 + exif.length, 2);
+  return Buffer.concat([jpeg.subarray(0, 2), head, exif, jpeg.subarray(2)]);
+}
+
 describe("images", () => {
   it("[EM-45] resizing is sharp's within 1: smaller, larger, one side each, whole and broken factors, three kernels", async () => {
     for (const [from, to] of [
@@ -125,6 +149,58 @@ describe("images", () => {
       expect([width, height], name).toEqual([61, 43]);
       expect(farthest(data, theirs), name).toBeLessThanOrEqual(1);
     }
+  });
+
+  it("[EM-59] a JPEG is turned as its EXIF says, as sharp turns it, within 1; broken EXIF turns nothing", async () => {
+    const given = picture(61, 43);
+    for (const progressive of [false, true])
+      for (const orientation of [1, 2, 3, 4, 5, 6, 7, 8]) {
+        const bytes = await ofPicture(given).withMetadata({ orientation }).jpeg({ progressive }).toBuffer();
+        const theirs = await sharp(bytes).autoOrient().removeAlpha().raw().toBuffer({ resolveWithObject: true });
+        const { width, height, data } = await decodeImage(bytes);
+        expect([width, height], `${orientation}`).toEqual([theirs.info.width, theirs.info.height]);
+        expect([width, height]).toEqual(orientation < 5 ? [61, 43] : [43, 61]);
+        expect(farthest(data, theirs.data), `${orientation}`).toBeLessThanOrEqual(1);
+      }
+    const plain = await ofPicture(given).jpeg().toBuffer();
+    const { data: asItIs } = await decodeImage(plain);
+    for (const [what, exif, expected] of [
+      [
+        "little endian",
+        tiff("II", [
+          [0x0110, 2, 0],
+          [0x0112, 3, 6],
+        ]),
+        6,
+      ],
+      ["big endian", tiff("MM", [[0x0112, 3, 8]]), 8],
+      ["no orientation", tiff("II", [[0x0110, 2, 0]]), 1],
+      ["9", tiff("II", [[0x0112, 3, 9]]), 1],
+      ["0", tiff("MM", [[0x0112, 3, 0]]), 1],
+      ["of another type", tiff("II", [[0x0112, 7, 6]]), 1],
+      ["cut off", tiff("II", [[0x0112, 3, 6]]).subarray(0, 15), 1],
+      ["nothing", Buffer.alloc(0), 1],
+      ["of no byte order", tiff("XX", [[0x0112, 3, 6]]), 1],
+      ["a directory far away", Buffer.from("II*\0\xff\xff\xff\xff", "latin1"), 1],
+      ["more entries than bytes", Buffer.from("II*\0\x08\0\0\0\xff\xff", "latin1"), 1],
+    ] as const) {
+      const bytes = withExif(plain, exif);
+      expect(imageHeader(bytes).orientation, what).toBe(expected);
+      const { width, data } = await decodeImage(bytes);
+      expect(width, what).toBe(expected < 5 ? 61 : 43);
+      const theirs = await sharp(bytes, { failOn: "none" })
+        .autoOrient()
+        .removeAlpha()
+        .raw()
+        .toBuffer({ resolveWithObject: true });
+      expect(theirs.info.width, what).toBe(width);
+      expect(farthest(data, theirs.data), what).toBeLessThanOrEqual(1);
+      if (expected === 1) expect(Buffer.compare(data, asItIs), what).toBe(0);
+    }
+    // The first EXIF counts; what else is in such a segment does not.
+    const twice = withExif(withExif(plain, tiff("II", [[0x0112, 3, 3]])), tiff("II", [[0x0112, 3, 6]]));
+    expect(imageHeader(twice).orientation).toBe(6);
+    expect((await sharp(twice).autoOrient().raw().toBuffer({ resolveWithObject: true })).info.width).toBe(43);
   });
 
   it("[EM-47] what is no image, cut off, changed or too large is refused before it is decoded", async () => {
