@@ -22,6 +22,7 @@ import {
 } from "../src/vector/replica/frames.ts";
 import { COPIED_BYTES_A_CALL, MAX_SHIPPED_BYTES } from "../src/vector/replica/limits.ts";
 import { CorruptSegment, type DamagedBlock } from "../src/vector/segment/directory.ts";
+import { refusedCall } from "../src/vector/shard/access.ts";
 import type { ShardConfig } from "../src/vector/shard/shard-config.ts";
 import { ShardDesk } from "../src/vector/shard/shard-desk.ts";
 import { ByteWriter } from "../src/wire/bytes.ts";
@@ -177,6 +178,8 @@ export class VectorFollower extends DurableObject<Env> implements VectorFollower
   async read(bytes: Uint8Array, ask: CopyRead): Promise<Uint8Array | null> {
     const call = readVectorCall(bytes);
     if (isVectorWrite(call.request) || !this.#copy) return null;
+    // Its leader may know better: a copy that has not heard of a change yet must not refuse by itself.
+    if (refusedCall(call, this.#config?.access)) return null;
     this.#startPulling();
     if (!(await this.#isReady(ask))) return null;
     for (let repairs = 0; repairs <= MOST_REPAIRS && this.#copy?.isWhole; repairs++) {

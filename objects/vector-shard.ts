@@ -12,6 +12,7 @@ import { createVectorCore } from "../src/vector/kernels.ts";
 import type { BlobAsk } from "../src/vector/replica/blob-checks.ts";
 import type { CopyPlace } from "../src/vector/replica/frames.ts";
 import { damagedIn } from "../src/vector/replica/leader.ts";
+import { refusedCall } from "../src/vector/shard/access.ts";
 import { BehindSearches } from "../src/vector/shard/behind-searches.ts";
 import { isBehind } from "../src/vector/shard/merge-policy.ts";
 import { retentionDelayMs } from "../src/vector/shard/retention.ts";
@@ -303,6 +304,8 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   async call(bytes: Uint8Array): Promise<Uint8Array> {
     const call = readVectorCall(bytes);
     if (this.#unopened !== undefined) await this.#mend();
+    const refused = refusedCall(call, this.#config?.access);
+    if (refused) return writeVectorAnswer(refused);
     if (isOutdated(call, this.#config)) return writeVectorAnswer(NO_SUCH_SHARD);
     const placing = call.isPlaced || !isById(call.request) ? undefined : this.#placing;
     const answer = await (placing ? placing.run(call) : this.#runHere(call));

@@ -21,6 +21,7 @@ import {
   MIN_M,
 } from "../vector/index/limits.ts";
 import { METRICS } from "../vector/metric.ts";
+import { PERMISSIONS, ROLES, type Role } from "../vector/shard/access.ts";
 import { QUANTIZERS, type Quantizer } from "../vector/shard/index-kinds.ts";
 import { DURABILITIES } from "../wire/vector.ts";
 import { namespaceName, pageOfShape } from "./config-schemas.ts";
@@ -141,11 +142,18 @@ const changeable = {
     }),
   accessControl: z
     .strictObject({
-      roles: z.array(text(MAX_NAME_CHARACTERS)).max(MAX_ROLES).optional(),
-      defaultPermissions: z.array(text(MAX_NAME_CHARACTERS)).max(MAX_ROLES).optional(),
+      roles: z
+        .array(z.enum(Object.keys(ROLES) as [Role, ...Role[]]))
+        .min(1)
+        .max(MAX_ROLES)
+        .optional(),
+      defaultPermissions: z.array(z.enum(PERMISSIONS)).max(MAX_ROLES).optional(),
     })
     .nullish()
-    .openapi({ description: "Recorded." }),
+    .openapi({
+      description:
+        "Beside a key's scope. roles: whose keys reach the vectors (admin; user or read-write; auditor or read-only). defaultPermissions: what keys that are no admin's may do. null, or a list that is left out: all that the scope allows.",
+    }),
 };
 
 /** Fields that answers show: accepted, so that what was read can be sent back, and not heard. */

@@ -5,6 +5,7 @@ import { DEFAULT_EF, DEFAULT_EF_CONSTRUCTION, DEFAULT_M, DEFAULT_TABLES } from "
 import type { IndexKind } from "../index/segment-index.ts";
 import type { Metric } from "../metric.ts";
 import type { ReducedSpec } from "../reduce/reduced-builder.ts";
+import { type AccessControl, accessRulesOf } from "../shard/access.ts";
 import { HEADER_SECTIONS, QUANTIZERS, type Quantizer } from "../shard/index-kinds.ts";
 import type { Retention } from "../shard/retention.ts";
 import type { ShardConfig, ShardingConfig, ShardLifecycle } from "../shard/shard-config.ts";
@@ -54,7 +55,7 @@ export interface DatabaseRecord extends IndexFields {
   readonly metadataSchema: Readonly<Record<string, string>> | null;
   readonly durability: Durability;
   readonly retentionPolicy: RetentionPolicy | null;
-  readonly accessControl: object | null;
+  readonly accessControl: AccessControl | null;
   /** Absent in records of before there were snapshots and archives. */
   readonly lifecycle?: Lifecycle | undefined;
   /** The last one that was asked for. */
@@ -139,6 +140,7 @@ export function shardConfigOf(record: DatabaseRecord, name: DatabaseName, shard:
   const { vectorDimension, metric, metadataSchema, durability } = record;
   const sharding = shardingOf(record, name, shard);
   const retention = retentionOf(record);
+  const access = accessRulesOf(record.accessControl);
   return {
     dimension: vectorDimension,
     metric,
@@ -146,6 +148,7 @@ export function shardConfigOf(record: DatabaseRecord, name: DatabaseName, shard:
     ...(metadataSchema && { metadataSchema }),
     ...(sharding && { sharding }),
     ...(retention && { retention }),
+    ...(access && { access }),
     ...((record.lifecycle || record.reembedding?.state === "switching") && { lifecycle: shardLifecycleOf(record) }),
     indexes: indexSpecsOf(record),
   };
