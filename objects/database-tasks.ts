@@ -3,7 +3,7 @@ import { MAX_SNAPSHOTS } from "../src/vector/database/limits.ts";
 import type { DatabaseRecord, Lifecycle } from "../src/vector/database/record.ts";
 import { isOpen } from "../src/vector/database/reembedding.ts";
 import { begunReshard, type Resharding, type Sharding } from "../src/vector/database/resharding.ts";
-import type { DatabaseTask } from "./database-rpc.ts";
+import type { DatabaseChanges, DatabaseTask } from "./database-rpc.ts";
 import { failure, type RpcResult } from "./tenancy-rpc.ts";
 
 export function afterTask(held: Lifecycle, task: DatabaseTask, nowMs: number): RpcResult<Lifecycle> {
@@ -47,6 +47,23 @@ function noSnapshot(id: string): RpcResult<never> {
   return failure("notFound", `there is no snapshot "${id}"`);
 }
 
+const EXPIRE_FIELD = "retentionPolicy.archiveOnExpire";
+/** Shards that go would take with them what they archived. */
+export const KEEPS_EXPIRED = `expired vectors are archived in the database's shards: set ${EXPIRE_FIELD} to false for it`;
+
+/** What may not be changed while shards come and go. */
+export function refusedChange(
+  { sharding, reembedding }: DatabaseRecord,
+  { retentionPolicy }: DatabaseChanges,
+): RpcResult<never> | undefined {
+  if (!retentionPolicy?.archiveOnExpire) return undefined;
+  if (sharding.reshard) return refusedNow(sharding.reshard);
+  if (!isOpen(reembedding)) return undefined;
+  return failure("conflict", "the database's vectors are being made anew; cancel that, or wait for its end", {
+    field: EXPIRE_FIELD,
+  });
+}
+
 /** What cannot be done while the number of shards changes. */
 export function refusedNow({ from, to }: Resharding): RpcResult<never> {
   return failure("conflict", `the database goes from ${from} to ${to} shards; try again when that is done`, {
@@ -71,6 +88,7 @@ export function reshardOf(record: DatabaseRecord, shards: number | "back"): RpcR
     return refuse(`a database that is sharded by ${sharding.strategy} keeps its shards`, {
       strategy: sharding.strategy,
     });
+  if (record.retentionPolicy?.archiveOnExpire) return refuse(KEEPS_EXPIRED, { field: EXPIRE_FIELD });
   if (isOpen(reembedding))
     return refuse("the database's vectors are being made anew; cancel that, or wait for its end", {});
   if (replication.factor > 1)

@@ -19,7 +19,7 @@ import { type CopiedShard, configureCopies, eraseCopies } from "./database-copie
 import { DatabaseReembeddings } from "./database-reembeddings.ts";
 import { type DatabaseRow as Row, recordOf } from "./database-rows.ts";
 import type { DatabaseChanges, DatabaseInfo, DatabaseTask, NamedDatabase, NewReembedding } from "./database-rpc.ts";
-import { afterTask, refusedTask, reshardOf } from "./database-tasks.ts";
+import { afterTask, refusedChange, refusedTask, reshardOf } from "./database-tasks.ts";
 import type { Env } from "./env.ts";
 import { newReembedding, refusedReembedding } from "./reembedding.ts";
 import { failure, type RpcResult } from "./tenancy-rpc.ts";
@@ -128,6 +128,8 @@ export class TenantDatabases {
 
   change(name: NamedDatabase, changes: DatabaseChanges, nowMs: number): RpcResult<DatabaseInfo> {
     return this.#change(name, nowMs, (record) => {
+      const refused = refusedChange(record, changes);
+      if (refused) return refused;
       const { indexParameters } = changes;
       const rebuilt = indexParameters && indexed(record, { ...DEFAULT, indexParameters }, nowMs);
       if (rebuilt && !rebuilt.ok) return rebuilt;

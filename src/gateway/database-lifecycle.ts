@@ -5,9 +5,8 @@ import type { DatabaseTask } from "../../objects/database-rpc.ts";
 import { unwrap } from "../../objects/tenancy-rpc.ts";
 import { hexOf } from "../access/api-key.ts";
 import { shardOf } from "../cluster/shard-of.ts";
-import { type DatabaseRecord, NO_LIFECYCLE, shardName } from "../vector/database/record.ts";
+import { NO_LIFECYCLE, shardName } from "../vector/database/record.ts";
 import { shardCountOf } from "../vector/database/resharding.ts";
-import { accessRulesOf, refusedBy } from "../vector/shard/access.ts";
 import type { SnapshotPage, SnapshotPlace } from "../vector/shard/snapshots.ts";
 import { PublicError } from "../wire/error-codes.ts";
 import type { VectorInput } from "../wire/vector.ts";
@@ -19,8 +18,9 @@ import {
   VectorSnapshotWriter,
 } from "../wire/vector-snapshot.ts";
 import { apiHeaders, success } from "./answers.ts";
-import { type Call, scopeOf } from "./call.ts";
+import type { Call } from "./call.ts";
 import { type ConfigInput, configRoute } from "./config-route.ts";
+import { requireReading } from "./database-expired.ts";
 import * as schemas from "./database-lifecycle-schemas.ts";
 import { shownDatabase } from "./database-record.ts";
 import { databaseParams, databaseQuery, databaseShape } from "./database-schemas.ts";
@@ -161,13 +161,6 @@ async function* dataOf(call: Call, database: KnownDatabase, head: VectorSnapshot
     }
   }
   yield writer.end();
-}
-
-/** The rows of a snapshot are the shards' own. @throws PublicError forbidden */
-function requireReading(call: Call, { accessControl }: DatabaseRecord): void {
-  const rules = accessRulesOf(accessControl);
-  const refused = rules && refusedBy(rules, scopeOf(call), ["read"]);
-  if (refused) throw publicErrorFrom(refused);
 }
 
 const download = configRoute({

@@ -138,7 +138,7 @@ const changeable = {
     .nullish()
     .openapi({
       description:
-        "The oldest vectors, by when they were last written, are deleted beyond these; archiveOnExpire is recorded.",
+        "The oldest vectors, by when they were last written, are deleted beyond these; with archiveOnExpire they are kept aside (…/expired).",
     }),
   accessControl: z
     .strictObject({

@@ -184,6 +184,39 @@ describe("retention", () => {
 
 const TYPE = "application/vnd.jade-db.vector-snapshot";
 
+describe("archiveOnExpire", () => {
+  it("[VE-295] story 9.1: what expires is archived: in no search, but saved, stored in another database and deleted when it is asked for", async () => {
+    const { key } = await newTenant();
+    const retentionPolicy = { maxVectors: 3, archiveOnExpire: true };
+    const db = await Db.create(key, { databaseId: "db", vectorDimension: 3, retentionPolicy });
+    const count = async () => (await db.ask("GET", "/expired")).json.data["rows"];
+    expect(await count()).toBe(0);
+    for (const id of ["a", "b", "c", "d", "e"]) await db.put(id, [1, 2, 3], { of: id });
+    await db.ask("PUT", "", { retentionPolicy: { ...retentionPolicy, maxAgeDays: 1e-5 } });
+    await vi.waitFor(async () => expect([await count(), await held(db)]).toEqual([5, []]), {
+      ...{ timeout: 20_000, interval: 200 },
+    });
+    const data = await db.download("/expired/data");
+    const other = await Db.create(key, { databaseId: "other", vectorDimension: 3 });
+    expect((await other.send("/restore/data", data, TYPE)).json.data).toMatchObject({ rows: 5 });
+    expect((await other.ask("GET", "/vectors/c")).json.data).toMatchObject({
+      values: [1, 2, 3],
+      metadata: { of: "c" },
+    });
+    for (const change of [null, { retentionPolicy: null }]) {
+      if (change) await db.ask("PUT", "", change);
+      const refused = await db.ask("POST", "/reshard", { shards: 2 });
+      expect([refused.status, refused.json.code]).toEqual([409, "conflict"]);
+    }
+    expect((await db.ask("DELETE", "/expired")).status).toBe(200);
+    expect(await count()).toBe(0);
+    await db.ask("PUT", "", { retentionPolicy: { maxAgeDays: 1, archiveOnExpire: true } });
+    expect((await db.ask("POST", "/reshard", { shards: 2 })).json.message).toContain("archiveOnExpire");
+    await db.ask("PUT", "", { retentionPolicy: null });
+    expect((await db.ask("POST", "/reshard", { shards: 2 })).status).toBe(202);
+  });
+});
+
 /** Ids with what they hold, versions and times. */
 async function contents(db: Db): Promise<readonly unknown[]> {
   const { data } = (await db.ask("GET", "/vectors?limit=1000&includeValues=true&includeMetadata=true")).json;

@@ -19,7 +19,7 @@ export interface RetentionPolicy {
   readonly maxAgeDays?: number | undefined;
   readonly maxVectors?: number | undefined;
   readonly maxBytes?: number | undefined;
-  /** Recorded. */
+  /** What goes is kept aside. */
   readonly archiveOnExpire?: boolean | undefined;
 }
 
@@ -27,13 +27,14 @@ const DAY_MS = 86_400_000;
 
 /** Each shard keeps its share; hashes spread ids evenly. */
 function retentionOf({ retentionPolicy, sharding }: DatabaseRecord): Retention | undefined {
-  const { maxAgeDays, maxVectors, maxBytes } = retentionPolicy ?? {};
+  const { maxAgeDays, maxVectors, maxBytes, archiveOnExpire } = retentionPolicy ?? {};
   const share = (total: number): number => Math.max(1, Math.floor(total / sharding.numShards));
   if (maxAgeDays === undefined && maxVectors === undefined && maxBytes === undefined) return undefined;
   return {
     ...(maxAgeDays !== undefined && { maxAgeMs: maxAgeDays * DAY_MS }),
     ...(maxVectors !== undefined && { maxRows: share(maxVectors) }),
     ...(maxBytes !== undefined && { maxBytes: share(maxBytes) }),
+    ...(archiveOnExpire && { archives: true as const }),
   };
 }
 
