@@ -13,7 +13,7 @@ export function afterTask(held: Lifecycle, task: DatabaseTask, nowMs: number): R
   switch (task.kind) {
     case "archive":
     case "unarchive":
-      return done({ isArchived: task.kind === "archive" });
+      return done({ isArchived: task.kind === "archive", damage: undefined });
     case "takeSnapshot": {
       const { snapshotId } = task;
       if (has(held, snapshotId)) return failure("alreadyExists", `there is a snapshot "${snapshotId}"`);
@@ -37,6 +37,15 @@ export function afterTask(held: Lifecycle, task: DatabaseTask, nowMs: number): R
     default:
       return task satisfies never;
   }
+}
+
+/** A restore from the archive that met damage. Undefined = it did not. */
+export function damageOf({ lifecycle }: DatabaseRecord): RpcResult<never> | undefined {
+  const { damage = [] } = lifecycle ?? {};
+  if (damage.length === 0) return undefined;
+  const named = damage.map(({ shard, message }) => `shard ${shard}: ${message}`).join("; ");
+  const message = `the archive is damaged, and the database stays archived as it was. Put back what is named (from a backup of vectors.archiveStore or of the shard), and restore again. ${named}`;
+  return failure("dataCorrupt", message, { state: "archived", damage });
 }
 
 function has({ snapshots }: Lifecycle, id: string): boolean {

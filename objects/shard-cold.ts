@@ -7,10 +7,11 @@ import { R2BlobStore } from "../src/storage/r2-blob-store.ts";
 import { SqliteBlobStore } from "../src/storage/sqlite-blob-store.ts";
 import type { BlobStore } from "../src/storage/types.ts";
 import type { Crc32c } from "../src/vector/segment/directory.ts";
-import { ColdBlobs } from "../src/vector/shard/cold-blobs.ts";
+import { ColdBlobs, DamagedArchive } from "../src/vector/shard/cold-blobs.ts";
 import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
 import { migrateVectors } from "./vector-facts.ts";
+import type { ArchiveDamage } from "./vector-rpc.ts";
 
 export type ArchiveStore = "none" | "disk" | "r2";
 
@@ -66,9 +67,15 @@ export class ShardCold {
     this.#blobs()?.giveUp(name);
   }
 
-  /** Everything is here again afterwards. @throws CorruptSegment, or what the blob store says */
-  thaw(): Promise<void> {
-    return this.#alone((blobs) => blobs.thaw());
+  /** Everything is here again afterwards, but for what is damaged. @throws what the blob store says */
+  async thaw(): Promise<ArchiveDamage | undefined> {
+    try {
+      await this.#alone((blobs) => blobs.thaw());
+      return undefined;
+    } catch (error) {
+      if (error instanceof DamagedArchive) return { damaged: error.message };
+      throw error;
+    }
   }
 
   /** Nothing of the shard is in the blob store afterwards. */

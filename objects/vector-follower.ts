@@ -32,6 +32,7 @@ import { readVectorCall } from "../src/wire/vector-requests.ts";
 import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
 import { unpacked } from "./page-compression.ts";
+import { isDamage } from "./shard-refusals.ts";
 import { hasSameRows, migrateVectors, VectorFacts } from "./vector-facts.ts";
 import { VectorMeter } from "./vector-metrics.ts";
 import type { CopyRead, VectorFollowerRpc, VectorShardRpc } from "./vector-rpc.ts";
@@ -401,10 +402,6 @@ export class VectorFollower extends DurableObject<Env> implements VectorFollower
       throw error;
     }
   }
-}
-
-function isDamage(error: unknown): boolean {
-  return error instanceof CorruptSegment || error instanceof CorruptLog;
 }
 
 /** As many as fit, one at least. */

@@ -21,6 +21,11 @@ export interface ReshardState {
   readonly progress: number;
 }
 
+/** What of an archived shard is damaged: it stays archived, as it was. */
+export interface ArchiveDamage {
+  readonly damaged: string;
+}
+
 /** Rows that a shard's retention archived. */
 export type ExpiredState = ExpiredInfo;
 export type ShardExpiredPage =
@@ -29,8 +34,11 @@ export type ShardExpiredPage =
 
 /** `VectorShard`: one per database and shard. Name: `v<tenant>/<namespace>/<database>~<generation>/<shard>`. */
 export interface VectorShardRpc {
-  /** Creates the shard, or changes its configuration. Repeated: no change. Answers why it is refused: dimension and metric never change. */
-  configure(config: ShardConfig): Promise<string | undefined>;
+  /**
+   * Creates the shard, or changes its configuration. Repeated: no change. Answers why it is refused: dimension and metric never change; what is
+   * damaged does not come back from its archive.
+   */
+  configure(config: ShardConfig): Promise<string | ArchiveDamage | undefined>;
   /** One call of wire/vector-requests.ts; answers in wire/vector-answers.ts. */
   call(bytes: Uint8Array): Promise<Uint8Array>;
   /** Several calls, and their answers in order when all are done. */

@@ -38,14 +38,21 @@ import { ShardExpired } from "./shard-expired.ts";
 import { ShardImports } from "./shard-imports.ts";
 import { keepWhatIsAsked, letGo } from "./shard-lifecycle.ts";
 import { ShardMaintenance } from "./shard-maintenance.ts";
-import { ARCHIVED, isOutdated, UNREADABLE } from "./shard-refusals.ts";
+import { ARCHIVED, isDamage, isOutdated, UNREADABLE } from "./shard-refusals.ts";
 import { ShardRepair } from "./shard-repair.ts";
 import { ShardScans } from "./shard-scans.ts";
 import { ShardTurns } from "./shard-turns.ts";
 import { migrateVectors, VectorFacts } from "./vector-facts.ts";
 import { VectorMeter } from "./vector-metrics.ts";
 import { VectorPlacing } from "./vector-placing.ts";
-import type { ExpiredState, ReshardState, ShardExpiredPage, ShardMapState, VectorShardRpc } from "./vector-rpc.ts";
+import type {
+  ArchiveDamage,
+  ExpiredState,
+  ReshardState,
+  ShardExpiredPage,
+  ShardMapState,
+  VectorShardRpc,
+} from "./vector-rpc.ts";
 
 const kernels = createKernels(storageModule);
 const crc32c = (bytes: Uint8Array, seed?: number): number => kernels.crc32c(bytes, seed);
@@ -257,11 +264,13 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     this.#copies.opened({ store, blobs, crc32c, start: this.#start, onLogged }, config.replication);
   }
 
-  async configure(config: ShardConfig): Promise<string | undefined> {
+  async configure(config: ShardConfig): Promise<string | ArchiveDamage | undefined> {
     if (this.#unopened !== undefined) await this.#mend();
     this.#mustBeOpen();
-    if (this.#config?.lifecycle?.isArchived && !config.lifecycle?.isArchived) await this.#cold.thaw();
     const stored = this.#facts.config;
+    const isBack = stored?.lifecycle?.isArchived === true && !config.lifecycle?.isArchived;
+    const damaged = isBack ? await this.#cold.thaw() : undefined;
+    if (damaged) return damaged;
     if (stored && JSON.stringify(stored) === JSON.stringify(config)) return undefined;
     if (stored && (stored.dimension !== config.dimension || stored.metric !== config.metric))
       return "a shard keeps its dimension and metric";
@@ -271,7 +280,10 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     try {
       this.ctx.storage.transactionSync(() => this.#bringTo(config));
     } catch (error) {
-      this.#startAnew("a vector shard could not be configured", error);
+      if (!isBack || !isDamage(error)) this.#startAnew("a vector shard could not be configured", error);
+      this.#close();
+      this.#config = stored;
+      return { damaged: (error as Error).message };
     }
     if (config.lifecycle?.isArchived) await this.#wakeAt(Date.now());
     else if (config.retention) await this.#wakeAt(Date.now() + retentionDelayMs(config.retention));

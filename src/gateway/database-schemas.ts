@@ -201,6 +201,10 @@ export const databaseShape = z.object({
   databaseId: z.string(),
   namespace: z.string(),
   state: z.enum(["creating", "ready", "archiving", "archived"]),
+  damage: z
+    .array(z.object({ shard: z.number(), message: z.string() }))
+    .optional()
+    .openapi({ description: "Of an archived database: what kept the last restore from bringing it back." }),
   name: z.string(),
   description: z.string(),
   vectorDimension: z.number(),

@@ -337,5 +337,5 @@ describe("access control of a database", () => {
     expect(await own.count()).toBe(1);
     await own.ask("PUT", "", { accessControl: null });
     expect((await writer!.ask("DELETE", "/vectors/a")).status).toBe(200);
-  });
+  }, 60_000);
 });

@@ -68,6 +68,13 @@ export interface Lifecycle {
   /** The restore that was asked for last: each shard does it once. */
   readonly restore?: { readonly snapshotId: string; readonly token: string } | undefined;
   readonly isArchived: boolean;
+  /** What the last restore from the archive met: the database stayed archived. */
+  readonly damage?: readonly ShardDamage[] | undefined;
+}
+
+export interface ShardDamage {
+  readonly shard: number;
+  readonly message: string;
 }
 
 export const NO_LIFECYCLE: Lifecycle = { snapshots: [], isArchived: false };

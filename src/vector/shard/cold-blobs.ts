@@ -8,7 +8,7 @@ import { MalformedBytes } from "../../wire/bytes.ts";
 import { CorruptSegment, type Crc32c } from "../segment/directory.ts";
 import { MOST_PACKED_SHARE } from "../segment/limits.ts";
 import { pack, unpack } from "../segment/lz.ts";
-import { EXPIRED_PART_BYTES } from "./limits.ts";
+import { EXPIRED_PART_BYTES, MAX_NAMED_BLOBS, THAW_TRIES } from "./limits.ts";
 
 /** Between two durable steps: what is durable then (docs/vectors.md). */
 export const COLD_POINTS = {
@@ -30,6 +30,14 @@ export interface ColdBlobsOptions {
   readonly durable: () => Promise<void>;
   /** Fail points, for tests. */
   readonly at?: ((point: ColdPoint) => Promise<void>) | undefined;
+}
+
+/** Blobs of an archive are damaged or missing in the blob store; what was whole came back. */
+export class DamagedArchive extends CorruptSegment {
+  constructor(damaged: readonly string[]) {
+    const more = damaged.length - MAX_NAMED_BLOBS;
+    super(damaged.slice(0, MAX_NAMED_BLOBS).join("; ") + (more > 0 ? `; and ${more} more` : ""));
+  }
 }
 
 interface ColdRow {
@@ -111,14 +119,19 @@ export class ColdBlobs {
     return row?.state === "there" ? await this.#read(row) : undefined;
   }
 
-  /** Brings everything back but what belongs there. @throws CorruptSegment */
+  /** Brings everything back but what belongs there. @throws DamagedArchive when all that is whole is back */
   async thaw(): Promise<void> {
     const { sql, local, durable } = this.#options;
+    const damaged: string[] = [];
     const expired = new Set([...sql.exec<{ name: string }>("SELECT name FROM vector_expired")].map(({ name }) => name));
     for (const { name } of this.#names("there")) {
       if (expired.has(name)) continue;
-      const row = this.#row(name)!;
-      const raw = await this.#read(row);
+      const found = await this.#readAgain(name);
+      if (typeof found === "string") {
+        damaged.push(found);
+        continue;
+      }
+      const { row, raw } = found;
       sql.transactionSync(() => {
         local.deleteSync(name);
         local.putSync(name, raw, [...new Uint32Array(row.cuts)]);
@@ -127,10 +140,24 @@ export class ColdBlobs {
       await durable();
       await this.#at("cold.returned");
     }
+    if (damaged.length > 0) throw new DamagedArchive(damaged);
     sql.transactionSync(() => {
       for (const { name } of this.#names("going")) this.giveUp(name);
     });
     await this.sweep();
+  }
+
+  /** What does not fit its checksum may have been changed on its way only. Text: what is damaged. */
+  async #readAgain(name: string): Promise<{ readonly row: ColdRow; readonly raw: Uint8Array } | string> {
+    for (let tries = 1; ; tries++) {
+      try {
+        const row = this.#row(name)!;
+        return { row, raw: await this.#read(row) };
+      } catch (error) {
+        if (!(error instanceof CorruptSegment)) throw error;
+        if (tries === THAW_TRIES) return error.message;
+      }
+    }
   }
 
   /** Deletes what is dead in the blob store. */

@@ -84,5 +84,9 @@ export const MAX_UNLOGGED_BYTES = 8 * 1024 * 1024;
 export const RETENTION_SLICE_ROWS = 500;
 /** Archived rows of one blob: a small one is written again when more come, a large one is in memory when it is read. Bytes. */
 export const EXPIRED_PART_BYTES = 256 * 1024;
+/** A blob of an archive is read so often before it is damaged. */
+export const THAW_TRIES = 3;
+/** Damaged blobs of an archive that are named, of a shard. */
+export const MAX_NAMED_BLOBS = 8;
 /** Between two looks for rows that are too many, at least for those that are too old. Ms. */
 export const RETENTION_EVERY_MS = 60_000;
