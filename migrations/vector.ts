@@ -36,4 +36,8 @@ export const VECTOR_MIGRATIONS: readonly string[] = [
   `CREATE TABLE vector_cold (name TEXT PRIMARY KEY, cold TEXT NOT NULL, state TEXT NOT NULL, codec INTEGER NOT NULL, rawBytes INTEGER NOT NULL,
      storedBytes INTEGER NOT NULL, rawCrc INTEGER NOT NULL, crc INTEGER NOT NULL, cuts BLOB NOT NULL) WITHOUT ROWID;
    CREATE TABLE vector_cold_dead (cold TEXT PRIMARY KEY) WITHOUT ROWID;`,
+  // vector_expired: rows that retention archived (vector/shard/expired-rows.ts): a blob each of as many; bodyCrc: of its bytes, crc: of the
+  // other columns. Part numbers are never used twice: a reader goes on behind one.
+  `CREATE TABLE vector_expired (part INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, count INTEGER NOT NULL, bytes INTEGER NOT NULL,
+     oldestMs REAL NOT NULL, newestMs REAL NOT NULL, bodyCrc INTEGER NOT NULL, crc INTEGER NOT NULL);`,
 ];

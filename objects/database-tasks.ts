@@ -3,7 +3,7 @@ import { MAX_SNAPSHOTS } from "../src/vector/database/limits.ts";
 import type { DatabaseRecord, Lifecycle } from "../src/vector/database/record.ts";
 import { isOpen } from "../src/vector/database/reembedding.ts";
 import { begunReshard, type Resharding, type Sharding } from "../src/vector/database/resharding.ts";
-import type { DatabaseTask } from "./database-rpc.ts";
+import type { DatabaseChanges, DatabaseTask } from "./database-rpc.ts";
 import { failure, type RpcResult } from "./tenancy-rpc.ts";
 
 export function afterTask(held: Lifecycle, task: DatabaseTask, nowMs: number): RpcResult<Lifecycle> {
@@ -13,7 +13,7 @@ export function afterTask(held: Lifecycle, task: DatabaseTask, nowMs: number): R
   switch (task.kind) {
     case "archive":
     case "unarchive":
-      return done({ isArchived: task.kind === "archive" });
+      return done({ isArchived: task.kind === "archive", damage: undefined });
     case "takeSnapshot": {
       const { snapshotId } = task;
       if (has(held, snapshotId)) return failure("alreadyExists", `there is a snapshot "${snapshotId}"`);
@@ -39,12 +39,38 @@ export function afterTask(held: Lifecycle, task: DatabaseTask, nowMs: number): R
   }
 }
 
+/** A restore from the archive that met damage. Undefined = it did not. */
+export function damageOf({ lifecycle }: DatabaseRecord): RpcResult<never> | undefined {
+  const { damage = [] } = lifecycle ?? {};
+  if (damage.length === 0) return undefined;
+  const named = damage.map(({ shard, message }) => `shard ${shard}: ${message}`).join("; ");
+  const message = `the archive is damaged, and the database stays archived as it was. Put back what is named (from a backup of vectors.archiveStore or of the shard), and restore again. ${named}`;
+  return failure("dataCorrupt", message, { state: "archived", damage });
+}
+
 function has({ snapshots }: Lifecycle, id: string): boolean {
   return snapshots.some(({ snapshotId }) => snapshotId === id);
 }
 
 function noSnapshot(id: string): RpcResult<never> {
   return failure("notFound", `there is no snapshot "${id}"`);
+}
+
+const EXPIRE_FIELD = "retentionPolicy.archiveOnExpire";
+/** Shards that go would take with them what they archived. */
+export const KEEPS_EXPIRED = `expired vectors are archived in the database's shards: set ${EXPIRE_FIELD} to false for it`;
+
+/** What may not be changed while shards come and go. */
+export function refusedChange(
+  { sharding, reembedding }: DatabaseRecord,
+  { retentionPolicy }: DatabaseChanges,
+): RpcResult<never> | undefined {
+  if (!retentionPolicy?.archiveOnExpire) return undefined;
+  if (sharding.reshard) return refusedNow(sharding.reshard);
+  if (!isOpen(reembedding)) return undefined;
+  return failure("conflict", "the database's vectors are being made anew; cancel that, or wait for its end", {
+    field: EXPIRE_FIELD,
+  });
 }
 
 /** What cannot be done while the number of shards changes. */
@@ -71,6 +97,7 @@ export function reshardOf(record: DatabaseRecord, shards: number | "back"): RpcR
     return refuse(`a database that is sharded by ${sharding.strategy} keeps its shards`, {
       strategy: sharding.strategy,
     });
+  if (record.retentionPolicy?.archiveOnExpire) return refuse(KEEPS_EXPIRED, { field: EXPIRE_FIELD });
   if (isOpen(reembedding))
     return refuse("the database's vectors are being made anew; cancel that, or wait for its end", {});
   if (replication.factor > 1)

@@ -7,6 +7,7 @@ import { type DatabaseName, type DatabaseRecord, NO_LIFECYCLE } from "../src/vec
 import { isOpen, type PagePlan, planOf, type Reembedding, textOf } from "../src/vector/database/reembedding.ts";
 import type { VectorInput, VectorShown } from "../src/wire/vector.ts";
 import type { NewReembedding } from "./database-rpc.ts";
+import { KEEPS_EXPIRED } from "./database-tasks.ts";
 import type { Env } from "./env.ts";
 import { ShardSide } from "./reembedding-shards.ts";
 import { failure, type RpcFailure } from "./tenancy-rpc.ts";
@@ -35,9 +36,10 @@ export interface ReembeddingHost {
 
 /** Why it cannot begin. */
 export function refusedReembedding(
-  { lifecycle = NO_LIFECYCLE, sharding, reembedding, reduction }: DatabaseRecord,
+  { lifecycle = NO_LIFECYCLE, sharding, reembedding, reduction, retentionPolicy }: DatabaseRecord,
   { vectorDimension }: NewReembedding,
 ): RpcFailure | undefined {
+  if (retentionPolicy?.archiveOnExpire) return failure("conflict", KEEPS_EXPIRED);
   if (isOpen(reembedding)) return failure("conflict", "the database's vectors are being made anew already");
   if (lifecycle.isArchived) return failure("conflict", "the database is archived; restore it first");
   if (lifecycle.snapshots.length > 0)

@@ -1,15 +1,17 @@
-// An archived shard's blobs in the deployment's blob store: moved there by the shard's alarm, brought back before it opens, gone with it.
-// Guarantees: one way at a time. Must not: touch a shard that is open.
+// An archived shard's blobs in the deployment's blob store: moved there by the shard's alarm, brought back before it opens, gone with it. Blobs of
+// rows that retention archived go there from any shard, and stay.
+// Guarantees: one way at a time. Must not: touch what an open shard reads.
 import { DiskBlobStore } from "../src/storage/disk-blob-store.ts";
 import { firstOf } from "../src/storage/drain.ts";
 import { R2BlobStore } from "../src/storage/r2-blob-store.ts";
 import { SqliteBlobStore } from "../src/storage/sqlite-blob-store.ts";
 import type { BlobStore } from "../src/storage/types.ts";
 import type { Crc32c } from "../src/vector/segment/directory.ts";
-import { ColdBlobs } from "../src/vector/shard/cold-blobs.ts";
+import { ColdBlobs, DamagedArchive } from "../src/vector/shard/cold-blobs.ts";
 import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
 import { migrateVectors } from "./vector-facts.ts";
+import type { ArchiveDamage } from "./vector-rpc.ts";
 
 export type ArchiveStore = "none" | "disk" | "r2";
 
@@ -30,10 +32,9 @@ export class ShardCold {
     this.#options = options;
   }
 
-  /** Moves what is there to the blob store, while the shard is archived. @throws what the blob store says: to be tried again */
+  /** Moves what is there to the blob store: of an archived shard all. @throws what the blob store says: to be tried again */
   async cool(): Promise<void> {
-    const { archiveStore, isArchived } = this.#options;
-    if (archiveStore === "none" || !isArchived()) return;
+    if (this.#options.archiveStore === "none") return;
     this.#cooling ??= this.#coolAll().finally(() => {
       this.#cooling = undefined;
     });
@@ -41,15 +42,40 @@ export class ShardCold {
   }
 
   async #coolAll(): Promise<void> {
-    const blobs = this.#blobs();
-    if (!blobs) return;
-    await blobs.sweep();
-    while (!this.#mustStop && this.#options.isArchived() && (await blobs.coolNext()));
+    const { isArchived } = this.#options;
+    for (let which = this.#due(); which && !this.#mustStop; which = this.#due(which)) {
+      const blobs = this.#blobs();
+      if (!blobs || !(which === "all" || blobs.isAny || blobs.hasExpired)) return;
+      await blobs.sweep();
+      while (!this.#mustStop && isArchived() === (which === "all") && (await blobs.coolNext(which)));
+    }
   }
 
-  /** Everything is here again afterwards. @throws CorruptSegment, or what the blob store says */
-  thaw(): Promise<void> {
-    return this.#alone((blobs) => blobs.thaw());
+  /** Archived meanwhile, there is more to do; else once is enough. */
+  #due(done?: "all" | "expired"): "all" | "expired" | undefined {
+    const due = this.#options.isArchived() ? "all" : "expired";
+    return due === done || done === "all" ? undefined : due;
+  }
+
+  /** The bytes of a blob that is there. @throws CorruptSegment, or what the blob store says */
+  async read(name: string): Promise<Uint8Array | undefined> {
+    return await this.#blobs()?.read(name);
+  }
+
+  /** What is there of a blob is needed no more; deleted when the shard next looks. In a transaction. */
+  giveUp(name: string): void {
+    this.#blobs()?.giveUp(name);
+  }
+
+  /** Everything is here again afterwards, but for what is damaged. @throws what the blob store says */
+  async thaw(): Promise<ArchiveDamage | undefined> {
+    try {
+      await this.#alone((blobs) => blobs.thaw());
+      return undefined;
+    } catch (error) {
+      if (error instanceof DamagedArchive) return { damaged: error.message };
+      throw error;
+    }
   }
 
   /** Nothing of the shard is in the blob store afterwards. */

@@ -1,6 +1,6 @@
 // What a shard of vectors keeps of the past, and what it lets go: snapshots as its configuration says, rows that are too old.
 // Guarantees: a restore is done once, in the turn that stores its configuration. Must not: know timers.
-import { retain } from "../src/vector/shard/retention.ts";
+import { type KeepExpired, retain } from "../src/vector/shard/retention.ts";
 import type { ShardConfig, ShardLifecycle } from "../src/vector/shard/shard-config.ts";
 import type { ShardDesk } from "../src/vector/shard/shard-desk.ts";
 import type { VectorFacts } from "./vector-facts.ts";
@@ -25,10 +25,14 @@ export function keepWhatIsAsked(
   facts.set("restored", restore.token);
 }
 
-/** Deletes what the database's retention no longer allows. */
-export async function letGo({ store }: ShardDesk, { retention }: ShardConfig, isOpen: () => boolean): Promise<void> {
+/** Deletes what the database's retention no longer allows; `keep` gets it first where the database archives it. */
+export async function letGo(
+  { store }: ShardDesk,
+  { retention }: ShardConfig,
+  { isOpen, keep }: { readonly isOpen: () => boolean; readonly keep: KeepExpired },
+): Promise<void> {
   if (!retention) return;
-  const work = retain(store, retention, Date.now());
+  const work = retain(store, retention, { nowMs: Date.now(), ...(retention.archives && { keep }) });
   while (!work.next().done) {
     store.endTurn();
     await new Promise((next) => setTimeout(next, 0));

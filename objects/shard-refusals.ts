@@ -1,4 +1,6 @@
 // What a shard of vectors answers where it runs no call.
+import { CorruptLog } from "../src/storage/types.ts";
+import { CorruptSegment } from "../src/vector/segment/directory.ts";
 import type { ShardConfig } from "../src/vector/shard/shard-config.ts";
 import { isById } from "../src/vector/sharding/placer.ts";
 import type { VectorCall, VectorFailure } from "../src/wire/vector.ts";
@@ -36,4 +38,9 @@ export function isOutdated(call: VectorCall, config: ShardConfig | undefined): b
   const { isPlaced, topology = 0, request } = call;
   if (isPlaced || topology >= (config?.sharding?.topology ?? 0)) return false;
   return !isById(request) || (request.kind === "upsert" && request.atomic === true);
+}
+
+/** What is stored does not fit its checksums: it is so the next time, too. */
+export function isDamage(error: unknown): boolean {
+  return error instanceof CorruptSegment || error instanceof CorruptLog;
 }

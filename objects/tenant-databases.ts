@@ -1,7 +1,6 @@
 // A tenant's vector databases: which there are, their beginning, their changes and their end.
 // Guarantees: a database is in the table before any shard of it exists, and leaves it only when all its shards are empty and no call that
 // could fill one is under way; what a crash interrupts goes on by the tenant's alarm. Must not: know vectors.
-import { CorruptRecord } from "../src/config/record.ts";
 import { changedIndexes, DEFAULT_INDEX, type IndexChange, type IndexFields } from "../src/vector/database/indexes.ts";
 import { MAX_DATABASES_PER_TENANT } from "../src/vector/database/limits.ts";
 import { placementIn } from "../src/vector/database/placement.ts";
@@ -9,6 +8,7 @@ import {
   copiedConfigOf,
   type DatabaseRecord,
   NO_LIFECYCLE,
+  type ShardDamage,
   shardConfigOf,
   shardName,
 } from "../src/vector/database/record.ts";
@@ -17,9 +17,9 @@ import { nextPhase, shardCountOf, surplusOf } from "../src/vector/database/resha
 import { CheckedTable } from "./checked-rows.ts";
 import { type CopiedShard, configureCopies, eraseCopies } from "./database-copies.ts";
 import { DatabaseReembeddings } from "./database-reembeddings.ts";
-import { type DatabaseRow as Row, recordOf } from "./database-rows.ts";
+import { infoOf, type DatabaseRow as Row, readable, recordOf } from "./database-rows.ts";
 import type { DatabaseChanges, DatabaseInfo, DatabaseTask, NamedDatabase, NewReembedding } from "./database-rpc.ts";
-import { afterTask, refusedTask, reshardOf } from "./database-tasks.ts";
+import { afterTask, refusedChange, refusedTask, reshardOf } from "./database-tasks.ts";
 import type { Env } from "./env.ts";
 import { newReembedding, refusedReembedding } from "./reembedding.ts";
 import { failure, type RpcResult } from "./tenancy-rpc.ts";
@@ -128,6 +128,8 @@ export class TenantDatabases {
 
   change(name: NamedDatabase, changes: DatabaseChanges, nowMs: number): RpcResult<DatabaseInfo> {
     return this.#change(name, nowMs, (record) => {
+      const refused = refusedChange(record, changes);
+      if (refused) return refused;
       const { indexParameters } = changes;
       const rebuilt = indexParameters && indexed(record, { ...DEFAULT, indexParameters }, nowMs);
       if (rebuilt && !rebuilt.ok) return rebuilt;
@@ -357,19 +359,35 @@ export class TenantDatabases {
   async #configure(tenant: number, row: Row): Promise<void> {
     const record = JSON.parse(row.record) as DatabaseRecord;
     this.#rows.update({ set: "late_until_ms = ?", to: [Date.now() + LATE_CALL_MS], ...this.#only(row) });
+    const damage: ShardDamage[] = [];
     const done = await this.#eachShard(tenant, row, async (shard, copied) => {
       const common = shardConfigOf(record, copied.database, copied.shard);
       const config = copiedConfigOf(record, copied.shard, common);
       const refusal = await shard.configure(config);
-      if (refusal) throw new Error(`a shard refuses its configuration: ${refusal}`);
-      await configureCopies(copied, config);
+      if (typeof refusal === "string") throw new Error(`a shard refuses its configuration: ${refusal}`);
+      if (refusal) damage.push({ shard: copied.shard, message: refusal.damaged });
+      else await configureCopies(copied, config);
     });
     if (!done) return;
+    if (damage.length > 0) return this.#backToArchive(tenant, row, damage);
     this.#rows.update({
       set: "is_configured = 1, late_until_ms = 0, state = CASE state WHEN 'creating' THEN 'ready' ELSE state END",
       where: "generation = ? AND record = ?",
       of: [row.generation, row.record],
     });
+  }
+
+  /** What is damaged is damaged when it is tried again, too: all shards are archived again, and what was met is kept. */
+  async #backToArchive(
+    tenant: number,
+    { generation, record: text }: Row,
+    damage: readonly ShardDamage[],
+  ): Promise<void> {
+    const record = JSON.parse(text) as DatabaseRecord;
+    const lifecycle = { ...(record.lifecycle ?? NO_LIFECYCLE), isArchived: true, damage };
+    if (this.#row(generation)?.record !== text) return;
+    this.#store(generation, { ...record, lifecycle }, Date.now());
+    await this.#step(tenant, generation);
   }
 
   async #erase(tenant: number, row: Row): Promise<void> {
@@ -412,16 +430,6 @@ export class TenantDatabases {
   }
 }
 
-/** A damaged row is told, never served or changed. */
-function readable<T>(run: () => RpcResult<T>): RpcResult<T> {
-  try {
-    return run();
-  } catch (error) {
-    if (!(error instanceof CorruptRecord)) throw error;
-    return failure("dataCorrupt", "the database's record is damaged; what its shards hold is not");
-  }
-}
-
 const DEFAULT = { kind: "update", indexId: DEFAULT_INDEX, rebuild: false } as const;
 
 function indexed(record: DatabaseRecord, change: IndexChange, nowMs: number): RpcResult<IndexFields> {
@@ -431,12 +439,4 @@ function indexed(record: DatabaseRecord, change: IndexChange, nowMs: number): Rp
 
 function noSuch({ databaseId }: NamedDatabase): RpcResult<never> {
   return failure("notFound", `there is no database "${databaseId}"`);
-}
-
-function infoOf(row: Row): DatabaseInfo {
-  const { namespace, generation, state, created_at_ms, updated_at_ms } = row;
-  const record = JSON.parse(row.record) as DatabaseRecord;
-  if (state === "erased") throw new Error("an erased database has no description");
-  const times = { createdAtMs: created_at_ms, updatedAtMs: updated_at_ms };
-  return { namespace, generation, state, isSettled: row.is_configured === 1, record, ...times };
 }

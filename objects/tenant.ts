@@ -21,6 +21,7 @@ import type {
   NewReembedding,
   TenantDatabasesRpc,
 } from "./database-rpc.ts";
+import { damageOf } from "./database-tasks.ts";
 import type { Env } from "./env.ts";
 import type { NamespaceOf, NamespaceRefusal, RegisteredNamespace, StoredAmount } from "./rpc.ts";
 import {
@@ -335,7 +336,8 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
   }
 
   async runDatabaseTask(name: NamedDatabase, task: DatabaseTask, mutation: Mutation): Promise<RpcResult<DatabaseInfo>> {
-    return this.#settled(await this.#mutate(mutation, (nowMs) => this.#databases.begin(name, task, nowMs)));
+    const done = await this.#settled(await this.#mutate(mutation, (nowMs) => this.#databases.begin(name, task, nowMs)));
+    return (done.ok && task.kind === "unarchive" && damageOf(done.value.record)) || done;
   }
 
   async reshardDatabase(name: NamedDatabase, to: number | "back", mutation: Mutation) {

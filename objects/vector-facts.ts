@@ -52,9 +52,9 @@ export function migrateVectors(storage: DurableObjectStorage): void {
   applyMigrations(storage, "vector", VECTOR_MIGRATIONS);
 }
 
-/** They differ in what is no copy's to know: who follows, what is kept of the past. */
+/** They differ in what is no copy's to know: who follows, what is kept of the past, who may ask. */
 export function hasSameRows(a: ShardConfig, b: ShardConfig): boolean {
-  const rowsOf = ({ replication: _, lifecycle: __, retention: ___, ...rows }: ShardConfig): string =>
+  const rowsOf = ({ replication: _, lifecycle: __, retention: ___, access: ____, ...rows }: ShardConfig): string =>
     JSON.stringify(rows);
   return rowsOf(a) === rowsOf(b);
 }

@@ -22,6 +22,7 @@ import {
 } from "../src/vector/replica/frames.ts";
 import { COPIED_BYTES_A_CALL, MAX_SHIPPED_BYTES } from "../src/vector/replica/limits.ts";
 import { CorruptSegment, type DamagedBlock } from "../src/vector/segment/directory.ts";
+import { refusedCall } from "../src/vector/shard/access.ts";
 import type { ShardConfig } from "../src/vector/shard/shard-config.ts";
 import { ShardDesk } from "../src/vector/shard/shard-desk.ts";
 import { ByteWriter } from "../src/wire/bytes.ts";
@@ -31,6 +32,7 @@ import { readVectorCall } from "../src/wire/vector-requests.ts";
 import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
 import { unpacked } from "./page-compression.ts";
+import { isDamage } from "./shard-refusals.ts";
 import { hasSameRows, migrateVectors, VectorFacts } from "./vector-facts.ts";
 import { VectorMeter } from "./vector-metrics.ts";
 import type { CopyRead, VectorFollowerRpc, VectorShardRpc } from "./vector-rpc.ts";
@@ -177,6 +179,8 @@ export class VectorFollower extends DurableObject<Env> implements VectorFollower
   async read(bytes: Uint8Array, ask: CopyRead): Promise<Uint8Array | null> {
     const call = readVectorCall(bytes);
     if (isVectorWrite(call.request) || !this.#copy) return null;
+    // Its leader may know better: a copy that has not heard of a change yet must not refuse by itself.
+    if (refusedCall(call, this.#config?.access)) return null;
     this.#startPulling();
     if (!(await this.#isReady(ask))) return null;
     for (let repairs = 0; repairs <= MOST_REPAIRS && this.#copy?.isWhole; repairs++) {
@@ -398,10 +402,6 @@ export class VectorFollower extends DurableObject<Env> implements VectorFollower
       throw error;
     }
   }
-}
-
-function isDamage(error: unknown): boolean {
-  return error instanceof CorruptSegment || error instanceof CorruptLog;
 }
 
 /** As many as fit, one at least. */

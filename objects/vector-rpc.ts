@@ -1,6 +1,7 @@
 // The RPC surface of a vector database's shards. Methods take and return plain data or bytes: a stub cannot travel between processes.
 import type { BlobAsk } from "../src/vector/replica/blob-checks.ts";
 import type { CopyPlace } from "../src/vector/replica/frames.ts";
+import type { ExpiredInfo, ExpiredPage } from "../src/vector/shard/expired-rows.ts";
 import type { ShardConfig } from "../src/vector/shard/shard-config.ts";
 import type { SnapshotInfo, SnapshotPage, SnapshotPlace } from "../src/vector/shard/snapshots.ts";
 import type { ShardPlace } from "../src/wire/vector.ts";
@@ -20,10 +21,24 @@ export interface ReshardState {
   readonly progress: number;
 }
 
+/** What of an archived shard is damaged: it stays archived, as it was. */
+export interface ArchiveDamage {
+  readonly damaged: string;
+}
+
+/** Rows that a shard's retention archived. */
+export type ExpiredState = ExpiredInfo;
+export type ShardExpiredPage =
+  | ({ readonly kind: "page" } & ExpiredPage)
+  | { readonly kind: "damaged"; readonly message: string };
+
 /** `VectorShard`: one per database and shard. Name: `v<tenant>/<namespace>/<database>~<generation>/<shard>`. */
 export interface VectorShardRpc {
-  /** Creates the shard, or changes its configuration. Repeated: no change. Answers why it is refused: dimension and metric never change. */
-  configure(config: ShardConfig): Promise<string | undefined>;
+  /**
+   * Creates the shard, or changes its configuration. Repeated: no change. Answers why it is refused: dimension and metric never change; what is
+   * damaged does not come back from its archive.
+   */
+  configure(config: ShardConfig): Promise<string | ArchiveDamage | undefined>;
   /** One call of wire/vector-requests.ts; answers in wire/vector-answers.ts. */
   call(bytes: Uint8Array): Promise<Uint8Array>;
   /** Several calls, and their answers in order when all are done. */
@@ -37,6 +52,11 @@ export interface VectorShardRpc {
   /** Null = there is no such snapshot. */
   snapshotInfo(snapshotId: string): Promise<SnapshotInfo | null>;
   snapshotPage(snapshotId: string, place: SnapshotPlace): Promise<SnapshotPage | null>;
+  /** What retention archived; null = there is no shard. */
+  expiredInfo(): Promise<ExpiredState | null>;
+  /** Of it the page behind `after`, from 0; null = these were all. */
+  expiredPage(after: number): Promise<ShardExpiredPage | null>;
+  dropExpired(): Promise<void>;
   /** Deletes all of it. Repeated: no change. */
   erase(): Promise<void>;
   /**

@@ -12,6 +12,7 @@ import { createVectorCore } from "../src/vector/kernels.ts";
 import type { BlobAsk } from "../src/vector/replica/blob-checks.ts";
 import type { CopyPlace } from "../src/vector/replica/frames.ts";
 import { damagedIn } from "../src/vector/replica/leader.ts";
+import { refusedCall } from "../src/vector/shard/access.ts";
 import { BehindSearches } from "../src/vector/shard/behind-searches.ts";
 import { isBehind } from "../src/vector/shard/merge-policy.ts";
 import { retentionDelayMs } from "../src/vector/shard/retention.ts";
@@ -33,16 +34,25 @@ import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
 import { ShardCold } from "./shard-cold.ts";
 import { ShardCopies } from "./shard-copies.ts";
+import { ShardExpired } from "./shard-expired.ts";
 import { ShardImports } from "./shard-imports.ts";
 import { keepWhatIsAsked, letGo } from "./shard-lifecycle.ts";
 import { ShardMaintenance } from "./shard-maintenance.ts";
-import { ARCHIVED, isOutdated, QUEUE_FULL, UNREADABLE } from "./shard-refusals.ts";
+import { ARCHIVED, isDamage, isOutdated, UNREADABLE } from "./shard-refusals.ts";
 import { ShardRepair } from "./shard-repair.ts";
+import { ShardScans } from "./shard-scans.ts";
 import { ShardTurns } from "./shard-turns.ts";
 import { migrateVectors, VectorFacts } from "./vector-facts.ts";
 import { VectorMeter } from "./vector-metrics.ts";
 import { VectorPlacing } from "./vector-placing.ts";
-import type { ReshardState, ShardMapState, VectorShardRpc } from "./vector-rpc.ts";
+import type {
+  ArchiveDamage,
+  ExpiredState,
+  ReshardState,
+  ShardExpiredPage,
+  ShardMapState,
+  VectorShardRpc,
+} from "./vector-rpc.ts";
 
 const kernels = createKernels(storageModule);
 const crc32c = (bytes: Uint8Array, seed?: number): number => kernels.crc32c(bytes, seed);
@@ -53,8 +63,6 @@ const MOST_REPAIRS = 64;
 const WAKE_MS = 5000;
 /** Where the blob store does not answer. Ms. */
 const COOL_RETRY_MS = 60_000;
-/** Scans for a threshold that go on in slices at a time: each holds what it has found. */
-const MAX_SCANS = 16;
 
 export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   readonly #settings: Settings;
@@ -75,8 +83,9 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   #mending: Promise<void> | undefined;
   readonly #behind: BehindSearches;
   readonly #turns: ShardTurns;
+  readonly #scans: ShardScans;
   readonly #cold: ShardCold;
-  #scans = 0;
+  readonly #expired: ShardExpired;
   /** The alarm is set. */
   #isWaking = false;
 
@@ -119,11 +128,16 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
       place: () => this.#placing && ((call) => this.#placing?.run(call) ?? Promise.resolve(NO_SUCH_SHARD)),
       onFailed: (error) => this.#startAnew("a turn of an import failed", error),
     });
+    this.#scans = new ShardScans({ desk, onDone: () => this.#maintenance.goOn() });
     this.#facts = new VectorFacts(ctx.storage, crc32c);
     this.#config = this.#facts.config;
     this.#cold = new ShardCold({
       ...{ env, storage: ctx.storage, crc32c, archiveStore: this.#settings.vectors.archiveStore },
       isArchived: () => this.#config?.lifecycle?.isArchived ?? false,
+    });
+    this.#expired = new ShardExpired({
+      ...{ storage: ctx.storage, crc32c, name: ctx.id.name ?? ctx.id.toString(), cold: this.#cold },
+      isThere: () => this.#config !== undefined,
     });
     if (!this.#config || this.#config.lifecycle?.isArchived) return;
     try {
@@ -216,10 +230,13 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   /** Deletes what the database's retention no longer allows, and sets the next look for it. */
   async #retain(): Promise<void> {
     const desk = this.#desk;
-    const retention = this.#config?.retention;
-    if (!desk || !this.#config || !retention) return;
+    const config = this.#config;
+    const retention = config?.retention;
+    if (!desk || !retention) return;
     try {
-      await letGo(desk, this.#config, () => this.#desk === desk);
+      const keep = this.#expired.keep.bind(this.#expired);
+      // What is done with rows that expire follows the configuration at once.
+      await letGo(desk, config, { isOpen: () => this.#desk === desk && this.#config === config, keep });
     } catch (error) {
       this.#log.error("rows that are too old could not be deleted; tried again", {}, error);
     } finally {
@@ -247,11 +264,13 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     this.#copies.opened({ store, blobs, crc32c, start: this.#start, onLogged }, config.replication);
   }
 
-  async configure(config: ShardConfig): Promise<string | undefined> {
+  async configure(config: ShardConfig): Promise<string | ArchiveDamage | undefined> {
     if (this.#unopened !== undefined) await this.#mend();
     this.#mustBeOpen();
-    if (this.#config?.lifecycle?.isArchived && !config.lifecycle?.isArchived) await this.#cold.thaw();
     const stored = this.#facts.config;
+    const isBack = stored?.lifecycle?.isArchived === true && !config.lifecycle?.isArchived;
+    const damaged = isBack ? await this.#cold.thaw() : undefined;
+    if (damaged) return damaged;
     if (stored && JSON.stringify(stored) === JSON.stringify(config)) return undefined;
     if (stored && (stored.dimension !== config.dimension || stored.metric !== config.metric))
       return "a shard keeps its dimension and metric";
@@ -261,7 +280,10 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     try {
       this.ctx.storage.transactionSync(() => this.#bringTo(config));
     } catch (error) {
-      this.#startAnew("a vector shard could not be configured", error);
+      if (!isBack || !isDamage(error)) this.#startAnew("a vector shard could not be configured", error);
+      this.#close();
+      this.#config = stored;
+      return { damaged: (error as Error).message };
     }
     if (config.lifecycle?.isArchived) await this.#wakeAt(Date.now());
     else if (config.retention) await this.#wakeAt(Date.now() + retentionDelayMs(config.retention));
@@ -300,9 +322,24 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     return this.#desk?.store.snapshots.page(snapshotId, place) ?? null;
   }
 
+  async expiredInfo(): Promise<ExpiredState | null> {
+    return this.#expired.info();
+  }
+
+  async expiredPage(after: number): Promise<ShardExpiredPage | null> {
+    return await this.#expired.page(after);
+  }
+
+  async dropExpired(): Promise<void> {
+    this.#expired.drop();
+    await this.#wakeAt(Date.now());
+  }
+
   async call(bytes: Uint8Array): Promise<Uint8Array> {
     const call = readVectorCall(bytes);
     if (this.#unopened !== undefined) await this.#mend();
+    const refused = refusedCall(call, this.#config?.access);
+    if (refused) return writeVectorAnswer(refused);
     if (isOutdated(call, this.#config)) return writeVectorAnswer(NO_SUCH_SHARD);
     const placing = call.isPlaced || !isById(call.request) ? undefined : this.#placing;
     const answer = await (placing ? placing.run(call) : this.#runHere(call));
@@ -333,7 +370,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     const desk = this.#desk;
     if (this.#unopened !== undefined) return { answer: UNREADABLE, durability: "sync" };
     if (!desk) return { answer: this.#absent, durability: "sync" };
-    if (call.request.kind === "within") return { answer: await this.#inSlices(desk, call), durability: "sync" };
+    if (call.request.kind === "within") return { answer: await this.#scans.run(desk, call), durability: "sync" };
     if (isVectorWrite(call.request)) return await this.#turns.run(call);
     if (call.request.kind === "search") this.#behind.searched();
     return desk.run(call);
@@ -372,26 +409,6 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     return { term: store.term, revision: store.revision };
   }
 
-  /** A scan of all rows must not hold up the searches beside it. */
-  async #inSlices(desk: ShardDesk, call: VectorCall): Promise<VectorAnswer> {
-    if (this.#scans >= MAX_SCANS) return { ...QUEUE_FULL, message: `${MAX_SCANS} scans are under way at the shard` };
-    this.#scans++;
-    const work = desk.runInSlices(call);
-    try {
-      for (;;) {
-        const step = work.next();
-        if (step.done) return step.value;
-        await new Promise((next) => setTimeout(next, 0));
-        if (this.#desk !== desk) return NO_SUCH_SHARD;
-      }
-    } finally {
-      work.return(NO_SUCH_SHARD);
-      this.#scans--;
-      // What waited for it may be swept now.
-      this.#maintenance.goOn();
-    }
-  }
-
   /** A restart may find nobody who calls: what was begun goes on by the alarm. */
   #wakeLater(): void {
     if (this.#isWaking || !this.#desk) return;
@@ -400,23 +417,23 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     this.ctx.waitUntil(this.#wakeAt(Date.now() + WAKE_MS));
   }
 
-  /** An archived shard's blobs go to the blob store; what does not get there stays, and is tried again. */
+  /** What is archived goes to the blob store; what does not get there stays, and is tried again. */
   async #cool(): Promise<void> {
     try {
       await this.#cold.cool();
     } catch (error) {
-      this.#log.error("segments of an archived shard could not be moved to the blob store; tried again", {}, error);
+      this.#log.error("what is archived of a shard could not be moved to the blob store; tried again", {}, error);
       await this.#wakeAt(Date.now() + COOL_RETRY_MS);
     }
   }
 
   override async alarm(): Promise<void> {
     this.#isWaking = false;
-    await this.#cool();
     this.#maintenance.goOn();
     this.#imports.goOn();
     await this.#placing?.alarm();
     await this.#retain();
+    await this.#cool();
     this.#wakeLater();
   }
 

@@ -26,7 +26,8 @@ export function admittedKey(
 export function callerOf(view: TenantView, scope: Scope): Caller {
   const { tenant, replicationFactor, routeRevision, change, defaultConsistency, conflictPolicy, excess } = view;
   const canWrite = scopeAllows(scope, "read-write");
-  const caller = { tenant, replicationFactor, routeRevision, change, defaultConsistency, conflictPolicy, canWrite };
+  const settings = { tenant, replicationFactor, routeRevision, change, defaultConsistency, conflictPolicy, canWrite };
+  const caller = scope === "admin" ? { ...settings, isAdmin: true } : settings;
   return excess ? { ...caller, excess } : caller;
 }
 

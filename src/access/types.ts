@@ -69,6 +69,8 @@ export type Credential =
 export interface Caller extends TenantSettings {
   readonly tenant: number;
   readonly canWrite: boolean;
+  /** Absent = false. */
+  readonly isAdmin?: boolean;
   /** Present while a quota is used up: what stores more is refused. */
   readonly excess?: QuotaExcess;
 }

@@ -23,12 +23,14 @@ function onDatabases<F extends NamespaceFlags>(
   };
 }
 
-async function save(databases: Databases, [id, snapshotId, file]: readonly [string, string, string]): Promise<object> {
+type Download = (onPiece: (piece: Uint8Array) => void) => Promise<VectorSnapshotInfo>;
+
+async function save(file: string, download: Download): Promise<object> {
   const aside = `${file}.part`;
   const descriptor = openSync(aside, "w");
   let saved: VectorSnapshotInfo;
   try {
-    saved = await databases.downloadSnapshot(id, snapshotId, (piece) => {
+    saved = await download((piece) => {
       for (let at = 0; at < piece.length; ) at += writeSync(descriptor, piece, at);
     });
     fsyncSync(descriptor);
@@ -63,6 +65,18 @@ interface RestoreFlags extends NamespaceFlags {
   readonly file?: string;
 }
 
+interface ExpiredFlags extends NamespaceFlags {
+  readonly save?: string;
+  readonly delete?: boolean;
+}
+
+async function expired(databases: Databases, id: string, flags: ExpiredFlags): Promise<object> {
+  const held = await databases.expired(id);
+  const saved = flags.save && (await save(flags.save, (onPiece) => databases.downloadExpired(id, onPiece)));
+  if (flags.delete) await databases.deleteExpired(id);
+  return { ...(saved || held), ...(flags.delete && { deleted: true }) };
+}
+
 export function addDatabaseSnapshotCommands(database: Command): void {
   const snapshot = database.command("snapshot").description("what a database held, each shard at one revision");
   snapshot
@@ -79,7 +93,11 @@ export function addDatabaseSnapshotCommands(database: Command): void {
     .command("save <databaseId> <snapshotId> <file>")
     .description("write a snapshot's vectors to a file")
     .addOption(namespaceOption())
-    .action(onDatabases((databases, [id, snapshotId, file]) => save(databases, [id!, snapshotId!, file!])));
+    .action(
+      onDatabases((databases, [id, snapshotId, file]) =>
+        save(file!, (onPiece) => databases.downloadSnapshot(id!, snapshotId!, onPiece)),
+      ),
+    );
   snapshot
     .command("delete <databaseId> <snapshotId>")
     .description("delete a snapshot; needs scope admin")
@@ -104,6 +122,15 @@ export function addDatabaseSnapshotCommands(database: Command): void {
         return file === undefined ? databases.restore(id!, snapshotId) : load(databases, id!, file);
       }),
     );
+  database
+    .command("expired <databaseId>")
+    .description(
+      "vectors that retention has archived: how many; --save writes them to a file, --delete (scope admin) deletes them",
+    )
+    .option("--save <file>", "write them to a file, which database restore --file takes")
+    .option("--delete", "delete them, once they are saved if --save is given too")
+    .addOption(namespaceOption())
+    .action(onDatabases<ExpiredFlags>((databases, [id], flags) => expired(databases, id!, flags)));
   database
     .command("archive <databaseId>")
     .description("free a database's memory; its vectors are refused until it is restored; needs scope admin")

@@ -16,6 +16,7 @@ import { addKeyValueCommands } from "./kv-commands.ts";
 import { addModelCommands } from "./model-commands.ts";
 import { addReembedCommand } from "./reembed-command.ts";
 import { addRepairCommands } from "./repair-commands.ts";
+import { addReshardCommand } from "./reshard-command.ts";
 import { addStatusCommands } from "./status-commands.ts";
 import { addTenantCommands } from "./tenant-commands.ts";
 import { addTransferCommands } from "./transfer/commands.ts";
@@ -43,7 +44,7 @@ function buildProgram(): Command {
   const database = addDatabaseCommands(program);
   addDatabaseSnapshotCommands(database);
   addReembedCommand(database);
-  addVectorCommands(program);
+  addReshardCommand(addVectorCommands(program));
   addModelCommands(program);
   addIndexCommands(program);
   addTransferCommands(program);

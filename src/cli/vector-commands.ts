@@ -259,10 +259,11 @@ function addSearch(program: Command): void {
     );
 }
 
-export function addVectorCommands(program: Command): void {
+export function addVectorCommands(program: Command): Command {
   const vector = program.command("vector").description("vectors of a database");
   addPut(vector);
   addReads(vector);
   addDelete(vector);
   addSearch(program);
+  return vector;
 }

@@ -16,6 +16,7 @@ import type {
   DatabaseSnapshotName,
   DatabaseStatus,
   DatabaseWriteOptions,
+  ExpiredVectors,
   NewDatabase,
   NewReembedding,
   Reembedding,
@@ -139,6 +140,26 @@ export class Databases {
   restore(databaseId: string, snapshotId?: string, options: DatabaseWriteOptions = {}): Promise<Database> {
     const path = `${databasePath(databaseId)}/restore`;
     return this.#data({ ...options, method: "POST", path, body: JSON.stringify({ snapshotId }) });
+  }
+
+  /** How many vectors retention has archived (`archiveOnExpire`). */
+  expired(databaseId: string, options: CallOptions = {}): Promise<ExpiredVectors> {
+    return this.#data({ ...options, method: "GET", path: `${databasePath(databaseId)}/expired` });
+  }
+
+  /** Those vectors as bytes, as {@link downloadSnapshot} gives a snapshot's. */
+  downloadExpired(
+    databaseId: string,
+    onPiece: (piece: Uint8Array) => void | Promise<void>,
+    { signal }: Pick<CallOptions, "signal"> = {},
+  ): Promise<VectorSnapshotInfo> {
+    const path = `${databasePath(databaseId)}/expired/data`;
+    const request = { signal, method: "GET", path, query: { namespace: this.#namespace } } as const;
+    return this.#http.stream(request, (response) => inspectVectorSnapshot(piecesOf(response.body), onPiece));
+  }
+
+  async deleteExpired(databaseId: string, options: DatabaseWriteOptions = {}): Promise<void> {
+    await this.#data({ ...options, method: "DELETE", path: `${databasePath(databaseId)}/expired` });
   }
 
   /** Brings a database that is sharded by hash to so many shards; it goes on behind the answer. */

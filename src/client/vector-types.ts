@@ -71,6 +71,16 @@ export interface DatabaseSnapshot extends DatabaseSnapshotName {
   }[];
 }
 
+/** Vectors that a database's retention has archived. */
+export interface ExpiredVectors {
+  readonly databaseId: string;
+  readonly rows: number;
+  readonly bytes: number;
+  /** When the first and the last of them were last written. */
+  readonly oldestAt: string | null;
+  readonly newestAt: string | null;
+}
+
 /** A change of the number of shards. */
 export interface DatabaseReshard {
   readonly databaseId: string;

@@ -1,5 +1,6 @@
 // One request on its way through the gateway: ids, trace, route, caller.
 // Guarantees: request id and trace id are always set and safe to print. Must not: hold the token.
+import type { Scope } from "../access/types.ts";
 import type { Principal } from "./authenticator.ts";
 import type { Held } from "./load.ts";
 import type { Services } from "./services.ts";
@@ -24,11 +25,18 @@ export interface Call {
   /** The pattern, for logs and metrics. */
   route: string;
   principal: Principal | undefined;
+  /** Of a session's bearer: its requests have no principal. */
+  sessionScope?: Scope | undefined;
   errorCode: string | undefined;
   /** Of a mutation, once it is known; every answer from then on carries it, errors too. */
   writeId: Uint8Array | undefined;
   /** Of requests that concern vectors, once they read or write. */
   reading: VectorReading | undefined;
+}
+
+/** What the bearer's credential allows; undefined: not known, or the root, which holds no data. */
+export function scopeOf({ principal, sessionScope }: Call): Scope | undefined {
+  return principal?.kind === "tenant" ? principal.scope : sessionScope;
 }
 
 const REQUEST_ID = /^[A-Za-z0-9._:-]{1,128}$/;

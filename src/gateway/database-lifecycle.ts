@@ -20,6 +20,7 @@ import {
 import { apiHeaders, success } from "./answers.ts";
 import type { Call } from "./call.ts";
 import { type ConfigInput, configRoute } from "./config-route.ts";
+import { requireReading } from "./database-expired.ts";
 import * as schemas from "./database-lifecycle-schemas.ts";
 import { shownDatabase } from "./database-record.ts";
 import { databaseParams, databaseQuery, databaseShape } from "./database-schemas.ts";
@@ -172,6 +173,7 @@ const download = configRoute({
   errors: ["notFound", "dataCorrupt"],
   async handle(call, { params, keyspace }) {
     const asked = askedDatabase(params, keyspace);
+    requireReading(call, (await findDatabase(call, asked)).record);
     const head = await headOf(call, asked, snapshotIdOf(params));
     return withDatabase(call, asked, async (database) => {
       const headers = apiHeaders(call, {}, VECTOR_SNAPSHOT_TYPE);

@@ -157,10 +157,11 @@ function stateOf({ state, isSettled, record: { lifecycle } }: DatabaseInfo): str
 
 export function shownDatabase(info: DatabaseInfo): object {
   const { namespace, record, createdAtMs, updatedAtMs } = info;
-  const { databaseId, lifecycle: _, placement: _at, indexes: _more, ...described } = record;
+  const { databaseId, lifecycle, placement: _at, indexes: _more, ...described } = record;
   const { defaultBuild: _build, lastBuild: _last, sharding: held, ...rest } = described;
   const { homes: _homes, topology: _topology, reshard: _reshard, ...sharding } = held;
   const state = stateOf(info);
   const [createdAt, updatedAt] = [createdAtMs, updatedAtMs].map((ms) => new Date(ms).toISOString());
-  return { databaseId, namespace, state, ...rest, sharding, createdAt, updatedAt };
+  const damage = lifecycle?.isArchived ? lifecycle.damage : undefined;
+  return { databaseId, namespace, state, ...(damage && { damage }), ...rest, sharding, createdAt, updatedAt };
 }

@@ -8,6 +8,7 @@ import { PublicError } from "../wire/error-codes.ts";
 import { success } from "./answers.ts";
 import type { Call } from "./call.ts";
 import { configRoute } from "./config-route.ts";
+import { requireNoneExpired } from "./database-expired.ts";
 import * as schemas from "./database-reembedding-schemas.ts";
 import { databaseParams, databaseQuery } from "./database-schemas.ts";
 import { askedDatabase, change, mutationOf } from "./databases.ts";
@@ -72,7 +73,7 @@ const begin = configRoute({
   errors: [...ERRORS, "quotaExceeded"],
   async handle(call, { body, params, raw, keyspace }) {
     const name = askedDatabase(params, keyspace);
-    await findDatabase(call, name);
+    await requireNoneExpired(call, name);
     const asked = await askedOf(call, name.tenant, body);
     const work = call.services.stubs.tenant(name.tenant).reembedDatabase(name, asked, await mutationOf(call, raw));
     const { record } = unwrap(await writing(work, "Tenant", change(call)));

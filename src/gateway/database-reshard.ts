@@ -11,6 +11,7 @@ import { homesOf } from "../vector/database/resharding.ts";
 import { success } from "./answers.ts";
 import type { Call } from "./call.ts";
 import { type ConfigInput, configRoute } from "./config-route.ts";
+import { requireNoneExpired } from "./database-expired.ts";
 import { databaseParams, databaseQuery } from "./database-schemas.ts";
 import { askedDatabase, change, mutationOf } from "./databases.ts";
 import { reading, writing } from "./errors.ts";
@@ -68,6 +69,7 @@ type Input = Pick<ConfigInput<unknown, unknown>, "params" | "raw" | "keyspace">;
 
 async function decide(call: Call, { params, raw, keyspace }: Input, shards: number | "back"): Promise<object> {
   const asked = askedDatabase(params, keyspace);
+  if (shards !== "back") await requireNoneExpired(call, asked);
   const work = call.services.stubs.tenant(asked.tenant).reshardDatabase(asked, shards, await mutationOf(call, raw));
   return shown(call, asked, unwrap(await writing(work, "Tenant", change(call))));
 }

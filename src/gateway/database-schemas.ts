@@ -21,6 +21,7 @@ import {
   MIN_M,
 } from "../vector/index/limits.ts";
 import { METRICS } from "../vector/metric.ts";
+import { PERMISSIONS, ROLES, type Role } from "../vector/shard/access.ts";
 import { QUANTIZERS, type Quantizer } from "../vector/shard/index-kinds.ts";
 import { DURABILITIES } from "../wire/vector.ts";
 import { namespaceName, pageOfShape } from "./config-schemas.ts";
@@ -137,15 +138,22 @@ const changeable = {
     .nullish()
     .openapi({
       description:
-        "The oldest vectors, by when they were last written, are deleted beyond these; archiveOnExpire is recorded.",
+        "The oldest vectors, by when they were last written, are deleted beyond these; with archiveOnExpire they are kept aside (…/expired).",
     }),
   accessControl: z
     .strictObject({
-      roles: z.array(text(MAX_NAME_CHARACTERS)).max(MAX_ROLES).optional(),
-      defaultPermissions: z.array(text(MAX_NAME_CHARACTERS)).max(MAX_ROLES).optional(),
+      roles: z
+        .array(z.enum(Object.keys(ROLES) as [Role, ...Role[]]))
+        .min(1)
+        .max(MAX_ROLES)
+        .optional(),
+      defaultPermissions: z.array(z.enum(PERMISSIONS)).max(MAX_ROLES).optional(),
     })
     .nullish()
-    .openapi({ description: "Recorded." }),
+    .openapi({
+      description:
+        "Beside a key's scope. roles: whose keys reach the vectors (admin; user or read-write; auditor or read-only). defaultPermissions: what keys that are no admin's may do. null, or a list that is left out: all that the scope allows.",
+    }),
 };
 
 /** Fields that answers show: accepted, so that what was read can be sent back, and not heard. */
@@ -193,6 +201,10 @@ export const databaseShape = z.object({
   databaseId: z.string(),
   namespace: z.string(),
   state: z.enum(["creating", "ready", "archiving", "archived"]),
+  damage: z
+    .array(z.object({ shard: z.number(), message: z.string() }))
+    .optional()
+    .openapi({ description: "Of an archived database: what kept the last restore from bringing it back." }),
   name: z.string(),
   description: z.string(),
   vectorDimension: z.number(),

@@ -3,6 +3,7 @@ import { PublicError } from "../wire/error-codes.ts";
 import { clusterRoute, listClusterEvents } from "./cluster.ts";
 import { configRoutes } from "./config-routes.ts";
 import { configWatchRoute } from "./config-watch-route.ts";
+import { databaseExpiredRoutes } from "./database-expired.ts";
 import { databaseIndexRoutes } from "./database-indexes.ts";
 import { databaseLifecycleRoutes } from "./database-lifecycle.ts";
 import { databaseReembeddingRoutes } from "./database-reembedding.ts";
@@ -102,6 +103,7 @@ export function allRoutes(services: Services): readonly Route[] {
     ...configRoutes,
     ...databaseRoutes,
     ...databaseLifecycleRoutes,
+    ...databaseExpiredRoutes,
     ...databaseReshardRoutes,
     ...databaseReembeddingRoutes,
     ...vectorBatchRoutes,

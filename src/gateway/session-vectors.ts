@@ -73,6 +73,7 @@ export class GatewaySessionVectors implements SessionVectors {
 
   async #run(call: Call, { caller, rate, namespace, bytes }: Operation & { bytes: Uint8Array }): Promise<Done> {
     const { load } = call.services;
+    call.sessionScope = caller.isAdmin ? "admin" : caller.canWrite ? "read-write" : "read-only";
     call.held = load.enter(call.path);
     load.hold(call.held, bytes.length);
     const { success } = namespaceName.safeParse(namespace);

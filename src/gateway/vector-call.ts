@@ -20,7 +20,7 @@ import {
 } from "../wire/vector.ts";
 import { readVectorAnswer } from "../wire/vector-answers.ts";
 import { writeVectorCall } from "../wire/vector-requests.ts";
-import type { Call } from "./call.ts";
+import { type Call, scopeOf } from "./call.ts";
 import { SHARD_DEADLINE_MS } from "./limits.ts";
 import { readingOf } from "./vector-ask.ts";
 import { readAnyCopy } from "./vector-copies.ts";
@@ -66,7 +66,7 @@ export async function callShard<R extends VectorRequest>(
   write?: ShardWrite,
 ): Promise<AnswerTo<R>> {
   const reading = readingOf(call);
-  const bytes = writeVectorCall({ ...write, topology: database.topology, request });
+  const bytes = writeVectorCall({ ...write, topology: database.topology, scope: scopeOf(call), request });
   const isWrite = isVectorWrite(request);
   const leader = async (): Promise<VectorAnswer> => {
     const work = call.services.stubs.vectorShard(shardName(database, shard)).call(bytes);

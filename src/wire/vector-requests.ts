@@ -2,10 +2,11 @@
 // Guarantees: round trip; anything else throws MalformedBytes. Values and metadata are views into the read buffer, not copies.
 // Must not: judge (limits and meaning are the shard's).
 //
-// Call: u8 flags (1: write id, 2: placed, 4: topology), [write id 16, body hash 8], u8 kind, [varint topology], …
+// Call: u8 flags (1: write id, 2: placed, 4: topology, 8 and 16: the scope from 1), [write id 16, body hash 8], u8 kind, [varint topology], …
 import { ByteReader, ByteWriter, MalformedBytes } from "./bytes.ts";
 import { BODY_HASH_BYTES, WRITE_ID_BYTES } from "./session.ts";
 import {
+  CALLER_SCOPES,
   DURABILITIES,
   type Durability,
   type Shown,
@@ -34,13 +35,18 @@ const KIND = {
 const HAS_WRITE_ID = 1;
 const IS_PLACED = 2;
 const HAS_TOPOLOGY = 4;
+/** In the flags, so that shards of before there were scopes understand the rest. */
+const SCOPE_SHIFT = 3;
+const SCOPE_MASK = 3;
 /** Flags of an upsert. */
 const IS_ATOMIC = 1;
 const HAS_EARLIER = 2;
 
-export function writeVectorCall({ writeId, bodyHash, isPlaced, topology, request }: VectorCall): Uint8Array {
+export function writeVectorCall({ writeId, bodyHash, isPlaced, topology, scope, request }: VectorCall): Uint8Array {
   const writer = new ByteWriter(4096);
-  writer.u8((writeId ? HAS_WRITE_ID : 0) | (isPlaced ? IS_PLACED : 0) | (topology ? HAS_TOPOLOGY : 0));
+  const scopeCode = scope === undefined ? 0 : CALLER_SCOPES.indexOf(scope) + 1;
+  const flags = (writeId ? HAS_WRITE_ID : 0) | (isPlaced ? IS_PLACED : 0) | (topology ? HAS_TOPOLOGY : 0);
+  writer.u8(flags | (scopeCode << SCOPE_SHIFT));
   if (writeId) {
     writer.raw(writeId);
     writer.raw(bodyHash ?? new Uint8Array(BODY_HASH_BYTES));
@@ -60,7 +66,14 @@ export function readVectorCall(bytes: Uint8Array): VectorCall {
   const topology = (flags & HAS_TOPOLOGY) === 0 ? {} : { topology: reader.varint() };
   const request = readRequest(reader, kind);
   if (!reader.done) throw new MalformedBytes("bytes after a vector request");
-  return { ...identity, ...((flags & IS_PLACED) !== 0 && { isPlaced: true }), ...topology, request };
+  const scope = CALLER_SCOPES[((flags >> SCOPE_SHIFT) & SCOPE_MASK) - 1];
+  return {
+    ...identity,
+    ...((flags & IS_PLACED) !== 0 && { isPlaced: true }),
+    ...topology,
+    ...(scope && { scope }),
+    request,
+  };
 }
 
 const SHORT: ReadonlySet<number> = new Set([KIND.upsert, KIND.update, KIND.delete, KIND.get, KIND.search]);

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { MalformedBytes } from "./bytes.ts";
-import { DURABILITIES, type VectorAnswer, type VectorCall, type VectorRequest } from "./vector.ts";
+import { CALLER_SCOPES, DURABILITIES, type VectorAnswer, type VectorCall, type VectorRequest } from "./vector.ts";
 import { readVectorAnswer, writeVectorAnswer } from "./vector-answers.ts";
 import { readVectorCall, writeVectorCall } from "./vector-requests.ts";
 import {
@@ -75,7 +75,12 @@ const identity = fc.option(
   }),
   { nil: undefined },
 );
-const call: fc.Arbitrary<VectorCall> = fc.tuple(identity, request).map(([more, one]) => ({ ...more, request: one }));
+const whose = fc.option(fc.record({ scope: fc.constantFrom(...CALLER_SCOPES), topology: fc.integer({ min: 1 }) }), {
+  nil: undefined,
+});
+const call: fc.Arbitrary<VectorCall> = fc
+  .tuple(identity, whose, request)
+  .map(([more, scope, one]) => ({ ...more, ...scope, request: one }));
 
 const failure = fc.record(
   { kind: kindOf("error"), code: text, message: text },

@@ -296,6 +296,10 @@ export function isVectorWrite(request: VectorRequest): boolean {
   return WRITING.has(request.kind);
 }
 
+/** Of the credential behind a call, as src/access has them, least first. */
+export const CALLER_SCOPES = ["read-only", "read-write", "admin"] as const;
+export type CallerScope = (typeof CALLER_SCOPES)[number];
+
 /** One request with what makes it repeatable. */
 export interface VectorCall {
   /** Of a write that may be repeated: 16 bytes. */
@@ -306,5 +310,7 @@ export interface VectorCall {
   readonly isPlaced?: boolean | undefined;
   /** Which of its database's topologies (vector/database/resharding.ts) the caller knows; absent = 0, it never changed. */
   readonly topology?: number | undefined;
+  /** Whose it is; absent = between shards. */
+  readonly scope?: CallerScope | undefined;
   readonly request: VectorRequest;
 }

@@ -6,7 +6,7 @@ import { CheckedTable } from "../../objects/checked-rows.ts";
 import { LATE_CALL_MS } from "../../objects/tenant-databases.ts";
 import { shardName } from "../../src/vector/database/record.ts";
 import { ask, directory, newKey, newTenant, tenantObject } from "./gateway-support.ts";
-import { Db } from "./vector-support.ts";
+import { Db, type Hit } from "./vector-support.ts";
 
 const numberOf = async (tenantId: string): Promise<number> => (await directory().lookupTenant(tenantId))!;
 const shardStub = (name: string): DurableObjectStub =>
@@ -305,4 +305,37 @@ describe("vector databases", () => {
         0,
       );
   });
+});
+
+describe("access control of a database", () => {
+  it("[VE-292] is in force at every shard when a change of it is answered, over HTTP and for snapshots; an admin key changes it back", async () => {
+    const { tenantId, key } = await newTenant();
+    const own = await Db.create(key, { databaseId: "own", vectorDimension: 3, sharding: { numShards: 4 } });
+    await own.put("a", [1, 2, 3]);
+    await own.ask("POST", "/snapshots", { snapshotId: "s" });
+    const [writer, reader] = await Promise.all(
+      ["read-write", "read-only"].map(async (scope) => new Db(await newKey(tenantId, { scope }), "own")),
+    );
+    const found = (hits: readonly Hit[]) => hits.map(({ id }) => id);
+    const query = { queryVector: [1, 2, 3] };
+    expect(found(await reader!.search(query))).toEqual(["a"]);
+    const accessControl = { roles: ["admin", "user"], defaultPermissions: ["search"] };
+    expect((await own.ask("PUT", "", { accessControl })).json.data).toMatchObject({ accessControl });
+    expect(found(await writer!.search(query))).toEqual(["a"]);
+    for (const answer of [
+      await reader!.ask("POST", "/search", query),
+      await writer!.ask("GET", "/vectors/a"),
+      await writer!.ask("GET", "/vectors"),
+      await writer!.ask("POST", "/vectors", { id: "b", values: [1, 2, 3] }),
+      await writer!.ask("POST", "/imports", { vectors: [{ id: "b", values: [1, 2, 3] }] }),
+      await writer!.ask("DELETE", "/vectors/a"),
+      await writer!.ask("GET", "/snapshots/s/data"),
+    ])
+      expect([answer.status, answer.json.code, answer.json.details["field"]]).toEqual([
+        ...[403, "forbidden", "accessControl"],
+      ]);
+    expect(await own.count()).toBe(1);
+    await own.ask("PUT", "", { accessControl: null });
+    expect((await writer!.ask("DELETE", "/vectors/a")).status).toBe(200);
+  }, 60_000);
 });

@@ -110,7 +110,7 @@ it("[AC-6] an open session ends with its key", async () => {
   expect((await closed).code).toBe(1008);
 }, 15_000);
 
-it("[VE-271] a vector call that is malformed, forbidden or not paid for is refused alone, with its code; others go on", async () => {
+it("[VE-271][VE-292] a vector call that is malformed, forbidden or not paid for is refused alone, with its code; others go on", async () => {
   const own = await newTenant();
   await Db.create(own.key, { databaseId: "db", vectorDimension: 2 });
   const { socket } = await accepted(bearer(own.key));
@@ -152,6 +152,9 @@ it("[VE-271] a vector call that is malformed, forbidden or not paid for is refus
   const reading = (await accepted(bearer(reader))).socket;
   expect(await send(reading, store)).toMatch(/^forbidden/);
   expect(await send(reading, bytesOf({}))).toMatchObject({ count: 1 });
+  await new Db(own.key, "db").ask("PUT", "", { accessControl: { roles: ["admin"] } });
+  expect(await send(reading, bytesOf({}))).toMatch(/^forbidden: the database's accessControl.roles/);
+  expect(await send(socket, bytesOf({}))).toMatchObject({ count: 1 });
   reading.close();
 
   await ask("PATCH", `/v1/tenants/${own.tenantId}`, {

@@ -184,6 +184,39 @@ describe("retention", () => {
 
 const TYPE = "application/vnd.jade-db.vector-snapshot";
 
+describe("archiveOnExpire", () => {
+  it("[VE-295] story 9.1: what expires is archived: in no search, but saved, stored in another database and deleted when it is asked for", async () => {
+    const { key } = await newTenant();
+    const retentionPolicy = { maxVectors: 3, archiveOnExpire: true };
+    const db = await Db.create(key, { databaseId: "db", vectorDimension: 3, retentionPolicy });
+    const count = async () => (await db.ask("GET", "/expired")).json.data["rows"];
+    expect(await count()).toBe(0);
+    for (const id of ["a", "b", "c", "d", "e"]) await db.put(id, [1, 2, 3], { of: id });
+    await db.ask("PUT", "", { retentionPolicy: { ...retentionPolicy, maxAgeDays: 1e-5 } });
+    await vi.waitFor(async () => expect([await count(), await held(db)]).toEqual([5, []]), {
+      ...{ timeout: 20_000, interval: 200 },
+    });
+    const data = await db.download("/expired/data");
+    const other = await Db.create(key, { databaseId: "other", vectorDimension: 3 });
+    expect((await other.send("/restore/data", data, TYPE)).json.data).toMatchObject({ rows: 5 });
+    expect((await other.ask("GET", "/vectors/c")).json.data).toMatchObject({
+      values: [1, 2, 3],
+      metadata: { of: "c" },
+    });
+    for (const change of [null, { retentionPolicy: null }]) {
+      if (change) await db.ask("PUT", "", change);
+      const refused = await db.ask("POST", "/reshard", { shards: 2 });
+      expect([refused.status, refused.json.code]).toEqual([409, "conflict"]);
+    }
+    expect((await db.ask("DELETE", "/expired")).status).toBe(200);
+    expect(await count()).toBe(0);
+    await db.ask("PUT", "", { retentionPolicy: { maxAgeDays: 1, archiveOnExpire: true } });
+    expect((await db.ask("POST", "/reshard", { shards: 2 })).json.message).toContain("archiveOnExpire");
+    await db.ask("PUT", "", { retentionPolicy: null });
+    expect((await db.ask("POST", "/reshard", { shards: 2 })).status).toBe(202);
+  });
+});
+
 /** Ids with what they hold, versions and times. */
 async function contents(db: Db): Promise<readonly unknown[]> {
   const { data } = (await db.ask("GET", "/vectors?limit=1000&includeValues=true&includeMetadata=true")).json;
@@ -238,7 +271,7 @@ describe("snapshots", () => {
 });
 
 describe("archives", () => {
-  it("[VE-261][VE-264] an archived database's segments lie in the blob store only; restored it is as before, deleted nothing is left", async () => {
+  it("[VE-261][VE-264][VE-296] an archived database's segments lie in the blob store only; restored it is as before, deleted nothing is left", async () => {
     const { tenantId, key } = await newTenant();
     const db = await Db.create(key, { databaseId: "cold", vectorDimension: 2 });
     const lines = (from: number, count: number): string =>
@@ -265,6 +298,24 @@ describe("archives", () => {
     expect((await db.ask("POST", "/restore", {})).json.data).toMatchObject({ state: "ready" });
     expect([await db.count(), await db.search({ queryVector: [77.2, 1], topK: 3 })]).toEqual(before);
     expect([(await local()) > 0, await cold()]).toEqual([true, 0]);
+    await db.ask("POST", "/archive");
+    await isCold();
+    // One of its blobs is lost: told by its name, not tried for ever, and nothing of the others given up.
+    const [lost] = (await env.BLOBS!.list({ prefix: `storage/cold/${name}/` })).objects;
+    const bytes = await (await env.BLOBS!.get(lost!.key))!.arrayBuffer();
+    await env.BLOBS!.delete(lost!.key);
+    const refused = await db.ask("POST", "/restore", {});
+    expect([refused.status, refused.json.code]).toEqual([500, "dataCorrupt"]);
+    expect(refused.json.message).toMatch(
+      /stays archived as it was. Put back what is named .* shard 0: the blob .* is not in/,
+    );
+    const { data } = (await db.ask("GET", "")).json;
+    expect(data).toMatchObject({ state: "archived", damage: [{ shard: 0 }] });
+    expect((await db.ask("GET", "/vectors/v1")).status).toBe(409);
+    await env.BLOBS!.put(lost!.key, bytes);
+    const again = (await db.ask("POST", "/restore", {})).json.data;
+    expect([again["state"], again["damage"]]).toEqual(["ready", undefined]);
+    expect([await db.count(), await db.search({ queryVector: [77.2, 1], topK: 3 })]).toEqual(before);
     await db.ask("POST", "/archive");
     await isCold();
     expect((await db.ask("DELETE", "")).json.data).toMatchObject({ erasure: "done" });
@@ -300,6 +351,29 @@ describe("archives", () => {
     await db.ask("POST", "/archive");
     expect((await db.ask("DELETE", "")).json.data).toMatchObject({ erasure: "done" });
     expect((await db.ask("GET", "")).status).toBe(404);
+  });
+
+  it("[VE-297] an archived shard whose own rows are damaged is told by what is damaged, and stays archived until it is put right", async () => {
+    const { tenantId, key } = await newTenant();
+    const db = await Db.create(key, { databaseId: "db", vectorDimension: 3 });
+    for (let n = 0; n < 10; n++) await db.put(`v${n}`, [n, 1, 0]);
+    expect((await db.ask("POST", "/archive")).json.data).toMatchObject({ state: "archived" });
+    const tenant = (await directory().lookupTenant(tenantId))!;
+    const name = shardName({ tenant, namespace: "default", databaseId: "db", generation: 1 }, 0);
+    const shard = env.VECTOR_SHARD.get(env.VECTOR_SHARD.idFromName(name)) as unknown as DurableObjectStub;
+    const change = (by: number): Promise<void> =>
+      runInDurableObject(shard, (_, { storage }) => {
+        storage.sql.exec("UPDATE storage_log SET crc = crc + ? WHERE seq = 3", by);
+      });
+    await change(1);
+    for (let tries = 0; tries < 2; tries++) {
+      const refused = await db.ask("POST", "/restore", {});
+      expect([refused.status, refused.json.code], refused.text).toEqual([500, "dataCorrupt"]);
+      expect((await db.ask("GET", "")).json.data).toMatchObject({ state: "archived", damage: [{ shard: 0 }] });
+    }
+    await change(-1);
+    expect((await db.ask("POST", "/restore", {})).json.data).toMatchObject({ state: "ready" });
+    expect(await db.count()).toBe(10);
   });
 
   it("[VE-243] a snapshot, a restore or an archive that is cut off is finished by the tenant's alarm, once", async () => {

@@ -2,7 +2,7 @@
 // Guarantees: what is there after each restart is compared with all that was sent and acknowledged (history.ts); counts and searches agree
 // with what is listed. Must not: print anything but a summary.
 
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -10,6 +10,7 @@ import { JadeClient, type Vectors } from "../../../src/client/index.ts";
 import { seededRandom } from "../../lib/seeded.mjs";
 import { type RunningServer, startServer } from "../../lib/server-process.mjs";
 import { type Durability, LOSS_WINDOW_MS, VectorHistory } from "./history.ts";
+import { KeptCrash } from "./kept.ts";
 
 export interface VectorCrashOptions {
   readonly rounds: number;
@@ -26,6 +27,8 @@ export interface VectorCrashResult {
   found: number;
   /** The oldest acknowledged write that was lost, by durability: always within its window. Ms before the kill. */
   oldestLossMs: Record<string, number>;
+  /** What kept.ts did, over all rounds. */
+  kept: object;
   readonly problems: string[];
 }
 
@@ -49,15 +52,17 @@ export class VectorCrash {
   readonly #base = mkdtempSync(join(tmpdir(), "jade-vector-crash-"));
   readonly #histories = new Map<Durability, VectorHistory>(DURABILITIES.map((name) => [name, new VectorHistory(name)]));
   readonly result: VectorCrashResult = {
-    ...{ acknowledged: 0, kills: 0, slowestStartMs: 0, found: 0, oldestLossMs: {}, problems: [] },
+    ...{ acknowledged: 0, kills: 0, slowestStartMs: 0, found: 0, oldestLossMs: {}, kept: {}, problems: [] },
   };
   #server!: RunningServer;
   #apiKey = "";
   #lastNumber = 0;
+  readonly #kept: KeptCrash;
 
   constructor(options: VectorCrashOptions) {
     this.#options = options;
     this.#random = seededRandom(options.seed);
+    this.#kept = new KeptCrash(this.#random);
   }
 
   async run(): Promise<VectorCrashResult> {
@@ -76,7 +81,11 @@ export class VectorCrash {
   async #start(): Promise<void> {
     const before = this.#server as RunningServer | undefined;
     const again = before ? { port: before.port, rootKey: before.rootKey } : {};
-    this.#server = await startServer({ dataDir: join(this.#base, "data"), ...again, args: ["--log-level", "error"] });
+    const config = join(this.#base, "jade.yaml");
+    // YAML takes JSON. Archives go there and back (kept.ts).
+    if (!before) writeFileSync(config, JSON.stringify({ vectors: { archiveStore: "disk" } }));
+    const args = ["--config", config, "--log-level", "error"];
+    this.#server = await startServer({ dataDir: join(this.#base, "data"), ...again, args });
   }
 
   async #create(): Promise<void> {
@@ -89,6 +98,7 @@ export class VectorCrash {
         ...{ databaseId: durability, durability, vectorDimension: DIMENSION, metric: "euclidean" },
         sharding: { numShards: 2 },
       });
+    await this.#kept.create(client);
     client.close();
   }
 
@@ -103,6 +113,7 @@ export class VectorCrash {
     const lanes = DURABILITIES.flatMap((durability) =>
       Array.from({ length: LANES }, (_, lane) => this.#lane(client.vectors(durability), durability, lane)),
     );
+    lanes.push(this.#kept.lane(client));
     await sleep(MIN_LOAD_MS + this.#random() * (maxLoadMs - MIN_LOAD_MS));
     const killedMs = performance.now();
     await this.#server.kill9();
@@ -113,6 +124,10 @@ export class VectorCrash {
     this.result.found = 0;
     this.result.slowestStartMs = Math.max(this.result.slowestStartMs, Math.round(performance.now() - killedMs));
     for (const durability of DURABILITIES) await this.#judge(durability, killedMs);
+    const after = this.#client();
+    this.result.problems.push(...(await this.#kept.judge(after)));
+    this.result.kept = this.#kept.done;
+    after.close();
     report?.(`round ${round + 1}: ${this.result.acknowledged} acknowledged, ${this.result.found} vectors there`);
   }
 

@@ -5,7 +5,8 @@ import { createHash, randomUUID } from "node:crypto";
 import { closeSync, openSync, readSync, statSync } from "node:fs";
 import { type Consistency, type JadeClient, writeIdFrom } from "../../client/index.ts";
 import { UsageError } from "../exit-codes.ts";
-import { type Line, parseEntry, readLines } from "./jsonl.ts";
+import type { Line } from "../lines.ts";
+import { parseEntry, readLines } from "./jsonl.ts";
 import { Progress } from "./progress.ts";
 import { type ImportState, readState, removeState, statePath, writeState } from "./state-file.ts";
 

@@ -31,6 +31,7 @@ interface ImportFlags extends Flags {
   readonly textColumn?: string;
   readonly model?: string;
   readonly skipRefused?: boolean;
+  readonly job?: boolean;
   readonly batchSize?: number;
   readonly concurrency: number;
 }
@@ -71,13 +72,17 @@ function formatOptions(path: string, format: VectorFormat, read: ReadOptions): F
 const MAX_TOLD = 20;
 const TEXT_FORMATS: ReadonlySet<VectorFormat> = new Set(["jsonl", "csv"]);
 
-function requireTextFlags({ textColumn, model, skipRefused, verify, valuesColumn }: ImportFlags, format: VectorFormat) {
+function requireTextFlags(
+  { textColumn, model, skipRefused, verify, valuesColumn, job }: ImportFlags,
+  format: VectorFormat,
+) {
   if (textColumn === undefined) {
     if (model !== undefined || skipRefused) throw new UsageError("--model and --skip-refused ask for --text-column");
     return;
   }
   if (!TEXT_FORMATS.has(format)) throw new UsageError(`--text-column is for .jsonl and .csv files, not .${format}`);
   if (valuesColumn !== undefined) throw new UsageError("--values-column is given beside --text-column; give one");
+  if (job) throw new UsageError("--job takes values; texts become vectors before they are taken");
   if (verify) throw new UsageError("--verify compares values; a text has none");
 }
 
@@ -124,6 +129,7 @@ function addImport(importCommand: Command): void {
     .option("--skip-refused", "with --text-column: leave texts out that have no vector, and tell them")
     .option("--batch-size <n>", "vectors of one request (default: 1000; 200 texts)", wholeNumber)
     .option("--concurrency <n>", "requests under way at once", wholeNumber, 4)
+    .option("--job", "by imports of the server's: it takes them on disk and stores them behind searches and writes")
     .option("--verify", "read everything back and compare; search for some of them")
     .option("--restart", "forget an earlier import of this file that stopped")
     .action((path: string, _flags: object, command: Command) =>
@@ -139,7 +145,7 @@ function addImport(importCommand: Command): void {
         if (flags.model !== undefined) await requireModel(context, flags, flags.model);
         const { vectors, metric, target } = await opened(context, flags);
         const file = diskFile(path);
-        const common = { vectors, target, file, format, read, batchRows, concurrency, restart };
+        const common = { vectors, target, file, format, read, batchRows, concurrency, restart, asJobs: flags.job };
         const refused: RefusedText[] = [];
         const onRefused = flags.skipRefused ? (one: RefusedText) => void refused.push(one) : undefined;
         const rows = await importVectors({ ...common, onRefused }).catch((error: unknown) => {

@@ -26,6 +26,8 @@ export interface VectorImport {
   /** Batches under way at once. */
   readonly concurrency: number;
   readonly restart: boolean;
+  /** Each batch is an import of the server's: taken when it is on disk, and stored behind the answer. */
+  readonly asJobs?: boolean | undefined;
   /** Told of each text that has no vector; without it the first one stops the import. */
   readonly onRefused?: ((refused: RefusedText) => void) | undefined;
 }
@@ -139,6 +141,7 @@ class ImportRun {
   async #write(batch: readonly BatchRow[]): Promise<void> {
     const first = batch[0]!.row;
     const writeId = await writeIdFrom(`${this.#state.runId}:${first.number}`);
+    if (this.#input.asJobs) return this.#throughJob(batch, writeId);
     const { results, failed } = await this.#sent(batch, writeId);
     if (failed === 0) return;
     const { onRefused } = this.#input;
@@ -147,6 +150,21 @@ class ImportRun {
     if (!onRefused || !isText) throw this.#refused(batch, results);
     for (const [at, result] of results.entries())
       if (!result.ok) onRefused({ place: batch[at]!.row.place, id: batch[at]!.id, why: result.error.message });
+  }
+
+  /** The same write id is the same import. A row counts when it is stored, not when it is taken. */
+  async #throughJob(batch: readonly BatchRow[], writeId: string): Promise<void> {
+    const { imports } = this.#input.vectors;
+    const { importId } = await imports.start(batch, { writeId });
+    const { state, failed, errors } = await imports.ended(importId);
+    const { name } = this.#input.file;
+    if (state !== "done")
+      throw new CommandFailure(`${name} ${batch[0]!.row.place}: the import ${importId} is ${state}`);
+    if (failed === 0) return;
+    const { index, code, message } = errors[0]!;
+    const { place, id } = batch[index]!.row;
+    const more = failed > 1 ? ` (and ${failed - 1} more of its import ${importId})` : "";
+    throw new CommandFailure(`${name} ${place}, id ${JSON.stringify(id)}: ${code}: ${message}${more}`);
   }
 
   #sent(batch: readonly BatchRow[], writeId: string): Promise<VectorBatchAnswer> {

@@ -11,16 +11,16 @@ import {
   metadataText,
   type ReadOptions,
   textInPlace,
+  textLines,
   type VectorFile,
   type VectorRow,
   valuesText,
 } from "./rows.ts";
-import { textLines } from "./text-lines.ts";
 
 /** Every row of the file. @throws UsageError that names file, line and what is wrong */
 export async function* readJsonl(file: VectorFile, options: ReadOptions): AsyncGenerator<FileRow, void, undefined> {
   let number = 0;
-  for await (const { text, lineNumber, doneBytes } of textLines(file)) {
+  for await (const { text, number: lineNumber, endOffset: doneBytes } of textLines(file)) {
     if (text.trim() === "") continue;
     const place = `line ${lineNumber}`;
     const row = rowOf(file, place, { text, options, index: number });

@@ -1,7 +1,8 @@
 // What vector files hold, whatever their format: rows with an id, float32 values and metadata; and how a wrong one is told.
 // Guarantees: a row that leaves `checkedRow` is one that the server can store, but for its dimension and the database's schema.
 import { UsageError } from "../exit-codes.ts";
-import { MAX_DIMENSION, MAX_ID_BYTES, MAX_METADATA_BYTES, MAX_TEXT_BYTES } from "./limits.ts";
+import { type Line, linesOf } from "../lines.ts";
+import { MAX_DIMENSION, MAX_ID_BYTES, MAX_METADATA_BYTES, MAX_RECORD_CHARACTERS, MAX_TEXT_BYTES } from "./limits.ts";
 
 export interface VectorRow {
   readonly id: string;
@@ -79,6 +80,12 @@ export function textInPlace(text: unknown, refuse: (what: string) => Error): Pic
   if (byteCount(text) > MAX_TEXT_BYTES)
     throw refuse(`has a text of ${encoder.encode(text).length} bytes; at most ${MAX_TEXT_BYTES} are allowed`);
   return { values: NO_VALUES, text };
+}
+
+/** Lines of a file of text. */
+export function textLines(file: VectorFile): AsyncGenerator<Line, void, undefined> {
+  const refuse = (number: number, what: string): Error => malformed(file, `line ${number}`, what);
+  return linesOf(file.stream(), { maxBytes: MAX_RECORD_CHARACTERS, refuse });
 }
 
 /** The row, once its id and metadata are within bounds. */

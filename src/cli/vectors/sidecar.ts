@@ -7,10 +7,10 @@ import {
   isObject,
   malformed,
   type ReadOptions,
+  textLines,
   type VectorFile,
   type VectorRow,
 } from "./rows.ts";
-import { textLines } from "./text-lines.ts";
 import type { BareRow } from "./vecs.ts";
 
 export const SIDECAR_SUFFIX = ".rows.jsonl";
@@ -18,7 +18,7 @@ export const SIDECAR_SUFFIX = ".rows.jsonl";
 type Named = Pick<VectorRow, "id" | "metadata">;
 
 async function* namesOf(file: VectorFile): AsyncGenerator<Named, void, undefined> {
-  for await (const { text, lineNumber } of textLines(file)) {
+  for await (const { text, number: lineNumber } of textLines(file)) {
     if (text.trim() === "") continue;
     let json: unknown;
     try {

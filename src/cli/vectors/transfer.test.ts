@@ -55,6 +55,26 @@ class Memory {
     );
     return { stored: 0, failed: results.filter(({ ok }) => !ok).length, results };
   }
+  /** Failed rows by import. */
+  readonly jobs = new Map<string, { index: number; id: string; code: string; message: string }[]>();
+  readonly imports = {
+    start: async (vectors: readonly NewVector[], { writeId }: { writeId: string }) => {
+      const { results } = await this.upsertChunk(vectors, { writeId });
+      const errors = results.flatMap(({ ok, id }, index) =>
+        ok ? [] : [{ index, id: id!, code: "invalidRequest", message: "values are zero" }],
+      );
+      this.jobs.set(`job-${writeId}`, errors);
+      return { importId: `job-${writeId}` };
+    },
+    ended: async (importId: string) => {
+      const errors = this.jobs.get(importId)!;
+      return { state: this.#jobState, failed: errors.length, errors };
+    },
+  };
+  #jobState = "done";
+  cancelsJobs() {
+    this.#jobState = "cancelled";
+  }
   async page({ cursor = "0", limit = 2 }: { cursor?: string; limit?: number }) {
     this.#fail();
     const start = Number(cursor);
@@ -152,6 +172,23 @@ describe("import of texts", () => {
 });
 
 describe("import", () => {
+  it("[VE-298] through imports of the server it goes on after a lost answer and applies each row once; a refused row or a cancelled import stops it there", async () => {
+    writeFileSync(join(directory, "a.jsonl"), Array.from({ length: 10 }, (_, at) => line(`v${at}`, at)).join(""));
+    const memory = Object.assign(new Memory(), { failAt: 3, appliesBeforeFailing: true });
+    const options = { asJobs: true, concurrency: 1 };
+    await expect(importOf(memory, "a.jsonl", options)).rejects.toThrow("went away");
+    memory.failAt = Number.POSITIVE_INFINITY;
+    expect(await importOf(memory, "a.jsonl", options)).toBe(10);
+    expect([memory.rows.size, memory.applied.size, memory.sent.length, memory.jobs.size]).toEqual([10, 4, 5, 4]);
+    writeFileSync(join(directory, "b.jsonl"), [line("x", 1), line("bad", 2), line("y", 3)].join(""));
+    await expect(importOf(memory, "b.jsonl", options)).rejects.toThrow(
+      'line 2, id "bad": invalidRequest: values are zero',
+    );
+    memory.cancelsJobs();
+    writeFileSync(join(directory, "c.jsonl"), line("z", 1));
+    await expect(importOf(memory, "c.jsonl", options)).rejects.toThrow(/line 1: the import job-.* is cancelled/);
+  });
+
   it.each([false, true])(
     "[VE-174] goes on after a failure and applies each row once (answers lost: %s)",
     async (appliesBeforeFailing) => {

@@ -5,6 +5,7 @@ import { DEFAULT_EF, DEFAULT_EF_CONSTRUCTION, DEFAULT_M, DEFAULT_TABLES } from "
 import type { IndexKind } from "../index/segment-index.ts";
 import type { Metric } from "../metric.ts";
 import type { ReducedSpec } from "../reduce/reduced-builder.ts";
+import { type AccessControl, accessRulesOf } from "../shard/access.ts";
 import { HEADER_SECTIONS, QUANTIZERS, type Quantizer } from "../shard/index-kinds.ts";
 import type { Retention } from "../shard/retention.ts";
 import type { ShardConfig, ShardingConfig, ShardLifecycle } from "../shard/shard-config.ts";
@@ -18,7 +19,7 @@ export interface RetentionPolicy {
   readonly maxAgeDays?: number | undefined;
   readonly maxVectors?: number | undefined;
   readonly maxBytes?: number | undefined;
-  /** Recorded. */
+  /** What goes is kept aside. */
   readonly archiveOnExpire?: boolean | undefined;
 }
 
@@ -26,13 +27,14 @@ const DAY_MS = 86_400_000;
 
 /** Each shard keeps its share; hashes spread ids evenly. */
 function retentionOf({ retentionPolicy, sharding }: DatabaseRecord): Retention | undefined {
-  const { maxAgeDays, maxVectors, maxBytes } = retentionPolicy ?? {};
+  const { maxAgeDays, maxVectors, maxBytes, archiveOnExpire } = retentionPolicy ?? {};
   const share = (total: number): number => Math.max(1, Math.floor(total / sharding.numShards));
   if (maxAgeDays === undefined && maxVectors === undefined && maxBytes === undefined) return undefined;
   return {
     ...(maxAgeDays !== undefined && { maxAgeMs: maxAgeDays * DAY_MS }),
     ...(maxVectors !== undefined && { maxRows: share(maxVectors) }),
     ...(maxBytes !== undefined && { maxBytes: share(maxBytes) }),
+    ...(archiveOnExpire && { archives: true as const }),
   };
 }
 
@@ -54,7 +56,7 @@ export interface DatabaseRecord extends IndexFields {
   readonly metadataSchema: Readonly<Record<string, string>> | null;
   readonly durability: Durability;
   readonly retentionPolicy: RetentionPolicy | null;
-  readonly accessControl: object | null;
+  readonly accessControl: AccessControl | null;
   /** Absent in records of before there were snapshots and archives. */
   readonly lifecycle?: Lifecycle | undefined;
   /** The last one that was asked for. */
@@ -66,6 +68,13 @@ export interface Lifecycle {
   /** The restore that was asked for last: each shard does it once. */
   readonly restore?: { readonly snapshotId: string; readonly token: string } | undefined;
   readonly isArchived: boolean;
+  /** What the last restore from the archive met: the database stayed archived. */
+  readonly damage?: readonly ShardDamage[] | undefined;
+}
+
+export interface ShardDamage {
+  readonly shard: number;
+  readonly message: string;
 }
 
 export const NO_LIFECYCLE: Lifecycle = { snapshots: [], isArchived: false };
@@ -139,6 +148,7 @@ export function shardConfigOf(record: DatabaseRecord, name: DatabaseName, shard:
   const { vectorDimension, metric, metadataSchema, durability } = record;
   const sharding = shardingOf(record, name, shard);
   const retention = retentionOf(record);
+  const access = accessRulesOf(record.accessControl);
   return {
     dimension: vectorDimension,
     metric,
@@ -146,6 +156,7 @@ export function shardConfigOf(record: DatabaseRecord, name: DatabaseName, shard:
     ...(metadataSchema && { metadataSchema }),
     ...(sharding && { sharding }),
     ...(retention && { retention }),
+    ...(access && { access }),
     ...((record.lifecycle || record.reembedding?.state === "switching") && { lifecycle: shardLifecycleOf(record) }),
     indexes: indexSpecsOf(record),
   };

@@ -1,6 +1,6 @@
-// The blobs of an archived shard, moved to the blob store of the deployment and back, one at a time.
+// The blobs of an archived shard, and of any shard those of rows that it archived, moved to the blob store of the deployment and back, one at a time.
 // Guarantees: at any moment a blob is whole in one of the two places, and rows say in which; it leaves its place only after its bytes were read
-// back from the other and compared; a name is used there once, and what a crash leaves behind is deleted. Must not: run beside an open store.
+// back from the other and compared; a name is used there once, and what a crash leaves behind is deleted. Must not: touch blobs of an open store.
 import { drain, firstOf } from "../../storage/drain.ts";
 import type { SqliteBlobStore } from "../../storage/sqlite-blob-store.ts";
 import type { BlobStore, SqlStorage } from "../../storage/types.ts";
@@ -8,6 +8,7 @@ import { MalformedBytes } from "../../wire/bytes.ts";
 import { CorruptSegment, type Crc32c } from "../segment/directory.ts";
 import { MOST_PACKED_SHARE } from "../segment/limits.ts";
 import { pack, unpack } from "../segment/lz.ts";
+import { EXPIRED_PART_BYTES, MAX_NAMED_BLOBS, THAW_TRIES } from "./limits.ts";
 
 /** Between two durable steps: what is durable then (docs/vectors.md). */
 export const COLD_POINTS = {
@@ -29,6 +30,14 @@ export interface ColdBlobsOptions {
   readonly durable: () => Promise<void>;
   /** Fail points, for tests. */
   readonly at?: ((point: ColdPoint) => Promise<void>) | undefined;
+}
+
+/** Blobs of an archive are damaged or missing in the blob store; what was whole came back. */
+export class DamagedArchive extends CorruptSegment {
+  constructor(damaged: readonly string[]) {
+    const more = damaged.length - MAX_NAMED_BLOBS;
+    super(damaged.slice(0, MAX_NAMED_BLOBS).join("; ") + (more > 0 ? `; and ${more} more` : ""));
+  }
 }
 
 interface ColdRow {
@@ -67,10 +76,15 @@ export class ColdBlobs {
     return firstOf(this.#options.sql.exec<{ cold: string }>(ANY)) !== undefined;
   }
 
-  /** Moves the next blob there; false = none is left here. */
-  async coolNext(): Promise<boolean> {
+  /** There are blobs here of rows that were archived, and that no more rows come into. */
+  get hasExpired(): boolean {
+    return firstOf(this.#options.sql.exec<Local>(NEXT_EXPIRED, 0)) !== undefined;
+  }
+
+  /** Moves the next blob there; false = none is left here. `which`: of a shard that is open only those of rows that it archived. */
+  async coolNext(which: "all" | "expired" = "all"): Promise<boolean> {
     const { sql, local, cold, durable } = this.#options;
-    const next = firstOf(sql.exec<Local>(NEXT, this.#after));
+    const next = firstOf(sql.exec<Local>(which === "all" ? NEXT : NEXT_EXPIRED, this.#after));
     if (!next) return false;
     const { name } = next;
     this.#after = next.id;
@@ -80,7 +94,7 @@ export class ColdBlobs {
     const { codec, stored } = encoded(whole.bytes);
     const to = this.#nameFor(name);
     sql.transactionSync(() => {
-      this.#giveUp(name);
+      this.giveUp(name);
       this.#insert({ name, cold: to, codec, raw: whole.bytes, stored, cuts: whole.cuts });
     });
     await durable();
@@ -99,24 +113,51 @@ export class ColdBlobs {
     return true;
   }
 
-  /** Brings everything back. @throws CorruptSegment */
+  /** The bytes of a blob that is there. @throws CorruptSegment */
+  async read(name: string): Promise<Uint8Array | undefined> {
+    const row = this.#row(name);
+    return row?.state === "there" ? await this.#read(row) : undefined;
+  }
+
+  /** Brings everything back but what belongs there. @throws DamagedArchive when all that is whole is back */
   async thaw(): Promise<void> {
     const { sql, local, durable } = this.#options;
+    const damaged: string[] = [];
+    const expired = new Set([...sql.exec<{ name: string }>("SELECT name FROM vector_expired")].map(({ name }) => name));
     for (const { name } of this.#names("there")) {
-      const row = this.#row(name)!;
-      const raw = await this.#read(row);
+      if (expired.has(name)) continue;
+      const found = await this.#readAgain(name);
+      if (typeof found === "string") {
+        damaged.push(found);
+        continue;
+      }
+      const { row, raw } = found;
       sql.transactionSync(() => {
         local.deleteSync(name);
         local.putSync(name, raw, [...new Uint32Array(row.cuts)]);
-        this.#giveUp(name);
+        this.giveUp(name);
       });
       await durable();
       await this.#at("cold.returned");
     }
+    if (damaged.length > 0) throw new DamagedArchive(damaged);
     sql.transactionSync(() => {
-      for (const { name } of this.#names("going")) this.#giveUp(name);
+      for (const { name } of this.#names("going")) this.giveUp(name);
     });
     await this.sweep();
+  }
+
+  /** What does not fit its checksum may have been changed on its way only. Text: what is damaged. */
+  async #readAgain(name: string): Promise<{ readonly row: ColdRow; readonly raw: Uint8Array } | string> {
+    for (let tries = 1; ; tries++) {
+      try {
+        const row = this.#row(name)!;
+        return { row, raw: await this.#read(row) };
+      } catch (error) {
+        if (!(error instanceof CorruptSegment)) throw error;
+        if (tries === THAW_TRIES) return error.message;
+      }
+    }
   }
 
   /** Deletes what is dead in the blob store. */
@@ -134,7 +175,7 @@ export class ColdBlobs {
   async erase(): Promise<void> {
     const { sql } = this.#options;
     sql.transactionSync(() => {
-      for (const state of ["going", "there"] as const) for (const { name } of this.#names(state)) this.#giveUp(name);
+      for (const state of ["going", "there"] as const) for (const { name } of this.#names(state)) this.giveUp(name);
     });
     await this.sweep();
   }
@@ -153,7 +194,7 @@ export class ColdBlobs {
   }
 
   /** The one in the blob store is needed no more. In a transaction. */
-  #giveUp(name: string): void {
+  giveUp(name: string): void {
     const { sql } = this.#options;
     drain(sql.exec("INSERT OR IGNORE INTO vector_cold_dead (cold) SELECT cold FROM vector_cold WHERE name = ?", name));
     drain(sql.exec("DELETE FROM vector_cold WHERE name = ?", name));
@@ -211,6 +252,9 @@ export class ColdBlobs {
 }
 
 const NEXT = "SELECT id, name FROM storage_blobs WHERE id > ? ORDER BY id LIMIT 1";
+/** The last part grows until it is full (expired-rows.ts). */
+const NEXT_EXPIRED = `SELECT id, name FROM storage_blobs WHERE id > ? AND name IN (SELECT name FROM vector_expired
+  WHERE bytes >= ${EXPIRED_PART_BYTES} OR part < (SELECT max(part) FROM vector_expired)) ORDER BY id LIMIT 1`;
 const ANY = "SELECT cold FROM (SELECT cold FROM vector_cold UNION ALL SELECT cold FROM vector_cold_dead) LIMIT 1";
 
 function encoded(raw: Uint8Array): { readonly codec: Codec; readonly stored: Uint8Array } {

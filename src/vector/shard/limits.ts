@@ -82,5 +82,11 @@ export const LOG_DELAY_MS = { periodic: 500, eventual: 8000 } as const;
 export const MAX_UNLOGGED_BYTES = 8 * 1024 * 1024;
 /** Rows that retention looks at or deletes between two pauses. */
 export const RETENTION_SLICE_ROWS = 500;
+/** Archived rows of one blob: a small one is written again when more come, a large one is in memory when it is read. Bytes. */
+export const EXPIRED_PART_BYTES = 256 * 1024;
+/** A blob of an archive is read so often before it is damaged. */
+export const THAW_TRIES = 3;
+/** Damaged blobs of an archive that are named, of a shard. */
+export const MAX_NAMED_BLOBS = 8;
 /** Between two looks for rows that are too many, at least for those that are too old. Ms. */
 export const RETENTION_EVERY_MS = 60_000;

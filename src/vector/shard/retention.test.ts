@@ -29,24 +29,24 @@ it.each([
   (_, bounds, expected) => {
     const opened = filled();
     const nowMs = 2499 * 1000;
-    const work = retain(opened.store, bounds, nowMs);
+    const work = retain(opened.store, bounds, { nowMs });
     work.next();
     opened.endTurn();
     opened.crash();
     let slices = 0;
-    for (const _slice of retain(opened.store, bounds, nowMs)) slices++;
+    for (const _slice of retain(opened.store, bounds, { nowMs })) slices++;
     opened.endTurn();
     expect(slices).toBeGreaterThan(2);
     expect(opened.store.liveCount).toBe(2500 - expected);
     if (expected > 0) expect(opened.store.get(`k${1000 + expected - 1}`)).toBeUndefined();
     expect(opened.store.get(`k${1000 + expected}`)).toBeDefined();
-    expect(finished(retain(opened.store, bounds, nowMs))).toBe(0);
+    expect(finished(retain(opened.store, bounds, { nowMs }))).toBe(0);
   },
 );
 
 it("[VE-239] a row that is written while the old ones are deleted stays", () => {
   const opened = filled();
-  const work = retain(opened.store, { maxRows: 100 }, 2499 * 1000);
+  const work = retain(opened.store, { maxRows: 100 }, { nowMs: 2499 * 1000 });
   for (let slice = 0; slice < 4; slice++) work.next();
   opened.clock.ms += 1;
   for (const n of [0, 1, 2399])

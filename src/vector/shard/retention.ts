@@ -1,5 +1,8 @@
 // Rows that are too old or too many for their database: found and deleted in slices, the oldest first, by when they were last written.
 // Guarantees: a row that was written since it was chosen stays; what a restart cuts off is found again. Must not: know time or timers.
+
+import { CorruptSegment } from "../segment/directory.ts";
+import type { VectorRow } from "../segment/row.ts";
 import { RETENTION_EVERY_MS, RETENTION_SLICE_ROWS } from "./limits.ts";
 import { type ListingPlace, listPage } from "./listing.ts";
 import type { VectorStore } from "./vector-store.ts";
@@ -10,7 +13,12 @@ export interface Retention {
   readonly maxRows?: number | undefined;
   /** Of ids, values and metadata of live rows. */
   readonly maxBytes?: number | undefined;
+  /** What goes is kept aside (expired-rows.ts). */
+  readonly archives?: true | undefined;
 }
+
+/** Takes rows that are about to go, in the turn in which they do. */
+export type KeepExpired = (rows: Iterable<VectorRow>) => void;
 
 interface Aged {
   readonly id: string;
@@ -24,7 +32,12 @@ export function retentionDelayMs({ maxAgeMs }: Retention): number {
 }
 
 /** Deletes what is beyond the bounds; pauses between slices. `endTurn` is the caller's, at every pause. Gives how many it deleted. */
-export function* retain(store: VectorStore, bounds: Retention, nowMs: number): Generator<void, number> {
+export function* retain(
+  store: VectorStore,
+  bounds: Retention,
+  { nowMs, keep }: { readonly nowMs: number; readonly keep?: KeepExpired | undefined },
+): Generator<void, number> {
+  const remove = (rows: readonly Aged[]): number => removeUnchanged(store, rows, keep);
   const { maxAgeMs, maxRows = Number.POSITIVE_INFINITY, maxBytes } = bounds;
   const oldest = maxAgeMs === undefined ? Number.NEGATIVE_INFINITY : nowMs - maxAgeMs;
   const isCounted = store.liveCount > maxRows || maxBytes !== undefined;
@@ -38,19 +51,19 @@ export function* retain(store: VectorStore, bounds: Retention, nowMs: number): G
       return { id, updatedMs: stamp.updatedMs, bytes: size };
     });
     const expired = rows.filter(({ updatedMs }) => updatedMs < oldest);
-    if (expired.length > 0) deleted += remove(store, expired);
+    if (expired.length > 0) deleted += remove(expired);
     if (isCounted) for (const row of rows) if (row.updatedMs >= oldest) kept.push(row);
     after = page.next;
     yield;
   }
   return (
-    deleted + (isCounted ? yield* trim(store, kept, { maxRows, maxBytes: maxBytes ?? Number.POSITIVE_INFINITY }) : 0)
+    deleted + (isCounted ? yield* trim(kept, remove, { maxRows, maxBytes: maxBytes ?? Number.POSITIVE_INFINITY }) : 0)
   );
 }
 
 function* trim(
-  store: VectorStore,
   rows: readonly Aged[],
+  remove: (rows: readonly Aged[]) => number,
   { maxRows, maxBytes }: { readonly maxRows: number; readonly maxBytes: number },
 ): Generator<void, number> {
   const sorted = rows.toSorted((a, b) => a.updatedMs - b.updatedMs);
@@ -60,18 +73,44 @@ function* trim(
     bytes -= sorted[excess++]!.bytes;
   let deleted = 0;
   for (let from = 0; from < excess; from += RETENTION_SLICE_ROWS) {
-    deleted += remove(store, sorted.slice(from, Math.min(excess, from + RETENTION_SLICE_ROWS)));
+    deleted += remove(sorted.slice(from, Math.min(excess, from + RETENTION_SLICE_ROWS)));
     yield;
   }
   return deleted;
 }
 
-/** Those that were not written since. */
-function remove(store: VectorStore, rows: readonly Aged[]): number {
+/** Those that were not written since; where they are kept, those that can be read. */
+function removeUnchanged(store: VectorStore, rows: readonly Aged[], keep: KeepExpired | undefined): number {
   const same = rows.filter(({ id, updatedMs }) => {
     const found = store.locate(id);
     return found?.segment.idOf(found.row).stamp.updatedMs === updatedMs;
   });
-  store.apply(same.map(({ id }) => ({ kind: "delete", id })));
-  return same.length;
+  const ids = keep ? kept(store, same, keep) : same.map(({ id }) => id);
+  store.apply(ids.map((id) => ({ kind: "delete", id })));
+  return ids.length;
+}
+
+/** One at a time: together they may be larger than memory bears. */
+function kept(store: VectorStore, rows: readonly Aged[], keep: KeepExpired): readonly string[] {
+  const ids: string[] = [];
+  function* readable(): Generator<VectorRow, void> {
+    for (const { id } of rows) {
+      const row = undamaged(() => store.get(id));
+      if (!row) continue;
+      ids.push(id);
+      yield row;
+    }
+  }
+  keep(readable());
+  return ids;
+}
+
+/** What is damaged stays: reads name it, and a copy may have it. */
+function undamaged<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof CorruptSegment) return undefined;
+    throw error;
+  }
 }

@@ -2,6 +2,7 @@
 import type { Durability } from "../../wire/vector.ts";
 import type { Metric } from "../metric.ts";
 import type { SplitPoint } from "../sharding/shard-map.ts";
+import type { AccessRules } from "./access.ts";
 import type { IndexSpec } from "./index-kinds.ts";
 import type { Retention } from "./retention.ts";
 
@@ -25,6 +26,8 @@ export interface ShardConfig {
   /** This shard's part of what its database may keep. */
   readonly retention?: Retention | undefined;
   readonly lifecycle?: ShardLifecycle | undefined;
+  /** Absent = what a key's scope allows. */
+  readonly access?: AccessRules | undefined;
   /** Absent = there are no copies. */
   readonly replication?: ReplicationConfig | undefined;
   /** At least one; the first is asked by default. */
