@@ -117,6 +117,15 @@ const keyValue = z
       .describe(
         "How often all replicas are compared by themselves; 0 = never. Deleted keys' rows go after such repairs.",
       ),
+    ringGraceSeconds: whole(0, 30 * 86_400)
+      .default(600)
+      .describe("How long after a change of the storage nodes the former replicas keep their copies."),
+    ringStallSeconds: whole(10, 86_400)
+      .default(1800)
+      .describe("A change of the storage nodes that makes no progress for so long is called off."),
+    ringKeysPerSecond: whole(0, 10_000_000)
+      .default(0)
+      .describe("Keys that each node compares in a second while storage nodes change; 0 = as many as it can."),
     idempotencyRetentionHours: whole(24, 24 * 30)
       .default(24)
       .describe("How long a repeated Idempotency-Key still gets the first answer."),

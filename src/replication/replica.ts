@@ -39,6 +39,7 @@ import {
 import { Promises } from "./promises.ts";
 import type { StoredRecord } from "./records.ts";
 import { Remembered } from "./remembered.ts";
+import { newerOf, RING_TENANT } from "./fence.ts";
 import { whenResident } from "./residency.ts";
 import { SettledStamps } from "./settled.ts";
 
@@ -194,8 +195,9 @@ export class Replica {
     const { facts } = this.#options;
     if (facts.isErased(op.row.tenant)) return refused("tenantErased");
     if (this.#route !== undefined && op.kind !== "hint") {
-      const known = facts.routeRevision(op.row.tenant);
-      if (known > this.#route) return { kind: "stale", revision: known };
+      const [ring, route] = [facts.routeRevision(RING_TENANT), facts.routeRevision(op.row.tenant)];
+      const newer = ring === 0 && route === 0 ? undefined : newerOf(this.#route, { ring, route });
+      if (newer !== undefined) return { kind: "stale", revision: newer };
       const mustKnowAll = op.kind !== "merge" && op.kind !== "repair";
       if (mustKnowAll && facts.isRebuilding()) return refused("bootstrapping");
     }

@@ -1,6 +1,6 @@
 // A deterministic world for the replication protocol: virtual time, seeded network, crashes. It runs the shipped classes
 // (QuorumCoordinator, Replica, HintDelivery); only the disk, the wires and the clock are the simulator's.
-import type { Caller, DirectoryView, StorageNode, TenantRoute } from "../../../src/access/types.ts";
+import type { Caller, DirectoryView, RingState, StorageNode, TenantRoute } from "../../../src/access/types.ts";
 import { type Preference, Ring } from "../../../src/cluster/ring.ts";
 import type { ReplicaFacts } from "../../../src/replication/facts.ts";
 import { type ReplicaOp, readOps, writeOp } from "../../../src/replication/frames.ts";
@@ -55,6 +55,8 @@ export interface Sabotage {
   readonly keepsStrays?: boolean;
   /** The route that coordinators are told in place of the tenant's. */
   readonly route?: (route: TenantRoute) => TenantRoute;
+  /** The view that coordinators are told in place of the Directory's. */
+  readonly view?: (view: DirectoryView) => DirectoryView;
 }
 
 /** Sees every frame that a replica is about to apply and every row it writes. */
@@ -84,6 +86,8 @@ export class SimulatedNode {
   reserved = 0;
   isUp = true;
   isStalled = false;
+  /** It left the ring for good, and its store is gone. */
+  isRetired = false;
   /** Its disk is gone: only a rebuild may start it. */
   hasLostDisk = false;
   skewMs = 0;
@@ -173,7 +177,7 @@ export class SimulatedNode {
 
   /** After a crash; not where the disk was lost with it. */
   restart(): void {
-    if (!this.isUp && !this.hasLostDisk) this.start();
+    if (!this.isUp && !this.hasLostDisk && !this.isRetired) this.start();
   }
 
   start(): void {
@@ -356,9 +360,10 @@ export class World extends EventQueue {
       },
       replicaTimeoutMs: REPLICA_TIMEOUT_MS,
       reloadRoute: (tenant) => (isAlive() ? this.routeOf(tenant) : never),
+      reloadView: () => (isAlive() ? this.#laterView() : never),
     };
     const coordinator = new QuorumCoordinator(environment, preference);
-    coordinator.useView(this.#view());
+    coordinator.useView(this.sabotage.view?.(this.#view()) ?? this.#view());
     this.#coordinators.push(coordinator);
     return coordinator;
   }
@@ -375,15 +380,53 @@ export class World extends EventQueue {
 
   #ring: { readonly ring: Ring; readonly revision: number } | undefined;
 
+  /** How old the ring may be that a node compares by, and how late coordinators hear of a new one, ms. */
+  ringLagMs = 0;
+  ringState: RingState | undefined;
+  readonly #ringsSeen = new Map<string, { readonly ring: Ring; readonly atMs: number }>();
+
   ring(): Ring {
-    if (this.#ring?.revision !== this.#revision)
-      this.#ring = { ring: new Ring(this.#view().nodes), revision: this.#revision };
+    if (this.#ring?.revision !== this.#revision) {
+      const { nodes, ring } = this.#view();
+      this.#ring = { ring: new Ring(nodes, {}, ring), revision: this.#revision };
+    }
     return this.#ring.ring;
+  }
+
+  /** As a node that keeps it for a while sees it. */
+  ringSeenBy(nodeId: string): Ring {
+    const seen = this.#ringsSeen.get(nodeId);
+    if (seen && this.nowMs - seen.atMs < this.ringLagMs) return seen.ring;
+    this.#ringsSeen.set(nodeId, { ring: this.ring(), atMs: this.nowMs });
+    return this.ring();
   }
 
   #view(): DirectoryView {
     const nodes = [...this.nodes.values()].map((node) => ({ ...node.info, incarnation: node.incarnation }));
-    return { revision: this.#revision, nodes };
+    return { revision: this.#revision, nodes, ring: this.ringState };
+  }
+
+  #laterView(): Promise<DirectoryView> {
+    return new Promise((resolve) =>
+      this.after(this.#delay(), () => resolve(this.sabotage.view?.(this.#view()) ?? this.#view())),
+    );
+  }
+
+  /** What the Directory publishes: coordinators hear of it one after the other, or not at all until they are refused. */
+  publish(nodes: readonly StorageNode[], ring: RingState): void {
+    for (const info of nodes) {
+      const node = this.nodes.get(info.id);
+      if (node) node.info = { ...info, incarnation: node.incarnation };
+      else this.nodes.set(info.id, new SimulatedNode(this, { ...info, incarnation: 1 }));
+    }
+    this.ringState = ring;
+    this.#revision++;
+    for (const coordinator of this.#coordinators) {
+      if (this.ringLagMs > 0 && this.random.chance(0.3)) continue;
+      const tell = (): void => coordinator.useView(this.sabotage.view?.(this.#view()) ?? this.#view());
+      if (this.ringLagMs > 0) this.after(this.random.between(0, this.ringLagMs), tell);
+      else tell();
+    }
   }
 
   /** Changes a node's state on the ring, for every coordinator at once. */
