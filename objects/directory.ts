@@ -10,15 +10,18 @@ import { parseSettings } from "../src/cluster/settings.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
 import type { TenantPlan } from "./directory-keys.ts";
 import { DirectoryRepairs } from "./directory-repairs.ts";
+import { DirectoryRing } from "./directory-ring.ts";
 import { DirectoryStore, type DueTenant } from "./directory-store.ts";
 import type { Env } from "./env.ts";
-import type { Registration } from "./rpc.ts";
+import type { Registration, RingHold } from "./rpc.ts";
 import type {
   CreatedTenant,
   DirectoryAdminRpc,
   Mutation,
   NewTenant,
   RepairInfo,
+  RingOperationInfo,
+  RingOrder,
   RpcResult,
   TenantAdminRpc,
   TenantRow,
@@ -48,6 +51,7 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
   readonly #records: WriteRecords;
   readonly #turns: TurnQueue;
   readonly #repairs: DirectoryRepairs;
+  readonly #ring: DirectoryRing;
   readonly #log: Logger;
   readonly #waits = new ViewWaits();
 
@@ -68,13 +72,18 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
       }
     });
     this.#repairs = new DirectoryRepairs({ env, store: this.#store, turns: this.#turns, settings: settings.keyValue });
+    this.#ring = new DirectoryRing({ env, store: this.#store, turns: this.#turns, settings });
     const write = (_: string, line: string): void => console.log(line);
     this.#log = createLogger({ level: settings.log.level, now: Date.now, write, fields: { part: "directory" } });
     ctx.blockConcurrencyWhile(() => this.#schedule());
   }
 
   async view(): Promise<DirectoryView> {
-    return { revision: this.#store.revision, nodes: this.#store.nodes() };
+    return this.#view();
+  }
+
+  #view(): DirectoryView {
+    return { revision: this.#store.revision, nodes: this.#store.nodes(), ring: this.#store.ring.state };
   }
 
   async viewAfter(revision: number, waitMs: number): Promise<DirectoryView> {
@@ -160,13 +169,7 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
   }
 
   async startRepair(mutation: Mutation): Promise<RpcResult<RepairInfo>> {
-    const recordId = await recordIdOf(mutation.writeId);
-    const result = await this.#turns.run(() => {
-      const nowMs = Date.now();
-      return this.#records.once({ recordId, mutation, nowMs, mutate: () => this.#store.addRepair(nowMs) });
-    });
-    await this.#schedule();
-    return result;
+    return this.#mutate(mutation, (nowMs) => this.#store.addRepair(nowMs));
   }
 
   async describeRepair(repairId: number): Promise<RepairInfo | null> {
@@ -175,6 +178,40 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
 
   async listRepairs(): Promise<readonly RepairInfo[]> {
     return this.#store.repairs();
+  }
+
+  async changeRing(order: RingOrder, mutation: Mutation): Promise<RpcResult<RingOperationInfo>> {
+    return this.#mutate(mutation, (nowMs) => this.#ring.order(order, nowMs));
+  }
+
+  async cancelOperation(operationId: number, mutation: Mutation): Promise<RpcResult<RingOperationInfo>> {
+    return this.#mutate(mutation, (nowMs) => this.#ring.cancel(operationId, nowMs));
+  }
+
+  async #mutate<T>(mutation: Mutation, change: (nowMs: number) => RpcResult<T>): Promise<RpcResult<T>> {
+    const recordId = await recordIdOf(mutation.writeId);
+    const result = await this.#turns.run(() => {
+      const nowMs = Date.now();
+      return this.#records.once({ recordId, mutation, nowMs, mutate: () => change(nowMs) });
+    });
+    await this.#schedule();
+    return result;
+  }
+
+  async describeOperation(operationId: number): Promise<RingOperationInfo | null> {
+    return this.#store.ring.operation(operationId) ?? null;
+  }
+
+  async listOperations(): Promise<readonly RingOperationInfo[]> {
+    return this.#store.ring.operations();
+  }
+
+  holdRing(hold: RingHold): Promise<{ isHeld: boolean; view: DirectoryView }> {
+    return this.#turns.run(() => this.#ring.holdRing(hold, () => this.#view()));
+  }
+
+  releaseRing(hold: RingHold): Promise<void> {
+    return this.#turns.run(() => this.#ring.releaseRing(hold));
   }
 
   async listTenants({ after, limit }: { after: string; limit: number }): Promise<readonly TenantRow[]> {
@@ -200,6 +237,7 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
     const nowMs = Date.now();
     for (const due of this.#store.dueTenants(nowMs, TENANTS_PER_ALARM)) await this.#reconcile(due);
     await this.#repairs.step();
+    await this.#ring.step();
     await this.#turns.run(() => this.#records.purge(Date.now()));
     await this.#schedule();
   }
@@ -258,7 +296,8 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
   /** The one alarm rings for whatever is due first. */
   async #schedule(): Promise<void> {
     const repairAtMs = this.#repairs.nextAtMs(Date.now());
-    const at = nextAlarmAt([this.#store.nextDueAtMs(), this.#records.nextPurgeAtMs(), repairAtMs]);
+    const ringAtMs = this.#ring.nextAtMs(Date.now());
+    const at = nextAlarmAt([this.#store.nextDueAtMs(), this.#records.nextPurgeAtMs(), repairAtMs, ringAtMs]);
     if (at === null) return;
     const held = await this.ctx.storage.getAlarm();
     if (held === null || at < held) await this.ctx.storage.setAlarm(at);
