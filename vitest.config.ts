@@ -40,7 +40,21 @@ const embedder = {
   ],
   modulesRoot: EMBEDDER_DIR,
   durableObjects: { EMBEDDERS: { className: "Embedder", useSQLite: true } },
-  bindings: { JADE_CONFIG: '{"embedding":{"maxWaitingTexts":100}}' },
+  bindings: {
+    JADE_CONFIG: JSON.stringify({
+      embedding: { maxWaitingTexts: 100, secrets: [{ name: "PROVIDER_KEY", url: "https://provider.example/v1/" }] },
+    }),
+    PROVIDER_KEY: "sk-never-told-to-anyone",
+  },
+  serviceBindings: { EMBEDDING_NETWORK: "provider", AI: { name: "provider", entrypoint: "WorkersAi" } },
+};
+/** A Worker that speaks as a provider of remote models does, and as Workers AI's binding does. */
+const provider = {
+  name: "provider",
+  compatibilityDate: "2026-11-01",
+  rootPath: import.meta.dirname,
+  modulesRoot: "test/objects",
+  modules: [{ type: "ESModule" as const, path: "test/objects/provider-worker.mjs" }],
 };
 
 /** Tests inside workerd. */
@@ -51,13 +65,13 @@ function objects(test: NonNullable<TestProjectInlineConfiguration["test"]>): Tes
         wrangler: { configPath: "./wrangler.toml" },
         miniflare: {
           // The embedder, as it is built (test/embedder.setup.ts): the service that wrangler.toml names.
-          workers: [embedder],
+          workers: [embedder, provider],
           bindings: {
             JADE_MODE: "test",
             // SHA-256 of "jdb.root.test"
             JADE_ROOT_KEY_HASH: "45295b3fee2dd2e0eacf099132df6fc1d984876a49901a6c83afa5533cbf696e",
             // Tests of hibernation wait so long; those of revocation take less.
-            JADE_CONFIG: '{"config":{"hibernateAfterSeconds":4}}',
+            JADE_CONFIG: '{"config":{"hibernateAfterSeconds":4},"vectors":{"archiveStore":"r2"}}',
           },
         },
       }),

@@ -31,4 +31,9 @@ export const VECTOR_MIGRATIONS: readonly string[] = [
    CREATE TABLE vector_snapshot_parts (id TEXT NOT NULL, part INTEGER NOT NULL, kind TEXT NOT NULL, head BLOB NOT NULL, body BLOB NOT NULL,
      crc INTEGER NOT NULL, PRIMARY KEY (id, part));
    CREATE TABLE vector_held (name TEXT PRIMARY KEY) WITHOUT ROWID;`,
+  // vector_cold: blobs of an archived shard that are in the blob store, or on their way there (vector/shard/cold-blobs.ts); crc: of the columns
+  // but state. vector_cold_dead: what is there and needed no more.
+  `CREATE TABLE vector_cold (name TEXT PRIMARY KEY, cold TEXT NOT NULL, state TEXT NOT NULL, codec INTEGER NOT NULL, rawBytes INTEGER NOT NULL,
+     storedBytes INTEGER NOT NULL, rawCrc INTEGER NOT NULL, crc INTEGER NOT NULL, cuts BLOB NOT NULL) WITHOUT ROWID;
+   CREATE TABLE vector_cold_dead (cold TEXT PRIMARY KEY) WITHOUT ROWID;`,
 ];

@@ -5,7 +5,6 @@ import { KEEP_VIEW_EVERY_MS } from "../src/access/limits.ts";
 import type { Caller, DirectoryView } from "../src/access/types.ts";
 import { SOLE_ZONE } from "../src/cluster/placement.ts";
 import { parseSettings } from "../src/cluster/settings.ts";
-import type { LeaseOwner } from "../src/config/owned-leases.ts";
 import { fenceOf } from "../src/replication/fence.ts";
 import type { Environment } from "../src/replication/link.ts";
 import { QuorumCoordinator } from "../src/replication/quorum-coordinator.ts";
@@ -31,7 +30,8 @@ import type {
   KeyValueReplicaRpc,
   ZoneViewsRpc,
 } from "./rpc.ts";
-import { SessionDesk } from "./session-desk.ts";
+import { SessionDesk, type SessionOf } from "./session-desk.ts";
+import { type SessionVectors, sessionVectors } from "./session-vectors.ts";
 import { withDeadline } from "./with-deadline.ts";
 
 /** While requests come the Directory is asked for a newer view again after so long, by a question that waits for a change. Ms. */
@@ -56,6 +56,7 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
   readonly #sessions: SessionDesk;
   readonly #mailbox: Mailbox;
   readonly #configs: ConfigRelays;
+  #sessionVectors: SessionVectors | undefined;
   readonly #log: Logger;
   readonly #failureLoggedMs = new Map<string, number>();
   #viewAtMs = 0;
@@ -101,7 +102,7 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
     this.#sessions = new SessionDesk({
       env,
       settings,
-      submit: (caller, request, done, owner) => this.#submit(caller, request, done, owner),
+      submit: (caller, request, done, of) => this.#submit(caller, request, done, of),
       closed: (owner, isClosed) => this.#configs.sessionEnded(owner, isClosed),
       waitUntil: (work) => ctx.waitUntil(work),
     });
@@ -196,11 +197,24 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
     }
   }
 
-  /** `owner`: of a session. */
-  #submit(caller: Caller, request: SessionRequest, done: (answer: SessionAnswer) => void, owner?: LeaseOwner): void {
-    if (request.op === "config") return this.#configs.submit(caller, request, done, owner);
+  /** `of`: where it came over a session. */
+  #submit(caller: Caller, request: SessionRequest, done: (answer: SessionAnswer) => void, of?: SessionOf): void {
+    if (request.op === "config") return this.#configs.submit(caller, request, done, of?.owner);
+    if (request.op === "vector") return this.#databases().submit({ caller, request, rate: of?.rate, done });
     if (Date.now() - this.#viewAtMs > VIEW_REFRESH_MS) this.#refreshBehind();
     this.#core.submit(caller, request, done);
+  }
+
+  /** Made when a session first asks for vectors. */
+  #databases(): SessionVectors {
+    this.#sessionVectors ??= sessionVectors({
+      env: this.env,
+      rates: this.#sessions.rates,
+      waitUntil: (work) => this.ctx.waitUntil(work),
+      schedule: (run) => this.#schedule(run),
+      report: async (delta) => this.#gateways.add(delta),
+    });
+    return this.#sessionVectors;
   }
 
   async metrics(): Promise<Record<string, number>> {

@@ -27,6 +27,15 @@ export type DatabaseTask =
   | { readonly kind: "restoreSnapshot"; readonly snapshotId: string; readonly token: string }
   | { readonly kind: "archive" | "unarchive" };
 
+/** What is asked of a database's vectors: to be made anew from its rows' texts. */
+export interface NewReembedding {
+  readonly jobId: string;
+  readonly modelId: string;
+  readonly vectorDimension: number;
+  readonly textField: string;
+  readonly onMissing: "fail" | "drop";
+}
+
 export interface DeletedDatabase {
   readonly databaseId: string;
   readonly erasure: "running" | "done";
@@ -44,8 +53,16 @@ export interface TenantDatabasesRpc {
   ): Promise<RpcResult<DatabaseInfo>>;
   updateDatabase(name: NamedDatabase, changes: DatabaseChanges, mutation: Mutation): Promise<RpcResult<DatabaseInfo>>;
   runDatabaseTask(name: NamedDatabase, task: DatabaseTask, mutation: Mutation): Promise<RpcResult<DatabaseInfo>>;
+  /** Begins to bring a database to so many shards, or back to as many as there were; goes on behind the answer. */
+  reshardDatabase(name: NamedDatabase, shards: number | "back", mutation: Mutation): Promise<RpcResult<DatabaseInfo>>;
   /** Creates, changes or deletes one index; the shards have what is wanted when it answers, and build it behind searches. */
   changeIndex(name: NamedDatabase, change: IndexChange, mutation: Mutation): Promise<RpcResult<DatabaseInfo>>;
+  /** Begins one, which goes on behind the answer; null: ends the one that is under way. */
+  reembedDatabase(
+    name: NamedDatabase,
+    asked: NewReembedding | null,
+    mutation: Mutation,
+  ): Promise<RpcResult<DatabaseInfo>>;
   deleteDatabase(name: NamedDatabase, mutation: Mutation): Promise<RpcResult<DeletedDatabase>>;
   /** Null = there is none; one that is being deleted is none. */
   findDatabase(name: NamedDatabase): Promise<RpcResult<DatabaseInfo | null>>;

@@ -1,6 +1,8 @@
 // What a task makes of a database's snapshots and archive. Pure; the shards are brought to it by the tenant's object.
 import { MAX_SNAPSHOTS } from "../src/vector/database/limits.ts";
-import type { Lifecycle } from "../src/vector/database/record.ts";
+import type { DatabaseRecord, Lifecycle } from "../src/vector/database/record.ts";
+import { isOpen } from "../src/vector/database/reembedding.ts";
+import { begunReshard, type Resharding, type Sharding } from "../src/vector/database/resharding.ts";
 import type { DatabaseTask } from "./database-rpc.ts";
 import { failure, type RpcResult } from "./tenancy-rpc.ts";
 
@@ -43,4 +45,64 @@ function has({ snapshots }: Lifecycle, id: string): boolean {
 
 function noSnapshot(id: string): RpcResult<never> {
   return failure("notFound", `there is no snapshot "${id}"`);
+}
+
+/** What cannot be done while the number of shards changes. */
+export function refusedNow({ from, to }: Resharding): RpcResult<never> {
+  return failure("conflict", `the database goes from ${from} to ${to} shards; try again when that is done`, {
+    from,
+    to,
+  });
+}
+
+/** `back`: the change under way is cancelled. */
+export function reshardOf(record: DatabaseRecord, shards: number | "back"): RpcResult<Sharding> {
+  const { sharding, lifecycle, replication, reembedding } = record;
+  const { reshard } = sharding;
+  if (shards === "back") {
+    if (!reshard || reshard.phase === "ending")
+      return failure("conflict", "no change of the number of shards is under way");
+    // Cancelled again: it is on its way back.
+    return { ok: true, value: reshard.isCancelled ? sharding : begunReshard(sharding, reshard.from, true) };
+  }
+  if (reshard) return reshard.to === shards ? { ok: true, value: sharding } : refusedNow(reshard);
+  const refuse = (message: string, details: object): RpcResult<never> => failure("conflict", message, { ...details });
+  if (sharding.strategy !== "hash")
+    return refuse(`a database that is sharded by ${sharding.strategy} keeps its shards`, {
+      strategy: sharding.strategy,
+    });
+  if (isOpen(reembedding))
+    return refuse("the database's vectors are being made anew; cancel that, or wait for its end", {});
+  if (replication.factor > 1)
+    return refuse("a database with copies keeps its shards: set replication.factor to 1 for it, for good", {
+      "replication.factor": replication.factor,
+    });
+  if (lifecycle?.isArchived) return refuse("the database is archived; restore it first", { state: "archived" });
+  if (lifecycle && lifecycle.snapshots.length > 0)
+    return refuse("snapshots are of the shards that there are: delete them first", {
+      snapshots: lifecycle.snapshots.map(({ snapshotId }) => snapshotId),
+    });
+  return { ok: true, value: sharding.numShards === shards ? sharding : begunReshard(sharding, shards) };
+}
+
+/** What a database's shards, or what is done to them, do not allow. */
+export function refusedTask(
+  { sharding, replication }: DatabaseRecord,
+  { kind }: DatabaseTask,
+): RpcResult<never> | undefined {
+  const { strategy, topology, reshard } = sharding;
+  if (reshard && kind !== "dropSnapshot") return refusedNow(reshard);
+  if (kind !== "restoreSnapshot") return undefined;
+  if (topology !== undefined) {
+    const message = "a database whose number of shards was changed is restored into a new one, from a snapshot's data";
+    return failure("conflict", message, { topology });
+  }
+  if (strategy !== "hash") {
+    // Its shards' snapshots are not of one moment: of a vector that moved there may be two, or none.
+    const message = `a database that is sharded by ${strategy} is restored into a new one, from a snapshot's data`;
+    return failure("conflict", message, { strategy });
+  }
+  if (replication.factor === 1) return undefined;
+  const message = `a database with copies is not restored in place: set replication.factor to 1 for it, or restore into a new one`;
+  return failure("conflict", message, { "replication.factor": replication.factor });
 }

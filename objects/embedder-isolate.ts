@@ -19,7 +19,7 @@ export const SHIPPED: ReadonlyMap<string, { readonly definition: ModelDefinition
           family: "words",
           inputType: "text",
           outputDimension: 25,
-          parameters: { pooling: "idf", normalize: true },
+          parameters: { pooling: "idf", normalize: true, inflections: "english" },
           description: "Everyday English words; small, and with one vector for all senses of a word.",
           licence: "PDDL-1.0",
           source: "https://nlp.stanford.edu/projects/glove/",
@@ -67,11 +67,14 @@ export class LoadedModels {
   }
 
   drop(key: string): void {
-    const held = this.#held.get(key);
-    if (!held) return;
+    this.#held.get(key)?.release?.();
+    this.forget(key);
+  }
+
+  /** Without a word to what runs it. */
+  forget(key: string): void {
+    this.#bytes -= this.#held.get(key)?.memoryBytes ?? 0;
     this.#held.delete(key);
-    this.#bytes -= held.memoryBytes;
-    held.release?.();
   }
 }
 
@@ -94,6 +97,11 @@ export const embedderCounts: EmbedderCounts = {
 /** Texts that wait, of all embedders. */
 export const waitingTexts = new Map<string, number>();
 
+/** Of the isolate that runs the models. */
+export function runnerMetrics(): Record<string, number> {
+  return { jade_embedding_models_loaded: loadedModels.size, jade_embedding_model_bytes: loadedModels.bytes };
+}
+
 export function embedderMetrics(): Record<string, number> {
   const { calls, texts, cached, batches, full, late, refused, loads } = embedderCounts;
   return {
@@ -105,8 +113,7 @@ export function embedderMetrics(): Record<string, number> {
     'jade_embedding_refused_total{reason="late"}': late,
     'jade_embedding_refused_total{reason="text"}': refused,
     jade_embedding_loads_total: loads,
-    jade_embedding_models_loaded: loadedModels.size,
-    jade_embedding_model_bytes: loadedModels.bytes,
+    ...runnerMetrics(),
     jade_embedding_waiting_texts: [...waitingTexts.values()].reduce((sum, count) => sum + count, 0),
   };
 }

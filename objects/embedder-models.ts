@@ -98,3 +98,11 @@ function modelOf({ generation, status, definition, created_at_ms, updated_at_ms 
 export function noSuchModel(modelId: string): RpcResult<never> & RpcFailure {
   return failure("notFound", `there is no embedding model "${modelId.slice(0, 100)}"`);
 }
+
+/** What is answered to a change of one that everybody has. */
+export function cameWithServer(modelId: string): RpcFailure {
+  return failure(
+    "conflict",
+    `the embedding model "${modelId}" comes with the server: it can be enabled and disabled, nothing else`,
+  );
+}

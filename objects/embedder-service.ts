@@ -6,6 +6,10 @@ import type { EmbedderEnv } from "./embedder-env.ts";
 import { embedderMetrics } from "./embedder-isolate.ts";
 import type { EmbedAsk, EmbedderRpc, EmbedderServiceRpc, ModelChanges, ModelPart } from "./embedder-rpc.ts";
 import type { Mutation } from "./tenancy-rpc.ts";
+import { withDeadline } from "./with-deadline.ts";
+
+/** It answers nothing while it runs a batch. */
+const RUNNER_METRICS_MS = 500;
 
 export class EmbedderService extends WorkerEntrypoint<EmbedderEnv> implements EmbedderServiceRpc {
   #of(tenant: number): EmbedderRpc {
@@ -51,6 +55,11 @@ export class EmbedderService extends WorkerEntrypoint<EmbedderEnv> implements Em
   }
 
   async metrics(): Promise<Record<string, number>> {
-    return embedderMetrics();
+    const { MODEL_RUNNER } = this.env;
+    if (!MODEL_RUNNER) return embedderMetrics();
+    const late = withDeadline(MODEL_RUNNER.metrics(), RUNNER_METRICS_MS, "the process that runs models");
+    // While it is away it has no models in memory.
+    const away = { jade_embedding_models_loaded: 0, jade_embedding_model_bytes: 0 };
+    return { ...embedderMetrics(), ...(await late.catch(() => away)) };
   }
 }

@@ -7,25 +7,19 @@ import { EMBEDDING_MIGRATIONS } from "../migrations/embedding.ts";
 import { STORAGE_MIGRATIONS } from "../migrations/storage.ts";
 import { hexOf, recordIdOf, sha256Hex } from "../src/access/api-key.ts";
 import { parseSettings, type Settings } from "../src/cluster/settings.ts";
-import { requireInput } from "../src/embedding/item.ts";
-import {
-  MAX_BATCH_TEXTS,
-  MAX_CACHED_CHARACTERS,
-  MAX_WAITING_BYTES,
-  TEXT_CACHE_BYTES,
-} from "../src/embedding/limits.ts";
+import { type Item, requireInput } from "../src/embedding/item.ts";
 import { type ModelDefinition, partCount, partLength, requireFamily } from "../src/embedding/model.ts";
-import { EmbedQueue } from "../src/embedding/queue.ts";
+import type { Outcome } from "../src/embedding/queue.ts";
 import { EmbeddingRefusal } from "../src/embedding/refusal.ts";
-import { TextCache } from "../src/embedding/text-cache.ts";
 import { SqliteBlobStore } from "../src/storage/sqlite-blob-store.ts";
 import { blobStoreOf } from "./blob-store.ts";
 import { configSql } from "./config-sql.ts";
 import type { EmbedderEnv } from "./embedder-env.ts";
 import { type LoadedModel, loadModel } from "./embedder-families.ts";
 import { embedderCounts, loadedModels, SHIPPED, waitingTexts } from "./embedder-isolate.ts";
-import { ModelRows, noSuchModel, type StoredModel } from "./embedder-models.ts";
+import { cameWithServer, ModelRows, noSuchModel, type StoredModel } from "./embedder-models.ts";
 import { LostPiece, ModelPieces } from "./embedder-pieces.ts";
+import { EmbedderQueues } from "./embedder-queues.ts";
 import type {
   EmbedAsk,
   Embedded,
@@ -38,6 +32,8 @@ import type {
 import { embeddedOf } from "./embedder-shown.ts";
 import type { Env } from "./env.ts";
 import { applyMigrations } from "./migrate.ts";
+import { openProvider } from "./provider-family.ts";
+import { loadRemotely, ModelAway } from "./remote-model.ts";
 import { failure, type Mutation, type RpcFailure, type RpcResult } from "./tenancy-rpc.ts";
 import { WriteRecords } from "./write-records.ts";
 
@@ -58,9 +54,14 @@ interface Source {
   readonly stored?: StoredModel;
 }
 
+interface Ran {
+  readonly model: LoadedModel;
+  readonly outcomes: readonly Outcome[];
+}
+
 export class Embedder extends DurableObject<EmbedderEnv> implements EmbedderRpc {
   readonly #settings: Settings;
-  readonly #queue: EmbedQueue;
+  readonly #queues: EmbedderQueues;
   readonly #loading = new Map<string, Promise<RpcResult<LoadedModel>>>();
   #tables: Tables | undefined;
   #isErased = false;
@@ -68,17 +69,7 @@ export class Embedder extends DurableObject<EmbedderEnv> implements EmbedderRpc 
   constructor(ctx: DurableObjectState, env: EmbedderEnv) {
     super(ctx, env);
     this.#settings = parseSettings(env.JADE_CONFIG);
-    this.#queue = new EmbedQueue({
-      limits: {
-        maxTexts: this.#settings.embedding.maxWaitingTexts,
-        maxBytes: MAX_WAITING_BYTES,
-        batchTexts: MAX_BATCH_TEXTS,
-      },
-      cache: new TextCache({ limitBytes: TEXT_CACHE_BYTES, maxCharacters: MAX_CACHED_CHARACTERS }),
-      now: Date.now,
-      later: (work) => setTimeout(work, 0),
-      counts: embedderCounts,
-    });
+    this.#queues = new EmbedderQueues(this.#settings.embedding.maxWaitingTexts);
     const [table] = ctx.storage.sql.exec("SELECT name FROM sqlite_master WHERE name = 'embedding_models'").toArray();
     if (table) this.#open().pieces.wake();
   }
@@ -247,18 +238,16 @@ export class Embedder extends DurableObject<EmbedderEnv> implements EmbedderRpc 
     if (!source.ok) return source;
     const refused = refusalOf(() => requireInput(texts, paths, source.value.definition.inputType));
     if (refused) return refused;
-    const loaded = await this.#loaded(source.value);
-    if (!loaded.ok) return loaded;
     try {
-      const work = this.#queue.embed(loaded.value, texts, dueMs);
-      this.#noteWaiting();
-      const outcomes = await work;
+      const ran = await this.#ran(source.value, texts, dueMs);
+      if (!ran.ok) return ran;
+      const { model, outcomes } = ran.value;
       // Deleted or disabled meanwhile: it answers nobody any more.
       const now = this.#sourceOf(modelId);
       if (!now.ok) return now;
       if (now.value.key !== source.value.key) return noSuchModel(modelId);
       embedderCounts.refused += outcomes.filter((outcome) => outcome instanceof EmbeddingRefusal).length;
-      return { ok: true, value: embeddedOf({ modelId, dimension: loaded.value.dimension, outcomes, paths }) };
+      return { ok: true, value: embeddedOf({ modelId, dimension: model.dimension, outcomes, paths }) };
     } catch (error) {
       if (error instanceof EmbeddingRefusal) return failure(error.code, error.message, error.details);
       throw error;
@@ -267,8 +256,25 @@ export class Embedder extends DurableObject<EmbedderEnv> implements EmbedderRpc 
     }
   }
 
+  async #ran(source: Source, texts: readonly Item[], dueMs: number): Promise<RpcResult<Ran>> {
+    for (let isAgain = false; ; isAgain = true) {
+      const loaded = await this.#loaded(source);
+      if (!loaded.ok) return loaded;
+      const model = loaded.value;
+      try {
+        const work = this.#queues.of(source.definition.family).embed(model, texts, dueMs);
+        this.#noteWaiting();
+        return { ok: true, value: { model, outcomes: await work } };
+      } catch (error) {
+        if (!(error instanceof ModelAway) || isAgain) throw error;
+        // Others may have brought it again meanwhile.
+        if (loadedModels.get(model.key) === model) loadedModels.forget(model.key);
+      }
+    }
+  }
+
   #noteWaiting(): void {
-    const { waiting } = this.#queue;
+    const { waiting } = this.#queues;
     if (waiting === 0) waitingTexts.delete(this.ctx.id.toString());
     else waitingTexts.set(this.ctx.id.toString(), waiting);
   }
@@ -313,7 +319,17 @@ export class Embedder extends DurableObject<EmbedderEnv> implements EmbedderRpc 
           : SHIPPED.get(definition.modelId)!.bytes();
         files.set(name, await bytes);
       }
-      const model = await loadModel({ key, definition, files });
+      const { MODEL_RUNNER } = this.env;
+      const input = { key, definition, files };
+      const model = await (definition.family === "remote"
+        ? openProvider(input, {
+            env: this.env,
+            settings: this.#settings.embedding,
+            isNew: stored?.status === "uploading",
+          })
+        : MODEL_RUNNER
+          ? loadRemotely(MODEL_RUNNER, input)
+          : loadModel(input));
       embedderCounts.loads++;
       loadedModels.add(model, this.#settings.embedding.memoryMiB * MIB);
       return { ok: true, value: model };
@@ -411,13 +427,6 @@ export class Embedder extends DurableObject<EmbedderEnv> implements EmbedderRpc 
 
 function withoutStatus({ status: _, ...rest }: ModelChanges): Omit<ModelChanges, "status"> {
   return rest;
-}
-
-function cameWithServer(modelId: string): RpcFailure {
-  return failure(
-    "conflict",
-    `the embedding model "${modelId}" comes with the server: it can be enabled and disabled, nothing else`,
-  );
 }
 
 function refusalOf(check: () => void): RpcFailure | undefined {

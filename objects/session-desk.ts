@@ -23,7 +23,13 @@ const CLOSE_POLICY = 1008;
 const MAX_WAITING_BYTES = 16 * 1024 * 1024;
 
 type Done = (answer: SessionAnswer) => void;
-type Submit = (caller: Caller, request: SessionRequest, done: Done, owner: LeaseOwner) => void;
+type Submit = (caller: Caller, request: SessionRequest, done: Done, of: SessionOf) => void;
+
+/** What of its session an operation needs. */
+export interface SessionOf {
+  readonly owner: LeaseOwner;
+  readonly rate: RateSubject | undefined;
+}
 
 /** What the gateway found out about a session's bearer: the header `jade-session`. */
 export interface SessionBearer {
@@ -74,6 +80,10 @@ export class SessionDesk {
     });
   }
 
+  get rates(): RateGate {
+    return this.#rates;
+  }
+
   get size(): number {
     return this.#sessions.size;
   }
@@ -101,7 +111,7 @@ export class SessionDesk {
     const owner = newLeaseOwner();
     const session = new Session(socket, (sent, done) => {
       start(sent.op === "ping" ? undefined : rate, sent, done, (request) =>
-        this.#options.submit(caller, request, done, owner),
+        this.#options.submit(caller, request, done, { owner, rate }),
       );
     });
     this.#sessions.add(session);

@@ -156,7 +156,7 @@ export class Session {
   }
 
   #start(request: SessionRequest): void {
-    const isRead = request.op === "get" || request.op === "config";
+    const isRead = request.op !== "put" && request.op !== "delete" && request.op !== "ping";
     if (isRead) this.#window.started();
     this.#submit(request, (answer) => {
       this.#inFlight--;

@@ -7,7 +7,7 @@ import { LOG_DELAY_MS, MAX_UNLOGGED_BYTES, SMALL_TURN_BYTES, TURN_BYTES } from "
 import { bytesOf } from "../src/vector/shard/request-fields.ts";
 import type { Ran, ShardDesk } from "../src/vector/shard/shard-desk.ts";
 import type { VectorCall, VectorFailure } from "../src/wire/vector.ts";
-import { MAX_WAITING_WRITES, QUEUE_FULL } from "./shard-refusals.ts";
+import { HELD, MAX_WAITING_WRITES, QUEUE_FULL } from "./shard-refusals.ts";
 
 export interface ShardTurnsOptions {
   readonly log: Logger;
@@ -16,6 +16,8 @@ export interface ShardTurnsOptions {
   readonly desk: () => ShardDesk | undefined;
   readonly absent: () => VectorFailure;
   readonly isAlwaysSync: () => boolean;
+  /** All are refused, as not done. */
+  readonly holdsWrites: () => boolean;
   readonly onTurn: () => void;
   /** Half a turn may be in memory: what is stored is the truth. */
   readonly onFailed: (error: unknown) => void;
@@ -80,7 +82,8 @@ export class ShardTurns {
       return;
     }
     try {
-      const ran = taken.map(({ call }) => desk.run(call));
+      const held: Ran | undefined = this.#options.holdsWrites() ? { answer: HELD, durability: "eventual" } : undefined;
+      const ran = taken.map(({ call }) => held ?? desk.run(call));
       const isSync = isAlwaysSync() || ran.some(({ durability }) => durability === "sync");
       if (isSync || desk.store.unloggedBytes >= MAX_UNLOGGED_BYTES) desk.store.endTurn();
       else this.#logLater(ran);
@@ -90,6 +93,11 @@ export class ShardTurns {
       onFailed(error);
     }
     onTurn();
+  }
+
+  /** All that waits, at once. */
+  flush(): void {
+    while (this.#waiting.length > 0) this.#turn();
   }
 
   /** The earliest promise counts: an eventual write that waits must not hold up a periodic one. */

@@ -12,33 +12,30 @@ import {
   shardConfigOf,
   shardName,
 } from "../src/vector/database/record.ts";
+import { isOpen, modelsAfter, type Reembedding } from "../src/vector/database/reembedding.ts";
+import { nextPhase, shardCountOf, surplusOf } from "../src/vector/database/resharding.ts";
 import { CheckedTable } from "./checked-rows.ts";
 import { type CopiedShard, configureCopies, eraseCopies } from "./database-copies.ts";
-import type { DatabaseChanges, DatabaseInfo, DatabaseState, DatabaseTask, NamedDatabase } from "./database-rpc.ts";
-import { afterTask } from "./database-tasks.ts";
+import { DatabaseReembeddings } from "./database-reembeddings.ts";
+import { type DatabaseRow as Row, recordOf } from "./database-rows.ts";
+import type { DatabaseChanges, DatabaseInfo, DatabaseTask, NamedDatabase, NewReembedding } from "./database-rpc.ts";
+import { afterTask, refusedTask, reshardOf } from "./database-tasks.ts";
 import type { Env } from "./env.ts";
+import { newReembedding, refusedReembedding } from "./reembedding.ts";
 import { failure, type RpcResult } from "./tenancy-rpc.ts";
 import type { VectorShardRpc } from "./vector-rpc.ts";
 import { withDeadline } from "./with-deadline.ts";
 
-type Row = {
-  crc: number | null;
-  generation: number;
-  namespace: string;
-  database_id: string;
-  state: DatabaseState | "erased";
-  record: string;
-  is_configured: number;
-  late_until_ms: number;
-  created_at_ms: number;
-  updated_at_ms: number;
-};
-
 const CALL_TIMEOUT_MS = 5000;
+/** In SQL: the record tells of a change of the number of shards under way. One that is damaged may be no JSON. */
+const RESHARDING =
+  "CASE WHEN json_valid(record) THEN json_extract(record, '$.sharding.reshard') IS NOT NULL ELSE 0 END";
 /** Shards asked at once. */
 const AT_ONCE = 16;
 /** What did not come through is tried again after this. Ms. */
 const RETRY_MS = 1000;
+/** Between two slices of a re-embedding. Ms. */
+const REEMBED_MS = 20;
 /** A call that configures a shard and was not answered may still arrive for so long, even though its caller died. Ms. */
 export const LATE_CALL_MS = 30_000;
 
@@ -48,12 +45,24 @@ export class TenantDatabases {
   readonly #env: Env;
   /** Work on one database goes in order: no shard is configured after it was erased. */
   readonly #work = new Map<number, Promise<void>>();
+  readonly #reembeddings: DatabaseReembeddings;
 
   /** Its table is the TenantStore's to make: a tenant that does not exist leaves nothing on disk. */
   constructor(sql: SqlStorage, env: Env) {
     this.#sql = sql;
     this.#rows = new CheckedTable(sql, "databases", "generation");
     this.#env = env;
+    this.#reembeddings = new DatabaseReembeddings({
+      env,
+      rows: this.#rows,
+      store: (generation, record, nowMs) => this.#store(generation, record, nowMs),
+      configure: async (tenant, generation) => {
+        if (!this.isConfigured(generation) || this.#row(generation)?.state === "deleting")
+          await this.settle(tenant, generation);
+        return this.isConfigured(generation);
+      },
+      end: (name, message) => void this.#endReembedding(name, { state: "failed", message }, Date.now()),
+    });
   }
 
   #held({ namespace, databaseId }: NamedDatabase): Row | undefined {
@@ -80,7 +89,8 @@ export class TenantDatabases {
   }
 
   #list({ namespace, after, limit }: { namespace: string; after: string; limit: number }): readonly DatabaseInfo[] {
-    const rest = `WHERE namespace = ? AND database_id > ? AND state IN ('creating', 'ready') ORDER BY database_id LIMIT ?`;
+    const rest = `WHERE namespace = ? AND database_id > ? AND state IN ('creating', 'ready') AND instr(database_id, '~') = 0
+      ORDER BY database_id LIMIT ?`;
     return this.#rows.select(rest, namespace, after, limit).map(infoOf);
   }
 
@@ -90,6 +100,10 @@ export class TenantDatabases {
 
   #add(namespace: string, record: DatabaseRecord, nowMs: number): RpcResult<DatabaseInfo> {
     const { databaseId } = record;
+    return this.#insert({ namespace, databaseId }, record, nowMs);
+  }
+
+  #insert({ namespace, databaseId }: NamedDatabase, record: DatabaseRecord, nowMs: number): RpcResult<DatabaseInfo> {
     const held = this.#held({ namespace, databaseId });
     if (held?.state === "deleting")
       return failure("unavailable", `the database "${databaseId}" is being deleted; try again in a moment`);
@@ -148,29 +162,84 @@ export class TenantDatabases {
       return failure("unavailable", `the database "${name.databaseId}" is being created; try again in a moment`);
     const after = by(JSON.parse(row.record) as DatabaseRecord);
     if (!after.ok) return after;
+    this.#store(row.generation, after.value, nowMs);
+    return { ok: true, value: infoOf(this.#row(row.generation)!) };
+  }
+
+  /** The shards are brought to it behind this. */
+  #store(generation: number, record: DatabaseRecord, nowMs: number): void {
     this.#rows.update({
       set: "record = ?, is_configured = 0, late_until_ms = ?, updated_at_ms = ?",
-      to: [JSON.stringify(after.value), nowMs + LATE_CALL_MS, nowMs],
-      ...this.#only(row),
+      to: [JSON.stringify(record), nowMs + LATE_CALL_MS, nowMs],
+      ...this.#only({ generation }),
     });
-    return { ok: true, value: infoOf(this.#row(row.generation)!) };
+  }
+
+  /** Null: cancels. */
+  reembedding(name: NamedDatabase, asked: NewReembedding | null, nowMs: number): RpcResult<DatabaseInfo> {
+    if (!asked) return this.#endReembedding(name, { state: "cancelled", message: "" }, nowMs);
+    return this.#beginReembedding(name, asked, nowMs);
+  }
+
+  /** New rows get shards of their own, in a row of the table that no name reaches. */
+  #beginReembedding(name: NamedDatabase, asked: NewReembedding, nowMs: number): RpcResult<DatabaseInfo> {
+    return this.#change(name, nowMs, (record) => {
+      const refused = refusedReembedding(record, asked);
+      if (refused) return refused;
+      const aside = { ...name, databaseId: `${name.databaseId}~` };
+      if (this.#held(aside))
+        return failure("unavailable", "an earlier one is being cleared away; try again in a moment");
+      const { vectorDimension, modelId } = asked;
+      const embeddingModels = modelsAfter(record.embeddingModels, modelId);
+      const next = { ...record, vectorDimension, embeddingModels, reembedding: undefined };
+      const added = this.#insert(aside, next, nowMs);
+      if (!added.ok) return added;
+      return { ok: true, value: { ...record, reembedding: newReembedding(asked, added.value.generation, nowMs) } };
+    });
+  }
+
+  /** What was made is erased; a switch cannot be undone. */
+  #endReembedding(
+    name: NamedDatabase,
+    end: Pick<Reembedding, "state" | "message">,
+    nowMs: number,
+  ): RpcResult<DatabaseInfo> {
+    return this.#change(name, nowMs, (record) => {
+      const { reembedding } = record;
+      if (!isOpen(reembedding)) return failure("conflict", "no re-embedding is under way");
+      this.#rows.update({ set: "state = 'deleting'", ...this.#only({ generation: reembedding.target }) });
+      return { ok: true, value: { ...record, reembedding: { ...reembedding, ...end, endedAtMs: nowMs } } };
+    });
+  }
+
+  /** Goes on with those that are under way. */
+  reembed(tenant: number): Promise<void> {
+    return this.#reembeddings.work(tenant, this.#reembedded());
+  }
+
+  #reembedded(): readonly Row[] {
+    const rows = this.#rows.selectWhole("WHERE state = 'ready' AND instr(record, '\"reembedding\"') > 0");
+    return rows.filter((row) => isOpen(recordOf(row).reembedding));
   }
 
   /** Decides a task; the shards are brought to it as to any change. */
   begin(name: NamedDatabase, task: DatabaseTask, nowMs: number): RpcResult<DatabaseInfo> {
     return this.#change(name, nowMs, (record) => {
-      const { lifecycle = NO_LIFECYCLE, sharding, replication } = record;
-      if (task.kind === "restoreSnapshot" && sharding.strategy !== "hash") {
-        // Its shards' snapshots are not of one moment: of a vector that moved there may be two, or none.
-        const message = `a database that is sharded by ${sharding.strategy} is restored into a new one, from a snapshot's data`;
-        return failure("conflict", message, { strategy: sharding.strategy });
-      }
-      if (task.kind === "restoreSnapshot" && replication.factor > 1) {
-        const message = `a database with copies is not restored in place: set replication.factor to 1 for it, or restore into a new one`;
-        return failure("conflict", message, { "replication.factor": replication.factor });
-      }
+      const { lifecycle = NO_LIFECYCLE, reembedding } = record;
+      if (isOpen(reembedding))
+        return failure("conflict", "the database's vectors are being made anew; cancel that, or wait for its end");
+      const refused = refusedTask(record, task);
+      if (refused) return refused;
       const next = afterTask(lifecycle, task, nowMs);
       return next.ok ? { ok: true, value: { ...record, lifecycle: next.value } } : next;
+    });
+  }
+
+  /** Decides on another number of shards; the shards are brought to it behind the answer. */
+  reshard(name: NamedDatabase, shards: number | "back", nowMs: number): RpcResult<DatabaseInfo> {
+    return this.#change(name, nowMs, (record) => {
+      const sharding = reshardOf(record, shards);
+      return sharding.ok ? { ok: true, value: { ...record, sharding: sharding.value } } : sharding;
     });
   }
 
@@ -182,6 +251,9 @@ export class TenantDatabases {
     const row = this.#held(name);
     if (!row || row.state === "deleting") return noSuch(name);
     this.#rows.update({ set: "state = 'deleting'", ...this.#only(row) });
+    const { reembedding } = recordOf(row);
+    if (isOpen(reembedding))
+      this.#rows.update({ set: "state = 'deleting'", ...this.#only({ generation: reembedding.target }) });
     return { ok: true, value: { generation: row.generation } };
   }
 
@@ -203,10 +275,11 @@ export class TenantDatabases {
   nextWorkAtMs(nowMs: number): number | null {
     const [row] = this.#sql
       .exec<{ busy: number; late: number | null }>(
-        `SELECT COALESCE(SUM(state = 'deleting' OR (state <> 'erased' AND is_configured = 0)), 0) AS busy,
+        `SELECT COALESCE(SUM(state = 'deleting' OR (state <> 'erased' AND (is_configured = 0 OR ${RESHARDING}))), 0) AS busy,
            MIN(CASE WHEN state = 'erased' THEN late_until_ms END) AS late FROM databases`,
       )
       .toArray();
+    if (this.#reembedded().length > 0) return nowMs + REEMBED_MS;
     if (row!.busy > 0) return nowMs + RETRY_MS;
     return row!.late === null ? null : Math.max(row!.late, nowMs + 1);
   }
@@ -214,7 +287,7 @@ export class TenantDatabases {
   /** Goes on with all that is not settled; true when nothing of a deleted database is left. */
   async settleAll(tenant: number): Promise<boolean> {
     // A damaged row stops no other: what it names is asked for, and refused, one by one.
-    const rows = this.#rows.selectWhole("WHERE state IN ('deleting', 'erased') OR is_configured = 0");
+    const rows = this.#rows.selectWhole(`WHERE state IN ('deleting', 'erased') OR is_configured = 0 OR ${RESHARDING}`);
     for (let from = 0; from < rows.length; from += AT_ONCE)
       await Promise.all(rows.slice(from, from + AT_ONCE).map(({ generation }) => this.settle(tenant, generation)));
     return (
@@ -236,6 +309,49 @@ export class TenantDatabases {
     if (!row) return;
     if (row.state === "deleting" || row.state === "erased") await this.#erase(tenant, row);
     else if (row.is_configured === 0) await this.#configure(tenant, row);
+    const now = this.#row(generation);
+    if (now?.state === "ready" && now.is_configured === 1) await this.#reshard(tenant, now);
+  }
+
+  /** Goes on with a change of the number of shards: every shard has what the record says. */
+  async #reshard(tenant: number, row: Row): Promise<void> {
+    const record = JSON.parse(row.record) as DatabaseRecord;
+    const { sharding } = record;
+    const phase = sharding.reshard?.phase;
+    if (!phase) return;
+    if (phase === "moving" && !(await this.#haveMoved(tenant, row))) return;
+    if (phase === "ending" && !(await this.#eraseSurplus(tenant, row))) return;
+    const next = nextPhase(sharding);
+    this.#rows.update({
+      set: "record = ?, is_configured = ?, late_until_ms = ?",
+      to: [
+        JSON.stringify({ ...record, sharding: next }),
+        next.reshard?.phase === "moving" ? 0 : 1,
+        Date.now() + LATE_CALL_MS,
+      ],
+      where: "generation = ? AND record = ? AND state = 'ready'",
+      of: [row.generation, row.record],
+    });
+    if (next.reshard?.phase === "moving") await this.#step(tenant, row.generation);
+  }
+
+  async #haveMoved(tenant: number, row: Row): Promise<boolean> {
+    const { sharding } = JSON.parse(row.record) as DatabaseRecord;
+    const topology = sharding.topology ?? 0;
+    return this.#eachShard(tenant, row, async (shard) => {
+      const state = await shard.reshardState();
+      if (!state?.isDone || state.topology !== topology) throw new Error("rows are under way");
+    });
+  }
+
+  /** A shard that was told of its configuration late would be there again: not before that cannot be. */
+  async #eraseSurplus(tenant: number, row: Row): Promise<boolean> {
+    if (Date.now() < row.late_until_ms) return false;
+    const { sharding } = JSON.parse(row.record) as DatabaseRecord;
+    const surplus = new Set(surplusOf(sharding));
+    return this.#eachShard(tenant, row, (shard, { shard: number }) =>
+      surplus.has(number) ? shard.erase() : Promise.resolve(),
+    );
   }
 
   async #configure(tenant: number, row: Row): Promise<void> {
@@ -275,8 +391,8 @@ export class TenantDatabases {
     run: (shard: VectorShardRpc, copied: CopiedShard) => Promise<void>,
   ): Promise<boolean> {
     const record = JSON.parse(row.record) as DatabaseRecord;
-    const { namespace, database_id: databaseId, generation } = row;
-    const database = { tenant, namespace, databaseId, generation };
+    const { namespace, generation } = row;
+    const database = { tenant, namespace, databaseId: record.databaseId, generation };
     const objects = this.#env.VECTOR_SHARD;
     const ask = (shard: number): Promise<boolean> => {
       const stub = objects.get(objects.idFromName(shardName(database, shard)));
@@ -286,7 +402,7 @@ export class TenantDatabases {
         () => false,
       );
     };
-    const shards = Array.from({ length: record.sharding.numShards }, (_, shard) => shard);
+    const shards = Array.from({ length: shardCountOf(record.sharding) }, (_, shard) => shard);
     let isDone = true;
     for (let from = 0; from < shards.length; from += AT_ONCE) {
       const answers = await Promise.all(shards.slice(from, from + AT_ONCE).map(ask));

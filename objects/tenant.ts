@@ -18,6 +18,7 @@ import type {
   DatabaseTask,
   DeletedDatabase,
   NamedDatabase,
+  NewReembedding,
   TenantDatabasesRpc,
 } from "./database-rpc.ts";
 import type { Env } from "./env.ts";
@@ -70,6 +71,12 @@ function defaultLimits(limits: Settings["limits"]): DefaultLimits {
     keyRate: rateOf(keyRequestsPerSecond, keyBurst),
     quotas: { storedBytes: tenantStoredMiB * MIB || null, keys: tenantKeys || null, apiKeys: null },
   };
+}
+
+/** False = the embedder did not answer: the Directory asks again. */
+async function eraseModels({ EMBEDDER }: Env, tenant: number): Promise<boolean> {
+  const work = EMBEDDER && withDeadline(EMBEDDER.erase(tenant), CALL_TIMEOUT_MS, "embedder");
+  return (await work?.catch(() => false)) !== false;
 }
 
 export class Tenant extends DurableObject<Env> implements TenantAdminRpc, TenantWebhooksRpc, TenantDatabasesRpc {
@@ -253,20 +260,8 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
     this.#namespaces.markAllDeleting();
     this.#databases.markAllDeleting();
     const areErased = await this.#databases.settleAll(row.tenant);
-    const hasModels = !(await this.#eraseModels(row.tenant));
+    const hasModels = !(await eraseModels(this.env, row.tenant));
     return (await this.#eraseMarked(row.tenant)) && areErased && !hasModels;
-  }
-
-  /** False = the embedder did not answer: the Directory asks again. */
-  async #eraseModels(tenant: number): Promise<boolean> {
-    const { EMBEDDER } = this.env;
-    if (!EMBEDDER) return true;
-    try {
-      await withDeadline(EMBEDDER.erase(tenant), CALL_TIMEOUT_MS, "embedder");
-      return true;
-    } catch {
-      return false;
-    }
   }
 
   async createWebhook(input: NewWebhook, mutation: Mutation): Promise<RpcResult<CreatedWebhook>> {
@@ -343,6 +338,10 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
     return this.#settled(await this.#mutate(mutation, (nowMs) => this.#databases.begin(name, task, nowMs)));
   }
 
+  async reshardDatabase(name: NamedDatabase, to: number | "back", mutation: Mutation) {
+    return this.#settled(await this.#mutate(mutation, (nowMs) => this.#databases.reshard(name, to, nowMs)));
+  }
+
   async changeIndex(name: NamedDatabase, change: IndexChange, mutation: Mutation): Promise<RpcResult<DatabaseInfo>> {
     return this.#settled(await this.#mutate(mutation, (nowMs) => this.#databases.changeIndex(name, change, nowMs)));
   }
@@ -360,6 +359,10 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
     if (now?.generation !== generation) return { ok: true, value: { ...result.value, state: "ready" } };
     if (this.#databases.isConfigured(generation)) return { ok: true, value: now };
     return failure("unknownOutcome", "it is decided, but not all shards have answered yet: repeat the request");
+  }
+
+  async reembedDatabase(name: NamedDatabase, asked: NewReembedding | null, mutation: Mutation) {
+    return this.#settled(await this.#mutate(mutation, (nowMs) => this.#databases.reembedding(name, asked, nowMs)));
   }
 
   async deleteDatabase(name: NamedDatabase, mutation: Mutation): Promise<RpcResult<DeletedDatabase>> {
@@ -407,6 +410,7 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
     await this.#webhooks.startAll(tenant);
     await this.#eraseMarked(tenant);
     await this.#databases.settleAll(tenant);
+    await this.#databases.reembed(tenant);
     const nowMs = Date.now();
     await this.#turns.run(() => {
       this.#records.purge(nowMs);

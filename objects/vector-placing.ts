@@ -9,14 +9,15 @@ import { CorruptSegment, type Crc32c } from "../src/vector/segment/directory.ts"
 import type { ShardConfig, ShardingConfig } from "../src/vector/shard/shard-config.ts";
 import type { ShardDesk } from "../src/vector/shard/shard-desk.ts";
 import { mapSampleOf } from "../src/vector/sharding/learn-map.ts";
+import { SPREAD_ROWS } from "../src/vector/sharding/limits.ts";
 import { Placements } from "../src/vector/sharding/placements.ts";
 import { Placer } from "../src/vector/sharding/placer.ts";
-import { readShardMap, type ShardMap, writeShardMap } from "../src/vector/sharding/shard-map.ts";
+import { type HashMap, readShardMap, type ShardMap, writeShardMap } from "../src/vector/sharding/shard-map.ts";
 import type { VectorAnswer, VectorCall, VectorRequest } from "../src/wire/vector.ts";
 import { readVectorAnswer } from "../src/wire/vector-answers.ts";
 import { writeVectorCall } from "../src/wire/vector-requests.ts";
 import type { Env } from "./env.ts";
-import type { ShardMapState, VectorShardRpc } from "./vector-rpc.ts";
+import type { ReshardState, ShardMapState, VectorShardRpc } from "./vector-rpc.ts";
 import { withDeadline } from "./with-deadline.ts";
 
 const CALL_TIMEOUT_MS = 5000;
@@ -38,12 +39,23 @@ export interface VectorPlacingOptions {
   readonly wakeAt: (atMs: number) => void;
 }
 
-type Fact = "shardMap" | "shardMapSpread" | "shardMapActive";
+type Fact = "shardMap" | "shardMapSpread" | "shardMapActive" | "topologySpread";
+
+/** What changes where rows are placed by a hash: see vector/database/resharding.ts. */
+interface HashPlacing {
+  map: HashMap;
+  topology: number;
+  /** Rows of this shard's ids are where this topology says. */
+  spread: number;
+  /** Rows that were looked at for it, since the start. */
+  passed: number;
+}
 
 export class VectorPlacing {
   readonly #options: VectorPlacingOptions;
   readonly #placer: Placer;
   #map: ShardMap | undefined;
+  #hash: HashPlacing | undefined;
   /** Rows of this shard at which it is learned where rows belong. */
   #learnAtRows: number;
   /** All rows of this shard are where they belong; those of all shards are. */
@@ -57,19 +69,23 @@ export class VectorPlacing {
   constructor(options: VectorPlacingOptions) {
     this.#options = options;
     const { sql, crc32c, desk, config, runHere } = options;
-    const { key, splitPoints, numShards, learnRows, shard: own } = config.sharding;
+    const { strategy, key, splitPoints, numShards, homes = numShards, learnRows, shard: own } = config.sharding;
+    if (strategy === "hash")
+      this.#hash = { ...this.#hashOf(config.sharding), spread: this.#topologySpread(), passed: 0 };
     const stored = this.#fact("shardMap");
     if (splitPoints) this.#map = { kind: "range", key: key!, points: splitPoints };
     else if (stored) this.#map = readShardMap(stored);
     this.#learnAtRows = learnRows / numShards;
-    this.#isSpread = splitPoints !== undefined || this.#fact("shardMapSpread") !== undefined;
-    this.#isActive = splitPoints !== undefined || this.#fact("shardMapActive") !== undefined;
+    const isGiven = splitPoints !== undefined;
+    this.#isSpread = isGiven || this.#fact("shardMapSpread") !== undefined;
+    this.#isActive = isGiven || this.#fact("shardMapActive") !== undefined;
     this.#placer = new Placer({
       placements: new Placements(sql, crc32c, own),
       own,
       dimension: config.dimension,
-      map: () => this.#map,
-      homeOf: (id) => shardOf(id, numShards),
+      map: () => this.#hash?.map ?? this.#map,
+      homeOf: (id) => shardOf(id, homes),
+      hashOf: shardOf,
       ask: (shard, request) => (shard === own ? runHere(request) : this.#askOther(shard, request)),
       kept: (identity) => desk().keptAnswer(identity),
       keep: (identity, answer) => desk().keepAnswer(identity, answer),
@@ -108,6 +124,34 @@ export class VectorPlacing {
     );
   }
 
+  #hashOf({ numShards, topology = 0 }: ShardingConfig): Pick<HashPlacing, "map" | "topology"> {
+    return { map: { kind: "hash", shards: numShards }, topology };
+  }
+
+  #topologySpread(): number {
+    const bytes = this.#fact("topologySpread");
+    return bytes ? Number(new TextDecoder().decode(bytes)) : 0;
+  }
+
+  /** Rows go elsewhere from now on; those that are there already are moved. */
+  reconfigure(sharding: ShardingConfig): void {
+    if (this.#hash) Object.assign(this.#hash, this.#hashOf(sharding));
+    this.goOn();
+  }
+
+  /** See VectorShardRpc. */
+  reshardState(): ReshardState {
+    const { topology = 0, spread = 0, passed = 0 } = this.#hash ?? {};
+    const isDone = spread >= topology;
+    return { topology, isDone, progress: isDone ? 1 : Math.min(0.99, passed / Math.max(1, this.#rowsOfIds())) };
+  }
+
+  /** About: rows here may be of other homes. */
+  #rowsOfIds(): number {
+    const { desk, sql, crc32c, config } = this.#options;
+    return desk().store.liveCount + new Placements(sql, crc32c, config.sharding.shard).count;
+  }
+
   /** A call about ids. */
   async run(call: VectorCall): Promise<VectorAnswer> {
     const answer = await this.#placer.run(call);
@@ -138,9 +182,15 @@ export class VectorPlacing {
   /** Begins what is due and does not run. */
   goOn(): void {
     const { config, desk, wakeAt } = this.#options;
-    const { shard } = config.sharding;
+    const { shard, homes = 0 } = config.sharding;
     const settleAtMs = this.#placer.nextSettleAtMs;
     if (settleAtMs !== undefined) wakeAt(settleAtMs);
+    if (this.#hash) {
+      // Shards that came later are nobody's home.
+      if (shard >= homes) this.#hash.spread = this.#hash.topology;
+      else if (this.#hash.spread < this.#hash.topology) void this.#reshard(this.#hash);
+      return;
+    }
     if (this.#map && !this.#isSpread) void this.#spread();
     if (shard !== 0) return;
     if (!this.#map && desk().store.liveCount >= this.#learnAtRows) void this.#learn();
@@ -177,18 +227,47 @@ export class VectorPlacing {
     }
   }
 
+  /** Page after page; one that fails is tried again. False = it must begin anew. */
+  async #pages<C>(first: C, page: (cursor: C) => Promise<C | undefined>, isCurrent = () => true): Promise<boolean> {
+    let cursor: C | undefined = first;
+    while (cursor !== undefined) {
+      this.#options.wakeAt(Date.now() + WAKE_MS);
+      const next: C | undefined = await page(cursor);
+      if (this.#isOver || !isCurrent()) return false;
+      if (next === cursor) await pause(RETRY_MS);
+      else if (this.#hash) this.#hash.passed += SPREAD_ROWS;
+      cursor = next;
+    }
+    return true;
+  }
+
+  /** Brings the rows of this shard's ids to where the topology says. */
+  async #reshard(hash: HashPlacing): Promise<void> {
+    if (this.#isSpreading) return;
+    this.#isSpreading = true;
+    const { topology } = hash;
+    const isCurrent = (): boolean => hash.topology === topology;
+    hash.passed = 0;
+    try {
+      const own = await this.#pages<Uint8Array>(new Uint8Array(0), (cursor) => this.#placer.spread(cursor), isCurrent);
+      const others = own && (await this.#pages("", (after) => this.#placer.spreadPlaced(after), isCurrent));
+      // Rows whose moves were cut off were passed over: once more, when these are settled.
+      if (!others || this.#placer.nextSettleAtMs !== undefined) return;
+      this.#setFact("topologySpread", new TextEncoder().encode(String(topology)));
+      hash.spread = topology;
+    } catch (error) {
+      this.#options.log.warn("rows could not be moved to their shards; tried again", {}, error);
+    } finally {
+      this.#isSpreading = false;
+      if (!this.#isOver) this.#options.wakeAt(Date.now() + RETRY_MS);
+    }
+  }
+
   async #spread(): Promise<void> {
     if (this.#isSpreading) return;
     this.#isSpreading = true;
     try {
-      let cursor: Uint8Array | undefined = new Uint8Array(0);
-      while (cursor) {
-        this.#options.wakeAt(Date.now() + WAKE_MS);
-        const next: Uint8Array | undefined = await this.#placer.spread(cursor);
-        if (this.#isOver) return;
-        if (next === cursor) await pause(RETRY_MS);
-        cursor = next;
-      }
+      if (!(await this.#pages<Uint8Array>(new Uint8Array(0), (cursor) => this.#placer.spread(cursor)))) return;
       // Rows whose moves were cut off were passed over: once more, when these are settled.
       if (this.#placer.nextSettleAtMs === undefined) {
         this.#setFact("shardMapSpread");

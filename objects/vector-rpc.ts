@@ -12,16 +12,28 @@ export interface ShardMapState {
   readonly isActive: boolean;
 }
 
+/** How far a shard is with the rows of its ids (vector/database/resharding.ts). */
+export interface ReshardState {
+  readonly topology: number;
+  readonly isDone: boolean;
+  /** 0 to 1. */
+  readonly progress: number;
+}
+
 /** `VectorShard`: one per database and shard. Name: `v<tenant>/<namespace>/<database>~<generation>/<shard>`. */
 export interface VectorShardRpc {
   /** Creates the shard, or changes its configuration. Repeated: no change. Answers why it is refused: dimension and metric never change. */
   configure(config: ShardConfig): Promise<string | undefined>;
   /** One call of wire/vector-requests.ts; answers in wire/vector-answers.ts. */
   call(bytes: Uint8Array): Promise<Uint8Array>;
+  /** Several calls, and their answers in order when all are done. */
+  callMany(calls: readonly Uint8Array[]): Promise<readonly Uint8Array[]>;
   /** Of the first shard: where rows belong, and whether all of them are there; null = it is not known yet. */
   shardMap(): Promise<ShardMapState | null>;
   /** Stores where rows belong, and moves those that are elsewhere. True = all are there. */
   adoptShardMap(map: Uint8Array): Promise<boolean>;
+  /** Null = there is no shard, or its rows are placed by a hash that never changed. */
+  reshardState(): Promise<ReshardState | null>;
   /** Null = there is no such snapshot. */
   snapshotInfo(snapshotId: string): Promise<SnapshotInfo | null>;
   snapshotPage(snapshotId: string, place: SnapshotPlace): Promise<SnapshotPage | null>;

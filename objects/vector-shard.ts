@@ -7,7 +7,6 @@ import vectorModule from "../dist/wasm/vector.wasm";
 import { parseSettings, type Settings } from "../src/cluster/settings.ts";
 import { createKernels } from "../src/storage/kernels.ts";
 import { SqliteBlobStore } from "../src/storage/sqlite-blob-store.ts";
-import type { SqlStorage as ObjectSql } from "../src/storage/types.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
 import { createVectorCore } from "../src/vector/kernels.ts";
 import type { BlobAsk } from "../src/vector/replica/blob-checks.ts";
@@ -32,17 +31,18 @@ import { writeVectorAnswer } from "../src/wire/vector-answers.ts";
 import { readVectorCall } from "../src/wire/vector-requests.ts";
 import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
+import { ShardCold } from "./shard-cold.ts";
 import { ShardCopies } from "./shard-copies.ts";
 import { ShardImports } from "./shard-imports.ts";
 import { keepWhatIsAsked, letGo } from "./shard-lifecycle.ts";
 import { ShardMaintenance } from "./shard-maintenance.ts";
-import { ARCHIVED, QUEUE_FULL, UNREADABLE } from "./shard-refusals.ts";
+import { ARCHIVED, isOutdated, QUEUE_FULL, UNREADABLE } from "./shard-refusals.ts";
 import { ShardRepair } from "./shard-repair.ts";
 import { ShardTurns } from "./shard-turns.ts";
 import { migrateVectors, VectorFacts } from "./vector-facts.ts";
 import { VectorMeter } from "./vector-metrics.ts";
 import { VectorPlacing } from "./vector-placing.ts";
-import type { ShardMapState, VectorShardRpc } from "./vector-rpc.ts";
+import type { ReshardState, ShardMapState, VectorShardRpc } from "./vector-rpc.ts";
 
 const kernels = createKernels(storageModule);
 const crc32c = (bytes: Uint8Array, seed?: number): number => kernels.crc32c(bytes, seed);
@@ -51,6 +51,8 @@ const MIB = 1024 * 1024;
 const MOST_REPAIRS = 64;
 /** While indexes are built the alarm is due so soon again. Ms. */
 const WAKE_MS = 5000;
+/** Where the blob store does not answer. Ms. */
+const COOL_RETRY_MS = 60_000;
 /** Scans for a threshold that go on in slices at a time: each holds what it has found. */
 const MAX_SCANS = 16;
 
@@ -73,6 +75,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   #mending: Promise<void> | undefined;
   readonly #behind: BehindSearches;
   readonly #turns: ShardTurns;
+  readonly #cold: ShardCold;
   #scans = 0;
   /** The alarm is set. */
   #isWaking = false;
@@ -99,6 +102,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
       ...{ log: this.#log, behind: this.#behind, desk, absent: () => this.#absent },
       // Followers are given what is logged only.
       isAlwaysSync: () => this.#config?.replication?.sync ?? false,
+      holdsWrites: () => this.#config?.lifecycle?.holdsWrites === true,
       onFailed: (error) => this.#startAnew("a turn of the vector shard failed", error),
       onTurn: () => {
         this.#maintenance.goOn();
@@ -112,10 +116,15 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     });
     this.#imports = new ShardImports({
       ...{ desk, behind: this.#behind, onBegun: () => this.#wakeLater(), onTurn: () => this.#maintenance.goOn() },
+      place: () => this.#placing && ((call) => this.#placing?.run(call) ?? Promise.resolve(NO_SUCH_SHARD)),
       onFailed: (error) => this.#startAnew("a turn of an import failed", error),
     });
     this.#facts = new VectorFacts(ctx.storage, crc32c);
     this.#config = this.#facts.config;
+    this.#cold = new ShardCold({
+      ...{ env, storage: ctx.storage, crc32c, archiveStore: this.#settings.vectors.archiveStore },
+      isArchived: () => this.#config?.lifecycle?.isArchived ?? false,
+    });
     if (!this.#config || this.#config.lifecycle?.isArchived) return;
     try {
       this.#open(this.#config);
@@ -159,7 +168,8 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   #open(config: ShardConfig): ShardDesk {
     const { ctx } = this;
     migrateVectors(ctx.storage);
-    const sql: ObjectSql = configSql(ctx.storage);
+    const sql = configSql(ctx.storage);
+    const { storedMiB } = this.#settings.vectors;
     const blobs = new SqliteBlobStore(sql);
     this.#desk = new ShardDesk({
       sql,
@@ -170,25 +180,28 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
       name: ctx.id.name ?? ctx.id.toString(),
       random: (count) => crypto.getRandomValues(new Uint8Array(count)),
       now: Date.now,
-      disk: this.#settings.vectors.storedMiB === 0 ? undefined : this.#disk(),
+      disk:
+        storedMiB === 0 ? undefined : { limitBytes: storedMiB * MIB, usedBytes: () => ctx.storage.sql.databaseSize },
       resultCacheBytes: this.#settings.vectors.resultCacheMiB * MIB,
       onMissing: (what) => this.#log.warn("a segment has to do without an index", what),
     });
     this.#follow(this.#desk, config);
-    this.#place(config, this.#desk, sql);
+    this.#place(config, this.#desk);
     if (config.retention) ctx.waitUntil(this.#wakeAt(Date.now() + retentionDelayMs(config.retention)));
     this.#maintenance.goOn();
     this.#imports.goOn();
     return this.#desk;
   }
 
-  #place(config: ShardConfig, desk: ShardDesk, sql: ObjectSql): void {
+  /** `open`: writes of an id go in one line, so what places rows stays while the shard is open. */
+  #place(config: ShardConfig, desk: ShardDesk, open?: VectorPlacing): void {
+    const { sharding } = config;
+    if (open && sharding) return open.reconfigure(sharding);
     this.#placing?.stop();
     this.#placing = undefined;
-    const { sharding } = config;
     if (!sharding) return;
     this.#placing = new VectorPlacing({
-      ...{ env: this.env, sql, crc32c, log: this.#log, config: { ...config, sharding } },
+      ...{ env: this.env, sql: configSql(this.ctx.storage), crc32c, log: this.#log, config: { ...config, sharding } },
       desk: () => this.#desk ?? desk,
       runHere: (request) => this.#runHere({ request }),
       wakeAt: (atMs) => this.ctx.waitUntil(this.#wakeAt(atMs)),
@@ -223,9 +236,8 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     return this.#placing?.adopt(map) ?? false;
   }
 
-  #disk() {
-    const { sql } = this.ctx.storage;
-    return { limitBytes: this.#settings.vectors.storedMiB * MIB, usedBytes: () => sql.databaseSize };
+  async reshardState(): Promise<ReshardState | null> {
+    return this.#placing?.reshardState() ?? null;
   }
 
   #follow({ store }: ShardDesk, config: ShardConfig): void {
@@ -238,17 +250,21 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   async configure(config: ShardConfig): Promise<string | undefined> {
     if (this.#unopened !== undefined) await this.#mend();
     this.#mustBeOpen();
+    if (this.#config?.lifecycle?.isArchived && !config.lifecycle?.isArchived) await this.#cold.thaw();
     const stored = this.#facts.config;
     if (stored && JSON.stringify(stored) === JSON.stringify(config)) return undefined;
     if (stored && (stored.dimension !== config.dimension || stored.metric !== config.metric))
       return "a shard keeps its dimension and metric";
     migrateVectors(this.ctx.storage);
+    // What was not placed by anybody is stored before rows may move.
+    this.#turns.flush();
     try {
       this.ctx.storage.transactionSync(() => this.#bringTo(config));
     } catch (error) {
       this.#startAnew("a vector shard could not be configured", error);
     }
-    if (config.retention) await this.#wakeAt(Date.now() + retentionDelayMs(config.retention));
+    if (config.lifecycle?.isArchived) await this.#wakeAt(Date.now());
+    else if (config.retention) await this.#wakeAt(Date.now() + retentionDelayMs(config.retention));
     this.#maintenance.goOn();
     return undefined;
   }
@@ -260,8 +276,10 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     this.#config = config;
     if (config.lifecycle?.isArchived) return this.#close();
     if (this.#desk) this.#desk.reconfigure(config);
-    const desk = this.#desk ?? this.#open(config);
+    const open = this.#desk;
+    const desk = open ?? this.#open(config);
     this.#follow(desk, config);
+    if (open) this.#place(config, open, this.#placing);
     keepWhatIsAsked(desk, config, { facts: this.#facts, reopen: () => this.#open(config) });
   }
 
@@ -285,10 +303,15 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   async call(bytes: Uint8Array): Promise<Uint8Array> {
     const call = readVectorCall(bytes);
     if (this.#unopened !== undefined) await this.#mend();
+    if (isOutdated(call, this.#config)) return writeVectorAnswer(NO_SUCH_SHARD);
     const placing = call.isPlaced || !isById(call.request) ? undefined : this.#placing;
     const answer = await (placing ? placing.run(call) : this.#runHere(call));
     this.#meter.answered(call, answer);
     return writeVectorAnswer((await this.#copies.unconfirmed(answer)) ?? this.#copies.withReplicas(answer));
+  }
+
+  callMany(calls: readonly Uint8Array[]): Promise<readonly Uint8Array[]> {
+    return Promise.all(calls.map((bytes) => this.call(bytes)));
   }
 
   /** On this shard's own rows. */
@@ -377,8 +400,19 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     this.ctx.waitUntil(this.#wakeAt(Date.now() + WAKE_MS));
   }
 
+  /** An archived shard's blobs go to the blob store; what does not get there stays, and is tried again. */
+  async #cool(): Promise<void> {
+    try {
+      await this.#cold.cool();
+    } catch (error) {
+      this.#log.error("segments of an archived shard could not be moved to the blob store; tried again", {}, error);
+      await this.#wakeAt(Date.now() + COOL_RETRY_MS);
+    }
+  }
+
   override async alarm(): Promise<void> {
     this.#isWaking = false;
+    await this.#cool();
     this.#maintenance.goOn();
     this.#imports.goOn();
     await this.#placing?.alarm();
@@ -391,6 +425,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     this.#unopened = undefined;
     this.#config = undefined;
     this.#close();
+    await this.#cold.erase();
     await this.ctx.storage.deleteAlarm();
     await this.ctx.storage.deleteAll();
     await told;

@@ -45,6 +45,13 @@ const EMBEDDER = {
   minifySyntax: true,
 };
 
+/** Without transformers: where another process runs the models, and for tests that run it beside the sources. */
+const EMBEDDER_WORDS = {
+  ...EMBEDDER,
+  outdir: "dist/embedder-words",
+  entryPoints: { embedder: "src/embedder-words.ts" },
+};
+
 /** @type {import("esbuild").BuildOptions[]} */
 const TARGETS = [
   {
@@ -60,6 +67,7 @@ const TARGETS = [
     minifySyntax: true,
   },
   { ...EMBEDDER, entryPoints: { embedder: "src/embedder.ts" } },
+  EMBEDDER_WORDS,
   {
     ...SHARED,
     entryPoints: { cli: "src/cli/index.ts" },
@@ -129,7 +137,7 @@ async function buildTarget(target) {
 
 /** Files of earlier builds that this one did not write (a renamed wasm, say) must not be served. */
 async function sweep(written) {
-  for (const part of ["dist/worker", "dist/embedder"]) {
+  for (const part of ["dist/worker", "dist/embedder", "dist/embedder-words"]) {
     const dir = resolve(root, part);
     if (!existsSync(dir)) continue;
     for (const name of await readdir(dir)) {
@@ -138,10 +146,10 @@ async function sweep(written) {
   }
 }
 
-/** The embedder's Worker without transformers, for tests that run it beside the sources: 14 MB would be compiled for each of them. */
+/** For tests inside workerd: 14 MB would be compiled for each of them. */
 export async function buildEmbedderWords() {
   await buildWasm();
-  await buildTarget({ ...EMBEDDER, outdir: "dist/embedder-words", entryPoints: { embedder: "src/embedder-words.ts" } });
+  await buildTarget(EMBEDDER_WORDS);
 }
 
 export async function buildAll({ force = false, quiet = false } = {}) {

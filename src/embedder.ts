@@ -5,3 +5,4 @@ import "../objects/transformer-family.ts";
 
 export { Embedder } from "../objects/embedder.ts";
 export { EmbedderService, EmbedderService as default } from "../objects/embedder-service.ts";
+export { ModelRunner } from "../objects/model-runner.ts";

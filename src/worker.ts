@@ -5,11 +5,15 @@ import { Coordinator as CoordinatorClass } from "../objects/coordinator.ts";
 import { Directory as DirectoryClass } from "../objects/directory.ts";
 import { KeyValueReplica as KeyValueReplicaClass } from "../objects/key-value-replica.ts";
 import { placed } from "../objects/reach.ts";
+import { provideSessionVectors } from "../objects/session-vectors.ts";
 import { Tenant as TenantClass } from "../objects/tenant.ts";
 import { VectorFollower as VectorFollowerClass } from "../objects/vector-follower.ts";
 import { VectorShard as VectorShardClass } from "../objects/vector-shard.ts";
 import { WebhookSender as WebhookSenderClass } from "../objects/webhook-sender.ts";
 import { ZoneViews as ZoneViewsClass } from "../objects/zone-views.ts";
+import { GatewaySessionVectors } from "./gateway/session-vectors.ts";
+
+provideSessionVectors((host) => new GatewaySessionVectors(host));
 
 export { Relay } from "../objects/relay.ts";
 export { default } from "./gateway/entry.ts";

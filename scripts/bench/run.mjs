@@ -19,6 +19,7 @@ const SUITES = {
   kubernetes: "./kubernetes.mjs",
   leases: "./leases.mjs",
   cluster: "./cluster.mjs",
+  embedding: "./embedding.mjs",
 };
 
 const { values, positionals } = parseArgs({

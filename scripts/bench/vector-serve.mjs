@@ -1,4 +1,4 @@
-// The vector database as its clients meet it, over HTTP on one instance: filling it, searching it at rest, with a thousand connections, and
+// The vector database as its clients meet it, over HTTP and over the SDK's session on one instance: filling it, searching it at rest, with a thousand connections, and
 // while it is filled; then what it takes of memory and disk, and how soon it answers after a restart.
 // Options: --count N rows (100 000), --data DIR with base.bvecs and query.bvecs, --seconds N.
 
@@ -13,6 +13,9 @@ import { makeRows } from "./lib/vector-rows.mjs";
 const K = 10;
 const IN_FLIGHT = 16;
 const CROWD = 1000;
+/** From so many rows on a shard is given more memory than by default, and this process builds no graph beside it. */
+const MANY_ROWS = 500_000;
+const SESSION_TURNS = 2;
 /** A search at default effort. */
 const KERNEL_EF = 64;
 const note = (text) => console.error(text);
@@ -56,8 +59,9 @@ async function atRest(house, set, seconds) {
   const truth = exactTruth(opened, set, K).map((rows) => [...rows]);
   const recall = await recallOf(house, { set, truth });
   const idle = await house.search({ connections: IN_FLIGHT, seconds });
+  const session = await inSession(house, { idle, seconds });
   const crowd = await house.search({ connections: CROWD, seconds });
-  const kernel = kernelMs(set, opened);
+  const kernel = set.count < MANY_ROWS ? kernelMs(set, opened) : Number.NaN;
   const { segments } = await house.status();
   const lines = [
     row("recall", `recall@10, default effort, ${segments} segments`, recall, "recall", atLeast(recall, 0.95)),
@@ -66,11 +70,33 @@ async function atRest(house, set, seconds) {
     row("search.p99", "… p99", idle.p99Ms, "ms", set.count >= 1_000_000 ? atMost(idle.p99Ms, 50) : {}),
     row("search.cpu", "… CPU of the server a search", idle.cpuMs, "ms"),
     row("search.kernel", "… of that in the kernel (one graph, in Node)", kernel / idle.cpuMs, "share"),
+    ...session,
     row("crowd", `top 10, ${CROWD} connections`, crowd.perSecond, "queries/s", { ok: crowd.errors === 0 }),
     row("crowd.p99", "… p99", crowd.p99Ms, "ms"),
     row("crowd.errors", "… refused or failed", crowd.errors, "answers", atMost(crowd.errors, 0)),
   ];
   return { lines, idle };
+}
+
+/** The same searches in one session, in turns with HTTP: what else the machine does then weighs on both. */
+async function inSession(house, { idle, seconds }) {
+  const turns = [idle];
+  const session = [];
+  for (let turn = 0; turn < SESSION_TURNS; turn++) {
+    if (turn > 0) turns.push(await house.search({ connections: IN_FLIGHT, seconds }));
+    session.push(await house.search({ kind: "searchSession", inFlight: IN_FLIGHT, seconds }));
+  }
+  const mean = (results, name) => results.reduce((sum, result) => sum + result[name], 0) / results.length;
+  const perSecond = mean(session, "perSecond");
+  const errors = session.reduce((sum, result) => sum + result.errors, 0);
+  return [
+    row("session", `top 10 in one session, ${IN_FLIGHT} in flight`, perSecond, "queries/s", { ok: errors === 0 }),
+    row("session.p50", "… p50", mean(session, "p50Ms"), "ms"),
+    row("session.p99", "… p99", mean(session, "p99Ms"), "ms"),
+    row("session.cpu", "… CPU of the server a search", mean(session, "cpuMs"), "ms"),
+    row("session.ratio", "… against HTTP: searches a second", perSecond / mean(turns, "perSecond"), "x"),
+    row("session.cpu-ratio", "… against HTTP: CPU a search", mean(session, "cpuMs") / mean(turns, "cpuMs"), "x"),
+  ];
 }
 
 /** Searches while rows come at full speed. */
@@ -117,7 +143,12 @@ export async function runServe({ data, count = 100_000, seconds, cpuProfile }) {
   const all = makeRows(spec);
   const set = { ...all, count, values: all.values.subarray(0, count * all.dimension) };
   note(`${count} rows and ${extra} for later: ${all.source}, ${all.real} of them real`);
-  const house = await openHouse({ spec, record: {}, cpuProfile });
+  const house = await openHouse({
+    spec,
+    record: {},
+    vectors: count < MANY_ROWS ? {} : { memoryMiB: 3000 },
+    cpuProfile,
+  });
   try {
     const lines = await filling(house, count);
     const rest = await atRest(house, set, seconds);

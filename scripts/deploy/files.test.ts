@@ -55,3 +55,11 @@ describe.skipIf(!hasOpenssl())("the files of deploy/ (skipped where openssl is n
     expect(dockerfile.slice(dockerfile.lastIndexOf("FROM"))).toMatch(/^USER 10001:10001$/m);
   });
 });
+
+it("[CL-128] alerts ask for metrics that there are", () => {
+  const text = readFileSync("deploy/prometheus/alerts.yaml", "utf8");
+  const named = [...text.matchAll(/jade_[a-z_]+/g)].map(([name]) => name);
+  const known = new Set(readFileSync("src/telemetry/catalog.ts", "utf8").match(/jade_[a-z_]+/g));
+  expect(named.filter((name) => !known.has(name))).toEqual([]);
+  expect(named.length).toBeGreaterThan(5);
+});

@@ -51,24 +51,28 @@ export class Disk {
     return join(this.path, "filler");
   }
 
-  /** Until nothing more goes in. */
-  async fill(): Promise<void> {
+  /** Until nothing more goes in. True = something went in. */
+  async fill(): Promise<boolean> {
     const file = await open(this.#filler, "a");
+    let written = 0;
     try {
       for (const part of [PART, SMALL]) {
         for (;;) {
           try {
-            if ((await file.write(part)).bytesWritten < part.length) break;
+            const { bytesWritten } = await file.write(part);
+            written += bytesWritten;
+            if (bytesWritten < part.length) break;
           } catch (error) {
             if ((error as NodeJS.ErrnoException).code !== "ENOSPC") throw error;
             break;
           }
         }
-        await file.sync().catch(() => undefined); // it is full, which is what is wanted
       }
+      if (written > 0) await file.sync().catch(() => undefined); // it is full, which is what is wanted
     } finally {
       await file.close();
     }
+    return written > 0;
   }
 
   get freeBytes(): number {

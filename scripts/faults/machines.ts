@@ -148,7 +148,7 @@ export class Machines extends Deployment {
     const peers = this.zones.flatMap((other, at) => ["--peer", `${other}=${this.#peer(other, at)}`]);
     const own = network?.address(index);
     const at = own
-      ? ["--host", own, "--insecure-public-http", "--cluster-address", `${own}:${LEADERS_PORT}`]
+      ? ["--host", own, "--insecure-public-http", "--private-network", "--cluster-address", `${own}:${LEADERS_PORT}`]
       : ["--host", "127.0.0.1"];
     const port = ["--port", String(this.#ports.get(zone) ?? GATEWAY_PORT), "--data-dir", join(this.directory, zone)];
     const path = clocks ? { PATH: clocks.path(zone) } : {};

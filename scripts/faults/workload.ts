@@ -55,7 +55,7 @@ export class Workload {
     ...{ acknowledged: 0, unknown: 0, retried: 0, abandoned: 0, repeated: 0, reads: 0, unavailable: 0 },
     ...{ histories: 0, operations: 0, events: 0, vectors: 0, locks: 0 },
   };
-  readonly #cluster: Deployment;
+  readonly #cluster: Pick<Deployment, "zones" | "client">;
   readonly #apiKey: string;
   readonly #seed: number;
   readonly #clients: JadeClient[] = [];
@@ -68,7 +68,10 @@ export class Workload {
   #isStopped = false;
   #working: Promise<unknown> = Promise.resolve();
 
-  constructor(cluster: Deployment, { apiKey, seed }: { readonly apiKey: string; readonly seed: number }) {
+  constructor(
+    cluster: Pick<Deployment, "zones" | "client">,
+    { apiKey, seed }: { readonly apiKey: string; readonly seed: number },
+  ) {
     this.#cluster = cluster;
     this.#apiKey = apiKey;
     this.#seed = seed;

@@ -15,6 +15,7 @@ import { EXIT, explain } from "./exit-codes.ts";
 import { addIndexCommands } from "./index-commands.ts";
 import { addKeyValueCommands } from "./kv-commands.ts";
 import { addModelCommands } from "./model-commands.ts";
+import { addReembedCommand } from "./reembed-command.ts";
 import { addRepairCommands } from "./repair-commands.ts";
 import { addStatusCommands } from "./status-commands.ts";
 import { addTenantCommands } from "./tenant-commands.ts";
@@ -42,7 +43,9 @@ function buildProgram(): Command {
   addTenantCommands(program);
   addKeyValueCommands(program);
   addConfigCommands(program);
-  addDatabaseSnapshotCommands(addDatabaseCommands(program));
+  const database = addDatabaseCommands(program);
+  addDatabaseSnapshotCommands(database);
+  addReembedCommand(database);
   addVectorCommands(program);
   addModelCommands(program);
   addIndexCommands(program);

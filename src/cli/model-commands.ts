@@ -2,7 +2,7 @@
 // Must not: judge what a file holds; the server does.
 import { basename, resolve } from "node:path";
 import { type Command, Option } from "commander";
-import type { EmbeddingInput, EmbeddingModel, NewModel, Tensors } from "../client/index.ts";
+import type { EmbeddingInput, EmbeddingModel, NewModel, RemoteModel, Tensors } from "../client/index.ts";
 import { withContext } from "./context.ts";
 import { UsageError } from "./exit-codes.ts";
 import { readBytes } from "./input.ts";
@@ -20,6 +20,7 @@ interface AddFlags {
   readonly licence?: string;
   readonly source?: string;
   readonly pooling?: "idf" | "mean" | "cls";
+  readonly inflections?: "english";
   readonly windowTokens?: number;
   readonly graph?: string;
   readonly inputs?: string;
@@ -29,8 +30,8 @@ interface AddFlags {
 
 function modelOf(modelId: string, flags: AddFlags, found: Omit<FoundModel, "files">): NewModel {
   const { name, modelVersion: version, provider, description, licence, source } = flags;
-  const { pooling = found.parameters?.pooling, maxTokens, windowTokens, normalize } = flags;
-  const parameters = { pooling, maxTokens, windowTokens, normalize };
+  const { pooling = found.parameters?.pooling, inflections, maxTokens, windowTokens, normalize } = flags;
+  const parameters = { pooling, inflections, maxTokens, windowTokens, normalize };
   const about = { name, version, provider, description, licence, source };
   return { modelId, ...about, family: found.family, inputs: found.inputs, parameters };
 }
@@ -67,6 +68,11 @@ function addAdd(model: Command): void {
         "words: idf (default), mean; transformers: mean, cls (default: what the folder says)",
       ).choices(["idf", "mean", "cls"]),
     )
+    .addOption(
+      new Option("--inflections <language>", "words: unknown ones by the word that they are a form of").choices([
+        "english",
+      ]),
+    )
     .option("--max-tokens <n>", "words of a text", wholeNumber)
     .option("--window-tokens <n>", "transformers: tokens seen at once (default: 256)", wholeNumber)
     .option("--graph <file>", "of several .onnx files in a folder, the one to take")
@@ -79,6 +85,38 @@ function addAdd(model: Command): void {
         const named = basename(resolve(path)).replace(/\.(txt|vec|bin|jwv)$/, "");
         const own = modelId ?? named.replace(/[^A-Za-z0-9._-]/g, "_").replace(/^[^A-Za-z0-9]+/, "");
         print(shown(await client.models.add(modelOf(own, flags, found), files)));
+      }),
+    );
+}
+
+interface RemoteFlags {
+  readonly provider: RemoteModel["provider"];
+  readonly model: string;
+  readonly url?: string;
+  readonly secret?: string;
+  readonly timeoutMs?: number;
+  readonly dimensions?: number;
+  readonly normalize: boolean;
+}
+
+function addRemote(model: Command): void {
+  model
+    .command("add-remote <modelId>")
+    .description("make a model of one that somebody else runs; needs scope admin")
+    .addOption(
+      new Option("--provider <provider>", "who runs it: an endpoint as OpenAI's, or Workers AI")
+        .choices(["openai", "workers-ai"])
+        .default("openai"),
+    )
+    .requiredOption("--model <name>", "by the provider's name for it")
+    .option("--url <url>", "the whole address, such as https://api.openai.com/v1/embeddings")
+    .option("--secret <name>", "the operator's secret that holds the key")
+    .option("--timeout-ms <n>", "of one try (default: 5000)", wholeNumber)
+    .option("--dimensions <n>", "asked of models that can give shorter vectors", wholeNumber)
+    .option("--no-normalize", "vectors keep their length")
+    .action((modelId: string, { normalize, ...remote }: RemoteFlags, command: Command) =>
+      withContext(command, tenant, async ({ client, print }) => {
+        print(shown(await client.models.add({ modelId, family: "remote", remote, parameters: { normalize } }, [])));
       }),
     );
 }
@@ -111,6 +149,7 @@ function embedInputs(
 export function addModelCommands(program: Command): void {
   const model = program.command("model").description("embedding models");
   addAdd(model);
+  addRemote(model);
   model
     .command("list")
     .description("list the models that the tenant has")

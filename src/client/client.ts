@@ -12,7 +12,7 @@ import { KeyValue } from "./key-value.ts";
 import { HttpKeyValue } from "./key-value-http.ts";
 import { SessionKeyValue } from "./key-value-session.ts";
 import { Models } from "./models.ts";
-import { type ClientOptions, resolveOptions } from "./options.ts";
+import { type ClientOptions, type ResolvedOptions, resolveOptions } from "./options.ts";
 import { Repairs } from "./repairs.ts";
 import { Session } from "./session.ts";
 import { Tenants } from "./tenants.ts";
@@ -47,6 +47,7 @@ export class JadeClient {
   /** Changes of the storage nodes (always over HTTP). */
   readonly clusterNodes: ClusterNodes;
   readonly #http: HttpClient;
+  readonly #resolved: ResolvedOptions;
   readonly #vectorTokens = new VectorTokens();
   readonly #session: Session | undefined;
   readonly #watches: WatchLinks;
@@ -56,6 +57,7 @@ export class JadeClient {
     const resolved = resolveOptions(options);
     const http = new HttpClient(resolved);
     this.#http = http;
+    this.#resolved = resolved;
     this.tenants = new Tenants(http);
     this.repairs = new Repairs(http);
     this.clusterNodes = new ClusterNodes(http);
@@ -72,9 +74,10 @@ export class JadeClient {
     }
   }
 
-  /** The vectors of a database. */
+  /** The vectors of a database (over the session, if it is the transport; texts and imports over HTTP). */
   vectors(databaseId: string, options: VectorsOptions = {}): Vectors {
-    return new Vectors(this.#http, databaseId, { ...options, tokens: this.#vectorTokens });
+    const way = { tokens: this.#vectorTokens, session: this.#session, resolved: this.#resolved };
+    return new Vectors(this.#http, databaseId, { ...options, ...way });
   }
 
   /** True when the server's process answers. */

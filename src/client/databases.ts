@@ -11,11 +11,14 @@ import { inspectVectorSnapshot, type VectorSnapshotInfo } from "./vector-snapsho
 import type {
   Database,
   DatabaseChanges,
+  DatabaseReshard,
   DatabaseSnapshot,
   DatabaseSnapshotName,
   DatabaseStatus,
   DatabaseWriteOptions,
   NewDatabase,
+  NewReembedding,
+  Reembedding,
 } from "./vector-types.ts";
 
 export class Databases {
@@ -136,6 +139,38 @@ export class Databases {
   restore(databaseId: string, snapshotId?: string, options: DatabaseWriteOptions = {}): Promise<Database> {
     const path = `${databasePath(databaseId)}/restore`;
     return this.#data({ ...options, method: "POST", path, body: JSON.stringify({ snapshotId }) });
+  }
+
+  /** Brings a database that is sharded by hash to so many shards; it goes on behind the answer. */
+  reshard(databaseId: string, shards: number, options: DatabaseWriteOptions = {}): Promise<DatabaseReshard> {
+    const body = JSON.stringify({ shards });
+    return this.#data({ ...options, method: "POST", path: `${databasePath(databaseId)}/reshard`, body });
+  }
+
+  /** How far a change of the number of shards is. */
+  resharding(databaseId: string, options: CallOptions = {}): Promise<DatabaseReshard> {
+    return this.#data({ ...options, method: "GET", path: `${databasePath(databaseId)}/reshard` });
+  }
+
+  /** What has moved goes back. */
+  cancelReshard(databaseId: string, options: DatabaseWriteOptions = {}): Promise<DatabaseReshard> {
+    return this.#data({ ...options, method: "DELETE", path: `${databasePath(databaseId)}/reshard` });
+  }
+
+  /** Makes the vectors anew by another model, behind the answer: {@link reembedding} tells how far it is. */
+  reembed(databaseId: string, asked: NewReembedding, options: DatabaseWriteOptions = {}): Promise<Reembedding> {
+    const path = `${databasePath(databaseId)}/reembed`;
+    return this.#data({ ...options, method: "POST", path, body: JSON.stringify(asked) });
+  }
+
+  /** The one that is under way, or the last one. */
+  reembedding(databaseId: string, options: CallOptions = {}): Promise<Reembedding> {
+    return this.#data({ ...options, method: "GET", path: `${databasePath(databaseId)}/reembed` });
+  }
+
+  /** The database stays as it is. */
+  cancelReembedding(databaseId: string, options: DatabaseWriteOptions = {}): Promise<Reembedding> {
+    return this.#data({ ...options, method: "DELETE", path: `${databasePath(databaseId)}/reembed` });
   }
 
   #snapshots(databaseId: string): string {

@@ -7,6 +7,8 @@ export interface ModelParameters {
   readonly normalize?: boolean | undefined;
   /** Words: what a word weighs (default: `idf`). Transformers: `mean` (default) or `cls`. */
   readonly pooling?: "idf" | "mean" | "cls" | undefined;
+  /** Words: an unknown word takes the vector of the word that it is a form of ("kittens": "kitten"). */
+  readonly inflections?: "english" | undefined;
   /** Transformers: tokens seen at once. */
   readonly windowTokens?: number | undefined;
 }
@@ -27,7 +29,9 @@ export interface NewModel extends Omit<ModelChanges, "status"> {
   readonly version?: string | undefined;
   readonly provider?: string | undefined;
   /** Default: `words`. */
-  readonly family?: "words" | "transformer" | "image" | "tensor" | undefined;
+  readonly family?: "words" | "transformer" | "image" | "tensor" | "remote" | undefined;
+  /** Family remote: where the model is. It has no files. */
+  readonly remote?: RemoteModel | undefined;
   /** Family tensor: what the graph takes, with the first dimension. */
   readonly inputs?: readonly ModelInput[] | undefined;
   /** Default: what the files say. */
@@ -42,6 +46,7 @@ export interface EmbeddingModel {
   readonly family: string;
   readonly inputType: string;
   readonly inputs?: readonly ModelInput[];
+  readonly remote?: RemoteModel;
   /** Null: not known before the files are there. */
   readonly outputDimension: number | null;
   readonly parameters: ModelParameters;
@@ -57,6 +62,22 @@ export interface EmbeddingModel {
   /** ISO 8601. */
   readonly createdAt: string;
   readonly updatedAt: string;
+}
+
+/** A model that somebody else runs. */
+export interface RemoteModel {
+  /** `openai`: an endpoint that speaks OpenAI's `/v1/embeddings`. */
+  readonly provider: "openai" | "workers-ai";
+  /** By the provider's name for it. */
+  readonly model: string;
+  /** openai: the whole address. */
+  readonly url?: string | undefined;
+  /** openai: the name of the operator's secret that holds the key. */
+  readonly secret?: string | undefined;
+  /** One try. */
+  readonly timeoutMs?: number | undefined;
+  readonly batchTexts?: number | undefined;
+  readonly dimensions?: number | undefined;
 }
 
 export interface ModelInput {

@@ -35,7 +35,7 @@ export interface ClientOptions {
   readonly url: string;
   /** A tenant's key; the root key for `tenants`. */
   readonly apiKey?: string | undefined;
-  /** `http` (the default): one request a call. `session`: key-value calls share one WebSocket, many times faster. */
+  /** `http` (the default): one request a call. `session`: key-value, configuration and vector calls share one WebSocket, many times faster. */
   readonly transport?: Transport | undefined;
   /** For calls that do not say. Default: the tenant's. */
   readonly consistency?: Consistency | undefined;

@@ -11,10 +11,12 @@ const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 /** Ids, flags and varints around key and value. */
 const FRAME_OVERHEAD_BYTES = 64;
 
+export type SessionOp = "put" | "get" | "delete" | "config" | "vector";
+
 export interface SessionCallInput {
-  readonly op: "put" | "get" | "delete" | "config";
+  readonly op: SessionOp;
   readonly key: string;
-  /** Of `config`: it changes nothing. */
+  /** Of `config` and `vector`: it changes nothing. */
   readonly isRead?: boolean | undefined;
   /** Of `config`: see SessionRequest. */
   readonly isOwned?: boolean | undefined;
@@ -36,7 +38,7 @@ export interface SessionCallInput {
 export class SessionCall implements SessionRequest {
   /** Set each time it is sent. */
   id = 0;
-  readonly op: "put" | "get" | "delete" | "config";
+  readonly op: SessionOp;
   readonly key: string;
   readonly isOwned: boolean | undefined;
   readonly #isRead: boolean;
@@ -124,8 +126,8 @@ export class SessionCall implements SessionRequest {
 
   #result(answer: Exclude<SessionAnswer, { readonly kind: "error" }>): unknown {
     const key = this.key;
-    if (this.op === "config") {
-      if (answer.kind !== "config") throw new TypeError(`a call to a keyspace was answered with ${answer.kind}`);
+    if (this.op === "config" || this.op === "vector") {
+      if (answer.kind !== this.op) throw new TypeError(`a call of ${this.op} was answered with ${answer.kind}`);
       return answer.body;
     }
     if (answer.kind === "written" && this.op !== "get") return { key, vectorClock: clockToMap(answer.clock) };

@@ -1,12 +1,18 @@
 // Numbers and tensors as JSON has them.
 import type { Tensors } from "./vector-types.ts";
 
-/** Numbers that JSON cannot say are refused here: they would arrive as null. */
-export function numbersOf(values: ArrayLike<number>): number[] {
-  return Array.from(values, (value, at) => {
-    if (typeof value === "number" && Number.isFinite(value)) return value;
+/** Numbers that JSON cannot say are refused here: they would arrive as null. @throws TypeError */
+export function requireNumbers(values: ArrayLike<number>): void {
+  for (let at = 0; at < values.length; at++) {
+    const value: unknown = values[at];
+    if (typeof value === "number" && Number.isFinite(value)) continue;
     throw new TypeError(`values[${at}] must be a finite number, got ${String(value)}`);
-  });
+  }
+}
+
+export function numbersOf(values: ArrayLike<number>): number[] {
+  requireNumbers(values);
+  return Array.from(values);
 }
 
 export function tensorFields(tensors: Tensors): object {

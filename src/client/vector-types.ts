@@ -71,6 +71,19 @@ export interface DatabaseSnapshot extends DatabaseSnapshotName {
   }[];
 }
 
+/** A change of the number of shards. */
+export interface DatabaseReshard {
+  readonly databaseId: string;
+  readonly state: "preparing" | "moving" | "ending" | "done";
+  /** Where vectors go that are written now. */
+  readonly numShards: number;
+  readonly from?: number;
+  readonly to?: number;
+  readonly cancelled?: true;
+  /** 0 to 1. */
+  readonly progress: number;
+}
+
 export interface Database {
   readonly databaseId: string;
   readonly namespace: string;
@@ -380,4 +393,28 @@ export interface VectorSearchCost {
   readonly partial?: true;
   readonly missingShards?: readonly number[];
   readonly explain?: unknown;
+}
+
+/** A database's vectors made anew, from the texts in its rows' metadata. */
+export interface NewReembedding {
+  readonly model: string;
+  /** The metadata field with the text. Default: `text`. */
+  readonly textField?: string | undefined;
+  /** A row without a text that the model can embed fails the job (default), or is left behind. */
+  readonly onMissing?: "fail" | "drop" | undefined;
+}
+
+export interface Reembedding extends Required<NewReembedding> {
+  readonly jobId: string;
+  readonly vectorDimension: number;
+  /** `switching`: writes are held up for a moment. */
+  readonly state: "running" | "switching" | "done" | "failed" | "cancelled";
+  readonly rows: number;
+  readonly embedded: number;
+  readonly missing: number;
+  readonly progress: number;
+  /** Why it failed, or what it waits for. */
+  readonly message: string;
+  readonly startedAt: string;
+  readonly endedAt: string | null;
 }

@@ -9,6 +9,11 @@ import { tokenIssuers } from "./token-issuer.ts";
 
 const MIB = 1024 * 1024;
 
+/** Bindings of the Workers, and what the server keeps for itself. */
+const RESERVED_BINDINGS = /^(JADE_|MODEL_RUNNER$|EMBEDD|BLOB|AI$)/;
+/** How bindings of secrets are named. */
+const SECRET_NAME = /^[A-Z][A-Z0-9_]{0,63}$/;
+
 const whole = (min: number, max: number) => z.int().min(min).max(max);
 
 export const logLevels = ["debug", "info", "warn", "error", "off"] as const;
@@ -206,11 +211,39 @@ const vectors = z.strictObject({
     .describe(
       "Disk of one shard of a vector database. Beyond it writes are refused (507) until enough is deleted. 0: no limit. On Cloudflare an object holds 10 GB: 9000 or less.",
     ),
+  archiveStore: z
+    .enum(["none", "disk", "r2"])
+    .default("none")
+    .describe(
+      "Where the segments of archived databases go: `none` (they stay in their shard's SQLite), files on `disk`, or `r2` (Cloudflare only: `serve` refuses it).",
+    ),
   resultCacheMiB: whole(0, 1024)
     .default(4)
     .describe(
       "Memory of one shard of a vector database for the results of its last searches, which the next write makes it forget. 0: none are remembered.",
     ),
+});
+
+const networks = z
+  .array(
+    z
+      .string()
+      .max(64)
+      .refine((text) => parseNetwork(text) !== undefined, "must be an address or a network such as 10.1.0.0/16"),
+  )
+  .max(100)
+  .default([]);
+
+const providerSecret = z.strictObject({
+  name: z
+    .string()
+    .regex(SECRET_NAME, "must be A-Z, 0-9 and _, beginning with a letter")
+    .refine((name) => !RESERVED_BINDINGS.test(name), "is a name of the server's own")
+    .describe("The environment variable, or on Cloudflare the secret, that holds the key."),
+  url: z
+    .url({ protocol: /^https?$/ })
+    .max(2000)
+    .describe("What it may be sent to: addresses of this origin, at or below this path."),
 });
 
 const embedding = z.strictObject({
@@ -222,21 +255,22 @@ const embedding = z.strictObject({
   maxWaitingTexts: whole(1, 100_000)
     .default(4096)
     .describe("Texts of one tenant that wait for their vectors. Beyond it 503 with `Retry-After`."),
+  allowedNetworks: networks.describe(
+    "Private, local or reserved networks whose endpoints remote models may be at all the same, as addresses or in CIDR form. Default: none.",
+  ),
+  secrets: z
+    .array(providerSecret)
+    .max(20)
+    .default([])
+    .describe(
+      "Keys of remote models' providers, by name: tenants' models name them, and nobody is shown them. Every tenant may use each. Default: none.",
+    ),
 });
 
 const webhooks = z.strictObject({
-  allowedNetworks: z
-    .array(
-      z
-        .string()
-        .max(64)
-        .refine((text) => parseNetwork(text) !== undefined, "must be an address or a network such as 10.1.0.0/16"),
-    )
-    .max(100)
-    .default([])
-    .describe(
-      "Private, local or reserved networks whose receivers webhooks may reach all the same, as addresses or in CIDR form. Default: none.",
-    ),
+  allowedNetworks: networks.describe(
+    "Private, local or reserved networks whose receivers webhooks may reach all the same, as addresses or in CIDR form. Default: none.",
+  ),
 });
 
 /** The parts of {@link settingsSchema} by name, so that the configuration file can extend them with what only the server reads. */

@@ -14,6 +14,8 @@ export const DEFAULT_MAX_TOKENS = 8192;
 export const MAX_WORDS = 2_000_000;
 /** Bytes of one word. fastText's own bound is its buffer of 1 KiB. */
 export const MAX_WORD_BYTES = 1024;
+/** Unknown words that a refusal names. */
+export const MAX_NAMED_WORDS = 10;
 /** Words of a document of which IDF speaks: files of word vectors hold frequencies of words, none of documents. */
 export const IDF_DOCUMENT_WORDS = 25;
 /** Characters of a word that its subwords are made of: a longer one is cut, so that one token costs a bounded time. */

@@ -5,10 +5,11 @@ import { requireDeclared, type TensorInput } from "./graph/tensors.ts";
 import { PREPROCESSOR_FILE } from "./image/preprocessor.ts";
 import type { InputType } from "./item.ts";
 import { MAX_MODEL_BYTES, PART_BYTES } from "./limits.ts";
+import { type RemoteModel, requireRemote } from "./provider/provider.ts";
 import { invalid } from "./refusal.ts";
 import { requireTransformerFiles } from "./transformer/files.ts";
 
-export const MODEL_FAMILIES = ["words", "transformer", "image", "tensor"] as const;
+export const MODEL_FAMILIES = ["words", "transformer", "image", "tensor", "remote"] as const;
 export type ModelFamily = (typeof MODEL_FAMILIES)[number];
 /** What models of a family take. */
 export const FAMILY_INPUT: Readonly<Record<ModelFamily, InputType>> = {
@@ -16,6 +17,7 @@ export const FAMILY_INPUT: Readonly<Record<ModelFamily, InputType>> = {
   transformer: "text",
   image: "image",
   tensor: "tensor",
+  remote: "text",
 };
 /** Uploading: not all bytes are there and looked at. */
 export type ModelStatus = "uploading" | "active" | "disabled";
@@ -32,6 +34,8 @@ export interface ModelParameters {
   readonly normalize?: boolean | undefined;
   /** Words: idf or mean. Others: mean or cls. */
   readonly pooling?: "idf" | "mean" | "cls" | undefined;
+  /** Words: an unknown word takes the vector of the word that it is a form of. */
+  readonly inflections?: "english" | undefined;
   /** Transformers: tokens seen at once. */
   readonly windowTokens?: number | undefined;
 }
@@ -48,6 +52,8 @@ export interface ModelDefinition {
   readonly parameters: ModelParameters;
   /** Family tensor: what its graph takes. */
   readonly inputs?: readonly TensorInput[] | undefined;
+  /** Family remote: where it is. */
+  readonly remote?: RemoteModel | undefined;
   readonly description: string;
   readonly licence: string;
   /** Where it came from. */
@@ -86,14 +92,18 @@ export function requireFamily({
   inputType,
   files,
   inputs,
+  remote,
   parameters,
-}: Pick<ModelDefinition, "family" | "inputType" | "files" | "inputs" | "parameters">): void {
-  const { pooling, windowTokens } = parameters;
+}: Pick<ModelDefinition, "family" | "inputType" | "files" | "inputs" | "remote" | "parameters">): void {
+  const { pooling, windowTokens, inflections } = parameters;
   if (inputType !== FAMILY_INPUT[family])
     throw invalid("inputType", `is ${inputType}; models of the family ${family} take ${FAMILY_INPUT[family]}`);
   if (inputs !== undefined && family !== "tensor") throw invalid("inputs", `mean nothing to the family ${family}`);
+  if (remote !== undefined && family !== "remote") throw invalid("remote", `means nothing to the family ${family}`);
   if (windowTokens !== undefined && family !== "transformer")
     throw invalid("parameters.windowTokens", `means nothing to the family ${family}`);
+  if (inflections !== undefined && family !== "words")
+    throw invalid("parameters.inflections", `means nothing to the family ${family}`);
   if (pooling === (family === "words" ? "cls" : "idf"))
     throw invalid("parameters.pooling", `${pooling} means nothing to the family ${family}`, { value: pooling });
   switch (family) {
@@ -113,6 +123,11 @@ export function requireFamily({
     case "tensor":
       requireGraph(files, family);
       requireDeclared(inputs);
+      return;
+    case "remote":
+      if (files.length > 0) throw invalid("files", "are none of a remote model's", { value: files.length, limit: 0 });
+      if (pooling !== undefined) throw invalid("parameters.pooling", "is the provider's to choose");
+      requireRemote(remote);
       return;
     default:
       family satisfies never;

@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import { englishStems } from "./inflections.ts";
 import { MAX_TEXT_BYTES } from "./limits.ts";
 import { EmbeddingRefusal } from "./refusal.ts";
 import { formsOf, tokensOf } from "./tokens.ts";
@@ -47,7 +48,13 @@ describe("texts to vectors by words", () => {
     expect(refusal("").message).toBe("input[3] is empty");
     expect(refusal(" \n\t").message).toBe("input[3] is empty");
     expect(refusal("?!").message).toBe("input[3] has no word");
-    expect(refusal("Xyzzy plugh").message).toBe("input[3] has no word that the model knows, of 2");
+    expect(refusal("Xyzzy plugh Xyzzy").message).toBe(
+      'input[3] has no word that the model knows: "Xyzzy", "plugh", … (3 words); it has 5 words: use other words, or register a larger file of word vectors (jade-db model add)',
+    );
+    const [issue] = refusal("Xyzzy").details!["issues"] as readonly object[];
+    expect(issue).toMatchObject({ path: "input[3]", unknownWords: ["Xyzzy"], knownWords: 5 });
+    const many = refusal(Array.from({ length: 500 }, (_, at) => `w${"x".repeat(200)}${"y".repeat(at)}`).join(" "));
+    expect(many.message.length).toBeLessThan(2000);
     expect(refusal("a\ud800").message).toContain("Unicode");
     expect(refusal("é".repeat(MAX_TEXT_BYTES / 2 + 1)).message).toBe("input[3] has 65538 bytes; the limit is 65536");
     const short = new WordEncoder(table, { maxTokens: 2 });
@@ -79,6 +86,74 @@ describe("texts to vectors by words", () => {
     expect(tokens("🙂 — …")).toEqual([]);
     expect(formsOf("Ada's")).toEqual(["Ada's", "ada's", "adas", "ada"]);
     expect(formsOf("cat")).toEqual(["cat"]);
+  });
+});
+
+describe("forms of words", () => {
+  it("[EM-60] an unknown word takes the vector of the word that it is a form of, and still counts as unknown", () => {
+    const english = new WordEncoder(table, { inflections: "english" });
+    expect(english.embed("Cats")).toEqual({ ...english.embed("cat"), unknownTokens: 1 });
+    expect(english.embed("matting").values).toEqual(english.embed("mat").values);
+    expect(refusal("Cats").message).toContain('"Cats"');
+    expect(refusal("as, sing", english).message).toContain('"as", "sing"');
+    expect(englishStems("stories")).toEqual(["story", "storie", "stori"]);
+    expect(englishStems("king")).toEqual([]);
+  });
+
+  it("[EM-60] by the vectors of the shipped model such forms are near, other words are not", () => {
+    const shipped = readWordFile(readFileSync("models/glove-twitter-25d.jwv"));
+    const encoder = new WordEncoder(shipped);
+    const cosineOf = (a: string, b: string): number => plainCosine(encoder.embed(a).values, encoder.embed(b).values);
+    const words = [...shipped.words()].filter((word) => /^[a-z]+$/.test(word));
+    let [near, pairs, far] = [0, 0, 0];
+    for (const [at, word] of words.entries()) {
+      const stem = englishStems(word).find((one) => shipped.has(one));
+      if (stem === undefined) continue;
+      pairs++;
+      near += cosineOf(word, stem);
+      far += cosineOf(word, words[(at * 7919) % words.length]!);
+    }
+    expect(pairs).toBeGreaterThan(2500);
+    expect(near / pairs).toBeGreaterThan(0.7);
+    expect(far / pairs).toBeLessThan(0.45);
+  });
+});
+
+describe("senses of words", () => {
+  interface Entry {
+    readonly word: string;
+    readonly senses: readonly { readonly about: string; readonly sentences: readonly string[] }[];
+  }
+  const entries = JSON.parse(readFileSync("test/fixtures/senses.json", "utf8")) as readonly Entry[];
+  const encoder = new WordEncoder(readWordFile(readFileSync("models/glove-twitter-25d.jwv")), {
+    inflections: "english",
+  });
+  const near = (a: string, b: string): number => plainCosine(encoder.embed(a).values, encoder.embed(b).values);
+
+  it("[EM-61] the words beside an ambiguous one tell its sense: 80 of 96 sentences are nearer to what they are about", () => {
+    let [right, all] = [0, 0];
+    for (const { word, senses } of entries)
+      for (const [at, { about, sentences }] of senses.entries())
+        for (const sentence of sentences) {
+          expect(sentence.toLowerCase()).toContain(word);
+          expect(about).not.toContain(` ${word} `);
+          all++;
+          if (near(sentence, about) > near(sentence, senses[1 - at]!.about)) right++;
+        }
+    expect(all).toBe(96);
+    expect(right).toBeGreaterThanOrEqual(80);
+  });
+
+  it("[EM-61] of sentences with one word, the nearest has the same sense: 84 of 96", () => {
+    let right = 0;
+    for (const { senses } of entries)
+      for (const [at, { sentences }] of senses.entries())
+        for (const sentence of sentences) {
+          const most = (texts: readonly string[]): number =>
+            Math.max(...texts.filter((text) => text !== sentence).map((text) => near(sentence, text)));
+          if (most(sentences) > most(senses[1 - at]!.sentences)) right++;
+        }
+    expect(right).toBeGreaterThanOrEqual(84);
   });
 });
 

@@ -1,7 +1,8 @@
 // Texts to vectors by the vectors of their words: the mean, in which a word weighs by its inverse document frequency (IDF).
 // Guarantees: a text's vector does not depend on the texts beside it; what has no word that the model knows is refused, for a zero vector is
 // near nothing. Must not: tell senses of a word apart: "bank" has one vector (docs/embeddings.md).
-import { DEFAULT_MAX_TOKENS, IDF_DOCUMENT_WORDS, MAX_TEXT_BYTES } from "./limits.ts";
+import { englishStems } from "./inflections.ts";
+import { DEFAULT_MAX_TOKENS, IDF_DOCUMENT_WORDS, MAX_NAMED_WORDS, MAX_TEXT_BYTES } from "./limits.ts";
 import { EmbeddingRefusal, invalid } from "./refusal.ts";
 import { formsOf, tokensOf } from "./tokens.ts";
 import type { WordTable } from "./words/word-table.ts";
@@ -11,6 +12,8 @@ export interface WordEncoderOptions {
   readonly normalize?: boolean | undefined;
   /** What a word weighs. Default: idf. */
   readonly pooling?: "idf" | "mean" | undefined;
+  /** A word that is not held takes the vector of the word that it is a form of: "kittens" that of "kitten". Default: none. */
+  readonly inflections?: "english" | undefined;
   /** A text of more is refused. */
   readonly maxTokens?: number | undefined;
 }
@@ -38,13 +41,18 @@ export class WordEncoder {
   readonly #normalize: boolean;
   readonly #weightOf: (word: string) => number;
   readonly #maxTokens: number;
+  readonly #stemsOf: (word: string) => readonly string[];
 
-  constructor(table: WordTable, { normalize = true, pooling = "idf", maxTokens }: WordEncoderOptions = {}) {
+  constructor(
+    table: WordTable,
+    { normalize = true, pooling = "idf", maxTokens, inflections }: WordEncoderOptions = {},
+  ) {
     this.dimension = table.dimension;
     this.#table = table;
     this.#normalize = normalize;
     this.#weightOf = pooling === "idf" ? (word) => idfOf(table.frequencyOf(word)) : () => 1;
     this.#maxTokens = maxTokens ?? DEFAULT_MAX_TOKENS;
+    this.#stemsOf = inflections === "english" ? englishStems : () => [];
   }
 
   get memoryBytes(): number {
@@ -57,18 +65,21 @@ export class WordEncoder {
     const sum = new Float64Array(this.dimension);
     let weights = 0;
     let tokens = 0;
-    let unknownTokens = 0;
+    const unknown: string[] = [];
     for (const token of tokensOf(text)) {
       if (++tokens > this.#maxTokens)
         throw invalid(path, `has more than ${this.#maxTokens} tokens`, { limit: this.#maxTokens });
-      const word = this.#heldForm(token);
-      if (word === undefined) unknownTokens++;
+      let word = this.#heldForm(token);
+      if (word === undefined) {
+        unknown.push(token);
+        word = this.#stemsOf(token.toLowerCase()).find((stem) => this.#table.has(stem));
+      }
       const weight = this.#weightOf(word ?? token);
       // With subwords a word that is not held has a vector too.
       if (this.#table.addTo(sum, word ?? token, weight)) weights += weight;
     }
-    if (weights === 0) throw noKnownWord(path, tokens);
-    return { values: this.#finished(sum, weights, path), tokens, unknownTokens };
+    if (weights === 0) throw noKnownWord(path, unknown, this.#table.wordCount);
+    return { values: this.#finished(sum, weights, path), tokens, unknownTokens: unknown.length };
   }
 
   #heldForm(token: string): string | undefined {
@@ -83,9 +94,15 @@ export class WordEncoder {
   }
 }
 
-function noKnownWord(path: string, tokens: number): EmbeddingRefusal {
-  const what = tokens === 0 ? "has no word" : `has no word that the model knows, of ${tokens}`;
-  return invalid(path, what);
+/** Which words, how many the model has, and what to do. */
+function noKnownWord(path: string, unknown: readonly string[], knownWords: number): EmbeddingRefusal {
+  if (unknown.length === 0) return invalid(path, "has no word");
+  const unknownWords = [...new Set(unknown)].slice(0, MAX_NAMED_WORDS).map((word) => word.slice(0, 100));
+  const named = unknownWords.map((word) => JSON.stringify(word)).join(", ");
+  const more = unknown.length > unknownWords.length ? `, … (${unknown.length} words)` : "";
+  const advice = "use other words, or register a larger file of word vectors (jade-db model add)";
+  const message = `has no word that the model knows: ${named}${more}; it has ${knownWords} words: ${advice}`;
+  return invalid(path, message, { unknownWords, knownWords });
 }
 
 /** @throws EmbeddingRefusal */

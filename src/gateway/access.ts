@@ -37,7 +37,7 @@ export function admit<P extends Principal>(call: Call, principal: P): P | Promis
 /** For requests that are many: those beyond the one that {@link authenticate} counted. */
 export function admitMore(
   { services, waitUntil }: Call,
-  { rate }: TenantPrincipal,
+  { rate }: Pick<TenantPrincipal, "rate">,
   more: number,
 ): Promise<void> | undefined {
   return rate && more > 0 ? services.rates.admit(rate, more, waitUntil, 1) : undefined;

@@ -71,8 +71,17 @@ const operationParams = z.strictObject({
 
 const isoOf = (atMs: number | null): string | null => (atMs === null ? null : new Date(atMs).toISOString());
 
-function shown({ createdAtMs, startedAtMs, finishedAtMs, ...info }: RingOperationInfo): z.output<typeof operationShape> {
-  const times = { createdAt: new Date(createdAtMs).toISOString(), startedAt: isoOf(startedAtMs), finishedAt: isoOf(finishedAtMs) };
+function shown({
+  createdAtMs,
+  startedAtMs,
+  finishedAtMs,
+  ...info
+}: RingOperationInfo): z.output<typeof operationShape> {
+  const times = {
+    createdAt: new Date(createdAtMs).toISOString(),
+    startedAt: isoOf(startedAtMs),
+    finishedAt: isoOf(finishedAtMs),
+  };
   return { ...info, ...times, uncleaned: [...info.uncleaned] };
 }
 

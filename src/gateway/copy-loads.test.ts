@@ -118,4 +118,19 @@ describe("reads of copies", () => {
       ]),
     ).rejects.toThrow("is away");
   });
+
+  it("[CL-117] one copy that is left answers, whether the leader and the others fail at once or hang", async () => {
+    for (const isHanging of [false, true]) {
+      const world = new World();
+      const others = ["leader", "z2", "z3"];
+      for (const copy of others) {
+        if (isHanging) world.slowness[copy] = 100_000;
+        else world.broken.add(copy);
+      }
+      // Long apart, so that what is known of them has faded.
+      await world.read(30, 20_000, [...others, "z4"]);
+      expect(world.tookMs).toHaveLength(30);
+      expect(Math.max(...world.tookMs)).toBeLessThan(isHanging ? 6500 : 50);
+    }
+  });
 });

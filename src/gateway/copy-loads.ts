@@ -101,8 +101,9 @@ export interface CopyReadOptions<T> {
 }
 
 /**
- * The first good answer of a copy, of a second one that is asked when the first is slow or cannot say, and at last of the leader.
- * @throws what the leader's call throws
+ * The first good answer of a copy, of a second one that is asked when the first is slow or cannot say, and then of the leader; where that
+ * is away or says nothing, of any other.
+ * @throws what the last call threw
  */
 export function readCopies<T>({ loads, copies, leader, ask, after }: CopyReadOptions<T>): Promise<T> {
   const { promise, resolve, reject } = Promise.withResolvers<T>();
@@ -132,17 +133,25 @@ export function readCopies<T>({ loads, copies, leader, ask, after }: CopyReadOpt
       },
     );
   };
-  // What one copy could not say its leader can: no third copy is tried before it.
+  // What one copy could not say its leader can: no third copy is tried before it. Where the leader is away, too, each of the others is.
   const instead = (): void => {
     underWay--;
-    if (left.has(leader)) send(leader);
-    else if (underWay === 0) reject(failure ?? new Error("no copy answers"));
+    if (left.has(leader)) return send(leader);
+    if (underWay > 0) return;
+    const copy = next();
+    if (copy === undefined) reject(failure ?? new Error("no copy answers"));
+    else send(copy);
+  };
+  const hedge = (ms: number): void => {
+    cancelTimer = after(ms, () => {
+      const copy = next();
+      if (copy === undefined) return;
+      send(copy);
+      hedge(MAX_HEDGE_MS);
+    });
   };
   send(next()!);
-  cancelTimer = after(loads.hedgeAfterMs, () => {
-    const copy = next();
-    if (copy !== undefined) send(copy);
-  });
+  hedge(loads.hedgeAfterMs);
   promise.then(
     () => cancelTimer(),
     () => cancelTimer(),

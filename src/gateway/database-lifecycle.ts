@@ -6,6 +6,7 @@ import { unwrap } from "../../objects/tenancy-rpc.ts";
 import { hexOf } from "../access/api-key.ts";
 import { shardOf } from "../cluster/shard-of.ts";
 import { NO_LIFECYCLE, shardName } from "../vector/database/record.ts";
+import { shardCountOf } from "../vector/database/resharding.ts";
 import type { SnapshotPage, SnapshotPlace } from "../vector/shard/snapshots.ts";
 import { PublicError } from "../wire/error-codes.ts";
 import type { VectorInput } from "../wire/vector.ts";
@@ -59,7 +60,7 @@ async function headOf(call: Call, asked: AskedDatabase, snapshotId: string): Pro
   const { record, generation } = await findDatabase(call, asked);
   const held = (record.lifecycle ?? NO_LIFECYCLE).snapshots.find((each) => each.snapshotId === snapshotId);
   if (!held) throw new PublicError("notFound", `there is no snapshot "${snapshotId}"`);
-  const { numShards } = record.sharding;
+  const numShards = shardCountOf(record.sharding);
   const shards = await Promise.all(
     Array.from({ length: numShards }, async (_, shard) => {
       const stub = call.services.stubs.vectorShard(shardName({ ...asked, generation }, shard));
@@ -194,7 +195,7 @@ async function patiently<T>(run: () => Promise<T>): Promise<T> {
 
 /** Rows go where they belong in this database, whatever shards they come from. */
 async function storeRows(call: Call, database: KnownDatabase, rows: readonly VectorInput[]): Promise<void> {
-  const shards = Map.groupBy(rows, ({ id }) => shardOf(id, database.numShards));
+  const shards = Map.groupBy(rows, ({ id }) => shardOf(id, database.homes));
   await Promise.all(
     [...shards].map(async ([shard, own]) => {
       const request = { kind: "upsert", rows: own, durability: "sync" } as const;

@@ -65,7 +65,7 @@ function requireSchema(declared: Readonly<Record<string, string>> | null | undef
 }
 
 /** Calls by id go through the shards' leaders there; a copy alone does not know where a vector is. */
-function requireUncopied(strategy: DatabaseRecord["sharding"]["strategy"], factor = 1): void {
+function requireUncopied(strategy: string, factor = 1): void {
   if (strategy === "hash" || factor === 1) return;
   const message = `a database that is sharded by ${strategy} has no copies`;
   throw invalidRequest([{ path: "replication.factor", message, value: factor, limit: 1 }]);
@@ -112,7 +112,7 @@ function namedModel(model: NonNullable<NewDatabaseBody["embeddingModels"]>[numbe
 export function changesOf(body: DatabaseChangesBody, old: DatabaseRecord): DatabaseChanges {
   requireSame(body, old);
   requireSchema(body.metadataSchema);
-  requireUncopied(old.sharding.strategy, body.replication?.factor);
+  requireUncopied(old.sharding.topology ? "hash whose shards moved" : old.sharding.strategy, body.replication?.factor);
   const changes: Record<string, unknown> = {};
   for (const name of CHANGEABLE) {
     const given = (body as Readonly<Record<string, unknown>>)[name];
@@ -158,8 +158,9 @@ function stateOf({ state, isSettled, record: { lifecycle } }: DatabaseInfo): str
 export function shownDatabase(info: DatabaseInfo): object {
   const { namespace, record, createdAtMs, updatedAtMs } = info;
   const { databaseId, lifecycle: _, placement: _at, indexes: _more, ...described } = record;
-  const { defaultBuild: _build, lastBuild: _last, ...rest } = described;
+  const { defaultBuild: _build, lastBuild: _last, sharding: held, ...rest } = described;
+  const { homes: _homes, topology: _topology, reshard: _reshard, ...sharding } = held;
   const state = stateOf(info);
   const [createdAt, updatedAt] = [createdAtMs, updatedAtMs].map((ms) => new Date(ms).toISOString());
-  return { databaseId, namespace, state, ...rest, createdAt, updatedAt };
+  return { databaseId, namespace, state, ...rest, sharding, createdAt, updatedAt };
 }

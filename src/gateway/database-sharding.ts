@@ -2,7 +2,7 @@
 // Guarantees: every refusal names its field. Must not: do I/O.
 import { z } from "@hono/zod-openapi";
 import { MAX_SHARDS } from "../vector/database/limits.ts";
-import type { Sharding } from "../vector/database/record.ts";
+import type { Sharding } from "../vector/database/resharding.ts";
 import {
   DEFAULT_LEARN_ROWS,
   DEFAULT_TARGET_RECALL,

@@ -1,8 +1,8 @@
 // /v1/embedding-models: the models of a tenant, and those that come with the server.
 // Guarantees: a model answers only when its bytes are whole and were looked at; a repeated change is one.
-import type { ModelInfo } from "../../objects/embedder-rpc.ts";
-import type { Mutation } from "../../objects/tenancy-rpc.ts";
-import { unwrap } from "../../objects/tenancy-rpc.ts";
+import type { EmbedderServiceRpc, ModelInfo } from "../../objects/embedder-rpc.ts";
+import type { TenantRpc } from "../../objects/rpc.ts";
+import { failure, type Mutation, type RpcResult, unwrap } from "../../objects/tenancy-rpc.ts";
 import { hexOf, sha256Hex } from "../access/api-key.ts";
 import { PART_BYTES } from "../embedding/limits.ts";
 import { FAMILY_INPUT, type ModelDefinition, requireFamily, requireFiles } from "../embedding/model.ts";
@@ -50,7 +50,7 @@ function shown({ definition, status, isShipped, storedBytes, createdAtMs, update
 }
 
 function definitionOf(body: ReturnType<typeof schemas.newModelBody.parse>, ownId: string): ModelDefinition {
-  const { modelId = ownId, version, provider, family, inputs, files } = body;
+  const { modelId = ownId, version, provider, family, inputs, remote, files } = body;
   const { inputType = FAMILY_INPUT[family] } = body;
   const { name = modelId, description = "", parameters = {}, licence = "", source = "", outputDimension = null } = body;
   const about = { name, version, provider, description, licence, source };
@@ -63,6 +63,7 @@ function definitionOf(body: ReturnType<typeof schemas.newModelBody.parse>, ownId
     parameters,
     files,
     ...(inputs && { inputs }),
+    ...(remote && { remote }),
   };
   try {
     requireFiles(files);
@@ -79,6 +80,27 @@ function nestedNames(json: Record<string, unknown>): void {
   if (typeof parameters === "object" && parameters !== null) camelNames(parameters as Record<string, unknown>);
 }
 
+export interface Registrar {
+  readonly embedder: Pick<EmbedderServiceRpc, "createModel" | "erase">;
+  readonly owner: Pick<TenantRpc, "viewSince">;
+}
+
+/**
+ * A tenant may be erased while its gateway does not know it yet, its embedder first: whoever registers looks at the tenant afterwards. Living then, its
+ * erasure finds the model; else nothing of it stays.
+ */
+export async function registerModel(
+  { embedder, owner }: Registrar,
+  { tenant, definition, mutation }: { tenant: number; definition: ModelDefinition; mutation: Mutation },
+): Promise<RpcResult<ModelInfo>> {
+  const made = await embedder.createModel(tenant, definition, mutation);
+  if (!made.ok) return made;
+  const view = await owner.viewSince(null);
+  if (view !== null && view !== "unchanged" && view.state === "active") return made;
+  await embedder.erase(tenant);
+  return failure("notFound", "there is no such tenant");
+}
+
 const create = configRoute({
   method: "post",
   path: PATH,
@@ -92,7 +114,8 @@ const create = configRoute({
   errors: ["alreadyExists", "quotaExceeded", ...WRITE_ERRORS],
   async handle(call, { body, raw, keyspace: { tenant } }) {
     const definition = definitionOf(body, `emb_${hexOf(call.writeId!).slice(0, 16)}`);
-    const work = embedderOf(call).createModel(tenant, definition, await mutationOf(call, raw));
+    const registrar = { embedder: embedderOf(call), owner: call.services.stubs.tenant(tenant) };
+    const work = registerModel(registrar, { tenant, definition, mutation: await mutationOf(call, raw) });
     return success(call, { status: 201, message: "registered", data: shown(unwrap(await changing(call, work))) });
   },
 });

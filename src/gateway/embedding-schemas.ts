@@ -13,6 +13,8 @@ import {
   PART_BYTES,
 } from "../embedding/limits.ts";
 import { MODEL_FAMILIES } from "../embedding/model.ts";
+import { DEFAULT_PROVIDER_BATCH, DEFAULT_PROVIDER_TIMEOUT_MS, SECRET_NAME } from "../embedding/provider/limits.ts";
+import { PROVIDERS } from "../embedding/provider/provider.ts";
 import { pageOfShape } from "./config-schemas.ts";
 import { pageQuery } from "./cursor.ts";
 import { imageField, tensorField } from "./embed-items.ts";
@@ -51,6 +53,10 @@ const parameters = z.strictObject({
     description:
       "words: a word weighs by its inverse document frequency (idf, default), or all alike (mean). transformer: the mean of the tokens' vectors (default), or that of the first (cls). image, tensor: of a graph that gives several vectors, likewise; image: cls is the default.",
   }),
+  inflections: z.enum(["english"]).optional().openapi({
+    description:
+      "words: an unknown word takes the vector of the word that it is a form of by its ending, such as kittens that of kitten. It still counts among unknownTokens. Default: none.",
+  }),
   windowTokens: whole(8, 8192).optional().openapi({
     description:
       "transformer: tokens seen at once; longer texts are windows of so many. Default: 256, or what the model has places for.",
@@ -64,6 +70,30 @@ const tensorInput = z.strictObject({
     .array(whole(1, MAX_TENSOR_VALUES).nullable())
     .max(8)
     .openapi({ description: "null: any number.", example: [1, null] }),
+});
+
+const remote = z.strictObject({
+  provider: z.enum(PROVIDERS).openapi({
+    description: "openai: an endpoint that speaks OpenAI's /v1/embeddings. workers-ai: Workers AI, on Cloudflare.",
+  }),
+  model: text(200).min(1).openapi({ description: "By the provider's name for it.", example: "text-embedding-3-small" }),
+  url: text(2000).optional().openapi({
+    description: "openai: the whole address. Private and local ones need the operator's embedding.allowedNetworks.",
+    example: "https://api.openai.com/v1/embeddings",
+  }),
+  secret: z.string().regex(SECRET_NAME, "must be A-Z, 0-9 and _, beginning with a letter").optional().openapi({
+    description: "openai: the name of the operator's secret that holds the key (embedding.secrets).",
+    example: "OPENAI_KEY",
+  }),
+  timeoutMs: whole(100, 10_000)
+    .optional()
+    .openapi({ description: `One try. Default: ${DEFAULT_PROVIDER_TIMEOUT_MS}.` }),
+  batchTexts: whole(1, DEFAULT_PROVIDER_BATCH)
+    .optional()
+    .openapi({ description: `Texts of one call. Default: ${DEFAULT_PROVIDER_BATCH}.` }),
+  dimensions: whole(1, MAX_OUTPUT_DIMENSION)
+    .optional()
+    .openapi({ description: "openai: asked of models that can give shorter vectors." }),
 });
 
 const file = z.strictObject({
@@ -89,7 +119,7 @@ export const newModelBody = z.strictObject({
   provider: text(200).default(""),
   family: z.enum(MODEL_FAMILIES).default("words").openapi({
     description:
-      "words: a file of word vectors, in GloVe's or word2vec's text form, word2vec's binary form, fastText's .bin, or the compact form. transformer: model.onnx, tokenizer.json, config.json, and tokenizer_config.json if there is one. image: model.onnx and preprocessor_config.json. tensor: model.onnx, with `inputs`. Weights outside of a graph are files by the names that it has for them.",
+      "words: a file of word vectors, in GloVe's or word2vec's text form, word2vec's binary form, fastText's .bin, or the compact form. transformer: model.onnx, tokenizer.json, config.json, and tokenizer_config.json if there is one. image: model.onnx and preprocessor_config.json. tensor: model.onnx, with `inputs`. remote: no file, but `remote`. Weights outside of a graph are files by the names that it has for them.",
   }),
   inputType: z.enum(INPUT_TYPES).optional().openapi({ description: "What the family takes, if it is given." }),
   inputs: z
@@ -97,7 +127,12 @@ export const newModelBody = z.strictObject({
     .optional()
     .openapi({ description: "Family tensor: what the graph takes, with the first dimension." }),
   outputDimension: whole(1, MAX_OUTPUT_DIMENSION).optional().openapi({ description: "Default: what the files say." }),
-  files: z.array(file).min(1).max(MAX_MODEL_FILES).openapi({ description: "What will be uploaded." }),
+  files: z
+    .array(file)
+    .max(MAX_MODEL_FILES)
+    .default([])
+    .openapi({ description: "What will be uploaded. Remote models have none." }),
+  remote: remote.optional().openapi({ description: "Family remote: where the model is." }),
   ...changeable,
   status: z.string().max(20).optional().openapi({ description: "The server's to say." }),
 });
@@ -128,6 +163,7 @@ export const modelShape = z.object({
   family: z.enum(MODEL_FAMILIES),
   inputType: z.enum(INPUT_TYPES),
   inputs: z.array(tensorInput).optional(),
+  remote: remote.optional(),
   outputDimension: number.nullable().openapi({ description: "null: not known before the files are there." }),
   parameters,
   status: z.enum(["uploading", "active", "disabled"]),

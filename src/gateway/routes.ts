@@ -6,6 +6,8 @@ import { configRoutes } from "./config-routes.ts";
 import { configWatchRoute } from "./config-watch-route.ts";
 import { databaseIndexRoutes } from "./database-indexes.ts";
 import { databaseLifecycleRoutes } from "./database-lifecycle.ts";
+import { databaseReembeddingRoutes } from "./database-reembedding.ts";
+import { databaseReshardRoutes } from "./database-reshard.ts";
 import { databaseRoutes } from "./databases.ts";
 import { embeddingModelRoutes } from "./embedding-models.ts";
 import { embeddingsRoute } from "./embeddings.ts";
@@ -101,6 +103,8 @@ export function allRoutes(services: Services): readonly Route[] {
     ...configRoutes,
     ...databaseRoutes,
     ...databaseLifecycleRoutes,
+    ...databaseReshardRoutes,
+    ...databaseReembeddingRoutes,
     ...vectorBatchRoutes,
     ...vectorRoutes,
     ...vectorSearchRoutes,

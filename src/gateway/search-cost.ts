@@ -5,7 +5,7 @@ import type { Call } from "./call.ts";
 import { ROWS_PER_UNIT } from "./limits.ts";
 
 /** Never more than a bucket can hold. @throws PublicError `rateLimited`: the answer is not given */
-export async function charge(call: Call, principal: TenantPrincipal, scanned: number): Promise<void> {
+export async function charge(call: Call, principal: Pick<TenantPrincipal, "rate">, scanned: number): Promise<void> {
   const units = Math.floor(scanned / ROWS_PER_UNIT);
   const most = Math.min(...(principal.rate?.pools ?? []).map(({ limit }) => limit.burst - 1));
   await admitMore(call, principal, Math.min(units, most));

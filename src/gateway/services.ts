@@ -41,6 +41,10 @@ export interface ServiceOverrides {
   readonly now?: () => number;
   /** Where log lines go; default: standard output, several at once. */
   readonly write?: (level: LogLevel, line: string) => void;
+  readonly stubs?: Stubs;
+  readonly rates?: RateGate;
+  /** Takes what was counted; default: the Coordinator. */
+  readonly report?: (delta: Record<string, number>) => Promise<void>;
 }
 
 function ratesOf(stubs: Stubs, { now, random, meter }: Pick<Services, "now" | "random" | "meter">): RateGate {
@@ -60,9 +64,10 @@ function ratesOf(stubs: Stubs, { now, random, meter }: Pick<Services, "now" | "r
 export function createServices(env: GatewayEnv, overrides: ServiceOverrides = {}): Services {
   const now = overrides.now ?? Date.now;
   const settings = parseSettings(env.JADE_CONFIG);
-  const stubs = new Stubs(env);
+  const stubs = overrides.stubs ?? new Stubs(env);
   const meter = new HttpMeter();
-  const background = new Background({ meter, now, report: (delta) => stubs.coordinator().reportGatewayMetrics(delta) });
+  const { report = (delta) => stubs.coordinator().reportGatewayMetrics(delta) } = overrides;
+  const background = new Background({ meter, now, report });
   const write = overrides.write ?? ((level: LogLevel, line: string) => background.writeLine(level, line));
   const log = createLogger({ level: settings.log.level, now, write, fields: { part: "gateway" } });
   const count = (metric: string): void => meter.count(metric);
@@ -75,7 +80,7 @@ export function createServices(env: GatewayEnv, overrides: ServiceOverrides = {}
   const rootKeyHash = async (): Promise<string | undefined> =>
     env.JADE_ROOT_KEY ? sha256Hex(env.JADE_ROOT_KEY) : env.JADE_ROOT_KEY_HASH?.toLowerCase();
   const random = new RandomPool();
-  const rates = ratesOf(stubs, { now, random, meter });
+  const rates = overrides.rates ?? ratesOf(stubs, { now, random, meter });
   const tokens = new TokenVerifier({
     settings: settings.auth,
     now,

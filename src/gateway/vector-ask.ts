@@ -1,4 +1,5 @@
 // How a request asks for vectors.
+import { VECTOR_TOKEN_HEADER } from "../wire/vector-token.ts";
 import type { Call } from "./call.ts";
 import { type VectorConsistency, VectorReading } from "./vector-reading.ts";
 
@@ -15,6 +16,6 @@ export function readAs(call: Call, { consistency, deadlineMs }: ReadAsk): void {
 }
 
 export function readingOf(call: Call): VectorReading {
-  call.reading ??= new VectorReading(call.request);
+  call.reading ??= new VectorReading(call.request.headers.get(VECTOR_TOKEN_HEADER));
   return call.reading;
 }

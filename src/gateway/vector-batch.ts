@@ -35,7 +35,7 @@ const PATH = "/v1/databases/{db}/vectors";
 /** What a row costs in a call beside its values and metadata. */
 const ROW_OVERHEAD_BYTES = 32;
 
-type Result =
+export type Result =
   | { readonly id: string; readonly stamp: VectorStamp }
   | { readonly id: string; readonly failure: VectorFailure };
 
@@ -48,8 +48,8 @@ interface Placed {
 interface Options {
   readonly atomic: boolean;
   readonly durability: Durability | undefined;
-  /** The body as it was sent. */
-  readonly bytes: Uint8Array;
+  /** Of so many calls to each shard. */
+  readonly writes: (count: number) => Promise<readonly ShardWrite[]>;
 }
 
 function sizeOf({ id, values, metadata }: VectorInput): number {
@@ -83,12 +83,13 @@ export function callsOf(
 }
 
 function requireAtomic(
-  { sharding: { strategy } }: KnownDatabase,
+  { sharding: { strategy }, topology }: KnownDatabase,
   items: readonly BatchItem[],
   calls: readonly (readonly (readonly Placed[])[])[],
 ): void {
-  if (strategy !== "hash") {
-    const message = `is not possible where vectors are sharded by ${strategy}: one may move while others do not`;
+  if (strategy !== "hash" || topology > 0) {
+    const how = strategy === "hash" ? "whose number of shards was changed" : `sharded by ${strategy}`;
+    const message = `is not possible in a database ${how}: one vector may move while others do not`;
     throw invalidRequest([{ path: "atomic", message, value: true }]);
   }
   const bad = items.find((item) => "failure" in item);
@@ -110,7 +111,7 @@ const WHOLE: ReadonlySet<string> = new Set(["unknownOutcome", "idempotencyKeyReu
 /** A call of one row is refused as a whole for what is wrong with the row. */
 const OF_A_ROW: ReadonlySet<string> = new Set(["invalidRequest", "payloadTooLarge"]);
 
-interface ShardCall extends Options {
+interface ShardCall extends Pick<Options, "atomic" | "durability"> {
   readonly database: KnownDatabase;
   readonly shard: number;
 }
@@ -152,22 +153,22 @@ function placedError(error: PublicError, placed: readonly Placed[]): PublicError
 const PART_CALL = { bytes: SHARD_CALL_BYTES, rows: SHARD_CALL_ROWS };
 const WHOLE_CALL = { bytes: MAX_SHARD_CALL_BYTES, rows: MAX_BATCH_VECTORS };
 
-async function storeAll(
+export async function storeAll(
   call: Call,
   database: KnownDatabase,
   items: readonly BatchItem[],
   options: Options,
 ): Promise<readonly Result[]> {
-  const { atomic, bytes } = options;
-  const calls = callsOf(items, database.numShards, atomic ? WHOLE_CALL : PART_CALL);
+  const { atomic, durability } = options;
+  const calls = callsOf(items, database.homes, atomic ? WHOLE_CALL : PART_CALL);
   if (atomic) requireAtomic(database, items, calls);
-  const writes = await shardWrites(call, bytes, Math.max(1, ...calls.map((shard) => shard.length)));
+  const writes = await options.writes(Math.max(1, ...calls.map((shard) => shard.length)));
   const results: Result[] = items.map((item) => ("failure" in item ? item : { id: item.input.id, failure: NOT_DONE }));
   const first: PublicError[] = [];
   await Promise.all(
     calls.map(async (parts, shard) => {
       for (const [at, placed] of parts.entries()) {
-        const part = await storeAt(call, { ...options, database, shard }, placed, writes[at]!);
+        const part = await storeAt(call, { atomic, durability, database, shard }, placed, writes[at]!);
         for (const [place, { index }] of placed.entries()) results[index] = part[place]!;
       }
     }),
@@ -225,7 +226,7 @@ const batch = configRoute({
     const items = itemsOf(call, input);
     await admitMore(call, principal, items.length - 1);
     const { atomic = false, durability } = { ...query, ...body };
-    const options = { atomic, durability, bytes: raw.bytes };
+    const options = { atomic, durability, writes: (count: number) => shardWrites(call, raw.bytes, count) };
     const results = await withDatabase(call, askedDatabase(params, keyspace), async (database) =>
       storeAll(call, database, await withoutTexts(call, database, items), options),
     );
@@ -235,14 +236,14 @@ const batch = configRoute({
   },
 });
 
-async function deleteIds(
+export async function deleteIds(
   call: Call,
   database: KnownDatabase,
   { ids, durability, write }: { ids: readonly string[]; durability: Durability | undefined; write: ShardWrite },
 ) {
   const shards = new Map<number, string[]>();
   for (const id of new Set(ids)) {
-    const shard = shardOf(id, database.numShards);
+    const shard = shardOf(id, database.homes);
     shards.set(shard, [...(shards.get(shard) ?? []), id]);
   }
   const missing = await Promise.all(
@@ -256,7 +257,12 @@ async function deleteIds(
 }
 
 /** One call after another at each shard, until none of its vectors matches. */
-async function deleteMatching(call: Call, database: KnownDatabase, filter: string, writes: readonly ShardWrite[]) {
+export async function deleteMatching(
+  call: Call,
+  database: KnownDatabase,
+  filter: string,
+  writes: readonly ShardWrite[],
+) {
   const request = { kind: "deleteWhere", filter, limit: DELETE_ROWS } as const;
   const shards = Array.from({ length: database.numShards }, async (_, shard) => {
     let deleted = 0;

@@ -66,7 +66,7 @@ export async function callShard<R extends VectorRequest>(
   write?: ShardWrite,
 ): Promise<AnswerTo<R>> {
   const reading = readingOf(call);
-  const bytes = writeVectorCall({ ...write, request });
+  const bytes = writeVectorCall({ ...write, topology: database.topology, request });
   const isWrite = isVectorWrite(request);
   const leader = async (): Promise<VectorAnswer> => {
     const work = call.services.stubs.vectorShard(shardName(database, shard)).call(bytes);
@@ -142,8 +142,15 @@ const LEFT_OUT: ReadonlySet<string> = new Set(["unavailable", "dataCorrupt", "ov
  * need no ids of their own, and each finds another body under an id that it has seen.
  */
 export async function shardWrites(call: Call, bytes: Uint8Array, count: number): Promise<readonly ShardWrite[]> {
-  const writeId = call.writeId!;
-  const bodyHash = await bodyHashOf(call, bytes);
+  return writesOf(call.writeId!, await bodyHashOf(call, bytes), count);
+}
+
+/** As {@link shardWrites}. */
+export async function writesOf(
+  writeId: Uint8Array,
+  bodyHash: Uint8Array,
+  count: number,
+): Promise<readonly ShardWrite[]> {
   if (count <= 1) return [{ writeId, bodyHash }];
   const more = await itemIdsOf(writeId, count - 1);
   return [writeId, ...more].map((id) => ({ writeId: id, bodyHash }));

@@ -1,10 +1,11 @@
 // What the gateway must know of a database to reach its shards: asked of the tenant's object once, and again when a shard says that
-// its database is gone. All of it is fixed for the life of a generation, so it cannot grow old.
+// its database is gone, or of another number of shards. All else is fixed for the life of a generation, so it cannot grow old.
 // Guarantees: nothing is answered from an earlier database of the same id. Must not: hold what can be changed.
 import type { DatabaseInfo } from "../../objects/database-rpc.ts";
 import { unwrap } from "../../objects/tenancy-rpc.ts";
 import { BoundedMap } from "../access/bounded-map.ts";
-import type { DatabaseName, Sharding } from "../vector/database/record.ts";
+import type { DatabaseName } from "../vector/database/record.ts";
+import { askedShardsOf, homesOf, type Sharding, topologyOf } from "../vector/database/resharding.ts";
 import type { Metric } from "../vector/metric.ts";
 import { PublicError } from "../wire/error-codes.ts";
 import type { Call } from "./call.ts";
@@ -15,7 +16,11 @@ import type { Services } from "./services.ts";
 export interface KnownDatabase extends DatabaseName {
   readonly dimension: number;
   readonly metric: Metric;
+  /** Shards that may hold rows, and those that speak for ids: a vector's is `shardOf(id, homes)`. */
   readonly numShards: number;
+  readonly homes: number;
+  /** Shards refuse calls of an older one (vector/database/resharding.ts). */
+  readonly topology: number;
   readonly sharding: Sharding;
 }
 
@@ -26,7 +31,7 @@ export interface AskedDatabase {
   readonly databaseId: string;
 }
 
-/** A shard of this generation is gone. */
+/** A shard of this generation is gone, or knows a newer topology. */
 export class DatabaseGone extends Error {
   override readonly name = "DatabaseGone";
 }
@@ -63,7 +68,8 @@ async function shapeOf(call: Call, asked: AskedDatabase): Promise<KnownDatabase>
   if (state !== "ready")
     throw new PublicError("unavailable", `the database "${asked.databaseId}" is being created; try again in a moment`);
   const { vectorDimension: dimension, metric, sharding } = record;
-  const shape = { ...asked, generation, dimension, metric, numShards: sharding.numShards, sharding };
+  const shards = { numShards: askedShardsOf(sharding), homes: homesOf(sharding), topology: topologyOf(sharding) };
+  const shape = { ...asked, generation, dimension, metric, ...shards, sharding };
   map.set(keyOf(asked), shape);
   return shape;
 }

@@ -50,7 +50,7 @@ async function take(
   database: KnownDatabase,
   { items, job, bodyHash }: { items: readonly BatchItem[]; job: string; bodyHash: string },
 ): Promise<void> {
-  const shards = partsOf(items, database.numShards, { job, bodyHash });
+  const shards = partsOf(items, database.homes, { job, bodyHash });
   const staged = await Promise.allSettled(
     shards.map(async ({ shard, parts }) => {
       for (const part of parts) await callShard(call, { database, shard }, part);
@@ -129,20 +129,12 @@ const create = configRoute({
     const job = `imp_${hexOf(call.writeId!)}`;
     const bodyHash = await sha256Hex(input.raw.bytes);
     const data = await withDatabase(call, askedDatabase(input.params, input.keyspace), async (database) => {
-      requireHash(database);
       await take(call, database, { items, job, bodyHash });
       return oneImport(call, database, job);
     });
     return success(call, { status: 202, message: "taken", data });
   },
 });
-
-/** A job's rows are applied by the shards that took them, which is where they belong by a hash of their ids alone. */
-function requireHash({ sharding: { strategy } }: KnownDatabase): void {
-  if (strategy === "hash") return;
-  const message = `imports as jobs are for databases sharded by hash; this one is by ${strategy}: send batches`;
-  throw new PublicError("conflict", message, { strategy });
-}
 
 const list = configRoute({
   method: "get",

@@ -27,10 +27,9 @@ export class VectorReading {
   readonly #given: VectorToken | undefined;
   #seen: VectorToken | undefined;
 
-  /** @throws PublicError invalidRequest */
-  constructor(request: Request) {
-    const text = request.headers.get(VECTOR_TOKEN_HEADER);
-    this.#given = text === null ? undefined : givenToken(text);
+  /** `token`: as the client gave it. @throws PublicError invalidRequest */
+  constructor(token: string | null | undefined) {
+    this.#given = token == null ? undefined : givenToken(token);
   }
 
   /** What an answer of the shard must not be older than. */

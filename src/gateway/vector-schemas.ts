@@ -192,6 +192,23 @@ export const batchSearchBody = z.strictObject({
     .max(MAX_BATCH_QUERIES),
   ...ask,
 });
+
+/** Of calls over a session: the same fields, without vectors and what names the database. */
+const token = z.string().max(4000).optional();
+export const sessionOptions = {
+  read: z.strictObject({ ...reading, token }),
+  write: z.strictObject({ durability }),
+  batch: z.strictObject({ durability, atomic: z.boolean().default(false) }),
+  deleteWhere: z.strictObject({ filters }),
+  list: z.strictObject({
+    ...{ limit: whole(1, 1000).default(100), cursor: pageQuery.shape.cursor, filters: filters.optional() },
+    ...include,
+    ...reading,
+    token,
+  }),
+  count: z.strictObject({ filters: filters.optional(), ...reading, token }),
+  search: z.strictObject({ ...ask, token }),
+};
 export type Ask = Omit<z.output<typeof searchBody>, "queryVector" | "queryText" | "queryImage" | "queryTensor" | "id">;
 
 const number = z.number();

@@ -42,7 +42,9 @@ const SEARCH_ERRORS = [
   ...["notFound", "conflict", "overloaded", "dataCorrupt", "insufficientStorage", "payloadTooLarge"],
 ] as readonly ErrorCode[];
 
-interface Query {
+export interface Query {
+  /** float32 bytes. */
+  readonly values?: Uint8Array | undefined;
   readonly queryVector?: readonly number[] | undefined;
   readonly queryText?: string | undefined;
   readonly queryImage?: RawFields["image"];
@@ -57,13 +59,13 @@ interface Resolved {
   readonly without?: string;
 }
 
-interface Asked {
+export interface Asked {
   readonly queries: readonly Query[];
   readonly ask: schemas.Ask;
   readonly isBatch: boolean;
 }
 
-interface Found {
+export interface Found {
   readonly hits: readonly VectorHit[];
   /** False: there may be more that meet the threshold. */
   readonly isComplete: boolean;
@@ -72,8 +74,8 @@ interface Found {
 /** All queries as vectors; their texts and images in one go. */
 async function resolveAll(call: Call, database: KnownDatabase, { queries, ask, isBatch }: Asked): Promise<Resolved[]> {
   const path = (at: number): string => (isBatch ? `queries[${at}].` : "");
-  const placed = queries.map(({ queryVector, queryText, queryImage, queryTensor, id }, at) => {
-    const all = [queryVector, queryText, queryImage, queryTensor, id];
+  const placed = queries.map(({ values, queryVector, queryText, queryImage, queryTensor, id }, at) => {
+    const all = [values, queryVector, queryText, queryImage, queryTensor, id];
     if (all.filter((given) => given !== undefined).length !== 1)
       throw invalidRequest([
         { path: `${path(at)}queryVector`, message: "give queryVector, queryText, queryImage, queryTensor or id" },
@@ -94,9 +96,11 @@ async function resolveAll(call: Call, database: KnownDatabase, { queries, ask, i
   );
 }
 
-async function resolve(call: Call, database: KnownDatabase, { queryVector, id }: Query, at: string): Promise<Resolved> {
+async function resolve(call: Call, database: KnownDatabase, query: Query, at: string): Promise<Resolved> {
+  const { values: given, queryVector, id } = query;
+  if (given) return { values: given };
   if (queryVector) return { values: floatsOf(queryVector, `${at}queryVector`) };
-  const target = { database, shard: shardOf(id!, database.numShards) };
+  const target = { database, shard: shardOf(id!, database.homes) };
   const { rows } = await callShard(call, target, { kind: "get", ids: [id!], shown: { values: true } });
   const values = rows[0]?.values;
   if (!values) throw new PublicError("notFound", `there is no vector "${id!.slice(0, 100)}"`);
@@ -122,7 +126,7 @@ function merged(
 
 const NO_PLAN: ShardPlan = { queriesOf: new Map(), isWhole: true, strategy: "hash" };
 
-interface Searched {
+export interface Searched {
   readonly found: readonly Found[];
   readonly answers: readonly ShardFound[];
   /** Shards that did not answer. */
@@ -137,7 +141,7 @@ function requireAsked(ask: schemas.Ask, asked: AskedDatabase): void {
   requirePaged(ask);
 }
 
-async function searchAll(call: Call, asked: AskedDatabase, { queries, ask, isBatch }: Asked): Promise<Searched> {
+export async function searchAll(call: Call, asked: AskedDatabase, { queries, ask, isBatch }: Asked): Promise<Searched> {
   requireAsked(ask, asked);
   readAs(call, ask);
   if (isForAll(ask)) return searchAllWithin(call, asked, { queries, ask, isBatch });
@@ -187,18 +191,27 @@ async function searchAllWithin(call: Call, asked: AskedDatabase, { queries, ask,
   });
 }
 
+/** A page of all that meets the threshold. */
+export function pageWithin(
+  call: Call,
+  asked: AskedDatabase,
+  { query, ask }: { readonly query: Query; readonly ask: schemas.Ask },
+) {
+  requireAsked(ask, asked);
+  return withDatabase(call, asked, async (database) => {
+    const [first] = await resolveAll(call, database, { queries: [query], ask, isBatch: false });
+    const resolved = first!;
+    return { resolved, page: await thresholdPage(call, database, resolved, ask) };
+  });
+}
+
 /** A page of all that meets the threshold, or all pages as lines. */
 async function answerWithin(
   call: Call,
   asked: AskedDatabase,
   { query, ask, principal }: { query: Query; ask: schemas.Ask; principal: TenantPrincipal },
 ): Promise<Response> {
-  requireAsked(ask, asked);
-  const { resolved, page } = await withDatabase(call, asked, async (database) => {
-    const [first] = await resolveAll(call, database, { queries: [query], ask, isBatch: false });
-    const resolved = first!;
-    return { resolved, page: await thresholdPage(call, database, resolved, ask) };
-  });
+  const { resolved, page } = await pageWithin(call, asked, { query, ask });
   await charge(call, principal, page.scanned);
   if (wantsLines(call)) return thresholdLines(call, page, { asked, query: resolved, ask, principal });
   return successPieces(call, "found", pagePieces(page));
@@ -208,11 +221,16 @@ function foundPieces({ hits, isComplete }: Found): Pieces {
   return ['"results":', ...listPieces(hits, hitPieces), `,"isComplete":${isComplete}`];
 }
 
-function costPiece({ answers, missing, scanned, plan }: Searched, explain: boolean): string {
-  const cost = `,"scanned":${scanned}${missing.length > 0 ? `,"partial":true,"missingShards":[${missing.join()}]` : ""}`;
-  if (!explain) return cost;
+/** What each shard did, as JSON text. */
+export function explainText({ answers, plan }: Searched): string {
   const shards = answers.map((answer) => ({ shard: answer.shard, ...(JSON.parse(answer.explain) as object) }));
-  return `${cost},"explain":${JSON.stringify({ strategy: plan.strategy, shards })}`;
+  return JSON.stringify({ strategy: plan.strategy, shards });
+}
+
+function costPiece(searched: Searched, explain: boolean): string {
+  const { missing, scanned } = searched;
+  const cost = `,"scanned":${scanned}${missing.length > 0 ? `,"partial":true,"missingShards":[${missing.join()}]` : ""}`;
+  return explain ? `${cost},"explain":${explainText(searched)}` : cost;
 }
 
 const searchRoute = (path: string, summary: string): Route =>

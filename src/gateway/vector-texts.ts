@@ -10,7 +10,7 @@ import { embedTexts } from "./embedding-call.ts";
 import { findModel } from "./embedding-models.ts";
 import { invalidRequest } from "./issues.ts";
 import type { BatchItem } from "./vector-batch-body.ts";
-import { findDatabase, type KnownDatabase } from "./vector-databases.ts";
+import { DatabaseGone, findDatabase, type KnownDatabase } from "./vector-databases.ts";
 import { floatsOf } from "./vector-fields.ts";
 
 /** An entry of a database's `embeddingModels`. */
@@ -31,7 +31,9 @@ async function modelFor(
   database: KnownDatabase,
   { type, asked }: { readonly type: InputType; readonly asked: string | undefined },
 ): Promise<string> {
-  const { record } = await findDatabase(call, database);
+  const { record, generation } = await findDatabase(call, database);
+  // Its vectors were made anew by another model: these shards are not the database's any more.
+  if (generation !== database.generation) throw new DatabaseGone();
   const models = (record.embeddingModels as readonly NamedModel[]).filter((model) => isFor(model, type));
   if (asked !== undefined) {
     const named = models.find(({ modelId, name }) => modelId === asked || name === asked);

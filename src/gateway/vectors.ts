@@ -34,12 +34,12 @@ export const VECTOR_WRITE_ERRORS = [
 ] as const;
 const READ_ERRORS = ["notFound", "dataCorrupt"] as const;
 
-function noSuchVector(id: string): PublicError {
+export function noSuchVector(id: string): PublicError {
   return new PublicError("notFound", `there is no vector "${id.slice(0, 100)}"`);
 }
 
 /** The only result of a write of one row. */
-function onlyResult({ results: [result] }: WrittenAnswer, id: string) {
+export function onlyResult({ results: [result] }: WrittenAnswer, id: string) {
   if (!result) throw noSuchVector(id);
   if ("kind" in result) throw publicErrorFrom(result);
   return result;
@@ -65,7 +65,7 @@ const store = configRoute({
       const values = await givenValues(call, database, body);
       if (!values) throw invalidRequest([{ path: "values", message: VALUES_NEEDED }]);
       const rows = [{ id, values, metadata }];
-      const shard = shardOf(id, database.numShards);
+      const shard = shardOf(id, database.homes);
       const answer = await callShard(call, { database, shard }, { kind: "upsert", rows, durability }, write);
       const stamp = onlyResult(answer, id);
       const isNew = stamp.version === 1;
@@ -159,7 +159,7 @@ const look = (by: By): Route =>
       readAs(call, query);
       const id = idOf(params, query);
       return withDatabase(call, askedDatabase(params, keyspace), async (database) => {
-        const shard = shardOf(id, database.numShards);
+        const shard = shardOf(id, database.homes);
         const shown = { values: true, metadata: true };
         const { rows } = await callShard(call, { database, shard }, { kind: "get", ids: [id], shown });
         const [row] = rows;
@@ -193,7 +193,7 @@ const change = (by: By): Route =>
       const [write] = await shardWrites(call, raw.bytes, 1);
       return withDatabase(call, askedDatabase(params, keyspace), async (database) => {
         const values = await givenValues(call, database, body);
-        const shard = shardOf(id, database.numShards);
+        const shard = shardOf(id, database.homes);
         const request = { kind: "update", id, values, metadata, durability } as const;
         const answer = await callShard(call, { database, shard }, request, write);
         return successPieces(call, "changed", [storedPiece(id, onlyResult(answer, id), shard)]);
@@ -215,7 +215,7 @@ const remove = (by: By): Route =>
       const id = idOf(params, query);
       const [write] = await shardWrites(call, raw.bytes, 1);
       return withDatabase(call, askedDatabase(params, keyspace), async (database) => {
-        const shard = shardOf(id, database.numShards);
+        const shard = shardOf(id, database.homes);
         const request = { kind: "delete", ids: [id], durability: query.durability } as const;
         const answer = await callShard(call, { database, shard }, request, write);
         return successPieces(call, "deleted", [storedPiece(id, onlyResult(answer, id), shard)]);

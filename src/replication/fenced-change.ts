@@ -169,8 +169,9 @@ async function follow(environment: FencedEnvironment): Promise<number> {
       }),
     ),
   );
-  const sum = (field: "rowsCompared" | "rowsRepaired" | "recordsTaken" | "rangesDone" | "rangeCount" | "bytesRepaired") =>
-    states.reduce((total, state) => total + (state?.[field] ?? 0), 0);
+  const sum = (
+    field: "rowsCompared" | "rowsRepaired" | "recordsTaken" | "rangesDone" | "rangeCount" | "bytesRepaired",
+  ) => states.reduce((total, state) => total + (state?.[field] ?? 0), 0);
   const progress: ChangeProgress = {
     nodesDone: states.filter((state) => state?.phase === "done").length,
     nodeCount: parts.length,

@@ -200,10 +200,13 @@ export class QuorumCoordinator {
     const route = this.#routes.of(caller.tenant, caller);
     const withRing = (newer: TenantRoute | undefined): void => {
       if (!newer || this.#ring.state.revision >= asked.ring) return then(newer);
-      this.#routes.reloadView((view) => {
-        this.useView(view);
-        return this.#ring.state.revision >= asked.ring;
-      }, (isThere) => then(isThere ? newer : undefined));
+      this.#routes.reloadView(
+        (view) => {
+          this.useView(view);
+          return this.#ring.state.revision >= asked.ring;
+        },
+        (isThere) => then(isThere ? newer : undefined),
+      );
     };
     if ((route.routeRevision ?? 0) >= asked.route) withRing(route);
     else this.#routes.reload(caller.tenant, asked.route, withRing);

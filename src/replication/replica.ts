@@ -14,6 +14,7 @@ import { CorruptBlock, type RecordKey, type RowKey, type StorageEngine } from ".
 import { type ByteReader, ByteWriter, MalformedBytes } from "../wire/bytes.ts";
 import { byActorThenCounter, type Clock, EMPTY_CLOCK, MalformedClock } from "../wire/clock.ts";
 import type { ReplicaFacts } from "./facts.ts";
+import { newerOf, RING_TENANT } from "./fence.ts";
 import {
   type FrameOp,
   type HealOp,
@@ -39,7 +40,6 @@ import {
 import { Promises } from "./promises.ts";
 import type { StoredRecord } from "./records.ts";
 import { Remembered } from "./remembered.ts";
-import { newerOf, RING_TENANT } from "./fence.ts";
 import { whenResident } from "./residency.ts";
 import { SettledStamps } from "./settled.ts";
 

@@ -8,8 +8,8 @@ import { nodesAfter, nodesCleaned, nodesDuring, type RingTarget } from "../clust
 import {
   type ChangeSteps,
   cancelled,
-  FIRST_STEPS,
   type FencedEnvironment,
+  FIRST_STEPS,
   isKnownToMajorities,
   stepFenced,
 } from "./fenced-change.ts";
@@ -68,7 +68,10 @@ export interface RingChangePlan {
   readonly keysPerSecond?: number | undefined;
 }
 
-const NOTHING_YET: Pick<RingChange, "movedBefore" | "uncleaned"> = { movedBefore: { rows: 0, bytes: 0 }, uncleaned: [] };
+const NOTHING_YET: Pick<RingChange, "movedBefore" | "uncleaned"> = {
+  movedBefore: { rows: 0, bytes: 0 },
+  uncleaned: [],
+};
 
 export function beginRingChange({ ring, nodes }: RingChanging, plan: RingChangePlan, nowMs: number): RingChanging {
   const times = { startedAtMs: nowMs, progressAtMs: nowMs, cleanAtMs: 0 };
@@ -132,7 +135,7 @@ function fencedOf(environment: RingEnvironment): FencedEnvironment {
       const movedBefore = { rows: rows + rowsRepaired, bytes: bytes + bytesRepaired };
       // Where only a revision that was recorded is taken over, the phase goes on.
       const moved = steps.progress === change!.progress ? {} : { movedBefore };
-      save({ ring: next, nodes: during, change: { ...change!, ...moved, ...steps } });
+      save({ ring: next, nodes: during, change: { ...change!, ...steps, ...moved } });
     },
     end: (revision, steps) => {
       const { ring, nodes, change } = load();
@@ -171,7 +174,9 @@ async function clean(environment: RingEnvironment, change: RingChange): Promise<
   const ring = new Ring(held.nodes, {}, held.ring);
   if (held.ring.keepsStrays && !(await mayClean(environment, ring))) return ROUTE_CHANGE_RETRY_MS;
   const { target } = change;
-  const left = held.nodes.filter(({ id, state }) => state === "leaving" && [target.nodeId, target.joining?.id].includes(id));
+  const left = held.nodes.filter(
+    ({ id, state }) => state === "leaving" && [target.nodeId, target.joining?.id].includes(id),
+  );
   const work = workOf(environment, ring, change);
   const away: string[] = [];
   const isLeft = (id: string): boolean => left.some((node) => node.id === id);
@@ -212,7 +217,10 @@ async function mayClean(environment: RingEnvironment, ring: Ring): Promise<boole
   const isQuorum = isKnownToAll(environment, ring, serving);
   const held = environment.load();
   if (isQuorum) environment.save({ ...held, ring: { revision: held.ring.revision } });
-  else withChange(environment, { waitingFor: "a majority of the replicas of every key must serve before anything is deleted" });
+  else
+    withChange(environment, {
+      waitingFor: "a majority of the replicas of every key must serve before anything is deleted",
+    });
   return isQuorum;
 }
 

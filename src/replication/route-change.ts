@@ -5,8 +5,8 @@ import type { Ring } from "../cluster/ring.ts";
 import {
   type ChangeSteps,
   cancelled,
-  FIRST_STEPS,
   type FencedEnvironment,
+  FIRST_STEPS,
   isKnownToMajorities,
   stepFenced,
 } from "./fenced-change.ts";

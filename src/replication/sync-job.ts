@@ -8,12 +8,7 @@ import type { TenantRoute } from "../access/types.ts";
 import type { Ring, TokenRange } from "../cluster/ring.ts";
 import type { RecordKey } from "../storage/types.ts";
 import { RING_TENANT } from "./fence.ts";
-import {
-  SYNC_FAILURES_TO_RESTART,
-  SYNC_PAGE_RECORDS,
-  SYNC_PAGE_ROWS,
-  SYNC_ROUTES,
-} from "./limits.ts";
+import { SYNC_FAILURES_TO_RESTART, SYNC_PAGE_RECORDS, SYNC_PAGE_ROWS, SYNC_ROUTES } from "./limits.ts";
 import { decodeRecord, type StoredRecord } from "./records.ts";
 import { type CallReplica, type RowToRepair, repairInGroups } from "./row-repair.ts";
 import {
@@ -25,9 +20,9 @@ import {
   releaseAllPage,
   releasePage,
 } from "./stray-rows.ts";
+import { assertEnough, firstPhase, planOf, SourceAway } from "./sync-begin.ts";
 import { joinDigests, sameDigest } from "./sync-digests.ts";
 import { type Page, type PageRequest, readPage, writePageRequest } from "./sync-frames.ts";
-import { assertEnough, firstPhase, planOf, SourceAway } from "./sync-begin.ts";
 import {
   concerns,
   joiningRanges,
@@ -35,7 +30,6 @@ import {
   membersOf,
   nextOf,
   type PlannedRange,
-  type SyncKind,
 } from "./sync-plan.ts";
 import { newSync, type SyncState } from "./sync-state.ts";
 
@@ -121,7 +115,8 @@ export class SyncJob {
       const { rowsCompared } = this.#state;
       await this.#onePage(ring);
       for (let i = 1; i < this.#environment.ringPages && this.#state.ringWork && this.#isPaging; i++) {
-        if (this.#state.rowsCompared - rowsCompared >= SYNC_PAGE_ROWS || this.#isOutdated || this.#isWaitingFor(ring)) break;
+        if (this.#state.rowsCompared - rowsCompared >= SYNC_PAGE_ROWS || this.#isOutdated || this.#isWaitingFor(ring))
+          break;
         await this.#onePage(ring);
       }
       this.#lastError = "";
@@ -206,7 +201,8 @@ export class SyncJob {
   // Who takes part
 
   #plan(ring: Ring): readonly PlannedRange[] {
-    if (this.#planned?.ring !== ring) this.#planned = { ring, ranges: planOf(this.#state, this.#environment.self, ring) };
+    if (this.#planned?.ring !== ring)
+      this.#planned = { ring, ranges: planOf(this.#state, this.#environment.self, ring) };
     return this.#planned.ranges;
   }
 
@@ -272,7 +268,8 @@ export class SyncJob {
     // A node that was away during a change may have heard of nothing but its writes.
     if (kind === "repair" && afterTenant < 0 && !afterRow) await this.#takeRoutes();
     if (this.#isWaitingFor(ring)) throw new SourceAway("the ring changes");
-    if (ringWork && !mayRelease(ring)) throw new SourceAway("what this node is no replica of is kept by the ring it knows");
+    if (ringWork && !mayRelease(ring))
+      throw new SourceAway("what this node is no replica of is kept by the ring it knows");
     if (ringWork || (only === undefined && ring.state.revision > 0)) {
       const { after } = await releaseAllPage(this.#releasing(ring));
       return this.#save({ failures: 0, afterRow: after, ...(after ? {} : { phase: ringWork ? "done" : "rows" }) });

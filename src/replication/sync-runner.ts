@@ -36,7 +36,10 @@ export interface RingSync {
   readonly work: RingWork;
 }
 
-export type RunnerEnvironment = Omit<SyncEnvironment, "save" | "nextEpoch" | "beginFilling" | "endFilling" | "fillingTenants">;
+export type RunnerEnvironment = Omit<
+  SyncEnvironment,
+  "save" | "nextEpoch" | "beginFilling" | "endFilling" | "fillingTenants"
+>;
 
 export class SyncRunner {
   readonly #environment: RunnerEnvironment;
@@ -89,7 +92,9 @@ export class SyncRunner {
 
   /** The least that any work under way may compare in a second. */
   get keysPerSecond(): number | undefined {
-    const bounds = this.#store.jobs().flatMap(({ phase, ringWork }) => (phase === "done" ? [] : (ringWork?.keysPerSecond ?? [])));
+    const bounds = this.#store
+      .jobs()
+      .flatMap(({ phase, ringWork }) => (phase === "done" ? [] : (ringWork?.keysPerSecond ?? [])));
     return bounds.length > 0 ? Math.min(...bounds) : undefined;
   }
 

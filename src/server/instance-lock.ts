@@ -18,6 +18,7 @@ const lockSchema = z.object({
   supervisor: identitySchema,
   workerd: identitySchema.optional(),
   leaders: identitySchema.optional(),
+  models: identitySchema.optional(),
 });
 
 interface Holder {
@@ -25,10 +26,12 @@ interface Holder {
   readonly workerd?: ProcessIdentity | undefined;
   /** In a cluster: the process of the leaders. */
   readonly leaders?: ProcessIdentity | undefined;
+  /** The process that runs embedding models. */
+  readonly models?: ProcessIdentity | undefined;
 }
 
 /** Which of an instance's workerd processes. */
-export type LockedPart = "workerd" | "leaders";
+export type LockedPart = "workerd" | "leaders" | "models";
 
 function readText(path: string): string | undefined {
   try {
@@ -42,12 +45,13 @@ function readText(path: string): string | undefined {
 function parseHolder(text: string | undefined): Holder | undefined {
   if (text === undefined) return undefined;
   try {
-    const { supervisor, workerd, leaders } = lockSchema.parse(JSON.parse(text));
+    const { supervisor, workerd, leaders, models } = lockSchema.parse(JSON.parse(text));
     const identity = ({ pid, startTicks }: z.output<typeof identitySchema>): ProcessIdentity => ({ pid, startTicks });
     return {
       supervisor: identity(supervisor),
       workerd: workerd && identity(workerd),
       leaders: leaders && identity(leaders),
+      models: models && identity(models),
     };
   } catch {
     // Locks are written whole by link and rename, so an unreadable one was never ours.
@@ -130,7 +134,7 @@ async function releaseStale(path: string, dataDir: string): Promise<void> {
       `the data directory ${dataDir} is in use by another instance (process ${holder.supervisor.pid}). Stop it, or choose another with --data-dir`,
     );
   }
-  for (const left of [holder?.workerd, holder?.leaders]) if (left !== undefined) await endOrphan(left);
+  for (const left of [holder?.workerd, holder?.leaders, holder?.models]) if (left !== undefined) await endOrphan(left);
   const stale = `${path}.stale.${process.pid}`;
   try {
     renameSync(path, stale);

@@ -77,6 +77,7 @@ describe("a wrong configuration", () => {
     ["a list at the top", "- a\n", "must hold sections"],
     ["a section that is a number", "server: 3\n", "server = 3: must be of type object"],
     ["r2 on one's own machine", "storage: { blobStore: r2 }\n", "exists on Cloudflare only"],
+    ["archives in r2 on one's own machine", "vectors: { archiveStore: r2 }\n", "use none or disk"],
     [
       "hints that outlive tombstones",
       "keyValue: { hintTtlSeconds: 600, tombstoneGraceSeconds: 1200 }\n",

@@ -52,14 +52,16 @@ function judgeListener({ server }: Config, flags: Permissions, refuse: Refuse): 
   }
 }
 
-function judgeStorage({ storage, cluster }: Config, refuse: Refuse): void {
-  if (storage.blobStore === "r2") refuse("storage.blobStore", "r2", "exists on Cloudflare only: use sqlite or disk");
-  if (cluster.bucket !== undefined && storage.blobStore === "disk")
-    refuse(
-      "storage.blobStore",
-      "disk",
-      "is of one machine, and leaders move between machines: use sqlite in a cluster",
-    );
+function judgeStorage({ storage, vectors, cluster }: Config, refuse: Refuse): void {
+  const stores = [
+    ["storage.blobStore", storage.blobStore, "sqlite"],
+    ["vectors.archiveStore", vectors.archiveStore, "none"],
+  ] as const;
+  for (const [field, store, other] of stores) {
+    if (store === "r2") refuse(field, store, `exists on Cloudflare only: use ${other} or disk`);
+    if (store === "disk" && cluster.bucket !== undefined)
+      refuse(field, store, `is of one machine, and leaders move between machines: use ${other} in a cluster`);
+  }
 }
 
 /** A name, a wildcard or an address that workerd would take. */

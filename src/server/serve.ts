@@ -2,13 +2,16 @@
 // Guarantees: nothing is started before configuration, data directory, lock and port are good; the lock is released at the end.
 
 import { join } from "node:path";
+import { Instance } from "./cluster/instance.ts";
 import { workerSettings } from "./config-schema.ts";
 import { assertNoInstance, prepareDataDir, removeUnfinishedBlobs } from "./data-dir.ts";
 import { assertPortsFree, type FrontUrls, innerAddress, startFronts } from "./fronts.ts";
 import { InstanceLock } from "./instance-lock.ts";
 import type { LoadedConfig } from "./load-config.ts";
+import { modelsSupervisor } from "./models-process.ts";
 import { packageRoot } from "./package-root.ts";
 import { joinAddress, localUrl } from "./port.ts";
+import { secretEnvironment } from "./provider-secrets.ts";
 import { watchReadiness } from "./readiness.ts";
 import { type RootKey, resolveRootKey } from "./root-key.ts";
 import { Supervisor, type SupervisorEvents } from "./supervisor.ts";
@@ -17,8 +20,9 @@ import { workerdBinary } from "./workerd-binary.ts";
 import { workerdConfig } from "./workerd-config.ts";
 
 const CONFIG_FILE = "workerd.capnp";
+export const MODELS_NAME = "the models' process";
 const DISK_WARNING =
-  "storage.blobStore is disk: workerd does not fsync those files, so a power cut may lose tables. Use sqlite unless the file system makes renames durable";
+  "storage.blobStore or vectors.archiveStore is disk: workerd does not fsync those files, so a power cut may lose tables or archives. Use sqlite (none) unless the file system makes renames durable";
 
 export interface ServeOptions extends LoadedConfig {
   readonly rootKeyFromEnvironment: string | undefined;
@@ -42,10 +46,10 @@ export async function serve(options: ServeOptions): Promise<number> {
   try {
     await assertPortsFree(config);
     const binary = workerdBinary();
-    const workers = copyWorkers(join(packageRoot(), "dist"), dir.run);
+    const { runnerModules, ...workers } = copyWorkers(join(packageRoot(), "dist"), dir.run);
     const rootKey = resolveRootKey(dir.path, options.rootKeyFromEnvironment);
     printRootKey(rootKey, options);
-    if (config.storage.blobStore === "disk") options.report(DISK_WARNING);
+    if ([config.storage.blobStore, config.vectors.archiveStore].includes("disk")) options.report(DISK_WARNING);
     const supervisor = new Supervisor({
       url: (bound) => localUrl(inner.host, bound),
       events: reporter(options.report, (pid) => lock.noteWorkerd(pid)),
@@ -61,10 +65,16 @@ export async function serve(options: ServeOptions): Promise<number> {
           metricsAccess: options.metricsAccess,
         });
         writeConfigFile(join(dir.run, CONFIG_FILE), text);
-        return { binary, cwd: dir.run, configFile: CONFIG_FILE };
+        const env = secretEnvironment(config.embedding, options.env);
+        return { binary, cwd: dir.run, configFile: CONFIG_FILE, env };
       },
     });
-    return await untilSignalled(supervisor, async (bound, signal) => {
+    const models = modelsSupervisor({
+      ...{ runDir: dir.run, modules: runnerModules, settings: workerSettings(config) },
+      events: reporter(options.report, (pid) => lock.noteWorkerd(pid, "models"), MODELS_NAME),
+    });
+    const instance = new Instance({ gateway: supervisor, others: [models] });
+    return await untilSignalled(instance, async (bound, signal) => {
       const url = localUrl(inner.host, bound);
       const fronts = await startFronts(options, url);
       printAddress(options, { dataDir: dir.path, urls: fronts.urls });

@@ -2,8 +2,10 @@
 
 import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { extname, join } from "node:path";
+import type { WorkerModule } from "./capnp-parts.ts";
+import { MODELS_DIR } from "./models-config.ts";
 import { OperatorError } from "./problem.ts";
-import { EMBEDDER_DIR, type WorkerModule } from "./workerd-config.ts";
+import { EMBEDDER_DIR } from "./workerd-config.ts";
 
 const KINDS: Readonly<Record<string, WorkerModule["kind"]>> = {
   ".js": "esModule",
@@ -13,14 +15,16 @@ const KINDS: Readonly<Record<string, WorkerModule["kind"]>> = {
 };
 
 /**
- * Copies dist/worker, and dist/embedder into a directory of its own, into an empty `runDir`; gives their modules, entries first.
+ * Copies the built Workers into an empty `runDir`; gives their modules, entries first. The embedder is there twice: beside the objects, where it
+ * keeps models, and with all that runs them for a process of its own.
  * @throws OperatorError when they were not built
  */
 export function copyWorkers(distDir: string, runDir: string) {
   rmSync(runDir, { recursive: true, force: true });
   return {
     modules: copyWorker(join(distDir, "worker"), runDir, "worker.js"),
-    embedderModules: copyWorker(join(distDir, "embedder"), join(runDir, EMBEDDER_DIR), "embedder.js"),
+    embedderModules: copyWorker(join(distDir, "embedder-words"), join(runDir, EMBEDDER_DIR), "embedder.js"),
+    runnerModules: copyWorker(join(distDir, "embedder"), join(runDir, MODELS_DIR), "embedder.js"),
   };
 }
 

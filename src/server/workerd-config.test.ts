@@ -2,10 +2,13 @@
 
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { defaultSettings } from "../cluster/settings.ts";
+import { defaultSettings, parseSettings } from "../cluster/settings.ts";
+import { COMPATIBILITY_DATE, COMPATIBILITY_FLAGS } from "./capnp-parts.ts";
 import { capnpText } from "./capnp-text.ts";
+import { modelsConfig } from "./models-config.ts";
 import { embedderClass, objectClasses } from "./object-classes.ts";
-import { COMPATIBILITY_DATE, COMPATIBILITY_FLAGS, workerdConfig } from "./workerd-config.ts";
+import { secretEnvironment } from "./provider-secrets.ts";
+import { workerdConfig } from "./workerd-config.ts";
 
 const base = {
   address: "127.0.0.1:8787",
@@ -45,8 +48,55 @@ describe("workerdConfig", () => {
     expect(embedder).toContain('(name = "words.jwv", data = embed "embedder/words.jwv")');
     expect(embedder).toContain('className = "Embedder", uniqueKey = "jade-embedder", enableSql = true');
     expect(embedder).not.toContain("DIRECTORY");
+    expect(embedder).toContain('(name = "MODEL_RUNNER", service = "models")');
+    expect(text).toContain('(name = "models", external = (address = "unix:models.sock"');
     expect(text).toContain('(name = "EMBEDDER", service = (name = "embedder", entrypoint = "EmbedderService"))');
     expect(text.match(/sockets = \[[^\]]*\]/)?.[0]).not.toContain("embedder");
+  });
+
+  it("[EM-62] models run in a process that has their modules, a socket in its own directory, and nothing else", () => {
+    const text = modelsConfig(base.embedderModules, defaultSettings);
+    expect(text).toContain('esModule = embed "models/embedder.js"');
+    expect(text).toContain('address = "unix:models.sock"');
+    expect(text).toContain('service = (name = "models", entrypoint = "ModelRunner")');
+    for (const none of ["durableObject", "disk =", "network =", "ROOT_KEY"]) expect(text).not.toContain(none);
+  });
+
+  it("[EM-57] keys of providers come from the environment into the embedder alone; its requests go through a network of their own", () => {
+    const secrets = [{ name: "OPENAI_KEY", url: "https://api.openai.com/v1/" }];
+    const embedding = { ...defaultSettings.embedding, secrets, allowedNetworks: ["10.0.0.0/8"] };
+    const text = workerdConfig({ ...base, settings: { ...defaultSettings, embedding } });
+    const [gateway, embedder] = text.split("const embedder :Workerd.Worker") as [string, string];
+    expect(embedder).toContain('(name = "OPENAI_KEY", fromEnvironment = "OPENAI_KEY")');
+    expect(gateway).not.toContain("fromEnvironment");
+    expect(embedder).toContain('(name = "EMBEDDING_NETWORK", service = "providers")');
+    expect(gateway).toMatch(
+      /name = "providers", network = \(allow = \["public", "10.0.0.0\/8"\], deny = \[(?!.*"10.0.0.0\/8")/,
+    );
+    const env = { OPENAI_KEY: "sk-1", JADE_ROOT_KEY: "never" };
+    expect(secretEnvironment(embedding, env)).toEqual({ OPENAI_KEY: "sk-1" });
+    expect(secretEnvironment(embedding, {})).toEqual({});
+    for (const name of ["JADE_ROOT_KEY", "AI", "EMBEDDING_NETWORK", "BLOBS", "lower"]) {
+      const wrong = JSON.stringify({ embedding: { secrets: [{ name, url: "https://a.example" }] } });
+      expect(() => parseSettings(wrong), name).toThrow("embedding.secrets");
+    }
+  });
+
+  it("[EM-63] in a cluster the leaders' process keeps the models, and the zone's asks it by a socket", () => {
+    const place = { zone: "z1", zones: ["z1"], nodes: { n1: "z1" } };
+    const ways = {
+      relayAddress: "unix:/d/zone.sock",
+      leadersAddress: "unix:/d/leaders.sock",
+      peers: { z1: "unix:/d/zone.sock" },
+    };
+    const rest = { bucket: "s3://b/p", boardAddress: "unix:/d/board.sock", address: "127.0.0.1:0", key: "k" };
+    const of = (role: "zone" | "leaders") =>
+      workerdConfig({ ...base, cluster: { place: { ...place, role }, ...ways, ...rest } });
+    expect(of("zone")).toContain('(name = "EMBEDDER", service = "embedder")');
+    expect(of("zone")).toContain('(name = "embedder", external = (address = "unix:embedder.sock"');
+    expect(of("zone")).not.toContain("const embedder");
+    expect(of("leaders")).toContain('(name = "embedder", address = "unix:embedder.sock"');
+    expect(of("leaders")).toContain('className = "Embedder", uniqueKey = "jade-embedder"');
   });
 
   it("offers the blob directory only when the blob store is disk", () => {

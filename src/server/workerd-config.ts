@@ -5,6 +5,16 @@
 
 import type { Settings } from "../cluster/settings.ts";
 import { isInNetwork, parseNetwork, REFUSED_NETWORKS, UNJUDGED_NETWORKS } from "../wire/networks.ts";
+import {
+  COMPATIBILITY_DATE,
+  COMPATIBILITY_FLAGS,
+  callSocket,
+  embeds,
+  externalService,
+  list,
+  textBinding,
+  type WorkerModule,
+} from "./capnp-parts.ts";
 import { capnpText } from "./capnp-text.ts";
 import {
   boardService,
@@ -15,27 +25,24 @@ import {
   relaySocket,
   sharedSocket,
 } from "./cluster/relay-config.ts";
+import { MODELS_SOCKET } from "./models-config.ts";
 import { classesOf, embedderClass, type ObjectClass } from "./object-classes.ts";
-
-export const COMPATIBILITY_DATE = "2026-11-01";
-/**
- * Timers that are Node objects cost twice what plain ones do, and every request sets one. A WebSocket that compresses costs 340 KB
- * of memory instead of 90.
- */
-export const COMPATIBILITY_FLAGS: readonly string[] = ["no_nodejs_global_timers", "no_web_socket_compression"];
 
 /** Where the embedder's modules lie beside the configuration. */
 export const EMBEDDER_DIR = "embedder";
+/** Of the leaders' process of a cluster's instance. */
+export const EMBEDDER_SOCKET = "embedder.sock";
+const EMBEDDER_ENTRY = '(name = "embedder", entrypoint = "EmbedderService")';
 
 /** An issuer may stand in a private network. Only its URL, which the operator wrote, is ever asked for through this. */
 const KEYS_NETWORK =
   '(name = "token-keys", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true)))';
 
 /**
- * Receivers of webhooks are named by tenants: the connection itself is refused to what is private, local or reserved, wherever a name
+ * Receivers of webhooks and providers of models are named by tenants: the connection itself is refused to what is private, local or reserved, wherever a name
  * led. workerd takes the more specific of two networks that part, and a denial where they are equal.
  */
-export function webhookNetwork(allowed: readonly string[]): string {
+export function allowedNetwork(service: string, allowed: readonly string[]): string {
   const opened = allowed.map((text) => parseNetwork(text)!);
   const denied = [...REFUSED_NETWORKS, ...UNJUDGED_NETWORKS].filter((text) => {
     const { address, prefixLength } = parseNetwork(text)!;
@@ -43,18 +50,12 @@ export function webhookNetwork(allowed: readonly string[]): string {
   });
   const texts = (networks: readonly string[]): string => networks.map(capnpText).join(", ");
   const lists = `allow = [${texts(["public", ...allowed.map(withLength)])}], deny = [${texts(denied)}]`;
-  return `(name = "webhooks", network = (${lists}, tlsOptions = (trustBrowserCas = true)))`;
+  return `(name = ${capnpText(service)}, network = (${lists}, tlsOptions = (trustBrowserCas = true)))`;
 }
 
 /** workerd knows networks only. */
 function withLength(network: string): string {
   return network.includes("/") ? network : `${network}/${network.includes(":") ? 128 : 32}`;
-}
-
-export interface WorkerModule {
-  /** As other modules import it, without `./`. The file lies beside the configuration under the same name. */
-  readonly name: string;
-  readonly kind: "esModule" | "wasm" | "text" | "data";
 }
 
 export interface WorkerdConfigOptions {
@@ -66,7 +67,7 @@ export interface WorkerdConfigOptions {
   readonly blobsDir: string;
   /** The first one is the entry. */
   readonly modules: readonly WorkerModule[];
-  /** Of the embedder's Worker; they lie in EMBEDDER_DIR. None = it is not run: an instance of a cluster would have models of its own. */
+  /** Of the embedder's Worker; they lie in EMBEDDER_DIR. A zone's process of a cluster asks that of the leaders. */
   readonly embedderModules?: readonly WorkerModule[] | undefined;
   readonly settings: Settings;
   /** Hex SHA-256. */
@@ -75,10 +76,6 @@ export interface WorkerdConfigOptions {
   readonly metricsAccess?: string | undefined;
   /** A process of a cluster's instance; none = the one process of a single node. */
   readonly cluster?: ClusterProcess | undefined;
-}
-
-function textBinding(name: string, value: string): string {
-  return `(name = ${capnpText(name)}, text = ${capnpText(value)})`;
 }
 
 function objectBinding({ binding, className }: ObjectClass): string {
@@ -90,18 +87,17 @@ function objectNamespace({ className, uniqueKey, resident }: ObjectClass): strin
   return `(${names}, enableSql = true, preventEviction = ${resident})`;
 }
 
-function embeds(modules: readonly WorkerModule[], directory = ""): string {
-  return list(
-    modules.map(({ name, kind }) => `(name = ${capnpText(name)}, ${kind} = embed ${capnpText(directory + name)})`),
-  );
-}
-
-/** The Worker that runs models: an isolate, bindings and objects of its own. No socket leads to it. */
-function embedderWorker({ embedderModules, settings }: WorkerdConfigOptions): string {
-  if (!embedderModules) return "";
+/** The Worker that keeps models and has them run: an isolate, bindings and objects of its own. */
+function embedderWorker({ embedderModules, settings, cluster }: WorkerdConfigOptions): string {
+  if (!embedderModules || cluster?.place.role === "zone") return "";
   const bindings = [
     textBinding("JADE_CONFIG", JSON.stringify(settings)),
     objectBinding(embedderClass),
+    '(name = "MODEL_RUNNER", service = "models")',
+    '(name = "EMBEDDING_NETWORK", service = "providers")',
+    ...settings.embedding.secrets.map(
+      ({ name }) => `(name = ${capnpText(name)}, fromEnvironment = ${capnpText(name)})`,
+    ),
     ...(settings.storage.blobStore === "disk" ? ['(name = "BLOB_DISK", service = "blobs")'] : []),
   ];
   return `const embedder :Workerd.Worker = (
@@ -115,8 +111,19 @@ function embedderWorker({ embedderModules, settings }: WorkerdConfigOptions): st
 `;
 }
 
-function list(items: readonly string[]): string {
-  return `[\n    ${items.join(",\n    ")}\n  ]`;
+/** A zone's process asks the embedder of its leaders', by the socket that they share a directory with. */
+function embedderBinding(isZone: boolean): string {
+  return `(name = "EMBEDDER", service = ${isZone ? '"embedder"' : EMBEDDER_ENTRY})`;
+}
+
+function embedderServices(isZone: boolean, allowedNetworks: readonly string[]): readonly string[] {
+  if (isZone) return [externalService("embedder", EMBEDDER_SOCKET)];
+  const network = allowedNetwork("providers", allowedNetworks);
+  return ['(name = "embedder", worker = .embedder)', externalService("models", MODELS_SOCKET), network];
+}
+
+function embedderSocket(): string {
+  return callSocket({ name: "embedder", socket: EMBEDDER_SOCKET, service: EMBEDDER_ENTRY });
 }
 
 /** The text of the file `workerd serve` reads; its constant is named `config`. */
@@ -124,9 +131,10 @@ export function workerdConfig(options: WorkerdConfigOptions): string {
   const { address, objectsDir, blobsDir, modules, settings, rootKeyHash, metricsAccess, cluster } = options;
   const objectClasses = classesOf(cluster?.place.role);
   const isGateway = cluster?.place.role !== "leaders";
+  const isZone = cluster?.place.role === "zone";
   const relays = cluster ? relayServices(cluster) : [];
   const hasEmbedder = options.embedderModules !== undefined;
-  const onDisk = settings.storage.blobStore === "disk";
+  const onDisk = settings.storage.blobStore === "disk" || settings.vectors.archiveStore === "disk";
   const fetchesKeys = settings.auth.tokenIssuers.some(({ jwksUrl }) => jwksUrl !== undefined);
   const bindings = [
     textBinding("JADE_MODE", cluster ? "cluster" : "single"),
@@ -138,23 +146,23 @@ export function workerdConfig(options: WorkerdConfigOptions): string {
     ...(onDisk ? ['(name = "BLOB_DISK", service = "blobs")'] : []),
     ...(fetchesKeys ? ['(name = "TOKEN_KEYS", service = "token-keys")'] : []),
     '(name = "WEBHOOK_NETWORK", service = "webhooks")',
-    ...(hasEmbedder ? ['(name = "EMBEDDER", service = (name = "embedder", entrypoint = "EmbedderService"))'] : []),
+    ...(hasEmbedder ? [embedderBinding(isZone)] : []),
     ...(metricsAccess ? [textBinding("JADE_METRICS_ACCESS", metricsAccess)] : []),
   ];
   const services = [
     '(name = "jade", worker = .jade)',
-    ...(hasEmbedder ? ['(name = "embedder", worker = .embedder)'] : []),
+    ...(hasEmbedder ? embedderServices(isZone, settings.embedding.allowedNetworks) : []),
     `(name = "objects", disk = (path = ${capnpText(objectsDir)}, writable = true))`,
     ...(onDisk ? [`(name = "blobs", disk = (path = ${capnpText(blobsDir)}, writable = true))`] : []),
     ...(fetchesKeys ? [KEYS_NETWORK] : []),
-    webhookNetwork(settings.webhooks.allowedNetworks),
+    allowedNetwork("webhooks", settings.webhooks.allowedNetworks),
     ...relays.map(({ text }) => text),
     ...(cluster && !isGateway ? [boardService()] : []),
   ];
   const sockets = [
     ...(isGateway ? [`(name = "http", address = ${capnpText(address)}, http = (), service = "jade")`] : []),
     ...(cluster ? [...sharedSocket(cluster), relaySocket(cluster)] : []),
-    ...(cluster && !isGateway ? [boardSocket(cluster)] : []),
+    ...(cluster && !isGateway ? [boardSocket(cluster), ...(hasEmbedder ? [embedderSocket()] : [])] : []),
   ];
   return `# Written by jade-db at each start: changes here are lost.
 using Workerd = import "/workerd/workerd.capnp";

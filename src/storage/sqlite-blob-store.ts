@@ -121,6 +121,25 @@ export class SqliteBlobStore implements SyncBlobStore {
     return true;
   }
 
+  /** All of a blob, and where its pieces begin: what `putSync` takes. Undefined = it is missing, or not whole. */
+  wholeSync(name: string): { readonly bytes: Uint8Array; readonly cuts: readonly number[] } | undefined {
+    const blob = this.#find(name);
+    if (blob === undefined) return undefined;
+    const base = blob.id * MAX_BLOB_BYTES;
+    const query = "SELECT id, bytes FROM storage_pieces WHERE id >= ? AND id < ? ORDER BY id";
+    const bytes = new Uint8Array(blob.sizeBytes);
+    const cuts: number[] = [];
+    let filled = 0;
+    for (const piece of [...this.#sql.exec<PieceRow>(query, base, base + MAX_BLOB_BYTES)]) {
+      const at = piece.id - base;
+      if (at !== filled || at + piece.bytes.byteLength > bytes.length) return undefined;
+      if (at > 0) cuts.push(at);
+      bytes.set(new Uint8Array(piece.bytes), at);
+      filled += piece.bytes.byteLength;
+    }
+    return filled === bytes.length ? { bytes, cuts } : undefined;
+  }
+
   deleteSync(name: string): void {
     const blob = this.#row(name);
     this.#known.delete(name);

@@ -28,6 +28,7 @@ const request: fc.Arbitrary<SessionRequest> = fc.oneof(
   fc.record({ ...common, op: fc.constant("put" as const), writeId, bodyHash, value }),
   fc.record({ ...common, op: fc.constant("delete" as const), writeId, bodyHash, value: absent }),
   fc.record({ ...common, op: fc.constant("get" as const), writeId: absent, bodyHash: absent, value: absent }),
+  fc.record({ id, op: fc.constant("vector" as const), key, value: fc.uint8Array({ maxLength: 30 }) }),
 );
 const sibling = fc.record({ clock, value: fc.option(value, { nil: undefined }) });
 const answer: fc.Arbitrary<SessionAnswer> = fc.oneof(
@@ -40,6 +41,7 @@ const answer: fc.Arbitrary<SessionAnswer> = fc.oneof(
     siblings: fc.option(fc.array(sibling, { maxLength: 4 }), { nil: undefined }),
   }),
   fc.record({ id, kind: fc.constant("pong" as const) }),
+  fc.record({ id, kind: fc.constant("vector" as const), body: fc.uint8Array({ maxLength: 30 }) }),
   fc.record({
     id,
     kind: fc.constant("error" as const),

@@ -24,10 +24,20 @@ export const BODY_HASH_BYTES = 8;
 /**
  * `ack` has no answer: its id says how many bytes of answers the client has read. See {@link ACK_EVERY_BYTES}.
  * `config`: a call to a configuration keyspace; `key` = the namespace, `value` = a call of wire/config-requests.ts without its id.
+ * `vector`: a call about the vectors of a database; `key` = the namespace, `value` = a call of wire/vector-session.ts.
  */
-const OP = { put: 1, get: 2, delete: 3, ping: 4, ack: 5, config: 6 } as const;
+const OP = { put: 1, get: 2, delete: 3, ping: 4, ack: 5, config: 6, vector: 7 } as const;
 export type RequestOp = keyof typeof OP;
-const OP_NAMES: readonly (RequestOp | undefined)[] = [undefined, "put", "get", "delete", "ping", "ack", "config"];
+const OP_NAMES: readonly (RequestOp | undefined)[] = [
+  undefined,
+  "put",
+  "get",
+  "delete",
+  "ping",
+  "ack",
+  "config",
+  "vector",
+];
 
 const CONSISTENCY_MASK = 0b11;
 const HAS_CLOCK = 1 << 2;
@@ -51,7 +61,7 @@ export interface SessionRequest {
   readonly clock?: Clock | undefined;
   /** config: a lease that the call grants or keeps alive is the session's, and ends with it when the client closes it (1000 or 1001). */
   readonly isOwned?: boolean | undefined;
-  /** put: UTF-8 JSON text. config: the call's bytes. */
+  /** put: UTF-8 JSON text. config, vector: the call's bytes. */
   readonly value?: Uint8Array | undefined;
 }
 
@@ -74,6 +84,8 @@ export type SessionAnswer =
   | { readonly id: number; readonly kind: "pong" }
   /** A body of wire/config-answers.ts. */
   | { readonly id: number; readonly kind: "config"; readonly body: Uint8Array }
+  /** An answer of wire/vector-session.ts. */
+  | { readonly id: number; readonly kind: "vector"; readonly body: Uint8Array }
   | {
       readonly id: number;
       readonly kind: "error";
@@ -82,7 +94,7 @@ export type SessionAnswer =
       readonly details?: Readonly<Record<string, unknown>> | undefined;
     };
 
-const KIND = { written: 1, value: 2, notFound: 3, pong: 4, error: 5, conflict: 6, config: 7 } as const;
+const KIND = { written: 1, value: 2, notFound: 3, pong: 4, error: 5, conflict: 6, config: 7, vector: 8 } as const;
 
 export function writeRequest(writer: ByteWriter, request: SessionRequest): void {
   writer.u32(request.id);
@@ -94,7 +106,7 @@ export function writeRequest(writer: ByteWriter, request: SessionRequest): void 
   if (request.isOwned) flags |= IS_OWNED;
   writer.u8(flags);
   if (request.op === "ping" || request.op === "ack") return;
-  if (request.op === "config") {
+  if (request.op === "config" || request.op === "vector") {
     writer.string(request.key);
     writer.bytes(request.value ?? new Uint8Array(0));
     return;
@@ -120,7 +132,7 @@ export function readRequest(reader: ByteReader): SessionRequest {
   if (!op) throw new MalformedBytes(`unknown operation ${opCode}`);
   const flags = reader.u8();
   if (op === "ping" || op === "ack") return { id, op, key: "" };
-  if (op === "config") {
+  if (op === "config" || op === "vector") {
     const isOwned = (flags & IS_OWNED) !== 0;
     return { id, op, ...(isOwned ? { isOwned } : {}), key: reader.string(), value: reader.bytes() };
   }
@@ -157,7 +169,8 @@ export function writeAnswer(writer: ByteWriter, answer: SessionAnswer): void {
       writer.u8(KIND.pong);
       return;
     case "config":
-      writer.u8(KIND.config);
+    case "vector":
+      writer.u8(KIND[answer.kind]);
       writer.bytes(answer.body);
       return;
     case "error":
@@ -211,6 +224,8 @@ export function readAnswer(reader: ByteReader): SessionAnswer {
       return { id, kind: "pong" };
     case KIND.config:
       return { id, kind: "config", body: reader.bytes() };
+    case KIND.vector:
+      return { id, kind: "vector", body: reader.bytes() };
     case KIND.error: {
       const code = reader.string();
       const message = reader.string();

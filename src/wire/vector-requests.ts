@@ -2,7 +2,7 @@
 // Guarantees: round trip; anything else throws MalformedBytes. Values and metadata are views into the read buffer, not copies.
 // Must not: judge (limits and meaning are the shard's).
 //
-// Call: u8 flags (1: write id, 2: placed), [write id 16, body hash 8], u8 kind, …
+// Call: u8 flags (1: write id, 2: placed, 4: topology), [write id 16, body hash 8], u8 kind, [varint topology], …
 import { ByteReader, ByteWriter, MalformedBytes } from "./bytes.ts";
 import { BODY_HASH_BYTES, WRITE_ID_BYTES } from "./session.ts";
 import {
@@ -33,18 +33,20 @@ const KIND = {
 
 const HAS_WRITE_ID = 1;
 const IS_PLACED = 2;
+const HAS_TOPOLOGY = 4;
 /** Flags of an upsert. */
 const IS_ATOMIC = 1;
 const HAS_EARLIER = 2;
 
-export function writeVectorCall({ writeId, bodyHash, isPlaced, request }: VectorCall): Uint8Array {
+export function writeVectorCall({ writeId, bodyHash, isPlaced, topology, request }: VectorCall): Uint8Array {
   const writer = new ByteWriter(4096);
-  writer.u8((writeId ? HAS_WRITE_ID : 0) | (isPlaced ? IS_PLACED : 0));
+  writer.u8((writeId ? HAS_WRITE_ID : 0) | (isPlaced ? IS_PLACED : 0) | (topology ? HAS_TOPOLOGY : 0));
   if (writeId) {
     writer.raw(writeId);
     writer.raw(bodyHash ?? new Uint8Array(BODY_HASH_BYTES));
   }
   writer.u8(KIND[request.kind]);
+  if (topology) writer.varint(topology);
   writeRequest(writer, request);
   return writer.take();
 }
@@ -54,9 +56,19 @@ export function readVectorCall(bytes: Uint8Array): VectorCall {
   const flags = reader.u8();
   const identity =
     (flags & HAS_WRITE_ID) !== 0 ? { writeId: reader.raw(WRITE_ID_BYTES), bodyHash: reader.raw(BODY_HASH_BYTES) } : {};
-  const request = readRequest(reader, reader.u8());
+  const kind = reader.u8();
+  const topology = (flags & HAS_TOPOLOGY) === 0 ? {} : { topology: reader.varint() };
+  const request = readRequest(reader, kind);
   if (!reader.done) throw new MalformedBytes("bytes after a vector request");
-  return { ...identity, ...((flags & IS_PLACED) !== 0 && { isPlaced: true }), request };
+  return { ...identity, ...((flags & IS_PLACED) !== 0 && { isPlaced: true }), ...topology, request };
+}
+
+const SHORT: ReadonlySet<number> = new Set([KIND.upsert, KIND.update, KIND.delete, KIND.get, KIND.search]);
+
+/** Bytes of a call that is done in one go: one that counts, lists, scans or deletes by a filter may take its time. */
+export function isShortVectorCall(bytes: Uint8Array): boolean {
+  const at = ((bytes[0] ?? 0) & HAS_WRITE_ID) === 0 ? 1 : 1 + WRITE_ID_BYTES + BODY_HASH_BYTES;
+  return SHORT.has(bytes[at] ?? 0);
 }
 
 function writeRequest(writer: ByteWriter, request: VectorRequest): void {

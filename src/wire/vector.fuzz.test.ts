@@ -4,6 +4,13 @@ import { MalformedBytes } from "./bytes.ts";
 import { DURABILITIES, type VectorAnswer, type VectorCall, type VectorRequest } from "./vector.ts";
 import { readVectorAnswer, writeVectorAnswer } from "./vector-answers.ts";
 import { readVectorCall, writeVectorCall } from "./vector-requests.ts";
+import {
+  readVectorSessionAnswer,
+  readVectorSessionCall,
+  type VectorSessionCall,
+  writeVectorSessionAnswer,
+  writeVectorSessionCall,
+} from "./vector-session.ts";
 
 const RUNS = 1500;
 const bytes = fc.uint8Array({ maxLength: 40 });
@@ -137,6 +144,40 @@ describe("bytes of vector calls", () => {
   it("answers come back as they were", () => {
     fc.assert(
       fc.property(answer, (one) => void expect(readVectorAnswer(writeVectorAnswer(one))).toEqual(one)),
+      { numRuns: RUNS },
+    );
+  });
+
+  it("[VE-270] calls and answers of sessions come back as they were; damaged ones throw MalformedBytes and nothing else", () => {
+    const item = fc.record({ id: text, values: optional(bytes), metadata: optional(bytes) });
+    const of = (length: number) => fc.uint8Array({ minLength: length, maxLength: length });
+    const asked: fc.Arbitrary<VectorSessionCall> = fc.record(
+      {
+        operation: fc.constantFrom("upsert", "batch", "get", "deleteWhere", "count", "searchMany"),
+        databaseId: text,
+        options: text,
+        items: fc.array(item, { maxLength: 4 }),
+      },
+      { requiredKeys: ["operation", "databaseId", "options", "items"] },
+    );
+    const identified = fc
+      .tuple(asked, fc.option(fc.record({ writeId: of(16), bodyHash: of(8) })))
+      .map(([one, identity]): VectorSessionCall => ({ ...one, ...identity }));
+    const head = fc.record({ shards: fc.array(fc.nat()), cursor: fc.option(text) });
+    const answered = fc.tuple(head, answer);
+    fc.assert(
+      fc.property(identified, answered, (one, [of, body]) => {
+        expect(readVectorSessionCall(writeVectorSessionCall(one))).toEqual(one);
+        expect(readVectorSessionAnswer(writeVectorSessionAnswer(of, body))).toEqual({ head: of, answer: body });
+      }),
+      { numRuns: RUNS },
+    );
+    const writtenAnswer = answered.map(([of, body]) => writeVectorSessionAnswer(of, body));
+    fc.assert(
+      fc.property(damaged(identified.map(writeVectorSessionCall)), damaged(writtenAnswer), (input, output) => {
+        survives(readVectorSessionCall, input);
+        survives(readVectorSessionAnswer, output);
+      }),
       { numRuns: RUNS },
     );
   });

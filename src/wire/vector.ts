@@ -304,5 +304,7 @@ export interface VectorCall {
   readonly bodyHash?: Uint8Array | undefined;
   /** From the shard that places the row: run here, whatever the database's strategy. */
   readonly isPlaced?: boolean | undefined;
+  /** Which of its database's topologies (vector/database/resharding.ts) the caller knows; absent = 0, it never changed. */
+  readonly topology?: number | undefined;
   readonly request: VectorRequest;
 }

@@ -4,7 +4,9 @@ import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileS
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { externalTensor, onnxFile } from "../../scripts/lib/onnx-writer.ts";
 import { type RunningServer, startServer, temporaryDirectory } from "../../scripts/lib/server-process.mjs";
+import { bomb } from "../onnx/png-bomb.ts";
 import { tinyBert } from "../onnx/tiny-bert.ts";
 
 const CLI = join(import.meta.dirname, "../../dist/cli.js");
@@ -88,7 +90,7 @@ describe("jade-db", () => {
     ]);
   });
 
-  it("[EM-31] [EM-41] makes a model of a folder with an ONNX graph; the server's vectors are the plain twin's to 1e-5", () => {
+  it("[EM-31] [EM-41] [EM-62] makes a model of a folder with an ONNX graph; the server's vectors are the plain twin's to 1e-5", () => {
     const bert = tinyBert(7);
     const folder = join(directory, "tiny-bert");
     mkdirSync(join(folder, "1_Pooling"), { recursive: true });
@@ -106,6 +108,11 @@ describe("jade-db", () => {
       for (const [n, value] of expected.entries())
         expect(Math.abs(embedded[at]!.values[n]! - value)).toBeLessThan(1e-5);
     }
+    // The files are brought again to the next process, and nothing is asked twice.
+    const { models } = JSON.parse(readFileSync(join(server.dataDir, "instance.lock"), "utf8"));
+    process.kill(models.pid, "SIGKILL");
+    const [again] = json(["embed", "the red cat and the green dog", "--model", "tiny-bert"]) as { values: number[] }[];
+    expect(again!.values[0]).toBeCloseTo(bert.embed("the red cat and the green dog", { pooling: "cls" })[0]!, 5);
     json(["database", "create", "tiny", "--model", "tiny-bert"]);
     for (const text of texts) json(["vector", "put", text.slice(0, 5), "--database", "tiny", "--text", text]);
     expect(json(["search", "--database", "tiny", "--text", "The cat sat on the mat.", "--top-k", "1"])).toMatchObject([
@@ -120,6 +127,84 @@ describe("jade-db", () => {
     expect(json(["model", "disable", "tiny-bert"])).toMatchObject({ status: "disabled" });
     expect(json(["model", "delete", "tiny-bert"])).toMatchObject({ deleted: true });
     expect(json(["model", "list"]).map(({ modelId }: { modelId: string }) => modelId)).toEqual(["glove-twitter-25d"]);
+  });
+
+  it("[EM-64] [EM-65] makes vectors of a file's texts by the shipped model, then all of them anew by another", () => {
+    const file = join(directory, "texts.csv");
+    const texts = ["red apple", "green tea", "fast train"];
+    writeFileSync(file, `id,body\n${texts.map((text, at) => `t${at},${text}`).join("\n")}\nt3,zzxqv\n`);
+    const command = ["import", "vectors", file, "--database", "texts", "--text-column", "body"];
+    const made = jadeDb([...command, "--model", "glove-twitter-25d", "--skip-refused", "-o", "json"]);
+    expect([made.status, made.stderr]).toEqual([0, expect.stringContaining('left out: line 5, id "t3"')]);
+    expect(JSON.parse(made.stdout)).toMatchObject({ vectors: 3, leftOut: 1 });
+    expect(json(["search", "--database", "texts", "--text", "train", "--top-k", "1"])).toMatchObject([{ id: "t2" }]);
+    const other = jadeDb([...command, "--model", "another"]);
+    expect([other.status, other.stderr]).toEqual([2, expect.stringContaining('names the model "glove-twitter-25d"')]);
+    const words = join(directory, "small.txt");
+    writeFileSync(
+      words,
+      texts
+        .flatMap((text) => text.split(" "))
+        .map((word, at) => `${word} ${at} 1\n`)
+        .join(""),
+    );
+    expect(json(["model", "add", words, "small"])).toMatchObject({ outputDimension: 2 });
+    const reembed = ["database", "reembed", "texts", "--model", "small", "--text-field", "body", "--wait"];
+    expect(json(reembed)).toMatchObject({ state: "done", rows: 3, vectorDimension: 2 });
+    expect(json(["search", "--database", "texts", "--text", "train", "--top-k", "1"])).toMatchObject([{ id: "t2" }]);
+    json(["model", "delete", "small"]);
+  });
+
+  it("[EM-31] [EM-47] [EM-49] [EM-50] [EM-51] [EM-53] story 5.2: images and tensors in the server: registered from folders, embedded, stored, searched", () => {
+    const folder = join(directory, "colours");
+    mkdirSync(folder);
+    // The mean of each colour of pictures of 8 x 8.
+    const pooling = { op: "GlobalAveragePool", inputs: ["pixels"], output: "image_embeds" };
+    const graph = (name: string, dims: readonly number[]) => [{ name, type: "float" as const, dims }];
+    const [inputs, outputs] = [graph("pixels", [1, 3, 8, 8]), graph("image_embeds", [1, 3, 1, 1])];
+    writeFileSync(join(folder, "model.onnx"), onnxFile({ nodes: [pooling], constants: [], inputs, outputs }));
+    writeFileSync(join(folder, "preprocessor_config.json"), '{"size":{"height":8,"width":8},"do_normalize":false}');
+    expect(json(["model", "add", folder])).toMatchObject({ family: "image", inputType: "image", outputDimension: 3 });
+    const file = (name: string, bytes: Uint8Array): string => {
+      writeFileSync(join(directory, name), bytes);
+      return join(directory, name);
+    };
+    const black = file("black.png", bomb(9, 9, 9 * 28));
+    expect(json(["embed", "--image", black, "--model", "colours"])).toMatchObject([
+      { image: black, values: [0, 0, 0] },
+    ]);
+    json(["database", "create", "pictures", "--model", "colours", "--metric", "euclidean"]);
+    expect(json(["database", "describe", "pictures"]).embeddingModels).toMatchObject([{ inputType: "image" }]);
+    json(["vector", "put", "p1", "--database", "pictures", "--image", black]);
+    for (const [bytes, message] of [
+      [bomb(8000, 5000, 100), "40000000 pixels; the limit is 12500000"],
+      [Buffer.from("GIF89a"), "neither a PNG nor a JPEG"],
+      [bomb(50, 50, 10), "cut off"],
+    ] as const) {
+      const refused = jadeDb(["vector", "put", "p2", "--database", "pictures", "--image", file("bad.png", bytes)]);
+      expect([refused.status, refused.stderr]).toEqual([2, expect.stringContaining(message)]);
+    }
+    expect(json(["search", "--database", "pictures", "--image", black])).toMatchObject([{ id: "p1", score: 0 }]);
+    expect(jadeDb(["embed", "king", "--model", "colours"]).stderr).toContain("the model takes image");
+
+    const tensors = join(directory, "product");
+    mkdirSync(tensors);
+    const weight = externalTensor("weight", [3, 2], { file: "model.onnx_data", offset: 0, length: 24 });
+    const product = onnxFile({
+      nodes: [{ op: "MatMul", inputs: ["x", "weight"], output: "y" }],
+      constants: [weight],
+      ...{ inputs: graph("x", [1, 3]), outputs: graph("y", [1, 2]) },
+    });
+    writeFileSync(join(tensors, "model.onnx"), product);
+    const declared = ["--inputs", '[{"name":"x","type":"float32","shape":[1,3]}]', "--no-normalize"];
+    const without = jadeDb(["model", "add", tensors, ...declared]);
+    expect([without.status, without.stderr]).toEqual([2, expect.stringContaining("weights are in model.onnx_data")]);
+    writeFileSync(join(tensors, "model.onnx_data"), new Uint8Array(Float32Array.of(1, 2, 3, 4, 5, 6).buffer));
+    expect(json(["model", "add", tensors, ...declared])).toMatchObject({ family: "tensor", outputDimension: 2 });
+    const embed = (tensor: object) => ["embed", "--tensor", JSON.stringify(tensor), "--model", "product"];
+    expect(json(embed({ x: { data: [1, 0, 2] } }))).toMatchObject([{ values: [11, 14] }]);
+    expect(jadeDb(embed({ x: { data: [1, 0] } })).stderr).toContain("input[0].tensor has a x of 2 numbers");
+    for (const id of ["colours", "product"]) json(["model", "delete", id]);
   });
 
   it("imports, exports and verifies byte by byte", () => {

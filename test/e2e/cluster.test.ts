@@ -57,6 +57,19 @@ describe("three instances", () => {
     for (const client of [...clients, root]) client.close();
   });
 
+  it("[EM-63] take texts at every instance, by models that have one owner", async () => {
+    const [first, , third] = cluster.zones.map((zone) => cluster.client(zone, apiKey, { attempts: 5 }));
+    const bytes = new TextEncoder().encode("red 1 0\nblue 0 1\n");
+    await first!.models.add({ modelId: "colours" }, [{ name: "colours.txt", bytes }]);
+    const [vector] = await third!.models.embed(["red"], "colours");
+    expect([...vector!.values]).toEqual([1, 0]);
+    await third!.databases.create({ databaseId: "texts", embeddingModels: [{ modelId: "glove-twitter-25d" }] });
+    await third!.vectors("texts").upsert({ id: "cake", text: "She baked a chocolate cake" });
+    const { results } = await first!.vectors("texts").search({ text: "dessert recipe" }, { topK: 1 });
+    expect(results[0]!.id).toBe("cake");
+    for (const client of [first, third]) client!.close();
+  });
+
   it("[CL-126] share a port beside their own ones", async () => {
     const headers = { authorization: `Bearer ${cluster.rootKey}`, connection: "close" };
     const seen = new Set<string>();

@@ -11,6 +11,8 @@ let server: RunningServer;
 let directory: string;
 let environment: Record<string, string>;
 let client: JadeClient;
+/** The same tenant, over the session. */
+let session: JadeClient;
 
 function jadeDb(args: readonly string[]) {
   const { stdout, stderr, status } = spawnSync(process.execPath, [CLI, ...args], {
@@ -33,10 +35,12 @@ beforeAll(async () => {
   const { apiKey } = json(["tenant", "create", "vectors"]);
   environment = { ...environment, JADE_API_KEY: apiKey };
   client = new JadeClient({ url: server.url, apiKey });
+  session = new JadeClient({ url: server.url, apiKey, transport: "session" });
 });
 
 afterAll(async () => {
   client?.close();
+  session?.close();
   await server?.dispose();
   rmSync(directory, { recursive: true, force: true });
 });
@@ -46,9 +50,10 @@ function values(row: number, dimension: number): Float32Array {
   return Float32Array.from({ length: dimension }, (_, at) => Math.sin(row * 12.9898 + at * 78.233));
 }
 
-describe("client.databases and client.vectors", () => {
-  it("[VE-177] [VE-178] make a database, fill it in chunks, read it back exactly, search and delete", async () => {
-    const { databases } = client;
+describe.each(["http", "session"] as const)("client.databases and client.vectors over %s", (transport) => {
+  it("[VE-177] [VE-178] [VE-270] make a database, fill it in chunks, read it back exactly, search and delete", async () => {
+    const own = transport === "http" ? client : session;
+    const { databases } = own;
     const made = await databases.create({ databaseId: "sdk", vectorDimension: 8, sharding: { numShards: 2 } });
     expect(made).toMatchObject({ databaseId: "sdk", metric: "cosine", state: "ready" });
     expect((await databases.update("sdk", { description: "d" })).description).toBe("d");
@@ -56,7 +61,7 @@ describe("client.databases and client.vectors", () => {
     for await (const { databaseId } of databases.list()) ids.push(databaseId);
     expect(ids).toEqual(["sdk"]);
 
-    const vectors = client.vectors("sdk");
+    const vectors = own.vectors("sdk");
     const rows = Array.from({ length: 250 }, (_, at) => ({
       id: `v${at}`,
       values: values(at, 8),
@@ -108,6 +113,94 @@ describe("client.databases and client.vectors", () => {
     expect((await databases.status("sdk")).rows).toBe(98);
     await databases.delete("sdk");
     await expect(databases.get("sdk")).rejects.toMatchObject({ code: "notFound" });
+  });
+});
+
+describe("client.vectors over both", () => {
+  /** What a call comes to, without what differs between two writes. */
+  const outcome = async (work: Promise<unknown>): Promise<unknown> => {
+    try {
+      const text = JSON.stringify(await work, (_, value) => (value instanceof Float32Array ? [...value] : value));
+      return text === undefined ? undefined : JSON.parse(text.replaceAll(/"20[0-9T:.-]+Z"/g, '"time"'));
+    } catch (error) {
+      const { code, message, details } = error as { code?: string; message: string; details?: object };
+      return { code, message, details };
+    }
+  };
+
+  it("[VE-270] each call has the same result, or the same error, over HTTP and the session", async () => {
+    type Step = (vectors: ReturnType<JadeClient["vectors"]>) => Promise<unknown>;
+    const q = { vector: [1, 2, 0] };
+    const writeId = "cd".repeat(16);
+    const steps: Step[] = [
+      (v) => v.upsert({ id: "a", values: [1, 2, 3], metadata: { n: 1 } }),
+      (v) => v.upsert({ id: "a", values: [1, 2, 2.5], metadataJson: '{"n": 1.0}' }, { durability: "eventual" }),
+      (v) => v.upsert({ values: [0.1, 1, 0] }, { writeId }),
+      (v) => v.upsert({ values: [0.1, 1, 0] }, { writeId }),
+      (v) => v.upsert({ values: [0.2, 1, 0] }, { writeId }),
+      (v) => v.upsert({ id: "b", values: [1, 2] }),
+      (v) => v.upsert({ id: "b", values: [0, 0, 0] }),
+      (v) => v.upsert({ id: "b", values: [1, 2, 3], metadata: { deep: "x".repeat(70_000) } }),
+      (v) => v.upsert({ id: "x".repeat(600), values: [1, 2, 3] }),
+      (v) => v.upsert({ id: "b", values: [1, 1, 1] }, { durability: "never" as never }),
+      (v) =>
+        v.upsertChunk(
+          [
+            { id: "c", values: [3, 1, 0] },
+            { id: "", values: [1, 1, 1] },
+            { id: "d", values: [1, 9, 0] },
+          ],
+          { writeId: "ef".repeat(16) },
+        ),
+      (v) =>
+        v.upsertChunk(
+          [
+            { id: "e", values: [3, 1, 0] },
+            { id: "f", values: [0, 0, 0] },
+          ],
+          { atomic: true },
+        ),
+      (v) => v.get("a"),
+      (v) => v.get("nobody"),
+      (v) => v.get("a", { consistency: "causal" }),
+      (v) => v.update("a", { metadata: { n: 2 } }),
+      (v) => v.update("nobody", { metadata: { n: 2 } }),
+      (v) => v.count(),
+      (v) => v.count({ filters: { n: 2 } }),
+      (v) => v.count({ filters: { $no: 2 } }),
+      (v) => v.page({ limit: 2, includeValues: true, includeMetadata: true }),
+      (v) => v.page({ limit: 0 }),
+      (v) => v.page({ cursor: "nonsense" }),
+      (v) => v.search(q, { topK: 2, includeMetadata: true, includeValues: true }),
+      (v) => v.search({ id: "a" }, { topK: 2, explain: true }),
+      (v) => v.search({ id: "nobody" }),
+      (v) => v.search({ vector: [1] }),
+      (v) => v.search(q, { topK: 0 }),
+      (v) => v.search(q, { topK: 2, index: "none" }),
+      (v) => v.search(q, { topK: 2, filters: { n: { $between: 2 } } }),
+      (v) => v.search(q, { threshold: 0.5, limit: 1 }),
+      (v) => v.search(q, { limit: 1 }),
+      (v) => v.searchMany([q, { id: "a" }, { vector: [0, 1, 0] }], { topK: 1 }),
+      (v) => v.searchMany([q], { threshold: 0.2 }),
+      (v) => v.deleteMany({ ids: ["c", "nobody"] }),
+      (v) => v.deleteMany({ filters: { n: 2 } }),
+      (v) => v.deleteMany({ filters: {} }),
+      (v) => v.delete("d"),
+      (v) => v.delete("d"),
+      (v) => v.count(),
+    ];
+    for (const sharding of [{ numShards: 1 }, { numShards: 3 }]) {
+      const names = ["over-http", "over-session"];
+      for (const databaseId of names) await client.databases.create({ databaseId, vectorDimension: 3, sharding });
+      const ways = [client.vectors(names[0]!), session.vectors(names[1]!)] as const;
+      for (const [at, step] of steps.entries()) {
+        const [http, own] = [await outcome(step(ways[0])), await outcome(step(ways[1]))];
+        expect(own, `step ${at}`).toEqual(http);
+      }
+      for (const databaseId of names) await client.databases.delete(databaseId);
+    }
+    const gone = await outcome(session.vectors("gone").count());
+    expect(gone).toEqual(await outcome(client.vectors("gone").count()));
   });
 });
 

@@ -7,7 +7,7 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { workerdBinary } from "../../src/server/workerd-binary.ts";
-import { webhookNetwork } from "../../src/server/workerd-config.ts";
+import { allowedNetwork } from "../../src/server/workerd-config.ts";
 import { removeDir, temporaryDir } from "./serve-process.ts";
 
 const WORKER = `export default { async fetch(request, env) {
@@ -43,7 +43,7 @@ async function asker(allowed: readonly string[]): Promise<(host: string) => Prom
     join(dir, "config.capnp"),
     `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
-  services = [(name = "worker", worker = .worker), ${webhookNetwork(allowed)}],
+  services = [(name = "worker", worker = .worker), ${allowedNetwork("webhooks", allowed)}],
   sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "worker")]
 );
 const worker :Workerd.Worker = (modules = [(name = "worker.js", esModule = embed "worker.js")],

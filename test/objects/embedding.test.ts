@@ -1,81 +1,11 @@
 // Models and texts over HTTP inside workerd, with the embedder as a Worker of its own. Story 5 of the specification.
 import { env } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
+import { registerModel } from "../../src/gateway/embedding-models.ts";
 import { createGateway } from "../../src/gateway/gateway.ts";
-import { type Answer, ask, directory, newKey, newTenant, ROOT_KEY } from "./gateway-support.ts";
+import { cosine, expectRefusal, MODELS, Owner, SHIPPED, WORDS } from "./embedding-support.ts";
+import { ask, directory, newKey, ROOT_KEY, tenantObject } from "./gateway-support.ts";
 import { Db } from "./vector-support.ts";
-
-const SHIPPED = "glove-twitter-25d";
-const MODELS = "/v1/embedding-models";
-const BYTES = { "content-type": "application/octet-stream" };
-const PART = 4 * 1024 * 1024;
-
-const hex = (bytes: ArrayBuffer): string =>
-  [...new Uint8Array(bytes)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-
-const WORDS = "the 0.1 -0.6 0.3\nred 1.5 -0.4 0.2\ngreen 1.4 -0.5 0.3\nseven -0.3 -0.2 2\neight -0.2 -0.3 1.9\n";
-
-/** A tenant, and what it does with models. */
-class Owner {
-  readonly tenantId: string;
-  readonly key: string;
-
-  constructor({ tenantId, key }: { readonly tenantId: string; readonly key: string }) {
-    this.tenantId = tenantId;
-    this.key = key;
-  }
-
-  static async make(): Promise<Owner> {
-    return new Owner(await newTenant());
-  }
-
-  ask(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer> {
-    return ask(method, path, { key: this.key, ...(body !== undefined && { body }), headers });
-  }
-
-  async register(modelId: string, bytes: Uint8Array, more: object = {}): Promise<Answer> {
-    const sha256 = hex(await crypto.subtle.digest("SHA-256", bytes));
-    const files = [{ name: "words.txt", bytes: bytes.length, sha256 }];
-    return this.ask("POST", MODELS, { modelId, licence: "CC0-1.0", source: "made for a test", files, ...more });
-  }
-
-  put(modelId: string, bytes: Uint8Array, query = "", file = "words.txt"): Promise<Answer> {
-    const path = `${MODELS}/${modelId}/files/${file}${query}`;
-    return ask("PUT", path, { key: this.key, raw: bytes, headers: BYTES });
-  }
-
-  change(modelId: string, body: object): Promise<Answer> {
-    return this.ask("PATCH", `${MODELS}/${modelId}`, body);
-  }
-
-  async add(modelId: string, text = WORDS, more: object = {}): Promise<void> {
-    const bytes = new TextEncoder().encode(text);
-    const registered = await this.register(modelId, bytes, more);
-    expect(registered.status, registered.text).toBe(201);
-    for (let from = 0; from < bytes.length; from += PART)
-      expect((await this.put(modelId, bytes.subarray(from, from + PART), `?part=${from / PART}`)).status).toBe(200);
-    const active = await this.change(modelId, { status: "active" });
-    expect(active.status, active.text).toBe(200);
-  }
-
-  embed(input: unknown, model = SHIPPED): Promise<Answer> {
-    return this.ask("POST", "/v1/embeddings", { input, model });
-  }
-
-  async vectors(input: unknown, model = SHIPPED): Promise<readonly number[][]> {
-    const answer = await this.embed(input, model);
-    expect(answer.status, answer.text).toBe(200);
-    return (answer.json.data["embeddings"] as { values: number[] }[]).map(({ values }) => values);
-  }
-}
-
-const cosine = (a: readonly number[], b: readonly number[]): number =>
-  a.reduce((sum, value, at) => sum + value * b[at]!, 0) / Math.hypot(...a) / Math.hypot(...b);
-
-function expectRefusal(answer: Answer, code: string, ...parts: readonly string[]): void {
-  expect(answer.json.code, answer.text).toBe(code);
-  for (const part of parts) expect(answer.text).toContain(part);
-}
 
 describe("embedding models", () => {
   it("[EM-20] story 5.1, 5.3, 5.4: a tenant chooses from a list of models and gets the vectors of its texts", async () => {
@@ -211,6 +141,25 @@ describe("embedding models", () => {
       .toBe(true);
   });
 
+  it("[EM-69] a model that is registered while its tenant is erased leaves nothing behind", async () => {
+    const owner = await Owner.make();
+    const tenant = (await directory().lookupTenant(owner.tenantId))!;
+    const registrar = { embedder: env.EMBEDDER!, owner: env.TENANT.get(env.TENANT.idFromName(`t${tenant}`)) };
+    const about = { name: "x", version: "", provider: "", description: "", licence: "", source: "" };
+    const files = [{ name: "w.txt", bytes: 4, sha256: "ab".repeat(32) }];
+    const kind = { family: "words", inputType: "text", outputDimension: null, parameters: {}, files } as const;
+    const register = (modelId: string) => {
+      const mutation = { writeId: crypto.getRandomValues(new Uint8Array(16)), bodyHash: modelId };
+      return registerModel(registrar, { tenant, definition: { modelId, ...about, ...kind }, mutation });
+    };
+    expect(await register("before")).toMatchObject({ ok: true });
+    await tenantObject(tenant).beginErasure();
+    await env.EMBEDDER!.erase(tenant);
+    expect(await register("late")).toMatchObject({ ok: false, code: "notFound" });
+    const models = await env.EMBEDDER!.listModels(tenant, { after: "", limit: 10 });
+    expect(models.map(({ definition }) => definition.modelId)).toEqual([SHIPPED]);
+  });
+
   it("[EM-24] a repeated registration is one; another body under its key is refused", async () => {
     const owner = await Owner.make();
     const files = [{ name: "words.txt", bytes: 3, sha256: "0".repeat(64) }];
@@ -221,14 +170,14 @@ describe("embedding models", () => {
     expectRefusal(await post({ files, name: "x" }), "idempotencyKeyReused");
   });
 
-  it("[EM-7] texts without a vector are refused with place and limit; nothing else is said about them", async () => {
+  it("[EM-7] [EM-60] texts without a vector are refused with place and limit, and the words that are unknown", async () => {
     const owner = await Owner.make();
-    const secret = "zzxqv wplkj";
+    const unknownText = "zzxqv wplkj";
     expectRefusal(await owner.embed([]), "invalidRequest", "input");
     expectRefusal(await owner.embed(["king", ""]), "invalidRequest", "input[1] is empty");
-    const unknown = await owner.embed(["king", secret]);
-    expectRefusal(unknown, "invalidRequest", "input[1] has no word that the model knows, of 2");
-    expect(unknown.text).not.toContain("zzxqv");
+    const unknown = await owner.embed(["king", unknownText]);
+    expectRefusal(unknown, "invalidRequest", "input[1] has no word that the model knows: ");
+    expect(unknown.text).toContain('"unknownWords":["zzxqv","wplkj"],"knownWords":11925');
     expectRefusal(await owner.embed("a ".repeat(40_000)), "invalidRequest", "80000 bytes; the limit is 65536");
     expectRefusal(await owner.embed(Array.from({ length: 513 }, () => "king")), "invalidRequest", "input");
     expectRefusal(await owner.embed("king", "no-such"), "notFound", "no-such");

@@ -3,7 +3,13 @@ import { exports } from "cloudflare:workers";
 import { beforeAll, expect, it } from "vitest";
 import { ByteWriter } from "../../src/wire/bytes.ts";
 import { readAnswers, type SessionAnswer, type SessionRequest, writeRequest } from "../../src/wire/session.ts";
+import {
+  readVectorSessionAnswer,
+  type VectorSessionCall,
+  writeVectorSessionCall,
+} from "../../src/wire/vector-session.ts";
 import { ask, newKey, newTenant, ROOT_KEY } from "./gateway-support.ts";
+import { Db } from "./vector-support.ts";
 
 let tenantId = "";
 let key = "";
@@ -103,3 +109,60 @@ it("[AC-6] an open session ends with its key", async () => {
   const closed = new Promise<CloseEvent>((resolve) => socket.addEventListener("close", resolve));
   expect((await closed).code).toBe(1008);
 }, 15_000);
+
+it("[VE-271] a vector call that is malformed, forbidden or not paid for is refused alone, with its code; others go on", async () => {
+  const own = await newTenant();
+  await Db.create(own.key, { databaseId: "db", vectorDimension: 2 });
+  const { socket } = await accepted(bearer(own.key));
+  const floats = (...values: number[]) => new Uint8Array(Float32Array.from(values).buffer);
+  const random = () => crypto.getRandomValues(new Uint8Array(16));
+  const bytesOf = (call: Partial<VectorSessionCall>) =>
+    writeVectorSessionCall({ operation: "count", databaseId: "db", options: "", items: [], ...call });
+  const send = async (to: WebSocket, value: Uint8Array, namespace = "default") => {
+    const answer = await exchange(to, { id: 1, op: "vector", key: namespace, value });
+    if (answer.kind === "error") return `${answer.code}: ${answer.message}`;
+    expect(answer.kind).toBe("vector");
+    return readVectorSessionAnswer((answer as { body: Uint8Array }).body).answer;
+  };
+  const store = bytesOf({ operation: "upsert", writeId: random(), items: [{ id: "a", values: floats(1, 2) }] });
+  expect(await send(socket, store)).toMatchObject({ kind: "written", results: [{ version: 1 }] });
+  const refused: readonly (readonly [Uint8Array, RegExp, string?])[] = [
+    [new Uint8Array(0), /^invalidRequest: malformed call/],
+    [Uint8Array.of(99, 0), /^invalidRequest: malformed call: vector operation 99/],
+    [store.subarray(0, store.length - 3), /^invalidRequest: malformed call/],
+    [bytesOf({}), /^invalidRequest: namespace/, "No Name"],
+    [bytesOf({ databaseId: "" }), /^invalidRequest/],
+    [bytesOf({ databaseId: "nobody" }), /^notFound/],
+    [bytesOf({ options: "[1]" }), /^invalidRequest: options/],
+    [bytesOf({ options: '{"limit": 3}' }), /^invalidRequest/],
+    [bytesOf({ operation: "upsert", items: [{ id: "b", values: floats(1, 2) }] }), /^invalidRequest: writeId/],
+    [bytesOf({ operation: "search", items: [] }), /^invalidRequest: items are 0/],
+    [bytesOf({ operation: "search", items: [{ id: "", values: floats(1) }] }), /vectorDimension 2/],
+    [bytesOf({ operation: "search", items: [{ id: "", values: Uint8Array.of(1, 2, 3) }] }), /^invalidRequest/],
+    [bytesOf({ operation: "search", items: [{ id: "", values: floats(Number.NaN, 1) }] }), /finite/],
+    [
+      bytesOf({ operation: "get", options: '{"token": "x!"}', items: [{ id: "a" }] }),
+      /^invalidRequest: jade-vector-token/,
+    ],
+  ];
+  for (const [value, pattern, namespace] of refused) expect(await send(socket, value, namespace)).toMatch(pattern);
+  expect(await send(socket, bytesOf({}))).toMatchObject({ kind: "count", count: 1 });
+
+  const reader = await newKey(own.tenantId, { scope: "read-only" });
+  const reading = (await accepted(bearer(reader))).socket;
+  expect(await send(reading, store)).toMatch(/^forbidden/);
+  expect(await send(reading, bytesOf({}))).toMatchObject({ count: 1 });
+  reading.close();
+
+  await ask("PATCH", `/v1/tenants/${own.tenantId}`, {
+    key: ROOT_KEY,
+    body: { rateLimit: { requestsPerSecond: 1, burst: 20 } },
+  });
+  const limited = (await accepted(bearer(own.key))).socket;
+  const items = Array.from({ length: 15 }, (_, n) => ({ id: `n${n}`, values: floats(1, n) }));
+  const batch = () => bytesOf({ operation: "batch", writeId: random(), items });
+  expect(await send(limited, batch())).toMatchObject({ kind: "written" });
+  expect(await send(limited, batch())).toMatch(/^rateLimited/);
+  limited.close();
+  socket.close();
+});

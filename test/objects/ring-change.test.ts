@@ -30,20 +30,24 @@ async function ended(id: unknown, state = "finished"): Promise<Record<string, un
 /** A tenant with keys, and what each was last acknowledged as. */
 class Load {
   readonly written = new Map<string, string>();
+  /** Of the keys that come first so many are written while it runs; the others are only read, so somebody must move them. */
+  readonly #changing: number;
   readonly #key: string;
   readonly tenant: number;
   #isOver = false;
   #next = 0;
   failures: string[] = [];
 
-  constructor(key: string, tenant: number) {
+  constructor(key: string, { tenant, changing }: { tenant: number; changing: number }) {
     this.#key = key;
+    this.#changing = changing;
     this.tenant = tenant;
   }
 
   static async of(replicationFactor: number, keyCount: number): Promise<Load> {
     const { tenantId, key } = await newTenant({ replicationFactor });
-    const load = new Load(key, (await directory().lookupTenant(tenantId))!);
+    const tenant = (await directory().lookupTenant(tenantId))!;
+    const load = new Load(key, { tenant, changing: keyCount / 2 });
     const names = Array.from({ length: keyCount }, (_, i) => `key-${i}`);
     const operations = names.map((name) => ({ op: "put", key: name, value: "first" }));
     const answer = await ask("POST", "/v1/key-value/batch", { key, body: { operations } });
@@ -77,12 +81,12 @@ class Load {
     expect(this.failures).toEqual([]);
   }
 
-  /** Writes and reads one key after the other until `stop`. */
+  /** Writes and reads one key after the other until it is over. */
   async run(): Promise<void> {
     const names = [...this.written.keys()];
     for (let i = 0; !this.#isOver; i++) {
       const name = names[i % names.length]!;
-      await this.put(name);
+      if (i % names.length < this.#changing) await this.put(name);
       await this.read(name);
     }
   }

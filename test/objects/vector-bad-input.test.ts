@@ -121,7 +121,7 @@ const VECTORS: readonly Case[] = [
   store({ metadata: null }, "metadata"),
   store({ metadata: nested(17) }, "16"),
   { ...store({ metadata: { a: "x".repeat(65_536) } }, "65536"), code: "payloadTooLarge" },
-  { ...store({ metadata: { a: "x".repeat(1_100_000) } }, "1048576"), code: "payloadTooLarge" },
+  { ...store({ metadata: { a: "x".repeat(8_500_000) } }, "8388608"), code: "payloadTooLarge" },
   store({ durability: "maybe" }, "durability"),
   store({ deleted: true }, "deleted"),
   store({ colour: 1 }, "colour"),

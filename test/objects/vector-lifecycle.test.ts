@@ -55,7 +55,7 @@ async function held(db: Db): Promise<readonly string[]> {
 }
 
 describe("sharding by ranges of a metadata field", () => {
-  it("[VE-235][VE-237] a filter on the field asks its shards only; an update that moves a vector leaves one, with its versions", async () => {
+  it("[VE-235][VE-237][VE-272] a filter on the field asks its shards only; an update that moves a vector leaves one, with its versions", async () => {
     const db = await newDb({ sharding: { strategy: "range", key: "year", splitPoints: [2000, 2010, 2020] } });
     expect(await stateOf(db)).toMatchObject({ strategy: "range", state: "active", splitPoints: [2000, 2010, 2020] });
     const vectors = Array.from({ length: 40 }, (_, n) => ({
@@ -94,7 +94,21 @@ describe("sharding by ranges of a metadata field", () => {
       results: [{ id: "x", error: { code: "invalidRequest" } }, { id: "y" }],
     });
     expect((await db.ask("POST", "/vectors/batch", { vectors, atomic: true })).json.code).toBe("invalidRequest");
-    expect((await db.ask("POST", "/imports", { vectors })).json.code).toBe("conflict");
+    const more = vectors.map((vector) => ({ ...vector, id: `i${vector.id}` }));
+    const { importId } = (await db.ask("POST", "/imports", { vectors: [...more, { id: "bad", values: [1] }] })).json
+      .data;
+    await vi.waitFor(
+      async () => {
+        const { data } = (await db.ask("GET", `/imports/${String(importId)}`)).json;
+        expect(data).toMatchObject({ state: "done", stored: 40, failed: 1, errors: [{ index: 40, id: "bad" }] });
+      },
+      { timeout: 30_000, interval: 50 },
+    );
+    expect((await found(db, { ...query, filters: { year: 2015 } })).results.map(({ id }) => id).sort()).toEqual([
+      "iv25",
+      "v25",
+    ]);
+    expect(await db.count()).toBe(81);
   });
 });
 
@@ -224,6 +238,39 @@ describe("snapshots", () => {
 });
 
 describe("archives", () => {
+  it("[VE-261][VE-264] an archived database's segments lie in the blob store only; restored it is as before, deleted nothing is left", async () => {
+    const { tenantId, key } = await newTenant();
+    const db = await Db.create(key, { databaseId: "cold", vectorDimension: 2 });
+    const lines = (from: number, count: number): string =>
+      Array.from({ length: count }, (_, n) => `{"id":"v${from + n}","values":[${from + n},1]}\n`).join("");
+    for (const from of [0, 4500])
+      expect((await db.send("/vectors/batch", lines(from, 4500), "application/x-ndjson")).status).toBe(200);
+    const status = async () => (await db.ask("GET", "/status")).json.data;
+    await vi.waitFor(async () => expect((await status())["segments"]).toBe(1), { timeout: 60_000, interval: 100 });
+    const tenant = (await directory().lookupTenant(tenantId))!;
+    const name = shardName({ tenant, namespace: "default", databaseId: "cold", generation: 1 }, 0);
+    const shard = env.VECTOR_SHARD.get(env.VECTOR_SHARD.idFromName(name)) as unknown as DurableObjectStub;
+    const local = () =>
+      runInDurableObject(shard, (_, { storage }) =>
+        Number(storage.sql.exec("SELECT count(*) AS n FROM storage_pieces").one()["n"]),
+      );
+    const cold = async () => (await env.BLOBS!.list({ prefix: `storage/cold/${name}/` })).objects.length;
+    const isCold = () =>
+      vi.waitFor(async () => expect([await local(), (await cold()) > 0]).toEqual([0, true]), {
+        ...{ timeout: 60_000, interval: 100 },
+      });
+    const before = [await db.count(), await db.search({ queryVector: [77.2, 1], topK: 3 })];
+    await db.ask("POST", "/archive");
+    await isCold();
+    expect((await db.ask("POST", "/restore", {})).json.data).toMatchObject({ state: "ready" });
+    expect([await db.count(), await db.search({ queryVector: [77.2, 1], topK: 3 })]).toEqual(before);
+    expect([(await local()) > 0, await cold()]).toEqual([true, 0]);
+    await db.ask("POST", "/archive");
+    await isCold();
+    expect((await db.ask("DELETE", "")).json.data).toMatchObject({ erasure: "done" });
+    expect(await cold()).toBe(0);
+  }, 180_000);
+
   it("[VE-242] story 9.3: an archived database refuses its vectors and holds no memory; restored it is as before; deleted it is gone", async () => {
     const { key } = await newTenant();
     const db = await Db.create(key, {

@@ -57,6 +57,10 @@ export interface ReadInfo {
   readonly hasTombstone: boolean;
 }
 
+interface Rows {
+  get(row: RowKey): Uint8Array | undefined;
+}
+
 interface HintInfo {
   readonly keeper: string;
   readonly target: string;
@@ -154,8 +158,11 @@ export class History implements Observer {
     this.#hints.push({ keeper, target, row, state: state.slice() });
   }
 
-  diskLost(nodeId: string): void {
-    this.#hints = this.#hints.filter((hint) => hint.keeper !== nodeId);
+  /** `disk`: as it was. A hint that came there was delivered: what it brought may have been nowhere else, where one replica was enough. */
+  diskLost(nodeId: string, disk: Rows): void {
+    this.#hints = this.#hints.filter(
+      (hint) => hint.keeper !== nodeId && !(hint.target === nodeId && this.#isHeld(hint, disk)),
+    );
   }
 
   put(nodeId: string, row: RowKey, before: Uint8Array | undefined, after: Uint8Array): void {
@@ -269,10 +276,12 @@ export class History implements Observer {
   }
 
   /** A hint that was kept and whose target does not hold what it brought. */
-  lostHint(engineOf: (nodeId: string) => { get(row: RowKey): Uint8Array | undefined }): HintInfo | undefined {
-    return this.#hints.find(({ target, row, state }) => {
-      const held = engineOf(target).get(row);
-      return !held || !includes(this.decode(held).clock, this.decode(state).clock);
-    });
+  lostHint(diskOf: (nodeId: string) => Rows): HintInfo | undefined {
+    return this.#hints.find((hint) => !this.#isHeld(hint, diskOf(hint.target)));
+  }
+
+  #isHeld({ row, state }: HintInfo, disk: Rows): boolean {
+    const held = disk.get(row);
+    return held !== undefined && includes(this.decode(held).clock, this.decode(state).clock);
   }
 }

@@ -30,5 +30,5 @@ export interface Observer {
   repeated?(frame: Uint8Array): void;
   hint?(keeper: string, target: string, row: RowKey, state: Uint8Array): void;
   /** Everything kept by this node is gone. */
-  diskLost?(nodeId: string): void;
+  diskLost?(nodeId: string, disk: { get(row: RowKey): Uint8Array | undefined }): void;
 }

@@ -172,9 +172,9 @@ export class SimulatedNode {
     this.isUp = false;
     this.hasLostDisk = true;
     this.isRebuilding = true;
+    this.world.observer?.diskLost?.(this.info.id, this.engine);
     this.engine = this.#disk();
     this.hints = this.#hintLog();
-    this.world.observer?.diskLost?.(this.info.id);
     this.incarnation = this.world.sabotage.incarnationOnRebuild?.(this.incarnation) ?? this.incarnation + 1;
     this.reserved = 0;
   }

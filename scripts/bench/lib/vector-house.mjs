@@ -15,13 +15,13 @@ const REST_LOOK_MS = 500;
 const REST_LIMIT_MS = 1_800_000;
 
 /** The same queries come again and again: answers that are remembered would be what is measured. */
-const SETTINGS = { vectors: { resultCacheMiB: 0 } };
+const SETTINGS = { resultCacheMiB: 0 };
 
-/** `spec` says which rows (vector-rows.mjs), `record` what the database is. */
-export async function openHouse({ spec, record, cpuProfile: directory }) {
+/** `spec` says which rows (vector-rows.mjs), `record` what the database is, `vectors` what the server's settings are beside the defaults. */
+export async function openHouse({ spec, record, vectors = {}, cpuProfile: directory }) {
   const settings = await temporaryDirectory("bench");
   const file = join(settings, "jade.yaml");
-  await writeFile(file, JSON.stringify(SETTINGS));
+  await writeFile(file, JSON.stringify({ vectors: { ...SETTINGS, ...vectors } }));
   const args = ["--config", file];
   let server = await (directory ? startInspectedServer : startServer)({ args });
   const root = new JadeClient({ url: server.url, apiKey: server.rootKey });
@@ -47,9 +47,10 @@ export async function openHouse({ spec, record, cpuProfile: directory }) {
     async search(ask) {
       const began = treeCpuMs(server.groupId);
       const beganMs = performance.now();
-      const work = () => load.ask({ kind: "search", port: server.port, apiKey, databaseId: DATABASE, spec, ...ask });
+      const where = { url: server.url, port: server.port, apiKey, databaseId: DATABASE, spec };
+      const work = () => load.ask({ kind: "search", ...where, ...ask });
       const { inspectorPort } = server;
-      const name = `search-${ask.connections}-${Math.round(beganMs)}`;
+      const name = `${ask.kind ?? "search"}-${ask.connections ?? 1}-${Math.round(beganMs)}`;
       const result = await (inspectorPort
         ? profiled({ inspectorPort, directory, name, note: console.error }, work)
         : work());

@@ -1,4 +1,5 @@
-// The load of the vector serving benchmarks, in a process of its own: fills a database, or searches it over plain HTTP connections.
+// The load of the vector serving benchmarks, in a process of its own: fills a database, or searches it, over plain HTTP connections or over the SDK's
+// session.
 
 import { JadeClient } from "../../../src/client/index.ts";
 import { httpLoad, requestBytes } from "./http-load.mjs";
@@ -24,9 +25,10 @@ async function ingest({
   chunkVectors = 1000,
   inFlight = 4,
   withMetadata,
+  transport = "http",
 }) {
   const set = rowsOf(spec);
-  const client = new JadeClient({ url, apiKey });
+  const client = new JadeClient({ url, apiKey, transport, timeoutMs: 120_000 });
   const vectors = client.vectors(databaseId);
   const { dimension, values } = set;
   const beganMs = performance.now();
@@ -68,7 +70,31 @@ async function search({ port, apiKey, databaseId, spec, connections, ask, second
   return recorder.result();
 }
 
-const WORK = { ingest, search };
+/** One session, so many searches under way in it. */
+async function searchSession({ url, apiKey, databaseId, spec, inFlight, ask, seconds, warmupSeconds = 1 }) {
+  const { dimension, values, count } = rowsOf(spec).queries;
+  const client = new JadeClient({ url, apiKey, transport: "session" });
+  const vectors = client.vectors(databaseId);
+  const recorder = new Recorder({ warmupSeconds, seconds });
+  let next = 0;
+  const lane = async () => {
+    while (!recorder.isOver) {
+      const at = next++ % count;
+      const began = performance.now();
+      try {
+        await vectors.search({ vector: values.subarray(at * dimension, (at + 1) * dimension) }, { topK: 10, ...ask });
+        recorder.done(began, performance.now());
+      } catch (error) {
+        recorder.failed(error);
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: inFlight }, lane));
+  client.close();
+  return recorder.result();
+}
+
+const WORK = { ingest, search, searchSession };
 
 process.on("message", async ({ id, kind, ...ask }) => {
   try {

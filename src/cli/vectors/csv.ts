@@ -10,6 +10,7 @@ import {
   malformed,
   metadataText,
   type ReadOptions,
+  textInPlace,
   type VectorFile,
   type VectorRow,
   valuesText,
@@ -22,6 +23,8 @@ interface Columns {
   readonly id: number | undefined;
   /** One cell with a list, or a cell a number. */
   readonly values: number | readonly number[];
+  /** In place of values. */
+  readonly text: number | undefined;
   /** One cell with an object, or a cell a field. */
   readonly metadata: number | readonly (readonly [name: string, at: number])[];
 }
@@ -42,20 +45,22 @@ function columnsOf(file: VectorFile, names: readonly string[], options: ReadOpti
     if (at < 0) throw refuse(`has no column ${JSON.stringify(name)}; ${flag} names another`);
     return at;
   };
-  const { idColumn, valuesColumn, metadataColumns, idPrefix } = options;
+  const { idColumn, valuesColumn, metadataColumns, idPrefix, textColumn } = options;
   const id = idPrefix === undefined ? placeOf(idColumn ?? "id", "--id-column") : undefined;
-  const single = valueColumns(names);
-  const isSingle = valuesColumn === undefined && !names.includes("values") && single.length > 0;
+  const text = textColumn === undefined ? undefined : placeOf(textColumn, "--text-column");
+  const single = text === undefined ? valueColumns(names) : [];
+  const isNamed = valuesColumn !== undefined || names.includes("values") || single.length === 0;
+  const isSingle = text !== undefined || !isNamed;
   const values = isSingle ? single : placeOf(valuesColumn ?? "values", "--values-column");
   const used = new Set([names.indexOf(idColumn ?? "id"), ...(isSingle ? single : [values as number])]);
   const count = names.length;
   if (metadataColumns) {
     const named = metadataColumns.map((name) => [name, placeOf(name, "--metadata-columns")] as const);
-    return { count, id, values, metadata: named };
+    return { count, id, values, text, metadata: named };
   }
-  if (names.includes("metadata")) return { count, id, values, metadata: names.indexOf("metadata") };
+  if (names.includes("metadata")) return { count, id, values, text, metadata: names.indexOf("metadata") };
   const others = names.map((name, at) => [name, at] as const).filter(([, at]) => !used.has(at));
-  return { count, id, values, metadata: others };
+  return { count, id, values, text, metadata: others };
 }
 
 const JSON_NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/;
@@ -92,6 +97,11 @@ function valuesOf(columns: Columns, cells: readonly string[], refuse: (what: str
   return floatsOf(numbers, refuse);
 }
 
+function vectorOf(columns: Columns, cells: readonly string[], refuse: (what: string) => Error) {
+  const { text } = columns;
+  return text === undefined ? { values: valuesOf(columns, cells, refuse) } : textInPlace(cells[text], refuse);
+}
+
 function metadataOf({ metadata }: Columns, cells: readonly string[], refuse: (what: string) => Error) {
   if (typeof metadata !== "number")
     return metadataText(Object.fromEntries(metadata.map(([name, at]) => [name, cellValue(cells[at]!)])));
@@ -119,8 +129,9 @@ export async function* readCsv(file: VectorFile, options: ReadOptions): AsyncGen
     const refuse = (what: string) => malformed(file, place, what);
     if (cells.length !== columns.count) throw refuse(`has ${cells.length} cells; the header has ${columns.count}`);
     const id = columns.id === undefined ? `${options.idPrefix}${number}` : cells[columns.id]!;
-    const [values, metadata] = [valuesOf(columns, cells, refuse), metadataOf(columns, cells, refuse)];
-    yield checkedRow(file, { id, values, metadata, number: ++number, place, doneBytes });
+    const made = vectorOf(columns, cells, refuse);
+    const metadata = metadataOf(columns, cells, refuse);
+    yield checkedRow(file, { id, ...made, metadata, number: ++number, place, doneBytes });
   }
   if (!columns) throw malformed(file, "", "is empty: a CSV file begins with the names of its columns");
 }

@@ -2,7 +2,7 @@
 // Guarantees: a batch's write id follows from the run and its first row, and batches are cut the same way each time, so a resumed import
 // applies each row once; rows of one id are written in their order; the state on disk never claims a row that is not acknowledged.
 import { randomUUID } from "node:crypto";
-import type { VectorBatchResult, Vectors } from "../../client/index.ts";
+import type { VectorBatchAnswer, VectorBatchResult, Vectors } from "../../client/index.ts";
 import { writeIdFrom } from "../../client/index.ts";
 import { chunksOf } from "../../client/vector-batch.ts";
 import { CommandFailure, UsageError } from "../exit-codes.ts";
@@ -26,6 +26,14 @@ export interface VectorImport {
   /** Batches under way at once. */
   readonly concurrency: number;
   readonly restart: boolean;
+  /** Told of each text that has no vector; without it the first one stops the import. */
+  readonly onRefused?: ((refused: RefusedText) => void) | undefined;
+}
+
+export interface RefusedText {
+  readonly place: string;
+  readonly id: string;
+  readonly why: string;
 }
 
 function startState({ file, target, batchRows, restart }: VectorImport): VectorImportState {
@@ -52,6 +60,7 @@ function startState({ file, target, batchRows, restart }: VectorImport): VectorI
 interface BatchRow {
   readonly id: string;
   readonly values: Float32Array;
+  readonly text?: string | undefined;
   readonly metadataJson: string | undefined;
   readonly row: FileRow;
 }
@@ -102,7 +111,7 @@ class ImportRun {
     const { file, format, read } = this.#input;
     for await (const row of readRows(file, format, read)) {
       if (row.number <= this.#state.doneRows) continue;
-      yield { id: row.id, values: row.values, metadataJson: row.metadata, row };
+      yield { id: row.id, values: row.values, text: row.text, metadataJson: row.metadata, row };
     }
   }
 
@@ -130,8 +139,21 @@ class ImportRun {
   async #write(batch: readonly BatchRow[]): Promise<void> {
     const first = batch[0]!.row;
     const writeId = await writeIdFrom(`${this.#state.runId}:${first.number}`);
-    const { results, failed } = await this.#input.vectors.upsertChunk(batch, { writeId });
-    if (failed > 0) throw this.#refused(batch, results);
+    const { results, failed } = await this.#sent(batch, writeId);
+    if (failed === 0) return;
+    const { onRefused } = this.#input;
+    // Of texts some have no vector; whatever else is wrong is wrong with all of them.
+    const isText = results.every((result) => result.ok || result.error.code === "invalidRequest");
+    if (!onRefused || !isText) throw this.#refused(batch, results);
+    for (const [at, result] of results.entries())
+      if (!result.ok) onRefused({ place: batch[at]!.row.place, id: batch[at]!.id, why: result.error.message });
+  }
+
+  #sent(batch: readonly BatchRow[], writeId: string): Promise<VectorBatchAnswer> {
+    const { vectors, read } = this.#input;
+    if (read.textColumn === undefined) return vectors.upsertChunk(batch, { writeId });
+    const texts = batch.map(({ id, text = "", metadataJson }) => ({ id, text, metadataJson }));
+    return vectors.upsertTexts(texts, { writeId, chunkVectors: batch.length });
   }
 
   #refused(batch: readonly BatchRow[], results: readonly VectorBatchResult[]): CommandFailure {

@@ -10,6 +10,7 @@ import {
   malformed,
   metadataText,
   type ReadOptions,
+  textInPlace,
   type VectorFile,
   type VectorRow,
   valuesText,
@@ -46,6 +47,11 @@ function rowOf(file: VectorFile, place: string, { text, options, index }: LineIn
   const id = idPrefix === undefined ? json[idColumn] : `${idPrefix}${index}`;
   if (typeof id !== "string" && typeof id !== "number")
     throw refuse(`has no "${idColumn}" that is a string; --id-column names another, --id-prefix makes ids`);
+  const { textColumn } = options;
+  if (textColumn !== undefined) {
+    const made = textInPlace(json[textColumn], (what) => refuse(`"${textColumn}" ${what}`));
+    return { id: String(id), ...made, metadata: metadataOf(json, text, { ...options, refuse }) };
+  }
   if (json[valuesColumn] === undefined) throw refuse(`has no "${valuesColumn}"; --values-column names another`);
   const values = floatsOf(json[valuesColumn], refuse);
   return { id: String(id), values, metadata: metadataOf(json, text, { ...options, refuse }) };

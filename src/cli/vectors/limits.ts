@@ -6,6 +6,8 @@ export const MAX_DIMENSION = 4096;
 export const MAX_ID_BYTES = 512;
 /** Metadata, as the server takes it. Bytes of JSON. */
 export const MAX_METADATA_BYTES = 64 * 1024;
+/** A text, as the server takes it. Bytes of UTF-8. */
+export const MAX_TEXT_BYTES = 64 * 1024;
 /** A record of a CSV file: 4096 numbers of 30 characters and metadata in which each quote is two. Characters. */
 export const MAX_RECORD_CHARACTERS = 1024 * 1024;
 /** Columns of a CSV file: a vector's numbers one by one, and as many for metadata. */

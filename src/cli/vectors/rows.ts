@@ -1,11 +1,13 @@
 // What vector files hold, whatever their format: rows with an id, float32 values and metadata; and how a wrong one is told.
 // Guarantees: a row that leaves `checkedRow` is one that the server can store, but for its dimension and the database's schema.
 import { UsageError } from "../exit-codes.ts";
-import { MAX_DIMENSION, MAX_ID_BYTES, MAX_METADATA_BYTES } from "./limits.ts";
+import { MAX_DIMENSION, MAX_ID_BYTES, MAX_METADATA_BYTES, MAX_TEXT_BYTES } from "./limits.ts";
 
 export interface VectorRow {
   readonly id: string;
+  /** None where `text` stands for them. */
   readonly values: Float32Array;
+  readonly text?: string | undefined;
   /** The exact JSON text of an object; undefined = none. */
   readonly metadata: string | undefined;
 }
@@ -34,6 +36,8 @@ export interface ReadOptions {
   readonly idColumn?: string | undefined;
   /** Default: `values`; in CSV files that have none, the columns v0, v1, … */
   readonly valuesColumn?: string | undefined;
+  /** A text in place of values: the database's model makes them. It stays among the other columns, too. */
+  readonly textColumn?: string | undefined;
   /** Default: `metadata`, which holds an object; where there is none, all other columns. */
   readonly metadataColumns?: readonly string[] | undefined;
   /** Ids are this and the row's number from 0, whatever the file says. */
@@ -65,6 +69,16 @@ export function floatsOf(values: unknown, refuse: (what: string) => Error): Floa
     if (!Number.isFinite(floats[at])) throw refuse(`value ${at} is ${value}: no finite float32`);
   }
   return floats;
+}
+
+const NO_VALUES = new Float32Array(0);
+
+/** Of a row whose vector is made of a text. */
+export function textInPlace(text: unknown, refuse: (what: string) => Error): Pick<VectorRow, "values" | "text"> {
+  if (typeof text !== "string" || text.trim() === "") throw refuse(`has no text, but ${shown(text)}`);
+  if (byteCount(text) > MAX_TEXT_BYTES)
+    throw refuse(`has a text of ${encoder.encode(text).length} bytes; at most ${MAX_TEXT_BYTES} are allowed`);
+  return { values: NO_VALUES, text };
 }
 
 /** The row, once its id and metadata are within bounds. */

@@ -94,6 +94,63 @@ function importOf(memory: Memory, name: string, more: object = {}) {
   return importVectors({ ...common, batchRows: 3, concurrency: 2, restart: false, ...more });
 }
 
+describe("import of texts", () => {
+  const texts = (memory: Memory) => {
+    const sent: string[] = [];
+    const upsertTexts = async (rows: readonly { id: string; text: string; metadataJson?: string }[]) => {
+      if (++memory.calls === memory.failAt) throw new Error("the server went away");
+      const results = rows.map(({ id, text, metadataJson }) => {
+        const error = { code: "invalidRequest", message: "has no word that the model knows" };
+        if (text === "zzz") return { ok: false, id, error };
+        sent.push(`${id} ${text} ${metadataJson}`);
+        return { ok: true, id };
+      });
+      return { results, failed: results.filter(({ ok }) => !ok).length };
+    };
+    return { sent, vectors: Object.assign(memory, { upsertTexts }).vectors };
+  };
+
+  it("[EM-64] rows of JSONL and CSV files become vectors of their texts, which stay in the metadata; it goes on after a failure", async () => {
+    const rows = Array.from(
+      { length: 10 },
+      (_, at) => `${JSON.stringify({ id: `r${at}`, body: `text, ${at}`, n: at })}\n`,
+    );
+    writeFileSync(join(directory, "t.jsonl"), rows.join(""));
+    writeFileSync(
+      join(directory, "t.csv"),
+      `id,body,n\n${rows.map((_, at) => `r${at},"text, ${at}",${at}\n`).join("")}`,
+    );
+    for (const name of ["t.jsonl", "t.csv"]) {
+      const memory = Object.assign(new Memory(), { failAt: 3 });
+      const { sent, vectors } = texts(memory);
+      const options = { vectors, read: { textColumn: "body" }, concurrency: 1 };
+      await expect(importOf(memory, name, options)).rejects.toThrow("went away");
+      expect(sent).toHaveLength(6);
+      expect(await importOf(memory, name, options)).toBe(10);
+      expect(sent).toEqual(rows.map((_, at) => `r${at} text, ${at} {"body":"text, ${at}","n":${at}}`));
+    }
+  });
+
+  it("[EM-64] a text without a vector stops the import at its row, or is left out and told; a row without a text is refused", async () => {
+    const lines = ["tea", "zzz", "cake"].map((body, at) => `${JSON.stringify({ id: at, body })}\n`);
+    writeFileSync(join(directory, "t.jsonl"), lines.join(""));
+    const memory = new Memory();
+    const { sent, vectors } = texts(memory);
+    const options = { vectors, read: { textColumn: "body" } };
+    await expect(importOf(memory, "t.jsonl", options)).rejects.toThrow('line 2, id "1": invalidRequest: has no word');
+    const told: object[] = [];
+    expect(await importOf(memory, "t.jsonl", { ...options, onRefused: (one: object) => void told.push(one) })).toBe(3);
+    expect(told).toEqual([{ place: "line 2", id: "1", why: "has no word that the model knows" }]);
+    expect(sent.map((line) => line.slice(0, 5))).toEqual(["0 tea", "2 cak", "0 tea", "2 cak"]);
+    writeFileSync(join(directory, "u.jsonl"), '{"id":"a","body":7}\n');
+    await expect(importOf(memory, "u.jsonl", options)).rejects.toThrow('line 1: "body" has no text, but 7');
+    writeFileSync(join(directory, "u.csv"), "id,n\na,1\n");
+    await expect(importOf(memory, "u.csv", options)).rejects.toThrow(
+      'has no column "body"; --text-column names another',
+    );
+  });
+});
+
 describe("import", () => {
   it.each([false, true])(
     "[VE-174] goes on after a failure and applies each row once (answers lost: %s)",

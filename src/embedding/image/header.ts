@@ -82,8 +82,11 @@ function jpegHeader(bytes: Uint8Array): ImageHeader {
     if (marker === 0xff) at++;
     else if (marker === 0xd9) break;
     else {
-      if (FRAMES.has(marker)) frame = jpegFrame(bytes, at + 4);
-      else if (marker >= 0xc3 && marker <= 0xcf && marker !== 0xc4 && marker !== 0xc8 && marker !== 0xcc)
+      if (FRAMES.has(marker)) {
+        // A decoder might believe the other one.
+        if (frame) throw invalid("", "is a JPEG image of several frames");
+        frame = jpegFrame(bytes, at + 4);
+      } else if (marker >= 0xc3 && marker <= 0xcf && marker !== 0xc4 && marker !== 0xc8 && marker !== 0xcc)
         throw invalid("", "is a JPEG image of a kind that is not decoded: baseline and progressive ones are");
       at += 2 + Math.max(2, view.getUint16(at + 2));
       if (marker !== START_OF_SCAN) continue;
@@ -148,7 +151,9 @@ export function pngParts(bytes: Uint8Array): {
     const type = String.fromCharCode(...bytes.subarray(at + 4, at + 8));
     const end = at + 12 + length;
     if (end > bytes.length) throw cut();
-    if (["IHDR", "PLTE", "tRNS", "IDAT", "IEND"].includes(type)) plain.push(bytes.subarray(at, end));
+    // A decoder would believe the last header; the size was judged by the first.
+    if (type === "IHDR" && at > 8) throw invalid("", "is a PNG image of several headers");
+    if (["IHDR", "PLTE", "IDAT", "IEND"].includes(type)) plain.push(bytes.subarray(at, end));
     if (type === "IDAT") pixels.push(bytes.subarray(at + 8, end - 4));
     if (type === "IEND") return { plain, pixels };
     at = end;

@@ -81,7 +81,7 @@ describe("the processes of an instance", () => {
       return { end, supervisor: fake as unknown as Supervisor };
     };
     const [zone, leaders] = [supervisor("zone"), supervisor("leaders")];
-    const instance = new Instance({ zone: zone.supervisor, leaders: leaders.supervisor });
+    const instance = new Instance({ gateway: zone.supervisor, others: [leaders.supervisor] });
     expect(await instance.start()).toBe(1234);
     const ended = instance.run();
     instance.stop();

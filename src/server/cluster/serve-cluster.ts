@@ -5,19 +5,23 @@ import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { firstNodes } from "../../access/ring-start.ts";
 import type { ClusterPlace } from "../../cluster/placement.ts";
+import type { WorkerModule } from "../capnp-parts.ts";
 import { type Config, workerSettings } from "../config-schema.ts";
 import { assertNoSingleNode, type DataDir, prepareDataDir, removeUnfinishedBlobs } from "../data-dir.ts";
 import { assertPortsFree, certificateFiles, innerAddress, startFronts } from "../fronts.ts";
 import { InstanceLock, type LockedPart } from "../instance-lock.ts";
+import { modelsSupervisor } from "../models-process.ts";
 import { packageRoot } from "../package-root.ts";
 import { joinAddress, localUrl } from "../port.ts";
+import { secretEnvironment } from "../provider-secrets.ts";
 import { watchReadiness } from "../readiness.ts";
-import { printAddress, reporter, type ServeOptions, untilSignalled } from "../serve.ts";
+import { MODELS_NAME, printAddress, reporter, type ServeOptions, untilSignalled } from "../serve.ts";
 import { type StandIn, Supervisor } from "../supervisor.ts";
 import { copyWorkers, writeConfigFile } from "../worker-files.ts";
 import { workerdBinary } from "../workerd-binary.ts";
-import { type WorkerdConfigOptions, workerdConfig } from "../workerd-config.ts";
+import { EMBEDDER_SOCKET, type WorkerdConfigOptions, workerdConfig } from "../workerd-config.ts";
 import { LEADERS_HEALTH, type WorkerdStart } from "../workerd-process.ts";
+import { BucketMemory, seenFile, seenInBucket } from "./bucket-memory.ts";
 import { BUCKET_VARIABLES } from "./bucket-variables.ts";
 import { Door } from "./door.ts";
 import { clusterIdentity } from "./identity.ts";
@@ -54,7 +58,11 @@ class Processes {
   readonly #options: ServeOptions;
   readonly #dir: DataDir;
   readonly #lock: InstanceLock;
-  readonly #common: Pick<WorkerdConfigOptions, "blobsDir" | "modules" | "settings" | "rootKeyHash" | "metricsAccess">;
+  readonly #common: Pick<
+    WorkerdConfigOptions,
+    "blobsDir" | "modules" | "embedderModules" | "settings" | "rootKeyHash" | "metricsAccess"
+  >;
+  readonly #runnerModules: readonly WorkerModule[];
   readonly #clusterKey: string;
   readonly ways: Ways;
 
@@ -64,10 +72,10 @@ class Processes {
     this.#lock = lock;
     const { rootKeyHash, clusterKey } = clusterIdentity(options.env);
     const { config, metricsAccess } = options;
-    // No embedder: each zone's would have models of its own.
-    const { modules } = copyWorkers(join(packageRoot(), "dist"), dir.run);
+    const { runnerModules, ...workers } = copyWorkers(join(packageRoot(), "dist"), dir.run);
     const settings = workerSettings(config);
-    this.#common = { blobsDir: dir.blobs, modules, settings, rootKeyHash, metricsAccess };
+    this.#common = { blobsDir: dir.blobs, ...workers, settings, rootKeyHash, metricsAccess };
+    this.#runnerModules = runnerModules;
     this.#clusterKey = clusterKey;
     this.ways = new Ways({ cluster: config.cluster, dataDir: dir.path, clusterKey });
   }
@@ -86,14 +94,18 @@ class Processes {
   #start(process: Process, address: string): WorkerdStart {
     const { role, relayAddress, objectsDir } = process;
     // One that was killed leaves its socket's name behind.
-    const sockets = role === "zone" ? [relayAddress] : [relayAddress, this.ways.board];
-    for (const address of sockets) rmSync(socketPath(address), { force: true });
+    const embedder = `unix:${join(this.#dir.run, EMBEDDER_SOCKET)}`;
+    const sockets = role === "zone" ? [relayAddress] : [relayAddress, this.ways.board, embedder];
+    for (const address of sockets) rmSync(address.slice("unix:".length), { force: true });
     const configFile = `${role}.capnp`;
     const text = workerdConfig({ ...this.#common, address, objectsDir, cluster: this.#cluster(process) });
     writeConfigFile(join(this.#dir.run, configFile), text);
     const start = { binary: workerdBinary(), cwd: this.#dir.run, configFile };
     if (role === "zone") return start;
-    return { ...start, isExperimental: true, health: LEADERS_HEALTH, env: bucketEnvironment(this.#options.env) };
+    const { env, config } = this.#options;
+    // The embedder is beside the leaders.
+    const held = { ...bucketEnvironment(env), ...secretEnvironment(config.embedding, env) };
+    return { ...start, isExperimental: true, health: LEADERS_HEALTH, env: held };
   }
 
   zone(): Supervisor {
@@ -115,6 +127,14 @@ class Processes {
         const descriptors = { http: door.descriptor, ...(shared ? { shared: shared.descriptor } : {}) };
         return { ...this.#start(process, joinAddress(host, bound ?? port)), descriptors };
       },
+    });
+  }
+
+  models(): Supervisor {
+    const { report } = this.#options;
+    return modelsSupervisor({
+      ...{ runDir: this.#dir.run, modules: this.#runnerModules, settings: this.#common.settings },
+      events: reporter(report, (pid) => this.#lock.noteWorkerd(pid, "models"), MODELS_NAME),
     });
   }
 
@@ -165,6 +185,18 @@ function watchIsolation(
   });
 }
 
+function rememberBucket(
+  { config, report }: ServeOptions,
+  { leaders, ways, dir }: { readonly leaders: Supervisor; readonly ways: Ways; readonly dir: DataDir },
+): BucketMemory {
+  const { bucket = "", zone } = config.cluster;
+  return new BucketMemory({
+    ...{ bucket, report, rest: () => leaders.rest(), now: () => new Date() },
+    here: seenFile(join(dir.path, "bucket-seen.json")),
+    there: seenInBucket(socketPath(ways.board), zone),
+  });
+}
+
 /** Runs until SIGTERM or SIGINT; gives the exit code. @throws OperatorError when it cannot start. */
 export async function serveCluster(options: ServeOptions): Promise<number> {
   const { config } = options;
@@ -177,11 +209,12 @@ export async function serveCluster(options: ServeOptions): Promise<number> {
     const processes = new Processes(options, dir, lock);
     await processes.ways.open();
     const leaders = processes.leaders();
-    const instance = new Instance({ zone: processes.zone(), leaders });
+    const instance = new Instance({ gateway: processes.zone(), others: [leaders, processes.models()] });
     return await untilSignalled(instance, async (bound, signal) => {
       const url = localUrl(inner.host, bound);
       const fronts = await startFronts(options, url);
       printAddress(options, { dataDir: dir.path, urls: fronts.urls });
+      void rememberBucket(options, { leaders, ways: processes.ways, dir }).run(signal);
       void watchIsolation(options, { leaders, ways: processes.ways }).run(signal);
       void watchReadiness({
         url,

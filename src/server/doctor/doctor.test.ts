@@ -1,10 +1,14 @@
 // What the doctor says of machines, disks and configurations, and that its bundle keeps secrets.
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { configSchema } from "../config-schema.ts";
+import { hasOpenssl, selfSigned } from "../tls/test-certificates.ts";
+import { certificate, clusterFindings, instanceFindings } from "./cluster.ts";
 import { contents, fileSystem, space, syncSpeed } from "./disk.ts";
 import { runDoctor } from "./doctor.ts";
 import { descriptors, memory, nodeVersion, operatingSystem, workerd } from "./machine.ts";
@@ -19,6 +23,60 @@ beforeEach(() => {
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
 const verdict = (finding: { readonly verdict: string }) => finding.verdict;
+
+describe("doctor of a cluster", () => {
+  const listening = async (server: Server): Promise<number> => {
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    return (server.address() as AddressInfo).port;
+  };
+
+  it("[CL-129] tells a bucket that is away or of another time, peers that are not there, and what the environment lacks", async () => {
+    let aheadMs = 0;
+    const server = createServer((_, response) => {
+      response.writeHead(403, { date: new Date(Date.now() + aheadMs).toUTCString() }).end();
+    });
+    const port = await listening(server);
+    const [here, gone] = [`127.0.0.1:${port}`, "127.0.0.1:1"];
+    const cluster = { bucket: "s3://jade/p", zone: "z1", peers: { z1: gone, z2: here, z3: gone } };
+    const config = configSchema.parse({ cluster });
+    const keys = { JADE_ROOT_KEY: "r".repeat(32), JADE_CLUSTER_KEY: "k".repeat(32), AWS_CREDENTIALS_FILE: "/keys" };
+    const told = async (env: NodeJS.ProcessEnv) =>
+      (await clusterFindings(config, env)).map(({ check, verdict }) => `${check} ${verdict}`);
+    const good = { ...keys, AWS_ENDPOINT_URL: `http://${here}` };
+    const ways = ["peer z2 ok", "peer z3 warn"];
+    expect(await told(good)).toEqual(["environment ok", "bucket ok", "bucket's clock ok", ...ways]);
+    aheadMs = 60_000;
+    expect(await told(good)).toContain("bucket's clock fail");
+    server.close();
+    server.closeAllConnections();
+    const without = { ...keys, JADE_CLUSTER_KEY: "short secret", AWS_ENDPOINT_URL: `http://${gone}` };
+    expect(await told(without)).toEqual(["environment fail", "bucket fail", "peer z2 warn", "peer z3 warn"]);
+    expect(JSON.stringify(await clusterFindings(config, without))).not.toContain("short secret");
+    expect(await clusterFindings(configSchema.parse({}), {})).toEqual([]);
+  });
+
+  it("[CL-129] tells instances that are away, and fails only without a majority", () => {
+    const instance = (zone: string, zoneProcess = "answering", leadersProcess = "answering") => {
+      const nodes = [{ nodeId: `n of ${zone}`, answering: zoneProcess === "answering" }];
+      return { zone, zoneProcess, leadersProcess, nodes };
+    };
+    const told = (...instances: ReturnType<typeof instance>[]) =>
+      instanceFindings({ directory: "answering", instances })[0]!;
+    const [first, second] = [instance("z1"), instance("z2")];
+    expect(told(first, second, instance("z3")).verdict).toBe("ok");
+    const one = told(first, second, instance("z3", "away", "unknown"));
+    expect(one).toMatchObject({ verdict: "warn", found: "away: the zone's process of z3, n of z3 in z3" });
+    expect(told(first, instance("z2", "away"), instance("z3", "away")).verdict).toBe("fail");
+    expect(told(first, instance("z2", "answering", "away")).found).toContain("the leaders' process of z2");
+    expect(instanceFindings({ directory: "away", instances: [first] })[0]!.found).toBe("away: the Directory");
+  });
+
+  it.skipIf(!hasOpenssl())("[CL-129] tells certificates that end soon (skipped where openssl is not installed)", () => {
+    const files = selfSigned(directory, "server");
+    const inDays = (days: number) => verdict(certificate(files, Date.now() + days * 86_400_000));
+    expect([0, 20, 31].map(inDays)).toEqual(["ok", "warn", "fail"]);
+  });
+});
 
 describe("doctor", () => {
   it("tells machines that can run the server from those that cannot", () => {

@@ -4,8 +4,10 @@
 import { closeSync, fstatSync, openSync, readSync, writeFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import type { Config } from "../config-schema.ts";
+import { certificateFiles } from "../fronts.ts";
 import { type ConfigFlags, loadConfig } from "../load-config.ts";
 import { OperatorError } from "../problem.ts";
+import { certificate, clusterFindings } from "./cluster.ts";
 import { contents, fileSystem, space, syncSpeed } from "./disk.ts";
 import { type Finding, fail, ok } from "./finding.ts";
 import { descriptors, memory, nodeVersion, operatingSystem, workerd } from "./machine.ts";
@@ -51,10 +53,13 @@ export async function runDoctor(options: DoctorOptions): Promise<readonly Findin
   const { finding, config } = configuration(options);
   const { findings: ofServer, ...answers } = await askServer(options.url, options.rootKey);
   const dataDir = config?.storage.dataDir;
+  const tls = config && certificateFiles(config);
   const findings = [
     ...[nodeVersion(), operatingSystem(), workerd(), descriptors(), finding],
     ...(config ? [memory(config)] : []),
     ...(dataDir ? [space(dataDir), fileSystem(dataDir), syncSpeed(dataDir), contents(dataDir)] : []),
+    ...(tls ? [certificate(tls)] : []),
+    ...(config ? await clusterFindings(config, options.env) : []),
     ...ofServer,
   ];
   if (options.bundle !== undefined) {

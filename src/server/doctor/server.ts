@@ -1,5 +1,6 @@
 // What a running server says when it is asked from outside.
 
+import { instanceFindings } from "./cluster.ts";
 import { type Finding, fail, ok, warn } from "./finding.ts";
 
 const TIMEOUT_MS = 5000;
@@ -27,9 +28,12 @@ export async function askServer(url: string, key: string | undefined): Promise<S
     return { findings: [warn("server", found, "start it with: jade-db serve (or name it with --url)")] };
   }
   const skewMs = clockSkewMs(health.headers.get("date"), beganMs, Date.now());
-  const [ready, status, metrics] = await Promise.all(
-    ["/v1/ready", "/v1/status", "/metrics"].map((path) => asked(url, path, key)),
+  const [ready, status, metrics, cluster] = await Promise.all(
+    ["/v1/ready", "/v1/status", "/metrics", "/v1/cluster"].map((path) => asked(url, path, key)),
   );
+  const instances = cluster?.ok
+    ? ((await cluster.json()) as { data: Parameters<typeof instanceFindings>[0] })
+    : undefined;
   const body = (await ready?.json().catch(() => undefined)) as { message?: string } | undefined;
   const findings = [
     ok("server", `answers at ${url}`),
@@ -38,11 +42,12 @@ export async function askServer(url: string, key: string | undefined): Promise<S
       : fail(
           "readiness",
           String(body?.message ?? "no answer"),
-          "docs/operations.md, troubleshooting; its log says more",
+          "docs/operations/troubleshooting.md; its log says more",
         ),
     Math.abs(skewMs) <= MOST_SKEW_MS
       ? ok("clock", "the server's agrees with this machine's")
       : warn("clock", `the server's is ${Math.round(skewMs / 1000)} s away from this machine's`, "run NTP on both"),
+    ...(instances ? instanceFindings(instances.data) : []),
   ];
   return {
     findings,

@@ -9,22 +9,10 @@ import { HEADER_SECTIONS, QUANTIZERS, type Quantizer } from "../shard/index-kind
 import type { Retention } from "../shard/retention.ts";
 import type { ShardConfig, ShardingConfig, ShardLifecycle } from "../shard/shard-config.ts";
 import { DEFAULT_LEARN_ROWS, DEFAULT_TARGET_RECALL } from "../sharding/limits.ts";
-import type { SplitPoint } from "../sharding/shard-map.ts";
 import { type IndexFields, type IndexParameters, indexSpecsOf } from "./indexes.ts";
 import { copyZones, type Placement } from "./placement.ts";
-
-export interface Sharding {
-  readonly strategy: "hash" | "range" | "centroid";
-  readonly numShards: number;
-  /** `range` only: the metadata field, and its split points; absent = learned. */
-  readonly key?: string | undefined;
-  readonly splitPoints?: readonly SplitPoint[] | undefined;
-  /** `centroid` only: shards that a search asks which does not say; absent = as many as the learned recall takes. */
-  readonly shardProbes?: number | undefined;
-  readonly targetRecall?: number | undefined;
-  /** Rows after which split points or centroids are learned. */
-  readonly learnRows?: number | undefined;
-}
+import type { Reembedding } from "./reembedding.ts";
+import { homesOf, type Sharding, topologyOf } from "./resharding.ts";
 
 export interface RetentionPolicy {
   readonly maxAgeDays?: number | undefined;
@@ -69,6 +57,8 @@ export interface DatabaseRecord extends IndexFields {
   readonly accessControl: object | null;
   /** Absent in records of before there were snapshots and archives. */
   readonly lifecycle?: Lifecycle | undefined;
+  /** The last one that was asked for. */
+  readonly reembedding?: Reembedding | undefined;
 }
 
 export interface Lifecycle {
@@ -124,14 +114,18 @@ export function shardName({ tenant, namespace, databaseId, generation }: Databas
 
 function shardingOf({ sharding }: DatabaseRecord, name: DatabaseName, shard: number): ShardingConfig | undefined {
   const { strategy, numShards, key, splitPoints } = sharding;
-  if (strategy === "hash") return undefined;
+  if (strategy === "hash" && sharding.topology === undefined) return undefined;
   const { learnRows = DEFAULT_LEARN_ROWS, targetRecall = DEFAULT_TARGET_RECALL } = sharding;
   const base = shardName(name, 0).slice(0, -2);
-  return { strategy, numShards, shard, base, key, splitPoints, learnRows, targetRecall };
+  const common = { strategy, numShards, shard, base, key, splitPoints, learnRows, targetRecall };
+  return strategy === "hash" ? { ...common, homes: homesOf(sharding), topology: topologyOf(sharding) } : common;
 }
 
-function shardLifecycleOf({ snapshots, restore, isArchived }: Lifecycle): ShardLifecycle {
-  return { snapshots: snapshots.map(({ snapshotId }) => snapshotId), restore, isArchived };
+function shardLifecycleOf({ lifecycle = NO_LIFECYCLE, reembedding }: DatabaseRecord): ShardLifecycle {
+  const { snapshots, restore, isArchived } = lifecycle;
+  const holdsWrites = reembedding?.state === "switching" ? true : undefined;
+  const kept = { snapshots: snapshots.map(({ snapshotId }) => snapshotId), restore, isArchived };
+  return holdsWrites ? { ...kept, holdsWrites } : kept;
 }
 
 /** What a shard and its copies must know. */
@@ -152,7 +146,7 @@ export function shardConfigOf(record: DatabaseRecord, name: DatabaseName, shard:
     ...(metadataSchema && { metadataSchema }),
     ...(sharding && { sharding }),
     ...(retention && { retention }),
-    ...(record.lifecycle && { lifecycle: shardLifecycleOf(record.lifecycle) }),
+    ...((record.lifecycle || record.reembedding?.state === "switching") && { lifecycle: shardLifecycleOf(record) }),
     indexes: indexSpecsOf(record),
   };
 }

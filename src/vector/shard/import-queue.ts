@@ -66,6 +66,8 @@ export interface StagedPart {
   readonly refused: readonly ImportError[];
 }
 
+/** Lengths and place of a row. */
+const ROW_OVERHEAD_BYTES = 6;
 /** Chunks of a part: a part is a message, which holds fewer. */
 const CHUNKS_A_PART = 10_000;
 const encoder = new TextEncoder();
@@ -131,7 +133,7 @@ export class ImportQueue {
     // Sent again after it was started.
     if (held && held.state !== "staged") return;
     if (held && this.#hasPart(id, part)) return;
-    const bytes = rows.reduce((sum, { row }) => sum + row.values.length + row.metadata.length, 0);
+    const bytes = bytesOf(rows);
     const waiting = [...this.#jobs.values()].filter((job) => job.endedAtMs === null);
     if (!held && waiting.length >= MAX_WAITING_IMPORTS)
       throw full(`${waiting.length} imports wait at the shard, which is the limit`);
@@ -153,27 +155,26 @@ export class ImportQueue {
   }
 
   #writeChunks(job: string, part: number, rows: readonly ImportRow[]): void {
-    const writer = new ByteWriter(IMPORT_CHUNK_BYTES);
     let chunk = part * CHUNKS_A_PART;
-    let from = 0;
-    const flush = (to: number): void => {
-      const bytes = writer.view();
-      const crc = this.#chunkCrc(job, chunk, bytes);
-      const query = "INSERT INTO vector_import_rows (job, chunk, crc, bytes) VALUES (?, ?, ?, ?)";
-      drain(this.#sql.exec(query, job, chunk, crc, bytes));
-      writer.reset();
-      chunk++;
-      from = to;
-    };
-    for (const [at, { index, row }] of rows.entries()) {
-      if (at > from && writer.length + row.values.length + row.metadata.length > IMPORT_CHUNK_BYTES) flush(at);
-      writer.varint(index);
-      writer.string(row.id);
-      writer.bytes(row.values);
-      writer.bytes(row.metadata);
+    let [from, bytes] = [0, 0];
+    for (const [at, { row }] of rows.entries()) {
+      const own = ROW_OVERHEAD_BYTES + row.id.length + row.values.length + row.metadata.length;
+      if (at > from && bytes + own > IMPORT_CHUNK_BYTES) {
+        this.#insertChunk(job, chunk++, rows.slice(from, at));
+        [from, bytes] = [at, 0];
+      }
+      bytes += own;
     }
     // A part without rows is remembered, too.
-    flush(rows.length);
+    this.#insertChunk(job, chunk, rows.slice(from));
+  }
+
+  #insertChunk(job: string, chunk: number, rows: readonly ImportRow[]): void {
+    const writer = new ByteWriter(IMPORT_CHUNK_BYTES);
+    for (const row of rows) writeRow(writer, row);
+    const bytes = writer.view();
+    const query = "INSERT INTO vector_import_rows (job, chunk, crc, bytes) VALUES (?, ?, ?, ?)";
+    drain(this.#sql.exec(query, job, chunk, this.#chunkCrc(job, chunk, bytes), bytes));
   }
 
   #chunkCrc(job: string, chunk: number, bytes: Uint8Array): number {
@@ -229,21 +230,28 @@ export class ImportQueue {
     return undefined;
   }
 
-  /** The chunk was applied, in this turn. */
-  applied({ job: id, chunk, rows }: ImportChunk, errors: readonly ImportError[]): void {
-    const job = this.#jobs.get(id)!;
+  /** The chunk was applied, in this turn, but for `left`: that stays. One that was cancelled meanwhile has nothing to tell. */
+  applied(
+    { job: id, chunk, rows }: ImportChunk,
+    errors: readonly ImportError[],
+    left: readonly ImportRow[] = [],
+  ): void {
+    const job = this.#jobs.get(id);
+    if (!job || !isWaiting(job)) return;
     drain(this.#sql.exec("DELETE FROM vector_import_rows WHERE job = ? AND chunk = ?", id, chunk));
+    if (left.length > 0) this.#insertChunk(id, chunk, left);
     job.state = "running";
     delete job.waitsFor;
-    job.bytes -= rows.reduce((sum, { row }) => sum + row.values.length + row.metadata.length, 0);
-    job.stored += rows.length - errors.length;
+    job.bytes -= bytesOf(rows) - bytesOf(left);
+    job.stored += rows.length - left.length - errors.length;
     addErrors(job, errors);
     this.#save(job);
   }
 
   /** The chunk could not be applied for now. Not stored: a restart tries it again. */
   waits({ job: id }: ImportChunk, why: string): void {
-    this.#jobs.get(id)!.waitsFor = why;
+    const job = this.#jobs.get(id);
+    if (job && isWaiting(job)) job.waitsFor = why;
   }
 
   /** All, the youngest first; or one. */
@@ -251,6 +259,17 @@ export class ImportQueue {
     const all = [...this.#jobs.values()].filter(({ job }) => id === undefined || job === id).reverse();
     return all.map(({ bodyHash: _hash, bytes: _bytes, ...shown }) => shown);
   }
+}
+
+function bytesOf(rows: readonly ImportRow[]): number {
+  return rows.reduce((sum, { row }) => sum + row.values.length + row.metadata.length, 0);
+}
+
+function writeRow(writer: ByteWriter, { index, row }: ImportRow): void {
+  writer.varint(index);
+  writer.string(row.id);
+  writer.bytes(row.values);
+  writer.bytes(row.metadata);
 }
 
 function readChunk(job: string, chunk: number, bytes: Uint8Array): ImportChunk {

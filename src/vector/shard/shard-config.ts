@@ -32,8 +32,11 @@ export interface ShardConfig {
 }
 
 export interface ShardingConfig {
-  readonly strategy: "range" | "centroid";
+  readonly strategy: "hash" | "range" | "centroid";
   readonly numShards: number;
+  /** `hash`, once the number of shards was changed: shards that speak for ids, and the topology that callers must know. */
+  readonly homes?: number | undefined;
+  readonly topology?: number | undefined;
   /** This shard, and the part of its name that all shards of the database share. */
   readonly shard: number;
   readonly base: string;
@@ -53,4 +56,6 @@ export interface ShardLifecycle {
   readonly restore?: { readonly snapshotId: string; readonly token: string } | undefined;
   /** Nothing of it is in memory, and calls are refused. */
   readonly isArchived: boolean;
+  /** Writes are refused: its rows are about to be replaced. */
+  readonly holdsWrites?: true | undefined;
 }

@@ -43,6 +43,17 @@ export class Placements {
     return shard;
   }
 
+  /** Entries behind an id, by id. @throws CorruptSegment */
+  page(after: string, limit: number): readonly { readonly id: string; readonly shard: number }[] {
+    const query = "SELECT id, shard, crc FROM vector_placements WHERE id > ? ORDER BY id LIMIT ?";
+    return [...this.#sql.exec<{ id: string; shard: number; crc: number }>(query, after, limit)].map(
+      ({ id, shard, crc }) => {
+        if (crc !== this.#crc(id, shard)) throw new CorruptSegment("a placement fails its CRC32C");
+        return { id, shard };
+      },
+    );
+  }
+
   set(id: string, shard: number): void {
     if (shard === this.#own) return drain(this.#sql.exec("DELETE FROM vector_placements WHERE id = ?", id));
     const crc = this.#crc(id, shard);

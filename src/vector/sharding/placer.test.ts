@@ -1,17 +1,20 @@
 // The shard that places rows, on node:sqlite with shards that are maps, over crashes and lost answers at every call it makes.
-import { expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { VECTOR_MIGRATIONS } from "../../../migrations/vector.ts";
 import { NodeSql } from "../../../test/unit/storage/node-sql.ts";
 import type { VectorAnswer, VectorInput, VectorRequest, VectorStamp } from "../../wire/vector.ts";
 import { LATE_MOVE_MS } from "./limits.ts";
 import { Placements } from "./placements.ts";
 import { Placer } from "./placer.ts";
-import type { ShardMap } from "./shard-map.ts";
+import type { HashMap, ShardMap } from "./shard-map.ts";
 
 const OWN = 1;
 const MAP: ShardMap = { kind: "range", key: "n", points: [10, 20] };
 
 class Crash extends Error {}
+
+/** Ids are a letter and a number. */
+const hashOf = (id: string, shards: number): number => Number(id.slice(1)) % shards;
 
 interface Held extends VectorInput {
   readonly stamp: VectorStamp;
@@ -28,7 +31,7 @@ class World {
   isApplied = false;
   isCrash = true;
   isDead = false;
-  map: ShardMap | undefined = MAP;
+  map: ShardMap | HashMap | undefined = MAP;
   placer: Placer;
 
   constructor() {
@@ -39,7 +42,7 @@ class World {
 
   open(): Placer {
     return new Placer({
-      ...{ own: OWN, dimension: 1, map: () => this.map, homeOf: () => OWN, now: () => this.nowMs },
+      ...{ own: OWN, dimension: 1, map: () => this.map, homeOf: () => OWN, hashOf, now: () => this.nowMs },
       placements: new Placements(this.sql, (bytes) => bytes.reduce((sum, byte) => (sum * 31 + byte) >>> 0, 7), OWN),
       ask: (shard, request) => this.ask(shard, request),
       kept: ({ writeId }) => this.kept.get(String(writeId)),
@@ -200,4 +203,100 @@ it("[VE-238] rows that were here before it was known where they belong are moved
   expect(cursor).toBeUndefined();
   expect(world.shards.map(({ size }) => size)).toEqual([10, 10, 10]);
   for (const n of [0, 12, 29]) expect(await world.look(`v${n}`)).toMatchObject({ n, copies: 1 });
+});
+
+describe("another number of shards", () => {
+  const ROWS = 24;
+  const IDS = Array.from({ length: ROWS }, (_, n) => `v${n}`);
+
+  /** All pages, as the shard asks for them; false = one did not come through. */
+  async function once(world: World): Promise<boolean> {
+    let cursor: Uint8Array | undefined = new Uint8Array(0);
+    while (cursor) {
+      const next: Uint8Array | undefined = await world.placer.spread(cursor);
+      if (next === cursor) return false;
+      cursor = next;
+    }
+    let after: string | undefined = "";
+    while (after !== undefined) {
+      const next: string | undefined = await world.placer.spreadPlaced(after);
+      if (next === after) return false;
+      after = next;
+    }
+    return true;
+  }
+
+  /** Until all rows are where the map says; gives false where the placing shard died. */
+  async function spread(world: World): Promise<boolean> {
+    for (let round = 0; round < 20; round++) {
+      const isOnce = await once(world).catch(() => false);
+      if (world.isDead) return false;
+      world.sql.endTurn();
+      world.nowMs += LATE_MOVE_MS + 1;
+      const isSettled = await world.placer.settle();
+      world.sql.endTurn();
+      if (isOnce && isSettled && round > 0) return true;
+    }
+    throw new Error("it does not end");
+  }
+
+  const sizes = (world: World): readonly number[] => world.shards.map((rows) => rows.size);
+
+  it("[VE-280][VE-281] cut off, or unanswered, at any call it goes on: every row once, as it was last written, where it belongs; and back", async () => {
+    let [deaths, losses] = [0, 0];
+    for (const isCrash of [true, false]) {
+      for (const isApplied of [true, false]) {
+        for (let failAt = 0; failAt < 14; failAt++) {
+          const world = new World();
+          world.map = { kind: "hash", shards: 2 };
+          const truth = new Map<string, number>();
+          const put = async (id: string, n: number): Promise<void> => {
+            if (ok(await world.put(id, n))) truth.set(id, n);
+          };
+          for (const [n, id] of IDS.entries()) await put(id, n);
+          expect(sizes(world)).toEqual([12, 12, 0]);
+          const steps = [3, 2, 3, 1];
+          for (const [at, shards] of steps.entries()) {
+            world.map = { kind: "hash", shards };
+            if (at === 0) Object.assign(world, { isCrash, isApplied, failAt: world.calls + failAt });
+            const before = world.calls;
+            if (!(await spread(world))) {
+              deaths++;
+              await world.restart();
+            } else if (at === 0 && world.calls - before > failAt) losses++;
+            world.failAt = -1;
+            // Clients go on: changed, deleted, new.
+            await put(`v${at}`, 100 + at);
+            await put(`w${at * 5}`, 200 + at);
+            const gone = `v${ROWS - 1 - at}`;
+            await world.placer.run({ request: { kind: "delete", ids: [gone] } });
+            truth.delete(gone);
+            expect(await spread(world)).toBe(true);
+            const said = JSON.stringify({ isCrash, isApplied, failAt, at });
+            for (const [shard, rows] of world.shards.entries())
+              for (const id of rows.keys()) expect(hashOf(id, shards), said).toBe(shard);
+            expect(
+              sizes(world).reduce((sum, size) => sum + size, 0),
+              said,
+            ).toBe(truth.size);
+            for (const [id, n] of truth) expect(await world.look(id), said).toMatchObject({ n, copies: 1 });
+            expect((await world.look(gone)).n).toBeUndefined();
+          }
+          expect(sizes(world)).toEqual([truth.size, 0, 0]);
+        }
+      }
+    }
+    expect(
+      [deaths, losses].every((count) => count > 8),
+      String([deaths, losses]),
+    ).toBe(true);
+  });
+
+  it("an atomic write is refused: a part of it may move", async () => {
+    const world = new World();
+    const rows = ["v1", "v2"].map((id) => ({ id, values: new Uint8Array(4), metadata: new Uint8Array(0) }));
+    const answer = await world.placer.run({ request: { kind: "upsert", rows, atomic: true } });
+    expect(answer).toMatchObject({ kind: "error", code: "invalidRequest" });
+    expect(sizes(world)).toEqual([0, 0, 0]);
+  });
 });

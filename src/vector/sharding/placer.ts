@@ -4,7 +4,6 @@
 // placement had changed; a repeated write is answered as the first time. Must not: know objects; `ask` reaches the other shards.
 import type {
   Durability,
-  EarlierVersion,
   VectorAnswer,
   VectorCall,
   VectorFailure,
@@ -14,11 +13,21 @@ import type {
   WrittenAnswer,
 } from "../../wire/vector.ts";
 import { isVectorWrite } from "../../wire/vector.ts";
-import type { JsonObject } from "../metadata/values.ts";
 import { failureOf } from "../shard/shard-desk.ts";
 import { LATE_MOVE_MS, MAX_PLACED_WAITING, SPREAD_ROWS } from "./limits.ts";
 import type { Move, Placements } from "./placements.ts";
-import { type ShardMap, shardOfRow } from "./shard-map.ts";
+import {
+  byTarget,
+  earlier,
+  isFailure,
+  isUnknown,
+  movedAsItIs,
+  type Placing,
+  parsed,
+  type Result,
+  withoutTwins,
+} from "./placer-rows.ts";
+import { type HashMap, type ShardMap, shardOfRow } from "./shard-map.ts";
 
 export interface Identity {
   readonly writeId: Uint8Array;
@@ -30,9 +39,10 @@ export interface PlacerOptions {
   readonly own: number;
   readonly dimension: number;
   /** Undefined = not learned yet: rows stay where the hash of their id says. */
-  readonly map: () => ShardMap | undefined;
-  /** The shard that an id belongs to by its hash. */
+  readonly map: () => ShardMap | HashMap | undefined;
+  /** The shard that an id belongs to by its hash: among those that speak for ids; among so many. */
   readonly homeOf: (id: string) => number;
+  readonly hashOf: (id: string, shards: number) => number;
   /** One call of a shard, this one included. Rejects where nobody knows what became of it. */
   readonly ask: (shard: number, request: VectorRequest) => Promise<VectorAnswer>;
   readonly kept: (identity: Identity) => VectorAnswer | undefined;
@@ -41,16 +51,6 @@ export interface PlacerOptions {
   /** Where this shard is, for answers. */
   readonly place: () => { readonly term: number; readonly revision: number };
   readonly now: () => number;
-}
-
-type Result = WrittenAnswer["results"][number];
-
-/** A row on its way into the shard where it belongs. */
-interface Placing {
-  readonly at: number;
-  readonly row: VectorInput;
-  readonly held: number;
-  readonly target: number;
 }
 
 const UNKNOWN: VectorFailure = {
@@ -63,13 +63,16 @@ const MOVING: VectorFailure = {
   code: "unavailable",
   message: "the vector was on its way to another shard when that was cut off; try again in some seconds",
 };
+const ATOMIC: VectorFailure = {
+  kind: "error",
+  code: "invalidRequest",
+  message: "atomic is not possible where vectors may move between shards",
+};
 const QUEUE_FULL: VectorFailure = {
   kind: "error",
   code: "overloaded",
   message: `${MAX_PLACED_WAITING} writes wait for the shard; nothing was done`,
 };
-
-const decoder = new TextDecoder();
 
 /** Kinds that name ids: they come to the shard of the id's hash. */
 export function isById({ kind }: VectorRequest): boolean {
@@ -159,6 +162,8 @@ export class Placer {
   async #write(request: VectorRequest): Promise<VectorAnswer> {
     switch (request.kind) {
       case "upsert":
+        // One may move while others do not: gateways do not send it.
+        if (request.atomic && request.rows.length > 1) return ATOMIC;
         return this.#upsert(request.rows, request.durability);
       case "delete":
         return this.#delete(request.ids, request.durability);
@@ -198,9 +203,10 @@ export class Placer {
   }
 
   /** Where the row belongs. One that cannot be judged is refused by the shard that has it. */
-  #target({ values, metadata }: VectorInput, held: number): number {
-    const { dimension, map: mapOf } = this.#options;
+  #target({ id, values, metadata }: VectorInput, held: number): number {
+    const { dimension, map: mapOf, hashOf } = this.#options;
     const map = mapOf();
+    if (map?.kind === "hash") return hashOf(id, map.shards);
     if (!map || values.length !== dimension * 4) return held;
     const json = map.kind === "range" ? parsed(metadata) : {};
     return json ? shardOfRow(map, { values: new Float32Array(values.slice().buffer), metadata: json }) : held;
@@ -359,9 +365,7 @@ export class Placer {
       const rows = page.rows.flatMap((row): readonly VectorInput[] => {
         // Rows of other homes were placed by the map.
         if (!row || homeOf(row.id) !== own || this.#cut.has(row.id)) return [];
-        const { version, createdMs, updatedMs } = row.stamp;
-        const metadata = row.metadata ?? new Uint8Array(0);
-        return [{ id: row.id, values: row.values!, metadata, before: { version, createdMs, updatedMs } }];
+        return [movedAsItIs(row)];
       });
       const leaving = rows.filter((row) => this.#target(row, own) !== own);
       const answer = await this.#upsert(leaving, "sync");
@@ -372,46 +376,33 @@ export class Placer {
     });
     return next;
   }
-}
 
-function earlier({ version, createdMs }: VectorStamp): EarlierVersion {
-  return { version, createdMs, updatedMs: 0 };
-}
-
-function isFailure(result: NonNullable<Result>): result is VectorFailure {
-  return "kind" in result;
-}
-
-function isUnknown(result: Result): boolean {
-  return result !== null && isFailure(result) && result.code === "unknownOutcome";
-}
-
-/** Places of rows, in runs without two of one id. */
-function withoutTwins(rows: readonly VectorInput[]): readonly (readonly number[])[] {
-  const runs: number[][] = [];
-  let seen = new Set<string>();
-  for (const [at, { id }] of rows.entries()) {
-    if (runs.length === 0 || seen.has(id)) {
-      runs.push([]);
-      seen = new Set();
-    }
-    runs.at(-1)!.push(at);
-    seen.add(id);
-  }
-  return runs;
-}
-
-function byTarget(placing: readonly Placing[]): ReadonlyMap<number, readonly Placing[]> {
-  return Map.groupBy(placing, ({ target }) => target);
-}
-
-function parsed(metadata: Uint8Array): JsonObject | undefined {
-  if (metadata.length === 0) return {};
-  try {
-    const json: unknown = JSON.parse(decoder.decode(metadata));
-    return typeof json === "object" && json !== null && !Array.isArray(json) ? (json as JsonObject) : undefined;
-  } catch {
-    // SyntaxError: the shard refuses it, with its place.
-    return undefined;
+  /** As {@link spread}, of the rows of this shard's ids that are in other shards, by id. */
+  async spreadPlaced(after: string): Promise<string | undefined> {
+    let next: string | undefined = after;
+    await this.#inTurn(async () => {
+      const { placements, ask, own } = this.#options;
+      const page = placements.page(after, SPREAD_ROWS);
+      const held = Map.groupBy(
+        page.filter(({ id }) => !this.#cut.has(id)),
+        ({ shard }) => shard,
+      );
+      for (const [shard, entries] of held) {
+        const ids = entries.map(({ id }) => id);
+        const shown = { values: true, metadata: true };
+        const answer = await ask(shard, { kind: "get", ids, shown });
+        if (answer.kind !== "rows") return answer;
+        const rows = answer.rows.flatMap((row) => (row ? [movedAsItIs(row)] : []));
+        // Deleted by a filter: nobody told its home.
+        for (const [at, row] of answer.rows.entries()) if (!row) placements.set(ids[at]!, own);
+        const leaving = rows.filter((row) => this.#target(row, shard) !== shard);
+        const moved = await this.#upsert(leaving, "sync");
+        if (moved.kind !== "written" || moved.results.some((result) => result === null || isFailure(result)))
+          return moved;
+      }
+      next = page.length < SPREAD_ROWS ? undefined : page.at(-1)!.id;
+      return this.#written([]);
+    });
+    return next;
   }
 }

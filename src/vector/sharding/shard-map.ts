@@ -25,6 +25,12 @@ export interface CentroidMap {
   readonly probes: number;
 }
 
+/** A row is where a hash of its id says, among so many shards. Never stored, never learned. */
+export interface HashMap {
+  readonly kind: "hash";
+  readonly shards: number;
+}
+
 export type ShardMap = RangeMap | CentroidMap;
 
 /** A row's part that the map looks at. */

@@ -153,6 +153,18 @@ describe("images", () => {
     expect((await decodeImage(await ofPicture(given).jpeg().toBuffer())).width).toBe(60);
   });
 
+  it("[EM-47] a size that is said twice is refused: a decoder might believe the other one", async () => {
+    const [small, large] = [Buffer.from(bomb(5, 2, 32)), Buffer.from(bomb(8000, 5000, 32))];
+    const header = large.subarray(8, 33);
+    const png = Buffer.concat([small.subarray(0, 33), header, small.subarray(33)]);
+    expect(await refusal(png)).toBe(" is a PNG image of several headers");
+    const bytes = await ofPicture(picture(16, 16)).jpeg().toBuffer();
+    const at = bytes.indexOf(Buffer.from([0xff, 0xc0]));
+    const frame = bytes.subarray(at, at + 2 + bytes.readUInt16BE(at + 2));
+    const jpeg = Buffer.concat([bytes.subarray(0, -2), frame, bytes.subarray(-2)]);
+    expect(await refusal(jpeg)).toBe(" is a JPEG image of several frames");
+  });
+
   it("[EM-47] a JPEG of hundreds of scans is refused", async () => {
     const bytes = await ofPicture(picture(16, 16)).jpeg().toBuffer();
     const at = bytes.indexOf(Buffer.from([0xff, 0xda]));

@@ -1,0 +1,69 @@
+// Whether an instance knows its bucket again.
+import { describe, expect, it } from "vitest";
+import { BucketMemory, type Seen, type SeenPlace } from "./bucket-memory.ts";
+
+function place(): SeenPlace & { seen: Seen | undefined; isAway: boolean } {
+  const made = {
+    seen: undefined as Seen | undefined,
+    isAway: false,
+    async read() {
+      if (made.isAway) throw new Error("away");
+      return made.seen;
+    },
+    async write(seen: Seen) {
+      if (made.isAway) throw new Error("away");
+      made.seen = seen;
+    },
+  };
+  return made;
+}
+
+function instance(bucket = "s3://jade/p", here = place(), there = place()) {
+  const told = { rests: 0, lines: [] as string[] };
+  const rest = (): void => void told.rests++;
+  const memory = new BucketMemory({
+    bucket,
+    here,
+    there,
+    rest,
+    report: (line) => told.lines.push(line),
+    now: () => new Date(0),
+  });
+  return { here, there, told, memory };
+}
+
+describe("[CL-130] an instance knows its bucket again", () => {
+  it("a new instance takes the bucket that it is given, and one whose bucket went on too", async () => {
+    const { memory, here, there, told } = instance();
+    expect(await memory.look()).toBe(true);
+    expect(await memory.look()).toBe(true);
+    expect([here.seen?.count, there.seen?.count]).toEqual([2, 2]);
+    // It ended between both writes, or its own disk was brought back.
+    there.seen = { ...there.seen!, count: 9 };
+    expect(await memory.look()).toBe(true);
+    expect([here.seen?.count, told.rests]).toEqual([10, 0]);
+  });
+
+  it("its leaders rest where the bucket is empty, older or another, told once; nothing is written there", async () => {
+    const { memory, here, there, told } = instance();
+    for (let n = 0; n < 3; n++) await memory.look();
+    const older = { ...there.seen!, count: 2 };
+    for (const found of [undefined, older]) {
+      there.seen = found;
+      expect([await memory.look(), await memory.look()]).toEqual([false, false]);
+      expect(there.seen).toEqual(found);
+    }
+    expect([told.rests, told.lines.length, here.seen?.count]).toEqual([4, 2, 3]);
+    const other = instance("s3://jade/other", here);
+    expect(await other.memory.look()).toBe(false);
+    expect(other.told.lines.join()).toContain("belongs to s3://jade/p");
+  });
+
+  it("does nothing while the bucket is away", async () => {
+    const { memory, there, told } = instance();
+    await memory.look();
+    there.isAway = true;
+    await expect(memory.look()).rejects.toThrow("away");
+    expect(told.rests).toBe(0);
+  });
+});
