@@ -128,19 +128,22 @@ export class ReplicaSync {
     this.#timer = undefined;
     this.#isStepping = true;
     let delayMs = RETRY_MS;
+    let throttleMs = 0;
     const { standing } = this.#options;
     const before = standing.rowsComparedTotal;
     try {
       const { keysPerSecond = Number.POSITIVE_INFINITY } = this.runner;
       const result = await this.runner.step();
       // What was compared too fast is waited for.
-      const throttleMs = ((standing.rowsComparedTotal - before) / keysPerSecond) * 1000;
+      throttleMs = ((standing.rowsComparedTotal - before) / keysPerSecond) * 1000;
       delayMs = result === "waiting" ? RETRY_MS : Math.max(STEP_PAUSE_MS, Math.min(throttleMs, MAX_THROTTLE_MS));
     } catch (error) {
       this.#options.onError(error);
     } finally {
       this.#isStepping = false;
     }
+    // What follows of a step wakes this at once.
+    if (throttleMs > STEP_PAUSE_MS) this.wake(delayMs);
     this.#options.afterStep();
     this.wake(delayMs);
   }

@@ -23,14 +23,7 @@ import {
 import { assertEnough, firstPhase, planOf, SourceAway } from "./sync-begin.ts";
 import { joinDigests, sameDigest } from "./sync-digests.ts";
 import { type Page, type PageRequest, readPage, writePageRequest } from "./sync-frames.ts";
-import {
-  concerns,
-  joiningRanges,
-  type Members,
-  membersOf,
-  nextOf,
-  type PlannedRange,
-} from "./sync-plan.ts";
+import { concerns, joiningRanges, type Members, membersOf, nextOf, type PlannedRange } from "./sync-plan.ts";
 import { newSync, type SyncState } from "./sync-state.ts";
 
 export interface SyncEnvironment {
@@ -115,7 +108,7 @@ export class SyncJob {
       const { rowsCompared } = this.#state;
       await this.#onePage(ring);
       for (let i = 1; i < this.#environment.ringPages && this.#state.ringWork && this.#isPaging; i++) {
-        if (this.#state.rowsCompared - rowsCompared >= SYNC_PAGE_ROWS || this.#isOutdated || this.#isWaitingFor(ring))
+        if (this.#state.rowsCompared - rowsCompared >= this.#pageRows || this.#isOutdated || this.#isWaitingFor(ring))
           break;
         await this.#onePage(ring);
       }
@@ -126,6 +119,11 @@ export class SyncJob {
       this.#failed(error);
       return "waiting";
     }
+  }
+
+  /** Whoever steps pauses between steps for what was compared: little at once, where it is to be slow. */
+  get #pageRows(): number {
+    return Math.min(SYNC_PAGE_ROWS, this.#state.ringWork?.keysPerSecond ?? SYNC_PAGE_ROWS);
   }
 
   get #isPaging(): boolean {
@@ -381,9 +379,8 @@ export class SyncJob {
     }
     const from = Math.max(range.fromHi, nextHi);
     const nodes = range.members.filter((id) => sources[id] !== undefined);
-    const pages = await Promise.all(
-      nodes.map((id) => this.#sourcePage(id, { kind: "rows", from, to: range.toHi, limit: SYNC_PAGE_ROWS, afterRow })),
-    );
+    const asked: Asked = { kind: "rows", from, to: range.toHi, limit: this.#pageRows, afterRow };
+    const pages = await Promise.all(nodes.map((id) => this.#sourcePage(id, asked)));
     const { rows, after } = joinDigests(pages);
     // A replica that joined since the route was asked for must be compared too; the others know of it (RP-40).
     const revisions = new Map<number, number>();

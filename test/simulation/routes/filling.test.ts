@@ -3,9 +3,9 @@ import { describe, expect, it } from "vitest";
 import type { Caller } from "../../../src/access/types.ts";
 import { tokenOf } from "../../../src/cluster/token.ts";
 import { decodeState } from "../../../src/kv/key-state.ts";
+import { isKnownToMajorities } from "../../../src/replication/fenced-change.ts";
 import type { ReplicaOp } from "../../../src/replication/frames.ts";
 import { decodeRecord } from "../../../src/replication/records.ts";
-import { isKnownToMajorities } from "../../../src/replication/fenced-change.ts";
 import { CALLER } from "./random-run.ts";
 import { World } from "./world.ts";
 
