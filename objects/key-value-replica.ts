@@ -313,7 +313,7 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     if (standing.isRebuilding) throw new Error(`${this.#nodeId} is being rebuilt and cannot answer for its keys yet`);
     const known = { ring: standing.routeRevision(RING_TENANT), route: standing.routeRevision(tenant) };
     if (newerOf(fence, known) !== undefined)
-      throw new Error(`${this.#nodeId} knows of a newer ring or route of tenant ${tenant} than ${fence}`);
+      throw new Error(`${this.#nodeId} knows of a newer route or ring of tenant ${tenant} than ${fence}`);
     const from = after ? { after: readCursor(tenant, after) } : {};
     const page = await engine.scan({ tenant, limitRows, limitBytes: SCAN_PAGE_BYTES, ...from, pastCorrupt: true });
     return writeScanPage(await markUnreadable(engine, page, { tenant, after: from.after }));

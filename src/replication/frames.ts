@@ -184,7 +184,7 @@ export type ReplicaResult =
   | { readonly kind: "done" }
   /** Applied, by a replica that is being filled and must not count. */
   | { readonly kind: "pending" }
-  /** Not applied: the replica knows of a newer ring or route of the tenant (fence.ts). */
+  /** Not applied: the replica knows of a newer route or ring of the tenant (fence.ts). */
   | { readonly kind: "stale"; readonly revision: number }
   | { readonly kind: "state"; readonly state: Uint8Array | undefined }
   /** Not remembered: with the dots of the versions alive here that are old and were stamped by a first attempt. */

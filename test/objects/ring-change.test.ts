@@ -140,7 +140,10 @@ describe("changes of the storage nodes", () => {
     const { operationId, nodeId } = (await order({ zone: "z1", graceSeconds: 0, keysPerSecond: 1 })).json.data;
     const joining = String(nodeId);
     // It is published: nodes were asked how far they are.
-    await eventually(async () => (await shown(operationId))["progress"].nodeCount > 0, WITHIN_MS);
+    await eventually(
+      async () => ((await shown(operationId))["progress"] as { nodeCount: number }).nodeCount > 0,
+      WITHIN_MS,
+    );
     const coordinator = env.COORDINATOR.get(env.COORDINATOR.idFromName(SOLE_ZONE)) as unknown as DurableObjectStub;
     const asked = new Set<string>();
     const away = async (frame: Uint8Array) => {
