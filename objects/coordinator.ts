@@ -3,9 +3,10 @@
 import { DurableObject } from "cloudflare:workers";
 import { KEEP_VIEW_EVERY_MS } from "../src/access/limits.ts";
 import type { Caller, DirectoryView } from "../src/access/types.ts";
-import { SOLE_ZONE } from "../src/cluster/placement.ts";
+import { clusterPlace, SOLE_ZONE } from "../src/cluster/placement.ts";
 import { parseSettings } from "../src/cluster/settings.ts";
 import { fenceOf } from "../src/replication/fence.ts";
+import { LEAST_PATIENCE_MS } from "../src/replication/limits.ts";
 import type { Environment } from "../src/replication/link.ts";
 import { QuorumCoordinator } from "../src/replication/quorum-coordinator.ts";
 import { type Timeout, Timeouts } from "../src/replication/timeouts.ts";
@@ -32,6 +33,7 @@ import type {
 } from "./rpc.ts";
 import { SessionDesk, type SessionOf } from "./session-desk.ts";
 import { type SessionVectors, sessionVectors } from "./session-vectors.ts";
+import { toldOf } from "./told.ts";
 import { withDeadline } from "./with-deadline.ts";
 
 /** While requests come the Directory is asked for a newer view again after so long, by a question that waits for a change. Ms. */
@@ -46,6 +48,16 @@ const FIRST_VIEW_TIMEOUT_MS = 5000;
 
 /** A session that no gateway vouches for: it ends at the first check. */
 const NO_BEARER = '{"credential":{"kind":"key","keyId":""}}';
+
+/** Since when the others agree that a storage node's instance is away. */
+function awayByNode(cluster: string): (nodeId: string) => number | undefined {
+  const { nodes } = clusterPlace(cluster)!;
+  return (nodeId) => {
+    const zone = nodes[nodeId];
+    const member = zone === undefined ? undefined : toldOf(zone);
+    return member?.state === "failed" || member?.state === "left" ? member.sinceMs : undefined;
+  };
+}
 
 export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
   readonly #core: QuorumCoordinator;
@@ -78,6 +90,7 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
       setTimer: (delayMs, run) => (delayMs === replicaTimeoutMs ? timeouts.add(run) : setTimer(delayMs, run)),
       clearTimer: (timer) => (typeof timer === "number" ? clearTimeout(timer) : timeouts.clear(timer as Timeout)),
       replicaTimeoutMs,
+      ...(env.JADE_CLUSTER ? { leastPatienceMs: LEAST_PATIENCE_MS, awaySinceMs: awayByNode(env.JADE_CLUSTER) } : {}),
       reloadRoute: async (tenant) => {
         const stub = env.TENANT.get(env.TENANT.idFromName(`t${tenant}`));
         const view = await withDeadline(stub.viewSince(null), ROUTE_DEADLINE_MS, "Tenant");

@@ -1,6 +1,6 @@
 // The Directory's records and their keys. Numbers in keys have 16 digits, so that keys sort as numbers do.
 import type { ApiKeyRecord, StorageNode } from "../src/access/types.ts";
-import type { NewTenant, RepairProgress, RepairPurge } from "./tenancy-rpc.ts";
+import type { ClusterEvent, NewTenant, RepairProgress, RepairPurge } from "./tenancy-rpc.ts";
 
 /** What a Tenant object is started with, kept until it was. */
 export interface TenantPlan extends NewTenant {
@@ -43,6 +43,9 @@ export interface RepairRecord {
   readonly hasBegun: boolean;
 }
 
+/** By its number. */
+export type EventRecord = Omit<ClusterEvent, "number">;
+
 const DIGITS = 16;
 const numbered = (prefix: string) => (number: number) => prefix + String(number).padStart(DIGITS, "0");
 
@@ -54,6 +57,7 @@ export const KEYS = {
   /** Numbers given last. */
   lastTenant: "numbers/tenant",
   lastRepair: "numbers/repair",
+  lastEvent: "numbers/event",
   nodes: "nodes/",
   node: (id: string) => `nodes/${id}`,
   tenants: "tenants/",
@@ -73,6 +77,10 @@ export const KEYS = {
   /** Of tenants whose replication factor changes. */
   holds: "ring-holds/",
   hold: numbered("ring-holds/"),
+  absences: "absences/",
+  absence: (zone: string) => `absences/${zone}`,
+  events: "events/",
+  event: numbered("events/"),
   state: (name: "purge" | "since") => `repair-state/${name}`,
 } as const;
 

@@ -4,10 +4,12 @@ import { DIRECTORY_MIGRATIONS } from "../migrations/tenancy.ts";
 import { firstNodes } from "../src/access/ring-start.ts";
 import { retryDelayMs } from "../src/access/schedule.ts";
 import type { StorageNode } from "../src/access/types.ts";
+import type { Absence } from "../src/cluster/absences.ts";
 import { NOTHING_PURGED, type PurgeState } from "../src/replication/purge-round.ts";
 import { INCARNATIONS_PER_NODE } from "../src/wire/clock.ts";
 import {
   type DueRecord,
+  type EventRecord,
   KEYS,
   type NameRecord,
   type NodeRecord,
@@ -22,6 +24,7 @@ import { upgradeDirectory } from "./directory-upgrade.ts";
 import { applyMigrations } from "./migrate.ts";
 import type { Registration } from "./rpc.ts";
 import {
+  type ClusterEvent,
   failure,
   type RepairInfo,
   type RepairProgress,
@@ -47,6 +50,10 @@ const NO_REPAIR_PROGRESS: RepairProgress = {
   ...{ nodesDone: 0, nodeCount: 0, rowsCompared: 0, rowsRepaired: 0, rowsUnreadable: 0 },
   waitingFor: "",
 };
+export type NewEvent = EventRecord;
+
+/** Events that are remembered. */
+const MAX_EVENTS = 1000;
 /** Repairs that are remembered. */
 const MAX_REPAIRS = 100;
 const SECRET_BYTES = 32;
@@ -306,6 +313,41 @@ export class DirectoryStore {
 
   savePurge(repairId: number, purge: RepairPurge): void {
     this.#changeRepair(repairId, { purge });
+  }
+
+  // Instances that are away
+
+  absences(): Absence[] {
+    return this.#records.list<Absence>(KEYS.absences).map(({ value }) => value);
+  }
+
+  saveAbsence(absence: Absence): void {
+    this.#records.write({ key: KEYS.absence(absence.zone), value: absence });
+  }
+
+  forgetAbsence(zone: string): void {
+    this.#records.write({ key: KEYS.absence(zone) });
+  }
+
+  addEvents(events: readonly NewEvent[]): void {
+    let number = this.#records.get<number>(KEYS.lastEvent) ?? 0;
+    for (const event of events) {
+      number++;
+      this.#records.write(
+        { key: KEYS.lastEvent, value: number },
+        { key: KEYS.event(number), value: event },
+        { key: KEYS.event(Math.max(0, number - MAX_EVENTS)) },
+      );
+    }
+  }
+
+  /** Newest first, those below the number `before`. */
+  events(before: number, limit: number): ClusterEvent[] {
+    const last = Math.min(before - 1, this.#records.get<number>(KEYS.lastEvent) ?? 0);
+    const after = KEYS.event(Math.max(0, last - limit));
+    const held = this.#records.list<EventRecord>(KEYS.events, { after, limit });
+    const found = held.map(({ key, value }) => ({ number: numberOf(key), ...value }));
+    return found.filter(({ number }) => number <= last).reverse();
   }
 
   purgeState(): PurgeState {

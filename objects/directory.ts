@@ -6,8 +6,11 @@ import { deriveApiKey, deriveTenantSecret, recordIdOf } from "../src/access/api-
 import { maxReplicationFactor } from "../src/access/ring-start.ts";
 import { nextAlarmAt, retryDelayMs } from "../src/access/schedule.ts";
 import type { DirectoryView } from "../src/access/types.ts";
+import { clusterPlace } from "../src/cluster/placement.ts";
 import { parseSettings } from "../src/cluster/settings.ts";
+import type { MembershipView } from "../src/cluster/told.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
+import { DirectoryAbsences } from "./directory-absences.ts";
 import type { TenantPlan } from "./directory-keys.ts";
 import { DirectoryRepairs } from "./directory-repairs.ts";
 import { DirectoryRing } from "./directory-ring.ts";
@@ -15,6 +18,7 @@ import { DirectoryStore, type DueTenant } from "./directory-store.ts";
 import type { Env } from "./env.ts";
 import type { Registration, RingHold } from "./rpc.ts";
 import type {
+  ClusterEvent,
   CreatedTenant,
   DirectoryAdminRpc,
   Mutation,
@@ -54,6 +58,7 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
   readonly #ring: DirectoryRing;
   readonly #log: Logger;
   readonly #waits = new ViewWaits();
+  readonly #absences: DirectoryAbsences;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -75,6 +80,11 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
     this.#ring = new DirectoryRing({ env, store: this.#store, turns: this.#turns, settings });
     const write = (_: string, line: string): void => console.log(line);
     this.#log = createLogger({ level: settings.log.level, now: Date.now, write, fields: { part: "directory" } });
+    const { replaceAfterSeconds, replacePolicy: policy } = settings.cluster;
+    this.#absences = new DirectoryAbsences({
+      ...{ store: this.#store, turns: this.#turns, log: this.#log, policy, replaceAfterMs: replaceAfterSeconds * 1000 },
+      zones: clusterPlace(env.JADE_CLUSTER)?.zones ?? [],
+    });
     ctx.blockConcurrencyWhile(() => this.#schedule());
   }
 
@@ -212,6 +222,14 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
 
   releaseRing(hold: RingHold): Promise<void> {
     return this.#turns.run(() => this.#ring.releaseRing(hold));
+  }
+
+  async noteView(view: MembershipView): Promise<void> {
+    await this.#absences.note(view);
+  }
+
+  async listEvents({ before, limit }: { before: number; limit: number }): Promise<readonly ClusterEvent[]> {
+    return this.#store.events(before, Math.min(limit, MAX_PAGE_ITEMS));
   }
 
   async listTenants({ after, limit }: { after: string; limit: number }): Promise<readonly TenantRow[]> {

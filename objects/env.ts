@@ -38,6 +38,8 @@ export interface Env {
   readonly BLOB_DISK?: Fetcher;
   /** The way to webhooks' receivers on one's own servers: reaches what the operator allows. On Cloudflare the Worker's own fetch. */
   readonly WEBHOOK_NETWORK?: Fetcher;
+  /** Of a zone's process in a cluster: its supervisor, which answers what it knows of all instances (src/cluster/told.ts). */
+  readonly SUPERVISOR?: Fetcher;
   /** The crash tests' harness (docs/fail-points.md). Nothing else binds it. */
   readonly FAIL_POINTS?: Fetcher;
   /** Hex SHA-256 of the root key; or the key itself under wrangler. */

@@ -2,7 +2,7 @@
 // Guarantees: each is asked once, all at the same time, with a deadline. Must not: be asked for each request; it is for people and probes.
 import { clusterPlace } from "../src/cluster/placement.ts";
 import type { Env } from "./env.ts";
-import { relayOf } from "./reach.ts";
+import { ownLeadersRelay, relayOf } from "./reach.ts";
 import type { ProcessState } from "./relay-rpc.ts";
 import { withDeadline } from "./with-deadline.ts";
 
@@ -22,7 +22,7 @@ export interface PeersAsk {
 const stateOf = (isAnswering: boolean): ProcessState => (isAnswering ? "answering" : "away");
 
 async function askOwnLeaders(env: Env, deadlineMs: number): Promise<ProcessState> {
-  const about = withDeadline(relayOf(env, { kind: "leaders" }).about(), deadlineMs, "leaders");
+  const about = withDeadline(ownLeadersRelay(env).about(), deadlineMs, "leaders");
   return stateOf(
     await about.then(
       () => true,

@@ -12,6 +12,7 @@ import {
 } from "../src/cluster/placement.ts";
 import type { Env, Namespace } from "./env.ts";
 import type { RelayRpc } from "./relay-rpc.ts";
+import { told } from "./told.ts";
 
 /** Names the object to a relay: binding, `/`, name, percent-encoded. */
 export const OBJECT_HEADER = "jade-object";
@@ -19,25 +20,32 @@ export const OBJECT_HEADER = "jade-object";
 type Relay = RelayRpc & Fetcher;
 type AnyNamespace = Namespace<object>;
 
-/** The service binding of another process's relay. */
-export function relayBinding(home: Exclude<Home, { kind: "here" }>): string {
-  return home.kind === "leaders" ? "LEADERS" : `ZONE_${home.zone}`;
+/** The service binding of another process's relay: of leaders, this instance's own or, while they are away, a neighbour's (spec CL-95). */
+export function relayBinding(home: Exclude<Home, { kind: "here" }>, zoneHere: string): string {
+  if (home.kind === "zone") return `ZONE_${home.zone}`;
+  const via = told()?.leadersVia ?? zoneHere;
+  return via === zoneHere ? "LEADERS" : `LEADERS_${via}`;
 }
 
 /** A relay of another process. Throws when this process was given no way there. */
 export function relayOf(env: Env, home: Exclude<Home, { kind: "here" }>): Relay {
-  const name = relayBinding(home);
+  const name = relayBinding(home, clusterPlace(env.JADE_CLUSTER)!.zone);
   const relay = (env as unknown as Record<string, Relay | undefined>)[name];
   if (!relay) throw new Error(`there is no binding ${name}`);
   return relay;
 }
 
+/** Of this instance's own leaders, whoever else is the way to leaders. */
+export function ownLeadersRelay(env: Env): Relay {
+  return (env as unknown as { readonly LEADERS: Relay }).LEADERS;
+}
+
 /** What a stub does, done by a relay: `fetch` as a request, every other method as a call. */
-function relayedStub(relay: Relay, binding: ObjectBinding, name: string): object {
+function relayedStub(relay: () => Relay, binding: ObjectBinding, name: string): object {
   const fetch = (request: Request): Promise<Response> => {
     const headers = new Headers(request.headers);
     headers.set(OBJECT_HEADER, encodeURIComponent(`${binding}/${name}`));
-    return relay.fetch(new Request(request, { headers }));
+    return relay().fetch(new Request(request, { headers }));
   };
   return new Proxy(
     {},
@@ -46,7 +54,7 @@ function relayedStub(relay: Relay, binding: ObjectBinding, name: string): object
         if (method === "fetch") return fetch;
         // Whoever awaits a stub must not call it.
         if (typeof method !== "string" || method === "then") return undefined;
-        return (...args: unknown[]) => relay.invoke(binding, name, method, args);
+        return (...args: unknown[]) => relay().invoke(binding, name, method, args);
       },
     },
   );
@@ -75,7 +83,8 @@ class PlacedNamespace implements AnyNamespace {
     if (name === undefined) throw new Error(`${this.#binding} is called by names`);
     const home = homeOf(this.#place, this.#binding, name);
     if (home.kind === "here") return this.#env[this.#binding].get(id);
-    return relayedStub(relayOf(this.#env, home), this.#binding, name);
+    // Stubs are kept: the way is looked up for each call.
+    return relayedStub(() => relayOf(this.#env, home), this.#binding, name);
   }
 }
 

@@ -1,8 +1,10 @@
 // The RPC surfaces of Directory and Tenant beyond what the data path needs (objects/rpc.ts): administration.
 // An error that the client must see travels as a value: a thrown one loses its code between objects.
 import type { ApiKeyRecord, RateLimit, Scope, TenantQuotas, TenantSettings, TenantView } from "../src/access/types.ts";
+import type { NodePlan } from "../src/cluster/replacement-plan.ts";
 import type { RingRequest } from "../src/cluster/ring-operations.ts";
 import type { RingChangeKind } from "../src/cluster/ring-target.ts";
+import type { MembershipView } from "../src/cluster/told.ts";
 import type { PurgeRound } from "../src/replication/purge-round.ts";
 import type { ChangeState } from "../src/replication/route-change.ts";
 import { type ErrorCode, PublicError } from "../src/wire/error-codes.ts";
@@ -127,6 +129,20 @@ export interface RingOperationInfo {
   };
 }
 
+/** What happened to the instances of a cluster. */
+export interface ClusterEvent {
+  readonly number: number;
+  readonly atMs: number;
+  readonly kind: "instanceFailed" | "instanceBack" | "replacementDue";
+  readonly zone: string;
+  /** Of the instance. */
+  readonly incarnation: number;
+  readonly message: string;
+  /** Of what was due. */
+  readonly outcome?: "observed" | "planned" | "notPossible" | undefined;
+  readonly plan: readonly NodePlan[];
+}
+
 export interface DirectoryAdminRpc extends DirectoryRpc {
   /** The number of the active tenant of this name. */
   lookupTenant(tenantId: string): Promise<number | null>;
@@ -146,6 +162,10 @@ export interface DirectoryAdminRpc extends DirectoryRpc {
   describeOperation(operationId: number): Promise<RingOperationInfo | null>;
   /** Newest first; the last hundred. */
   listOperations(): Promise<readonly RingOperationInfo[]>;
+  /** What one instance sees of all, by gossip. */
+  noteView(view: MembershipView): Promise<void>;
+  /** Newest first, those below the number `before`. */
+  listEvents(page: { readonly before: number; readonly limit: number }): Promise<readonly ClusterEvent[]>;
   /** Active ones after the name `after`, by name. */
   listTenants(page: { readonly after: string; readonly limit: number }): Promise<readonly TenantRow[]>;
   metrics(): Promise<Record<string, number>>;

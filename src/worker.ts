@@ -15,6 +15,7 @@ import { GatewaySessionVectors } from "./gateway/session-vectors.ts";
 
 provideSessionVectors((host) => new GatewaySessionVectors(host));
 
+export { Bulletin } from "../objects/bulletin.ts";
 export { Relay } from "../objects/relay.ts";
 export { default } from "./gateway/entry.ts";
 

@@ -1,6 +1,6 @@
 // JadeClient: one object for one server and one API key.
 // Guarantees: nothing is connected before the first call; `close()` ends every call and connection.
-import type { ClusterStatus } from "./cluster.ts";
+import type { ClusterEvent, ClusterStatus } from "./cluster.ts";
 import { ClusterNodes } from "./cluster-nodes.ts";
 import { Config } from "./config.ts";
 import { ConfigSession } from "./config-session.ts";
@@ -101,6 +101,12 @@ export class JadeClient {
   /** Version, nodes, storage: what the server says about itself. */
   async status(options: CallOptions = {}): Promise<unknown> {
     return (await this.#http.call({ ...options, method: "GET", path: "/v1/status" })).data;
+  }
+
+  /** What happened to the instances of a cluster, newest first, at most a thousand. With the root key. */
+  async clusterEvents(options: CallOptions = {}): Promise<readonly ClusterEvent[]> {
+    const answer = await this.#http.call({ ...options, method: "GET", path: "/v1/cluster/events?limit=1000" });
+    return (answer.data as { readonly items: readonly ClusterEvent[] }).items;
   }
 
   /** The instances of a cluster, and which of their processes answer. With the root key. */

@@ -1,6 +1,15 @@
 // The SDK's entry: everything a program that uses JadeDB may import. No runtime dependencies.
 export { JadeClient } from "./client.ts";
-export type { ClusterInstance, ClusterNode, ClusterStatus, ProcessState } from "./cluster.ts";
+export type {
+  ClusterEvent,
+  ClusterInstance,
+  ClusterNode,
+  ClusterStatus,
+  GossipState,
+  InstanceUse,
+  ProcessState,
+  ProcessUse,
+} from "./cluster.ts";
 export type { ClusterNodes, NewNode, NodeChangeBounds, NodeOperation } from "./cluster-nodes.ts";
 export type { Config } from "./config.ts";
 export type { ConfigCache } from "./config-cached.ts";

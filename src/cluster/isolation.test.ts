@@ -15,7 +15,7 @@ function reports(links: Record<string, readonly string[]>, atMs = 0): PeerReport
 }
 
 const staying = (all: readonly PeerReport[], nowMs = 0): string[] =>
-  all.filter(({ zone }) => !isCutOff(zone, all, nowMs)).map(({ zone }) => zone);
+  all.filter(({ zone }) => !isCutOff(zone, { reports: all, nowMs })).map(({ zone }) => zone);
 
 describe("isCutOff", () => {
   it("[CL-20] whom the others cannot reach is cut off, also where it reaches them; they are not", () => {
@@ -33,9 +33,9 @@ describe("isCutOff", () => {
 
   it("[CL-20] instances that do not report are away: who is left alone stays", () => {
     const all = [...reports({ z1: ["z2"], z2: ["z1"] }), ...reports({ z3: [] }, REPORT_FRESH_MS + 1)];
-    expect(isCutOff("z3", all, REPORT_FRESH_MS + 1)).toBe(false);
-    expect(isCutOff("z3", all, REPORT_FRESH_MS)).toBe(true);
-    expect(isCutOff("z1", reports({ z1: [] }), 0)).toBe(false);
+    expect(isCutOff("z3", { reports: all, nowMs: REPORT_FRESH_MS + 1 })).toBe(false);
+    expect(isCutOff("z3", { reports: all, nowMs: REPORT_FRESH_MS })).toBe(true);
+    expect(isCutOff("z1", { reports: reports({ z1: [] }), nowMs: 0 })).toBe(false);
   });
 
   it("[CL-20] whatever the links are, one group stays whole and all others rest", () => {

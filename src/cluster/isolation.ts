@@ -12,6 +12,8 @@ export interface PeerReport {
   readonly address: string;
   /** Zones whose leaders it has just reached. */
   readonly reaches: readonly string[];
+  /** Zones that it has part in the gossip with; missing = one of a version that does not say. */
+  readonly hears?: readonly string[] | undefined;
 }
 
 /** Older ones are of instances that are away. */
@@ -29,10 +31,15 @@ function byZone(a: string, b: string): number {
   return a.length - b.length || (a < b ? -1 : a > b ? 1 : 0);
 }
 
-/** Groups of instances that reach each other, both ways, directly or through others; the one that stays first. */
-function groupsOf(reports: readonly PeerReport[]): string[][] {
+type Sees = (report: PeerReport, zone: string) => boolean;
+
+const hears: Sees = (report, zone) => report.hears?.includes(zone) ?? true;
+const reaches: Sees = (report, zone) => report.reaches.includes(zone) && hears(report, zone);
+
+/** Groups of instances that see each other, both ways, directly or through others; the one that stays first. */
+function groupsOf(reports: readonly PeerReport[], sees: Sees): string[][] {
   const byName = new Map(reports.map((report) => [report.zone, report]));
-  const isLinked = (a: PeerReport, b: PeerReport): boolean => a.reaches.includes(b.zone) && b.reaches.includes(a.zone);
+  const isLinked = (a: PeerReport, b: PeerReport): boolean => sees(a, b.zone) && sees(b, a.zone);
   const left = new Set(byName.keys());
   const groups: string[][] = [];
   for (const zone of byName.keys()) {
@@ -46,10 +53,43 @@ function groupsOf(reports: readonly PeerReport[]): string[][] {
   return groups.sort((a, b) => b.length - a.length || byZone(a[0]!, b[0]!));
 }
 
-/** True when another group stays. `reports` hold the instance's own. */
-export function isCutOff(zone: string, reports: readonly PeerReport[], nowMs: number): boolean {
+function isOutside(zone: string, { reports, nowMs, sees }: Reports & { readonly sees: Sees }): boolean {
   const fresh = reports.filter((report) => report.zone === zone || nowMs - report.atMs <= REPORT_FRESH_MS);
-  return groupsOf(fresh)[0]?.includes(zone) === false;
+  return groupsOf(fresh, sees)[0]?.includes(zone) === false;
+}
+
+export interface Reports {
+  /** The instance's own among them. */
+  readonly reports: readonly PeerReport[];
+  readonly nowMs: number;
+}
+
+/** True when another group of leaders stays. */
+export function isCutOff(zone: string, reports: Reports): boolean {
+  return isOutside(zone, { ...reports, sees: reaches });
+}
+
+/** True when the others, whoever leads them, cannot reach this instance at all. */
+export function isUnheard(zone: string, reports: Reports): boolean {
+  return isOutside(zone, { ...reports, sees: hears });
+}
+
+/** Whether an instance is given work: not while it is cut off by gossip, for as long as leaders would rest for. */
+export class DrainPlan {
+  #cutSinceMs: number | undefined;
+  #isDrained = false;
+
+  /** After each look; `isCut` undefined = nothing could be seen, and nothing changes. */
+  observe(isCut: boolean | undefined, nowMs: number): boolean {
+    if (isCut === undefined) {
+      this.#cutSinceMs = undefined;
+      return this.#isDrained;
+    }
+    if (!isCut) this.#cutSinceMs = undefined;
+    else this.#cutSinceMs ??= nowMs;
+    this.#isDrained = isCut && (this.#isDrained || nowMs - this.#cutSinceMs! >= CUT_OFF_MS);
+    return this.#isDrained;
+  }
 }
 
 export type Verdict = "serve" | "rest";

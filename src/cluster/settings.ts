@@ -5,6 +5,7 @@
 import { z } from "zod";
 import { MAX_BURST, MAX_REQUESTS_PER_SECOND } from "../access/limits.ts";
 import { parseNetwork } from "../wire/networks.ts";
+import { REPLACE_POLICIES } from "./absences.ts";
 import { tokenIssuers } from "./token-issuer.ts";
 
 const MIB = 1024 * 1024;
@@ -273,8 +274,34 @@ const webhooks = z.strictObject({
   ),
 });
 
+const cluster = z.strictObject({
+  replaceAfterSeconds: whole(0, 365 * 86_400)
+    .default(0)
+    .describe(
+      "How long an instance must have failed, in the eyes of most others, before something is due about its storage nodes. 0 = never.",
+    ),
+  replacePolicy: z
+    .enum(REPLACE_POLICIES)
+    .default("observe")
+    .describe(
+      "What is done then: `observe` notes an event (`GET /v1/cluster/events`), `dry-run` also what replacing the nodes would move, `act` would replace them, which this version cannot: it notes that.",
+    ),
+});
+
 /** The parts of {@link settingsSchema} by name, so that the configuration file can extend them with what only the server reads. */
-export const settingsParts = { storage, log, limits, keyValue, config, auth, etcd, vectors, embedding, webhooks };
+export const settingsParts = {
+  storage,
+  log,
+  limits,
+  keyValue,
+  config,
+  auth,
+  etcd,
+  vectors,
+  embedding,
+  webhooks,
+  cluster,
+};
 
 /** What `JADE_CONFIG` holds as JSON. Every field may be missing; unknown fields are errors. */
 export const settingsSchema = z.strictObject({
@@ -288,6 +315,7 @@ export const settingsSchema = z.strictObject({
   vectors: vectors.prefault({}),
   embedding: embedding.prefault({}),
   webhooks: webhooks.prefault({}),
+  cluster: cluster.prefault({}),
 });
 
 /** Fully resolved settings: no field is missing. */

@@ -21,7 +21,7 @@ import { type AskedDatabase, findDatabase, withDatabase } from "./vector-databas
 
 const PATH = "/v1/databases/{db}/indexes";
 const ONE = `${PATH}/{id}`;
-const CHANGE_ERRORS = ["notFound", "idempotencyKeyReused", "unknownOutcome"] as const;
+const CHANGE_ERRORS = ["notFound", "conflict", "idempotencyKeyReused", "unknownOutcome"] as const;
 
 type Placed = IndexStatus & { readonly shard: number };
 
@@ -109,7 +109,7 @@ const create = configRoute({
   prepare: nestedCamelNames,
   data: schemas.indexShape,
   successStatus: 201,
-  errors: [...CHANGE_ERRORS, "alreadyExists", "conflict"],
+  errors: [...CHANGE_ERRORS, "alreadyExists"],
   async handle(call, { params, body, raw, keyspace }) {
     const asked = askedDatabase(params, keyspace);
     const { indexId, indexType } = body;
@@ -128,7 +128,7 @@ const list = configRoute({
   params: databaseParams,
   query: databaseQuery,
   data: schemas.indexesShape,
-  errors: ["notFound", "dataCorrupt"],
+  errors: ["notFound", "dataCorrupt", "conflict"],
   async handle(call, { params, keyspace }) {
     const asked = askedDatabase(params, keyspace);
     const items = await indexesShown(call, asked, await findDatabase(call, asked));
@@ -144,7 +144,7 @@ const look = configRoute({
   params: schemas.indexParams,
   query: databaseQuery,
   data: schemas.indexShape,
-  errors: ["notFound", "dataCorrupt"],
+  errors: ["notFound", "dataCorrupt", "conflict"],
   async handle(call, { params, keyspace }) {
     const asked = askedDatabase(params, keyspace);
     const data = await shownOne(call, asked, await findDatabase(call, asked), params["id"]!);
@@ -186,7 +186,7 @@ const remove = configRoute({
   params: schemas.indexParams,
   query: databaseQuery,
   data: schemas.deletedIndexShape,
-  errors: [...CHANGE_ERRORS, "conflict"],
+  errors: CHANGE_ERRORS,
   async handle(call, { params, raw, keyspace }) {
     const indexId = params["id"]!;
     await changed(call, askedDatabase(params, keyspace), { kind: "delete", indexId }, raw);

@@ -156,7 +156,7 @@ const status = configRoute({
   params: schemas.databaseParams,
   query: schemas.databaseQuery,
   data: schemas.databaseStatusShape,
-  errors: ["notFound", "dataCorrupt"],
+  errors: ["notFound", "dataCorrupt", "conflict"],
   async handle(call, { params, keyspace }) {
     const asked = askedDatabase(params, keyspace);
     const { shards, sharding } = await withDatabase(call, asked, async (database) => ({

@@ -2,6 +2,7 @@
 // Guarantees: health asks nobody; readiness asks each part with a deadline, at most once a second whoever asks.
 // Must not: tell anonymous callers more than names of parts.
 import { z } from "@hono/zod-openapi";
+import { told } from "../../objects/told.ts";
 import { withDeadline } from "../../objects/with-deadline.ts";
 import packageFile from "../../package.json" with { type: "json" };
 import type { DirectoryView } from "../access/types.ts";
@@ -67,7 +68,8 @@ async function observeReadiness(call: Call, known: { view?: DirectoryView }): Pr
   const away = nodes.filter((_, index) => !answers[index]).map((node) => `storage node ${node.id}`);
   const answering = nodes.length - away.length;
   const hasQuorum = answering > nodes.length / 2;
-  const failing = hasQuorum ? [] : ["replica quorum", ...away];
+  const drained = told()?.drained;
+  const failing = [...(drained ? [drained] : []), ...(hasQuorum ? [] : ["replica quorum", ...away])];
   const degraded = [...(isMoving ? ["directory"] : []), ...(hasQuorum ? away : [])];
   return { failing, degraded, replicas: { total: nodes.length, answering } };
 }
@@ -103,7 +105,7 @@ function readyRoute(services: Services): Route {
         observeReadiness(call, known),
       );
       if (failing.length > 0) {
-        const message = `not ready: ${failing.join(", ")} cannot serve`;
+        const message = told()?.drained ?? `not ready: ${failing.join(", ")} cannot serve`;
         throw new PublicError("unavailable", message, { failing, replicas });
       }
       return success(call, { message: "ready", data: { ready: true, degraded, replicas } });

@@ -144,7 +144,7 @@ const list = configRoute({
   params: databaseParams,
   query: databaseQuery,
   data: schemas.importsShape,
-  errors: ["notFound"],
+  errors: ["notFound", "conflict"],
   async handle(call, { params, keyspace }) {
     const items = await withDatabase(call, askedDatabase(params, keyspace), (database) => importsOf(call, database));
     return success(call, { message: "listed", data: { items } });
@@ -159,7 +159,7 @@ const look = configRoute({
   params: schemas.importParams,
   query: databaseQuery,
   data: schemas.importShape,
-  errors: ["notFound"],
+  errors: ["notFound", "conflict"],
   async handle(call, { params, keyspace }) {
     const data = await withDatabase(call, askedDatabase(params, keyspace), (database) =>
       oneImport(call, database, params["id"]!),
@@ -176,7 +176,7 @@ const cancel = configRoute({
   params: schemas.importParams,
   query: databaseQuery,
   data: schemas.importShape,
-  errors: ["notFound", "unknownOutcome"],
+  errors: ["notFound", "conflict", "unknownOutcome"],
   async handle(call, { params, keyspace }) {
     const job = params["id"]!;
     const data = await withDatabase(call, askedDatabase(params, keyspace), async (database) => {

@@ -32,7 +32,7 @@ export const VECTOR_WRITE_ERRORS = [
   "insufficientStorage",
   "dataCorrupt",
 ] as const;
-const READ_ERRORS = ["notFound", "dataCorrupt"] as const;
+const READ_ERRORS = ["notFound", "dataCorrupt", "conflict"] as const;
 
 export function noSuchVector(id: string): PublicError {
   return new PublicError("notFound", `there is no vector "${id.slice(0, 100)}"`);

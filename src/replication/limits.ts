@@ -5,6 +5,14 @@ export const BREAKER_FAILURES = 3;
 /** How long it is not asked. Ms. */
 export const BREAKER_OPEN_MS = 1000;
 /**
+ * A replica that has not answered for so many times as long as its slowest answers of late took is late: another one is asked instead. With
+ * a bound below, so that a short stall of a disk or a machine is none.
+ */
+export const LATE_FACTOR = 4;
+export const LEAST_PATIENCE_MS = 300;
+/** How much of the slowest answer is remembered after a quicker one. */
+export const SLOWEST_KEPT = 0.8;
+/**
  * A retry's stamp without a context supersedes only versions older than this; younger ones become its siblings. Ms. Whatever was
  * written after the write's first attempt may have superseded it there, and two writes that supersede each other leave nothing:
  * so this is more than clocks differ by plus the time in which a client retries.

@@ -9,9 +9,11 @@ import {
   BREAKER_FAILURES,
   BREAKER_OPEN_MS,
   FIRST_STAMP_TIMEOUTS,
+  LATE_FACTOR,
   MAX_FRAME_BYTES,
   MAX_FRAMES_IN_FLIGHT,
   MAX_LINK_QUEUE_BYTES,
+  SLOWEST_KEPT,
 } from "./limits.ts";
 import { readAnswerHeader } from "./replica.ts";
 
@@ -25,6 +27,10 @@ export interface Environment {
   setTimer(delayMs: number, run: () => void): unknown;
   clearTimer(timer: unknown): void;
   readonly replicaTimeoutMs: number;
+  /** Before an operation is late at the earliest; missing = none ever is, because replicas stall only together with us. */
+  readonly leastPatienceMs?: number | undefined;
+  /** Since when the instance of a storage node is agreed to be away; undefined = it is not. By {@link now}. */
+  awaySinceMs?(nodeId: string): number | undefined;
   /** The tenant's route as its owner knows it now; undefined = there is no such tenant. Rejects when the owner is away. */
   reloadRoute?(tenant: number): Promise<TenantRoute | undefined>;
   /** The ring as its owner knows it now. */
@@ -45,6 +51,14 @@ interface Batch {
   route: number | undefined;
   /** Since when the oldest of them is being worked on. */
   sinceMs: number;
+  /** Whom to tell when it is late, which it is from then on. */
+  late: (() => void)[];
+  /** 0 = never. Set once: a stamp that was given up must stay so. */
+  lateFromMs: number;
+  /** Stamps are among what is late then. */
+  givesStampsUp: boolean;
+  /** Somebody was told: its stamps are being made elsewhere. */
+  isGivenUp: boolean;
 }
 
 /** What an answer said about the replica's clock, and when (in ours) it came. */
@@ -61,9 +75,34 @@ export interface LinkCounts {
 }
 
 function newBatch(writer: ByteWriter, sinceMs: number): Batch {
-  return { writer, done: [], ops: [], routes: [], needsDeadline: false, route: undefined, sinceMs };
+  return {
+    writer,
+    done: [],
+    ops: [],
+    routes: [],
+    needsDeadline: false,
+    route: undefined,
+    sinceMs,
+    late: [],
+    lateFromMs: 0,
+    givesStampsUp: false,
+    isGivenUp: false,
+  };
 }
 
+/** A frame that asks for the replica's clock and changes nothing. */
+function clockQuestion(nowMs: number, done: OpDone): Batch {
+  const writer = new ByteWriter(16);
+  writeOp(writer, { kind: "deadline", atMs: 0 });
+  const batch = newBatch(writer, nowMs);
+  batch.done.push(done);
+  return batch;
+}
+
+/** Between two looks at what may be late. Ms. */
+const MIN_WATCH_MS = 20;
+/** A timer that comes later than this says that we were paused ourselves. Ms. */
+const MAX_OWN_PAUSE_MS = 100;
 const MAX_SETTLED_PER_FRAME = 4096;
 /** A writer that held more is not kept. */
 const MAX_SPARE_BYTES = 1024 * 1024;
@@ -88,6 +127,14 @@ export class ReplicaLink {
   #frameOperations = Number.POSITIVE_INFINITY;
   #fillingUntilMs = 0;
   #calibration: Calibration | undefined;
+  readonly #flying = new Set<Batch>();
+  /** Longest of the answers of late, the older the less. At first as long as may be: nothing is late before some were quick. */
+  #slowestMs: number;
+  #isWatching = false;
+  #heardMs = Number.NEGATIVE_INFINITY;
+  #knockedMs = Number.NEGATIVE_INFINITY;
+  /** Something was late and it has not answered since: others are asked first. */
+  isStalled = false;
   /** The replica's actor and highest counter, as of its last answer. */
   actor = 0;
   counter = 0;
@@ -95,10 +142,24 @@ export class ReplicaLink {
   constructor(nodeId: string, environment: Environment) {
     this.nodeId = nodeId;
     this.#environment = environment;
+    this.#slowestMs = environment.replicaTimeoutMs;
   }
 
+  /** It is not waited for: what is sent fails at once. */
   get isOpen(): boolean {
-    return this.#breaker.isTripped && this.#breaker.isOpen(this.#environment.now());
+    return (this.#breaker.isTripped && this.#breaker.isOpen(this.#environment.now())) || this.#isAway;
+  }
+
+  /** Its instance is agreed to have failed, and it has not answered since. It is asked now and then, whoever else needs it. */
+  get #isAway(): boolean {
+    const sinceMs = this.#environment.awaySinceMs?.(this.nodeId);
+    if (sinceMs === undefined || this.#heardMs > sinceMs) return false;
+    const nowMs = this.#environment.now();
+    if (nowMs - this.#knockedMs >= BREAKER_OPEN_MS) {
+      this.#knockedMs = nowMs;
+      this.#dispatch(clockQuestion(nowMs, IGNORE));
+    }
+    return true;
   }
 
   /** It said lately that it is being filled: it takes writes, but neither stamps nor answers reads. */
@@ -116,9 +177,10 @@ export class ReplicaLink {
 
   /**
    * `route`: the revisions (fence.ts) of ring and tenant's route by which the operation is sent; undefined = the same as the one before. `sinceMs`: when
-   * the request came that it is part of; not needed but for stamps.
+   * the request came that it is part of; not needed but for stamps. `late`: called at most once, before `done`, when no answer has come for
+   * long. A stamp is not applied any more from then on.
    */
-  send(op: ReplicaOp, done: OpDone, route?: number, sinceMs = this.#environment.now()): void {
+  send(op: ReplicaOp, done: OpDone, route?: number, sinceMs = this.#environment.now(), late?: () => void): void {
     let batch = this.#batches.at(-1);
     if (!batch || batch.writer.length >= MAX_FRAME_BYTES || batch.done.length >= this.#frameOperations) {
       batch = newBatch(this.#spare ?? new ByteWriter(512), sinceMs);
@@ -134,7 +196,49 @@ export class ReplicaLink {
     batch.done.push(done);
     batch.ops.push(op);
     if (NEEDS_DEADLINE.has(op.kind)) batch.needsDeadline = true;
+    if (late) this.#hurry(batch, op, late);
     this.#scheduleFlush();
+  }
+
+  #hurry(batch: Batch, { kind }: ReplicaOp, late: () => void): void {
+    const { leastPatienceMs, replicaTimeoutMs, now } = this.#environment;
+    if (leastPatienceMs === undefined) return;
+    if (batch.lateFromMs === 0) {
+      const patienceMs = Math.max(leastPatienceMs, LATE_FACTOR * this.#slowestMs);
+      if (patienceMs >= replicaTimeoutMs) return;
+      batch.lateFromMs = now() + patienceMs;
+    }
+    if (kind === "stamp") batch.givesStampsUp = true;
+    batch.late.push(late);
+    if (!this.#isWatching) this.#watch(Math.max(MIN_WATCH_MS, batch.lateFromMs - now()));
+  }
+
+  /** One timer for all that may become late. */
+  #watch(delayMs: number): void {
+    this.#isWatching = true;
+    const dueMs = this.#environment.now() + delayMs;
+    this.#environment.setTimer(delayMs, () => {
+      this.#isWatching = false;
+      // Who was paused finds answers waiting behind its timers.
+      const wasPaused = this.#environment.now() - dueMs > MAX_OWN_PAUSE_MS;
+      if (wasPaused) this.#watch(MIN_WATCH_MS);
+      else this.#tellLate(this.#environment.now());
+    });
+  }
+
+  #tellLate(nowMs: number): void {
+    const hurried = [...this.#flying, ...this.#batches].filter(({ late }) => late.length > 0);
+    const [due, others] = [[] as Batch[], [] as number[]];
+    for (const batch of hurried) {
+      if (batch.lateFromMs <= nowMs) due.push(batch);
+      else others.push(batch.lateFromMs);
+    }
+    if (others.length > 0) this.#watch(Math.max(MIN_WATCH_MS, Math.min(...others) - nowMs));
+    if (due.length > 0) this.isStalled = true;
+    for (const batch of due) {
+      batch.isGivenUp = true;
+      for (const tell of batch.late.splice(0)) tell();
+    }
   }
 
   #enterRoute(batch: Batch, revision: number): void {
@@ -176,8 +280,6 @@ export class ReplicaLink {
   #probe(): void {
     if (this.#isProbing) return;
     this.#isProbing = true;
-    const writer = new ByteWriter(16);
-    writeOp(writer, { kind: "deadline", atMs: 0 });
     const done: OpDone = (result) => {
       this.#isProbing = false;
       if (result) return this.#scheduleFlush();
@@ -186,9 +288,7 @@ export class ReplicaLink {
       this.#queuedBytes = 0;
       for (const batch of waiting) this.#fail(batch.done);
     };
-    const probe = newBatch(writer, this.#environment.now());
-    probe.done.push(done);
-    this.#dispatch(probe);
+    this.#dispatch(clockQuestion(this.#environment.now(), done));
   }
 
   #dispatch(batch: Batch): void {
@@ -204,11 +304,14 @@ export class ReplicaLink {
     this.#framesInFlight++;
     this.counts.frames++;
     this.counts.operations += batch.done.length;
+    this.#flying.add(batch);
+    const sentMs = this.#environment.now();
     let open = true;
     const close = (): boolean => {
       if (!open) return false;
       open = false;
       this.#framesInFlight--;
+      this.#flying.delete(batch);
       this.#environment.clearTimer(timer);
       if (this.#batches.length > 0) this.#scheduleFlush();
       return true;
@@ -222,7 +325,9 @@ export class ReplicaLink {
     this.#keep(batch.writer);
     this.#environment.call(this.nodeId, frame).then(
       (answer) => {
-        if (close()) this.#answered(batch, answer);
+        if (!close()) return;
+        this.#slowestMs = Math.max(this.#environment.now() - sentMs, this.#slowestMs * SLOWEST_KEPT);
+        this.#answered(batch, answer);
       },
       () => {
         if (close()) this.#failed(batch.done);
@@ -238,17 +343,18 @@ export class ReplicaLink {
   }
 
   /**
-   * When the frame dispatched now is given up here, in the replica's time. At `receivedMs` its clock showed at least `replicaMs`,
-   * so a stamp within the deadline is a stamp before the timeout, however far the two clocks are apart. What waited long in the queue
-   * has less time: its write may be retried elsewhere by then (spec RP-140).
+   * When the frame dispatched now, or the stamps in it, are given up here, in the replica's time. At `receivedMs` its clock showed at
+   * least `replicaMs`, so a stamp within the deadline is a stamp before the timeout, however far the two clocks are apart. What waited long
+   * in the queue has less time: its write may be retried elsewhere by then (spec RP-140).
    */
-  #deadlineMs({ sinceMs }: Batch, { replicaMs, receivedMs }: Calibration): number {
+  #deadlineMs({ sinceMs, lateFromMs, givesStampsUp }: Batch, { replicaMs, receivedMs }: Calibration): number {
     const { now, replicaTimeoutMs } = this.#environment;
-    const givenUpMs = Math.min(now() + replicaTimeoutMs, sinceMs + FIRST_STAMP_TIMEOUTS * replicaTimeoutMs);
+    const untilMs = givesStampsUp ? lateFromMs : now() + replicaTimeoutMs;
+    const givenUpMs = Math.min(untilMs, sinceMs + FIRST_STAMP_TIMEOUTS * replicaTimeoutMs);
     return Math.max(0, Math.floor(replicaMs + givenUpMs - receivedMs));
   }
 
-  #answered({ done, ops, routes, sinceMs }: Batch, answer: Uint8Array): void {
+  #answered({ done, ops, routes, sinceMs, isGivenUp }: Batch, answer: Uint8Array): void {
     const results: ReplicaResult[] = [];
     try {
       const reader = new ByteReader(answer);
@@ -263,12 +369,17 @@ export class ReplicaLink {
       return;
     }
     this.#breaker.succeeded();
+    this.#heardMs = this.#environment.now();
+    this.isStalled = false;
     this.#adaptFrames(results);
     for (let i = 0; i < done.length; i++) {
       const result = results[i]!;
       const op = ops[i];
-      if (op && result.kind === "refused" && result.code === "deferred") this.send(op, done[i]!, routes[i], sinceMs);
-      else done[i]!(result);
+      const isDeferred = op && result.kind === "refused" && result.code === "deferred";
+      if (!isDeferred) done[i]!(result);
+      // Sent again it would have a new deadline.
+      else if (isGivenUp && op.kind === "stamp") done[i]!({ ...result, code: "expired" });
+      else this.send(op, done[i]!, routes[i], sinceMs);
     }
   }
 

@@ -63,7 +63,7 @@ export class ReadCall {
     const all = joint ? [...new Set([...read, ...joint])] : [...read];
     const rank = (id: string): number => {
       const link = context.link(id);
-      return link.isOpen ? 2 : link.isFilling ? 1 : 0;
+      return link.isOpen ? 2 : link.isFilling || link.isStalled ? 1 : 0;
     };
     this.#waiting = all.some((id) => rank(id) > 0) ? all.sort((a, b) => rank(a) - rank(b)) : all;
     this.#answered = new Tally(options.groups);
@@ -74,8 +74,8 @@ export class ReadCall {
     this.#askMore();
   }
 
-  #send(nodeId: string, op: ReplicaOp, done: OpDone): void {
-    this.#context.link(nodeId).send(op, done, this.#options.fence);
+  #send(nodeId: string, op: ReplicaOp, done: OpDone, late?: () => void): void {
+    this.#context.link(nodeId).send(op, done, this.#options.fence, undefined, late);
   }
 
   /** Asks so many more that every group would have enough, if all of them answered. */
@@ -92,12 +92,13 @@ export class ReadCall {
 
   #ask(nodeId: string): void {
     this.#hoped.count(nodeId);
-    this.#send(nodeId, { kind: "get", row: this.#options.row }, (result) => {
+    const done: OpDone = (result) => {
       if (this.#finished) return;
       if (result?.kind === "state") {
+        // One more than was needed: another was late.
+        if (this.#completed) return;
         this.#replies.push({ nodeId, state: result.state });
         this.#answered.count(nodeId);
-        if (this.#completed) return;
         if (this.#answered.isReached) this.#complete();
         else this.#askMore();
         return;
@@ -112,7 +113,14 @@ export class ReadCall {
         this.#context.counts.corruptReads++;
       }
       this.#askMore();
-    });
+    };
+    this.#send(nodeId, { kind: "get", row: this.#options.row }, done, () => this.#askInstead());
+  }
+
+  /** Somebody is late: one more is asked, and whoever answers first counts. */
+  #askInstead(): void {
+    const next = this.#completed || this.#finished ? undefined : this.#waiting.shift();
+    if (next !== undefined) this.#ask(next);
   }
 
   #stale(revision: number): void {

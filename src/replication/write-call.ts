@@ -92,9 +92,9 @@ export class WriteCall {
     this.#mayBeRepeated = options.request.isRetry === true || options.request.bodyHash !== undefined;
   }
 
-  #send(id: string, op: ReplicaOp, done: OpDone): void {
+  #send(id: string, op: ReplicaOp, done: OpDone, late?: () => void): void {
     const sinceMs = op.kind === "stamp" && !op.restamp ? this.#options.startedAtMs : undefined;
-    this.#context.link(id).send(op, done, this.#fence, sinceMs);
+    this.#context.link(id).send(op, done, this.#fence, sinceMs, late);
   }
 
   get #needed(): number {
@@ -116,8 +116,9 @@ export class WriteCall {
   #stampFirst(): void {
     const { sets } = this.#options;
     const isOpen = (id: string): boolean => this.#context.link(id).isOpen;
-    const reachable = sets.write.find((id) => !isOpen(id) && !this.#context.link(id).isFilling);
-    this.#stampAt(reachable ?? sets.write.find((id) => !isOpen(id)) ?? sets.write[0]!);
+    const reachable = sets.write.filter((id) => !isOpen(id) && !this.#context.link(id).isFilling);
+    const prompt = reachable.find((id) => !this.#context.link(id).isStalled);
+    this.#stampAt(prompt ?? reachable[0] ?? sets.write.find((id) => !isOpen(id)) ?? sets.write[0]!);
   }
 
   #vote(): void {
@@ -234,7 +235,7 @@ export class WriteCall {
    * other order at another replica, would otherwise supersede each other and leave nothing.
    */
   #stampAt(nodeId: string, aliveInMajority?: readonly Dot[]): void {
-    const { caller, request, row } = this.#options;
+    const { caller, request, row, sets } = this.#options;
     const restamp = aliveInMajority !== undefined;
     const op = {
       kind: "stamp" as const,
@@ -245,7 +246,15 @@ export class WriteCall {
       restamp,
       supersedeAll: !restamp && caller.conflictPolicy === "lastWriteWins",
     };
-    this.#send(nodeId, op, (result) => {
+    let isGivenUp = false;
+    // Once, and not where nobody else could take it: whoever is slow but alone is waited for.
+    const canGiveUp = this.#uncertain.length === 0 && sets.write.length > 1;
+    const late = (): void => {
+      isGivenUp = true;
+      this.#stampElsewhere(nodeId, true);
+    };
+    const done: OpDone = (result) => {
+      if (isGivenUp) return;
       if (result?.kind === "stamped") return this.#ship(nodeId, result);
       if (result?.kind === "stale") {
         this.#staleRevision = result.revision;
@@ -262,7 +271,8 @@ export class WriteCall {
       if (result?.kind === "refused" && !isElsewhere) return this.#refuse(result.code, result.clock);
       if (result?.kind === "refused" && result.code === "corrupt") this.#unreadable.push(nodeId);
       this.#stampElsewhere(nodeId, result === undefined);
-    });
+    };
+    this.#send(nodeId, op, done, canGiveUp ? late : undefined);
   }
 
   /** The first replica did not answer: it may have stamped, so a majority is asked before another one does. */

@@ -115,8 +115,8 @@ const etcd = z
 /** Where processes of a cluster listen for each other. */
 const address = z.string().min(1).max(255);
 
-const cluster = z
-  .strictObject({
+const cluster = settingsParts.cluster
+  .safeExtend({
     bucket: z
       .string()
       .regex(/^s3:\/\/[a-z0-9][a-z0-9.-]+\/[A-Za-z0-9._/-]+$/, "must be s3://bucket/prefix")
@@ -200,6 +200,7 @@ export function workerSettings(config: Config): Settings {
   const { dataDir: _, ...storageSettings } = config.storage;
   const { log, limits, keyValue, config: configuration, auth, vectors, embedding, webhooks } = config;
   const etcd = { allowAnonymous: config.etcd.allowAnonymous ?? isPrivate(config) };
+  const { replaceAfterSeconds, replacePolicy } = config.cluster;
   // A zone each, and at least one storage node a zone.
   const zones = Object.keys(config.cluster.peers).length;
   const ring = config.cluster.bucket === undefined ? {} : { zones, nodes: Math.max(zones, storageSettings.nodes) };
@@ -214,5 +215,6 @@ export function workerSettings(config: Config): Settings {
     vectors,
     embedding,
     webhooks,
+    cluster: { replaceAfterSeconds, replacePolicy },
   };
 }

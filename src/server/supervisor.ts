@@ -46,6 +46,7 @@ export class Supervisor {
   readonly #options: SupervisorOptions;
   #current: WorkerdProcess | undefined;
   #port: number | undefined;
+  #isReady = false;
   #stopping = false;
   /** Settled when it is to run again; undefined = it is to run. */
   #rest: { readonly over: Promise<void>; readonly end: () => void } | undefined;
@@ -63,6 +64,7 @@ export class Supervisor {
   #spawn(): WorkerdProcess {
     const child = new WorkerdProcess(this.#options.prepare(this.#port));
     this.#current = child;
+    this.#isReady = false;
     if (child.pid !== undefined) this.#options.events.started(child.pid);
     return child;
   }
@@ -76,7 +78,9 @@ export class Supervisor {
     if (port === undefined) return false;
     this.#port = port;
     this.#options.standIn?.go();
-    return child.healthy(this.#options.url(port), START_TIMEOUT_MS);
+    const isReady = await child.healthy(this.#options.url(port), START_TIMEOUT_MS);
+    if (child === this.#current) this.#isReady = isReady;
+    return isReady;
   }
 
   /**
@@ -106,6 +110,20 @@ export class Supervisor {
   /** Where it listens; undefined = nothing runs. */
   get port(): number | undefined {
     return this.#current?.ended === false ? this.#port : undefined;
+  }
+
+  /** It has answered since its start, and was not asked to end. */
+  get isAnswering(): boolean {
+    return this.#isReady && this.#current?.ended === false && !this.#stopping && !this.#rest;
+  }
+
+  get isResting(): boolean {
+    return this.#rest !== undefined;
+  }
+
+  /** Undefined = nothing runs. */
+  get pid(): number | undefined {
+    return this.#current?.ended === false ? this.#current.pid : undefined;
   }
 
   /** Asks it to end, and does not start it again before {@link wake}. */

@@ -86,8 +86,10 @@ describe("workerdConfig", () => {
     const place = { zone: "z1", zones: ["z1"], nodes: { n1: "z1" } };
     const ways = {
       relayAddress: "unix:/d/zone.sock",
-      leadersAddress: "unix:/d/leaders.sock",
       peers: { z1: "unix:/d/zone.sock" },
+      leaders: { z1: "unix:/d/leaders.sock" },
+      tellAddress: "unix:/d/tell.sock",
+      supervisorAddress: "unix:/d/gossip.sock",
     };
     const rest = { bucket: "s3://b/p", boardAddress: "unix:/d/board.sock", address: "127.0.0.1:0", key: "k" };
     const of = (role: "zone" | "leaders") =>

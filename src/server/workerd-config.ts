@@ -24,6 +24,8 @@ import {
   relayServices,
   relaySocket,
   sharedSocket,
+  supervisorService,
+  tellSocket,
 } from "./cluster/relay-config.ts";
 import { MODELS_SOCKET } from "./models-config.ts";
 import { classesOf, embedderClass, type ObjectClass } from "./object-classes.ts";
@@ -140,6 +142,8 @@ export function workerdConfig(options: WorkerdConfigOptions): string {
     textBinding("JADE_MODE", cluster ? "cluster" : "single"),
     ...(cluster ? [textBinding("JADE_CLUSTER", JSON.stringify(cluster.place))] : []),
     ...relays.map(({ binding, service }) => `(name = ${capnpText(binding)}, service = ${capnpText(service)})`),
+    ...(cluster && isGateway ? ['(name = "SUPERVISOR", service = "supervisor")'] : []),
+    ...(cluster && isGateway ? ['(name = "SUPERVISOR", service = "supervisor")'] : []),
     textBinding("JADE_CONFIG", JSON.stringify(settings)),
     textBinding("JADE_ROOT_KEY_HASH", rootKeyHash),
     ...objectClasses.map(objectBinding),
@@ -158,10 +162,11 @@ export function workerdConfig(options: WorkerdConfigOptions): string {
     allowedNetwork("webhooks", settings.webhooks.allowedNetworks),
     ...relays.map(({ text }) => text),
     ...(cluster && !isGateway ? [boardService()] : []),
+    ...(cluster && isGateway ? [supervisorService(cluster)] : []),
   ];
   const sockets = [
     ...(isGateway ? [`(name = "http", address = ${capnpText(address)}, http = (), service = "jade")`] : []),
-    ...(cluster ? [...sharedSocket(cluster), relaySocket(cluster)] : []),
+    ...(cluster ? [...sharedSocket(cluster), relaySocket(cluster), tellSocket(cluster)] : []),
     ...(cluster && !isGateway ? [boardSocket(cluster), ...(hasEmbedder ? [embedderSocket()] : [])] : []),
   ];
   return `# Written by jade-db at each start: changes here are lost.

@@ -20,7 +20,11 @@ function jadeDb(args: readonly string[], input = "") {
   return { stdout, stderr, status };
 }
 
-const json = (args: readonly string[]) => JSON.parse(jadeDb([...args, "--output", "json"]).stdout);
+const json = (args: readonly string[]) => {
+  const { stdout, stderr } = jadeDb([...args, "--output", "json"]);
+  if (stdout === "") throw new Error(stderr);
+  return JSON.parse(stdout);
+};
 
 beforeAll(async () => {
   server = await startServer();
@@ -174,7 +178,7 @@ describe("jade-db", () => {
       { image: black, values: [0, 0, 0] },
     ]);
     json(["database", "create", "pictures", "--model", "colours", "--metric", "euclidean"]);
-    expect(json(["database", "describe", "pictures"]).embeddingModels).toMatchObject([{ inputType: "image" }]);
+    expect(json(["database", "get", "pictures"]).embeddingModels).toMatchObject([{ inputType: "image" }]);
     json(["vector", "put", "p1", "--database", "pictures", "--image", black]);
     for (const [bytes, message] of [
       [bomb(8000, 5000, 100), "40000000 pixels; the limit is 12500000"],

@@ -57,6 +57,49 @@ describe("three instances", () => {
     for (const client of [...clients, root]) client.close();
   });
 
+  it("[CL-93] [CL-91] [CL-98] see by gossip that one is stopped, and when it is alive again; so does the Directory", async () => {
+    const root = cluster.client("z2", cluster.rootKey, { attempts: 5 });
+    const second = cluster.client("z2", apiKey, { attempts: 1, timeoutMs: 5000 });
+    const gossipOf = async (zone: string) => (await root.cluster()).instances.find((each) => each.zone === zone)!;
+    const isSeen = (zone: string, state: string) => until(async () => (await gossipOf(zone)).gossip?.state === state);
+    for (const zone of cluster.zones) expect(await isSeen(zone, "alive")).toBe(true);
+    // Its supervisor has a deadline.
+    const withUse = async (zone: string) => {
+      for (;;) {
+        const { gossip, use } = await gossipOf(zone);
+        if (use?.processes.length === 3) return { zone, gossip: gossip!, use };
+      }
+    };
+    // Not the one that owns the Directory, which would be told only after a takeover.
+    const weight = ({ owners }: { owners: Readonly<Record<string, number>> }) =>
+      2 * (owners["Directory"] ?? 0) + (owners["Tenant"] ?? 0);
+    const others = [await withUse("z1"), await withUse("z3")].sort((a, b) => weight(a.use) - weight(b.use));
+    const before = others[0]!;
+    const { zone: stopped } = before;
+    expect(before.use.processes.map(({ role }) => role)).toEqual(["supervisor", "zone", "leaders"]);
+    for (const { cpuSeconds, residentBytes } of before.use.processes)
+      expect([cpuSeconds > 0, residentBytes > 2 ** 24]).toEqual([true, true]);
+    const puts = new Prober("put at z2", (count) => second.kv.put(`paused/${count % 50}`, count));
+    puts.start();
+    expect(await until(() => puts.okSince(0) > 30)).toBe(true);
+    cluster.signal("instance", stopped, "SIGSTOP");
+    const stoppedMs = performance.now();
+    expect(await isSeen(stopped, "failed")).toBe(true);
+    console.log(`${stopped} is found failed ${Math.round(performance.now() - stoppedMs)} ms after it was stopped`);
+    await puts.stop();
+    const away = puts.away(stoppedMs);
+    console.log(`puts at z2 while ${stopped} is stopped: ${JSON.stringify(away)}`);
+    expect(puts.okSince(stoppedMs)).toBeGreaterThan(0);
+    const kinds = async () => (await root.clusterEvents()).map(({ kind, zone }) => `${zone} ${kind}`);
+    expect(await until(async () => (await kinds()).includes(`${stopped} instanceFailed`))).toBe(true);
+    cluster.signal("instance", stopped, "SIGKILL");
+    expect(await isSeen(stopped, "alive")).toBe(true);
+    expect((await gossipOf(stopped)).gossip!.incarnation).toBeGreaterThan(before.gossip.incarnation);
+    expect(await until(() => cluster.isReady(stopped))).toBe(true);
+    expect(await until(async () => (await kinds())[0] === `${stopped} instanceBack`)).toBe(true);
+    for (const client of [root, second]) client.close();
+  });
+
   it("[EM-63] take texts at every instance, by models that have one owner", async () => {
     const [first, , third] = cluster.zones.map((zone) => cluster.client(zone, apiKey, { attempts: 5 }));
     const bytes = new TextEncoder().encode("red 1 0\nblue 0 1\n");

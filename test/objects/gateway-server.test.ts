@@ -271,6 +271,15 @@ describe("GET /v1/cluster", () => {
       ...nodes.map((node) => `${node.nodeId} ${node.answering}`),
     ]);
     expect(shown).toEqual([1, 2, 3].map((n) => [`z${n}`, "answering", `n${n} true`]));
+    expect((data["instances"] as { gossip: unknown; use: unknown }[])[0]).toMatchObject({ gossip: null, use: null });
+  });
+
+  it("[CL-98] its events are for the root key; nothing happened to a single node; cursors are checked", async () => {
+    const { key } = await newTenant();
+    expect((await ask("GET", "/v1/cluster/events", { key })).status).toBe(403);
+    const { data } = (await ask("GET", "/v1/cluster/events", { key: ROOT_KEY })).json;
+    expect(data).toEqual({ items: [], cursor: null });
+    expect((await ask("GET", "/v1/cluster/events?cursor=MTp4", { key: ROOT_KEY })).status).toBe(400);
   });
 });
 

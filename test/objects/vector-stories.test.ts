@@ -7,8 +7,8 @@ import { shardName } from "../../src/vector/database/record.ts";
 import { directory, newTenant } from "./gateway-support.ts";
 import { Db } from "./vector-support.ts";
 
-/** What a fresh segment holds, a little more; four of them are merged. */
-const BATCH_ROWS = 8200;
+/** What a fresh segment holds: none is left over, whenever its seal begins. Four of them are merged. */
+const BATCH_ROWS = 8192;
 const ROWS = 4 * BATCH_ROWS;
 const DIMENSION = 8;
 const KINDS = ["HNSW", "IVF", "LSH", "FLAT"] as const;
@@ -113,7 +113,7 @@ const ready = (id: string): Promise<void> =>
   eventually(async () => expect(await indexOf(id)).toMatchObject({ state: "ready", indexedRows: ROWS }));
 const statusOf = async (): Promise<Record<string, unknown>> => (await db.ask("GET", "/status")).json.data;
 
-describe("a database of 32 800 vectors", () => {
+describe("a database of 32 768 vectors", () => {
   beforeAll(async () => {
     const { key } = await newTenant();
     db = await Db.create(key, { databaseId: "stories", vectorDimension: DIMENSION });

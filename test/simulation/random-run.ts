@@ -36,6 +36,8 @@ export interface RunOptions {
   readonly sabotage?: Sabotage | undefined;
   /** Off: the trace stays empty, and the run is faster. */
   readonly traced?: boolean;
+  /** See World. */
+  readonly leastPatienceMs?: number;
 }
 
 interface Place {
@@ -58,11 +60,12 @@ export class RandomRun {
   readonly #faults: FaultMaker;
   readonly #traced: boolean;
 
-  constructor(schedule: Schedule, { sabotage = {}, traced = true }: RunOptions) {
+  constructor(schedule: Schedule, { sabotage = {}, traced = true, leastPatienceMs }: RunOptions) {
     this.schedule = schedule;
     this.#traced = traced;
     this.world = new World(schedule.seed, schedule.nodeCount, sabotage, RING_WEIGHT);
     const { world } = this;
+    world.leastPatienceMs = leastPatienceMs;
     const { replicationFactor, policy: conflictPolicy } = schedule;
     this.caller = { tenant: 7, canWrite: true, replicationFactor, defaultConsistency: "quorum", conflictPolicy };
     this.history = new History({ actorOf: (nodeId) => world.node(nodeId).actor, now: () => world.nowMs - START_MS });

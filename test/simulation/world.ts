@@ -217,6 +217,8 @@ export class World extends EventQueue {
   readonly cutLinks = new Set<string>();
   /** See ReplicaOptions; read when a node starts. */
   healAfterMs = 0;
+  /** Of coordinators made from then on: they ask another replica where one is late (Environment.leastPatienceMs). */
+  leastPatienceMs: number | undefined;
   readonly sabotage: Sabotage;
   observer: Observer | undefined;
   #revision = 1;
@@ -357,6 +359,7 @@ export class World extends EventQueue {
         (timer as Event).cancelled = true;
       },
       replicaTimeoutMs: REPLICA_TIMEOUT_MS,
+      leastPatienceMs: this.leastPatienceMs,
     };
     const coordinator = new QuorumCoordinator(environment, preference);
     coordinator.useView(this.#view());

@@ -1,7 +1,7 @@
 // Leases over kills of the server: some are kept alive and must not end, some are left alone and must end in time.
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Config, KeptLease } from "../../../src/client/index.ts";
-import type { ConfigCrashResult } from "./run.ts";
+import type { ConfigCrashResult } from "./result.ts";
 import type { Watcher } from "./watcher.ts";
 
 const KEPT = 10;

@@ -1,7 +1,7 @@
 // Contenders for one lock over kills of the server: one holder at a time, with growing fencing tokens.
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Config, isJadeError } from "../../../src/client/index.ts";
-import type { ConfigCrashResult } from "./run.ts";
+import type { ConfigCrashResult } from "./result.ts";
 
 const CONTENDERS = 4;
 const HELD_MS = 20;

@@ -13,6 +13,7 @@ import { type RunningServer, startServer } from "../../lib/server-process.mjs";
 import { LeaseLoad } from "./leases.ts";
 import { LockLoad } from "./locks.ts";
 import { Receiver } from "./receiver.ts";
+import type { ConfigCrashResult } from "./result.ts";
 import { type Line, Watcher } from "./watcher.ts";
 
 export interface ConfigCrashOptions {
@@ -21,23 +22,6 @@ export interface ConfigCrashOptions {
   readonly seed: number;
   readonly lanes: number;
   readonly report?: (line: string) => void;
-}
-
-export interface ConfigCrashResult {
-  acknowledged: number;
-  kills: number;
-  /** From the kill to a server that answers. */
-  slowestStartMs: number;
-  revisions: number;
-  webhookRequests: number;
-  /** Events that came again. */
-  webhookRepeats: number;
-  leasesEnded: number;
-  /** How long after its time the end of a lease was seen, at most and at least. */
-  latestLeaseMs: number;
-  earliestLeaseMs: number;
-  locks: number;
-  readonly problems: string[];
 }
 
 const KEYS_PER_LANE = 5;

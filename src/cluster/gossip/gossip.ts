@@ -26,6 +26,16 @@ export interface GossipOptions {
   readonly limits: GossipLimits;
   readonly random: () => number;
   readonly nowMs: number;
+  /** To begin with: above every one that this member had in an earlier life, where these are known. */
+  readonly incarnation?: number | undefined;
+}
+
+/** A member as this instance sees it. */
+export interface SeenMember extends Member {
+  /** When its state became known here. */
+  readonly sinceMs: number;
+  /** There, and past any probation. */
+  readonly isTrusted: boolean;
 }
 
 export class Gossip {
@@ -43,6 +53,8 @@ export class Gossip {
   /** Members that are back, but not trusted before then. */
   readonly #probation = new Map<string, number>();
   readonly #absentSinceMs = new Map<string, number>();
+  /** When each member's state became known. */
+  readonly #sinceMs = new Map<string, number>();
   #seeds: readonly string[] = [];
   #events: GossipEvent[] = [];
   #lastTickMs: number;
@@ -53,9 +65,10 @@ export class Gossip {
 
   constructor(options: GossipOptions) {
     this.#options = options;
-    this.#self = { ...options.self, incarnation: 1, state: "alive" };
+    this.#self = { ...options.self, incarnation: options.incarnation ?? 1, state: "alive" };
     this.#updates = new UpdateQueue(options.limits.updatesPerMessage);
     this.#table.merge(this.#self);
+    this.#sinceMs.set(this.#self.id, options.nowMs);
     this.#lastTickMs = this.#nextPeriodMs = this.#nextSyncMs = this.lastHeardMs = options.nowMs;
   }
 
@@ -65,7 +78,31 @@ export class Gossip {
 
   /** Members in good standing: there, and past any probation. */
   get trusted(): readonly Member[] {
-    return this.members.filter(({ id, state }) => state === "alive" && !this.#probation.has(id));
+    return this.members.filter((member) => this.#isTrusted(member));
+  }
+
+  get seen(): readonly SeenMember[] {
+    return this.members.map((member) => {
+      return { ...member, sinceMs: this.#sinceMs.get(member.id)!, isTrusted: this.#isTrusted(member) };
+    });
+  }
+
+  /** Of this instance: to be kept, so that its next life begins above it. */
+  get incarnation(): number {
+    return this.#self.incarnation;
+  }
+
+  /**
+   * Members that this instance has part in the cluster with: itself, and those that are there while anybody is heard. Alone = nobody's
+   * messages have come for some periods, whatever they may think of this one.
+   */
+  together(nowMs: number): readonly string[] {
+    const others = this.#table.present(this.#self.id).map(({ id }) => id);
+    return nowMs - this.lastHeardMs > this.#options.limits.silenceMs ? [this.#self.id] : [this.#self.id, ...others];
+  }
+
+  #isTrusted({ id, state }: Member): boolean {
+    return state === "alive" && !this.#probation.has(id);
   }
 
   takeEvents(): readonly GossipEvent[] {
@@ -145,6 +182,7 @@ export class Gossip {
       this.#absentSinceMs.delete(id);
       this.#failures.delete(id);
       this.#probation.delete(id);
+      this.#sinceMs.delete(id);
       this.#table.forget(id);
     }
   }
@@ -215,6 +253,7 @@ export class Gossip {
 
   #note(member: Member, isKnown: boolean, nowMs: number): void {
     const { id, state } = member;
+    this.#sinceMs.set(id, nowMs);
     this.#suspectUntilMs.delete(id);
     if (state === "suspect") this.#suspectUntilMs.set(id, nowMs + this.#suspicionMs());
     if (state === "failed") this.#failures.set(id, [...(this.#failures.get(id) ?? []), nowMs]);

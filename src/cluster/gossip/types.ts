@@ -46,6 +46,8 @@ export interface GossipLimits {
   /** Whole tables are compared with some member each so long. Ms. */
   readonly syncMs: number;
   readonly updatesPerMessage: number;
+  /** Whom nothing has reached for so long takes itself for cut off. Ms. */
+  readonly silenceMs: number;
   /** Failures of a member that count as flapping are those of so long. Ms. */
   readonly flapWindowMs: number;
   /** A member that returns is trusted after so long, twice as long each time it failed before. Ms. */
@@ -61,6 +63,7 @@ export const GOSSIP_LIMITS: GossipLimits = {
   helpers: 3,
   syncMs: 10_000,
   updatesPerMessage: 16,
+  silenceMs: 5000,
   flapWindowMs: 600_000,
   probationMs: 5000,
   maxProbationMs: 300_000,

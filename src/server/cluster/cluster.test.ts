@@ -23,9 +23,11 @@ function configOf(role: "zone" | "leaders", sharedAddress?: string): string {
   const ways = {
     boardAddress,
     relayAddress: `unix:/data/z2/${role}.sock`,
-    leadersAddress: "unix:/data/z2/leaders.sock",
+    leaders: { z1: "unix:/data/z1/zone-leaders.sock", z2: "unix:/data/z2/zone-leaders.sock" },
     sharedAddress,
     peers,
+    tellAddress: `unix:/data/z2/tell-${role}.sock`,
+    supervisorAddress: "unix:/data/z2/zone-gossip.sock",
   };
   const cluster = { place, ...ways, bucket: "s3://jade/p", address: "10.0.0.2:7000", key: 'secret "key"' };
   const data = { objectsDir: "/data/z2/objects", blobsDir: "/data/z2/blobs" };
@@ -39,10 +41,13 @@ describe("the processes of an instance", () => {
     const text = configOf("zone");
     expect(text).toContain('name = "http", address = "127.0.0.1:1"');
     expect(text).not.toContain("cluster = (");
-    expect(text).not.toContain("secret");
+    expect(text).not.toContain('secret \\"key');
     expect(text).toContain('(name = "LEADERS", service = "leaders")');
     expect(text).toContain('(name = "zone-z1", external = (address = "unix:/data/z1/zone.sock"');
     expect(text).not.toContain("ZONE_z2");
+    expect(text).toContain('(name = "LEADERS_z1", service = "leaders-z1")');
+    expect(text).toContain('(name = "supervisor", external = (address = "unix:/data/z2/zone-gossip.sock", http = ()))');
+    expect(text).toContain('(name = "tell", address = "unix:/data/z2/tell-zone.sock", http = ()');
     expect(text).not.toContain("board");
     const bound = objectClasses.filter(({ className }) => text.includes(`durableObjectNamespace = "${className}"`));
     expect(bound.map(({ className }) => className)).toEqual([

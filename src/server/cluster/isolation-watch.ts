@@ -1,10 +1,11 @@
 // Looks every few seconds whether the others reach this instance's leaders, and lets these rest where they do not (cluster/isolation.ts).
 // The instances tell each other whom they reach by files in the bucket, which each reads and writes through its own leaders' process: so what
 // is seen is seen by one that the bucket is in reach of, and nothing is done while it is not.
+// An instance that the others cannot reach at all, as gossip tells, is given no work either.
 // Guarantees: one look at a time; a look that fails says nothing. Must not: end anything but the leaders' process.
 import { request } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
-import { isCutOff, type PeerReport, RestPlan } from "../../cluster/isolation.ts";
+import { DrainPlan, isCutOff, isUnheard, type PeerReport, RestPlan } from "../../cluster/isolation.ts";
 
 const LOOK_EVERY_MS = 3000;
 const ASK_TIMEOUT_MS = 2000;
@@ -60,16 +61,28 @@ export interface IsolationWatchOptions {
   readonly address: () => string | undefined;
   readonly board: Board;
   readonly reaches: (address: string) => Promise<boolean>;
+  /** Zones that this instance has part in the gossip with, its own among them. */
+  readonly together: () => readonly string[];
+  /** From now on it is to be given no work, and why; null = it is. */
+  readonly drain: (why: string | null) => void;
   readonly now: () => number;
   readonly rest: () => void;
   readonly wake: () => void;
   readonly report: (line: string) => void;
 }
 
+/** What a look at the board shows. */
+interface Look {
+  readonly isCut: boolean;
+  readonly isUnheard: boolean;
+}
+
 export class IsolationWatch {
   readonly #options: IsolationWatchOptions;
   readonly #plan = new RestPlan();
+  readonly #drains = new DrainPlan();
   #isResting = false;
+  #isDrained = false;
 
   constructor(options: IsolationWatchOptions) {
     this.#options = options;
@@ -84,9 +97,14 @@ export class IsolationWatch {
   }
 
   async look(): Promise<void> {
+    const seen = this.#isResting ? undefined : await this.#see().catch(() => undefined);
+    this.#drainOrNot(seen);
+    this.#restOrNot(seen);
+  }
+
+  #restOrNot(seen: Look | undefined): void {
     const { zone, now, rest, wake, report } = this.#options;
-    const isCut = this.#isResting ? undefined : await this.#isCut().catch(() => undefined);
-    const isToRest = this.#plan.observe(isCut, now()) === "rest";
+    const isToRest = this.#plan.observe(seen?.isCut, now()) === "rest";
     if (isToRest === this.#isResting) return;
     this.#isResting = isToRest;
     if (isToRest) {
@@ -98,9 +116,21 @@ export class IsolationWatch {
     }
   }
 
+  /** Who has part with most of all instances needs no bucket to know that it is not cut off. */
+  #drainOrNot(seen: Look | undefined): void {
+    const { zone, zones, together, now, drain, report } = this.#options;
+    const isWithMost = together().length * 2 > zones.length;
+    const isDrained = this.#drains.observe(isWithMost ? false : seen?.isUnheard, now());
+    if (isDrained === this.#isDrained) return;
+    this.#isDrained = isDrained;
+    const why = `the other instances cannot reach ${zone}, and the bucket can`;
+    report(isDrained ? `${why}: not ready until they do` : `the other instances reach ${zone} again`);
+    drain(isDrained ? why : null);
+  }
+
   /** Undefined = the leaders do not run. Throws when the bucket is out of reach. */
-  async #isCut(): Promise<boolean | undefined> {
-    const { zone, zones, board, reaches, now } = this.#options;
+  async #see(): Promise<Look | undefined> {
+    const { zone, zones, board, reaches, together, now } = this.#options;
     const address = this.#options.address();
     if (address === undefined) return undefined;
     const others = await Promise.all(zones.filter((other) => other !== zone).map((other) => board.read(other)));
@@ -111,8 +141,10 @@ export class IsolationWatch {
       address,
       atMs: now(),
       reaches: known.filter((_, index) => reached[index]).map((other) => other.zone),
+      hears: together(),
     };
     await board.write(own);
-    return isCutOff(zone, [own, ...known], now());
+    const reports = { reports: [own, ...known], nowMs: now() };
+    return { isCut: isCutOff(zone, reports), isUnheard: isUnheard(zone, reports) };
   }
 }

@@ -10,8 +10,12 @@ export interface ClusterProcess {
   readonly sharedAddress?: string | undefined;
   /** Where this process's relay listens. */
   readonly relayAddress: string;
-  /** Where the relay of this instance's leaders listens. */
-  readonly leadersAddress: string;
+  /** Zone → where the relay of its leaders listens, this instance's among them. */
+  readonly leaders: Readonly<Record<string, string>>;
+  /** Where this process listens for what its supervisor tells it. */
+  readonly tellAddress: string;
+  /** Where the supervisor answers. */
+  readonly supervisorAddress: string;
   /** Zone → where its relay listens. */
   readonly peers: Readonly<Record<string, string>>;
   readonly bucket: string;
@@ -43,11 +47,13 @@ function relayService(binding: string, service: string, address: string): RelayS
 }
 
 /** The ways from this process to those that it calls. */
-export function relayServices({ place, peers, leadersAddress }: ClusterProcess): readonly RelayService[] {
+export function relayServices({ place, peers, leaders }: ClusterProcess): readonly RelayService[] {
   const isZone = place.role === "zone";
-  const zones = place.zones.filter((zone) => !isZone || zone !== place.zone);
+  const others = place.zones.filter((zone) => zone !== place.zone);
+  const zones = isZone ? others : place.zones;
+  const neighbours = others.map((zone) => relayService(`LEADERS_${zone}`, `leaders-${zone}`, leaders[zone]!));
   return [
-    ...(isZone ? [relayService("LEADERS", "leaders", leadersAddress)] : []),
+    ...(isZone ? [relayService("LEADERS", "leaders", leaders[place.zone]!), ...neighbours] : []),
     ...zones.map((zone) => relayService(`ZONE_${zone}`, `zone-${zone}`, peers[zone]!)),
   ];
 }
@@ -56,6 +62,17 @@ export function relaySocket({ relayAddress }: ClusterProcess): string {
   const http = `http = (capnpConnectHost = ${capnpText(CONNECT_HOST)})`;
   const service = '(name = "jade", entrypoint = "Relay")';
   return `(name = "relay", address = ${capnpText(relayAddress)}, ${http}, service = ${service})`;
+}
+
+/** The supervisor, as the zone's process asks it. */
+export function supervisorService({ supervisorAddress }: ClusterProcess): string {
+  return `(name = "supervisor", external = (address = ${capnpText(supervisorAddress)}, http = ()))`;
+}
+
+/** What a supervisor tells comes from a directory that only our user enters; who is there may do everything. */
+export function tellSocket({ tellAddress }: ClusterProcess): string {
+  const service = '(name = "jade", entrypoint = "Bulletin")';
+  return `(name = "tell", address = ${capnpText(tellAddress)}, http = (), service = ${service})`;
 }
 
 export function sharedSocket({ sharedAddress }: ClusterProcess): readonly string[] {

@@ -27,6 +27,7 @@ import { Door } from "./door.ts";
 import { clusterIdentity } from "./identity.ts";
 import { Instance } from "./instance.ts";
 import { boardAt, IsolationWatch, reachesLeaders } from "./isolation-watch.ts";
+import { Membership } from "./membership.ts";
 import { type ClusterProcess, LEADERS_STOP_MS } from "./relay-config.ts";
 import { parseHostPort } from "./tunnel.ts";
 import { socketPath, Ways } from "./ways.ts";
@@ -86,7 +87,10 @@ class Processes {
     const { server } = this.#options.config;
     const isShared = role === "zone" && server.sharedPort !== undefined && !certificateFiles(this.#options.config);
     const sharedAddress = isShared ? joinAddress(server.host, server.sharedPort!) : undefined;
-    const ways = { relayAddress, leadersAddress: this.ways.leaders, peers: this.ways.addresses, sharedAddress };
+    const { leaders, addresses: peers } = this.ways;
+    const supervisorAddress = this.ways.supervisors[place.zone]!;
+    const told = { supervisorAddress, tellAddress: this.ways.bulletin(role) };
+    const ways = { relayAddress, leaders, peers, sharedAddress, ...told };
     const board = { bucket: bucket!, boardAddress: this.ways.board };
     return { place, ...ways, ...board, address, advertise, key: this.#clusterKey };
   }
@@ -95,8 +99,9 @@ class Processes {
     const { role, relayAddress, objectsDir } = process;
     // One that was killed leaves its socket's name behind.
     const embedder = `unix:${join(this.#dir.run, EMBEDDER_SOCKET)}`;
-    const sockets = role === "zone" ? [relayAddress] : [relayAddress, this.ways.board, embedder];
-    for (const address of sockets) rmSync(address.slice("unix:".length), { force: true });
+    const own = role === "zone" ? [] : [this.ways.board, embedder];
+    for (const address of [relayAddress, this.ways.bulletin(role), ...own])
+      rmSync(address.slice("unix:".length), { force: true });
     const configFile = `${role}.capnp`;
     const text = workerdConfig({ ...this.#common, address, objectsDir, cluster: this.#cluster(process) });
     writeConfigFile(join(this.#dir.run, configFile), text);
@@ -139,7 +144,7 @@ class Processes {
   }
 
   leaders(): Supervisor {
-    const relayAddress = this.ways.leaders;
+    const relayAddress = this.ways.leaders[this.#options.config.cluster.zone]!;
     const { host } = parseHostPort(this.#options.config.cluster.address) ?? { host: "127.0.0.1" };
     const process: Process = { role: "leaders", part: "leaders", relayAddress, objectsDir: this.#dir.leaders };
     mkdirSync(this.#dir.leaders, { recursive: true, mode: 0o700 });
@@ -171,17 +176,22 @@ function leadersAddress({ address, advertise }: Config["cluster"], port: number 
   return given && joinAddress(given.host, given.port === 0 ? port : given.port);
 }
 
-function watchIsolation(
-  { config, report }: ServeOptions,
-  { leaders, ways }: { readonly leaders: Supervisor; readonly ways: Ways },
-): IsolationWatch {
+interface Parts {
+  readonly ways: Ways;
+  readonly leaders: Supervisor;
+  readonly membership: Membership;
+}
+
+function watchIsolation({ config, report }: ServeOptions, { leaders, ways, membership }: Parts): IsolationWatch {
   const { zone, peers } = config.cluster;
   return new IsolationWatch({
     ...{ zone, zones: Object.keys(peers), board: boardAt(socketPath(ways.board)), reaches: reachesLeaders, report },
     address: () => leadersAddress(config.cluster, leaders.port),
+    together: () => membership.together,
     now: Date.now,
     rest: () => leaders.rest(),
     wake: () => leaders.wake(),
+    drain: (why) => membership.drain(why),
   });
 }
 
@@ -208,14 +218,21 @@ export async function serveCluster(options: ServeOptions): Promise<number> {
     await assertPortsFree(config);
     const processes = new Processes(options, dir, lock);
     await processes.ways.open();
-    const leaders = processes.leaders();
-    const instance = new Instance({ gateway: processes.zone(), others: [leaders, processes.models()] });
+    const { ways } = processes;
+    const [zone, leaders] = [processes.zone(), processes.leaders()];
+    const instance = new Instance({ gateway: zone, others: [leaders, processes.models()] });
+    const membership = new Membership({
+      ...{ zone: config.cluster.zone, zones: Object.keys(config.cluster.peers), ways, report: options.report },
+      ...{ dataDir: dir.path, leadersDir: dir.leaders, processes: { zone, leaders } },
+    });
+    await membership.open();
     return await untilSignalled(instance, async (bound, signal) => {
       const url = localUrl(inner.host, bound);
       const fronts = await startFronts(options, url);
       printAddress(options, { dataDir: dir.path, urls: fronts.urls });
-      void rememberBucket(options, { leaders, ways: processes.ways, dir }).run(signal);
-      void watchIsolation(options, { leaders, ways: processes.ways }).run(signal);
+      membership.join();
+      void rememberBucket(options, { leaders, ways, dir }).run(signal);
+      void watchIsolation(options, { leaders, ways, membership }).run(signal);
       void watchReadiness({
         url,
         signal,
@@ -223,7 +240,7 @@ export async function serveCluster(options: ServeOptions): Promise<number> {
           options.print(`ready      zone ${config.cluster.zone} of ${config.cluster.bucket}. Stop with Ctrl-C`),
         late: (why) => options.report(`${why}. It goes on trying; GET /v1/ready tells`),
       });
-      return fronts;
+      return { stop: async () => void (await Promise.all([membership.leave(), fronts.stop()])) };
     });
   } finally {
     lock.release();

@@ -94,3 +94,25 @@ it("[CL-15] reads addresses of peers", () => {
   for (const wrong of ["", "10.0.0.1", "fd00::1:7000", "host:99999", "unix:/path", "a b:1"])
     expect(parseHostPort(wrong), wrong).toBeUndefined();
 });
+
+it("[CL-90] one port carries each service to its own socket, by a key of its own", async () => {
+  const [peers, gossip] = [socketPath(), socketPath()];
+  const [heardPeers, heardGossip] = [await relay(peers), await relay(gossip)];
+  const gossipKey = peerKey("k".repeat(32), "gossip");
+  const accepting = await acceptPeers(
+    { host: "127.0.0.1", port: 0 },
+    { path: peers, key },
+    { path: gossip, key: gossipKey, service: "gossip" },
+  );
+  ends.push(accepting);
+  const reach = async (service: "gossip" | "leaders", withKey: Buffer): Promise<string> => {
+    const path = socketPath();
+    ends.push(await reachPeer({ host: "127.0.0.1", port: accepting.port }, { path, key: withKey, service }));
+    return exchange(path, "hello");
+  };
+  expect(await reach("gossip", gossipKey)).toBe("HELLO");
+  expect([heardPeers(), heardGossip()]).toEqual([0, 5]);
+  expect(await reach("gossip", key)).toBe("");
+  expect(await reach("leaders", peerKey("k".repeat(32), "leaders"))).toBe("");
+  expect([heardPeers(), heardGossip()]).toEqual([0, 5]);
+});

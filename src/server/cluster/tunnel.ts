@@ -7,7 +7,10 @@ import { rmSync } from "node:fs";
 import { type AddressInfo, createConnection, createServer, type Server, type Socket } from "node:net";
 import { connect, createServer as createTlsServer, type TLSSocket } from "node:tls";
 
-const IDENTITY = "jade-db peer 1";
+/** What a peer is reached for; each has a key of its own. `peer` = the relay of its zone's process. */
+export type PeerService = "peer" | "leaders" | "gossip";
+
+const identityOf = (service: PeerService): string => `jade-db ${service} 1`;
 /** TLS 1.3 of Node knows no such keys. */
 const TLS = {
   ciphers: "ECDHE-PSK-CHACHA20-POLY1305",
@@ -32,8 +35,8 @@ export function parseHostPort(text: string): HostPort | undefined {
 }
 
 /** Not the cluster's key itself: workerd uses that for something else. */
-export function peerKey(clusterKey: string): Buffer {
-  return createHmac("sha256", clusterKey).update(IDENTITY).digest();
+export function peerKey(clusterKey: string, service: PeerService = "peer"): Buffer {
+  return createHmac("sha256", clusterKey).update(identityOf(service)).digest();
 }
 
 /** Passes everything between the two until either ends, then ends both. */
@@ -93,15 +96,28 @@ function endOf(server: Server): TunnelEnd {
   };
 }
 
-/** Takes peers' connections at `at` and passes them on to the relay at `path`. */
-export async function acceptPeers(
-  at: HostPort,
-  { path, key }: { readonly path: string; readonly key: Buffer },
-): Promise<TunnelEnd> {
-  const server = createTlsServer({ ...TLS, pskCallback: (_, identity) => (identity === IDENTITY ? key : null) });
+/** A server on a unix socket that peers may reach, or one of theirs. */
+export interface Offer {
+  readonly path: string;
+  readonly key: Buffer;
+  readonly service?: PeerService;
+}
+
+/** Takes peers' connections at `at` and passes each on to what it came for. */
+export async function acceptPeers(at: HostPort, ...offers: readonly Offer[]): Promise<TunnelEnd> {
+  const byIdentity = new Map(offers.map((offer) => [identityOf(offer.service ?? "peer"), offer]));
+  const wanted = new WeakMap<TLSSocket, Offer>();
+  const server = createTlsServer({
+    ...TLS,
+    pskCallback: (socket, identity) => {
+      const offer = byIdentity.get(identity);
+      if (offer) wanted.set(socket, offer);
+      return offer?.key ?? null;
+    },
+  });
   server.on("secureConnection", (peer: TLSSocket) => {
     peer.setKeepAlive(true, KEEP_ALIVE_MS);
-    join(createConnection({ path }), peer);
+    join(createConnection({ path: wanted.get(peer)!.path }), peer);
   });
   // Who does not know the key: nothing has passed.
   server.on("tlsClientError", () => undefined);
@@ -110,17 +126,17 @@ export async function acceptPeers(
   return end;
 }
 
-/** Offers the peer at `to` as a unix socket at `path`. */
+/** Offers a service of the peer at `to` as a unix socket at `path`. */
 export async function reachPeer(
   to: HostPort,
-  { path, key, silenceMs = SILENCE_MS }: { readonly path: string; readonly key: Buffer; readonly silenceMs?: number },
+  { path, key, service = "peer", silenceMs = SILENCE_MS }: Offer & { readonly silenceMs?: number },
 ): Promise<TunnelEnd> {
   const server = createServer((near) => {
     const far = connect({
       ...TLS,
       ...to,
       timeout: CONNECT_TIMEOUT_MS,
-      pskCallback: () => ({ psk: key, identity: IDENTITY }),
+      pskCallback: () => ({ psk: key, identity: identityOf(service) }),
       // The key is the proof; there is no certificate with a name.
       checkServerIdentity: () => undefined,
     });

@@ -1,7 +1,8 @@
 // The way to a stub, with bindings that note who was called.
 import { describe, expect, it } from "vitest";
 import type { Env } from "../../../objects/env.ts";
-import { OBJECT_HEADER, objectHere, placed, reach } from "../../../objects/reach.ts";
+import { OBJECT_HEADER, objectHere, placed, reach, relayBinding } from "../../../objects/reach.ts";
+import { hear } from "../../../objects/told.ts";
 import { LEADER_BINDINGS, ZONE_BINDINGS } from "../../../src/cluster/placement.ts";
 
 type Call = readonly unknown[];
@@ -97,4 +98,14 @@ describe("reach", () => {
     expect(make(clustered).env).not.toBe(clustered);
     expect(make(clustered).env).toBe(reach(clustered));
   });
+});
+
+it("[CL-95] the way to leaders is one's own, or a neighbour's that the supervisor tells", () => {
+  const via = (): string => relayBinding({ kind: "leaders" }, "z1");
+  expect(via()).toBe("LEADERS");
+  hear({ members: [], drained: null, leadersVia: "z3" });
+  expect(via()).toBe("LEADERS_z3");
+  expect(relayBinding({ kind: "zone", zone: "z2" }, "z1")).toBe("ZONE_z2");
+  hear({ members: [], drained: null, leadersVia: "z1" });
+  expect(via()).toBe("LEADERS");
 });
