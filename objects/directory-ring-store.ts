@@ -37,10 +37,17 @@ const NO_PROGRESS: ChangeProgress = { nodesDone: 0, nodeCount: 0, rowsCompared: 
 const OPEN: ReadonlySet<RingOperationState> = new Set(["waiting", "filling", "joint", "switching", "cleaning"]);
 
 function infoOf(operationId: number, { plan, graceMs, keysPerSecond, ...record }: OperationRecord): RingOperationInfo {
-  const { kind, nodeId, joining, weight } = plan;
+  const { kind, nodeId, others = [], joining, weight } = plan;
   const { rangesDone = 0, rangeCount = 0, rowsCompared, rowsRepaired, bytesRepaired = 0, ...nodes } = record.progress;
   return {
-    ...{ operationId, kind, nodeId, joiningId: joining?.id ?? null, weight: joining?.weight ?? weight ?? null },
+    ...{
+      operationId,
+      kind,
+      nodeId,
+      otherIds: others,
+      joiningId: joining?.id ?? null,
+      weight: joining?.weight ?? weight ?? null,
+    },
     ...record,
     graceSeconds: graceMs / 1000,
     keysPerSecond: keysPerSecond ?? null,
@@ -177,9 +184,9 @@ export class DirectoryRingStore {
     const { change } = this.#record;
     return this.#all().flatMap(({ id, record }) => {
       if (!OPEN.has(record.state)) return [];
-      const { kind, nodeId, joining } = record.plan;
+      const { kind, nodeId, others, joining } = record.plan;
       const planned = joining && { ...joining, incarnation: 0, state: "bootstrapping" as const };
-      const target: RingTarget = { kind, nodeId, joining: planned };
+      const target: RingTarget = { kind, nodeId, others, joining: planned };
       return [{ operationId: id, target: id === this.runningId && change ? change.target : target }];
     });
   }

@@ -33,10 +33,11 @@ const CALL_TIMEOUT_MS = 5000;
 const WAITING_POLL_MS = 1000;
 
 export interface DirectoryRingOptions {
-  readonly env: Env;
+  /** As they are now. */
+  readonly env: () => Env;
   readonly store: DirectoryStore;
   readonly turns: TurnQueue;
-  readonly settings: Settings;
+  readonly settings: () => Settings;
 }
 
 export class DirectoryRing {
@@ -54,14 +55,14 @@ export class DirectoryRing {
   }
 
   #node(nodeId: string) {
-    const namespace = this.#options.env.KEY_VALUE_REPLICA;
+    const namespace = this.#options.env().KEY_VALUE_REPLICA;
     return namespace.get(namespace.idFromName(nodeId));
   }
 
   #zones(): readonly string[] {
     const { env, settings } = this.#options;
-    const place = clusterPlace(env.JADE_CLUSTER);
-    return place?.zones ?? Array.from({ length: settings.storage.zones }, (_, i) => `z${i + 1}`);
+    const place = clusterPlace(env().JADE_CLUSTER);
+    return place?.zones ?? Array.from({ length: settings().storage.zones }, (_, i) => `z${i + 1}`);
   }
 
   #plan(request: RingRequest, isOpen: (operationId: number) => boolean) {
@@ -72,13 +73,13 @@ export class DirectoryRing {
       zones: this.#zones(),
       replicationFactor: Math.max(0, ...store.factors()),
       nextNumber: store.ring.nextNumber(),
-      isCluster: clusterPlace(env.JADE_CLUSTER) !== undefined,
+      isCluster: clusterPlace(env().JADE_CLUSTER) !== undefined,
     });
   }
 
   /** In a turn. */
   order({ graceSeconds, keysPerSecond, ...request }: RingOrder, nowMs: number): RpcResult<RingOperationInfo> {
-    const { keyValue } = this.#options.settings;
+    const { keyValue } = this.#options.settings();
     const verdict = this.#plan(request, () => true);
     if (!verdict.ok) return failure(verdict.code, verdict.message, verdict.details);
     const graceMs = (graceSeconds ?? keyValue.ringGraceSeconds) * 1000;
@@ -89,12 +90,12 @@ export class DirectoryRing {
   }
 
   /** In a turn. */
-  cancel(operationId: number, nowMs: number): RpcResult<RingOperationInfo> {
+  cancel(operationId: number, nowMs: number, reason = CANCELLED_BY_HAND): RpcResult<RingOperationInfo> {
     const { ring } = this.#options.store;
     const held = ring.operation(operationId);
     if (!held) return failure("notFound", `there is no operation ${operationId}`, { field: "id", value: operationId });
     if (held.state === "waiting") {
-      ring.changeOperation(operationId, { state: "cancelled", reason: CANCELLED_BY_HAND, finishedAtMs: nowMs });
+      ring.changeOperation(operationId, { state: "cancelled", reason, finishedAtMs: nowMs });
       return { ok: true, value: ring.operation(operationId)! };
     }
     const changing = ring.changing();
@@ -102,7 +103,7 @@ export class DirectoryRing {
       const message = `operation ${operationId} is ${held.state} and can not be called off any more; a change the other way takes it back`;
       return failure("conflict", message, { field: "id", value: operationId, state: held.state });
     }
-    ring.save(cancelRingChange(changing, CANCELLED_BY_HAND), { operationId });
+    ring.save(cancelRingChange(changing, reason), { operationId });
     return { ok: true, value: ring.operation(operationId)! };
   }
 
@@ -158,19 +159,20 @@ export class DirectoryRing {
   }
 
   /** With all that is chosen at random, once. */
-  #target({ kind, nodeId, joining, weight }: PlannedOperation): RingTarget {
+  #target({ kind, nodeId, others, joining, weight }: PlannedOperation): RingTarget {
     const nodes = this.#options.store.nodes();
     const node = nodes.find(({ id }) => id === nodeId);
     if (joining) return { kind, nodeId, joining: joiningNode(nodes, { ...joining, inPlaceOf: node }, Math.random) };
-    if (kind === "remove") return { kind, nodeId };
+    if (kind === "remove") return { kind, nodeId, others };
     return { kind, nodeId, next: nextOfWeight(nodes, node!, weight ?? node!.weight, Math.random) };
   }
 
   /** A tenant that changes nothing any more may not have been heard. */
   async #askHolders(): Promise<void> {
     const { env, store, turns } = this.#options;
+    const tenants = env().TENANT;
     for (const hold of store.ring.holds()) {
-      const object = env.TENANT.get(env.TENANT.idFromName(`t${hold.tenant}`)) as TenantAdminRpc;
+      const object = tenants.get(tenants.idFromName(`t${hold.tenant}`)) as TenantAdminRpc;
       const info = await withDeadline(object.describe(), CALL_TIMEOUT_MS, "Tenant").catch(() => undefined);
       if (info === undefined || info?.changeState) continue;
       const replicationFactor = info?.replicationFactor ?? hold.replicationFactor;
@@ -205,7 +207,7 @@ export class DirectoryRing {
       },
       factors: () => store.factors(),
       now: Date.now,
-      stallMs: settings.keyValue.ringStallSeconds * 1000,
+      stallMs: settings().keyValue.ringStallSeconds * 1000,
     };
   }
 

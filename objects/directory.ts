@@ -7,10 +7,10 @@ import { maxReplicationFactor } from "../src/access/ring-start.ts";
 import { nextAlarmAt, retryDelayMs } from "../src/access/schedule.ts";
 import type { DirectoryView } from "../src/access/types.ts";
 import { clusterPlace } from "../src/cluster/placement.ts";
-import { parseSettings } from "../src/cluster/settings.ts";
+import { parseSettings, type Settings } from "../src/cluster/settings.ts";
 import type { MembershipView } from "../src/cluster/told.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
-import { DirectoryAbsences } from "./directory-absences.ts";
+import { type AbsenceSettings, DirectoryAbsences } from "./directory-absences.ts";
 import type { TenantPlan } from "./directory-keys.ts";
 import { DirectoryRepairs } from "./directory-repairs.ts";
 import { DirectoryRing } from "./directory-ring.ts";
@@ -59,6 +59,7 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
   readonly #log: Logger;
   readonly #waits = new ViewWaits();
   readonly #absences: DirectoryAbsences;
+  #parsed: { readonly text: string | undefined; readonly settings: Settings } | undefined;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -77,15 +78,34 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
       }
     });
     this.#repairs = new DirectoryRepairs({ env, store: this.#store, turns: this.#turns, settings: settings.keyValue });
-    this.#ring = new DirectoryRing({ env, store: this.#store, turns: this.#turns, settings });
+    this.#ring = new DirectoryRing({
+      ...{ store: this.#store, turns: this.#turns },
+      env: () => this.env,
+      settings: () => this.#settings(),
+    });
     const write = (_: string, line: string): void => console.log(line);
     this.#log = createLogger({ level: settings.log.level, now: Date.now, write, fields: { part: "directory" } });
-    const { replaceAfterSeconds, replacePolicy: policy } = settings.cluster;
     this.#absences = new DirectoryAbsences({
-      ...{ store: this.#store, turns: this.#turns, log: this.#log, policy, replaceAfterMs: replaceAfterSeconds * 1000 },
-      zones: clusterPlace(env.JADE_CLUSTER)?.zones ?? [],
+      ...{ store: this.#store, turns: this.#turns, ring: this.#ring, log: this.#log },
+      rules: () => this.#absenceRules(),
     });
     ctx.blockConcurrencyWhile(() => this.#schedule());
+  }
+
+  /** As the bindings say now. */
+  #settings(): Settings {
+    const text = this.env.JADE_CONFIG;
+    const held = this.#parsed;
+    if (held && held.text === text) return held.settings;
+    const settings = parseSettings(text);
+    this.#parsed = { text, settings };
+    return settings;
+  }
+
+  #absenceRules(): AbsenceSettings {
+    const { replaceAfterSeconds, replacePolicy: policy } = this.#settings().cluster;
+    const zones = clusterPlace(this.env.JADE_CLUSTER)?.zones ?? [];
+    return { zones, policy, replaceAfterMs: replaceAfterSeconds * 1000 };
   }
 
   async view(): Promise<DirectoryView> {
@@ -226,6 +246,7 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
 
   async noteView(view: MembershipView): Promise<void> {
     await this.#absences.note(view);
+    await this.#schedule();
   }
 
   async listEvents({ before, limit }: { before: number; limit: number }): Promise<readonly ClusterEvent[]> {

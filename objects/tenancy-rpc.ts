@@ -103,6 +103,8 @@ export interface RingOperationInfo {
   readonly operationId: number;
   readonly kind: RingChangeKind;
   readonly nodeId: string;
+  /** Nodes that leave with it. */
+  readonly otherIds: readonly string[];
   /** The node that is new; null = none. */
   readonly joiningId: string | null;
   readonly weight: number | null;
@@ -129,6 +131,9 @@ export interface RingOperationInfo {
   };
 }
 
+/** `begun` = its storage nodes are being removed from the ring, so that others take their ranges; `notPossible` = they can not be. */
+export type ReplacementOutcome = "observed" | "planned" | "begun" | "notPossible";
+
 /** What happened to the instances of a cluster. */
 export interface ClusterEvent {
   readonly number: number;
@@ -139,7 +144,7 @@ export interface ClusterEvent {
   readonly incarnation: number;
   readonly message: string;
   /** Of what was due. */
-  readonly outcome?: "observed" | "planned" | "notPossible" | undefined;
+  readonly outcome?: ReplacementOutcome | undefined;
   readonly plan: readonly NodePlan[];
 }
 

@@ -8,6 +8,8 @@ export interface NodeOperation {
   readonly operationId: number;
   readonly kind: "add" | "remove" | "replace" | "weigh";
   readonly nodeId: string;
+  /** Nodes that leave with it. */
+  readonly otherIds: readonly string[];
   /** The node that is new; null = none. */
   readonly joiningId: string | null;
   readonly weight: number | null;

@@ -57,6 +57,11 @@ describe("what may be asked for", () => {
     });
     expect(plan({ kind: "remove", nodeId: "n2" }, { replicationFactor: 2 })).toMatchObject({ ok: true });
     expect(plan({ kind: "remove", nodeId: "n1" })).toMatchObject({ ok: true });
+    expect(plan({ kind: "remove", nodeId: "n1", others: ["n4"] })).toMatchObject({
+      code: "conflict",
+      details: { zonesLeft: 2 },
+    });
+    expect(plan({ kind: "remove", nodeId: "n1", others: ["n9"] })).toMatchObject({ code: "notFound" });
     const open = [{ operationId: 1, target: { kind: "remove", nodeId: "n4" } as const }];
     expect(plan({ kind: "remove", nodeId: "n1" }, { open })).toMatchObject({
       code: "conflict",

@@ -6,7 +6,7 @@ import type { StorageNode } from "../access/types.ts";
 import { MAX_NODE_NUMBER } from "../wire/clock.ts";
 import type { ErrorCode } from "../wire/error-codes.ts";
 import { nodeIdOf } from "./placement.ts";
-import { nodesAfter, type RingChangeKind, type RingTarget } from "./ring-target.ts";
+import { isConcerned, nodesAfter, type RingChangeKind, type RingTarget } from "./ring-target.ts";
 
 /** One moves data, one waits for it. */
 export const MAX_OPEN_OPERATIONS = 2;
@@ -15,6 +15,8 @@ export interface RingRequest {
   readonly kind: RingChangeKind;
   /** Of `add`: undefined = the next number. */
   readonly nodeId?: string | undefined;
+  /** Of `remove`: they leave with it. */
+  readonly others?: readonly string[] | undefined;
   /** Of `add`: undefined = the zone with the least weight. */
   readonly zone?: string | undefined;
   /** Of `add` and `weigh`. */
@@ -54,6 +56,7 @@ export interface PlannedNode {
 export interface PlannedOperation {
   readonly kind: RingChangeKind;
   readonly nodeId: string;
+  readonly others?: readonly string[] | undefined;
   readonly joining?: PlannedNode | undefined;
   readonly weight?: number | undefined;
 }
@@ -114,34 +117,44 @@ function leastZone(nodes: readonly StorageNode[], zones: readonly string[]): str
 }
 
 function planOther(request: RingRequest, nodes: readonly StorageNode[], facts: RingFacts): RingVerdict {
-  const { kind, nodeId = "", weight } = request;
-  const node = nodes.find(({ id }) => id === nodeId);
-  if (!node) return refusal("notFound", `there is no storage node "${nodeId}"`, { field: "nodeId", value: nodeId });
-  const busy = facts.open.find(({ target }) => target.nodeId === nodeId || target.joining?.id === nodeId);
-  if (busy)
-    return refusal("conflict", `operation ${busy.operationId} is about ${nodeId}: wait for its end, or call it off`, {
-      field: "nodeId",
-      value: nodeId,
-      limit: busy.operationId,
-    });
-  if (node.state !== "active" && node.state !== "rebuilding" && node.state !== "failed")
-    return refusal("conflict", `storage node ${nodeId} is ${node.state}, and must be active`, {
-      field: "nodeId",
-      value: nodeId,
-      limit: "active",
-    });
+  const { kind, nodeId = "", others = [], weight } = request;
+  const leaving = [nodeId, ...others];
+  for (const id of leaving) {
+    const refused = refusalOf(id, nodes, facts);
+    if (refused) return refused;
+  }
+  const node = nodes.find(({ id }) => id === nodeId)!;
   if (kind === "weigh") return { ok: true, plan: { kind, nodeId, weight: weight ?? node.weight } };
   if (kind === "replace") {
     const { nextNumber: number, isCluster } = facts;
     const id = nodeIdOf({ number, zone: node.zone, isCluster });
     return { ok: true, plan: { kind, nodeId, joining: { id, number, zone: node.zone, weight: node.weight } } };
   }
-  const left = maxReplicationFactor(nodes.filter(({ id }) => id !== nodeId));
+  const left = maxReplicationFactor(nodes.filter(({ id }) => !leaving.includes(id)));
   if (left < facts.replicationFactor)
     return refusal(
       "conflict",
-      `without ${nodeId} storage nodes would be left in ${left} zones; the highest replicationFactor of a tenant is ${facts.replicationFactor}: lower that, or add a node in ${node.zone} first`,
+      `without ${leaving.join(", ")} storage nodes would be left in ${left} zones; the highest replicationFactor of a tenant is ${facts.replicationFactor}: lower that, or add a node in ${node.zone} first`,
       { field: "nodeId", value: nodeId, limit: facts.replicationFactor, zonesLeft: left },
     );
-  return { ok: true, plan: { kind: "remove", nodeId } };
+  return { ok: true, plan: { kind: "remove", nodeId, ...(others.length > 0 ? { others } : {}) } };
+}
+
+/** Why nothing can be done about a node now; undefined = it can. */
+function refusalOf(nodeId: string, nodes: readonly StorageNode[], { open }: RingFacts): RingVerdict | undefined {
+  const node = nodes.find(({ id }) => id === nodeId);
+  if (!node) return refusal("notFound", `there is no storage node "${nodeId}"`, { field: "nodeId", value: nodeId });
+  const busy = open.find(({ target }) => isConcerned(target, nodeId));
+  if (busy)
+    return refusal("conflict", `operation ${busy.operationId} is about ${nodeId}: wait for its end, or call it off`, {
+      field: "nodeId",
+      value: nodeId,
+      limit: busy.operationId,
+    });
+  if (node.state === "active" || node.state === "rebuilding" || node.state === "failed") return undefined;
+  return refusal("conflict", `storage node ${nodeId} is ${node.state}, and must be active`, {
+    field: "nodeId",
+    value: nodeId,
+    limit: "active",
+  });
 }

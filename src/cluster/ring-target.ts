@@ -12,6 +12,8 @@ export interface RingTarget {
   readonly kind: RingChangeKind;
   /** Whom it is about: of a replacement, who is replaced. */
   readonly nodeId: string;
+  /** Leave with it. */
+  readonly others?: readonly string[] | undefined;
   /** Joins with these places. */
   readonly joining?: StorageNode | undefined;
   readonly next?: StorageNode["next"];
@@ -49,16 +51,20 @@ export function joiningNode(
   return withPositions(standing, node, random);
 }
 
-const leaves = ({ kind, nodeId }: RingTarget, { id }: StorageNode): boolean =>
-  (kind === "remove" || kind === "replace") && id === nodeId;
+/** Whom it is about. */
+export function isConcerned({ nodeId, others = [], joining }: RingTarget, id: string): boolean {
+  return id === nodeId || id === joining?.id || others.includes(id);
+}
+
+const leaves = (target: RingTarget, { id }: StorageNode): boolean =>
+  (target.kind === "remove" || target.kind === "replace") && id !== target.joining?.id && isConcerned(target, id);
 
 function changed(
   nodes: readonly StorageNode[],
   target: RingTarget,
   change: (node: StorageNode) => StorageNode,
 ): StorageNode[] {
-  const isConcerned = ({ id }: StorageNode): boolean => id === target.nodeId || id === target.joining?.id;
-  return nodes.map((node) => (isConcerned(node) ? change(node) : node));
+  return nodes.map((node) => (isConcerned(target, node.id) ? change(node) : node));
 }
 
 const withState = (node: StorageNode, state: NodeState): StorageNode => ({ ...node, state });

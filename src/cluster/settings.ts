@@ -284,7 +284,7 @@ const cluster = z.strictObject({
     .enum(REPLACE_POLICIES)
     .default("observe")
     .describe(
-      "What is done then: `observe` notes an event (`GET /v1/cluster/events`), `dry-run` also what replacing the nodes would move, `act` would replace them, which this version cannot: it notes that.",
+      "What is done then: `observe` notes an event (`GET /v1/cluster/events`), `dry-run` also what replacing the nodes would move, `act` removes them from the ring, so that other instances take their ranges.",
     ),
 });
 

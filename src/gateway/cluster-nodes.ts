@@ -38,6 +38,7 @@ const operationShape = z.object({
   operationId: z.number(),
   kind: z.enum(["add", "remove", "replace", "weigh"]),
   nodeId: z.string(),
+  otherIds: z.array(z.string()).describe("Nodes that leave with it."),
   joiningId: z.string().nullable().describe("The node that is new; null = none."),
   weight: z.number().nullable(),
   state: z
@@ -82,7 +83,7 @@ function shown({
     startedAt: isoOf(startedAtMs),
     finishedAt: isoOf(finishedAtMs),
   };
-  return { ...info, ...times, uncleaned: [...info.uncleaned] };
+  return { ...info, ...times, otherIds: [...info.otherIds], uncleaned: [...info.uncleaned] };
 }
 
 const ERRORS = ["conflict", "notFound", "idempotencyKeyReused", "unknownOutcome"] as const;

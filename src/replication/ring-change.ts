@@ -4,7 +4,7 @@
 // Must not: own a timer, or decide which changes may be asked for (cluster/ring-operations.ts).
 import type { RingState, StorageNode } from "../access/types.ts";
 import { OFF_RING, Ring } from "../cluster/ring.ts";
-import { nodesAfter, nodesCleaned, nodesDuring, type RingTarget } from "../cluster/ring-target.ts";
+import { isConcerned, nodesAfter, nodesCleaned, nodesDuring, type RingTarget } from "../cluster/ring-target.ts";
 import {
   type ChangeSteps,
   cancelled,
@@ -174,9 +174,7 @@ async function clean(environment: RingEnvironment, change: RingChange): Promise<
   const ring = new Ring(held.nodes, {}, held.ring);
   if (held.ring.keepsStrays && !(await mayClean(environment, ring))) return ROUTE_CHANGE_RETRY_MS;
   const { target } = change;
-  const left = held.nodes.filter(
-    ({ id, state }) => state === "leaving" && [target.nodeId, target.joining?.id].includes(id),
-  );
+  const left = held.nodes.filter(({ id, state }) => state === "leaving" && isConcerned(target, id));
   const work = workOf(environment, ring, change);
   const away: string[] = [];
   const isLeft = (id: string): boolean => left.some((node) => node.id === id);

@@ -110,7 +110,7 @@ export class RingRun implements Circumstances {
     const { length } = this.#changing.nodes;
     const fresh = { id: `n${length + 1}`, number: this.#sabotage.reusesNumbers ? 1 : length + 1, weight: 0.05 };
     const node = random.pick(nodes);
-    const isAlone = nodes.filter(({ zone }) => zone === node.zone).length === 1;
+    const isLast = ({ zone }: StorageNode): boolean => nodes.filter((other) => other.zone === zone).length === 1;
     const chance = (): number => random.next();
     switch (random.pick(["add", "add", "remove", "replace", "weigh"] as const)) {
       case "add":
@@ -126,7 +126,7 @@ export class RingRun implements Circumstances {
           joining: joiningNode(nodes, { ...fresh, zone: node.zone, inPlaceOf: node }, chance),
         };
       case "remove":
-        return isAlone ? undefined : { kind: "remove", nodeId: node.id };
+        return isLast(node) ? undefined : { kind: "remove", nodeId: node.id, others: this.#leavingWith(node, isLast) };
       case "weigh": {
         const held = positionsOf(node).length;
         const weight = node.weight * random.pick([0.5, 2]);
@@ -137,11 +137,20 @@ export class RingRun implements Circumstances {
     }
   }
 
+  /** Sometimes one of another zone leaves, too, as all of an instance that stays away do. */
+  #leavingWith(node: StorageNode, isLast: (node: StorageNode) => boolean): string[] {
+    if (!this.#world.random.chance(0.4)) return [];
+    const others = this.#onRing.filter((other) => other.zone !== node.zone && !isLast(other));
+    return others.slice(0, 1).map(({ id }) => id);
+  }
+
   #change(): void {
     if (this.#changing.change) return;
     const target = this.#target();
     if (!target) return;
-    this.#run.note(`the ring is to change: ${target.kind} ${target.nodeId} ${target.joining?.id ?? ""}`);
+    this.#run.note(
+      `the ring is to change: ${target.kind} ${target.nodeId} ${target.others ?? ""} ${target.joining?.id ?? ""}`,
+    );
     const graceMs = this.#world.random.between(0, 2000);
     this.#changing = beginRingChange(this.#changing, { target, graceMs }, this.#world.nowMs);
   }
