@@ -30,8 +30,8 @@ function addBounds(command: Command): Command {
     .option("--wait", "until it is over");
 }
 
-function shown({ progress, uncleaned, ...operation }: NodeOperation): object {
-  return { ...operation, ...progress, uncleaned: uncleaned.join(", ") };
+function shown({ progress, uncleaned, otherIds, ...operation }: NodeOperation): object {
+  return { ...operation, ...progress, otherIds: otherIds.join(", "), uncleaned: uncleaned.join(", ") };
 }
 
 async function followed(client: JadeClient, operation: NodeOperation, wait: boolean | undefined): Promise<object> {
