@@ -262,15 +262,11 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
   }
 
   async sync(work: TenantSync): Promise<SyncState> {
-    const state = await this.#opened.sync.runner.want(work);
-    this.#afterTurn();
-    return state;
+    return this.#begun(await this.#opened.sync.runner.want(work));
   }
 
   async syncRing({ kind, work }: RingSync): Promise<SyncState> {
-    const state = this.#opened.sync.runner.wantRing(kind, work);
-    this.#afterTurn();
-    return state;
+    return this.#begun(this.#opened.sync.runner.wantRing(kind, work));
   }
 
   async keepsHints(nodeIds: readonly string[]): Promise<boolean> {
@@ -278,13 +274,15 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
   }
 
   async retire(): Promise<void> {
-    await this.ctx.storage.deleteAlarm();
-    await this.ctx.storage.deleteAll();
+    await Promise.all([this.ctx.storage.deleteAlarm(), this.ctx.storage.deleteAll()]);
     this.ctx.abort(`${this.#nodeId} left the ring: its store is deleted`);
   }
 
   async repair(repairId: number): Promise<SyncState> {
-    const state = this.#opened.sync.runner.repair(repairId);
+    return this.#begun(this.#opened.sync.runner.repair(repairId));
+  }
+
+  #begun(state: SyncState): SyncState {
     this.#afterTurn();
     return state;
   }

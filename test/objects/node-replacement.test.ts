@@ -16,7 +16,12 @@ async function asInCluster(): Promise<void> {
       cluster: { replaceAfterSeconds: 1, replacePolicy: "act" },
       keyValue: { ringGraceSeconds: 0 },
     }),
-    JADE_CLUSTER: JSON.stringify({ role: "leaders", zone: "z1", zones: ZONES, nodes: { n1: "z1", n2: "z2", n3: "z3" } }),
+    JADE_CLUSTER: JSON.stringify({
+      role: "leaders",
+      zone: "z1",
+      zones: ZONES,
+      nodes: { n1: "z1", n2: "z2", n3: "z3" },
+    }),
   });
 }
 
