@@ -1,4 +1,4 @@
-// An object's SQLite as the configuration store's pure modules use it.
+// An object's SQLite as pure modules use it.
 import type { SqlStorage as ConfigSql } from "../src/storage/types.ts";
 
 type Bindings = readonly (string | number | null | ArrayBuffer | Uint8Array)[];

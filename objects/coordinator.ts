@@ -5,6 +5,7 @@ import { KEEP_VIEW_EVERY_MS } from "../src/access/limits.ts";
 import type { Caller, DirectoryView } from "../src/access/types.ts";
 import { clusterPlace, SOLE_ZONE } from "../src/cluster/placement.ts";
 import { parseSettings } from "../src/cluster/settings.ts";
+import { fenceOf } from "../src/replication/fence.ts";
 import { LEAST_PATIENCE_MS } from "../src/replication/limits.ts";
 import type { Environment } from "../src/replication/link.ts";
 import { QuorumCoordinator } from "../src/replication/quorum-coordinator.ts";
@@ -94,6 +95,10 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
         const stub = env.TENANT.get(env.TENANT.idFromName(`t${tenant}`));
         const view = await withDeadline(stub.viewSince(null), ROUTE_DEADLINE_MS, "Tenant");
         return view === null || view === "unchanged" ? undefined : view;
+      },
+      reloadView: () => {
+        const directory = env.DIRECTORY.get(env.DIRECTORY.idFromName("system"));
+        return withDeadline(directory.view(), ROUTE_DEADLINE_MS, "Directory");
       },
     };
     this.#log = createLogger({
@@ -192,8 +197,10 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
   async exportPage(caller: Caller, ask: ExportAsk): Promise<ExportPage | ExportFailure> {
     await this.#ready();
     try {
-      return await exportPage(caller, this.#core.ring, ask, (nodeId, after) =>
-        this.#replica(nodeId).scan(caller.tenant, after, ask.limitRows, caller.routeRevision ?? 0),
+      const { ring } = this.#core;
+      const fence = fenceOf({ ring: ring.state.revision, route: caller.routeRevision ?? 0 });
+      return await exportPage(caller, ring, ask, (nodeId, after) =>
+        this.#replica(nodeId).scan(caller.tenant, after, ask.limitRows, fence),
       );
     } catch (error) {
       if (error instanceof PublicError) {

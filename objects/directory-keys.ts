@@ -19,6 +19,8 @@ export interface TenantRecord {
   readonly createdAtMs: number;
   readonly plan: TenantPlan;
   readonly isInitialized: boolean;
+  /** The greatest that it has now; absent = as planned. */
+  readonly replicationFactor?: number | undefined;
 }
 
 /** Of an active tenant, by its name. */
@@ -66,6 +68,15 @@ export const KEYS = {
   due: numbered("due/"),
   repairs: "repairs/",
   repair: numbered("repairs/"),
+  /** The ring's revision, and the change that is under way. */
+  ring: "ring",
+  lastNode: "numbers/node",
+  lastOperation: "numbers/operation",
+  operations: "operations/",
+  operation: numbered("operations/"),
+  /** Of tenants whose replication factor changes. */
+  holds: "ring-holds/",
+  hold: numbered("ring-holds/"),
   absences: "absences/",
   absence: (zone: string) => `absences/${zone}`,
   events: "events/",

@@ -70,6 +70,7 @@ export class DirectoryRepairs {
     const { repairId } = running;
     if (!store.hasBegun(repairId)) {
       try {
+        if (store.ring.isMoving) throw new Error("the storage nodes are being changed");
         await promiseFloors(this.#environment());
       } catch (error) {
         const waitingFor = error instanceof Error ? error.message : String(error);

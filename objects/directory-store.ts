@@ -19,6 +19,7 @@ import {
   type TenantRecord,
 } from "./directory-keys.ts";
 import { DirectoryRecords, type RecordWrite } from "./directory-records.ts";
+import { DirectoryRingStore } from "./directory-ring-store.ts";
 import { upgradeDirectory } from "./directory-upgrade.ts";
 import { applyMigrations } from "./migrate.ts";
 import type { Registration } from "./rpc.ts";
@@ -59,6 +60,8 @@ const SECRET_BYTES = 32;
 
 export class DirectoryStore {
   readonly #records: DirectoryRecords;
+  readonly ring: DirectoryRingStore;
+  #factors: readonly number[] | undefined;
 
   constructor(
     storage: DurableObjectStorage,
@@ -66,6 +69,7 @@ export class DirectoryStore {
   ) {
     applyMigrations(storage, "directory", DIRECTORY_MIGRATIONS);
     this.#records = new DirectoryRecords(storage);
+    this.ring = new DirectoryRingStore(this.#records, () => this.#nodeRecords());
     if (this.#records.get(KEYS.secret) !== undefined) return;
     storage.transactionSync(() => {
       if (upgradeDirectory(storage.sql, this.#records)) return;
@@ -77,6 +81,7 @@ export class DirectoryStore {
 
   /** After a transaction was rolled back. */
   reopen(): void {
+    this.#factors = undefined;
     this.#records.reopen();
   }
 
@@ -102,6 +107,27 @@ export class DirectoryStore {
     return nodes.sort((a, b) => a.number - b.number);
   }
 
+  /** Replication factors that tenants have, or have had during a change that is not over. */
+  factors(): readonly number[] {
+    this.#factors ??= [
+      ...new Set(
+        this.#records
+          .list<TenantRecord>(KEYS.tenants)
+          .flatMap(({ value: { state, plan, replicationFactor } }) =>
+            state === "active" ? [replicationFactor ?? plan.replicationFactor] : [],
+          ),
+      ),
+    ].sort((a, b) => a - b);
+    return this.#factors;
+  }
+
+  saveFactor(tenant: number, replicationFactor: number): void {
+    const held = this.#record(tenant);
+    if (!held || (held.replicationFactor ?? held.plan.replicationFactor) === replicationFactor) return;
+    this.#factors = undefined;
+    this.#records.write({ key: KEYS.tenant(tenant), value: { ...held, replicationFactor } satisfies TenantRecord });
+  }
+
   #saveNode(node: NodeRecord): void {
     this.#records.write({ key: KEYS.node(node.id), value: node }, { key: KEYS.view, value: this.revision + 1 });
   }
@@ -112,7 +138,7 @@ export class DirectoryStore {
    */
   nextIncarnation(nodeId: string): Registration {
     const held = this.#records.get<NodeRecord>(KEYS.node(nodeId));
-    if (!held) throw new Error(`there is no storage node "${nodeId}"`);
+    if (!held || held.state === "removed") throw new Error(`there is no storage node "${nodeId}" any more`);
     const incarnation = held.incarnation + 1;
     if (incarnation >= INCARNATIONS_PER_NODE) {
       throw new Error(
@@ -140,6 +166,7 @@ export class DirectoryStore {
     const { tenantId } = plan;
     if (this.activeTenant(tenantId) !== null)
       return failure("alreadyExists", `a tenant "${tenantId}" exists`, { tenantId });
+    this.#factors = undefined;
     const tenant = (this.#records.get<number>(KEYS.lastTenant) ?? 0) + 1;
     const record: TenantRecord = { tenantId, state: "active", createdAtMs: nowMs, plan, isInitialized: false };
     const due: DueRecord = { failures: 0, nextAttemptMs: nowMs + retryDelayMs(1) };

@@ -7,15 +7,16 @@ import { maxReplicationFactor } from "../src/access/ring-start.ts";
 import { nextAlarmAt, retryDelayMs } from "../src/access/schedule.ts";
 import type { DirectoryView } from "../src/access/types.ts";
 import { clusterPlace } from "../src/cluster/placement.ts";
-import { parseSettings } from "../src/cluster/settings.ts";
+import { parseSettings, type Settings } from "../src/cluster/settings.ts";
 import type { MembershipView } from "../src/cluster/told.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
-import { DirectoryAbsences } from "./directory-absences.ts";
+import { type AbsenceSettings, DirectoryAbsences } from "./directory-absences.ts";
 import type { TenantPlan } from "./directory-keys.ts";
 import { DirectoryRepairs } from "./directory-repairs.ts";
+import { DirectoryRing } from "./directory-ring.ts";
 import { DirectoryStore, type DueTenant } from "./directory-store.ts";
 import type { Env } from "./env.ts";
-import type { Registration } from "./rpc.ts";
+import type { Registration, RingHold } from "./rpc.ts";
 import type {
   ClusterEvent,
   CreatedTenant,
@@ -23,6 +24,8 @@ import type {
   Mutation,
   NewTenant,
   RepairInfo,
+  RingOperationInfo,
+  RingOrder,
   RpcResult,
   TenantAdminRpc,
   TenantRow,
@@ -52,9 +55,11 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
   readonly #records: WriteRecords;
   readonly #turns: TurnQueue;
   readonly #repairs: DirectoryRepairs;
+  readonly #ring: DirectoryRing;
   readonly #log: Logger;
   readonly #waits = new ViewWaits();
   readonly #absences: DirectoryAbsences;
+  #parsed: { readonly text: string | undefined; readonly settings: Settings } | undefined;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -73,18 +78,42 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
       }
     });
     this.#repairs = new DirectoryRepairs({ env, store: this.#store, turns: this.#turns, settings: settings.keyValue });
+    this.#ring = new DirectoryRing({
+      ...{ store: this.#store, turns: this.#turns },
+      env: () => this.env,
+      settings: () => this.#settings(),
+    });
     const write = (_: string, line: string): void => console.log(line);
     this.#log = createLogger({ level: settings.log.level, now: Date.now, write, fields: { part: "directory" } });
-    const { replaceAfterSeconds, replacePolicy: policy } = settings.cluster;
     this.#absences = new DirectoryAbsences({
-      ...{ store: this.#store, turns: this.#turns, log: this.#log, policy, replaceAfterMs: replaceAfterSeconds * 1000 },
-      zones: clusterPlace(env.JADE_CLUSTER)?.zones ?? [],
+      ...{ store: this.#store, turns: this.#turns, ring: this.#ring, log: this.#log },
+      rules: () => this.#absenceRules(),
     });
     ctx.blockConcurrencyWhile(() => this.#schedule());
   }
 
+  /** As the bindings say now. */
+  #settings(): Settings {
+    const text = this.env.JADE_CONFIG;
+    const held = this.#parsed;
+    if (held && held.text === text) return held.settings;
+    const settings = parseSettings(text);
+    this.#parsed = { text, settings };
+    return settings;
+  }
+
+  #absenceRules(): AbsenceSettings {
+    const { replaceAfterSeconds, replacePolicy: policy } = this.#settings().cluster;
+    const zones = clusterPlace(this.env.JADE_CLUSTER)?.zones ?? [];
+    return { zones, policy, replaceAfterMs: replaceAfterSeconds * 1000 };
+  }
+
   async view(): Promise<DirectoryView> {
-    return { revision: this.#store.revision, nodes: this.#store.nodes() };
+    return this.#view();
+  }
+
+  #view(): DirectoryView {
+    return { revision: this.#store.revision, nodes: this.#store.nodes(), ring: this.#store.ring.state };
   }
 
   async viewAfter(revision: number, waitMs: number): Promise<DirectoryView> {
@@ -170,13 +199,7 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
   }
 
   async startRepair(mutation: Mutation): Promise<RpcResult<RepairInfo>> {
-    const recordId = await recordIdOf(mutation.writeId);
-    const result = await this.#turns.run(() => {
-      const nowMs = Date.now();
-      return this.#records.once({ recordId, mutation, nowMs, mutate: () => this.#store.addRepair(nowMs) });
-    });
-    await this.#schedule();
-    return result;
+    return this.#mutate(mutation, (nowMs) => this.#store.addRepair(nowMs));
   }
 
   async describeRepair(repairId: number): Promise<RepairInfo | null> {
@@ -187,8 +210,43 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
     return this.#store.repairs();
   }
 
+  async changeRing(order: RingOrder, mutation: Mutation): Promise<RpcResult<RingOperationInfo>> {
+    return this.#mutate(mutation, (nowMs) => this.#ring.order(order, nowMs));
+  }
+
+  async cancelOperation(operationId: number, mutation: Mutation): Promise<RpcResult<RingOperationInfo>> {
+    return this.#mutate(mutation, (nowMs) => this.#ring.cancel(operationId, nowMs));
+  }
+
+  async #mutate<T>(mutation: Mutation, change: (nowMs: number) => RpcResult<T>): Promise<RpcResult<T>> {
+    const recordId = await recordIdOf(mutation.writeId);
+    const result = await this.#turns.run(() => {
+      const nowMs = Date.now();
+      return this.#records.once({ recordId, mutation, nowMs, mutate: () => change(nowMs) });
+    });
+    await this.#schedule();
+    return result;
+  }
+
+  async describeOperation(operationId: number): Promise<RingOperationInfo | null> {
+    return this.#store.ring.operation(operationId) ?? null;
+  }
+
+  async listOperations(): Promise<readonly RingOperationInfo[]> {
+    return this.#store.ring.operations();
+  }
+
+  holdRing(hold: RingHold): Promise<{ isHeld: boolean; view: DirectoryView }> {
+    return this.#turns.run(() => this.#ring.holdRing(hold, () => this.#view()));
+  }
+
+  releaseRing(hold: RingHold): Promise<void> {
+    return this.#turns.run(() => this.#ring.releaseRing(hold));
+  }
+
   async noteView(view: MembershipView): Promise<void> {
     await this.#absences.note(view);
+    await this.#schedule();
   }
 
   async listEvents({ before, limit }: { before: number; limit: number }): Promise<readonly ClusterEvent[]> {
@@ -218,6 +276,7 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
     const nowMs = Date.now();
     for (const due of this.#store.dueTenants(nowMs, TENANTS_PER_ALARM)) await this.#reconcile(due);
     await this.#repairs.step();
+    await this.#ring.step();
     await this.#turns.run(() => this.#records.purge(Date.now()));
     await this.#schedule();
   }
@@ -276,7 +335,8 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
   /** The one alarm rings for whatever is due first. */
   async #schedule(): Promise<void> {
     const repairAtMs = this.#repairs.nextAtMs(Date.now());
-    const at = nextAlarmAt([this.#store.nextDueAtMs(), this.#records.nextPurgeAtMs(), repairAtMs]);
+    const ringAtMs = this.#ring.nextAtMs(Date.now());
+    const at = nextAlarmAt([this.#store.nextDueAtMs(), this.#records.nextPurgeAtMs(), repairAtMs, ringAtMs]);
     if (at === null) return;
     const held = await this.ctx.storage.getAlarm();
     if (held === null || at < held) await this.ctx.storage.setAlarm(at);

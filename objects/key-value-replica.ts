@@ -9,6 +9,7 @@ import { parseSettings, type Settings } from "../src/cluster/settings.ts";
 import { sameBytes } from "../src/kv/key-state.ts";
 import { COUNTER_BLOCK } from "../src/kv/limits.ts";
 import type { Usage } from "../src/kv/usage.ts";
+import { newerOf, RING_TENANT } from "../src/replication/fence.ts";
 import type { KeyScan } from "../src/replication/healer.ts";
 import { HintDelivery } from "../src/replication/hint-delivery.ts";
 import { HintLog } from "../src/replication/hint-log.ts";
@@ -19,16 +20,17 @@ import { writeScanPage } from "../src/replication/scan-frames.ts";
 import { markUnreadable } from "../src/replication/scan-gaps.ts";
 import { Standing } from "../src/replication/standing.ts";
 import { confirmStanding } from "../src/replication/standing-check.ts";
-import type { TenantSync } from "../src/replication/sync-runner.ts";
+import type { RingSync, TenantSync } from "../src/replication/sync-runner.ts";
 import type { SyncState } from "../src/replication/sync-state.ts";
 import { createKernels } from "../src/storage/kernels.ts";
 import { SqliteBlobStore } from "../src/storage/sqlite-blob-store.ts";
 import type { AtFailPoint } from "../src/storage/state.ts";
-import type { SqlStorage as EngineSql, Kernels, RepairableEngine } from "../src/storage/types.ts";
+import type { Kernels, RepairableEngine } from "../src/storage/types.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
 import { MalformedBytes } from "../src/wire/bytes.ts";
 import { actorOf, MalformedClock } from "../src/wire/clock.ts";
 import { blobStoreOf } from "./blob-store.ts";
+import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
 import { readCursor } from "./export.ts";
 import { failPointsOf } from "./fail-points.ts";
@@ -73,15 +75,6 @@ interface Parts {
   readonly usage: UsageTable;
   readonly standing: Standing;
   readonly sync: ReplicaSync;
-}
-
-/** The object's storage as the engine sees it. */
-function sqlOf(storage: DurableObjectStorage): EngineSql {
-  return {
-    exec: <Row>(query: string, ...bindings: unknown[]) =>
-      storage.sql.exec(query, ...bindings) as unknown as Iterable<Row>,
-    transactionSync: (run) => storage.transactionSync(run),
-  };
 }
 
 export class KeyValueReplica extends DurableObject<Env> implements KeyValueReplicaRpc {
@@ -130,7 +123,7 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     this.#isStandingDamaged = isDamaged;
     // Before the first answer: a store that others rely on must be known as such when it is lost.
     if (!isConfirmed) await this.#confirm();
-    const sql = sqlOf(storage);
+    const sql = configSql(storage);
     const standing = new Standing({ sql, now: Date.now, kernels });
     const { keyValue } = this.#settings;
     let heal: ReplicaHeal | undefined;
@@ -216,14 +209,14 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
 
   #incarnation = 0;
   #isStandingDamaged = false;
-
   #confirming = false;
+  #erased = new Set<number>();
 
   /** Tells the Directory that this store may be relied on. */
   async #confirm(): Promise<void> {
     const directory = this.env.DIRECTORY.get(this.env.DIRECTORY.idFromName("system"));
     await withDeadline(directory.nodeServes(this.#nodeId, this.#incarnation), PEER_TIMEOUT_MS, "Directory");
-    confirmStanding(sqlOf(this.ctx.storage), this.#kernels);
+    confirmStanding(configSql(this.ctx.storage), this.#kernels);
     if (this.#parts) this.#parts.standing.isConfirmed = true;
   }
 
@@ -236,8 +229,6 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     // The node serves already; when the Directory is away it is told after a later turn.
     this.ctx.waitUntil(this.#confirm().then(done, done));
   }
-
-  #erased = new Set<number>();
 
   async call(frame: Uint8Array): Promise<Uint8Array> {
     if (this.#atFailPoint) await this.#atFailPoint("frame.received");
@@ -271,13 +262,27 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
   }
 
   async sync(work: TenantSync): Promise<SyncState> {
-    const state = await this.#opened.sync.runner.want(work);
-    this.#afterTurn();
-    return state;
+    return this.#begun(await this.#opened.sync.runner.want(work));
+  }
+
+  async syncRing({ kind, work }: RingSync): Promise<SyncState> {
+    return this.#begun(this.#opened.sync.runner.wantRing(kind, work));
+  }
+
+  async keepsHints(nodeIds: readonly string[]): Promise<boolean> {
+    return this.#opened.hints.targets().some((target) => nodeIds.includes(target));
+  }
+
+  async retire(): Promise<void> {
+    await Promise.all([this.ctx.storage.deleteAlarm(), this.ctx.storage.deleteAll()]);
+    this.ctx.abort(`${this.#nodeId} left the ring: its store is deleted`);
   }
 
   async repair(repairId: number): Promise<SyncState> {
-    const state = this.#opened.sync.runner.repair(repairId);
+    return this.#begun(this.#opened.sync.runner.repair(repairId));
+  }
+
+  #begun(state: SyncState): SyncState {
     this.#afterTurn();
     return state;
   }
@@ -303,11 +308,12 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     this.#afterTurn();
   }
 
-  async scan(tenant: number, after: Uint8Array | null, limitRows: number, routeRevision: number): Promise<Uint8Array> {
+  async scan(tenant: number, after: Uint8Array | null, limitRows: number, fence: number): Promise<Uint8Array> {
     const { engine, standing } = this.#opened;
     if (standing.isRebuilding) throw new Error(`${this.#nodeId} is being rebuilt and cannot answer for its keys yet`);
-    if (standing.routeRevision(tenant) > routeRevision)
-      throw new Error(`${this.#nodeId} knows of a newer route of tenant ${tenant} than ${routeRevision}`);
+    const known = { ring: standing.routeRevision(RING_TENANT), route: standing.routeRevision(tenant) };
+    if (newerOf(fence, known) !== undefined)
+      throw new Error(`${this.#nodeId} knows of a newer route or ring of tenant ${tenant} than ${fence}`);
     const from = after ? { after: readCursor(tenant, after) } : {};
     const page = await engine.scan({ tenant, limitRows, limitBytes: SCAN_PAGE_BYTES, ...from, pastCorrupt: true });
     return writeScanPage(await markUnreadable(engine, page, { tenant, after: from.after }));
@@ -337,7 +343,7 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     if (this.#opened.standing.isRebuilding)
       throw new Error(`${this.#nodeId} is being rebuilt: it counts in no quorum yet`);
     this.ctx.storage.sql.exec("SELECT node_number FROM replica_facts").one();
-    const blobs = blobStoreOf(this.env, this.#settings, () => new SqliteBlobStore(sqlOf(this.ctx.storage)));
+    const blobs = blobStoreOf(this.env, this.#settings, () => new SqliteBlobStore(configSql(this.ctx.storage)));
     const name = `probe-${this.#nodeId}-${crypto.randomUUID()}`;
     await blobs.put(name, PROBE_BYTES);
     const read = await blobs.get(name, 0, PROBE_BYTES.length);

@@ -2,8 +2,9 @@
 // Guarantees: one step at a time with a pause between, so that reads and writes go on; resumed from SQLite after a restart.
 // Must not: decide anything.
 import { Ring } from "../src/cluster/ring.ts";
+import { RING_TENANT } from "../src/replication/fence.ts";
 import type { HintLog } from "../src/replication/hint-log.ts";
-import { REBUILD_PAUSE_MS, SYNC_RECORD_WINDOWS } from "../src/replication/limits.ts";
+import { REBUILD_PAUSE_MS, SYNC_RECORD_WINDOWS, SYNC_RING_PAGES } from "../src/replication/limits.ts";
 import type { Replica } from "../src/replication/replica.ts";
 import type { Standing } from "../src/replication/standing.ts";
 import { type RunnerEnvironment, SyncRunner } from "../src/replication/sync-runner.ts";
@@ -18,6 +19,8 @@ const SOURCE_TIMEOUT_MS = 5000;
 const RING_TTL_MS = 2000;
 /** Between two steps: a page of 512 rows each is at most some 50 000 rows a second. Ms. */
 const STEP_PAUSE_MS = 10;
+/** Of a page that is compared slowly on purpose. Ms. */
+const MAX_THROTTLE_MS = 60_000;
 /** Before a step that failed is tried again. Ms. */
 const RETRY_MS = 500;
 
@@ -62,6 +65,7 @@ export class ReplicaSync {
     return {
       self: nodeId,
       recordWindows: SYNC_RECORD_WINDOWS,
+      ringPages: SYNC_RING_PAGES,
       ring: () => this.#currentRing(),
       routeOf: async (tenant) => {
         const stub = env.TENANT.get(env.TENANT.idFromName(`t${tenant}`));
@@ -79,7 +83,7 @@ export class ReplicaSync {
         changedTenants: () =>
           standing
             .routes()
-            .map(({ tenant }) => tenant)
+            .flatMap(({ tenant }) => (tenant === RING_TENANT ? [] : [tenant]))
             .sort((a, b) => a - b),
         routeRevision: (tenant) => standing.routeRevision(tenant),
         recordRoute: (tenant, revision) => standing.recordRoute(tenant, revision),
@@ -124,14 +128,22 @@ export class ReplicaSync {
     this.#timer = undefined;
     this.#isStepping = true;
     let delayMs = RETRY_MS;
+    let throttleMs = 0;
+    const { standing } = this.#options;
+    const before = standing.rowsComparedTotal;
     try {
+      const { keysPerSecond = Number.POSITIVE_INFINITY } = this.runner;
       const result = await this.runner.step();
-      delayMs = result === "waiting" ? RETRY_MS : STEP_PAUSE_MS;
+      // What was compared too fast is waited for.
+      throttleMs = ((standing.rowsComparedTotal - before) / keysPerSecond) * 1000;
+      delayMs = result === "waiting" ? RETRY_MS : Math.max(STEP_PAUSE_MS, Math.min(throttleMs, MAX_THROTTLE_MS));
     } catch (error) {
       this.#options.onError(error);
     } finally {
       this.#isStepping = false;
     }
+    // What follows of a step wakes this at once.
+    if (throttleMs > STEP_PAUSE_MS) this.wake(delayMs);
     this.#options.afterStep();
     this.wake(delayMs);
   }
@@ -141,8 +153,8 @@ export class ReplicaSync {
     if (held && Date.now() - held.atMs < RING_TTL_MS) return held.ring;
     const { env } = this.#options;
     const directory = env.DIRECTORY.get(env.DIRECTORY.idFromName("system"));
-    const { nodes } = await withDeadline(directory.view(), SOURCE_TIMEOUT_MS, "Directory");
-    const ring = new Ring(nodes);
+    const { nodes, ring: state } = await withDeadline(directory.view(), SOURCE_TIMEOUT_MS, "Directory");
+    const ring = new Ring(nodes, {}, state);
     this.#ring = { ring, atMs: Date.now() };
     return ring;
   }

@@ -8,7 +8,7 @@ import type { Intact } from "../src/config/repair.ts";
 import type { FeedAsk, FeedPage } from "../src/config/webhook-types.ts";
 import type { KeyScan } from "../src/replication/healer.ts";
 import type { HintSpan } from "../src/replication/purge-round.ts";
-import type { TenantSync } from "../src/replication/sync-runner.ts";
+import type { RingSync, TenantSync } from "../src/replication/sync-runner.ts";
 import type { SyncState } from "../src/replication/sync-state.ts";
 import type {
   AcquireAnswer,
@@ -97,6 +97,12 @@ export interface KeyValueReplicaRpc {
   page(request: Uint8Array): Promise<Uint8Array>;
   /** Begins a node's part in a change of a tenant's replicas, where it has not begun, and says how far it is. */
   sync(work: TenantSync): Promise<SyncState>;
+  /** The same for a change of the ring. */
+  syncRing(sync: RingSync): Promise<SyncState>;
+  /** Whether it keeps what one of these missed. */
+  keepsHints(nodeIds: readonly string[]): Promise<boolean>;
+  /** It is no part of the ring any more: its store is deleted. The call fails, as the object ends with it. */
+  retire(): Promise<void>;
   /** Begins the node's part of a full repair, where it has not begun, and says how far it is. */
   repair(repairId: number): Promise<SyncState>;
   /** Gives up what is left of a change's work, and begins to delete what the node is no replica of. */
@@ -199,6 +205,15 @@ export interface StoredAmount {
 }
 
 /** `Directory`: one per deployment. Name: `system`. */
+/** Keeps the ring as it is while a tenant's replication factor changes. */
+export interface RingHold {
+  readonly tenant: number;
+  /** The greatest that the tenant has now. */
+  readonly replicationFactor: number;
+  /** Of the change: names it. */
+  readonly startedAtMs: number;
+}
+
 export interface DirectoryRpc {
   view(): Promise<DirectoryView>;
   /** The view, when it is newer than `revision` or `waitMs` are over. */
@@ -208,6 +223,9 @@ export interface DirectoryRpc {
    * before, so that others rely on what its lost store held.
    */
   registerIncarnation(nodeId: string): Promise<Registration>;
+  /** A change of a tenant's replication factor (begun then) wants the ring as it is; `isHeld` false = the ring changes, and it must wait. */
+  holdRing(hold: RingHold): Promise<{ readonly isHeld: boolean; readonly view: DirectoryView }>;
+  releaseRing(hold: RingHold): Promise<void>;
   /** Called by a replica before it serves for the first time, and when it was rebuilt. */
   nodeServes(nodeId: string, incarnation: number): Promise<void>;
 }

@@ -2,6 +2,8 @@
 // An error that the client must see travels as a value: a thrown one loses its code between objects.
 import type { ApiKeyRecord, RateLimit, Scope, TenantQuotas, TenantSettings, TenantView } from "../src/access/types.ts";
 import type { NodePlan } from "../src/cluster/replacement-plan.ts";
+import type { RingRequest } from "../src/cluster/ring-operations.ts";
+import type { RingChangeKind } from "../src/cluster/ring-target.ts";
 import type { MembershipView } from "../src/cluster/told.ts";
 import type { PurgeRound } from "../src/replication/purge-round.ts";
 import type { ChangeState } from "../src/replication/route-change.ts";
@@ -85,6 +87,53 @@ export interface RepairInfo {
   readonly purge: RepairPurge | null;
 }
 
+/** What a client asks for. */
+export interface RingOrder extends RingRequest {
+  readonly graceSeconds?: number | undefined;
+  readonly keysPerSecond?: number | undefined;
+}
+
+/** `waiting` for another, or for what must end first; then `filling`, `joint`, `switching` (data moves), `cleaning`, and an end. */
+export type RingOperationState =
+  | ("waiting" | "filling" | "joint" | "switching" | "cleaning")
+  | ("finished" | "cancelled" | "rolledBack" | "failed");
+
+/** A change of the storage nodes. */
+export interface RingOperationInfo {
+  readonly operationId: number;
+  readonly kind: RingChangeKind;
+  readonly nodeId: string;
+  /** Nodes that leave with it. */
+  readonly otherIds: readonly string[];
+  /** The node that is new; null = none. */
+  readonly joiningId: string | null;
+  readonly weight: number | null;
+  readonly state: RingOperationState;
+  readonly createdAtMs: number;
+  readonly startedAtMs: number | null;
+  readonly finishedAtMs: number | null;
+  /** Why it was called off, or failed. */
+  readonly reason: string;
+  /** Why it does not get on; empty = it does. */
+  readonly waitingFor: string;
+  readonly graceSeconds: number;
+  readonly keysPerSecond: number | null;
+  /** Nodes that could not be reached to delete what they are no replicas of. */
+  readonly uncleaned: readonly string[];
+  readonly progress: {
+    readonly nodesDone: number;
+    readonly nodeCount: number;
+    readonly rangesDone: number;
+    readonly rangeCount: number;
+    readonly keysCompared: number;
+    readonly keysMoved: number;
+    readonly bytesMoved: number;
+  };
+}
+
+/** `begun` = its storage nodes are being removed from the ring, so that others take their ranges; `notPossible` = they can not be. */
+export type ReplacementOutcome = "observed" | "planned" | "begun" | "notPossible";
+
 /** What happened to the instances of a cluster. */
 export interface ClusterEvent {
   readonly number: number;
@@ -95,7 +144,7 @@ export interface ClusterEvent {
   readonly incarnation: number;
   readonly message: string;
   /** Of what was due. */
-  readonly outcome?: "observed" | "planned" | "notPossible" | undefined;
+  readonly outcome?: ReplacementOutcome | undefined;
   readonly plan: readonly NodePlan[];
 }
 
@@ -112,6 +161,12 @@ export interface DirectoryAdminRpc extends DirectoryRpc {
   describeRepair(repairId: number): Promise<RepairInfo | null>;
   /** Newest first; the last hundred. */
   listRepairs(): Promise<readonly RepairInfo[]>;
+  /** At most two are open: one moves data, one waits. */
+  changeRing(order: RingOrder, mutation: Mutation): Promise<RpcResult<RingOperationInfo>>;
+  cancelOperation(operationId: number, mutation: Mutation): Promise<RpcResult<RingOperationInfo>>;
+  describeOperation(operationId: number): Promise<RingOperationInfo | null>;
+  /** Newest first; the last hundred. */
+  listOperations(): Promise<readonly RingOperationInfo[]>;
   /** What one instance sees of all, by gossip. */
   noteView(view: MembershipView): Promise<void>;
   /** Newest first, those below the number `before`. */

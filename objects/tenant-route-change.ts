@@ -5,6 +5,7 @@ import { RECORD_ROUTE_TIMEOUT_MS } from "../src/replication/limits.ts";
 import { type ChangeEnvironment, stepChange } from "../src/replication/route-change.ts";
 import { writePageRequest } from "../src/replication/sync-frames.ts";
 import type { Env } from "./env.ts";
+import type { RingHold } from "./rpc.ts";
 import type { TenantStore } from "./tenant-store.ts";
 import { withDeadline } from "./with-deadline.ts";
 
@@ -44,10 +45,28 @@ export class TenantRouteChange {
     const { store, setAlarm } = this.#options;
     while (store.isChanging) {
       await setAlarm(Date.now() + ROUTE_CHANGE_ALARM_MS);
+      const hold = this.#hold(store.row()!.tenant);
       const delayMs = await stepChange(this.#environment());
-      if (delayMs === undefined) return;
+      if (delayMs === undefined || !store.isChanging) {
+        // Where it is not heard the Directory asks, when it next wants the ring to change.
+        const { replicationFactor } = store.row() ? store.changing().route : hold;
+        await this.#directory.releaseRing({ ...hold, replicationFactor }).catch(() => undefined);
+        return;
+      }
       await new Promise((resolve) => setTimeout(resolve, delayMs));
     }
+  }
+
+  get #directory() {
+    const { DIRECTORY } = this.#options.env;
+    return DIRECTORY.get(DIRECTORY.idFromName("system"));
+  }
+
+  #hold(tenant: number): RingHold {
+    const { store } = this.#options;
+    const change = store.isChanging ? store.changing().change : undefined;
+    if (!change) throw new Error("nothing is under way any more");
+    return { tenant, replicationFactor: Math.max(change.from, change.to), startedAtMs: change.startedAtMs };
   }
 
   #environment(): ChangeEnvironment {
@@ -57,9 +76,14 @@ export class TenantRouteChange {
     return {
       tenant,
       ring: async () => {
-        const directory = env.DIRECTORY.get(env.DIRECTORY.idFromName("system"));
-        const { nodes } = await withDeadline(directory.view(), CALL_TIMEOUT_MS, "Directory");
-        return new Ring(nodes);
+        const { isHeld, view } = await withDeadline(
+          this.#directory.holdRing(this.#hold(tenant)),
+          CALL_TIMEOUT_MS,
+          "Directory",
+        );
+        if (!isHeld)
+          throw new Error("the storage nodes are being changed: GET /v1/cluster/operations tells how far that is");
+        return new Ring(view.nodes, {}, view.ring);
       },
       recordRoute: async (nodeId, routeRevision) => {
         // An empty page: a node records the revision before it answers any.

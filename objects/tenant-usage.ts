@@ -66,7 +66,8 @@ export class TenantUsage {
       "Directory",
     );
     const asked = view.nodes
-      .filter(({ state }) => state !== "removed")
+      // What a node that joins or leaves holds, others hold too.
+      .filter(({ state }) => state !== "removed" && state !== "leaving" && state !== "bootstrapping")
       .map(({ id }) =>
         withDeadline(KEY_VALUE_REPLICA.get(KEY_VALUE_REPLICA.idFromName(id)).tenantUsage(tenant), NODE_DEADLINE_MS, id),
       );

@@ -32,6 +32,16 @@ export class TurnQueue {
     });
   }
 
+  /** At once, in the turn that calls. */
+  now<T>(job: () => T): T {
+    this.commitsTotal++;
+    let result: T | undefined;
+    this.#atomically(() => {
+      result = job();
+    });
+    return result as T;
+  }
+
   #flush(): void {
     const jobs = this.#waiting;
     this.#waiting = [];

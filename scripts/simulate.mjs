@@ -1,6 +1,6 @@
 // `npm run simulate`: the replication protocol over many seeded schedules of faults (test/simulation).
 // Usage: npm run simulate -- [--seeds N] [--from S] [--workers W] [--sabotage NAME | --planted] [--replay SEED[:EVENT,EVENT…]]
-//   --world quorum            the kind of schedules (test/simulation/worlds.ts): quorum, filling, factor or purge; --planted takes all
+//   --world quorum            the kind of schedules (test/simulation/worlds.ts): quorum, filling, factor, ring or purge; --planted takes all
 //   --seeds 10000 --from 1    runs these seeds; a failing one is cut down and told; exit 1
 //   --sabotage NAME           with this planted mistake: prints the seed that catches it, cut down; exit 1 when none does
 //   --planted                 the table of all planted mistakes, each with the first seed that catches it; exit 1 when one is missed

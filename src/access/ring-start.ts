@@ -13,7 +13,9 @@ export function firstNodes(nodeCount: number, zoneCount: number): StorageNode[] 
   }));
 }
 
-/** Replicas of a key lie in distinct zones (DESIGN 4), so there are at most as many as zones with nodes. */
+const STAYS: ReadonlySet<StorageNode["state"]> = new Set(["active", "rebuilding", "failed"]);
+
+/** Replicas of a key lie in distinct zones (DESIGN 4), so there are at most as many as zones with nodes that stay. */
 export function maxReplicationFactor(nodes: readonly StorageNode[]): number {
-  return new Set(nodes.filter((node) => node.state !== "removed").map((node) => node.zone)).size;
+  return new Set(nodes.filter((node) => STAYS.has(node.state)).map((node) => node.zone)).size;
 }

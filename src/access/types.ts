@@ -78,8 +78,9 @@ export interface Caller extends TenantSettings {
 /**
  * The state of a storage node of the ring (DESIGN 4). Replica sets are derived from it: writes include `bootstrapping`, reads do not.
  * `rebuilding` = it lost its disk: it keeps its places, so that quorums stay as large, and counts nowhere until it was filled.
+ * `leaving` = it has no places any more, and still holds what it held.
  */
-export type NodeState = "active" | "bootstrapping" | "rebuilding" | "draining" | "removed" | "failed";
+export type NodeState = "active" | "bootstrapping" | "rebuilding" | "draining" | "leaving" | "removed" | "failed";
 
 export interface StorageNode {
   /** `n1`, `n2`, …; the number is what dots carry. */
@@ -91,12 +92,25 @@ export interface StorageNode {
   readonly state: NodeState;
   /** Where it stands on the ring (high words of tokens). Absent: where hashes of its number say. */
   readonly positions?: readonly number[] | undefined;
+  /** What a change under way gives it. */
+  readonly next?: { readonly weight: number; readonly positions: readonly number[] } | undefined;
+}
+
+/** Under which revision the nodes divide the ring, and how far a change of that is (spec RP-116). */
+export interface RingState {
+  readonly revision: number;
+  /** Absent: the ring does not change. As for a {@link FactorChange}. */
+  readonly phase?: FactorChange["phase"] | undefined;
+  /** Nodes keep what they are no replicas of: a change ended a short time ago (spec RP-120). */
+  readonly keepsStrays?: boolean | undefined;
 }
 
 /** What the gateway and the Coordinator need of the Directory; replaced whole when `revision` grows. */
 export interface DirectoryView {
   readonly revision: number;
   readonly nodes: readonly StorageNode[];
+  /** Absent: it never changed. */
+  readonly ring?: RingState | undefined;
 }
 
 /** What the gateway authenticates from: one tenant's settings and the hashes of its keys. */

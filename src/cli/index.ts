@@ -5,6 +5,7 @@ import { registerBucket } from "../server/bucket/command.ts";
 import { registerCluster } from "../server/cluster/command.ts";
 import { registerServe } from "../server/serve-command.ts";
 import { addClusterCommands } from "./cluster-commands.ts";
+import { addClusterNodeCommands } from "./cluster-node-commands.ts";
 import { addConfigCommands } from "./config-commands.ts";
 import { addGlobalOptions } from "./context.ts";
 import { addDatabaseCommands } from "./database-commands.ts";
@@ -34,7 +35,9 @@ function buildProgram(): Command {
   addGlobalOptions(program);
   registerServe(program);
   addDoctorCommand(program);
-  addClusterCommands(registerCluster(program));
+  const cluster = registerCluster(program);
+  addClusterCommands(cluster);
+  addClusterNodeCommands(cluster);
   registerBucket(program);
   addRepairCommands(program);
   addStatusCommands(program);

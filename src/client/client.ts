@@ -1,6 +1,7 @@
 // JadeClient: one object for one server and one API key.
 // Guarantees: nothing is connected before the first call; `close()` ends every call and connection.
 import type { ClusterEvent, ClusterStatus } from "./cluster.ts";
+import { ClusterNodes } from "./cluster-nodes.ts";
 import { Config } from "./config.ts";
 import { ConfigSession } from "./config-session.ts";
 import { WatchLinks } from "./config-watch-links.ts";
@@ -43,6 +44,8 @@ export class JadeClient {
   readonly models: Models;
   /** Full repairs of the deployment (always over HTTP). */
   readonly repairs: Repairs;
+  /** Changes of the storage nodes (always over HTTP). */
+  readonly clusterNodes: ClusterNodes;
   readonly #http: HttpClient;
   readonly #resolved: ResolvedOptions;
   readonly #vectorTokens = new VectorTokens();
@@ -57,6 +60,7 @@ export class JadeClient {
     this.#resolved = resolved;
     this.tenants = new Tenants(http);
     this.repairs = new Repairs(http);
+    this.clusterNodes = new ClusterNodes(http);
     this.databases = new Databases(http);
     this.models = new Models(http);
     this.#watches = new WatchLinks(resolved, () => whySessionFails(http));

@@ -53,7 +53,7 @@ export interface ClusterEvent {
   readonly zone: string;
   readonly incarnation: number;
   readonly message: string;
-  readonly outcome: "observed" | "planned" | "notPossible" | null;
+  readonly outcome: "observed" | "planned" | "begun" | "notPossible" | null;
   readonly plan: readonly {
     readonly nodeId: string;
     readonly share: number;

@@ -10,6 +10,7 @@ export type {
   ProcessState,
   ProcessUse,
 } from "./cluster.ts";
+export type { ClusterNodes, NewNode, NodeChangeBounds, NodeOperation } from "./cluster-nodes.ts";
 export type { Config } from "./config.ts";
 export type { ConfigCache } from "./config-cached.ts";
 export type { ConfigLeases, KeptLease } from "./config-leases.ts";

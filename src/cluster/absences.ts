@@ -27,6 +27,8 @@ export interface Failure {
 export interface Absence extends Failure {
   /** What is to be done after so long was done. */
   readonly isActedOn: boolean;
+  /** The change of the ring that removes its storage nodes. */
+  readonly operationId?: number | undefined;
 }
 
 /** @param zones of all instances. Most of those that are not accused themselves must say so, whether they were heard or not. */

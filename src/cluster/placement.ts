@@ -64,11 +64,19 @@ export function isZoneBinding(binding: string): binding is ZoneBinding {
   return (ZONE_BINDINGS as readonly string[]).includes(binding);
 }
 
+/** A node that is added: in a cluster its name tells its zone, since no table of the processes has it (spec CL-73). */
+export function nodeIdOf(of: { readonly number: number; readonly zone: string; readonly isCluster: boolean }): string {
+  return of.isCluster ? `n${of.number}@${of.zone}` : `n${of.number}`;
+}
+
+const ADDED_NODE = /^n[0-9]+@(.+)$/;
+
 /** The zone that a zone-bound object's name tells; undefined = none that is known. */
 function zoneOf({ nodes, zones }: ClusterPlace, binding: ZoneBinding, name: string): string | undefined {
   switch (binding) {
     case "KEY_VALUE_REPLICA":
-      return Object.hasOwn(nodes, name) ? nodes[name] : undefined;
+      if (Object.hasOwn(nodes, name)) return nodes[name];
+      return zones.find((zone) => zone === ADDED_NODE.exec(name)?.[1]);
     case "COORDINATOR":
     case "ZONE_VIEWS":
       return zones.find((zone) => zone === name);

@@ -1,7 +1,7 @@
 // The consistent-hash ring: which storage nodes hold a token, in order of preference, and who may count in a quorum.
 // Guarantees: replicas stand in distinct zones while there are enough zones; the same nodes give the same ring everywhere;
 // bootstrapping nodes get writes but never count and are never read (DESIGN 3, 4). Must not: know how a node is reached.
-import type { StorageNode, TenantRoute } from "../access/types.ts";
+import type { NodeState, RingState, StorageNode, TenantRoute } from "../access/types.ts";
 import type { Token } from "../storage/types.ts";
 import { positionCount } from "./positions.ts";
 import { tokenOf } from "./token.ts";
@@ -11,7 +11,7 @@ export interface ReplicaSets {
   readonly write: readonly string[];
   readonly read: readonly string[];
   readonly pending: readonly string[];
-  /** While the replication factor changes: the new replicas, of which reads and writes need a quorum too. Stamps are not theirs. */
+  /** While the replication factor or the ring changes: the new replicas, of which reads and writes need a quorum too. Stamps are not theirs. */
   readonly joint?: readonly string[] | undefined;
 }
 
@@ -24,6 +24,9 @@ export interface TokenRange {
 interface Position {
   readonly hi: number;
   readonly node: StorageNode;
+  /** It counts today; it will when the change under way is over. */
+  readonly isPresent: boolean;
+  readonly isNext: boolean;
 }
 
 /** Whose replicas to prefer. The sets stay the same; only their order changes. */
@@ -38,6 +41,11 @@ export interface Preference {
 }
 
 const MAY_READ = new Set(["active", "rebuilding", "draining", "failed"]);
+const MAY_STAY = new Set(["active", "rebuilding", "bootstrapping"]);
+/** They have no places. */
+export const OFF_RING: ReadonlySet<NodeState> = new Set(["leaving", "removed"]);
+
+const UNCHANGED: RingState = { revision: 0 };
 
 const LAST_HI = 0xffff_ffff;
 
@@ -51,18 +59,31 @@ export function positionsOf({ number, weight, positions }: StorageNode): readonl
   return Array.from({ length: count }, (_, i) => tokenOf(number, `ring/${i}`).hi);
 }
 
+function placesOf(node: StorageNode): Position[] {
+  const isPresent = MAY_READ.has(node.state);
+  const isNext = MAY_STAY.has(node.state);
+  const { next } = node;
+  const present = positionsOf(node).map((hi) => ({ hi, node, isPresent, isNext: isNext && !next }));
+  return next ? [...present, ...next.positions.map((hi) => ({ hi, node, isPresent: false, isNext }))] : present;
+}
+
 export class Ring {
+  /** Those with places. */
   readonly nodes: readonly StorageNode[];
+  /** Those that ever were, too: clocks name them. */
+  readonly known: readonly StorageNode[];
+  readonly state: RingState;
   readonly #positions: readonly Position[];
   readonly #setsByFactor = new Map<number, (ReplicaSets | undefined)[]>();
 
   readonly #preference: Preference;
 
-  constructor(nodes: readonly StorageNode[], preference: Preference = {}) {
+  constructor(nodes: readonly StorageNode[], preference: Preference = {}, state: RingState = UNCHANGED) {
     this.#preference = preference;
-    this.nodes = nodes.filter((node) => node.state !== "removed");
-    const positions: Position[] = [];
-    for (const node of this.nodes) for (const hi of positionsOf(node)) positions.push({ hi, node });
+    this.state = state;
+    this.known = nodes;
+    this.nodes = nodes.filter((node) => !OFF_RING.has(node.state));
+    const positions = this.nodes.flatMap(placesOf);
     this.#positions = positions.sort((a, b) => a.hi - b.hi || a.node.number - b.node.number);
   }
 
@@ -92,7 +113,7 @@ export class Ring {
     return made;
   }
 
-  /** The replicas of a token while the tenant's route is this one. */
+  /** The replicas of a token while the tenant's route is this one. Of factor and ring one changes at a time (spec RP-122). */
   route(token: Token, route: TenantRoute): ReplicaSets {
     const sets = this.replicas(token, route.replicationFactor);
     const { change } = route;
@@ -117,25 +138,25 @@ export class Ring {
   }
 
   #walk(start: number, replicationFactor: number): ReplicaSets {
-    const counted = this.#choose(start, replicationFactor, (node) => MAY_READ.has(node.state));
-    const future = this.#choose(
-      start,
-      replicationFactor,
-      (node) => node.state !== "draining" && node.state !== "failed",
-    );
-    const pending = future.filter((node) => !counted.includes(node)).map((node) => node.id);
+    const counted = this.#choose(start, replicationFactor, ({ isPresent }) => isPresent);
+    const future = this.#choose(start, replicationFactor, ({ isNext }) => isNext);
+    const joining = future.filter((node) => !counted.includes(node)).map((node) => node.id);
     const { readZone, stampZone } = this.#preference;
-    return { write: zoneFirst(counted, stampZone), read: zoneFirst(counted, readZone), pending };
+    const sets = { write: zoneFirst(counted, stampZone), read: zoneFirst(counted, readZone), pending: joining };
+    const isSame = joining.length === 0 && counted.length === future.length;
+    if (this.state.phase !== "joint" || isSame) return sets;
+    return { ...sets, pending: [], joint: future.map((node) => node.id) };
   }
 
   /** Nodes in ring order, one per zone first, then any where there are fewer zones than replicas. */
-  #choose(start: number, count: number, allowed: (node: StorageNode) => boolean): StorageNode[] {
+  #choose(start: number, count: number, allowed: (position: Position) => boolean): StorageNode[] {
     const chosen: StorageNode[] = [];
     const spare: StorageNode[] = [];
     const zones = new Set<string>();
     for (let i = 0; i < this.#positions.length && chosen.length < count; i++) {
-      const { node } = this.#positions[(start + i) % this.#positions.length]!;
-      if (!allowed(node) || chosen.includes(node) || spare.includes(node)) continue;
+      const position = this.#positions[(start + i) % this.#positions.length]!;
+      const { node } = position;
+      if (!allowed(position) || chosen.includes(node) || spare.includes(node)) continue;
       if (zones.has(node.zone)) {
         spare.push(node);
       } else {

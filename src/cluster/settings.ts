@@ -123,6 +123,15 @@ const keyValue = z
       .describe(
         "How often all replicas are compared by themselves; 0 = never. Deleted keys' rows go after such repairs.",
       ),
+    ringGraceSeconds: whole(0, 30 * 86_400)
+      .default(600)
+      .describe("How long after a change of the storage nodes the former replicas keep their copies."),
+    ringStallSeconds: whole(10, 86_400)
+      .default(1800)
+      .describe("A change of the storage nodes that makes no progress for so long is called off."),
+    ringKeysPerSecond: whole(0, 10_000_000)
+      .default(0)
+      .describe("Keys that each node compares in a second while storage nodes change; 0 = as many as it can."),
     idempotencyRetentionHours: whole(24, 24 * 30)
       .default(24)
       .describe("How long a repeated Idempotency-Key still gets the first answer."),
@@ -275,7 +284,7 @@ const cluster = z.strictObject({
     .enum(REPLACE_POLICIES)
     .default("observe")
     .describe(
-      "What is done then: `observe` notes an event (`GET /v1/cluster/events`), `dry-run` also what replacing the nodes would move, `act` would replace them, which this version cannot: it notes that.",
+      "What is done then: `observe` notes an event (`GET /v1/cluster/events`), `dry-run` also what replacing the nodes would move, `act` removes them from the ring, so that other instances take their ranges.",
     ),
 });
 

@@ -57,7 +57,7 @@ export const eventShape = z.object({
   zone: z.string(),
   incarnation: z.number(),
   message: z.string(),
-  outcome: z.enum(["observed", "planned", "notPossible"]).nullable().describe("Of `replacementDue`."),
+  outcome: z.enum(["observed", "planned", "begun", "notPossible"]).nullable().describe("Of `replacementDue`."),
   plan: z.array(
     z.object({
       nodeId: z.string(),

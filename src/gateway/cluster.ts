@@ -57,7 +57,7 @@ async function answers(work: Promise<unknown>, name: string): Promise<boolean> {
 
 /** As the Directory has them; while it is away as the instances were configured. */
 function nodesOf(call: Call, view: DirectoryView | undefined): readonly StorageNode[] {
-  if (view) return view.nodes;
+  if (view) return view.nodes.filter(({ state }) => state !== "removed");
   const nodes = Object.entries(clusterPlace(call.services.env.JADE_CLUSTER)?.nodes ?? {});
   return nodes.map(([id, zone], index) => ({
     id,

@@ -119,7 +119,8 @@ const STORAGE_SAMPLE = /^jade_storage_([a-z_]+)\{node="([^"]+)"\}$/;
 async function observeStorage(call: Call, view: DirectoryView): Promise<Record<string, number>> {
   const { stubs } = call.services;
   const sums: Record<string, number> = {};
-  const asked = view.nodes.map((node) => withDeadline(stubs.replica(node.id).metrics(), READY_DEADLINE_MS, node.id));
+  const holding = view.nodes.filter(({ state }) => state !== "removed");
+  const asked = holding.map((node) => withDeadline(stubs.replica(node.id).metrics(), READY_DEADLINE_MS, node.id));
   for (const result of await Promise.allSettled(asked)) {
     if (result.status === "rejected") continue;
     for (const [sample, value] of Object.entries(result.value)) {

@@ -35,7 +35,9 @@ async function gather(call: Call): Promise<Samples> {
     ask("coordinator", stubs.coordinator().metrics()),
     ask("directory", directory.metrics()),
     ...(env.EMBEDDER ? [ask("embedder", env.EMBEDDER.metrics())] : []),
-    ...(view?.nodes ?? []).map((node) => ask(node.id, stubs.replica(node.id).metrics())),
+    ...(view?.nodes ?? [])
+      .filter(({ state }) => state !== "removed")
+      .map((node) => ask(node.id, stubs.replica(node.id).metrics())),
   ]);
   const build = { [`jade_build_info{version="${label(VERSION)}"}`]: 1 };
   return sumSamples([...sources, failures, build]);

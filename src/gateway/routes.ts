@@ -1,6 +1,7 @@
 // Every route of the gateway, once: the dispatcher, the OpenAPI document and the bad-input tests all read this list.
 import { PublicError } from "../wire/error-codes.ts";
 import { clusterRoute, listClusterEvents } from "./cluster.ts";
+import { clusterNodeRoutes } from "./cluster-nodes.ts";
 import { configRoutes } from "./config-routes.ts";
 import { configWatchRoute } from "./config-watch-route.ts";
 import { databaseExpiredRoutes } from "./database-expired.ts";
@@ -128,6 +129,7 @@ export function allRoutes(services: Services): readonly Route[] {
     getRepair,
     ...healthRoutes(services),
     clusterRoute(services),
+    ...clusterNodeRoutes,
     listClusterEvents,
     metricsRoute(services),
     sessionRoute,

@@ -6,7 +6,7 @@ export interface ReplicaFacts {
   reservedCounter(): number;
   reserveCounter(upTo: number): void;
   isErased(tenant: number): boolean;
-  /** The newest revision of the tenant's route that was recorded here. */
+  /** The newest revision of the tenant's route that was recorded here; of `RING_TENANT`, of the ring. */
   routeRevision(tenant: number): number;
   /** This store replaces a lost one and has not been filled yet: it counts nowhere. */
   isRebuilding(): boolean;

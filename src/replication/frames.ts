@@ -113,7 +113,7 @@ export interface DeadlineOp {
 }
 
 /**
- * The revision of the tenant's route that the following operations of the frame were sent by. A replica that knows of a newer one
+ * The revisions (fence.ts) of the ring and the tenant's route that the following operations of the frame were sent by. A replica that knows of a newer one
  * refuses them (`stale`). Operations before any route are of no coordinator (hints, filling, repair) and are not checked. No row.
  */
 export interface RouteOp {
@@ -184,7 +184,7 @@ export type ReplicaResult =
   | { readonly kind: "done" }
   /** Applied, by a replica that is being filled and must not count. */
   | { readonly kind: "pending" }
-  /** Not applied: the replica knows of this newer route of the tenant. */
+  /** Not applied: the replica knows of a newer route or ring of the tenant (fence.ts). */
   | { readonly kind: "stale"; readonly revision: number }
   | { readonly kind: "state"; readonly state: Uint8Array | undefined }
   /** Not remembered: with the dots of the versions alive here that are old and were stamped by a first attempt. */

@@ -71,8 +71,8 @@ export class Healer {
 
   async #surroundings(): Promise<{ ring: Ring; others: readonly StorageNode[] }> {
     const { network, nodeId } = this.#options;
-    const { nodes } = await network.view();
-    const ring = new Ring(nodes);
+    const { nodes, ring: state } = await network.view();
+    const ring = new Ring(nodes, {}, state);
     return { ring, others: ring.nodes.filter(({ id, state }) => id !== nodeId && state !== "bootstrapping") };
   }
 

@@ -88,6 +88,8 @@ export const REPAIR_ROUNDS = 4;
 /** Rows of one page that a replica compares by, and the bytes of states read for it: one slice of background work. */
 export const SYNC_PAGE_ROWS = 512;
 export const SYNC_PAGE_BYTES = 4 * 1024 * 1024;
+/** Pages of a change of the ring that are one step: its ranges are many and small. */
+export const SYNC_RING_PAGES = 32;
 /** Rows brought to agreement at once. Their states are in memory together, at most 4 MiB each. */
 export const SYNC_REPAIR_ROWS = 16;
 /** Records of one page, and the parts that the space of ids is read in: a part's records are sorted in memory. */

@@ -1,7 +1,7 @@
 // The way to one replica: gathers the operations of a turn into one frame, bounds what is queued and under way, times out, and
 // trips a breaker. Guarantees: each operation's callback runs exactly once, with the result or with undefined (not known to have
 // been applied, and not known not to have been). A late answer changes nothing. Must not: retry; that is the caller's decision.
-import type { TenantRoute } from "../access/types.ts";
+import type { DirectoryView, TenantRoute } from "../access/types.ts";
 import { Breaker } from "../cluster/breaker.ts";
 import { ByteReader, ByteWriter } from "../wire/bytes.ts";
 import { EMPTY_CLOCK } from "../wire/clock.ts";
@@ -35,6 +35,8 @@ export interface Environment {
   awaySinceMs?(nodeId: string): number | undefined;
   /** The tenant's route as its owner knows it now; undefined = there is no such tenant. Rejects when the owner is away. */
   reloadRoute?(tenant: number): Promise<TenantRoute | undefined>;
+  /** The ring as its owner knows it now. */
+  reloadView?(): Promise<DirectoryView>;
 }
 
 export type OpDone = (result: ReplicaResult | undefined) => void;
@@ -185,7 +187,7 @@ export class ReplicaLink {
   }
 
   /**
-   * `route`: the revision of the tenant's route by which the operation is sent; undefined = the same as the one before. `sinceMs`: when
+   * `route`: the revisions (fence.ts) of ring and tenant's route by which the operation is sent; undefined = the same as the one before. `sinceMs`: when
    * the request came that it is part of; not needed but for stamps. `late`: called at most once, before `done`, when no answer has come for
    * long. A stamp is not applied any more from then on.
    */

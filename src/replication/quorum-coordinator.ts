@@ -15,6 +15,7 @@ import type { RowKey } from "../storage/types.ts";
 import { type Clock, INCARNATIONS_PER_NODE } from "../wire/clock.ts";
 import type { ErrorCode } from "../wire/error-codes.ts";
 import type { Consistency, SessionAnswer, SessionRequest } from "../wire/session.ts";
+import { fenceOf, revisionsOf } from "./fence.ts";
 import { hex } from "./hex.ts";
 import { TICKS_PER_MS } from "./hybrid-clock.ts";
 import { MAX_REQUEST_BYTES_IN_FLIGHT, MAX_REQUESTS_IN_FLIGHT, MAX_REROUTES } from "./limits.ts";
@@ -22,7 +23,7 @@ import { type Environment, ReplicaLink } from "./link.ts";
 import { ReadCall } from "./read-call.ts";
 import { Routes } from "./routes.ts";
 import { type Group, groupOf, majority } from "./tally.ts";
-import { WriteCall } from "./write-call.ts";
+import { type VotePlace, WriteCall } from "./write-call.ts";
 
 export interface CoordinatorCounts {
   puts: number;
@@ -111,7 +112,7 @@ export class QuorumCoordinator {
   useView(view: DirectoryView): void {
     if (view.revision <= this.#revision) return;
     this.#revision = view.revision;
-    this.#ring = new Ring(view.nodes, this.#preference);
+    this.#ring = new Ring(view.nodes, this.#preference, view.ring);
   }
 
   get ring(): Ring {
@@ -131,10 +132,10 @@ export class QuorumCoordinator {
     return link;
   }
 
-  votePlace(tenant: number, writeId: Uint8Array, route: TenantRoute): { row: RowKey; sets: ReplicaSets } {
+  votePlace({ tenant, writeId, route, ring }: VotePlace): { row: RowKey; sets: ReplicaSets } {
     const key = `vote/${hex(writeId)}`;
     const token = tokenOf(tenant, key);
-    return { row: { token, tenant, key }, sets: this.#ring.route(token, route) };
+    return { row: { token, tenant, key }, sets: ring.route(token, route) };
   }
 
   submit(caller: Caller, request: SessionRequest, done: AnswerDone): void {
@@ -165,11 +166,13 @@ export class QuorumCoordinator {
 
   #start(run: Run, route: TenantRoute, reroutesLeft: number): void {
     const { caller, request, row, done, startedAtMs } = run;
-    const sets = this.#ring.route(row.token, route);
+    const ring = this.#ring;
+    const sets = ring.route(row.token, route);
+    const fence = fenceOf({ ring: ring.state.revision, route: route.routeRevision ?? 0 });
     const level = request.consistency ?? caller.defaultConsistency;
     const again = (revision: number, isInDoubt: boolean): void => {
       this.counts.staleRoutes++;
-      this.#routes.reload(caller.tenant, revision, (newer) => {
+      this.#relearn(run, revision, (newer) => {
         // After so long its client may have tried it elsewhere, and written on from there (spec RP-103).
         const isLate = this.environment.now() - run.startedAtMs > this.environment.replicaTimeoutMs / 2;
         const retry = { ...request, isRetry: true };
@@ -180,15 +183,33 @@ export class QuorumCoordinator {
     };
     if (request.op === "get") {
       const groups = groupsFor(level, { first: sets.read, joint: sets.joint, atLeastMajority: false });
-      const routeRevision = route.routeRevision ?? 0;
       const stale = (revision: number): void => again(revision, false);
-      new ReadCall(this, { caller, request, row, sets, groups, routeRevision, done, stale }).start();
+      new ReadCall(this, { caller, request, row, sets, groups, fence, done, stale }).start();
       return;
     }
     // A user's own idempotency key raises the write to a majority: at `one` a retry could miss the first copy (DESIGN 4).
     const atLeastMajority = request.bodyHash !== undefined;
     const groups = groupsFor(level, { first: sets.write, joint: sets.joint, atLeastMajority });
-    new WriteCall(this, { caller, request, row, sets, groups, route, startedAtMs, done, stale: again }).start();
+    const of = { caller, request, row, sets, groups, route, ring, fence, startedAtMs };
+    new WriteCall(this, { ...of, done, stale: again }).start();
+  }
+
+  /** Calls `then` with a route to go by once ring and route are as new as a replica said, or with undefined. */
+  #relearn({ caller }: Run, fence: number, then: (route: TenantRoute | undefined) => void): void {
+    const asked = revisionsOf(fence);
+    const route = this.#routes.of(caller.tenant, caller);
+    const withRing = (newer: TenantRoute | undefined): void => {
+      if (!newer || this.#ring.state.revision >= asked.ring) return then(newer);
+      this.#routes.reloadView(
+        (view) => {
+          this.useView(view);
+          return this.#ring.state.revision >= asked.ring;
+        },
+        (isThere) => then(isThere ? newer : undefined),
+      );
+    };
+    if ((route.routeRevision ?? 0) >= asked.route) withRing(route);
+    else this.#routes.reload(caller.tenant, asked.route, withRing);
   }
 
   /** The replicas know a newer route than its owner would tell in time. */
@@ -260,7 +281,7 @@ export class QuorumCoordinator {
     if (clock.time > (this.environment.now() + MAX_TIME_LEAD_MS) * TICKS_PER_MS)
       return "the vector clock's time is in the future";
     for (const { actor, counter } of [...clock.vector, ...clock.dots]) {
-      const node = this.#ring.nodes.find((known) => known.number === Math.floor(actor / INCARNATIONS_PER_NODE));
+      const node = this.#ring.known.find((known) => known.number === Math.floor(actor / INCARNATIONS_PER_NODE));
       if (!node) return "the vector clock names a storage node that does not exist";
       const link = this.#links.get(node.id);
       const isCurrent = link !== undefined && link.actor === actor;

@@ -27,7 +27,8 @@ export interface ReadOptions {
   readonly sets: ReplicaSets;
   /** R of `sets.read`, and while the replicas change so many of the new ones too. */
   readonly groups: readonly Group[];
-  readonly routeRevision: number;
+  /** Of ring and route. */
+  readonly fence: number;
   readonly done: (answer: SessionAnswer) => void;
   /** Called in place of `done`, once, when a replica knows of a newer route. */
   readonly stale: (revision: number) => void;
@@ -74,7 +75,7 @@ export class ReadCall {
   }
 
   #send(nodeId: string, op: ReplicaOp, done: OpDone, late?: () => void): void {
-    this.#context.link(nodeId).send(op, done, this.#options.routeRevision, undefined, late);
+    this.#context.link(nodeId).send(op, done, this.#options.fence, undefined, late);
   }
 
   /** Asks so many more that every group would have enough, if all of them answered. */

@@ -14,6 +14,7 @@ import { CorruptBlock, type RecordKey, type RowKey, type StorageEngine } from ".
 import { type ByteReader, ByteWriter, MalformedBytes } from "../wire/bytes.ts";
 import { byActorThenCounter, type Clock, EMPTY_CLOCK, MalformedClock } from "../wire/clock.ts";
 import type { ReplicaFacts } from "./facts.ts";
+import { newerOf, RING_TENANT } from "./fence.ts";
 import {
   type FrameOp,
   type HealOp,
@@ -197,8 +198,9 @@ export class Replica {
     const { facts } = this.#options;
     if (facts.isErased(op.row.tenant)) return refused("tenantErased");
     if (this.#route !== undefined && op.kind !== "hint") {
-      const known = facts.routeRevision(op.row.tenant);
-      if (known > this.#route) return { kind: "stale", revision: known };
+      const [ring, route] = [facts.routeRevision(RING_TENANT), facts.routeRevision(op.row.tenant)];
+      const newer = ring === 0 && route === 0 ? undefined : newerOf(this.#route, { ring, route });
+      if (newer !== undefined) return { kind: "stale", revision: newer };
       const mustKnowAll = op.kind !== "merge" && op.kind !== "repair";
       if (mustKnowAll && facts.isRebuilding()) return refused("bootstrapping");
     }

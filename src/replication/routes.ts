@@ -1,6 +1,6 @@
 // The newest route of each tenant that this coordinator was told of by a replica's refusal; callers may still carry an older one.
 // Guarantees: never goes back to an older revision; bounded; a reload is tried a bounded number of times. Must not: guess a route.
-import type { TenantRoute } from "../access/types.ts";
+import type { DirectoryView, TenantRoute } from "../access/types.ts";
 import { MAX_KNOWN_ROUTES, ROUTE_RELOADS, ROUTE_RETRY_MS } from "./limits.ts";
 import type { Environment } from "./link.ts";
 
@@ -36,6 +36,17 @@ export class Routes {
       this.#learn(tenant, route);
       then(this.of(tenant, route));
     }, again);
+  }
+
+  /** Asks for the view of the Directory until `take` says that it is new enough; tells whether it came. */
+  reloadView(take: (view: DirectoryView) => boolean, then: (isThere: boolean) => void, attempt = 1): void {
+    const { reloadView } = this.#environment;
+    const again = (): void => {
+      if (attempt >= ROUTE_RELOADS) return then(false);
+      this.#environment.setTimer(ROUTE_RETRY_MS * 2 ** (attempt - 1), () => this.reloadView(take, then, attempt + 1));
+    };
+    if (!reloadView) return then(false);
+    reloadView().then((view) => (take(view) ? then(true) : again()), again);
   }
 
   #learn(tenant: number, route: TenantRoute): void {

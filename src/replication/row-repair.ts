@@ -7,7 +7,7 @@ import { mergeStates } from "../kv/merge.ts";
 import type { RowKey } from "../storage/types.ts";
 import { ByteReader, ByteWriter } from "../wire/bytes.ts";
 import { type ReplicaOp, type ReplicaResult, readResult, writeOp } from "./frames.ts";
-import { PEER_FRAME_LIFE_MS, REPAIR_ROUNDS } from "./limits.ts";
+import { PEER_FRAME_LIFE_MS, REPAIR_ROUNDS, SYNC_REPAIR_ROWS } from "./limits.ts";
 import { readAnswerHeader } from "./replica.ts";
 
 export type CallReplica = (nodeId: string, frame: Uint8Array) => Promise<Uint8Array>;
@@ -29,7 +29,9 @@ export class UnreadableCopy extends Error {
   override readonly name = "UnreadableCopy";
 }
 
-export async function repairRows(rows: readonly RowToRepair[], call: CallReplica): Promise<void> {
+/** Returns how many bytes of states were brought to nodes. */
+export async function repairRows(rows: readonly RowToRepair[], call: CallReplica): Promise<number> {
+  let sentBytes = 0;
   let open: Open[] = rows.map((one) => ({ ...one, states: new Map() }));
   /** The nodes' clocks as of their last answers: a frame with states that comes much later is refused. */
   const clocks = new Map<string, number>();
@@ -43,10 +45,12 @@ export async function repairRows(rows: readonly RowToRepair[], call: CallReplica
       const held = one.states.get(nodeId);
       if (held && sameBytes(held, state)) return undefined;
       one.states.set(nodeId, state);
+      sentBytes += state.length;
       return { kind: "repair", row: one.row, state };
     });
     open = open.filter((one) => !isAgreed(one));
   }
+  return sentBytes;
 }
 
 /** Undefined while a node was not read (its answer was deferred), or when nobody holds the row. */
@@ -114,4 +118,30 @@ function take(one: Open, nodeId: string, result: ReplicaResult): void {
     default:
       throw new Error(`${nodeId} answered a repair with ${result.kind}`);
   }
+}
+
+/**
+ * Some rows after the other. Tells how many could not be repaired because a copy is unreadable; only where those may be passed over.
+ */
+export async function repairInGroups(
+  rows: readonly RowToRepair[],
+  { call, mayPassOver }: { readonly call: CallReplica; readonly mayPassOver: boolean },
+): Promise<{ readonly unreadable: number; readonly sentBytes: number }> {
+  let unreadable = 0;
+  let sentBytes = 0;
+  for (let i = 0; i < rows.length; i += SYNC_REPAIR_ROWS) {
+    const group = rows.slice(i, i + SYNC_REPAIR_ROWS);
+    try {
+      sentBytes += await repairRows(group, call);
+    } catch (error) {
+      if (!(error instanceof UnreadableCopy) || !mayPassOver) throw error;
+      for (const one of group) {
+        await repairRows([one], call).catch((reason: unknown) => {
+          if (!(reason instanceof UnreadableCopy)) throw reason;
+          unreadable++;
+        });
+      }
+    }
+  }
+  return { unreadable, sentBytes };
 }

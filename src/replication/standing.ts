@@ -145,6 +145,14 @@ export class Standing
     this.#setFilling(tenant, unionOf(held, ranges));
   }
 
+  endFilling(tenant: number, ranges: readonly TokenRange[]): void {
+    this.#setFilling(tenant, without(this.#filling.get(tenant) ?? [], ranges));
+  }
+
+  fillingTenants(): number[] {
+    return [...this.#filling.keys()].sort((a, b) => a - b);
+  }
+
   #setFilling(tenant: number, ranges: readonly TokenRange[]): void {
     const before = JSON.stringify(this.#filling.get(tenant) ?? []);
     const text = JSON.stringify(ranges);
@@ -228,9 +236,9 @@ export class Standing
       this.#sql.exec("UPDATE replica_facts SET rebuilding = 0, confirmed = 2");
       sealStanding(this.#sql, this.#kernels);
     }
-    if (kind === "join") {
-      const held = this.#filling.get(tenant!) ?? [];
-      this.#setFilling(tenant!, state.joining ? without(held, state.joining) : []);
+    if (kind === "join" && tenant !== undefined) {
+      const held = this.#filling.get(tenant) ?? [];
+      this.#setFilling(tenant, state.joining ? without(held, state.joining) : []);
     }
     if (kind === "repair") this.#forgetOldRepairs();
   }

@@ -7,8 +7,9 @@ import type { Ring, TokenRange } from "../cluster/ring.ts";
 import { holds } from "../cluster/token-ranges.ts";
 import { isPurgeable } from "../kv/purge.ts";
 import type { RowKey, ScanOptions, ScanPage } from "../storage/types.ts";
+import { RING_TENANT } from "./fence.ts";
 import { SYNC_PAGE_BYTES, SYNC_PAGE_ROWS } from "./limits.ts";
-import { releasedRanges } from "./sync-plan.ts";
+import { joiningRanges, releasedRanges } from "./sync-plan.ts";
 
 /** What this node holds and was told, as the deleting sees it. */
 export interface OwnRows {
@@ -38,13 +39,8 @@ export interface Forgotten {
 
 /** Deletes one page of what is held in the ranges. */
 export async function forgetPage(own: OwnRows, { tenant, ranges, after, mayForget }: Forgetting): Promise<Forgotten> {
-  const page = await own.scan({
-    limitRows: SYNC_PAGE_ROWS,
-    limitBytes: SYNC_PAGE_BYTES,
-    ...(tenant === undefined ? {} : { tenant }),
-    ...(after ? { after } : {}),
-  });
-  const strays = page.rows.filter(({ row, value }) => holds(ranges, row.token.hi) && !isPurgeable(value, 0));
+  const page = await pageOf(own, { tenant, after });
+  const strays = page.rows.filter(({ row, value }) => isHeldIn(ranges, row, value));
   if (!mayForget()) return { rowCount: 0, after: undefined };
   if (strays.length > 0) own.forget(strays.map(({ row }) => row));
   return { rowCount: strays.length, after: page.done ? undefined : page.rows.at(-1)?.row };
@@ -64,11 +60,81 @@ export interface Releasing {
   readonly assertWanted: () => void;
 }
 
+/** Nodes keep what they are no replicas of while the ring changes, and for a while after that. */
+export function mayRelease({ state }: Ring): boolean {
+  return state.phase === undefined && state.keepsStrays !== true;
+}
+
+export interface ReleasingAll extends Omit<Releasing, "tenant" | "route"> {
+  readonly routeOf: (tenant: number) => Promise<TenantRoute | undefined>;
+}
+
+/** One page of what this node holds of any tenant and is no replica of. */
+export async function releaseAllPage(options: ReleasingAll): Promise<Forgotten> {
+  const { own, self, ring, after, routeOf, beginFilling, assertWanted } = options;
+  const nothing = { rowCount: 0, after: undefined };
+  if (!mayRelease(ring)) return nothing;
+  const page = await pageOf(own, { after });
+  const routes = new Map<number, TenantRoute | undefined>();
+  for (const { row } of page.rows) if (!routes.has(row.tenant)) routes.set(row.tenant, await routeOf(row.tenant));
+  // From here on one turn: nobody counts on these rows by what is recorded now.
+  assertWanted();
+  own.recordRoute(RING_TENANT, ring.state.revision);
+  if (own.routeRevision(RING_TENANT) !== ring.state.revision) return nothing;
+  const strays: RowKey[] = [];
+  for (const [tenant, route] of routes) {
+    const revision = route?.routeRevision ?? 0;
+    if (!route || route.change) continue;
+    own.recordRoute(tenant, revision);
+    if (own.routeRevision(tenant) !== revision) continue;
+    const ranges = releasedRanges(ring, self, route);
+    const mine = page.rows.filter(({ row, value }) => row.tenant === tenant && isHeldIn(ranges, row, value));
+    if (mine.length === 0) continue;
+    beginFilling(tenant, ranges);
+    strays.push(...mine.map(({ row }) => row));
+  }
+  if (strays.length > 0) own.forget(strays);
+  return { rowCount: strays.length, after: page.done ? undefined : page.rows.at(-1)?.row };
+}
+
+/** One page of what this node holds where the ring makes it join the replicas of a tenant: it is filled anew. */
+export async function clearJoiningPage(options: ReleasingAll): Promise<Forgotten> {
+  const { own, self, ring, after, routeOf, beginFilling, assertWanted } = options;
+  const page = await pageOf(own, { after });
+  const strays: RowKey[] = [];
+  const joining = new Map<number, readonly TokenRange[]>();
+  for (const { row, value } of page.rows) {
+    const { tenant } = row;
+    if (!joining.has(tenant)) {
+      const route = await routeOf(tenant);
+      joining.set(tenant, route ? joiningRanges(ring, self, route) : []);
+    }
+    if (isHeldIn(joining.get(tenant)!, row, value)) strays.push(row);
+  }
+  assertWanted();
+  for (const [tenant, ranges] of joining) if (ranges.length > 0) beginFilling(tenant, ranges);
+  if (strays.length > 0) own.forget(strays);
+  return { rowCount: strays.length, after: page.done ? undefined : page.rows.at(-1)?.row };
+}
+
+function isHeldIn(ranges: readonly TokenRange[], row: RowKey, value: Uint8Array): boolean {
+  return holds(ranges, row.token.hi) && !isPurgeable(value, 0);
+}
+
+function pageOf(own: OwnRows, { tenant, after }: { tenant?: number | undefined; after: RowKey | undefined }) {
+  return own.scan({
+    limitRows: SYNC_PAGE_ROWS,
+    limitBytes: SYNC_PAGE_BYTES,
+    ...(tenant === undefined ? {} : { tenant }),
+    ...(after ? { after } : {}),
+  });
+}
+
 /** One page of what this node holds of a tenant and is no replica of. Nothing while the tenant's replicas change. */
 export async function releasePage(options: Releasing): Promise<Forgotten> {
   const { own, self, ring, tenant, after, route, beginFilling, assertWanted } = options;
   const nothing = { rowCount: 0, after: undefined };
-  if (!route || route.change) return nothing;
+  if (!route || route.change || !mayRelease(ring)) return nothing;
   const revision = route.routeRevision ?? 0;
   // From now on requests by an older route are refused here: nobody counts on these rows.
   own.recordRoute(tenant, revision);

@@ -7,34 +7,31 @@
 import type { TenantRoute } from "../access/types.ts";
 import type { Ring, TokenRange } from "../cluster/ring.ts";
 import type { RecordKey } from "../storage/types.ts";
-import {
-  SYNC_FAILURES_TO_RESTART,
-  SYNC_PAGE_RECORDS,
-  SYNC_PAGE_ROWS,
-  SYNC_REPAIR_ROWS,
-  SYNC_ROUTES,
-} from "./limits.ts";
+import { RING_TENANT } from "./fence.ts";
+import { SYNC_FAILURES_TO_RESTART, SYNC_PAGE_RECORDS, SYNC_PAGE_ROWS, SYNC_ROUTES } from "./limits.ts";
 import { decodeRecord, type StoredRecord } from "./records.ts";
-import { type CallReplica, type RowToRepair, repairRows, UnreadableCopy } from "./row-repair.ts";
-import { forgetPage, type OwnRows, releasePage } from "./stray-rows.ts";
+import { type CallReplica, type RowToRepair, repairInGroups } from "./row-repair.ts";
+import {
+  clearJoiningPage,
+  forgetPage,
+  mayRelease,
+  type OwnRows,
+  type ReleasingAll,
+  releaseAllPage,
+  releasePage,
+} from "./stray-rows.ts";
+import { assertEnough, firstPhase, planOf, SourceAway } from "./sync-begin.ts";
 import { joinDigests, sameDigest } from "./sync-digests.ts";
 import { type Page, type PageRequest, readPage, writePageRequest } from "./sync-frames.ts";
-import {
-  concerns,
-  isEnough,
-  type Members,
-  membersOf,
-  nextOf,
-  type PlannedRange,
-  plannedRanges,
-  type SyncKind,
-} from "./sync-plan.ts";
+import { concerns, joiningRanges, type Members, membersOf, nextOf, type PlannedRange } from "./sync-plan.ts";
 import { newSync, type SyncState } from "./sync-state.ts";
 
 export interface SyncEnvironment {
   readonly self: string;
   /** Parts that the space of write ids is read in: a part's records are sorted in the source's memory. */
   readonly recordWindows: number;
+  /** Pages that are one step of a change of the ring: its ranges are many and small. */
+  readonly ringPages: number;
   ring(): Promise<Ring>;
   /** The tenant's route now; undefined = it is gone. */
   routeOf(tenant: number): Promise<TenantRoute | undefined>;
@@ -48,6 +45,9 @@ export interface SyncEnvironment {
   horizon(): number;
   /** In these ranges of the tenant too this node may not hold what others do. Durable before anything of them is deleted. */
   beginFilling(tenant: number, ranges: readonly TokenRange[]): void;
+  /** There it holds what others do, again. */
+  endFilling(tenant: number, ranges: readonly TokenRange[]): void;
+  fillingTenants(): readonly number[];
   /** Takes a page's records over, in one commit. */
   takeRecords(epoch: number, records: readonly { readonly key: RecordKey; readonly record: StoredRecord }[]): void;
   /** Routes that the sources know of are known here too, durably. */
@@ -62,13 +62,6 @@ type Asked = Pick<PageRequest, "kind" | "from" | "to" | "limit" | "afterRow" | "
 
 export type StepResult = "more" | "waiting" | "done";
 
-/** A store that is only doubted may hold the only copy of something: nothing of it is deleted. */
-function firstPhase(kind: SyncKind, of: { startedEmpty: boolean; isFull: boolean }): SyncState["phase"] {
-  if (kind === "fill" || (kind === "rebuild" && of.startedEmpty)) return "clear";
-  if (kind === "rebuild" || kind === "join") return "records";
-  return of.isFull ? "strays" : "rows";
-}
-
 interface Place {
   readonly tenant: number;
   /** High word of a token. */
@@ -82,11 +75,6 @@ const WHOLE_RING: readonly TokenRange[] = [{ fromHi: 0, toHi: 0xffff_ffff }];
 /** Thrown by `save` when nobody wants the work any more. */
 export class GivenUp extends Error {
   override readonly name = "GivenUp";
-}
-
-/** Thrown where the sources do not answer as they must; the step is tried again. */
-class SourceAway extends Error {
-  override readonly name = "SourceAway";
 }
 
 export class SyncJob {
@@ -115,13 +103,15 @@ export class SyncJob {
     if (this.#state.phase === "done") return "done";
     try {
       const ring = await this.#environment.ring();
-      if (this.#isOutdated) this.#restart();
-      if (this.#state.phase === "start") await this.#begin(ring);
-      else if (this.#state.phase === "clear") await this.#clearStep();
-      else if (this.#state.phase === "strays") await this.#straysStep(ring);
-      else if (this.#state.phase === "records") await this.#recordsStep(ring);
-      else if (this.#state.phase === "rows") await this.#rowsStep(ring);
-      else await this.#routesStep();
+      if (this.#isWaitingFor(ring)) return "waiting";
+      if (this.#isOutdated || this.#isOfAnother(ring)) this.#restart();
+      const { rowsCompared } = this.#state;
+      await this.#onePage(ring);
+      for (let i = 1; i < this.#environment.ringPages && this.#state.ringWork && this.#isPaging; i++) {
+        if (this.#state.rowsCompared - rowsCompared >= this.#pageRows || this.#isOutdated || this.#isWaitingFor(ring))
+          break;
+        await this.#onePage(ring);
+      }
       this.#lastError = "";
       return (this.#state as SyncState).phase === "done" ? "done" : "more";
     } catch (error) {
@@ -129,6 +119,25 @@ export class SyncJob {
       this.#failed(error);
       return "waiting";
     }
+  }
+
+  /** Whoever steps pauses between steps for what was compared: little at once, where it is to be slow. */
+  get #pageRows(): number {
+    return Math.min(SYNC_PAGE_ROWS, this.#state.ringWork?.keysPerSecond ?? SYNC_PAGE_ROWS);
+  }
+
+  get #isPaging(): boolean {
+    return this.#state.phase === "rows" || this.#state.phase === "records";
+  }
+
+  async #onePage(ring: Ring): Promise<void> {
+    if (this.#state.phase === "start") await this.#begin(ring);
+    else if (this.#state.phase === "clear") await this.#clearStep(ring);
+    else if (this.#state.phase === "strays") await this.#straysStep(ring);
+    else if (this.#state.phase === "records") await this.#recordsStep(ring);
+    else if (this.#state.phase === "rows") await this.#rowsStep(ring);
+    else if (this.#state.phase === "marks") await this.#marksStep(ring);
+    else await this.#routesStep();
   }
 
   #save(change: Partial<SyncState>): void {
@@ -145,13 +154,14 @@ export class SyncJob {
   }
 
   #restart(): void {
-    const { kind, tenant, route, range, repairId, joining, startedEmpty } = this.#state;
-    const { rowsCompared, rowsRepaired, rowsUnreadable, recordsTaken } = this.#state;
+    const { kind, tenant, route, ringWork, range, repairId, joining, startedEmpty } = this.#state;
+    const { rowsCompared, rowsRepaired, rowsUnreadable, recordsTaken, bytesRepaired } = this.#state;
     const fresh = newSync({
       epoch: this.#environment.nextEpoch(),
       kind,
       tenant,
       route,
+      ringWork,
       range,
       repairId,
       joining,
@@ -159,7 +169,22 @@ export class SyncJob {
     });
     const from = { afterRow: undefined, afterTenant: undefined, horizon: undefined };
     this.#routes.clear();
-    this.#save({ ...fresh, ...from, rowsCompared, rowsRepaired, rowsUnreadable, recordsTaken });
+    this.#save({ ...fresh, ...from, rowsCompared, rowsRepaired, rowsUnreadable, recordsTaken, bytesRepaired });
+  }
+
+  /** The ring is about to change, or this work is for one that is not the ring here: nothing is done by what may be outdated. */
+  #isWaitingFor({ state }: Ring): boolean {
+    const { ringWork } = this.#state;
+    const isBehind = state.revision < this.#environment.own.routeRevision(RING_TENANT);
+    const isAnother = ringWork !== undefined && ringWork.revision !== state.revision;
+    if (isBehind || isAnother) this.#lastError = `the ring has revision ${state.revision} here`;
+    return isBehind || isAnother;
+  }
+
+  /** What was compared by another ring was compared with others. */
+  #isOfAnother({ state }: Ring): boolean {
+    const { phase, tenant, ringRevision = 0 } = this.#state;
+    return tenant === undefined && phase !== "start" && ringRevision !== state.revision;
   }
 
   /**
@@ -174,35 +199,18 @@ export class SyncJob {
   // Who takes part
 
   #plan(ring: Ring): readonly PlannedRange[] {
-    if (this.#planned?.ring !== ring) this.#planned = { ring, ranges: this.#planNow(ring) };
+    if (this.#planned?.ring !== ring)
+      this.#planned = { ring, ranges: planOf(this.#state, this.#environment.self, ring) };
     return this.#planned.ranges;
-  }
-
-  #planNow(ring: Ring): PlannedRange[] {
-    const { kind, tenant, range, repairId } = this.#state;
-    const { self } = this.#environment;
-    const widest = new Set(ring.nodes.map((node) => node.zone)).size;
-    const route = this.#state.route ?? { replicationFactor: widest };
-    const planned = plannedRanges(ring, (token) => {
-      const members = membersOf(ring, token, route);
-      const isMine =
-        tenant === undefined ? members.all.includes(self) : concerns(kind, self, members, nextOf(ring, token, route));
-      const isOthers = repairId !== undefined && members.all[0] !== self;
-      return isMine && !isOthers ? members.all : [];
-    });
-    return planned.flatMap(({ fromHi, toHi, members }) => {
-      const from = Math.max(fromHi, range?.fromHi ?? 0);
-      const to = Math.min(toHi, range?.toHi ?? 0xffff_ffff);
-      return members.length === 0 || from > to ? [] : [{ fromHi: from, toHi: to, members }];
-    });
   }
 
   /** Asks who answers, and fixes these as the sources, if they are enough for every range. */
   async #begin(ring: Ring): Promise<void> {
-    const { kind, route, repairId, startedEmpty } = this.#state;
+    const { kind, ringWork, repairId, startedEmpty } = this.#state;
     const { self } = this.#environment;
     const horizon = this.#environment.horizon();
-    if (kind === "release") return this.#save({ phase: "strays", failures: 0, horizon });
+    const ringRevision = ring.state.revision;
+    if (kind === "release") return this.#save({ phase: "strays", failures: 0, horizon, ringRevision });
     const plan = this.#plan(ring);
     const sources: Record<string, number> = {};
     const nodes = [...new Set(plan.flatMap(({ members }) => members))].sort();
@@ -213,18 +221,10 @@ export class SyncJob {
         if (page && (!page.isRebuilding || (id === self && kind === "rebuild"))) sources[id] = page.actor;
       }),
     );
-    for (const range of plan) {
-      const token = { hi: range.toHi, lo: 0 };
-      const factors = route ? [route] : factorsUpTo(new Set(ring.nodes.map((node) => node.zone)).size);
-      for (const each of factors) {
-        const members = membersOf(ring, token, each);
-        if (!members.all.includes(self)) continue;
-        if (!isEnough(kind, self, members, new Set(Object.keys(sources))))
-          throw new SourceAway(`too few of ${members.all.join(", ")} answer`);
-      }
-    }
-    const phase = firstPhase(kind, { startedEmpty: startedEmpty === true, isFull: repairId !== undefined });
-    this.#save({ sources, phase, failures: 0, source: 0, window: 0, nextHi: 0, horizon });
+    assertEnough(this.#state, { self, ring, plan, sources: new Set(Object.keys(sources)) });
+    const first = firstPhase(kind, { startedEmpty: startedEmpty === true, isFull: repairId !== undefined });
+    const phase = ringWork && plan.length === 0 ? "rows" : first;
+    this.#save({ sources, phase, failures: 0, source: 0, window: 0, nextHi: 0, horizon, ringRevision });
   }
 
   // Rows of which this node is no replica, or not yet
@@ -234,8 +234,12 @@ export class SyncJob {
   }
 
   /** A node that is being filled holds nothing that counts; what it held before, nobody vouches for. */
-  async #clearStep(): Promise<void> {
-    const { kind, tenant, joining, afterRow } = this.#state;
+  async #clearStep(ring: Ring): Promise<void> {
+    const { kind, tenant, ringWork, joining, afterRow } = this.#state;
+    if (ringWork) {
+      const { after } = await clearJoiningPage(this.#releasing(ring));
+      return this.#save({ failures: 0, afterRow: after, ...(after ? {} : { phase: "rows" }) });
+    }
     const ranges = kind === "rebuild" ? WHOLE_RING : (joining ?? []);
     const mayForget = (): boolean => {
       this.#assertWanted();
@@ -246,11 +250,28 @@ export class SyncJob {
     this.#save({ failures: 0, afterRow: after, ...(after ? {} : { phase: next }) });
   }
 
+  #releasing(ring: Ring): ReleasingAll {
+    const { own, self, beginFilling } = this.#environment;
+    return {
+      ...{ own, self, ring, beginFilling },
+      after: this.#state.afterRow,
+      routeOf: (tenant) => this.#routeOf(tenant),
+      assertWanted: () => this.#assertWanted(),
+    };
+  }
+
   async #straysStep(ring: Ring): Promise<void> {
-    const { kind, tenant: only, afterTenant = -1, afterRow } = this.#state;
+    const { kind, tenant: only, ringWork, afterTenant = -1, afterRow } = this.#state;
     const { own, self, routeOf, beginFilling } = this.#environment;
     // A node that was away during a change may have heard of nothing but its writes.
     if (kind === "repair" && afterTenant < 0 && !afterRow) await this.#takeRoutes();
+    if (this.#isWaitingFor(ring)) throw new SourceAway("the ring changes");
+    if (ringWork && !mayRelease(ring))
+      throw new SourceAway("what this node is no replica of is kept by the ring it knows");
+    if (ringWork || (only === undefined && ring.state.revision > 0)) {
+      const { after } = await releaseAllPage(this.#releasing(ring));
+      return this.#save({ failures: 0, afterRow: after, ...(after ? {} : { phase: ringWork ? "done" : "rows" }) });
+    }
     const tenants = only === undefined ? own.changedTenants() : [only];
     const tenant = tenants.find((each) => each > afterTenant);
     if (tenant === undefined) return this.#save({ phase: kind === "release" ? "done" : "rows", failures: 0 });
@@ -264,8 +285,11 @@ export class SyncJob {
   }
 
   async #page(nodeId: string, asked: Asked): Promise<Page> {
-    const { tenant, route } = this.#state;
-    const request = writePageRequest({ tenant, routeRevision: route?.routeRevision ?? 0, ...asked });
+    const { tenant, route, ringWork } = this.#state;
+    const ofTenant = { tenant, routeRevision: route?.routeRevision ?? 0 };
+    // Who answers this first page, and stays who it was, refuses all older coordinators from then on.
+    const ofRing = { tenant: RING_TENANT, routeRevision: ringWork?.revision ?? 0 };
+    const request = writePageRequest({ ...(ringWork && asked.limit === 0 ? ofRing : ofTenant), ...asked });
     return readPage(await this.#environment.page(nodeId, request));
   }
 
@@ -344,14 +368,19 @@ export class SyncJob {
   // Rows
 
   async #rowsStep(ring: Ring): Promise<void> {
-    const { kind, nextHi, afterRow, sources } = this.#state;
-    const range = this.#plan(ring).find(({ toHi }) => toHi >= nextHi);
-    if (!range) return this.#save({ phase: kind === "rebuild" ? "routes" : "done", failures: 0 });
+    const { kind, ringWork, nextHi, afterRow, sources } = this.#state;
+    const plan = this.#plan(ring);
+    const rangesDone = plan.findIndex(({ toHi }) => toHi >= nextHi);
+    const range = plan[rangesDone];
+    if (!range) {
+      const isRingJoin = ringWork !== undefined && kind === "join";
+      const phase = kind === "rebuild" ? "routes" : isRingJoin ? "marks" : "done";
+      return this.#save({ phase, failures: 0, rangesDone: plan.length, rangeCount: plan.length });
+    }
     const from = Math.max(range.fromHi, nextHi);
     const nodes = range.members.filter((id) => sources[id] !== undefined);
-    const pages = await Promise.all(
-      nodes.map((id) => this.#sourcePage(id, { kind: "rows", from, to: range.toHi, limit: SYNC_PAGE_ROWS, afterRow })),
-    );
+    const asked: Asked = { kind: "rows", from, to: range.toHi, limit: this.#pageRows, afterRow };
+    const pages = await Promise.all(nodes.map((id) => this.#sourcePage(id, asked)));
     const { rows, after } = joinDigests(pages);
     // A replica that joined since the route was asked for must be compared too; the others know of it (RP-40).
     const revisions = new Map<number, number>();
@@ -370,14 +399,29 @@ export class SyncJob {
       if (!part.every(({ digest }) => sameDigest(digest, part[0]!.digest)))
         different.push({ row, nodes: part.map(({ id }) => id) });
     }
-    const unreadable = await this.#repair(different);
+    const { unreadable, sentBytes } = await repairInGroups(different, {
+      call: this.#environment.call,
+      mayPassOver: this.#state.kind === "repair",
+    });
     this.#save({
       ...(after ? { afterRow: after } : { afterRow: undefined, nextHi: range.toHi + 1 }),
       rowsCompared: this.#state.rowsCompared + rows.length,
       rowsRepaired: this.#state.rowsRepaired + different.length - unreadable,
       rowsUnreadable: this.#state.rowsUnreadable + unreadable,
-      failures: 0,
+      bytesRepaired: (this.#state.bytesRepaired ?? 0) + sentBytes,
+      ...{ rangesDone, rangeCount: plan.length, failures: 0 },
     });
+  }
+
+  /** What it joined by the ring it holds now, of every tenant. */
+  async #marksStep(ring: Ring): Promise<void> {
+    const { self, fillingTenants, endFilling } = this.#environment;
+    for (const tenant of fillingTenants()) {
+      const route = await this.#routeOf(tenant);
+      this.#assertWanted();
+      if (route) endFilling(tenant, joiningRanges(ring, self, route));
+    }
+    this.#save({ phase: "done", failures: 0 });
   }
 
   /** Last of a rebuild: no coordinator with an older route may get by because this disk forgot the newer one. */
@@ -393,29 +437,4 @@ export class SyncJob {
       this.#environment.takeRoutes(page.routes);
     }
   }
-
-  /** Returns how many rows could not be repaired because a copy is unreadable. Only a repair may pass over those. */
-  async #repair(rows: readonly RowToRepair[]): Promise<number> {
-    const { call } = this.#environment;
-    let unreadable = 0;
-    for (let i = 0; i < rows.length; i += SYNC_REPAIR_ROWS) {
-      const group = rows.slice(i, i + SYNC_REPAIR_ROWS);
-      try {
-        await repairRows(group, call);
-      } catch (error) {
-        if (!(error instanceof UnreadableCopy) || this.#state.kind !== "repair") throw error;
-        for (const one of group) {
-          await repairRows([one], call).catch((reason: unknown) => {
-            if (!(reason instanceof UnreadableCopy)) throw reason;
-            unreadable++;
-          });
-        }
-      }
-    }
-    return unreadable;
-  }
-}
-
-function factorsUpTo(count: number): TenantRoute[] {
-  return Array.from({ length: count }, (_, i) => ({ replicationFactor: i + 1 }));
 }

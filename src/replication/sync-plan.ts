@@ -21,8 +21,8 @@ export interface Members {
 }
 
 export function membersOf(ring: Ring, token: Token, route: TenantRoute): Members {
-  const { write: old, pending } = ring.replicas(token, route.replicationFactor);
-  const next = route.change ? ring.replicas(token, route.change.to).write : [];
+  const { write: old, pending, joint = [] } = ring.replicas(token, route.replicationFactor);
+  const next = route.change ? ring.replicas(token, route.change.to).write : joint;
   const joining = [...next, ...pending].filter((id) => !old.includes(id));
   return { old, joining, all: [...old, ...new Set(joining)] };
 }
@@ -44,9 +44,10 @@ export function concerns(kind: SyncKind, self: string, members: Members, next: r
   }
 }
 
-/** The replicas of the new factor, of which each must know all that a quorum of the old ones knows. */
+/** The replicas of the new factor or ring, of which each must know all that a quorum of the old ones knows. */
 export function nextOf(ring: Ring, token: Token, route: TenantRoute): readonly string[] {
-  return ring.replicas(token, route.change?.to ?? route.replicationFactor).write;
+  if (route.change) return ring.replicas(token, route.change.to).write;
+  return ring.replicas(token, route.replicationFactor).joint ?? [];
 }
 
 /** Whether these sources together know every write that a majority of the old replicas acknowledged. */

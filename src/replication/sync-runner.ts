@@ -5,7 +5,7 @@ import type { TenantRoute } from "../access/types.ts";
 import type { TokenRange } from "../cluster/ring.ts";
 import { GivenUp, type StepResult, type SyncEnvironment, SyncJob } from "./sync-job.ts";
 import { joiningRanges, type SyncKind } from "./sync-plan.ts";
-import { newSync, type SyncState } from "./sync-state.ts";
+import { newSync, type RingWork, type SyncState } from "./sync-state.ts";
 
 /** Where the jobs are kept; every call is durable before the next step begins. */
 export interface SyncStore {
@@ -17,6 +17,10 @@ export interface SyncStore {
   nextEpoch(): number;
   /** In these ranges of the tenant too this node may not hold, or hold any more, what others do. */
   beginFilling(tenant: number, ranges: readonly TokenRange[]): void;
+  /** It holds there what others do. */
+  endFilling(tenant: number, ranges: readonly TokenRange[]): void;
+  /** Tenants of which anything is being filled. */
+  fillingTenants(): readonly number[];
 }
 
 /** What the driver of a tenant's change asks of a node. */
@@ -26,7 +30,16 @@ export interface TenantSync {
   readonly route: TenantRoute;
 }
 
-export type RunnerEnvironment = Omit<SyncEnvironment, "save" | "nextEpoch" | "beginFilling">;
+/** What the driver of a change of the ring asks of a node. */
+export interface RingSync {
+  readonly kind: "fill" | "join" | "release";
+  readonly work: RingWork;
+}
+
+export type RunnerEnvironment = Omit<
+  SyncEnvironment,
+  "save" | "nextEpoch" | "beginFilling" | "endFilling" | "fillingTenants"
+>;
 
 export class SyncRunner {
   readonly #environment: RunnerEnvironment;
@@ -61,6 +74,28 @@ export class SyncRunner {
     const job = newSync({ epoch: this.#store.nextEpoch(), kind, tenant, route, joining });
     this.#store.put(job);
     return job;
+  }
+
+  /** As `want`, for a change of the ring: of all tenants at once. */
+  wantRing(kind: RingSync["kind"], ringWork: RingWork): SyncState {
+    const ofRing = this.#store.jobs().filter((job) => job.ringWork !== undefined);
+    const held = ofRing.find((job) => job.kind === kind && job.ringWork!.revision === ringWork.revision);
+    if (held) return held;
+    for (const { epoch } of ofRing) {
+      this.#store.remove(epoch);
+      this.#running.delete(epoch);
+    }
+    const job = newSync({ epoch: this.#store.nextEpoch(), kind, ringWork });
+    this.#store.put(job);
+    return job;
+  }
+
+  /** The least that any work under way may compare in a second. */
+  get keysPerSecond(): number | undefined {
+    const bounds = this.#store
+      .jobs()
+      .flatMap(({ phase, ringWork }) => (phase === "done" ? [] : (ringWork?.keysPerSecond ?? [])));
+    return bounds.length > 0 ? Math.min(...bounds) : undefined;
   }
 
   /** Gives up what is under way for the tenant's change. */
@@ -133,12 +168,18 @@ export class SyncRunner {
         if (job) this.#running.set(state.epoch, job);
         held = state.epoch;
       }
-      if (state.phase === "done" && state.kind === "release") this.#store.remove(state.epoch);
+      if (state.phase === "done" && state.kind === "release" && !state.ringWork) this.#store.remove(state.epoch);
       else if (state.phase === "done") this.#store.complete(state);
       else this.#store.put(state);
     };
     const beginFilling = (tenant: number, ranges: readonly TokenRange[]): void =>
       this.#store.beginFilling(tenant, ranges);
-    return { ...this.#environment, save, beginFilling, nextEpoch: () => this.#store.nextEpoch() };
+    return {
+      ...this.#environment,
+      ...{ save, beginFilling },
+      endFilling: (tenant, ranges) => this.#store.endFilling(tenant, ranges),
+      fillingTenants: () => this.#store.fillingTenants(),
+      nextEpoch: () => this.#store.nextEpoch(),
+    };
   }
 }

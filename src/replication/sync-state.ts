@@ -12,6 +12,10 @@ export interface SyncState {
   readonly tenant?: number | undefined;
   /** Of the tenant, while it changes. */
   readonly route?: TenantRoute | undefined;
+  /** Of a change of the ring: its revision, and how many replicas tenants' keys have. */
+  readonly ringWork?: RingWork | undefined;
+  /** The ring by which the work began. */
+  readonly ringRevision?: number | undefined;
   /** Only tokens with high words in this range. */
   readonly range?: { readonly fromHi: number; readonly toHi: number } | undefined;
   /** A full repair, of which each node does the ranges that it is the first replica of. */
@@ -20,7 +24,7 @@ export interface SyncState {
   readonly joining?: readonly TokenRange[] | undefined;
   /** Of a rebuild: the store held nothing when it began, so that what came meanwhile is all from others. */
   readonly startedEmpty?: boolean | undefined;
-  readonly phase: "start" | "clear" | "strays" | "records" | "rows" | "routes" | "done";
+  readonly phase: "start" | "clear" | "strays" | "records" | "rows" | "routes" | "marks" | "done";
   /** What is purged here since the work began; a filling is begun anew when that changes (spec RP-77). */
   readonly horizon?: number | undefined;
   /** Of the deleting of strays: the last tenant that is done with. */
@@ -38,11 +42,24 @@ export interface SyncState {
   readonly rowsRepaired: number;
   readonly rowsUnreadable: number;
   readonly recordsTaken: number;
+  readonly rangesDone?: number | undefined;
+  readonly rangeCount?: number | undefined;
+  /** Of states that were brought to a node. */
+  readonly bytesRepaired?: number | undefined;
+}
+
+/** What a change of the ring gives to its comparisons. */
+export interface RingWork {
+  readonly revision: number;
+  /** Replication factors that tenants have. */
+  readonly factors: readonly number[];
+  /** Rows compared in a second at most; absent: as fast as a pause between pages lets it. */
+  readonly keysPerSecond?: number | undefined;
 }
 
 export function newSync(
   of: Pick<SyncState, "epoch" | "kind"> &
-    Partial<Pick<SyncState, "tenant" | "route" | "range" | "repairId" | "joining" | "startedEmpty">>,
+    Partial<Pick<SyncState, "tenant" | "route" | "ringWork" | "range" | "repairId" | "joining" | "startedEmpty">>,
 ): SyncState {
   return {
     ...of,

@@ -4,7 +4,7 @@
 // write is stamped again only by a replica among a majority that does not remember it; pending nodes and hints never count.
 // Must not: hold state beyond the call.
 import type { Caller, TenantRoute } from "../access/types.ts";
-import type { ReplicaSets } from "../cluster/ring.ts";
+import type { ReplicaSets, Ring } from "../cluster/ring.ts";
 import { addDots, includes, joinClocks, sameDot } from "../kv/clock.ts";
 import { sameBytes } from "../kv/key-state.ts";
 import { MAX_SIBLINGS, MAX_STATE_BYTES, SETTLE_ALL_FROM } from "../kv/limits.ts";
@@ -20,11 +20,18 @@ import { type Group, majorities, majority, Tally } from "./tally.ts";
 
 type Stamped = Extract<ReplicaResult, { kind: "stamped" }>;
 
+export interface VotePlace {
+  readonly tenant: number;
+  readonly writeId: Uint8Array;
+  readonly route: TenantRoute;
+  readonly ring: Ring;
+}
+
 export interface WriteContext {
   readonly environment: Pick<Environment, "now" | "setTimer" | "replicaTimeoutMs">;
   link(nodeId: string): ReplicaLink;
   /** Where the vote on a write id is held. */
-  votePlace(tenant: number, writeId: Uint8Array, route: TenantRoute): { row: RowKey; sets: ReplicaSets };
+  votePlace(place: VotePlace): { row: RowKey; sets: ReplicaSets };
   readonly counts: { hintsRequested: number; hintsLost: number; unknownOutcomes: number };
 }
 
@@ -36,6 +43,10 @@ export interface WriteOptions {
   /** Whose acknowledgements are needed, and how many of each: of `sets.write`, and while these change of the new ones too. */
   readonly groups: readonly Group[];
   readonly route: TenantRoute;
+  /** That `sets` are of. */
+  readonly ring: Ring;
+  /** Of ring and route. */
+  readonly fence: number;
   /** When the request came. */
   readonly startedAtMs: number;
   readonly done: (answer: SessionAnswer) => void;
@@ -67,7 +78,7 @@ export class WriteCall {
   /** Those of them that said their copy is unreadable: they stamped nothing. */
   readonly #unreadable: string[] = [];
   readonly #acknowledged: Tally;
-  readonly #routeRevision: number;
+  readonly #fence: number;
   #staleRevision = 0;
   #isStamped = false;
   #answered = false;
@@ -76,14 +87,14 @@ export class WriteCall {
     this.#context = context;
     this.#options = options;
     this.#acknowledged = new Tally(options.groups);
-    this.#routeRevision = options.route.routeRevision ?? 0;
+    this.#fence = options.fence;
     this.#writeId = options.request.writeId!;
     this.#mayBeRepeated = options.request.isRetry === true || options.request.bodyHash !== undefined;
   }
 
   #send(id: string, op: ReplicaOp, done: OpDone, late?: () => void): void {
     const sinceMs = op.kind === "stamp" && !op.restamp ? this.#options.startedAtMs : undefined;
-    this.#context.link(id).send(op, done, this.#routeRevision, sinceMs, late);
+    this.#context.link(id).send(op, done, this.#fence, sinceMs, late);
   }
 
   get #needed(): number {
@@ -111,8 +122,8 @@ export class WriteCall {
   }
 
   #vote(): void {
-    const { caller, request, route } = this.#options;
-    const place = this.#context.votePlace(caller.tenant, this.#writeId, route);
+    const { caller, request, route, ring } = this.#options;
+    const place = this.#context.votePlace({ tenant: caller.tenant, writeId: this.#writeId, route, ring });
     const { write, joint } = place.sets;
     const voters = joint ? [...new Set([...write, ...joint])] : write;
     const bodyHash = request.bodyHash!;

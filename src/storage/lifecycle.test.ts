@@ -244,6 +244,10 @@ describe("bounds", () => {
     expect(() => new Fixture({ objectName: "a/b" })).toThrow("a/b");
   });
 
+  it("[CL-73] opens for a node that was added in a cluster", () => {
+    expect(() => new Fixture({ objectName: "n4@z2" })).not.toThrow();
+  });
+
   it("[ST-83] a purgeable row is dropped when asked, only by a merge with the oldest run, and not before", async () => {
     let purge = false;
     const fixture = new Fixture({ shouldDrop: (row) => purge && row.key.startsWith("key-1") });

@@ -55,7 +55,7 @@ export class Manifest {
 
   /** Throws CorruptManifest. */
   constructor({ sql, kernels, objectName, random, clock }: ManifestOptions) {
-    if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/.test(objectName))
+    if (!/^[A-Za-z0-9][A-Za-z0-9@._-]{0,127}$/.test(objectName))
       throw new RangeError(`object name ${objectName} is not a safe blob prefix`);
     this.#sql = sql;
     this.#objectName = objectName;

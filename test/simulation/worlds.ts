@@ -4,6 +4,8 @@ import { runSeed as runQuorumSeed } from "./random-run.ts";
 import { runPurgeSeed } from "./routes/purge-run.ts";
 import { PURGE_PLANTED } from "./routes/purge-sabotage.ts";
 import { runSeed as runFillingSeed } from "./routes/random-run.ts";
+import { runRingSeed } from "./routes/ring-run.ts";
+import { RING_PLANTED } from "./routes/ring-sabotage.ts";
 import { runRouteSeed } from "./routes/route-run.ts";
 import { ROUTE_PLANTED } from "./routes/route-sabotage.ts";
 import { PLANTED as FILLING_PLANTED } from "./routes/sabotage.ts";
@@ -38,6 +40,8 @@ export const WORLDS: Readonly<Record<string, WorldKind>> = {
   filling: kindOf(FILLING_PLANTED, (seed, sabotage) => runFillingSeed(seed, sabotage)),
   /** The replication factor changes under load. */
   factor: kindOf(ROUTE_PLANTED, (seed, sabotage) => runRouteSeed(seed, sabotage)),
+  /** Storage nodes join, leave, are replaced and weigh more or less under load. */
+  ring: kindOf(RING_PLANTED, (seed, sabotage) => runRingSeed(seed, sabotage)),
   /** Deleted rows are purged under load, while the factor changes too. */
   purge: kindOf(PURGE_PLANTED, (seed, sabotage) => runPurgeSeed(seed, sabotage)),
 };

@@ -3,9 +3,9 @@ import { describe, expect, it } from "vitest";
 import type { Caller } from "../../../src/access/types.ts";
 import { tokenOf } from "../../../src/cluster/token.ts";
 import { decodeState } from "../../../src/kv/key-state.ts";
+import { isKnownToMajorities } from "../../../src/replication/fenced-change.ts";
 import type { ReplicaOp } from "../../../src/replication/frames.ts";
 import { decodeRecord } from "../../../src/replication/records.ts";
-import { isKnownToMajorities } from "../../../src/replication/route-change.ts";
 import { CALLER } from "./random-run.ts";
 import { World } from "./world.ts";
 
@@ -173,10 +173,10 @@ describe("routes", () => {
 
   it("[RP-40] a majority of every range must have recorded a route, not a majority of the nodes", () => {
     const ring = new World(8, 5).ring();
-    const known = (...nodes: string[]): boolean => isKnownToMajorities(ring, { replicationFactor: 2 }, new Set(nodes));
+    const known = (...nodes: string[]): boolean => isKnownToMajorities(ring, 2, new Set(nodes));
     expect(known("n1", "n2", "n3")).toBe(false);
     expect(known("n1", "n2", "n3", "n4", "n5")).toBe(true);
-    const three = isKnownToMajorities(ring, { replicationFactor: 3 }, new Set(["n1", "n2", "n3", "n4"]));
+    const three = isKnownToMajorities(ring, 3, new Set(["n1", "n2", "n3", "n4"]));
     expect(three).toBe(true);
   });
 

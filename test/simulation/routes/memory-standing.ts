@@ -56,12 +56,19 @@ export class MemoryStanding implements SyncStore {
     this.#filling.set(tenant, unionOf(this.#filling.get(tenant) ?? [], ranges));
   }
 
+  endFilling(tenant: number, ranges: readonly TokenRange[]): void {
+    this.#filling.set(tenant, without(this.#filling.get(tenant) ?? [], ranges));
+  }
+
+  fillingTenants(): number[] {
+    return [...this.#filling.keys()];
+  }
+
   /** One commit: the job is done, and what it heard is known. */
   complete(state: SyncState): void {
     this.put(state);
     if (state.kind === "rebuild") this.isRebuilding = false;
     if (state.kind === "rebuild" || state.kind === "join") this.#filled.add(state.epoch);
-    if (state.kind !== "join") return;
-    this.#filling.set(state.tenant!, without(this.#filling.get(state.tenant!) ?? [], state.joining!));
+    if (state.kind === "join" && state.tenant !== undefined) this.endFilling(state.tenant, state.joining!);
   }
 }

@@ -1,5 +1,6 @@
 // Runs the shipped comparisons (SyncJob) of one simulated node, one step at a time, as its object does with timers and alarms.
 // Guarantees: what a crashed process began goes no further. Must not: be a second implementation of any of it.
+import { RING_TENANT } from "../../../src/replication/fence.ts";
 import { SyncRunner } from "../../../src/replication/sync-runner.ts";
 import type { SimulatedNode } from "./world.ts";
 
@@ -68,7 +69,9 @@ export class NodeSync {
     const environment: ConstructorParameters<typeof SyncRunner>[0] = {
       self,
       recordWindows: 2,
-      ring: () => alive(Promise.resolve(world.ring())),
+      // One, so that most happens between them.
+      ringPages: 1,
+      ring: () => alive(Promise.resolve(world.ringSeenBy(self))),
       routeOf: (tenant) => alive(world.routeOf(tenant)),
       page: (id, request) =>
         alive(id === self ? this.#node.page(request) : world.rpc(id, (node) => node.page(request))),
@@ -80,7 +83,7 @@ export class NodeSync {
         forget: (rows) => {
           if (!world.sabotage.keepsStrays) this.#node.replica.forget(rows);
         },
-        changedTenants: () => standing.routes().map(({ tenant }) => tenant),
+        changedTenants: () => standing.routes().flatMap(({ tenant }) => (tenant === RING_TENANT ? [] : [tenant])),
         routeRevision: (tenant) => standing.routeRevision(tenant),
         recordRoute: (tenant, revision) => standing.recordRoute(tenant, revision),
       },

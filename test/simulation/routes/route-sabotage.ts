@@ -3,7 +3,7 @@ import { Tally } from "../../../src/replication/tally.ts";
 import type { RouteSabotage } from "./route-run.ts";
 
 /** An acknowledgement of a replica that is only joining is taken for one of the last member's. Returns the way back. */
-function countPending(): () => void {
+export function countPending(): () => void {
   const { count } = Tally.prototype;
   Tally.prototype.count = function (this: Tally, id: string): void {
     const { members } = this.groups[0]!;

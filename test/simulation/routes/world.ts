@@ -1,6 +1,6 @@
 // A deterministic world for the replication protocol: virtual time, seeded network, crashes. It runs the shipped classes
 // (QuorumCoordinator, Replica, HintDelivery); only the disk, the wires and the clock are the simulator's.
-import type { Caller, DirectoryView, StorageNode, TenantRoute } from "../../../src/access/types.ts";
+import type { Caller, DirectoryView, RingState, StorageNode, TenantRoute } from "../../../src/access/types.ts";
 import { type Preference, Ring } from "../../../src/cluster/ring.ts";
 import type { ReplicaFacts } from "../../../src/replication/facts.ts";
 import { type ReplicaOp, readOps, writeOp } from "../../../src/replication/frames.ts";
@@ -19,6 +19,7 @@ import { MemoryHintLog } from "../memory-hint-log.ts";
 import { Random } from "../random.ts";
 import { MemoryStanding } from "./memory-standing.ts";
 import { NodeSync } from "./node-sync.ts";
+import type { Sabotage } from "./planted.ts";
 
 export interface Faults {
   /** Chances in 0..1. */
@@ -35,27 +36,7 @@ export interface Faults {
 
 export const CALM: Faults = { lose: 0, repeat: 0, minDelayMs: 1, maxDelayMs: 1 };
 
-/** Mistakes planted by tests, outside the shipped classes: what travels is changed on its way, or what a start reads is. */
-export interface Sabotage {
-  readonly request?: (frame: Uint8Array, nodeId: string) => Uint8Array;
-  readonly answer?: (answer: Uint8Array, frame: Uint8Array, nodeId: string) => Uint8Array;
-  /** The answer given in place of a node that a frame did not reach. */
-  readonly unreached?: (frame: Uint8Array, nodeId: string) => Uint8Array | undefined;
-  /** What a restarted node reads as its reserved counter. */
-  readonly reservedAtStart?: (reserved: number) => number;
-  readonly incarnationOnRebuild?: (incarnation: number) => number;
-  readonly forgetsRecords?: boolean;
-  /** A node that lost its disk counts from its start, empty as it is. */
-  readonly countsWhileEmpty?: boolean;
-  /** Nodes do not note the routes that they are told of. */
-  readonly forgetsRoutes?: boolean;
-  /** What a node that is being filled has heard counts at once. */
-  readonly believesAtOnce?: boolean;
-  /** Nodes delete nothing of what they are no replicas of. */
-  readonly keepsStrays?: boolean;
-  /** The route that coordinators are told in place of the tenant's. */
-  readonly route?: (route: TenantRoute) => TenantRoute;
-}
+export type { Sabotage };
 
 /** Sees every frame that a replica is about to apply and every row it writes. */
 export interface Observer {
@@ -86,6 +67,8 @@ export class SimulatedNode {
   reserved = 0;
   isUp = true;
   isStalled = false;
+  /** It left the ring for good, and its store is gone. */
+  isRetired = false;
   /** Its disk is gone: only a rebuild may start it. */
   hasLostDisk = false;
   skewMs = 0;
@@ -177,7 +160,7 @@ export class SimulatedNode {
 
   /** After a crash; not where the disk was lost with it. */
   restart(): void {
-    if (!this.isUp && !this.hasLostDisk) this.start();
+    if (!this.isUp && !this.hasLostDisk && !this.isRetired) this.start();
   }
 
   start(): void {
@@ -360,9 +343,10 @@ export class World extends EventQueue {
       },
       replicaTimeoutMs: REPLICA_TIMEOUT_MS,
       reloadRoute: (tenant) => (isAlive() ? this.routeOf(tenant) : never),
+      reloadView: () => (isAlive() ? this.#laterView() : never),
     };
     const coordinator = new QuorumCoordinator(environment, preference);
-    coordinator.useView(this.#view());
+    coordinator.useView(this.sabotage.view?.(this.#view()) ?? this.#view());
     this.#coordinators.push(coordinator);
     return coordinator;
   }
@@ -379,15 +363,53 @@ export class World extends EventQueue {
 
   #ring: { readonly ring: Ring; readonly revision: number } | undefined;
 
+  /** How old the ring may be that a node compares by, and how late coordinators hear of a new one, ms. */
+  ringLagMs = 0;
+  ringState: RingState | undefined;
+  readonly #ringsSeen = new Map<string, { readonly ring: Ring; readonly atMs: number }>();
+
   ring(): Ring {
-    if (this.#ring?.revision !== this.#revision)
-      this.#ring = { ring: new Ring(this.#view().nodes), revision: this.#revision };
+    if (this.#ring?.revision !== this.#revision) {
+      const { nodes, ring } = this.#view();
+      this.#ring = { ring: new Ring(nodes, {}, ring), revision: this.#revision };
+    }
     return this.#ring.ring;
+  }
+
+  /** As a node that keeps it for a while sees it. */
+  ringSeenBy(nodeId: string): Ring {
+    const seen = this.#ringsSeen.get(nodeId);
+    if (seen && this.nowMs - seen.atMs < this.ringLagMs) return seen.ring;
+    this.#ringsSeen.set(nodeId, { ring: this.ring(), atMs: this.nowMs });
+    return this.ring();
   }
 
   #view(): DirectoryView {
     const nodes = [...this.nodes.values()].map((node) => ({ ...node.info, incarnation: node.incarnation }));
-    return { revision: this.#revision, nodes };
+    return { revision: this.#revision, nodes, ring: this.ringState };
+  }
+
+  #laterView(): Promise<DirectoryView> {
+    return new Promise((resolve) =>
+      this.after(this.#delay(), () => resolve(this.sabotage.view?.(this.#view()) ?? this.#view())),
+    );
+  }
+
+  /** What the Directory publishes: coordinators hear of it one after the other, or not at all until they are refused. */
+  publish(nodes: readonly StorageNode[], ring: RingState): void {
+    for (const info of nodes) {
+      const node = this.nodes.get(info.id);
+      if (node) node.info = { ...info, incarnation: node.incarnation };
+      else this.nodes.set(info.id, new SimulatedNode(this, { ...info, incarnation: 1 }));
+    }
+    this.ringState = ring;
+    this.#revision++;
+    for (const coordinator of this.#coordinators) {
+      if (this.ringLagMs > 0 && this.random.chance(0.3)) continue;
+      const tell = (): void => coordinator.useView(this.sabotage.view?.(this.#view()) ?? this.#view());
+      if (this.ringLagMs > 0) this.after(this.random.between(0, this.ringLagMs), tell);
+      else tell();
+    }
   }
 
   /** Changes a node's state on the ring, for every coordinator at once. */
