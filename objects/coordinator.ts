@@ -244,6 +244,9 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
     this.#vectors.add(id, report);
   }
 
+  /** Of what lies on this zone's disk, once it is known. */
+  #deployment = "";
+
   async #ready(): Promise<void> {
     if (this.#core.revision < 0) await this.#refresh();
     else if (Date.now() - this.#viewAtMs > VIEW_REFRESH_MS) this.#refreshBehind();
@@ -272,6 +275,7 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
       const { revision } = this.#core;
       const asked = revision < 0 ? directory.view() : directory.viewAfter(revision, VIEW_WAIT_MS);
       const view = await Promise.race([asked, late]);
+      await this.#recognize(view);
       this.#core.useView(view);
       this.#viewAtMs = Date.now();
       if (view.revision !== revision || this.#viewAtMs - this.#keptMs > KEEP_VIEW_EVERY_MS) await this.#keep(view);
@@ -283,6 +287,16 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /** Throws where the view is of another deployment than what lies on this zone's disk. */
+  async #recognize({ deployment }: DirectoryView): Promise<void> {
+    if (deployment === undefined || deployment === this.#deployment) return;
+    // A record that is damaged must not keep the zone from serving.
+    const known = await this.#zone.claimDeployment(deployment).catch(() => deployment);
+    if (known !== deployment)
+      throw new Error(`this zone's data is of the deployment ${known}, the Directory of ${deployment}`);
+    this.#deployment = deployment;
   }
 
   async #keep(view: DirectoryView): Promise<void> {

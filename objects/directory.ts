@@ -11,6 +11,7 @@ import { parseSettings } from "../src/cluster/settings.ts";
 import type { MembershipView } from "../src/cluster/told.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
 import { DirectoryAbsences } from "./directory-absences.ts";
+import { ensureBorn } from "./directory-birth.ts";
 import type { TenantPlan } from "./directory-keys.ts";
 import { DirectoryRepairs } from "./directory-repairs.ts";
 import { DirectoryStore, type DueTenant } from "./directory-store.ts";
@@ -80,11 +81,15 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
       ...{ store: this.#store, turns: this.#turns, log: this.#log, policy, replaceAfterMs: replaceAfterSeconds * 1000 },
       zones: clusterPlace(env.JADE_CLUSTER)?.zones ?? [],
     });
-    ctx.blockConcurrencyWhile(() => this.#schedule());
+    ctx.blockConcurrencyWhile(async () => {
+      await ensureBorn({ env, store: this.#store, storage: ctx.storage, log: this.#log });
+      await this.#schedule();
+    });
   }
 
   async view(): Promise<DirectoryView> {
-    return { revision: this.#store.revision, nodes: this.#store.nodes() };
+    const { revision, deployment } = this.#store;
+    return { revision, deployment: deployment.id, nodes: this.#store.nodes() };
   }
 
   async viewAfter(revision: number, waitMs: number): Promise<DirectoryView> {

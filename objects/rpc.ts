@@ -226,6 +226,8 @@ export interface ZoneViewsRpc {
   forgetTenant(tenantId: string): Promise<void>;
   keepDirectory(view: DirectoryView, asOfMs: number): Promise<void>;
   directory(): Promise<KeptView<DirectoryView> | null>;
+  /** The deployment that the zone's disk belongs to: `id` where it belonged to none. For ever. */
+  claimDeployment(id: string): Promise<string>;
 }
 
 /** `Tenant`: one per tenant number. Name: `t<number>`. */

@@ -26,6 +26,8 @@ const DISK_WARNING =
 
 export interface ServeOptions extends LoadedConfig {
   readonly rootKeyFromEnvironment: string | undefined;
+  /** A word: what this instance of a cluster held is given up, once. */
+  readonly newDeployment?: string | undefined;
   /** JADE_METRICS_ACCESS. */
   readonly metricsAccess?: string | undefined;
   /** The process's environment: identity and bucket of a cluster. */

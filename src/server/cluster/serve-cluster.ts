@@ -28,6 +28,7 @@ import { clusterIdentity } from "./identity.ts";
 import { Instance } from "./instance.ts";
 import { boardAt, IsolationWatch, reachesLeaders } from "./isolation-watch.ts";
 import { Membership } from "./membership.ts";
+import { BUCKET_SEEN_FILE, beginNewDeployment } from "./new-deployment.ts";
 import { type ClusterProcess, LEADERS_STOP_MS } from "./relay-config.ts";
 import { parseHostPort } from "./tunnel.ts";
 import { socketPath, Ways } from "./ways.ts";
@@ -202,7 +203,8 @@ function rememberBucket(
   const { bucket = "", zone } = config.cluster;
   return new BucketMemory({
     ...{ bucket, report, rest: () => leaders.rest(), now: () => new Date() },
-    here: seenFile(join(dir.path, "bucket-seen.json")),
+    process: () => leaders.pid,
+    here: seenFile(join(dir.path, BUCKET_SEEN_FILE)),
     there: seenInBucket(socketPath(ways.board), zone),
   });
 }
@@ -216,6 +218,8 @@ export async function serveCluster(options: ServeOptions): Promise<number> {
   const lock = await InstanceLock.acquire(dir.path);
   try {
     await assertPortsFree(config);
+    const aside = options.newDeployment === undefined ? undefined : beginNewDeployment(dir, options.newDeployment);
+    if (aside !== undefined) options.report(`begins a new deployment; what this instance held lies in ${aside}`);
     const processes = new Processes(options, dir, lock);
     await processes.ways.open();
     const { ways } = processes;
