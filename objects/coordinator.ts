@@ -20,6 +20,7 @@ import type { Env } from "./env.ts";
 import { exportPage } from "./export.ts";
 import { handover } from "./handover.ts";
 import { KeyspaceSums } from "./keyspace-metrics.ts";
+import { noteHolder } from "./leaving.ts";
 import { Mailbox, mailboxOf, type Parcel } from "./mailbox.ts";
 import type {
   CoordinatorRpc,
@@ -113,6 +114,7 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
       submit: (caller, request, done, of) => this.#submit(caller, request, done, of),
       closed: (owner, isClosed) => this.#configs.sessionEnded(owner, isClosed),
       waitUntil: (work) => ctx.waitUntil(work),
+      onHolding: (hasSessions) => noteHolder("COORDINATOR", ctx.id.name, hasSessions),
     });
     const zone = ctx.id.name;
     // A single instance has one coordinator, so that it may stamp where it likes: one replica for the whole turn saves commits.
@@ -122,6 +124,10 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
     // Where the process is our own, gateway and Coordinator share an isolate for certain; all replicas only on a single node.
     if (isSole || env.JADE_CLUSTER) this.#mailbox.open();
     if (isSole) handover.open();
+  }
+
+  async leave(): Promise<void> {
+    this.#sessions.leave();
   }
 
   async call(caller: Caller, frame: Uint8Array): Promise<Uint8Array> {

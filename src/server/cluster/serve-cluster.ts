@@ -17,6 +17,7 @@ import { secretEnvironment } from "../provider-secrets.ts";
 import { watchReadiness } from "../readiness.ts";
 import { MODELS_NAME, printAddress, reporter, type ServeOptions, untilSignalled } from "../serve.ts";
 import { type StandIn, Supervisor } from "../supervisor.ts";
+import { tellLeaving } from "../tell-leaving.ts";
 import { copyWorkers, writeConfigFile } from "../worker-files.ts";
 import { workerdBinary } from "../workerd-binary.ts";
 import { EMBEDDER_SOCKET, type WorkerdConfigOptions, workerdConfig } from "../workerd-config.ts";
@@ -125,6 +126,7 @@ class Processes {
     const isShared = sharedPort !== undefined && !certificateFiles(config);
     const shared = isShared ? new Door({ host: sharedHost, port: sharedPort, reusePort: true }) : undefined;
     return new Supervisor({
+      leave: () => tellLeaving(socketPath(this.ways.bulletin("zone"))),
       standIn: standingIn(shared ? [door, shared] : [door]),
       url: (bound) => localUrl(host, bound),
       events: reporter(report, (pid) => this.#lock.noteWorkerd(pid, "workerd"), "the zone's process"),
