@@ -12,6 +12,7 @@ import type { Usage } from "../src/kv/usage.ts";
 import type { KeyScan } from "../src/replication/healer.ts";
 import { HintDelivery } from "../src/replication/hint-delivery.ts";
 import { HintLog } from "../src/replication/hint-log.ts";
+import { MAX_TIME_ORIGIN_MS } from "../src/replication/limits.ts";
 import type { HintSpan } from "../src/replication/purge-round.ts";
 import { Replica } from "../src/replication/replica.ts";
 import { writeScanPage } from "../src/replication/scan-frames.ts";
@@ -159,6 +160,7 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
       hints,
       actor,
       now: Date.now,
+      timeOriginMs: Math.floor((crypto.getRandomValues(new Uint32Array(1))[0]! / 2 ** 32) * MAX_TIME_ORIGIN_MS),
       counterBlock: COUNTER_BLOCK,
       healAfterMs,
       mayWait: this.#settings.storage.blobStore !== "sqlite",

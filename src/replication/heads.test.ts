@@ -52,6 +52,7 @@ class Twins {
         hints: { add: () => true },
         actor: actorOf(node, 1),
         now,
+        timeOriginMs: 0,
         counterBlock: 16,
         usage,
       });

@@ -292,6 +292,7 @@ describe("replica over blobs that are not readable within a turn", () => {
       hints: { add: () => true },
       actor: 4097,
       now: () => fixture.nowMs,
+      timeOriginMs: 0,
       counterBlock: 16,
       mayWait: true,
     });

@@ -38,6 +38,11 @@ export const PEER_FRAME_LIFE_MS = 30_000;
 export const PURGE_SETTLE_MS = 70 * 60 * 1000;
 /** Least distance of two remembered stamp floors, as a part of the grace period: bounds how many are remembered. */
 export const FLOORS_PER_GRACE = 8;
+/**
+ * Below it a replica's time for deadlines begins, at random in each of its lives. Ms: so large that two lives are never within
+ * {@link MAX_DEADLINE_LEAD_MS} of each other (once in 10^9), and small enough for a whole number with a clock on top.
+ */
+export const MAX_TIME_ORIGIN_MS = 2 ** 47;
 /** How far a replica's time for deadlines jumps when its clock has stepped back. Ms: more than any deadline is ahead. */
 export const CLOCK_STEP_JUMP_MS = 10 * 60 * 1000;
 /** Sets of four places for the heads of keys that are overwritten: 8 MiB for 65 536 of them. A power of two, at most 2^24. */

@@ -1,8 +1,15 @@
 // The way to one replica, against a replica that answers, fails, stalls and babbles.
 import { describe, expect, it } from "vitest";
 import { Bench, GET, ROW, STAMP, TIMEOUT_MS } from "../../test/unit/replication/link-bench.ts";
+import { EMPTY_CLOCK } from "../wire/clock.ts";
 import type { ReplicaOp } from "./frames.ts";
-import { BREAKER_OPEN_MS, MAX_FRAME_BYTES, MAX_FRAMES_IN_FLIGHT, MAX_LINK_QUEUE_BYTES } from "./limits.ts";
+import {
+  BREAKER_OPEN_MS,
+  MAX_DEADLINE_LEAD_MS,
+  MAX_FRAME_BYTES,
+  MAX_FRAMES_IN_FLIGHT,
+  MAX_LINK_QUEUE_BYTES,
+} from "./limits.ts";
 
 describe("gathering", () => {
   it("[RP-17] the operations of a turn leave in one frame and are answered in order, once each", async () => {
@@ -155,6 +162,44 @@ describe("deferred operations", () => {
     bench.sent[1]!.answer();
     await bench.turn();
     for (const results of got) expect(results).toEqual([{ kind: "state", state: undefined }]);
+  });
+});
+
+describe("a replica that gives deadlines in another time than before", () => {
+  it("[RP-36] gets what it refused as passed once more, with a deadline of that time; what it refuses then is refused", async () => {
+    const bench = new Bench();
+    const got = bench.send(STAMP);
+    await bench.turn();
+    bench.sent[0]!.answer();
+    await bench.turn();
+    Object.assign(bench, { deferred: 2, refusal: "expired", replicaMs: 9_000_000 });
+    bench.sent[1]!.answer();
+    await bench.turn();
+    expect([got, bench.sent.length]).toEqual([[], 3]);
+    expect(bench.sent[2]!.ops).toEqual([
+      expect.objectContaining({ kind: "stamp" }),
+      { kind: "deadline", atMs: 9_000_000 + TIMEOUT_MS },
+    ]);
+    bench.sent[2]!.answer();
+    await bench.turn();
+    expect([got, bench.sent.length]).toEqual([[{ kind: "refused", code: "expired", clock: EMPTY_CLOCK }], 3]);
+  });
+
+  it("[RP-36] is not asked again where only its answer came late", async () => {
+    const bench = new Bench();
+    const got = bench.send(STAMP);
+    await bench.turn();
+    bench.sent[0]!.answer();
+    await bench.turn();
+    Object.assign(bench, {
+      deferred: 2,
+      refusal: "expired",
+      nowMs: 50,
+      replicaMs: bench.replicaMs + 50 + MAX_DEADLINE_LEAD_MS,
+    });
+    bench.sent[1]!.answer();
+    await bench.turn();
+    expect([got.length, bench.sent.length]).toEqual([1, 2]);
   });
 });
 

@@ -4,12 +4,14 @@
 import type { TenantRoute } from "../access/types.ts";
 import { Breaker } from "../cluster/breaker.ts";
 import { ByteReader, ByteWriter } from "../wire/bytes.ts";
+import { EMPTY_CLOCK } from "../wire/clock.ts";
 import { type ReplicaOp, type ReplicaResult, readResult, writeOp } from "./frames.ts";
 import {
   BREAKER_FAILURES,
   BREAKER_OPEN_MS,
   FIRST_STAMP_TIMEOUTS,
   LATE_FACTOR,
+  MAX_DEADLINE_LEAD_MS,
   MAX_FRAME_BYTES,
   MAX_FRAMES_IN_FLIGHT,
   MAX_LINK_QUEUE_BYTES,
@@ -57,6 +59,8 @@ interface Batch {
   givesStampsUp: boolean;
   /** Somebody was told: its stamps are being made elsewhere. */
   isGivenUp: boolean;
+  /** What its deadline was reckoned by. */
+  calibration: Calibration | undefined;
 }
 
 /** What an answer said about the replica's clock, and when (in ours) it came. */
@@ -72,6 +76,12 @@ export interface LinkCounts {
   timeouts: number;
 }
 
+/** The replica began another life, or its clock stepped: no deadline reckoned by the one is a time of the other. */
+function haveJumped(before: Calibration, after: Calibration): boolean {
+  const expectedMs = before.replicaMs + after.receivedMs - before.receivedMs;
+  return Math.abs(after.replicaMs - expectedMs) > MAX_DEADLINE_LEAD_MS;
+}
+
 function newBatch(writer: ByteWriter, sinceMs: number): Batch {
   return {
     writer,
@@ -85,6 +95,7 @@ function newBatch(writer: ByteWriter, sinceMs: number): Batch {
     lateFromMs: 0,
     givesStampsUp: false,
     isGivenUp: false,
+    calibration: undefined,
   };
 }
 
@@ -296,6 +307,7 @@ export class ReplicaLink {
     }
     if (this.#settled.size > 0) this.#settled = new Map();
     if (batch.needsDeadline && this.#calibration) {
+      batch.calibration = this.#calibration;
       writeOp(batch.writer, { kind: "deadline", atMs: this.#deadlineMs(batch, this.#calibration) });
       batch.done.push(IGNORE);
     }
@@ -352,15 +364,19 @@ export class ReplicaLink {
     return Math.max(0, Math.floor(replicaMs + givenUpMs - receivedMs));
   }
 
-  #answered({ done, ops, routes, sinceMs, isGivenUp }: Batch, answer: Uint8Array): void {
+  #answered(batch: Batch, answer: Uint8Array): void {
+    const { done, ops, routes, sinceMs, isGivenUp } = batch;
     const results: ReplicaResult[] = [];
+    let isOfOtherTime = false;
     try {
       const reader = new ByteReader(answer);
       const header = readAnswerHeader(reader);
       for (let i = 0; i < done.length; i++) results.push(readResult(reader));
       this.counter = header.actor === this.actor ? Math.max(header.counter, this.counter) : header.counter;
       this.actor = header.actor;
-      this.#calibration = { replicaMs: header.nowMs, receivedMs: this.#environment.now() };
+      const calibration = { replicaMs: header.nowMs, receivedMs: this.#environment.now() };
+      isOfOtherTime = batch.calibration !== undefined && haveJumped(batch.calibration, calibration);
+      this.#calibration = calibration;
     } catch {
       // A frame that cannot be read says nothing about what was applied: the same as no answer.
       this.#failed(done);
@@ -373,10 +389,11 @@ export class ReplicaLink {
     for (let i = 0; i < done.length; i++) {
       const result = results[i]!;
       const op = ops[i];
-      const isDeferred = op && result.kind === "refused" && result.code === "deferred";
-      if (!isDeferred) done[i]!(result);
+      const code = result.kind === "refused" ? result.code : undefined;
+      const isAskedAgain = op && (code === "deferred" || (code === "expired" && isOfOtherTime));
+      if (!isAskedAgain) done[i]!(result);
       // Sent again it would have a new deadline.
-      else if (isGivenUp && op.kind === "stamp") done[i]!({ ...result, code: "expired" });
+      else if (isGivenUp && op.kind === "stamp") done[i]!({ kind: "refused", code: "expired", clock: EMPTY_CLOCK });
       else this.send(op, done[i]!, routes[i], sinceMs);
     }
   }

@@ -47,6 +47,7 @@ function openNode(number: number): Node {
   });
   let reserved = 0;
   const replica = new Replica({
+    timeOriginMs: 0,
     engine,
     facts: {
       reservedCounter: () => reserved,

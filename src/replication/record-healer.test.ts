@@ -62,6 +62,7 @@ class Node {
       hints: { add: () => true },
       actor,
       now: () => fixture.nowMs,
+      timeOriginMs: 0,
       counterBlock: 1000,
     });
     return this.replica;

@@ -53,6 +53,8 @@ export interface ReplicaOptions {
   readonly hints: HintStore;
   readonly actor: number;
   readonly now: () => number;
+  /** What this life's time for deadlines is ahead of its clock: chosen at random, below {@link MAX_TIME_ORIGIN_MS}. */
+  readonly timeOriginMs: number;
   readonly counterBlock: number;
   /**
    * How old an unreadable row must be before a state from other replicas may take its place: what was acknowledged just before may
@@ -110,12 +112,13 @@ export class Replica {
   #isLongPast = false;
   /** See {@link #deadlineClock}. */
   #lastMs = 0;
-  #shiftMs = 0;
+  #shiftMs: number;
   /** By which the operations being applied were sent; undefined = by no coordinator. */
   #route: number | undefined;
 
   constructor(options: ReplicaOptions) {
     this.#options = options;
+    this.#shiftMs = options.timeOriginMs;
     // One time for all of a frame: reading a clock for each operation is dear.
     this.#hybrid = new HybridClock(() => this.#lastMs);
     this.#remembered = new Remembered(options);
@@ -176,8 +179,8 @@ export class Replica {
   }
 
   /**
-   * The time that deadlines are given in. Where the replica's clock has stepped back since the last frame, this jumps ahead of all
-   * deadlines given before: the stamps that were under way are refused, not applied late (spec RP-36).
+   * The time that deadlines are given in: another in each life of the replica. Where its clock has stepped back since the last frame,
+   * this jumps ahead of all deadlines given before. Either way the stamps that were under way are refused, not applied late (spec RP-36).
    */
   #deadlineClock(): number {
     const now = this.#options.now();

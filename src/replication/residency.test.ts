@@ -65,7 +65,16 @@ function replicaOver(engine: FarEngine): { handle: (...ops: ReplicaOp[]) => Prom
     purgeHorizon: () => 0,
   };
   const hints = { add: () => true };
-  const replica = new Replica({ engine, facts, hints, actor: 4097, now: () => 1000, counterBlock: 16, mayWait: true });
+  const replica = new Replica({
+    engine,
+    facts,
+    hints,
+    actor: 4097,
+    now: () => 1000,
+    timeOriginMs: 0,
+    counterBlock: 16,
+    mayWait: true,
+  });
   return {
     handle: async (...ops) => {
       const writer = new ByteWriter();

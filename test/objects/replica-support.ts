@@ -59,15 +59,17 @@ export function frameOf(...ops: readonly ReplicaOp[]): Uint8Array {
 export interface FrameAnswer {
   readonly actor: number;
   readonly counter: number;
+  /** The replica's time, which deadlines are given in. Ms. */
+  readonly nowMs: number;
   readonly results: readonly ReplicaResult[];
 }
 
 export function readFrameAnswer(frame: Uint8Array): FrameAnswer {
   const reader = new ByteReader(frame);
-  const { actor, counter } = readAnswerHeader(reader);
+  const { actor, counter, nowMs } = readAnswerHeader(reader);
   const results: ReplicaResult[] = [];
   while (!reader.done) results.push(readResult(reader));
-  return { actor, counter, results };
+  return { actor, counter, nowMs, results };
 }
 
 export async function send(nodeId: string, ...ops: readonly ReplicaOp[]): Promise<FrameAnswer> {

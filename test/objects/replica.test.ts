@@ -157,11 +157,17 @@ describe("refusing", () => {
 
   it("[RP-36] a stamp past its deadline is refused and leaves nothing; one before it is not", async () => {
     const row = rowOf(newTenantNumber(), "k");
-    const late = await send("n1", stampOf(row, "1"), { kind: "deadline", atMs: Date.now() - 1 });
+    const { nowMs } = await send("n1");
+    const late = await send("n1", stampOf(row, "1"), { kind: "deadline", atMs: nowMs - 1 });
     expect(late.results[0]).toMatchObject({ kind: "refused", code: "expired" });
     expect(await held("n1", row)).toBeUndefined();
-    const due = await send("n1", stampOf(row, "1"), { kind: "deadline", atMs: Date.now() + 60_000 });
+    const due = await send("n1", stampOf(row, "1"), { kind: "deadline", atMs: late.nowMs + 60_000 });
     expect(due.results[0]!.kind).toBe("stamped");
+    // Another life of it: what was sent before must not be applied now, however little time has gone by.
+    await restart("n1");
+    const old = await send("n1", stampOf(row, "2"), { kind: "deadline", atMs: due.nowMs + 60_000 });
+    expect(old.results[0]).toMatchObject({ kind: "refused", code: "expired" });
+    expect(Math.abs(old.nowMs - due.nowMs)).toBeGreaterThan(60_000);
   });
 
   it("[RP-22] an erased tenant is refused, and nothing of it is left or comes back", async () => {

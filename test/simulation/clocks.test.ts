@@ -36,16 +36,22 @@ describe("a replica whose clock steps back", () => {
     expect(valuesOf(await world.ask(coordinators[0], CALLER, { ...GET, consistency: "all" }))).toEqual(["1"]);
   });
 
-  it("[RP-36] refuses them too when it was restarted after a step of over a minute", async () => {
-    const { world, node } = await lateStamp();
-    node.crash();
-    node.skewMs = -MAX_DEADLINE_LEAD_MS - 1000;
-    node.start();
-    world.release();
-    await world.run(50);
-    expect(node.replica.counts.stamps).toBe(0);
-    expect(node.engine.get(ROW)).toBeUndefined();
-  });
+  it.each([-MAX_DEADLINE_LEAD_MS - 1000, -20_000, 0])(
+    "[RP-36] refuses them too when it was restarted after a step of %i ms",
+    async (skewMs) => {
+      const { world, coordinators, node } = await lateStamp();
+      node.crash();
+      node.skewMs = skewMs;
+      node.start();
+      world.release();
+      await world.run(50);
+      expect(node.replica.counts.stamps).toBe(0);
+      expect(node.engine.get(ROW)).toBeUndefined();
+      // Until the breaker lets stamps through again: those of before the restart have told nobody of the new time.
+      await world.run(1500);
+      expect((await world.ask(coordinators[0], CALLER, put(2))).kind).toBe("written");
+    },
+  );
 
   it("[RP-44] refuses them when it lost its disk, until it is filled: its new store remembers no write that was answered meanwhile", async () => {
     const { world, coordinators, node } = await lateStamp();
@@ -66,7 +72,7 @@ describe("a replica whose clock steps back", () => {
     world.node("n1").skewMs = -20_000;
     const { stamps } = world.node("n1").replica.counts;
     for (let n = 1; n <= 3; n++) expect((await world.ask(coordinators[0], CALLER, put(n))).kind).toBe("written");
-    expect(world.node("n1").replica.counts.stamps).toBe(stamps + 2);
+    expect(world.node("n1").replica.counts.stamps).toBe(stamps + 3);
   });
 });
 

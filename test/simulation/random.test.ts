@@ -13,7 +13,6 @@ const PLANTED_WITHIN = 2000;
 const CAUGHT_NEAR: Readonly<Record<string, number>> = {
   "unsettled writes are not carried": 240,
   "a stamp counts as settled before a majority holds it": 240,
-  "a late answer is counted twice": 225,
 };
 
 async function firstFailure(count: number, make: MakeSabotage = () => ({}), from = 1): Promise<number | undefined> {

@@ -1,96 +1,26 @@
 // Mistakes planted into a run, to prove that the checker would see them. They change what travels between the shipped classes, or
 // what a node reads at its start; the shipped code has no branch for them.
-import { decodeState, encodeState, type KeyState } from "../../src/kv/key-state.ts";
-import {
-  isOfFrame,
-  type ReplicaOp,
-  type ReplicaResult,
-  readOps,
-  readResult,
-  type StampOp,
-  writeOp,
-  writeResult,
-} from "../../src/replication/frames.ts";
+import { type ReplicaResult, readOps, writeOp } from "../../src/replication/frames.ts";
 import { hex } from "../../src/replication/hex.ts";
-import { readAnswerHeader } from "../../src/replication/replica.ts";
-import { ByteReader, ByteWriter } from "../../src/wire/bytes.ts";
+import { ByteWriter } from "../../src/wire/bytes.ts";
 import { actorOf, EMPTY_CLOCK } from "../../src/wire/clock.ts";
 import type { Sabotage } from "./hooks.ts";
-
-const DONE: ReplicaResult = { kind: "done" };
-
-function mapOps(frame: Uint8Array, change: (op: ReplicaOp) => ReplicaOp): Uint8Array {
-  const writer = new ByteWriter(frame.length);
-  for (const op of readOps(frame)) writeOp(writer, change(op));
-  return writer.take();
-}
-
-function mapShipped(frame: Uint8Array, change: (state: KeyState) => KeyState): Uint8Array {
-  return mapOps(frame, (op) =>
-    op.kind === "merge" ? { ...op, state: encodeState(change(decodeState(op.state))) } : op,
-  );
-}
-
-function mapResults(
-  answer: Uint8Array,
-  frame: Uint8Array,
-  change: (result: ReplicaResult) => ReplicaResult,
-): Uint8Array {
-  const reader = new ByteReader(answer);
-  const { actor, counter, nowMs } = readAnswerHeader(reader);
-  const writer = new ByteWriter(answer.length + 64);
-  for (const field of [actor, counter, nowMs]) writer.varint(field);
-  for (const _ of readOps(frame)) writeResult(writer, change(readResult(reader)));
-  return writer.take();
-}
-
-/** An answer made up for all operations of a frame, or for none. */
-function answerAll(frame: Uint8Array, answer: (op: ReplicaOp) => ReplicaResult | undefined): Uint8Array | undefined {
-  const writer = new ByteWriter(64);
-  for (const field of [0, 0, 0]) writer.varint(field);
-  for (const op of readOps(frame)) {
-    const result = isOfFrame(op) ? DONE : answer(op);
-    if (!result) return undefined;
-    writeResult(writer, result);
-  }
-  return writer.take();
-}
-
-/** "Done" for every operation of a frame that only brings states: what a coordinator believes that counts a hint. */
-function acknowledge(frame: Uint8Array): Uint8Array | undefined {
-  return answerAll(frame, (op) => (op.kind === "merge" ? DONE : undefined));
-}
-
-/** The context that the coordinator gives a retry's stamp by what a majority held, not the client's own. */
-function isContextOfRecall(op: StampOp): boolean {
-  return op.restamp && op.clock?.vector.length === 0;
-}
-
-/** An operation that is answered "done" and does nothing. */
-const NOTHING: ReplicaOp = { kind: "settled", actor: 0, counters: [] };
+import { acknowledge, answerAll, isContextOfRecall, mapOps, mapResults, mapShipped, NOTHING } from "./tamper.ts";
 
 /** Made anew for each run: some remember what they saw. */
 export type MakeSabotage = () => Sabotage;
 
-function mapAllResults(
-  change: (result: ReplicaResult, op: ReplicaOp) => ReplicaResult,
-): NonNullable<Sabotage["answer"]> {
-  return (answer, frame) => {
-    const ops = readOps(frame);
-    let i = 0;
-    return mapResults(answer, frame, (result) => change(result, ops[i++]!));
-  };
-}
-
 /** What a coordinator believes that counts the late answer of one replica again, for a replica that it did not reach. */
 function countTwice(): Sabotage {
   const acknowledged = new Set<string>();
+  // Each replica has a time of its own for deadlines.
+  const nameOf = (frame: Uint8Array): string => hex(mapOps(frame, (op) => (op.kind === "deadline" ? NOTHING : op)));
   return {
     answer: (answer, frame) => {
-      acknowledged.add(hex(frame));
+      acknowledged.add(nameOf(frame));
       return answer;
     },
-    unreached: (frame) => (acknowledged.has(hex(frame)) ? acknowledge(frame) : undefined),
+    unreached: (frame) => (acknowledged.has(nameOf(frame)) ? acknowledge(frame) : undefined),
   };
 }
 
@@ -112,7 +42,7 @@ function settleEarly(frame: Uint8Array): Uint8Array {
 const RETRIED_BLINDLY: Sabotage = {
   request: (frame) =>
     mapOps(frame, (op) => (op.kind === "stamp" && isContextOfRecall(op) ? { ...op, clock: undefined } : op)),
-  answer: mapAllResults((result) =>
+  answer: mapResults((result) =>
     result.kind === "recalled" ? { kind: "recalled", answer: undefined, alive: [] } : result,
   ),
 };
@@ -160,12 +90,12 @@ const STATELESS: Readonly<Record<string, Sabotage>> = {
   },
   "early purge: a deleted key is forgotten with its context": { purgesDeleted: true },
   "the vote says yes to every body": {
-    answer: mapAllResults((result, op) =>
+    answer: mapResults((result, op) =>
       result.kind === "voted" && op.kind === "vote" ? { ...result, bodyHash: op.bodyHash } : result,
     ),
   },
   "overloaded is said of what was stamped": {
-    answer: mapAllResults((result) =>
+    answer: mapResults((result) =>
       result.kind === "stamped" && result.counter % 16 === 0
         ? { kind: "refused", code: "overloaded", clock: EMPTY_CLOCK }
         : result,

@@ -51,6 +51,8 @@ const ALWAYS_THERE = {
 };
 const START_MS = 1_800_000_000_000;
 const COUNTER_BLOCK = 16;
+/** Further apart than clocks step: no deadline of one life of a replica is one of another. Ms. */
+const LIFE_ORIGIN_MS = 1_000_000_000;
 /** Promises behind an answer: few in a link, more in the delivery of hints. */
 const LINK_TICKS = 4;
 const DELIVERY_TICKS = 14;
@@ -78,6 +80,7 @@ export class SimulatedNode {
   /** From then until it holds what the others do. */
   isRebuilding = false;
   skewMs = 0;
+  #lives = 0;
   replica: Replica;
   delivery: HintDelivery;
 
@@ -115,6 +118,7 @@ export class SimulatedNode {
       hints: this.hints,
       actor: actorOf(this.info.number, this.incarnation),
       now: () => this.world.nowMs + this.skewMs,
+      timeOriginMs: this.#lives++ * LIFE_ORIGIN_MS,
       counterBlock: COUNTER_BLOCK,
       healAfterMs: this.world.healAfterMs,
       facts: {

@@ -67,6 +67,8 @@ const START_MS = 1_800_000_000_000;
 /** Promises behind an event: comparisons await a few in a row. */
 const TICKS = 12;
 const COUNTER_BLOCK = 16;
+/** Further apart than clocks step: no deadline of one life of a replica is one of another. Ms. */
+const LIFE_ORIGIN_MS = 1_000_000_000;
 const HINT_TICK_MS = 200;
 export const REPLICA_TIMEOUT_MS = 100;
 /** As the object does: a target that does not answer must not hold up the hints of others. */
@@ -87,6 +89,7 @@ export class SimulatedNode {
   /** Its disk is gone: only a rebuild may start it. */
   hasLostDisk = false;
   skewMs = 0;
+  #lives = 0;
   replica: Replica;
   delivery: HintDelivery;
 
@@ -117,6 +120,7 @@ export class SimulatedNode {
       hints: this.hints,
       actor: actorOf(this.info.number, this.incarnation),
       now: () => this.world.nowMs + this.skewMs,
+      timeOriginMs: this.#lives++ * LIFE_ORIGIN_MS,
       counterBlock: COUNTER_BLOCK,
       facts: this.#facts(),
     });

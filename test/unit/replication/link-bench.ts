@@ -1,6 +1,12 @@
 // For tests of the way to one replica: a replica that answers, fails, stalls and babbles when the test says so.
 
-import { type ReplicaOp, type ReplicaResult, readOps, writeResult } from "../../../src/replication/frames.ts";
+import {
+  type RefusalCode,
+  type ReplicaOp,
+  type ReplicaResult,
+  readOps,
+  writeResult,
+} from "../../../src/replication/frames.ts";
 import { type Environment, ReplicaLink } from "../../../src/replication/link.ts";
 import { ByteWriter } from "../../../src/wire/bytes.ts";
 import { EMPTY_CLOCK } from "../../../src/wire/clock.ts";
@@ -33,8 +39,9 @@ export class Bench implements Environment {
   readonly sent: Sent[] = [];
   nowMs = 0;
   replicaMs = 5000;
-  /** So many of the last operations of a frame are deferred. */
+  /** So many of the last operations of a frame are refused, as this. */
   deferred = 0;
+  refusal: RefusalCode = "deferred";
   #turn: (() => void)[] = [];
   #timers: { atMs: number; run: () => void }[] = [];
   readonly link = new ReplicaLink("n1", this);
@@ -71,7 +78,7 @@ export class Bench implements Environment {
           for (const field of [4097, 10, this.replicaMs]) writer.varint(field);
           for (const [i, op] of ops.entries()) {
             const isDeferred = ops.length - i <= this.deferred;
-            if (isDeferred) writeResult(writer, { kind: "refused", code: "deferred", clock: EMPTY_CLOCK });
+            if (isDeferred) writeResult(writer, { kind: "refused", code: this.refusal, clock: EMPTY_CLOCK });
             else writeResult(writer, op.kind === "get" ? { kind: "state", state: undefined } : { kind: "done" });
           }
           resolve(change(writer.take()));
