@@ -126,7 +126,11 @@ class Processes {
     const isShared = sharedPort !== undefined && !certificateFiles(config);
     const shared = isShared ? new Door({ host: sharedHost, port: sharedPort, reusePort: true }) : undefined;
     return new Supervisor({
-      leave: () => tellLeaving(socketPath(this.ways.bulletin("zone"))),
+      // Watches that no copy serves end at an owner; those of this instance are about to be handed over anyway.
+      leave: async () => {
+        const processes = [this.ways.bulletin("zone"), this.ways.bulletin("leaders")];
+        await Promise.allSettled(processes.map((address) => tellLeaving(socketPath(address))));
+      },
       standIn: standingIn(shared ? [door, shared] : [door]),
       url: (bound) => localUrl(host, bound),
       events: reporter(report, (pid) => this.#lock.noteWorkerd(pid, "workerd"), "the zone's process"),
