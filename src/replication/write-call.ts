@@ -151,9 +151,10 @@ export class WriteCall {
    * Asks a majority whether the write is remembered; then stamps where it is, or at one that answered no. Where several remember
    * it differently, the latest stamp is the one that was acknowledged: an earlier one was a stray that no majority knew of. Of one stamp
    * the fuller answer is the first: who learned of the write from a repair, beside a sibling, knows its dot alone (RP-6).
-   * A replica that answered no refuses a first attempt from then on. Of the others one may still be under way to it (spec RP-140).
+   * A replica that answered no refuses a first attempt from then on. Of the others one may still be under way to it (spec RP-140):
+   * after a wait there is none, and all are asked once more whether it has been applied meanwhile.
    */
-  #recall(): void {
+  #recall(hasWaited = false): void {
     const { sets, row } = this.#options;
     const needed = majority(sets.write.length);
     const aware: { readonly id: string; readonly answer: Clock }[] = [];
@@ -188,11 +189,11 @@ export class WriteCall {
           else unaware.push({ id, alive: result.alive });
         }
         if (open > 0 && aware.length + unaware.length < needed) return;
-        const mustWait = this.#mayBeRepeated && this.#isBlind && unaware.length < sets.write.length;
+        const mustWait = !hasWaited && this.#mayBeRepeated && this.#isBlind && unaware.length < sets.write.length;
         if (aware.length === 0 && unaware.length >= needed) {
           if (!mustWait) return stampAnew();
           const leftMs = startedMs + FIRST_STAMP_TIMEOUTS * environment.replicaTimeoutMs - environment.now();
-          if (open === 0) environment.setTimer(Math.max(0, leftMs), stampAnew);
+          if (open === 0) environment.setTimer(Math.max(0, leftMs), () => this.#recall(true));
           return;
         }
         decided = true;

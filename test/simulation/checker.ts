@@ -59,7 +59,7 @@ export function checkRead(history: History, read: ReadInfo, policy: ConflictPoli
   let ends = shown.concat(deletes);
   // What may live beside the newest, unseen.
   const newest = Math.max(0, ...ends.map((write) => write.maxTime));
-  if (policy === "lastWriteWins") ends = ends.concat(writes.filter((write) => olderThan(write, newest)));
+  if (policy === "lastWriteWins") ends = ends.concat(writes.filter((write) => olderThan(write, newest, startStep)));
   const accounted = leadingTo(ends);
   for (const write of writes) {
     if (write.acknowledgedAt >= startStep) continue;
@@ -77,9 +77,10 @@ export function checkRead(history: History, read: ReadInfo, policy: ConflictPoli
   return problems;
 }
 
-/** May the write be ordered before this time? Once acknowledged, not before the stamp that was (KV-25). */
-function olderThan(write: WriteInfo, time: number): boolean {
-  return Math.max(write.minTime, write.acknowledgedTime) <= time;
+/** May the write be ordered before this time? Not before a stamp that had been acknowledged by then (KV-25). */
+function olderThan({ minTime, acknowledgedTimes }: WriteInfo, time: number, startStep: number): boolean {
+  const known = acknowledgedTimes.filter(({ step }) => step < startStep);
+  return Math.max(minTime, ...known.map((one) => one.time)) <= time;
 }
 
 /** An answer's clock must not name a write that neither the writer knew nor the write superseded (KV-2). */

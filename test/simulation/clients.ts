@@ -230,7 +230,8 @@ export class Clients {
       for (const version of state.versions) if (hex(version.writeId) === write.id) times.push(version.time);
     }
     const heldBySo = times.sort((a, b) => b - a)[needed - 1];
-    if (level !== "one" && heldBySo !== undefined) write.acknowledgedTime = Math.max(write.acknowledgedTime, heldBySo);
+    if (level !== "one" && heldBySo !== undefined)
+      write.acknowledgedTimes.push({ step: this.#run.step, time: heldBySo });
     if (holders < needed)
       history.problem(
         `${write.name} is answered as written at ${level}, and ${holders} replicas hold it; ${needed} must`,

@@ -19,10 +19,11 @@ export interface WriteInfo {
   readonly isDelete: boolean;
   readonly clock: Clock | undefined;
   readonly dots: Dot[];
-  /** Times of its stamps, least and greatest; and the time under which a majority held it when it was acknowledged. */
+  /** Times of its stamps, least and greatest. */
   minTime: number;
   maxTime: number;
-  acknowledgedTime: number;
+  /** The times under which a majority held it when it was acknowledged, by the steps that ended so. */
+  readonly acknowledgedTimes: { readonly step: number; readonly time: number }[];
   /** Writes that a stamp of this one superseded, by what it held or by the writer's clock. */
   readonly supersedes: Set<WriteInfo>;
   /**
@@ -96,7 +97,7 @@ export class History implements Observer {
       dots: [],
       minTime: Number.POSITIVE_INFINITY,
       maxTime: 0,
-      acknowledgedTime: 0,
+      acknowledgedTimes: [],
       supersedes: new Set(),
       buries: new Set(),
       value: undefined,
