@@ -65,4 +65,5 @@ export const TENANT_MIGRATIONS: readonly string[] = [
 /** A zone's copies of views: objects/zone-views.ts. */
 export const ZONE_VIEWS_MIGRATIONS: readonly string[] = [
   "CREATE TABLE kept_views (name TEXT PRIMARY KEY, as_of_ms REAL NOT NULL, view TEXT NOT NULL, crc INTEGER) WITHOUT ROWID",
+  "CREATE TABLE deployment (one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL, crc INTEGER)",
 ];

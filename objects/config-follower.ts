@@ -21,7 +21,7 @@ import { readConfigCalls } from "../src/wire/config-requests.ts";
 import { readShipment, type Shipment } from "../src/wire/shipment.ts";
 import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
-import { openWatches } from "./keyspace-watches.ts";
+import { leaveWatches, openWatches } from "./keyspace-watches.ts";
 import { applyMigrations } from "./migrate.ts";
 import type { ConfigFollowerRpc, ConfigKeyspaceRpc, FollowerReadOptions } from "./rpc.ts";
 import type { WatchDesk } from "./watch-desk.ts";
@@ -84,6 +84,7 @@ export class ConfigFollower extends DurableObject<Env> implements ConfigFollower
     });
     this.#watches = openWatches({
       ...{ ctx, env, settings, crc32c, source: this.#follower.watchSource },
+      holder: "CONFIG_FOLLOWER",
       // It asks its owner all the while, so it does not sleep.
       hibernateAfterMs: Number.POSITIVE_INFINITY,
       copy: {
@@ -187,6 +188,10 @@ export class ConfigFollower extends DurableObject<Env> implements ConfigFollower
       jade_config_damaged_total: this.#damagedTotal,
       ...this.#watches.metrics(),
     };
+  }
+
+  async leave(): Promise<void> {
+    leaveWatches(this.ctx, this.#watches);
   }
 
   async erase(): Promise<void> {

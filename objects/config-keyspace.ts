@@ -48,7 +48,7 @@ import { KeyspaceRegistration } from "./keyspace-registration.ts";
 import { KeyspaceSnapshots, type SnapshotAnswer, type SnapshotAsk } from "./keyspace-snapshots.ts";
 import { KeyspaceUpkeep } from "./keyspace-upkeep.ts";
 import { KeyspaceUsage } from "./keyspace-usage.ts";
-import { openWatches } from "./keyspace-watches.ts";
+import { leaveWatches, openWatches } from "./keyspace-watches.ts";
 import { applyMigrations } from "./migrate.ts";
 import type { ConfigKeyspaceRpc, CopiedPage } from "./rpc.ts";
 import type { WatchDesk } from "./watch-desk.ts";
@@ -163,6 +163,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     const shipping = new Shipping(desk.store, desk.keyspace);
     const watches = openWatches({
       ...{ ctx, env, crc32c, settings: this.#settings, hibernateAfterMs: config.hibernateAfterSeconds * 1000 },
+      holder: "CONFIG_KEYSPACE",
       source: watchSource(desk, (error) => this.#log.error("a previous version is damaged", {}, error)),
     });
     const waits = new LockWaits({
@@ -309,6 +310,10 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     if (page.kind === "compacted" || page.events.length > 0 || !page.isEnd || ask.waitMs === 0) return page;
     await atMost(ask.waitMs, (wake) => feed.atNextMatch(ask, wake));
     return feed.read({ ...ask, from: page.next });
+  }
+
+  async leave(): Promise<void> {
+    leaveWatches(this.ctx, this.#watches);
   }
 
   async erase(incarnation: number): Promise<void> {

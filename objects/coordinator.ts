@@ -21,6 +21,7 @@ import type { Env } from "./env.ts";
 import { exportPage } from "./export.ts";
 import { handover } from "./handover.ts";
 import { KeyspaceSums } from "./keyspace-metrics.ts";
+import { noteHolder } from "./leaving.ts";
 import { Mailbox, mailboxOf, type Parcel } from "./mailbox.ts";
 import type {
   CoordinatorRpc,
@@ -118,6 +119,7 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
       submit: (caller, request, done, of) => this.#submit(caller, request, done, of),
       closed: (owner, isClosed) => this.#configs.sessionEnded(owner, isClosed),
       waitUntil: (work) => ctx.waitUntil(work),
+      onHolding: (hasSessions) => noteHolder("COORDINATOR", ctx.id.name, hasSessions),
     });
     const zone = ctx.id.name;
     // A single instance has one coordinator, so that it may stamp where it likes: one replica for the whole turn saves commits.
@@ -127,6 +129,10 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
     // Where the process is our own, gateway and Coordinator share an isolate for certain; all replicas only on a single node.
     if (isSole || env.JADE_CLUSTER) this.#mailbox.open();
     if (isSole) handover.open();
+  }
+
+  async leave(): Promise<void> {
+    this.#sessions.leave();
   }
 
   async call(caller: Caller, frame: Uint8Array): Promise<Uint8Array> {
@@ -251,6 +257,9 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
     this.#vectors.add(id, report);
   }
 
+  /** Of what lies on this zone's disk, once it is known. */
+  #deployment = "";
+
   async #ready(): Promise<void> {
     if (this.#core.revision < 0) await this.#refresh();
     else if (Date.now() - this.#viewAtMs > VIEW_REFRESH_MS) this.#refreshBehind();
@@ -279,6 +288,7 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
       const { revision } = this.#core;
       const asked = revision < 0 ? directory.view() : directory.viewAfter(revision, VIEW_WAIT_MS);
       const view = await Promise.race([asked, late]);
+      await this.#recognize(view);
       this.#core.useView(view);
       this.#viewAtMs = Date.now();
       if (view.revision !== revision || this.#viewAtMs - this.#keptMs > KEEP_VIEW_EVERY_MS) await this.#keep(view);
@@ -290,6 +300,16 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /** Throws where the view is of another deployment than what lies on this zone's disk. */
+  async #recognize({ deployment }: DirectoryView): Promise<void> {
+    if (deployment === undefined || deployment === this.#deployment) return;
+    // A record that is damaged must not keep the zone from serving.
+    const known = await this.#zone.claimDeployment(deployment).catch(() => deployment);
+    if (known !== deployment)
+      throw new Error(`this zone's data is of the deployment ${known}, the Directory of ${deployment}`);
+    this.#deployment = deployment;
   }
 
   async #keep(view: DirectoryView): Promise<void> {

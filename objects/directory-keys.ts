@@ -43,6 +43,13 @@ export interface RepairRecord {
   readonly hasBegun: boolean;
 }
 
+/** Which deployment this is. */
+export interface DeploymentRecord {
+  readonly id: string;
+  /** Every zone has it on its disk: whoever finds the bucket without it knows that something is wrong. */
+  readonly isBorn: boolean;
+}
+
 /** By its number. */
 export type EventRecord = Omit<ClusterEvent, "number">;
 
@@ -52,6 +59,7 @@ const numbered = (prefix: string) => (number: number) => prefix + String(number)
 export const KEYS = {
   /** The deployment's secret, as bytes. */
   secret: "secret",
+  deployment: "deployment",
   /** Counts the changes of the nodes. */
   view: "view",
   /** Numbers given last. */

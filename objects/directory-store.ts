@@ -1,6 +1,7 @@
 // What the Directory holds: tenants with numbers never given twice, storage nodes with their incarnations, the deployment's secret.
 // Guarantees: synchronous; every method is one step of a turn. Must not: call other objects or read a clock.
 import { DIRECTORY_MIGRATIONS } from "../migrations/tenancy.ts";
+import { hexOf } from "../src/access/api-key.ts";
 import { firstNodes } from "../src/access/ring-start.ts";
 import { retryDelayMs } from "../src/access/schedule.ts";
 import type { StorageNode } from "../src/access/types.ts";
@@ -8,6 +9,7 @@ import type { Absence } from "../src/cluster/absences.ts";
 import { NOTHING_PURGED, type PurgeState } from "../src/replication/purge-round.ts";
 import { INCARNATIONS_PER_NODE } from "../src/wire/clock.ts";
 import {
+  type DeploymentRecord,
   type DueRecord,
   type EventRecord,
   KEYS,
@@ -57,6 +59,7 @@ const MAX_EVENTS = 1000;
 /** Repairs that are remembered. */
 const MAX_REPAIRS = 100;
 const SECRET_BYTES = 32;
+const DEPLOYMENT_ID_BYTES = 16;
 
 export class DirectoryStore {
   readonly #records: DirectoryRecords;
@@ -70,12 +73,30 @@ export class DirectoryStore {
     applyMigrations(storage, "directory", DIRECTORY_MIGRATIONS);
     this.#records = new DirectoryRecords(storage);
     this.ring = new DirectoryRingStore(this.#records, () => this.#nodeRecords());
-    if (this.#records.get(KEYS.secret) !== undefined) return;
+    if (this.#records.get(KEYS.deployment) !== undefined) return;
     storage.transactionSync(() => {
-      if (upgradeDirectory(storage.sql, this.#records)) return;
-      const nodes = firstNodes(first.nodes, first.zones);
-      for (const node of nodes) this.#records.write({ key: KEYS.node(node.id), value: { ...node, served: false } });
-      this.#records.write({ key: KEYS.view, value: 1 }, { key: KEYS.secret, value: [...first.random(SECRET_BYTES)] });
+      const hasHistory = this.#records.get(KEYS.secret) !== undefined || upgradeDirectory(storage.sql, this.#records);
+      const id = hexOf(first.random(DEPLOYMENT_ID_BYTES));
+      const writes: RecordWrite[] = [
+        { key: KEYS.deployment, value: { id, isBorn: hasHistory } satisfies DeploymentRecord },
+      ];
+      if (!hasHistory) {
+        const nodes = firstNodes(first.nodes, first.zones);
+        for (const node of nodes) this.#records.write({ key: KEYS.node(node.id), value: { ...node, served: false } });
+        writes.push({ key: KEYS.view, value: 1 }, { key: KEYS.secret, value: [...first.random(SECRET_BYTES)] });
+      }
+      this.#records.write(...writes);
+    });
+  }
+
+  get deployment(): DeploymentRecord {
+    return this.#records.get<DeploymentRecord>(KEYS.deployment)!;
+  }
+
+  markBorn(): void {
+    this.#records.write({
+      key: KEYS.deployment,
+      value: { ...this.deployment, isBorn: true } satisfies DeploymentRecord,
     });
   }
 

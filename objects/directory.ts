@@ -11,6 +11,7 @@ import { parseSettings, type Settings } from "../src/cluster/settings.ts";
 import type { MembershipView } from "../src/cluster/told.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
 import { type AbsenceSettings, DirectoryAbsences } from "./directory-absences.ts";
+import { ensureBorn } from "./directory-birth.ts";
 import type { TenantPlan } from "./directory-keys.ts";
 import { DirectoryRepairs } from "./directory-repairs.ts";
 import { DirectoryRing } from "./directory-ring.ts";
@@ -89,7 +90,10 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
       ...{ store: this.#store, turns: this.#turns, ring: this.#ring, log: this.#log },
       rules: () => this.#absenceRules(),
     });
-    ctx.blockConcurrencyWhile(() => this.#schedule());
+    ctx.blockConcurrencyWhile(async () => {
+      await ensureBorn({ env, store: this.#store, storage: ctx.storage, log: this.#log });
+      await this.#schedule();
+    });
   }
 
   /** As the bindings say now. */
@@ -113,7 +117,8 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
   }
 
   #view(): DirectoryView {
-    return { revision: this.#store.revision, nodes: this.#store.nodes(), ring: this.#store.ring.state };
+    const { revision, deployment, ring } = this.#store;
+    return { revision, deployment: deployment.id, nodes: this.#store.nodes(), ring: ring.state };
   }
 
   async viewAfter(revision: number, waitMs: number): Promise<DirectoryView> {

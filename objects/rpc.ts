@@ -68,6 +68,8 @@ export interface CoordinatorRpc {
   call(caller: Caller, frame: Uint8Array): Promise<Uint8Array>;
   /** Takes what waits in the mailbox of its name (objects/mailbox.ts); returns when all of it is answered. */
   work(): Promise<void>;
+  /** The process is about to be stopped: sessions are told (objects/leaving.ts). */
+  leave(): Promise<void>;
   /** WebSocket upgrade of a session; the gateway authenticated it and sets the header `jade-caller` to the JSON of Caller. */
   fetch(request: Request): Promise<Response>;
   /** One page of all of the tenant's keys, from `cursor` on. `error` in place of rows: a public error. */
@@ -125,6 +127,8 @@ export interface KeyValueReplicaRpc {
 
 /** `ConfigKeyspace`: one per tenant and namespace. Name: `c<tenant>/<namespace>`. */
 export interface ConfigKeyspaceRpc {
+  /** As of {@link CoordinatorRpc}: watches are told. */
+  leave(): Promise<void>;
   /** A frame of wire/config-requests.ts in, one of wire/config-answers.ts out: every call answered, refusals included. */
   call(frame: Uint8Array): Promise<Uint8Array>;
   /** Resolves when the lock or election is owned, or the wait is over; a refusal is a value. */
@@ -171,6 +175,8 @@ export interface FollowerReadOptions {
 
 /** `ConfigFollower`: one per zone and keyspace. Name: `<zone>/c<tenant>/<namespace>`. */
 export interface ConfigFollowerRpc {
+  /** As of {@link CoordinatorRpc}: watches are told. */
+  leave(): Promise<void>;
   /** A frame of ranges of wire/config-requests.ts in, one of wire/config-answers.ts out. */
   read(frame: Uint8Array, options: FollowerReadOptions): Promise<Uint8Array>;
   /** As `ConfigKeyspaceRpc.fetch`; 421 = the owner is to be asked. */
@@ -244,6 +250,8 @@ export interface ZoneViewsRpc {
   forgetTenant(tenantId: string): Promise<void>;
   keepDirectory(view: DirectoryView, asOfMs: number): Promise<void>;
   directory(): Promise<KeptView<DirectoryView> | null>;
+  /** The deployment that the zone's disk belongs to: `id` where it belonged to none. For ever. */
+  claimDeployment(id: string): Promise<string>;
 }
 
 /** `Tenant`: one per tenant number. Name: `t<number>`. */

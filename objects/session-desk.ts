@@ -8,6 +8,7 @@ import type { Caller, Credential, RateLimit, TenantView } from "../src/access/ty
 import type { Settings } from "../src/cluster/settings.ts";
 import { type LeaseOwner, newLeaseOwner } from "../src/config/owned-leases.ts";
 import { type ErrorCode, PublicError } from "../src/wire/error-codes.ts";
+import { CLOSE_GOING_AWAY, GOING_AWAY_REASON } from "../src/wire/going-away.ts";
 import type { SessionAnswer, SessionRequest } from "../src/wire/session.ts";
 import type { Env } from "./env.ts";
 import type { TenantRpc } from "./rpc.ts";
@@ -45,6 +46,8 @@ export interface SessionDeskOptions {
   /** The session's leases are to end with it. */
   readonly closed: (owner: LeaseOwner, isClosed: boolean) => void;
   readonly waitUntil: (work: Promise<unknown>) => void;
+  /** There is a first session, or the last one has gone. */
+  readonly onHolding: (hasSessions: boolean) => void;
 }
 
 export class SessionDesk {
@@ -115,6 +118,7 @@ export class SessionDesk {
       );
     });
     this.#sessions.add(session);
+    if (this.#sessions.size === 1) this.#options.onHolding(true);
     this.#count(tenant, 1);
     const unguard = this.#guard.add({
       tenant,
@@ -128,9 +132,15 @@ export class SessionDesk {
     void session.closed.then((isClosed) => {
       this.#options.closed(owner, isClosed);
       this.#sessions.delete(session);
+      if (this.#sessions.size === 0) this.#options.onHolding(false);
       this.#count(tenant, -1);
       unguard();
     });
+  }
+
+  /** The process stops: what is under way is asked again elsewhere, under its write ids. */
+  leave(): void {
+    for (const session of this.#sessions) session.end(CLOSE_GOING_AWAY, GOING_AWAY_REASON);
   }
 
   #count(tenant: number, by: number): void {

@@ -26,6 +26,7 @@ import {
   type WatchRequest,
 } from "../src/wire/config-watch.ts";
 import { parseWatchRequest } from "../src/wire/config-watch-json.ts";
+import { CLOSE_GOING_AWAY, GOING_AWAY_REASON } from "../src/wire/going-away.ts";
 
 /** Close code of RFC 6455: policy violation. */
 const CLOSE_POLICY = 1008;
@@ -69,6 +70,8 @@ export interface WatchDeskOptions {
   readonly hibernateAfterMs: number;
   /** Of a desk on a copy. */
   readonly copy?: CopyOptions | undefined;
+  /** There is a first connection, or the last one has gone. */
+  readonly onHolding?: (hasConnections: boolean) => void;
   readonly now: () => number;
   /** Not within a turn that writes. */
   readonly later: (delayMs: number, run: () => void) => void;
@@ -211,8 +214,17 @@ export class WatchDesk {
 
   /** The keyspace is gone; or this copy of it, and the clients are to `resume`. */
   endAll(reason: string, then: "end" | "resume" = "end"): void {
+    this.#closeAll(then === "end" ? CLOSE_POLICY : CLOSE_TRY_AGAIN, reason);
+  }
+
+  /** The process stops: clients resume where they are next. */
+  leave(): void {
+    this.#closeAll(CLOSE_GOING_AWAY, GOING_AWAY_REASON);
+  }
+
+  #closeAll(code: number, reason: string): void {
     for (const socket of [...this.#held.keys()]) {
-      socket.close(then === "end" ? CLOSE_POLICY : CLOSE_TRY_AGAIN, reason);
+      socket.close(code, reason);
       this.closed(socket);
     }
   }
@@ -276,6 +288,7 @@ export class WatchDesk {
       },
     });
     this.#held.set(socket, { attachment, connection, unguard });
+    if (this.#held.size === 1) this.#options.onHolding?.(true);
     this.#sockets.set(id, socket);
   }
 
@@ -284,6 +297,7 @@ export class WatchDesk {
     if (!held) return;
     held.unguard();
     this.#held.delete(socket);
+    if (this.#held.size === 0) this.#options.onHolding?.(false);
     this.#sockets.delete(held.connection.id);
   }
 

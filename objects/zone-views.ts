@@ -1,5 +1,6 @@
 // A zone's copy of what it needs of the control plane: views of tenants and of the Directory, as they were last seen here. A process that starts
 // while their owners are away admits known keys and finds the storage nodes by it.
+// And the deployment that the zone's disk belongs to, which it tells a Directory without history (src/cluster/birth.ts).
 // Guarantees: a copy is given with the time it was true; it goes when it is too old to be used, or its tenant is gone; one that fails its
 // checksum is as good as none. Must not: be asked while the owners answer, or tell what was never seen here.
 import { DurableObject } from "cloudflare:workers";
@@ -19,11 +20,18 @@ interface ViewRow {
   readonly crc: number | null;
 }
 
+interface DeploymentRow {
+  readonly one: number;
+  readonly id: string;
+  readonly crc: number | null;
+}
+
 const DIRECTORY = "directory";
 const tenantName = (tenantId: string): string => `tenant/${tenantId}`;
 
 export class ZoneViews extends DurableObject<Env> implements ZoneViewsRpc {
   readonly #rows: CheckedTable<ViewRow>;
+  readonly #deployment: CheckedTable<DeploymentRow>;
   readonly #keepMs: number;
 
   constructor(ctx: DurableObjectState, env: Env) {
@@ -31,6 +39,7 @@ export class ZoneViews extends DurableObject<Env> implements ZoneViewsRpc {
     this.#keepMs = parseSettings(env.JADE_CONFIG).auth.staleTenantViewMinutes * 60_000;
     applyMigrations(ctx.storage, "zone-views", ZONE_VIEWS_MIGRATIONS);
     this.#rows = new CheckedTable(ctx.storage.sql, "kept_views", "name");
+    this.#deployment = new CheckedTable(ctx.storage.sql, "deployment", "one");
   }
 
   async keepTenant(view: TenantView, asOfMs: number): Promise<void> {
@@ -51,6 +60,15 @@ export class ZoneViews extends DurableObject<Env> implements ZoneViewsRpc {
 
   async directory(): Promise<KeptView<DirectoryView> | null> {
     return this.#find<DirectoryView>(DIRECTORY);
+  }
+
+  async claimDeployment(id: string): Promise<string> {
+    return this.ctx.storage.transactionSync(() => {
+      const [held] = this.#deployment.select("WHERE one = 1");
+      if (held) return held.id;
+      this.#deployment.insert({ one: 1, id });
+      return id;
+    });
   }
 
   /** Forgets what is too old to be used. */

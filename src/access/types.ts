@@ -108,6 +108,8 @@ export interface RingState {
 /** What the gateway and the Coordinator need of the Directory; replaced whole when `revision` grows. */
 export interface DirectoryView {
   readonly revision: number;
+  /** Made once, with the deployment. Left out by earlier builds. */
+  readonly deployment?: string;
   readonly nodes: readonly StorageNode[];
   /** Absent: it never changed. */
   readonly ring?: RingState | undefined;

@@ -3,6 +3,7 @@
 // opens the tenant, compacted revisions) ends the watches with an error. Must not: keep events.
 import { NO_WATCH, WATCH_SUBPROTOCOL, type WatchId } from "../wire/config-watch.ts";
 import { type TakenMessage, WatchStream } from "../wire/config-watch-stream.ts";
+import { retryAfterMs } from "../wire/going-away.ts";
 import type { ConfigWatch, WatchHost } from "./config-watch.ts";
 import { JadeError } from "./errors.ts";
 import type { ResolvedOptions, WebSocketLike } from "./options.ts";
@@ -160,7 +161,8 @@ export class ConfigWatchLink implements WatchHost {
     if (code === CLOSE_POLICY) return this.close(new JadeError("unauthenticated", reason));
     if (this.#wanted.size === 0) return;
     this.#attempts++;
-    const delayMs = backoffMs({ policy: retries, attempt: this.#attempts, random: runtime.random() });
+    const backoff = backoffMs({ policy: retries, attempt: this.#attempts, random: runtime.random() });
+    const delayMs = Math.max(backoff, retryAfterMs(code, reason) ?? 0);
     this.#isWaiting = true;
     this.#cancelTimer = runtime.after(delayMs, () => void this.#again(wasOpen));
   }

@@ -91,7 +91,7 @@ export class Authenticator {
         return held.principal;
       }
     }
-    return this.#verify(token);
+    return this.#verify(token, waitUntil);
   }
 
   /** A tenant's caller where no key is asked for; undefined = there is no such tenant. Who may be one is the caller's to judge. */
@@ -122,10 +122,10 @@ export class Authenticator {
     await this.#options.views.forgetKept(tenantId);
   }
 
-  async #verify(token: string): Promise<Principal> {
+  async #verify(token: string, waitUntil: WaitUntil): Promise<Principal> {
     const { now, rootKeyHash, count, tokens } = this.#options;
     count("jade_auth_cache_misses_total");
-    if (token.length > MAX_TOKEN_CHARACTERS) return this.#verifyToken(token);
+    if (token.length > MAX_TOKEN_CHARACTERS) return this.#verifyToken(token, waitUntil);
     if ((this.#refused.get(token) ?? 0) > now()) throw refusal();
     const hash = await sha256Hex(token);
     const root = await rootKeyHash();
@@ -133,9 +133,9 @@ export class Authenticator {
       this.#verified.set(token, ROOT);
       return ROOT;
     }
-    if (tokens.isOn && isTokenShaped(token)) return this.#verifyToken(token);
+    if (tokens.isOn && isTokenShaped(token)) return this.#verifyToken(token, waitUntil);
     const parsed = parseApiKey(token);
-    const found = parsed && (await this.#find(parsed.tenantId, { keyId: parsed.keyId, hash }));
+    const found = parsed && (await this.#find(parsed.tenantId, { keyId: parsed.keyId, hash }, waitUntil));
     if (!found) {
       this.#verified.delete(token);
       this.#refused.set(token, now() + TENANT_VIEW_TTL_MS);
@@ -159,13 +159,13 @@ export class Authenticator {
   }
 
   /** Refused ones are not remembered by their text, which the sender chooses: what verifying them may cost is bounded instead. */
-  async #verifyToken(text: string): Promise<Principal> {
+  async #verifyToken(text: string, waitUntil: WaitUntil): Promise<Principal> {
     const { tokens, now, views } = this.#options;
     this.#verifiedTokens.delete(text);
     if (!tokens.isOn || !isTokenShaped(text)) throw refusal();
     this.#requireLookup();
     const token = await tokens.verify(text);
-    const view = token && (await views.get(token.tenantId));
+    const view = token && (await views.get(token.tenantId, waitUntil));
     const isLive = view?.state === "active" && isTokenLive(token!, view.tokensValidAfterMs ?? null, now());
     if (!token || !view || !isLive) {
       this.#lookupsLeft--;
@@ -184,11 +184,12 @@ export class Authenticator {
   async #find(
     tenantId: string,
     presented: { readonly keyId: string; readonly hash: string },
+    waitUntil: WaitUntil,
   ): Promise<{ view: TenantView; record: ApiKeyRecord } | undefined> {
     const { views, now } = this.#options;
     const before = views.peek(tenantId);
     if (!before) this.#spendLookup();
-    const view = await views.get(tenantId);
+    const view = await views.get(tenantId, waitUntil);
     const record = view && admittedKey(view, presented, now());
     if (view && record) return { view, record };
     // The key may be younger than the view in memory.

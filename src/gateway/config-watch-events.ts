@@ -1,6 +1,7 @@
 // A watch as server-sent events. `id:` is the revision to go on after, so that a reader that comes back with Last-Event-ID misses nothing.
 // Guarantees: the keyspace's pings are answered once the reader has taken what came before; when the keyspace's owner restarts the
 // stream goes on by itself, without a gap or a repetition. Must not: hold more than one window of messages.
+import { isLeaving } from "../../objects/leaving.ts";
 import type { WatchOptions } from "../wire/config-watch.ts";
 import { watchEventJson, watchEventsJson, watchMessageJson } from "../wire/config-watch-json.ts";
 import type { TakenMessage } from "../wire/config-watch-stream.ts";
@@ -14,6 +15,8 @@ import { type ConfigWatch, openConfigWatch } from "./config-watch.ts";
 const KEEP_ALIVE_MS = 15_000;
 /** Between attempts to reach the keyspace again; together longer than a takeover takes. Ms. */
 const RETRY_MS: readonly number[] = [50, 200, 500, 1000, 2000, 3000, 5000, 5000, 5000, 5000, 5000];
+/** When a reader is to come again after this process was stopped. Ms. */
+const LEAVING_RETRY_MS = 500;
 const CLOSE_POLICY = 1008;
 const encoder = new TextEncoder();
 
@@ -73,6 +76,11 @@ export class WatchEvents {
   async lost(code: number, reason: string): Promise<void> {
     if (code === CLOSE_POLICY) {
       await this.#write(`event: closed\ndata: ${JSON.stringify({ type: "closed", reason })}\n\n`);
+      return this.#finish();
+    }
+    if (isLeaving()) {
+      // The reader comes again by itself, behind the last revision.
+      await this.#write(`retry: ${LEAVING_RETRY_MS}\n\n`);
       return this.#finish();
     }
     for (const delayMs of RETRY_MS) {

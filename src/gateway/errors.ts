@@ -1,6 +1,7 @@
 // Internal causes → public codes. The one mapping; what is not named here is `internal`.
 import { QueueFull } from "../../objects/turn-queue.ts";
 import { DeadlineExceeded, withDeadline } from "../../objects/with-deadline.ts";
+import { NOT_BORN } from "../cluster/birth.ts";
 import { MalformedClock } from "../wire/clock.ts";
 import { PublicError } from "../wire/error-codes.ts";
 import { ADMIN_DEADLINE_MS } from "./limits.ts";
@@ -10,6 +11,8 @@ export function publicErrorOf(error: unknown): PublicError {
   if (error instanceof MalformedClock) return new PublicError("malformedClock", error.message);
   if (error instanceof QueueFull) return new PublicError("overloaded", "too many changes wait; nothing was done");
   if (error instanceof DeadlineExceeded) return new PublicError("unavailable", error.message);
+  if (error instanceof Error && error.message.includes(NOT_BORN))
+    return new PublicError("unavailable", `${NOT_BORN}: the log of the leaders' process says why`);
   return new PublicError("internal", "an unexpected error; the request id finds it in the logs");
 }
 

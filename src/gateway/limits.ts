@@ -24,11 +24,13 @@ export const COORDINATOR_DEADLINE_MS = 10_000;
 export const MAX_GATHERED_ANSWER_BYTES = 2 * 1024 * 1024;
 /** A call to Directory or Tenant on behalf of a client. Ms. */
 export const ADMIN_DEADLINE_MS = 10_000;
-/** A tenant's view while a request waits for it; then the old view is used. Ms. */
+/** One question for a tenant's view; then the old view is used. Ms. */
 export const VIEW_DEADLINE_MS = 2000;
+/** A request waits so long for a view at least, however long another question is under way. Ms. */
+export const VIEW_LEAST_WAIT_MS = 500;
 /** From this age on a view is asked for again behind a request, by a question that waits for a change (VIEW_WAIT_MS). Ms. */
 export const VIEW_REFRESH_MS = 300;
-/** Pause after a failed fetch of a view that is still usable. Ms. */
+/** Between the beginnings of two questions of which the first failed, and how long the failure tells that the owner is away. Ms. */
 export const VIEW_RETRY_MS = 1000;
 /** Each part that readiness asks. Ms. */
 export const READY_DEADLINE_MS = 2000;

@@ -1,15 +1,17 @@
 // What this isolate knows of tenants: views at most two seconds old, older ones only while their owner cannot be reached. While requests
 // come a question waits at the owner, so that a change is known at once.
 // Guarantees: a view is never used past TENANT_VIEW_TTL_MS when the Tenant answers; without it up to `staleMs`, over a start of this process too
-// (objects/zone-views.ts); bounded.
+// (objects/zone-views.ts); once it did not answer, requests that follow each other go on at once, and it is asked behind them; bounded.
 // Must not: share a promise between requests (workerd forbids waiting for another request's I/O).
 import { withDeadline } from "../../objects/with-deadline.ts";
 import { BoundedMap } from "../access/bounded-map.ts";
 import { KEEP_VIEW_EVERY_MS, MAX_TENANT_VIEWS, TENANT_VIEW_TTL_MS, VIEW_WAIT_MS } from "../access/limits.ts";
 import type { TenantView } from "../access/types.ts";
 import { PublicError } from "../wire/error-codes.ts";
-import { VIEW_DEADLINE_MS, VIEW_REFRESH_MS, VIEW_RETRY_MS } from "./limits.ts";
+import { VIEW_DEADLINE_MS, VIEW_LEAST_WAIT_MS, VIEW_REFRESH_MS, VIEW_RETRY_MS } from "./limits.ts";
 import type { Stubs } from "./stubs.ts";
+
+type WaitUntil = (work: Promise<unknown>) => void;
 
 export interface HeldView {
   view: TenantView;
@@ -17,7 +19,10 @@ export interface HeldView {
   asOfMs: number;
   /** Not asked again before. */
   retryAtMs: number;
-  refreshing: boolean;
+  /** When the question began that is under way behind requests; 0 = none. */
+  askedAtMs: number;
+  /** When the last question failed; 0 = it was answered. */
+  failedAtMs: number;
   /** As of when the zone's disk has it; 0 = not this one. */
   keptMs: number;
 }
@@ -56,31 +61,50 @@ export class TenantViews {
   }
 
   /** A usable view, fetched where needed; undefined = there is no such tenant. Throws `unavailable`. */
-  async get(tenantId: string): Promise<TenantView | undefined> {
+  async get(tenantId: string, waitUntil?: WaitUntil): Promise<TenantView | undefined> {
     const held = this.#held.get(tenantId);
     const nowMs = this.#options.now();
-    if (held && (this.isFresh(held, nowMs) || (nowMs < held.retryAtMs && this.#mayServeStale(held, nowMs)))) {
+    if (!held) return this.fetch(tenantId);
+    if (this.isFresh(held, nowMs)) return held.view;
+    if (this.#isKnownAway(held, nowMs) && this.#mayServeStale(held, nowMs)) {
+      if (waitUntil) this.refreshBehind(tenantId, held, waitUntil);
       return held.view;
     }
-    return this.fetch(tenantId);
+    // Nobody waits longer than the question that is under way already.
+    const askedForMs = this.#isAsked(held, nowMs) ? nowMs - held.askedAtMs : 0;
+    return this.fetch(tenantId, { deadlineMs: Math.max(VIEW_LEAST_WAIT_MS, VIEW_DEADLINE_MS - askedForMs) });
+  }
+
+  #isAsked(held: HeldView, nowMs: number): boolean {
+    // One whose request was cut off never ends.
+    return held.askedAtMs > 0 && nowMs - held.askedAtMs < VIEW_DEADLINE_MS;
+  }
+
+  /** The owner did not answer a moment ago. Longer ago it may have come back, and revoked keys: then a request asks itself. */
+  #isKnownAway(held: HeldView, nowMs: number): boolean {
+    return held.failedAtMs > 0 && (nowMs - held.failedAtMs < VIEW_RETRY_MS || this.#isAsked(held, nowMs));
   }
 
   /** Asks the tenant's owner now. */
-  async fetch(tenantId: string, waitMs = 0): Promise<TenantView | undefined> {
+  async fetch(
+    tenantId: string,
+    { waitMs = 0, deadlineMs = VIEW_DEADLINE_MS }: { readonly waitMs?: number; readonly deadlineMs?: number } = {},
+  ): Promise<TenantView | undefined> {
     const asOfMs = this.#options.now();
     const held = this.#held.get(tenantId);
     const changes = this.#changes;
     try {
-      const view = await withDeadline(this.#load(tenantId, held?.view, waitMs), VIEW_DEADLINE_MS, "Tenant");
+      const view = await withDeadline(this.#load(tenantId, held?.view, waitMs), deadlineMs, "Tenant");
       if (changes !== this.#changes) return view;
       const keptMs = view && view === held?.view ? held.keptMs : 0;
-      if (view) this.#held.set(tenantId, { view, asOfMs, retryAtMs: 0, refreshing: false, keptMs });
+      if (view) this.#held.set(tenantId, { view, asOfMs, retryAtMs: 0, askedAtMs: 0, failedAtMs: 0, keptMs });
       else this.#held.delete(tenantId);
       return view;
     } catch (cause) {
       const nowMs = this.#options.now();
       if (held && this.#mayServeStale(held, nowMs)) {
-        held.retryAtMs = nowMs + VIEW_RETRY_MS;
+        held.failedAtMs = nowMs;
+        held.retryAtMs = asOfMs + VIEW_RETRY_MS;
         return held.view;
       }
       const kept = held ? undefined : await this.#kept(tenantId, changes);
@@ -92,16 +116,17 @@ export class TenantViews {
   }
 
   /** Fetches behind the present request when the view grows old. One at a time for each tenant. */
-  refreshBehind(tenantId: string, held: HeldView, waitUntil: (work: Promise<unknown>) => void): void {
+  refreshBehind(tenantId: string, held: HeldView, waitUntil: WaitUntil): void {
     const nowMs = this.#options.now();
-    if (held.refreshing || nowMs - held.asOfMs < VIEW_REFRESH_MS || nowMs < held.retryAtMs) return;
-    held.refreshing = true;
+    if (this.#isAsked(held, nowMs) || nowMs - held.asOfMs < VIEW_REFRESH_MS || nowMs < held.retryAtMs) return;
+    held.askedAtMs = nowMs;
     const done = (): void => {
-      held.refreshing = false;
+      held.askedAtMs = 0;
     };
-    // A failure here shows when the view has expired and a request asks itself.
+    const waitMs = held.failedAtMs > 0 ? 0 : VIEW_WAIT_MS;
+    // A failure here is noted in what is held.
     waitUntil(
-      this.fetch(tenantId, VIEW_WAIT_MS)
+      this.fetch(tenantId, { waitMs })
         .then(done, done)
         .then(() => this.#keep(tenantId)),
     );
@@ -139,7 +164,8 @@ export class TenantViews {
     const nowMs = this.#options.now();
     if (!kept || changes !== this.#changes) return undefined;
     const { view, asOfMs } = kept;
-    const held = { view, asOfMs, retryAtMs: nowMs + VIEW_RETRY_MS, refreshing: false, keptMs: asOfMs };
+    const failed = { failedAtMs: nowMs, retryAtMs: nowMs + VIEW_RETRY_MS };
+    const held = { view, asOfMs, ...failed, askedAtMs: 0, keptMs: asOfMs };
     if (!this.#mayServeStale(held, nowMs)) return undefined;
     this.#held.set(tenantId, held);
     return view;

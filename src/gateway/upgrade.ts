@@ -1,5 +1,6 @@
 // What WebSocket upgrades have in common: whose they are, and what is handed on to the object that ends them.
 // Guarantees: the API key goes no further than here.
+import { isLeaving } from "../../objects/leaving.ts";
 import type { Caller, Credential, RateLimit } from "../access/types.ts";
 import { type ErrorCode, PublicError } from "../wire/error-codes.ts";
 import { authenticate, bearerToken, requireScope } from "./access.ts";
@@ -31,6 +32,7 @@ function protocolToken(protocols: readonly string[]): string | undefined {
 
 /** Who asks, by header or subprotocol, with the scope read-only at least. */
 export async function authenticateUpgrade(call: Call): Promise<TenantPrincipal> {
+  if (isLeaving()) throw new PublicError("unavailable", "this server is being stopped", { retryAfterSeconds: 1 });
   const token = bearerToken(call.request) ?? protocolToken(offeredProtocols(call.request));
   return requireScope(await authenticate(call, token), "read-only");
 }

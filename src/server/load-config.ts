@@ -34,6 +34,7 @@ export interface ConfigFlags {
   readonly clusterAddress?: string | undefined;
   readonly clusterAdvertise?: string | undefined;
   readonly privateNetwork?: boolean | undefined;
+  readonly newDeployment?: string | undefined;
 }
 
 export interface LoadedConfig {

@@ -47,6 +47,10 @@ export function registerServe(program: Command): void {
       "--private-network",
       "say that instances and bucket are in a private network: unencrypted traffic may pass there",
     )
+    .option(
+      "--new-deployment <word>",
+      "in a cluster whose bucket is lost for good: set this instance's data aside and begin anew, once for each word",
+    )
     .option("--insecure-public-http", "allow plain HTTP on an address that is not loopback")
     .option("--check", "only check the configuration: exit with 0 when it is good, 2 when it is not")
     .action(runServe);
@@ -76,6 +80,7 @@ async function runServe(flags: ServeFlags): Promise<void> {
     const run = loaded.config.cluster.bucket === undefined ? serve : serveCluster;
     process.exitCode = await run({
       ...loaded,
+      newDeployment: flags.newDeployment,
       rootKeyFromEnvironment: process.env["JADE_ROOT_KEY"],
       env: process.env,
       metricsAccess: process.env["JADE_METRICS_ACCESS"],

@@ -21,6 +21,7 @@ const WILDCARDS: ReadonlySet<string> = new Set(["0.0.0.0", "::"]);
 /** What only the command line may allow. */
 export interface Permissions {
   readonly insecurePublicHttp?: boolean | undefined;
+  readonly newDeployment?: string | undefined;
 }
 
 type Refuse = (field: string, value: unknown, message: string) => void;
@@ -127,6 +128,8 @@ export function serveProblems(
   judgeListener(config, flags, refuse);
   judgeStorage(config, refuse);
   judgeCluster(config, refuse);
+  if (flags.newDeployment !== undefined && config.cluster.bucket === undefined)
+    problems.push({ field: "--new-deployment", value: flags.newDeployment, message: "needs cluster.bucket" });
   return problems;
 }
 

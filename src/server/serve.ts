@@ -1,6 +1,7 @@
 // `jade-db serve`: one self-hosted instance. Brings lock, root key, Worker and workerd together, then watches.
 // Guarantees: nothing is started before configuration, data directory, lock and port are good; the lock is released at the end.
 
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { Instance } from "./cluster/instance.ts";
 import { workerSettings } from "./config-schema.ts";
@@ -15,6 +16,7 @@ import { secretEnvironment } from "./provider-secrets.ts";
 import { watchReadiness } from "./readiness.ts";
 import { type RootKey, resolveRootKey } from "./root-key.ts";
 import { Supervisor, type SupervisorEvents } from "./supervisor.ts";
+import { tellLeaving } from "./tell-leaving.ts";
 import { copyWorkers, writeConfigFile } from "./worker-files.ts";
 import { workerdBinary } from "./workerd-binary.ts";
 import { workerdConfig } from "./workerd-config.ts";
@@ -26,6 +28,8 @@ const DISK_WARNING =
 
 export interface ServeOptions extends LoadedConfig {
   readonly rootKeyFromEnvironment: string | undefined;
+  /** A word: what this instance of a cluster held is given up, once. */
+  readonly newDeployment?: string | undefined;
   /** JADE_METRICS_ACCESS. */
   readonly metricsAccess?: string | undefined;
   /** The process's environment: identity and bucket of a cluster. */
@@ -50,11 +54,15 @@ export async function serve(options: ServeOptions): Promise<number> {
     const rootKey = resolveRootKey(dir.path, options.rootKeyFromEnvironment);
     printRootKey(rootKey, options);
     if ([config.storage.blobStore, config.vectors.archiveStore].includes("disk")) options.report(DISK_WARNING);
+    const tellSocket = join(dir.run, "tell.sock");
     const supervisor = new Supervisor({
+      leave: () => tellLeaving(tellSocket),
       url: (bound) => localUrl(inner.host, bound),
       events: reporter(options.report, (pid) => lock.noteWorkerd(pid)),
       prepare: (bound) => {
         removeUnfinishedBlobs(dir);
+        // One that was killed leaves its socket's name behind.
+        rmSync(tellSocket, { force: true });
         const text = workerdConfig({
           address: joinAddress(inner.host, bound ?? inner.port),
           objectsDir: dir.objects,
@@ -63,6 +71,7 @@ export async function serve(options: ServeOptions): Promise<number> {
           settings: workerSettings(config),
           rootKeyHash: rootKey.hash,
           metricsAccess: options.metricsAccess,
+          tellAddress: "unix:tell.sock",
         });
         writeConfigFile(join(dir.run, CONFIG_FILE), text);
         const env = secretEnvironment(config.embedding, options.env);

@@ -27,6 +27,8 @@ export interface SupervisorOptions {
   readonly prepare: (port: number | undefined) => WorkerdStart;
   readonly url: (port: number) => string;
   readonly events: SupervisorEvents;
+  /** Has the process tell its connections that it goes, before SIGTERM: workerd waits for them. Must end soon; what it throws is nobody's. */
+  readonly leave?: () => Promise<void>;
   /** Between SIGTERM and SIGKILL. */
   readonly stopTimeoutMs?: number;
   /** Answers while the process is away. */
@@ -195,7 +197,10 @@ export class Supervisor {
   }
 
   #endPolitely(child: WorkerdProcess): void {
-    child.signal("SIGTERM");
+    const { leave } = this.#options;
+    const end = (): void => child.signal("SIGTERM");
+    if (leave && this.#isReady) void leave().then(end, end);
+    else end();
     setTimeout(() => this.#kill(child), this.#options.stopTimeoutMs ?? STOP_TIMEOUT_MS).unref();
   }
 

@@ -76,6 +76,8 @@ export interface WorkerdConfigOptions {
   readonly rootKeyHash: string;
   /** `root` = /metrics asks for the root key (JADE_METRICS_ACCESS). */
   readonly metricsAccess?: string | undefined;
+  /** Of a single node: where its supervisor tells it that it is about to be stopped. */
+  readonly tellAddress?: string | undefined;
   /** A process of a cluster's instance; none = the one process of a single node. */
   readonly cluster?: ClusterProcess | undefined;
 }
@@ -167,6 +169,7 @@ export function workerdConfig(options: WorkerdConfigOptions): string {
   const sockets = [
     ...(isGateway ? [`(name = "http", address = ${capnpText(address)}, http = (), service = "jade")`] : []),
     ...(cluster ? [...sharedSocket(cluster), relaySocket(cluster), tellSocket(cluster)] : []),
+    ...(!cluster && options.tellAddress !== undefined ? [tellSocket({ tellAddress: options.tellAddress })] : []),
     ...(cluster && !isGateway ? [boardSocket(cluster), ...(hasEmbedder ? [embedderSocket()] : [])] : []),
   ];
   return `# Written by jade-db at each start: changes here are lost.

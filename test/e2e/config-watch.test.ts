@@ -1,5 +1,7 @@
 // Watches of the SDK and the CLI against a real server: resumed over kill -9, compaction, slow readers, caches.
 import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { WebSocket as WsWebSocket } from "ws";
@@ -76,6 +78,60 @@ describe("client.config.watch", () => {
     expect(change).toMatchObject({ revision: 4, events: [{ entry: { value: new TextEncoder().encode('"x"') } }] });
     for (const watch of [key, prefix, range]) watch.close();
     expect(await key.next()).toEqual({ done: true, value: undefined });
+  });
+
+  it("[CL-133] [CF-49] a server that is stopped says so to watches and sessions, and ends by itself; they go on without a gap or a repetition", async () => {
+    const config = client.config.namespace("stopped");
+    const watch = config.watch({ prefix: "" });
+    const reader = reading(watch);
+    await watch.started;
+    const session = new JadeClient({
+      url: server.url,
+      apiKey,
+      transport: "session",
+      retries: RETRIES,
+      timeoutMs: 60_000,
+    });
+    const bare = new WsWebSocket(`${server.url.replace("http", "ws")}/v1/config/watch?prefix=&namespace=stopped`, {
+      headers: { authorization: `Bearer ${apiKey}` },
+    });
+    const closed = once(bare, "close");
+    await once(bare, "open");
+    const headers = { authorization: `Bearer ${apiKey}`, accept: "text/event-stream" };
+    const events = await fetch(`${server.url}/v1/config/watch?prefix=&namespace=stopped`, { headers });
+    const eventTexts = events.text();
+    const acknowledged: string[] = [];
+    let isOver = false;
+    const writing = (async () => {
+      for (let i = 0; !isOver; i++) {
+        const { revision } = await config.put(`k/${i % 20}`, i);
+        acknowledged.push(`${revision} put k/${i % 20}`);
+      }
+    })();
+    let stored = 0;
+    const storing = (async () => {
+      for (; !isOver; stored++) await session.kv.put("stopped", stored);
+    })();
+    await vi.waitFor(() => expect(Math.min(acknowledged.length, stored)).toBeGreaterThan(20), 20_000);
+    await server.stop();
+    const [before, storedBefore] = [acknowledged.length, stored];
+    const { dataDir, port, rootKey, logPath } = server;
+    expect(readFileSync(logPath, "utf8")).not.toContain("does not stop");
+    const [code, reason] = await closed;
+    expect([code, String(reason)]).toEqual([1012, "goingAway: this server stops; retryAfterMs=200"]);
+    expect(await eventTexts).toMatch(/retry: [0-9]+\n\n$/);
+    server = await startServer({ dataDir, port, rootKey });
+    await vi.waitFor(() => expect(acknowledged.length - before).toBeGreaterThan(20), 20_000);
+    await vi.waitFor(() => expect(stored - storedBefore).toBeGreaterThan(20), 20_000);
+    isOver = true;
+    await Promise.all([writing, storing]);
+    expect((await session.kv.get("stopped")).value).toBe(stored - 1);
+    session.close();
+    await vi.waitFor(() => expect(reader.lines).toContain(acknowledged.at(-1)!), 20_000);
+    const revisions = reader.lines.map((line) => Number(line.split(" ")[0]));
+    expect(revisions).toEqual(revisions.map((_, index) => index + 2));
+    expect(acknowledged.filter((line) => !reader.lines.includes(line))).toEqual([]);
+    watch.close();
   });
 
   it("[CF-49] goes on over kill -9 of the server under writes, without a gap or a repetition", async () => {

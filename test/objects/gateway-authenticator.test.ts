@@ -1,5 +1,5 @@
 // Authentication from memory: how old a view may get, what happens when its owner is away, what unknown tokens may cost.
-import { beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it, vi } from "vitest";
 import type { TenantAdminRpc } from "../../objects/tenancy-rpc.ts";
 import { type DerivedKey, deriveApiKey } from "../../src/access/api-key.ts";
 import { UNKNOWN_TOKENS_BURST } from "../../src/access/limits.ts";
@@ -191,6 +191,54 @@ describe("the owner away", () => {
     expect(await outcome(text)).toBe("unavailable");
     owners.isAway = false;
     expect(await outcome(text)).toBe("tenant");
+  });
+
+  it("[GW-26] that hangs holds up one request at most; then it is asked behind them, and a revocation counts as soon as it answers", async () => {
+    const { text } = await addTenant("acme", 1);
+    await outcome(text);
+    const answers: (() => void)[] = [];
+    const { tenant } = owners;
+    owners.tenant = (number) => ({
+      viewSince: (...args) =>
+        new Promise<void>((resolve) => answers.push(resolve)).then(() =>
+          tenant.call(owners, number).viewSince!(...args),
+        ),
+    });
+    // A question is under way behind the requests; when the view is old one request waits for what is left of its time.
+    nowMs += 600;
+    expect(await outcome(text)).toBe("tenant");
+    nowMs += 1500;
+    const [beganMs, asked] = [performance.now(), answers.length];
+    const waiting = outcome(text);
+    await vi.waitFor(() => expect(answers.length).toBe(asked + 1));
+    nowMs += 500;
+    expect(await waiting).toBe("tenant");
+    expect(performance.now() - beganMs).toBeGreaterThan(400);
+    expect(performance.now() - beganMs).toBeLessThan(1900);
+    nowMs += 600;
+    for (let i = 0; i < 5; i++) {
+      const answered = outcome(text);
+      expect(await Promise.race([answered, new Promise((resolve) => setTimeout(resolve, 300, "waits"))])).toBe(
+        "tenant",
+      );
+    }
+    expect(answers.length).toBe(asked + 2);
+    change("acme", { keys: [] });
+    answers.at(-1)!();
+    await behind.at(-1);
+    expect(await outcome(text)).toBe("unauthenticated");
+  });
+
+  it("[GW-26] that was away some time ago is asked by the request itself: it may have revoked the key since", async () => {
+    const { text } = await addTenant("acme", 1);
+    await outcome(text);
+    owners.isAway = true;
+    nowMs += 2500;
+    expect(await outcome(text)).toBe("tenant");
+    owners.isAway = false;
+    change("acme", { keys: [] });
+    nowMs += 1000;
+    expect(await outcome(text)).toBe("unauthenticated");
   });
 
   it("[AC-7] an unknown key is unavailable, not refused: nobody knows", async () => {

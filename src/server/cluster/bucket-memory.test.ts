@@ -1,5 +1,6 @@
 // Whether an instance knows its bucket again.
-import { describe, expect, it } from "vitest";
+import { setTimeout as pause } from "node:timers/promises";
+import { describe, expect, it, vi } from "vitest";
 import { BucketMemory, type Seen, type SeenPlace } from "./bucket-memory.ts";
 
 function place(): SeenPlace & { seen: Seen | undefined; isAway: boolean } {
@@ -19,12 +20,13 @@ function place(): SeenPlace & { seen: Seen | undefined; isAway: boolean } {
 }
 
 function instance(bucket = "s3://jade/p", here = place(), there = place()) {
-  const told = { rests: 0, lines: [] as string[] };
+  const told = { process: 1 as number | undefined, rests: 0, lines: [] as string[] };
   const rest = (): void => void told.rests++;
   const memory = new BucketMemory({
     bucket,
     here,
     there,
+    process: () => told.process,
     rest,
     report: (line) => told.lines.push(line),
     now: () => new Date(0),
@@ -57,6 +59,26 @@ describe("[CL-130] an instance knows its bucket again", () => {
     const other = instance("s3://jade/other", here);
     expect(await other.memory.look()).toBe(false);
     expect(other.told.lines.join()).toContain("belongs to s3://jade/p");
+  });
+
+  it("asks again as soon as another process of leaders runs", async () => {
+    const { memory, here, there, told } = instance();
+    const end = new AbortController();
+    const running = memory.run(end.signal);
+    await vi.waitFor(() => expect(here.seen?.count).toBe(1));
+    there.seen = undefined;
+    told.process = 2;
+    await vi.waitFor(() => expect(told.lines).toHaveLength(1), { timeout: 10_000 });
+    expect(told.rests).toBeGreaterThan(0);
+    // It rests: there is none to ask.
+    told.process = undefined;
+    const { rests } = told;
+    await pause(600);
+    expect(told.rests - rests).toBeLessThanOrEqual(1);
+    told.process = 3;
+    await vi.waitFor(() => expect(told.rests).toBeGreaterThan(rests + 1), { timeout: 10_000 });
+    end.abort();
+    await running;
   });
 
   it("does nothing while the bucket is away", async () => {

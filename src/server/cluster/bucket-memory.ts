@@ -7,8 +7,8 @@ import { request } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import { writeConfigFile } from "../worker-files.ts";
 
-/** Until the bucket was asked once: nobody should get far before that. Ms. */
-const FIRST_LOOKS_EVERY_MS = 250;
+/** Until the bucket was asked by the leaders' process that runs: nobody should get far before that. Ms. */
+const STEP_MS = 250;
 const LOOK_EVERY_MS = 30_000;
 const ASK_TIMEOUT_MS = 2000;
 
@@ -73,6 +73,8 @@ export interface BucketMemoryOptions {
   readonly bucket: string;
   readonly here: SeenPlace;
   readonly there: SeenPlace;
+  /** The leaders' process; undefined = none runs. One whose bucket was emptied ends, and the next one would begin anew there. */
+  readonly process: () => number | undefined;
   /** Lets the leaders rest. */
   readonly rest: () => void;
   readonly report: (line: string) => void;
@@ -89,11 +91,15 @@ export class BucketMemory {
 
   /** Until the signal. */
   async run(signal: AbortSignal): Promise<void> {
-    let wasAsked = false;
+    let asked: { readonly process: number; readonly atMs: number } | undefined;
     while (!signal.aborted) {
-      wasAsked = (await this.look().catch(() => undefined)) ?? wasAsked;
-      const pauseMs = wasAsked && this.#complaint === "" ? LOOK_EVERY_MS : FIRST_LOOKS_EVERY_MS;
-      await sleep(pauseMs, undefined, { signal, ref: false }).catch(() => undefined);
+      const process = this.#options.process();
+      const isDue = !asked || asked.process !== process || performance.now() - asked.atMs >= LOOK_EVERY_MS;
+      if (isDue && process !== undefined) {
+        const isKnown = await this.look().catch(() => false);
+        asked = isKnown ? { process, atMs: performance.now() } : undefined;
+      }
+      await sleep(STEP_MS, undefined, { signal, ref: false }).catch(() => undefined);
     }
   }
 

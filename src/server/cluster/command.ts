@@ -10,6 +10,7 @@ interface StartFlags {
   readonly peerPort?: string;
   readonly sharedPort?: string;
   readonly dataDir?: string;
+  readonly newDeployment?: string;
 }
 
 const DEFAULT_PORT = 8787;
@@ -37,6 +38,7 @@ async function runStart(flags: StartFlags): Promise<void> {
       grpcPort: flags.grpcPort === undefined ? undefined : numberOf("--grpc-port", flags.grpcPort, ports),
       peerPort: flags.peerPort === undefined ? undefined : numberOf("--peer-port", flags.peerPort, ports),
       sharedPort: flags.sharedPort === undefined ? undefined : numberOf("--shared-port", flags.sharedPort, ports),
+      flags: flags.newDeployment === undefined ? [] : ["--new-deployment", flags.newDeployment],
       dataDir: flags.dataDir ?? env["JADE_DATA_DIR"] ?? "./data/cluster",
       env,
       print: (line) => console.log(line),
@@ -62,6 +64,7 @@ export function registerCluster(program: Command): Command {
     .option("--peer-port <number>", "let them reach each other over TLS, as on several machines: the first one's port")
     .option("--shared-port <number>", "a port that all instances listen on together, beside each one's own")
     .option("--data-dir <directory>", "where everything is kept (default: ./data/cluster; JADE_DATA_DIR)")
+    .option("--new-deployment <word>", "set all data aside and begin anew, once for each word")
     .action(runStart);
   return cluster;
 }

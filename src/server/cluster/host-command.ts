@@ -61,9 +61,11 @@ function sharedFlags({
   grpcCert,
   grpcKey,
   grpcClientCa,
+  newDeployment,
   ...flags
 }: HostFlags): string[] {
-  const texts = { host, logLevel, tlsCert, tlsKey, grpcCert, grpcKey, grpcClientCa, config: flags.config };
+  const tls = { tlsCert, tlsKey, grpcCert, grpcKey, grpcClientCa };
+  const texts = { host, logLevel, ...tls, newDeployment, config: flags.config };
   const given = Object.entries(texts).flatMap(([name, text]) => (text === undefined ? [] : [optionOf(name), text]));
   const { insecurePublicHttp, privateNetwork } = flags;
   const said = Object.entries({ insecurePublicHttp, privateNetwork }).flatMap(([name, is]) =>

@@ -70,7 +70,7 @@ export function supervisorService({ supervisorAddress }: ClusterProcess): string
 }
 
 /** What a supervisor tells comes from a directory that only our user enters; who is there may do everything. */
-export function tellSocket({ tellAddress }: ClusterProcess): string {
+export function tellSocket({ tellAddress }: Pick<ClusterProcess, "tellAddress">): string {
   const service = '(name = "jade", entrypoint = "Bulletin")';
   return `(name = "tell", address = ${capnpText(tellAddress)}, http = (), service = ${service})`;
 }

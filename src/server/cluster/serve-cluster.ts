@@ -17,6 +17,7 @@ import { secretEnvironment } from "../provider-secrets.ts";
 import { watchReadiness } from "../readiness.ts";
 import { MODELS_NAME, printAddress, reporter, type ServeOptions, untilSignalled } from "../serve.ts";
 import { type StandIn, Supervisor } from "../supervisor.ts";
+import { tellLeaving } from "../tell-leaving.ts";
 import { copyWorkers, writeConfigFile } from "../worker-files.ts";
 import { workerdBinary } from "../workerd-binary.ts";
 import { EMBEDDER_SOCKET, type WorkerdConfigOptions, workerdConfig } from "../workerd-config.ts";
@@ -28,6 +29,7 @@ import { clusterIdentity } from "./identity.ts";
 import { Instance } from "./instance.ts";
 import { boardAt, IsolationWatch, reachesLeaders } from "./isolation-watch.ts";
 import { Membership } from "./membership.ts";
+import { BUCKET_SEEN_FILE, beginNewDeployment } from "./new-deployment.ts";
 import { type ClusterProcess, LEADERS_STOP_MS } from "./relay-config.ts";
 import { parseHostPort } from "./tunnel.ts";
 import { socketPath, Ways } from "./ways.ts";
@@ -124,6 +126,11 @@ class Processes {
     const isShared = sharedPort !== undefined && !certificateFiles(config);
     const shared = isShared ? new Door({ host: sharedHost, port: sharedPort, reusePort: true }) : undefined;
     return new Supervisor({
+      // Watches that no copy serves end at an owner; those of this instance are about to be handed over anyway.
+      leave: async () => {
+        const processes = [this.ways.bulletin("zone"), this.ways.bulletin("leaders")];
+        await Promise.allSettled(processes.map((address) => tellLeaving(socketPath(address))));
+      },
       standIn: standingIn(shared ? [door, shared] : [door]),
       url: (bound) => localUrl(host, bound),
       events: reporter(report, (pid) => this.#lock.noteWorkerd(pid, "workerd"), "the zone's process"),
@@ -202,7 +209,8 @@ function rememberBucket(
   const { bucket = "", zone } = config.cluster;
   return new BucketMemory({
     ...{ bucket, report, rest: () => leaders.rest(), now: () => new Date() },
-    here: seenFile(join(dir.path, "bucket-seen.json")),
+    process: () => leaders.pid,
+    here: seenFile(join(dir.path, BUCKET_SEEN_FILE)),
     there: seenInBucket(socketPath(ways.board), zone),
   });
 }
@@ -216,6 +224,8 @@ export async function serveCluster(options: ServeOptions): Promise<number> {
   const lock = await InstanceLock.acquire(dir.path);
   try {
     await assertPortsFree(config);
+    const aside = options.newDeployment === undefined ? undefined : beginNewDeployment(dir, options.newDeployment);
+    if (aside !== undefined) options.report(`begins a new deployment; what this instance held lies in ${aside}`);
     const processes = new Processes(options, dir, lock);
     await processes.ways.open();
     const { ways } = processes;
