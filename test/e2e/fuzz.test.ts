@@ -21,7 +21,7 @@ it("[GW-1] [GW-6] [GW-16] 3000 random requests over every route: documented answ
   expect(problems, lines.join("\n").slice(0, 5000)).toEqual([]);
   expect(counts).toMatchObject({ sent: 3000, compared: 2 });
   expect(counts.keys).toBeGreaterThan(100);
-  expect(counts.vectors).toBeGreaterThan(30);
+  expect(counts.vectors).toBeGreaterThan(15);
   for (const status of ["200", "201", "204", "400", "401", "403", "404", "405", "415"])
     expect(counts.statuses[status], status).toBeGreaterThan(0);
 });
