@@ -8,7 +8,7 @@ import { CopyLeader, type CopyLeaderOptions } from "../src/vector/replica/leader
 import type { ReplicationConfig } from "../src/vector/shard/shard-config.ts";
 import type { ReplicaStatus, ShardStatus } from "../src/vector/shard/shard-status.ts";
 import type { VectorStore } from "../src/vector/shard/vector-store.ts";
-import type { VectorAnswer, VectorFailure } from "../src/wire/vector.ts";
+import type { VectorAnswer, VectorCall, VectorFailure } from "../src/wire/vector.ts";
 import type { Env } from "./env.ts";
 import { atMost } from "./keyspace-answers.ts";
 import { PageCompression } from "./page-compression.ts";
@@ -150,9 +150,9 @@ export class ShardCopies {
     return { kind: "error", code: "unknownOutcome", message, details: { zones } };
   }
 
-  /** A status tells of the followers, too. */
-  withReplicas(answer: VectorAnswer): VectorAnswer {
-    if (answer.kind !== "status" || this.zones.length === 0) return answer;
+  /** A shard's status tells of the followers, too; that of its imports does not. */
+  withReplicas({ request }: VectorCall, answer: VectorAnswer): VectorAnswer {
+    if (request.kind !== "status" || answer.kind !== "status" || this.zones.length === 0) return answer;
     const status = { ...(JSON.parse(answer.status) as ShardStatus), replicas: this.status() };
     return { ...answer, status: JSON.stringify(status) };
   }

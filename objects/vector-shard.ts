@@ -344,7 +344,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     const placing = call.isPlaced || !isById(call.request) ? undefined : this.#placing;
     const answer = await (placing ? placing.run(call) : this.#runHere(call));
     this.#meter.answered(call, answer);
-    return writeVectorAnswer((await this.#copies.unconfirmed(answer)) ?? this.#copies.withReplicas(answer));
+    return writeVectorAnswer((await this.#copies.unconfirmed(answer)) ?? this.#copies.withReplicas(call, answer));
   }
 
   callMany(calls: readonly Uint8Array[]): Promise<readonly Uint8Array[]> {

@@ -11,10 +11,10 @@ import type { VectorShard } from "../../src/worker.ts";
 import { directory, newTenant } from "./gateway-support.ts";
 import { Db } from "./vector-support.ts";
 
-async function newDb() {
+async function newDb(more: object = {}) {
   const { key, tenantId } = await newTenant();
   const tenant = (await directory().lookupTenant(tenantId))!;
-  const db = await Db.create(key, { databaseId: "docs", vectorDimension: 2, sharding: { numShards: 2 } });
+  const db = await Db.create(key, { databaseId: "docs", vectorDimension: 2, sharding: { numShards: 2 }, ...more });
   const name = { tenant, namespace: "default", databaseId: "docs", generation: 1 };
   const stub = (shard: number) =>
     env.VECTOR_SHARD.get(
@@ -35,7 +35,7 @@ const done = (db: Db, id: unknown): Promise<Record<string, unknown>> =>
 
 describe("imports", () => {
   it("[VE-220][VE-222] are answered as taken and applied behind it, in every form of a batch; bad vectors are told", async () => {
-    const { db } = await newDb();
+    const { db } = await newDb({ replication: { factor: 2 } });
     const vectors = Array.from({ length: 3000 }, (_, at) => ({ id: `id-${at}`, values: [at + 1, 1] }));
     const body = { vectors: [...vectors, { id: "short", values: [1] }, { id: "text", values: "no" }] };
     const header = { "idempotency-key": "import-1" };
