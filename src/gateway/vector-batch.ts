@@ -3,7 +3,7 @@
 // came through before; what is atomic is one commit of one shard.
 
 import { shardOf } from "../cluster/shard-of.ts";
-import { PublicError } from "../wire/error-codes.ts";
+import { ERROR_CODES, PublicError } from "../wire/error-codes.ts";
 import type { Durability, VectorFailure, VectorInput, VectorStamp } from "../wire/vector.ts";
 import { admitMore } from "./access.ts";
 import { success, successText } from "./answers.ts";
@@ -106,8 +106,8 @@ function requireAtomic(
     });
 }
 
-/** These say that nothing is known, or that the request itself is wrong: they are no result of a row. */
-const WHOLE: ReadonlySet<string> = new Set(["unknownOutcome", "idempotencyKeyReused", "internal"]);
+/** These say that nothing is known: they are no result of a row. */
+const WHOLE: ReadonlySet<string> = new Set(["unknownOutcome", "internal"]);
 /** A call of one row is refused as a whole for what is wrong with the row. */
 const OF_A_ROW: ReadonlySet<string> = new Set(["invalidRequest", "payloadTooLarge"]);
 
@@ -236,6 +236,19 @@ const batch = configRoute({
   },
 });
 
+/** Where some shards have done it and another refused it (its Idempotency-Key was used there before), the answer is no refusal of all. */
+async function atAll<T>(works: readonly Promise<T>[]): Promise<readonly T[]> {
+  const outcomes = await Promise.allSettled(works);
+  const failed = outcomes.filter((outcome) => outcome.status === "rejected");
+  const [first] = failed.map(({ reason }) => reason as unknown);
+  if (first instanceof PublicError && failed.length < works.length && ERROR_CODES[first.code].status < 500) {
+    const message = `${failed.length} of ${works.length} shards refused it (${first.code}: ${first.message}); at the others it was done`;
+    throw new PublicError("unknownOutcome", message, { refusal: { code: first.code, ...first.details } });
+  }
+  if (failed.length > 0) throw first;
+  return outcomes.map((outcome) => (outcome as PromiseFulfilledResult<T>).value);
+}
+
 export async function deleteIds(
   call: Call,
   database: KnownDatabase,
@@ -246,7 +259,7 @@ export async function deleteIds(
     const shard = shardOf(id, database.homes);
     shards.set(shard, [...(shards.get(shard) ?? []), id]);
   }
-  const missing = await Promise.all(
+  const missing = await atAll(
     [...shards].map(async ([shard, own]) => {
       const { results } = await callShard(call, { database, shard }, { kind: "delete", ids: own, durability }, write);
       return own.filter((_, at) => results[at] === null);
@@ -273,7 +286,7 @@ export async function deleteMatching(
     }
     return { deleted, more: true };
   });
-  const done = await Promise.all(shards);
+  const done = await atAll(shards);
   return { deleted: done.reduce((sum, { deleted }) => sum + deleted, 0), more: done.some(({ more }) => more) };
 }
 
