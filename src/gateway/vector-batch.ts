@@ -3,6 +3,7 @@
 // came through before; what is atomic is one commit of one shard.
 
 import { shardOf } from "../cluster/shard-of.ts";
+import { MAX_ID_BYTES } from "../vector/segment/limits.ts";
 import { ERROR_CODES, PublicError } from "../wire/error-codes.ts";
 import type { Durability, VectorFailure, VectorInput, VectorStamp } from "../wire/vector.ts";
 import { admitMore } from "./access.ts";
@@ -34,6 +35,7 @@ import { VECTOR_WRITE_ERRORS } from "./vectors.ts";
 const PATH = "/v1/databases/{db}/vectors";
 /** What a row costs in a call beside its values and metadata. */
 const ROW_OVERHEAD_BYTES = 32;
+const encoder = new TextEncoder();
 
 export type Result =
   | { readonly id: string; readonly stamp: VectorStamp }
@@ -254,6 +256,12 @@ export async function deleteIds(
   database: KnownDatabase,
   { ids, durability, write }: { ids: readonly string[]; durability: Durability | undefined; write: ShardWrite },
 ) {
+  // Here, not at the shards: where one refuses its ids, others have deleted theirs.
+  for (const [at, id] of ids.entries()) {
+    const { length } = encoder.encode(id);
+    const issue = { path: `ids[${at}]`, message: `has ${length} bytes; at most ${MAX_ID_BYTES}`, limit: MAX_ID_BYTES };
+    if (length > MAX_ID_BYTES) throw invalidRequest([issue]);
+  }
   const shards = new Map<number, string[]>();
   for (const id of new Set(ids)) {
     const shard = shardOf(id, database.homes);

@@ -105,6 +105,10 @@ describe("vectors", () => {
     expect([...new Set(refused)]).toEqual(["idempotencyKeyReused"]);
     expect(stored).toMatchObject({ stored: 40 - refused.length, failed: refused.length });
     expect(await db.count()).toBe(81 - refused.length);
+    const tooLong = { ids: ["m1", "m2", "m3", "é".repeat(257)] };
+    const wrong = await db.ask("POST", "/vectors/delete", tooLong);
+    expect(wrong.json["details"]).toMatchObject({ issues: [{ path: "ids[3]", limit: 512 }] });
+    expect(await db.count()).toBe(81 - refused.length);
     const remove = (ids: readonly string[]) =>
       db.ask("POST", "/vectors/delete", { ids }, { "idempotency-key": "some" });
     expect((await remove(["nobody"])).json.data).toMatchObject({ deleted: 0 });
