@@ -20,8 +20,10 @@ export function publicErrorOf(error: unknown): PublicError {
 function isPlatformError(error: unknown): boolean {
   if (error instanceof DeadlineExceeded || error instanceof QueueFull) return true;
   if (!(error instanceof Error)) return false;
-  const marks = error as { retryable?: boolean; overloaded?: boolean };
-  return marks.retryable === true || marks.overloaded === true || error.message.startsWith("internal error");
+  const marks = error as { retryable?: boolean; overloaded?: boolean; durableObjectReset?: boolean };
+  // Reset: it ended itself in the middle of the call, as one does whose data were erased.
+  if (marks.retryable || marks.overloaded || marks.durableObjectReset) return true;
+  return error.message.startsWith("internal error");
 }
 
 /** Awaits a call that changes nothing. */

@@ -42,6 +42,24 @@ describe("locks", () => {
     expect((await ask("GET", path, { key })).json.data["waiting"]).toBe(0);
   });
 
+  it("[CF-103] a wait whose keyspace is deleted is told that nobody knows, not that it is our fault", async () => {
+    const namespace = "?namespace=gone";
+    await ask("PUT", `/v1/config/keys/a${namespace}`, { key, body: { value: 1 } });
+    const leases = await Promise.all(
+      [1, 2].map(async () => {
+        const answer = await ask("POST", `/v1/config/leases${namespace}`, { key, body: { ttlSeconds: 60 } });
+        return answer.json.data["leaseId"] as string;
+      }),
+    );
+    const path = `/v1/config/locks/l${namespace}`;
+    await ask("POST", path, { key, body: { leaseId: leases[0] } });
+    const waiting = ask("POST", path, { key, body: { leaseId: leases[1], waitSeconds: 20 } });
+    await expect.poll(async () => (await ask("GET", path, { key })).json.data["waiting"]).toBe(1);
+    expect((await ask("DELETE", `/v1/config/namespaces${namespace}`, { key })).status).toBe(200);
+    const { status, json } = await waiting;
+    expect([status, json.code]).toEqual([503, "unknownOutcome"]);
+  });
+
   it("[CF-150] a wait that is to keep its place goes on in it", async () => {
     const path = "/v1/config/locks/kept";
     const [one, two, three] = [await grant(), await grant(), await grant()];
