@@ -100,7 +100,9 @@ export function applyVectors(
     );
   if (method !== "POST") return undefined;
   if (routed!.endsWith("/vectors/delete")) {
-    for (const id of (json?.["ids"] as string[] | undefined) ?? []) erased(models, id, isVague);
+    const refused = (data?.["refused"] as readonly { readonly ids?: readonly string[] }[] | undefined) ?? [];
+    const kept = new Set(refused.flatMap(({ ids = [] }) => ids));
+    for (const id of (json?.["ids"] as string[] | undefined) ?? []) if (!kept.has(id)) erased(models, id, isVague);
     return undefined;
   }
   if (routed!.endsWith("/vectors")) {

@@ -140,6 +140,9 @@ function addDelete(vector: Command): void {
         if (filters ? ids.length > 0 : ids.length === 0) throw new UsageError("give ids, or --filter");
         const answer = await vectors.deleteMany(filters ? { filters } : { ids }, { durability });
         print(answer);
+        const [refused] = answer.refused ?? [];
+        if (refused)
+          throw new CommandFailure(`${refused.error.code}: ${refused.error.message}; the rest was deleted`, 1);
         if (answer.missing?.length)
           throw new CommandFailure(`notFound: ${answer.missing.length} of ${ids.length} were not there`, 3);
       }),

@@ -343,6 +343,11 @@ export interface DeletedVectors {
   readonly missing?: readonly string[];
   /** True: more match than one call deletes; call again. */
   readonly more: boolean;
+  /** What some shards refused when others had done it: an Idempotency-Key that they know with another request. */
+  readonly refused?: readonly {
+    readonly ids?: readonly string[];
+    readonly error: { readonly code: string; readonly message: string };
+  }[];
 }
 
 export interface VectorSearchOptions extends CallOptions {

@@ -12,7 +12,7 @@ import { invalidRequest, parseWith } from "./issues.ts";
 import { MAX_BATCH_QUERIES, MAX_BATCH_VECTORS, MAX_DELETE_CALLS } from "./limits.ts";
 import { charge } from "./search-cost.ts";
 import { type ReadAsk, readAs } from "./vector-ask.ts";
-import { deleteIds, deleteMatching, storeAll } from "./vector-batch.ts";
+import { deleteIds, deleteMatching, requireAll, storeAll } from "./vector-batch.ts";
 import { callAllShards, callShard, writesOf } from "./vector-call.ts";
 import { type AskedDatabase, type KnownDatabase, withDatabase } from "./vector-databases.ts";
 import { pageOfShards } from "./vector-list.ts";
@@ -137,7 +137,9 @@ const removeMany: Run = async (call, asked, of) => {
   await admitMore(call, of, ids.length - 1);
   const write = writeOf(asked);
   return withDatabase(call, databaseOf(asked, of), async (database) => {
-    const { deleted, missing } = await deleteIds(call, database, { ids, durability, write });
+    const done = await deleteIds(call, database, { ids, durability, write });
+    requireAll(done);
+    const { deleted, missing } = done;
     return { head: { missing }, answer: { kind: "count", ...NO_PLACE, count: deleted } };
   });
 };
@@ -149,7 +151,9 @@ const removeWhere: Run = async (call, asked, of) => {
   const { writeId, bodyHash } = writeOf(asked);
   const writes = await writesOf(writeId, bodyHash, MAX_DELETE_CALLS);
   return withDatabase(call, databaseOf(asked, of), async (database) => {
-    const { deleted, more } = await deleteMatching(call, database, JSON.stringify(filters), writes);
+    const done = await deleteMatching(call, database, JSON.stringify(filters), writes);
+    requireAll(done);
+    const { deleted, more } = done;
     return { head: { more }, answer: { kind: "count", ...NO_PLACE, count: deleted } };
   });
 };

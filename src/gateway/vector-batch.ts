@@ -238,24 +238,51 @@ const batch = configRoute({
   },
 });
 
-/** Where some shards have done it and another refused it (its Idempotency-Key was used there before), the answer is no refusal of all. */
-async function atAll<T>(works: readonly Promise<T>[]): Promise<readonly T[]> {
-  const outcomes = await Promise.allSettled(works);
-  const failed = outcomes.filter((outcome) => outcome.status === "rejected");
-  const [first] = failed.map(({ reason }) => reason as unknown);
-  if (first instanceof PublicError && failed.length < works.length && ERROR_CODES[first.code].status < 500) {
-    const message = `${failed.length} of ${works.length} shards refused it (${first.code}: ${first.message}); at the others it was done`;
-    throw new PublicError("unknownOutcome", message, { refusal: { code: first.code, ...first.details } });
-  }
-  if (failed.length > 0) throw first;
-  return outcomes.map((outcome) => (outcome as PromiseFulfilledResult<T>).value);
+/** What of a deletion was not done, where the rest was. */
+interface RefusedPart {
+  /** Absent where it is not by ids. */
+  readonly ids?: readonly string[];
+  readonly error: Pick<VectorFailure, "code" | "message" | "details">;
+}
+
+interface Deleted {
+  readonly deleted: number;
+  readonly missing?: readonly string[];
+  readonly more: boolean;
+  /** Some shards knew the Idempotency-Key, with another request. */
+  readonly refused?: readonly RefusedPart[];
+}
+
+/** Refused by all, or not known of one: an error. Else what each has done, or why it refused. */
+async function doneAtSome<T extends Deleted>(
+  works: readonly { readonly ids?: readonly string[]; readonly work: Promise<T> }[],
+): Promise<readonly Deleted[]> {
+  const outcomes = await Promise.allSettled(works.map(({ work }) => work));
+  const isAnyDone = outcomes.some(({ status }) => status === "fulfilled");
+  return outcomes.map((outcome, at) => {
+    if (outcome.status === "fulfilled") return outcome.value;
+    const error = outcome.reason as unknown;
+    if (!isAnyDone || !(error instanceof PublicError) || ERROR_CODES[error.code].status >= 500) throw error;
+    const { code, message, details } = error;
+    const { ids } = works[at]!;
+    return { deleted: 0, more: false, refused: [{ ...(ids && { ids }), error: { code, message, details } }] };
+  });
+}
+
+function sumOf(parts: readonly Deleted[]): Deleted {
+  const refused = parts.flatMap((part) => part.refused ?? []);
+  return {
+    deleted: parts.reduce((sum, { deleted }) => sum + deleted, 0),
+    more: parts.some(({ more }) => more),
+    ...(refused.length > 0 && { refused }),
+  };
 }
 
 export async function deleteIds(
   call: Call,
   database: KnownDatabase,
   { ids, durability, write }: { ids: readonly string[]; durability: Durability | undefined; write: ShardWrite },
-) {
+): Promise<Deleted & { readonly missing: readonly string[] }> {
   // Here, not at the shards: where one refuses its ids, others have deleted theirs.
   for (const [at, id] of ids.entries()) {
     const { length } = encoder.encode(id);
@@ -267,14 +294,13 @@ export async function deleteIds(
     const shard = shardOf(id, database.homes);
     shards.set(shard, [...(shards.get(shard) ?? []), id]);
   }
-  const missing = await atAll(
-    [...shards].map(async ([shard, own]) => {
-      const { results } = await callShard(call, { database, shard }, { kind: "delete", ids: own, durability }, write);
-      return own.filter((_, at) => results[at] === null);
-    }),
-  );
-  const absent = missing.flat();
-  return { deleted: new Set(ids).size - absent.length, missing: absent, more: false };
+  const removeAt = async (shard: number, own: readonly string[]): Promise<Deleted> => {
+    const { results } = await callShard(call, { database, shard }, { kind: "delete", ids: own, durability }, write);
+    const missing = own.filter((_, at) => results[at] === null);
+    return { deleted: own.length - missing.length, missing, more: false };
+  };
+  const parts = await doneAtSome([...shards].map(([shard, own]) => ({ ids: own, work: removeAt(shard, own) })));
+  return { ...sumOf(parts), missing: parts.flatMap(({ missing = [] }) => missing) };
 }
 
 /** One call after another at each shard, until none of its vectors matches. */
@@ -283,9 +309,9 @@ export async function deleteMatching(
   database: KnownDatabase,
   filter: string,
   writes: readonly ShardWrite[],
-) {
+): Promise<Deleted> {
   const request = { kind: "deleteWhere", filter, limit: DELETE_ROWS } as const;
-  const shards = Array.from({ length: database.numShards }, async (_, shard) => {
+  const removeAt = async (shard: number): Promise<Deleted> => {
     let deleted = 0;
     for (const write of writes) {
       const answer = await callShard(call, { database, shard }, request, write);
@@ -293,9 +319,18 @@ export async function deleteMatching(
       if (!answer.more) return { deleted, more: false };
     }
     return { deleted, more: true };
+  };
+  const works = Array.from({ length: database.numShards }, (_, shard) => ({ work: removeAt(shard) }));
+  return sumOf(await doneAtSome(works));
+}
+
+/** Where an answer has no place for what was refused. */
+export function requireAll({ refused: [part] = [] }: Deleted): void {
+  if (!part) return;
+  const { code, message } = part.error;
+  throw new PublicError("unknownOutcome", `some shards refused it (${code}: ${message}); at the others it was done`, {
+    refusal: { code },
   });
-  const done = await atAll(shards);
-  return { deleted: done.reduce((sum, { deleted }) => sum + deleted, 0), more: done.some(({ more }) => more) };
 }
 
 const remove = configRoute({

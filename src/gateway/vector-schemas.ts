@@ -237,7 +237,27 @@ export const batchShape = z.object({
     }),
   ),
 });
-export const deletedShape = z.object({ deleted: number, missing: z.array(z.string()).optional(), more: z.boolean() });
+export const deletedShape = z.object({
+  deleted: number,
+  missing: z.array(z.string()).optional(),
+  more: z.boolean(),
+  refused: z
+    .array(
+      z.object({
+        ids: z.array(z.string()).optional(),
+        error: z.object({
+          code: z.string(),
+          message: z.string(),
+          details: z.record(z.string(), z.unknown()).optional(),
+        }),
+      }),
+    )
+    .optional()
+    .openapi({
+      description:
+        "What some shards refused when others had done it: an Idempotency-Key that they know with another request.",
+    }),
+});
 export const countShape = z.object({ count: number });
 const hit = z.object({
   id: z.string(),

@@ -247,4 +247,37 @@ describe("[VE-141] bad input is refused with its field and limit, and changes no
     }
     expect((await ask("GET", "/v1/databases/new", { key: keys["writer"] })).status).toBe(404);
   });
+
+  it("[VE-143] an Idempotency-Key that some shards know with another request: what these refuse and what the others did is told", async () => {
+    const many = await Db.create(keys["writer"]!, {
+      databaseId: "many",
+      vectorDimension: 1,
+      sharding: { numShards: 4 },
+    });
+    const ids = Array.from({ length: 40 }, (_, n) => `m${n}`);
+    const header = { "idempotency-key": "known" };
+    await many.ask("POST", "/vectors", { id: "first", values: [1] }, header);
+    const vectors = ids.map((id) => ({ id, values: [1] }));
+    const stored = (await many.ask("POST", "/vectors/batch", { vectors }, header)).json.data;
+    const results = stored["results"] as readonly { error?: { code: string } }[];
+    const refused = results.flatMap(({ error }) => (error ? [error.code] : []));
+    expect(new Set(refused)).toEqual(new Set(["idempotencyKeyReused"]));
+    expect(stored).toMatchObject({ stored: 40 - refused.length, failed: refused.length });
+    expect(await many.count()).toBe(41 - refused.length);
+    const remove = (some: readonly string[]) =>
+      many.ask("POST", "/vectors/delete", { ids: some }, { "idempotency-key": "other" });
+    expect((await remove(["nobody"])).json.data).toMatchObject({ deleted: 0 });
+    const done = (await remove(ids)).json.data as Record<string, unknown>;
+    const [part] = done["refused"] as readonly { readonly ids: readonly string[]; readonly error: object }[];
+    expect(part!.error).toMatchObject({ code: "idempotencyKeyReused" });
+    expect((done["deleted"] as number) + (done["missing"] as object[]).length + part!.ids.length).toBe(40);
+    expect(await many.count()).toBe(41 - refused.length - (done["deleted"] as number));
+  });
+
+  it("[VE-141] of ids to delete one that is too long: none is deleted, at no shard", async () => {
+    const answer = await db.ask("POST", "/vectors/delete", { ids: ["a", "é".repeat(257)] });
+    expect([answer.status, answer.json.code]).toEqual([400, "invalidRequest"]);
+    expect(answer.json.details).toMatchObject({ issues: [{ path: "ids[1]", limit: 512 }] });
+    expect(await db.count()).toBe(1);
+  });
 });
