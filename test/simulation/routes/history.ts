@@ -60,6 +60,9 @@ export class History implements Observer {
   /** Write → what was forgotten before its first stamp; only of writes without a context. */
   readonly #blindAfter = new Map<string, ReadonlySet<string>>();
 
+  /** Write → what was forgotten before its first stamp. */
+  readonly #forgottenAtStamp = new Map<string, ReadonlySet<string>>();
+
   /** A replica takes this state for absent from now on. */
   forget(key: string, state: KeyState, step: number): void {
     this.#purged.set(key, [...(this.#purged.get(key) ?? []), step]);
@@ -70,6 +73,11 @@ export class History implements Observer {
 
   isForgottenBy(id: string, step: number): boolean {
     return (this.#forgotten.get(id) ?? Number.POSITIVE_INFINITY) <= step;
+  }
+
+  /** Was a replica allowed to forget the one before the other was stamped first? */
+  wasForgottenBefore(id: string, later: string): boolean {
+    return this.#forgottenAtStamp.get(later)?.has(id) === true;
   }
 
   wasPurged(key: string): boolean {
@@ -177,6 +185,7 @@ export class History implements Observer {
         if (covers(after.clock, dot) && !alive.has(other.id)) buried.add(other.id);
       }
     }
+    if (write.dots.length === 1) this.#forgottenAtStamp.set(write.id, new Set(this.#forgotten.keys()));
     if (write.dots.length === 1 && op && !op.clock && !op.restamp)
       this.#blindAfter.set(write.id, new Set(this.#forgotten.keys()));
     if (write.acknowledged.length > 0) return;
