@@ -98,14 +98,13 @@ function checkMonotonic(history: History, reads: readonly ReadInfo[]): string[] 
 function checkAnswers(history: History): string[] {
   const problems: string[] = [];
   for (const write of history.writes.values()) {
-    const superseded = leadingTo(history, [write.id]);
+    // What a delete superseded that was purged from beside it: its replicas' clocks cover that still.
+    const superseded = leadingTo(history, [write.id, ...history.deletesForgottenBefore(write.id)]);
     for (const clock of write.answers) {
       if (!write.dots.some((dot) => covers(clock, dot)))
         problems.push(`${write.id} was answered with a clock that does not cover it`);
       for (const other of history.writesOf(write.key)) {
         if (superseded.has(other.id) || !other.dots.some((dot) => covers(clock, dot))) continue;
-        // A replica that took it for absent covers it by its own counter alone.
-        if (other.isDelete && history.wasForgottenBefore(other.id, write.id)) continue;
         if (!(write.clock && other.dots.some((dot) => covers(write.clock!, dot))))
           problems.push(`the answer to ${write.id} covers ${other.id}, which it did not supersede`);
       }

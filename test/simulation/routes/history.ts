@@ -75,9 +75,9 @@ export class History implements Observer {
     return (this.#forgotten.get(id) ?? Number.POSITIVE_INFINITY) <= step;
   }
 
-  /** Was a replica allowed to forget the one before the other was stamped first? */
-  wasForgottenBefore(id: string, later: string): boolean {
-    return this.#forgottenAtStamp.get(later)?.has(id) === true;
+  /** Deletes that a replica was allowed to forget before this write was stamped first. */
+  deletesForgottenBefore(id: string): readonly string[] {
+    return [...(this.#forgottenAtStamp.get(id) ?? [])].filter((one) => this.writes.get(one)?.isDelete);
   }
 
   wasPurged(key: string): boolean {

@@ -6,10 +6,10 @@ import { PURGE_PLANTED } from "./purge-sabotage.ts";
 
 const SEEDS = Number(process.env.JADE_SIM_PURGE_SEEDS ?? 300);
 const FROM = Number(process.env.JADE_SIM_FROM ?? 1);
-const PLANTED_WITHIN = 2000;
+const PLANTED_WITHIN = 4000;
 /** Where rarely caught mistakes were caught last: tried first, for the search from seed 1 takes a minute (`npm run simulate -- --planted`). */
 const CAUGHT_AT: Readonly<Record<string, readonly number[]>> = {
-  "rows are dropped before the others were told": [983],
+  "rows are dropped before the others were told": [3350],
   "a hint does not veto": [1193, 963, 1424, 1556],
 };
 
