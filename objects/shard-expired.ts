@@ -38,8 +38,8 @@ export class ShardExpired {
     this.#rows().keep(rows);
   }
 
-  info(): ExpiredState | null {
-    return this.#options.isThere() ? this.#rows().info() : null;
+  info(through?: number): ExpiredState | null {
+    return this.#options.isThere() ? this.#rows().info(through) : null;
   }
 
   async page(after: number): Promise<ShardExpiredPage | null> {
@@ -54,7 +54,7 @@ export class ShardExpired {
   }
 
   /** What of it is in the blob store goes behind the answer. */
-  drop(): void {
-    if (this.#options.isThere()) this.#rows().drop((name) => this.#options.cold.giveUp(name));
+  drop(through: number): void {
+    if (this.#options.isThere()) this.#rows().drop(through, (name) => this.#options.cold.giveUp(name));
   }
 }

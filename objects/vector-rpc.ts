@@ -52,11 +52,12 @@ export interface VectorShardRpc {
   /** Null = there is no such snapshot. */
   snapshotInfo(snapshotId: string): Promise<SnapshotInfo | null>;
   snapshotPage(snapshotId: string, place: SnapshotPlace): Promise<SnapshotPage | null>;
-  /** What retention archived; null = there is no shard. */
-  expiredInfo(): Promise<ExpiredState | null>;
+  /** What retention archived, up to a part or all of it; null = there is no shard. */
+  expiredInfo(through?: number): Promise<ExpiredState | null>;
   /** Of it the page behind `after`, from 0; null = these were all. */
   expiredPage(after: number): Promise<ShardExpiredPage | null>;
-  dropExpired(): Promise<void>;
+  /** Up to this part: what was archived later stays. */
+  dropExpired(through: number): Promise<void>;
   /** Deletes all of it. Repeated: no change. */
   erase(): Promise<void>;
   /**

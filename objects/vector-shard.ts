@@ -322,16 +322,16 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     return this.#desk?.store.snapshots.page(snapshotId, place) ?? null;
   }
 
-  async expiredInfo(): Promise<ExpiredState | null> {
-    return this.#expired.info();
+  async expiredInfo(through?: number): Promise<ExpiredState | null> {
+    return this.#expired.info(through);
   }
 
   async expiredPage(after: number): Promise<ShardExpiredPage | null> {
     return await this.#expired.page(after);
   }
 
-  async dropExpired(): Promise<void> {
-    this.#expired.drop();
+  async dropExpired(through: number): Promise<void> {
+    this.#expired.drop(through);
     await this.#wakeAt(Date.now());
   }
 

@@ -34,6 +34,33 @@ function shown({ progress, uncleaned, otherIds, ...operation }: NodeOperation): 
   return { ...operation, ...progress, otherIds: otherIds.join(", "), uncleaned: uncleaned.join(", ") };
 }
 
+/** What fits beside each other in a table; JSON and one operation are shown whole. */
+function listed({
+  operationId,
+  kind,
+  nodeId,
+  state,
+  waitingFor,
+  reason,
+  progress,
+  createdAt,
+  finishedAt,
+}: NodeOperation) {
+  const { rangesDone, rangeCount, keysMoved } = progress;
+  const why = reason || waitingFor;
+  return {
+    operationId,
+    kind,
+    nodeId,
+    state,
+    why,
+    ranges: `${rangesDone}/${rangeCount}`,
+    keysMoved,
+    createdAt,
+    finishedAt,
+  };
+}
+
 async function followed(client: JadeClient, operation: NodeOperation, wait: boolean | undefined): Promise<object> {
   let held = operation;
   while (wait && !ENDED.has(held.state)) {
@@ -86,8 +113,8 @@ export function addClusterNodeCommands(cluster: Command): void {
     .command("operations")
     .description("the last hundred changes, newest first")
     .action((_flags: object, command: Command) =>
-      withContext(command, { key: "root" }, async ({ client, print }) =>
-        print((await client.clusterNodes.operations()).map(shown)),
+      withContext(command, { key: "root" }, async ({ client, flags, print }) =>
+        print((await client.clusterNodes.operations()).map(flags.output === "table" ? listed : shown)),
       ),
     );
   node

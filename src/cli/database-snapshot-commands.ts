@@ -72,8 +72,11 @@ interface ExpiredFlags extends NamespaceFlags {
 
 async function expired(databases: Databases, id: string, flags: ExpiredFlags): Promise<object> {
   const held = await databases.expired(id);
-  const saved = flags.save && (await save(flags.save, (onPiece) => databases.downloadExpired(id, onPiece)));
-  if (flags.delete) await databases.deleteExpired(id);
+  // What retention archives meanwhile is in no file, and stays.
+  const { through } = held;
+  const saved =
+    flags.save && (await save(flags.save, (onPiece) => databases.downloadExpired(id, onPiece, { through })));
+  if (flags.delete) await databases.deleteExpired(id, { through });
   return { ...(saved || held), ...(flags.delete && { deleted: true }) };
 }
 

@@ -151,15 +151,19 @@ export class Databases {
   downloadExpired(
     databaseId: string,
     onPiece: (piece: Uint8Array) => void | Promise<void>,
-    { signal }: Pick<CallOptions, "signal"> = {},
+    { signal, through }: Pick<CallOptions, "signal"> & { readonly through?: string | undefined } = {},
   ): Promise<VectorSnapshotInfo> {
     const path = `${databasePath(databaseId)}/expired/data`;
-    const request = { signal, method: "GET", path, query: { namespace: this.#namespace } } as const;
+    const request = { signal, method: "GET", path, query: { namespace: this.#namespace, through } } as const;
     return this.#http.stream(request, (response) => inspectVectorSnapshot(piecesOf(response.body), onPiece));
   }
 
-  async deleteExpired(databaseId: string, options: DatabaseWriteOptions = {}): Promise<void> {
-    await this.#data({ ...options, method: "DELETE", path: `${databasePath(databaseId)}/expired` });
+  /** `through`: of {@link expired}; left out, also what was archived since anybody looked is deleted. */
+  async deleteExpired(
+    databaseId: string,
+    { through, ...options }: DatabaseWriteOptions & { readonly through?: string | undefined } = {},
+  ): Promise<void> {
+    await this.#data({ ...options, method: "DELETE", path: `${databasePath(databaseId)}/expired`, query: { through } });
   }
 
   /** Brings a database that is sharded by hash to so many shards; it goes on behind the answer. */

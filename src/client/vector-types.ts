@@ -79,6 +79,8 @@ export interface ExpiredVectors {
   /** When the first and the last of them were last written. */
   readonly oldestAt: string | null;
   readonly newestAt: string | null;
+  /** Names what there is: given to a download and a deletion, what is archived meanwhile stays. */
+  readonly through: string;
 }
 
 /** A change of the number of shards. */

@@ -14,6 +14,7 @@ import { configRoute } from "./config-route.ts";
 import { databaseParams, databaseQuery } from "./database-schemas.ts";
 import { askedDatabase } from "./databases.ts";
 import { reading } from "./errors.ts";
+import { invalidRequest } from "./issues.ts";
 import type { Route } from "./route.ts";
 import { streamOf } from "./snapshot-reading.ts";
 import { type AskedDatabase, findDatabase } from "./vector-databases.ts";
@@ -28,6 +29,17 @@ const shape = z.object({
   bytes: z.number(),
   oldestAt: z.iso.datetime().nullable().openapi({ description: "When the first of them was last written." }),
   newestAt: z.iso.datetime().nullable(),
+  through: z.string().openapi({
+    description: "Names what there is: give it to …/data and to DELETE, and what is archived meanwhile stays.",
+  }),
+});
+
+const query = databaseQuery.extend({
+  through: z
+    .string()
+    .regex(/^\d{1,15}(\.\d{1,15}){0,63}$/, "must be what GET …/expired gave")
+    .optional()
+    .openapi({ description: "What GET …/expired gave; left out: all that there is." }),
 });
 
 /** The rows of snapshots and archives are the shards' own. @throws PublicError forbidden */
@@ -43,12 +55,19 @@ interface Expired {
   readonly rows: number;
 }
 
-async function expiredOf(call: Call, asked: AskedDatabase): Promise<Expired> {
+/** `through`: a part for each shard. */
+async function expiredOf(call: Call, asked: AskedDatabase, through?: string): Promise<Expired> {
   const { record, generation } = await findDatabase(call, asked);
+  const count = shardCountOf(record.sharding);
+  const lasts = through?.split(".").map(Number);
+  if (lasts && lasts.length !== count)
+    throw invalidRequest([
+      { path: "through", message: `is of ${lasts.length} shards; there are ${count}`, value: through },
+    ]);
   const shards = await Promise.all(
-    Array.from({ length: shardCountOf(record.sharding) }, async (_, shard) => {
+    Array.from({ length: count }, async (_, shard) => {
       const name = shardName({ ...asked, generation }, shard);
-      const state = await reading(call.services.stubs.vectorShard(name).expiredInfo(), "VectorShard");
+      const state = await reading(call.services.stubs.vectorShard(name).expiredInfo(lasts?.[shard]), "VectorShard");
       if (!state) throw new PublicError("unavailable", `shard ${shard} of the database is not there; try again`);
       return { shard, name, state };
     }),
@@ -82,7 +101,8 @@ const look = configRoute({
     const oldestAt = timeOf(states.map(({ oldestMs }) => oldestMs!).sort((a, b) => a - b));
     const newestAt = timeOf(states.map(({ newestMs }) => newestMs!).sort((a, b) => b - a));
     const bytes = states.reduce((sum, state) => sum + state.bytes, 0);
-    return success(call, { message: "found", data: { databaseId, rows, bytes, oldestAt, newestAt } });
+    const through = shards.map(({ state }) => state.lastPart).join(".");
+    return success(call, { message: "found", data: { databaseId, rows, bytes, oldestAt, newestAt, through } });
   },
 });
 
@@ -97,15 +117,19 @@ async function* dataOf(
     ...{ snapshotId: "expired", databaseId, createdAtMs: call.startedMs, rows, vectorDimension, metric },
     shards: shards.map(({ shard, state }) => ({ shard, revision: 0, rows: state.rows })),
   });
-  for (const { name } of shards) {
+  for (const { name, state } of shards) {
     const stub = call.services.stubs.vectorShard(name);
-    for (let after = 0; ; ) {
+    let left = state.rows;
+    for (let after = 0; after < state.lastPart; ) {
       const page: ShardExpiredPage | null = await reading(stub.expiredPage(after), "VectorShard");
-      if (!page) break;
-      if (page.kind === "damaged") throw new PublicError("dataCorrupt", page.message);
+      if (page?.kind === "damaged") throw new PublicError("dataCorrupt", page.message);
+      if (!page || page.part > state.lastPart) break;
       yield writer.rows(page.rows, page.count);
+      left -= page.count;
       after = page.part;
     }
+    // The stream breaks off, and its checksum with it.
+    if (left !== 0) throw new PublicError("conflict", "vectors were archived or deleted meanwhile: begin again");
   }
   yield writer.end();
 }
@@ -116,11 +140,11 @@ const download = configRoute({
   summary: `The vectors that a database's retention has archived, as a checksummed stream (${VECTOR_SNAPSHOT_TYPE})`,
   scope: "read-only",
   params: databaseParams,
-  query: databaseQuery,
+  query,
   errors: ERRORS,
-  async handle(call, { params, keyspace }) {
+  async handle(call, { params, query: { through }, keyspace }) {
     const asked = askedDatabase(params, keyspace);
-    const expired = await expiredOf(call, asked);
+    const expired = await expiredOf(call, asked, through);
     requireReading(call, expired.record);
     const headers = apiHeaders(call, {}, VECTOR_SNAPSHOT_TYPE);
     return new Response(streamOf(call, dataOf(call, asked, expired)), { headers });
@@ -133,15 +157,17 @@ const drop = configRoute({
   summary: "Delete the vectors that a database's retention has archived",
   scope: "admin",
   params: databaseParams,
-  query: databaseQuery,
+  query,
   data: z.object({ databaseId: z.string() }),
   errors: [...ERRORS, "unavailable"],
-  async handle(call, { params, keyspace }) {
+  async handle(call, { params, query: { through }, keyspace }) {
     const asked = askedDatabase(params, keyspace);
-    const { shards } = await expiredOf(call, asked);
+    const { shards } = await expiredOf(call, asked, through);
     // Repeated, it is the same: what one shard did not answer is done by the next try.
     await Promise.all(
-      shards.map(({ name }) => reading(call.services.stubs.vectorShard(name).dropExpired(), "VectorShard")),
+      shards.map(({ name, state }) =>
+        reading(call.services.stubs.vectorShard(name).dropExpired(state.lastPart), "VectorShard"),
+      ),
     );
     return success(call, { message: "deleted", data: { databaseId: asked.databaseId } });
   },

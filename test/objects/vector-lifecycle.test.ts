@@ -208,7 +208,15 @@ describe("archiveOnExpire", () => {
       const refused = await db.ask("POST", "/reshard", { shards: 2 });
       expect([refused.status, refused.json.code]).toEqual([409, "conflict"]);
     }
-    expect((await db.ask("DELETE", "/expired")).status).toBe(200);
+    const { through } = (await db.ask("GET", "/expired")).json.data as Record<string, unknown>;
+    for (const bad of ["x", "1.1"]) {
+      const refused = await db.ask("DELETE", `/expired?through=${bad}`);
+      expect([refused.status, JSON.stringify(refused.json.details)]).toEqual([400, expect.stringContaining("through")]);
+    }
+    // What was archived later stays.
+    expect((await db.ask("DELETE", "/expired?through=0")).status).toBe(200);
+    expect(await count()).toBe(5);
+    expect((await db.ask("DELETE", `/expired?through=${String(through)}`)).status).toBe(200);
     expect(await count()).toBe(0);
     await db.ask("PUT", "", { retentionPolicy: { maxAgeDays: 1, archiveOnExpire: true } });
     expect((await db.ask("POST", "/reshard", { shards: 2 })).json.message).toContain("archiveOnExpire");

@@ -12,6 +12,8 @@ import type { VectorRow } from "../segment/row.ts";
 import { EXPIRED_PART_BYTES } from "./limits.ts";
 
 export interface ExpiredInfo {
+  /** What comes later is in parts behind this one; 0 = there are none. */
+  readonly lastPart: number;
   readonly parts: number;
   readonly rows: number;
   readonly bytes: number;
@@ -57,7 +59,10 @@ export class ExpiredRows {
     this.#options = options;
   }
 
-  /** Small parts grow, so that a database from which few rows go at a time does not have as many blobs. */
+  /**
+   * Small parts grow, so that a database from which few rows go at a time does not have as many blobs. One that has grown has another
+   * number: nobody who saved what there was before deletes it unsaved.
+   */
   keep(rows: Iterable<VectorRow>): void {
     const { sql } = this.#options;
     const writer = new ByteWriter(EXPIRED_PART_BYTES);
@@ -67,7 +72,6 @@ export class ExpiredRows {
         const { version, createdMs, updatedMs } = stamp;
         writeSnapshotRow(writer, { id, values, metadata, before: { version, createdMs, updatedMs } });
         open = {
-          part: open.part,
           count: open.count + 1,
           oldestMs: Math.min(open.oldestMs, updatedMs),
           newestMs: Math.max(open.newestMs, updatedMs),
@@ -81,7 +85,7 @@ export class ExpiredRows {
     });
   }
 
-  /** Takes the last part back into the writer, if it is small and here. It keeps its number: who has read it goes on behind it. */
+  /** Takes the last part back into the writer, if it is small and here. */
   #reopened(writer: ByteWriter): Open {
     const { sql, local } = this.#options;
     const last = firstOf(sql.exec<Part>("SELECT * FROM vector_expired ORDER BY part DESC LIMIT 1"));
@@ -93,19 +97,19 @@ export class ExpiredRows {
     writer.raw(whole.bytes);
     local.deleteSync(last.name);
     drain(sql.exec("DELETE FROM vector_expired WHERE part = ?", last.part));
-    const { part, count, oldestMs, newestMs } = last;
-    return { part, count, oldestMs, newestMs };
+    const { count, oldestMs, newestMs } = last;
+    return { count, oldestMs, newestMs };
   }
 
-  #add(body: Uint8Array, { part, count, oldestMs, newestMs }: Open): void {
+  #add(body: Uint8Array, { count, oldestMs, newestMs }: Open): void {
     const { sql, local, crc32c, prefix, random } = this.#options;
     const nonce = Array.from(random(16), (byte) => byte.toString(16).padStart(2, "0")).join("");
     const name = `${prefix}/expired.${nonce}`;
     const bodyCrc = crc32c(body);
     const stamp = { name, count, bytes: body.length, oldestMs, newestMs, bodyCrc };
     const insert =
-      "INSERT INTO vector_expired (part, name, count, bytes, oldestMs, newestMs, bodyCrc, crc) VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
-    drain(sql.exec(insert, part, name, count, body.length, oldestMs, newestMs, bodyCrc, this.#rowCrc(stamp)));
+      "INSERT INTO vector_expired (name, count, bytes, oldestMs, newestMs, bodyCrc, crc) VALUES (?, ?, ?, ?, ?, ?, ?)";
+    drain(sql.exec(insert, name, count, body.length, oldestMs, newestMs, bodyCrc, this.#rowCrc(stamp)));
     local.putSync(name, body);
   }
 
@@ -117,11 +121,12 @@ export class ExpiredRows {
     return part.crc === this.#rowCrc(part) && this.#options.crc32c(body) === part.bodyCrc;
   }
 
-  info(): ExpiredInfo {
+  /** Of the parts up to this one. */
+  info(through = Number.MAX_SAFE_INTEGER): ExpiredInfo {
     const { sql } = this.#options;
     const query =
-      "SELECT count(*) AS parts, coalesce(sum(count), 0) AS rows, coalesce(sum(bytes), 0) AS bytes, min(oldestMs) AS oldestMs, max(newestMs) AS newestMs FROM vector_expired";
-    return firstOf(sql.exec<ExpiredInfo>(query))!;
+      "SELECT coalesce(max(part), 0) AS lastPart, count(*) AS parts, coalesce(sum(count), 0) AS rows, coalesce(sum(bytes), 0) AS bytes, min(oldestMs) AS oldestMs, max(newestMs) AS newestMs FROM vector_expired WHERE part <= ?";
+    return firstOf(sql.exec<ExpiredInfo>(query, through))!;
   }
 
   /** The page behind `after`; `cold`: bytes of a blob that is not here. Null = these were all. @throws CorruptSegment */
@@ -135,18 +140,20 @@ export class ExpiredRows {
     return { part: next.part, rows, count: next.count };
   }
 
-  /** All of it. `coldToo`: a blob may be in the blob store. */
-  drop(coldToo: (name: string) => void): void {
+  /** The parts up to this one. `coldToo`: a blob may be in the blob store. */
+  drop(through: number, coldToo: (name: string) => void): void {
     const { sql, local } = this.#options;
     sql.transactionSync(() => {
-      for (const { name } of [...sql.exec<{ name: string }>("SELECT name FROM vector_expired")]) {
+      for (const { name } of [
+        ...sql.exec<{ name: string }>("SELECT name FROM vector_expired WHERE part <= ?", through),
+      ]) {
         local.deleteSync(name);
         coldToo(name);
       }
-      drain(sql.exec("DELETE FROM vector_expired"));
+      drain(sql.exec("DELETE FROM vector_expired WHERE part <= ?", through));
     });
   }
 }
 
-type Open = Pick<Part, "count" | "oldestMs" | "newestMs"> & { readonly part: number | null };
-const NOTHING: Open = { part: null, count: 0, oldestMs: Number.POSITIVE_INFINITY, newestMs: Number.NEGATIVE_INFINITY };
+type Open = Pick<Part, "count" | "oldestMs" | "newestMs">;
+const NOTHING: Open = { count: 0, oldestMs: Number.POSITIVE_INFINITY, newestMs: Number.NEGATIVE_INFINITY };
