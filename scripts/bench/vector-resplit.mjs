@@ -37,8 +37,8 @@ function nearest(rows, query) {
 /** One round of the queries, or until it is over. */
 async function measured(vectors, { queries, truth }, isOver = () => false) {
   let [hits, asked, searches] = [0, 0, 0];
-  for (const [at, queryVector] of queries.entries()) {
-    const { results, explain } = await vectors.search({ queryVector }, { topK: K, explain: true });
+  for (const [at, vector] of queries.entries()) {
+    const { results, explain } = await vectors.search({ vector }, { topK: K, explain: true });
     hits += results.filter(({ id }) => truth[at].has(id)).length;
     asked += explain.shards.length;
     searches++;
