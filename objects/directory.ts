@@ -12,6 +12,7 @@ import type { MembershipView } from "../src/cluster/told.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
 import { type AbsenceSettings, DirectoryAbsences } from "./directory-absences.ts";
 import { ensureBorn } from "./directory-birth.ts";
+import { DirectoryEventFeed } from "./directory-event-feed.ts";
 import type { TenantPlan } from "./directory-keys.ts";
 import { DirectoryRepairs } from "./directory-repairs.ts";
 import { DirectoryRing } from "./directory-ring.ts";
@@ -60,6 +61,7 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
   readonly #log: Logger;
   readonly #waits = new ViewWaits();
   readonly #absences: DirectoryAbsences;
+  readonly #feed: DirectoryEventFeed;
   #parsed: { readonly text: string | undefined; readonly settings: Settings } | undefined;
 
   constructor(ctx: DurableObjectState, env: Env) {
@@ -89,6 +91,10 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
     this.#absences = new DirectoryAbsences({
       ...{ store: this.#store, turns: this.#turns, ring: this.#ring, log: this.#log },
       rules: () => this.#absenceRules(),
+    });
+    this.#feed = new DirectoryEventFeed({
+      ...{ env: () => this.env, store: this.#store, turns: this.#turns, log: this.#log },
+      tenantId: () => this.#settings().cluster.eventsTenant,
     });
     ctx.blockConcurrencyWhile(async () => {
       await ensureBorn({ env, store: this.#store, storage: ctx.storage, log: this.#log });
@@ -282,6 +288,7 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
     for (const due of this.#store.dueTenants(nowMs, TENANTS_PER_ALARM)) await this.#reconcile(due);
     await this.#repairs.step();
     await this.#ring.step();
+    await this.#feed.step();
     await this.#turns.run(() => this.#records.purge(Date.now()));
     await this.#schedule();
   }
@@ -339,9 +346,9 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
 
   /** The one alarm rings for whatever is due first. */
   async #schedule(): Promise<void> {
-    const repairAtMs = this.#repairs.nextAtMs(Date.now());
-    const ringAtMs = this.#ring.nextAtMs(Date.now());
-    const at = nextAlarmAt([this.#store.nextDueAtMs(), this.#records.nextPurgeAtMs(), repairAtMs, ringAtMs]);
+    const nowMs = Date.now();
+    const parts = [this.#repairs, this.#ring, this.#feed].map((part) => part.nextAtMs(nowMs));
+    const at = nextAlarmAt([this.#store.nextDueAtMs(), this.#records.nextPurgeAtMs(), ...parts]);
     if (at === null) return;
     const held = await this.ctx.storage.getAlarm();
     if (held === null || at < held) await this.ctx.storage.setAlarm(at);

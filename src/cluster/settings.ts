@@ -3,7 +3,7 @@
 // Must not: import Node or `cloudflare:workers` (gateway, objects, server and tests all read it), nor hold secrets or paths.
 
 import { z } from "zod";
-import { MAX_BURST, MAX_REQUESTS_PER_SECOND } from "../access/limits.ts";
+import { MAX_BURST, MAX_REQUESTS_PER_SECOND, TENANT_ID_PATTERN } from "../access/limits.ts";
 import { parseNetwork } from "../wire/networks.ts";
 import { REPLACE_POLICIES } from "./absences.ts";
 import { tokenIssuers } from "./token-issuer.ts";
@@ -285,6 +285,13 @@ const cluster = z.strictObject({
     .default("observe")
     .describe(
       "What is done then: `observe` notes an event (`GET /v1/cluster/events`), `dry-run` also what replacing the nodes would move, `act` removes them from the ring, so that other instances take their ranges.",
+    ),
+  eventsTenant: z
+    .string()
+    .refine((id) => id === "" || TENANT_ID_PATTERN.test(id), "must be the id of a tenant, or empty")
+    .default("")
+    .describe(
+      "A tenant in whose configuration (namespace `default`) each event of the cluster is a key below `cluster/events/`, so that watches and webhooks tell of it. Empty = none.",
     ),
 });
 

@@ -1,0 +1,9 @@
+// What kinds of events of a cluster there are.
+export const CLUSTER_EVENT_KINDS = [
+  "instanceFailed",
+  "instanceBack",
+  "replacementDue",
+  "operationBegun",
+  "operationEnded",
+] as const;
+export type ClusterEventKind = (typeof CLUSTER_EVENT_KINDS)[number];
