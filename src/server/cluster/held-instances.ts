@@ -18,7 +18,8 @@ export function isHeld(dir: string, zone: string): boolean {
 }
 
 function assertInstance(dir: string, zone: string): void {
-  if (!/^z\d+$/.test(zone) || !existsSync(join(dir, zone)))
+  // Its directory may have been lost.
+  if (!/^z\d+$/.test(zone) || !(existsSync(join(dir, zone)) || isHeld(dir, zone)))
     throw new OperatorError(`there is no instance ${JSON.stringify(zone)} in ${dir}`);
 }
 
