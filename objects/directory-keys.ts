@@ -87,6 +87,7 @@ export const KEYS = {
   /** Of tenants whose replication factor changes. */
   holds: "ring-holds/",
   hold: numbered("ring-holds/"),
+  rebalance: "rebalance",
   absences: "absences/",
   absence: (zone: string) => `absences/${zone}`,
   events: "events/",

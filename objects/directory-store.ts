@@ -7,6 +7,7 @@ import { retryDelayMs } from "../src/access/schedule.ts";
 import type { StorageNode } from "../src/access/types.ts";
 import type { Absence } from "../src/cluster/absences.ts";
 import { MAX_EVENTS } from "../src/cluster/events.ts";
+import { NEVER_LOOKED, type RebalanceRecord } from "../src/cluster/rebalance.ts";
 import { NOTHING_PURGED, type PurgeState } from "../src/replication/purge-round.ts";
 import { INCARNATIONS_PER_NODE } from "../src/wire/clock.ts";
 import {
@@ -391,6 +392,14 @@ export class DirectoryStore {
 
   saveToldEvent(number: number): void {
     this.#records.write({ key: KEYS.toldEvent, value: number });
+  }
+
+  get rebalance(): RebalanceRecord {
+    return this.#records.get<RebalanceRecord>(KEYS.rebalance) ?? NEVER_LOOKED;
+  }
+
+  saveRebalance(record: RebalanceRecord): void {
+    this.#records.write({ key: KEYS.rebalance, value: record });
   }
 
   purgeState(): PurgeState {

@@ -49,7 +49,9 @@ export interface InstanceUse {
 export interface ClusterEvent {
   readonly number: number;
   readonly at: string;
-  readonly kind: ("instanceFailed" | "instanceBack" | "replacementDue") | ("operationBegun" | "operationEnded");
+  readonly kind:
+    | ("instanceFailed" | "instanceBack" | "replacementDue")
+    | ("operationBegun" | "operationEnded" | "rebalanceDue");
   readonly zone: string;
   readonly incarnation: number;
   readonly message: string;

@@ -5,5 +5,6 @@ export const CLUSTER_EVENT_KINDS = [
   "replacementDue",
   "operationBegun",
   "operationEnded",
+  "rebalanceDue",
 ] as const;
 export type ClusterEventKind = (typeof CLUSTER_EVENT_KINDS)[number];
