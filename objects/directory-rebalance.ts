@@ -94,7 +94,7 @@ export class DirectoryRebalance {
     const { store, rules } = this.#options;
     const held = store.rebalance;
     const seen = found ? held.seen + 1 : 0;
-    const looked = { ...held, lookedAtMs: nowMs, seen, told: found ? held.told : "" };
+    const looked = { ...held, lookedAtMs: nowMs, seen, isTold: found ? held.isTold : false };
     store.saveRebalance(looked);
     const { policy } = rules();
     if (!found || seen < LOOKS || policy === "off") return undefined;
@@ -103,9 +103,9 @@ export class DirectoryRebalance {
     const about = `a storage node holds ${skew.toFixed(2)} times its share; weight ${weight} of ${nodeId} would make it ${expectedSkew.toFixed(2)}`;
     const event = { kind: "rebalanceDue", zone, incarnation: 0, atMs: nowMs, plan: [] } as const;
     if (policy === "act") return this.#act(found, { ...event, message: about }, looked);
-    const told = `${nodeId} ${weight}`;
-    if (held.told === told) return undefined;
-    store.saveRebalance({ ...looked, told });
+    // Once for as long as it lasts: which node and weight are best changes with what is written.
+    if (held.isTold) return undefined;
+    store.saveRebalance({ ...looked, isTold: true });
     return { ...event, outcome: "planned", message: about };
   }
 

@@ -147,9 +147,9 @@ export interface RebalanceRecord {
   readonly lookedAtMs: number;
   /** Looks, one after the other, that found the same to do. */
   readonly seen: number;
-  /** What was told last under `dry-run`: node and weight. */
-  readonly told: string;
+  /** Under `dry-run`: that skew which is still there. */
+  readonly isTold: boolean;
   readonly weights: Readonly<Record<string, AutomaticWeight>>;
 }
 
-export const NEVER_LOOKED: RebalanceRecord = { lookedAtMs: 0, seen: 0, told: "", weights: {} };
+export const NEVER_LOOKED: RebalanceRecord = { lookedAtMs: 0, seen: 0, isTold: false, weights: {} };
