@@ -5,6 +5,7 @@ import { shardOf } from "../src/cluster/shard-of.ts";
 import { drain } from "../src/storage/drain.ts";
 import type { SqlStorage as ObjectSql } from "../src/storage/types.ts";
 import type { Logger } from "../src/telemetry/logger.ts";
+import { AwayBlocks } from "../src/vector/segment/away.ts";
 import { CorruptSegment, type Crc32c } from "../src/vector/segment/directory.ts";
 import type { ShardConfig, ShardingConfig } from "../src/vector/shard/shard-config.ts";
 import type { ShardDesk } from "../src/vector/shard/shard-desk.ts";
@@ -13,7 +14,7 @@ import { SPREAD_ROWS } from "../src/vector/sharding/limits.ts";
 import { Placements } from "../src/vector/sharding/placements.ts";
 import { Placer } from "../src/vector/sharding/placer.ts";
 import { type HashMap, readShardMap, type ShardMap, writeShardMap } from "../src/vector/sharding/shard-map.ts";
-import type { VectorAnswer, VectorCall, VectorRequest } from "../src/wire/vector.ts";
+import type { VectorAnswer, VectorCall, VectorFailure, VectorRequest } from "../src/wire/vector.ts";
 import { readVectorAnswer } from "../src/wire/vector-answers.ts";
 import { writeVectorCall } from "../src/wire/vector-requests.ts";
 import type { Env } from "./env.ts";
@@ -37,6 +38,8 @@ export interface VectorPlacingOptions {
   /** One call of this shard's own rows. */
   readonly runHere: (request: VectorRequest) => Promise<VectorAnswer>;
   readonly wakeAt: (atMs: number) => void;
+  /** Values that are away; gives why they cannot be here. */
+  readonly fetch: (away: AwayBlocks) => Promise<VectorFailure | undefined>;
 }
 
 type Fact = "shardMap" | "shardMapSpread" | "shardMapActive" | "topologySpread";
@@ -216,6 +219,7 @@ export class VectorPlacing {
           else this.#learnAtRows = Math.max(1, desk().store.liveCount) * 2;
           return;
         }
+        if (value instanceof AwayBlocks && (await this.#options.fetch(value))) throw value;
         await pause(0);
       }
     } catch (error) {

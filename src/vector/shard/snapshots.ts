@@ -2,11 +2,12 @@
 // change, so a snapshot costs what is fresh; their blobs stay while a snapshot names them.
 // Guarantees: a snapshot is whole or not there; what is read of it fits its checksum (CorruptSegment). Call what changes it within one turn.
 import { drain } from "../../storage/drain.ts";
-import type { SqlStorage, SyncBlobStore } from "../../storage/types.ts";
+import type { SqlStorage } from "../../storage/types.ts";
 import { ByteReader, ByteWriter } from "../../wire/bytes.ts";
 import type { VectorInput } from "../../wire/vector.ts";
 import { readSnapshotRow, VECTOR_SNAPSHOT_BLOCK_BYTES, writeSnapshotRow } from "../../wire/vector-snapshot.ts";
 import { BitSet } from "../metadata/bit-set.ts";
+import type { SegmentBlobs } from "../segment/away.ts";
 import { CorruptSegment, type Crc32c, type Directory, readDirectory, writeDirectory } from "../segment/directory.ts";
 import type { VectorRow } from "../segment/row.ts";
 import { BlockCache } from "../segment/sections.ts";
@@ -60,11 +61,11 @@ const decoder = new TextDecoder();
 
 export class ShardSnapshots {
   readonly #sql: SqlStorage;
-  readonly #blobs: Pick<SyncBlobStore, "getSync">;
+  readonly #blobs: SegmentBlobs;
   readonly #crc32c: Crc32c;
   #reading: { readonly name: string; readonly segment: Segment } | undefined;
 
-  constructor({ sql, blobs, crc32c }: { sql: SqlStorage; blobs: Pick<SyncBlobStore, "getSync">; crc32c: Crc32c }) {
+  constructor({ sql, blobs, crc32c }: { sql: SqlStorage; blobs: SegmentBlobs; crc32c: Crc32c }) {
     this.#sql = sql;
     this.#blobs = blobs;
     this.#crc32c = crc32c;
@@ -155,7 +156,7 @@ export class ShardSnapshots {
     return { directory, deleted: new BitSet(directory.rowCount, new Uint32Array(body)) };
   }
 
-  /** Rows from a place on, about as many as fill a block. Undefined = there is no such snapshot. @throws CorruptSegment */
+  /** Rows from a place on, about as many as fill a block. Undefined = there is no such snapshot. @throws CorruptSegment, AwayBlocks */
   page(id: string, place: SnapshotPlace): SnapshotPage | undefined {
     if (!this.info(id)) return undefined;
     const part = this.#part(id, place.part);
@@ -165,6 +166,7 @@ export class ShardSnapshots {
       return { rows: new Uint8Array(part.body), count: Number(decoder.decode(part.head)), next: after };
     const rows = this.#open(id, part);
     const { directory, deleted } = rows;
+    rows.requireValues(pageRows(rows, place.row));
     const writer = new ByteWriter(VECTOR_SNAPSHOT_BLOCK_BYTES);
     let [row, count] = [place.row, 0];
     for (; row < directory.rowCount && writer.length < VECTOR_SNAPSHOT_BLOCK_BYTES; row++) {
@@ -189,13 +191,19 @@ export class ShardSnapshots {
     return { segments, rows };
   }
 
-  /** Blobs that snapshots name, but for `except`. */
-  *blobs(except?: string): Generator<string, void> {
+  /** Blobs of values that would be dead but for snapshots. */
+  heldValues(): readonly string[] {
+    const held = new Set([...this.#sql.exec<{ name: string }>("SELECT name FROM vector_held")].map(({ name }) => name));
+    return held.size === 0 ? [] : [...new Set(this.blobs(undefined, "values"))].filter((name) => held.has(name));
+  }
+
+  /** Blobs that snapshots name, but for `except`: all, or those of values. */
+  *blobs(except?: string, which: "all" | "values" = "all"): Generator<string, void> {
     const query = "SELECT id, part FROM vector_snapshot_parts WHERE kind = 'segment'";
     for (const { id, part } of [...this.#sql.exec<{ id: string; part: number }>(query)]) {
       if (id === except) continue;
       const { directory } = this.#segmentOf(this.#part(id, part)!);
-      for (const { parts } of directory.sections.values()) yield* parts;
+      for (const { name, parts } of directory.sections.values()) if (which === "all" || name === which) yield* parts;
     }
   }
 
@@ -203,6 +211,15 @@ export class ShardSnapshots {
     this.#reading = undefined;
     drain(this.#sql.exec("DELETE FROM vector_snapshots WHERE id = ?", id));
     drain(this.#sql.exec("DELETE FROM vector_snapshot_parts WHERE id = ?", id));
+  }
+}
+
+/** Rows that a page from there on may give: more than fit it there are not. */
+function* pageRows({ directory: { rowCount, dimension }, deleted }: Segment, from: number): Generator<number, void> {
+  for (let [row, bytes] = [from, 0]; row < rowCount && bytes < VECTOR_SNAPSHOT_BLOCK_BYTES; row++) {
+    if (deleted.has(row)) continue;
+    bytes += dimension * 4;
+    yield row;
   }
 }
 

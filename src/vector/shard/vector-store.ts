@@ -213,7 +213,7 @@ export class VectorStore {
   }
 
   /**
-   * One commit: all of the changes, under one revision. Nothing is changed when it throws.
+   * One commit: all of the changes, under one revision. Nothing is changed when it throws. Reads ids only.
    * @throws ArenaFull, CorruptSegment (a row that must be replaced cannot be read)
    */
   apply(changes: readonly StoreChange[]): readonly Applied[] {

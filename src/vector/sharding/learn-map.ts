@@ -3,10 +3,11 @@
 import { type JsonObject, visitMetadata } from "../metadata/values.ts";
 import type { Metric } from "../metric.ts";
 import { seededWords } from "../quantize/seeded.ts";
+import { type AwayBlocks, forAll, whenHere } from "../segment/away.ts";
 import { parsedMetadata } from "../shard/fresh-segment.ts";
 import { type ListingPlace, listPage } from "../shard/listing.ts";
 import type { ShardingConfig } from "../shard/shard-config.ts";
-import type { VectorStore } from "../shard/vector-store.ts";
+import type { Located, VectorStore } from "../shard/vector-store.ts";
 import {
   CENTROID_ROUNDS,
   LEARN_SLICE_ROWS,
@@ -175,15 +176,18 @@ export function* mapSampleOf(
   store: VectorStore,
   { strategy, key, numShards, targetRecall }: ShardingConfig,
   metric: Metric,
-): Generator<void, ShardMap | undefined> {
+): Generator<AwayBlocks | undefined, ShardMap | undefined> {
   const vectors: Float32Array[] = [];
   const values: SplitPoint[] = [];
   let after: ListingPlace | undefined;
   do {
     const page = listPage(store, { after, limit: 256 });
-    for (const { segment, row } of page.rows) {
-      if (strategy === "range") values.push(...splitPointsOf(parsedMetadata(segment.metadataOf(row)), key!));
-      else vectors.push(new Float32Array(segment.valuesOf(row).slice().buffer));
+    if (strategy === "range") {
+      for (const { segment, row } of page.rows)
+        values.push(...splitPointsOf(parsedMetadata(segment.metadataOf(row)), key!));
+    } else {
+      const read = ({ segment, row }: Located) => new Float32Array(segment.valuesOf(row).slice().buffer);
+      vectors.push(...(yield* whenHere(() => forAll(page.rows, read))));
     }
     after = page.next;
     yield;
@@ -191,7 +195,11 @@ export function* mapSampleOf(
     if (vectors.length + values.length >= MAX_SAMPLE_ROWS || heldValues >= MAX_SAMPLE_VALUES) break;
   } while (after);
   if (strategy === "range") return learnSplits(values, { key: key!, numShards });
-  return yield* learnCentroids(vectors, { metric, numShards, targetRecall, seed: 1 });
+  const learning = learnCentroids(vectors, { metric, numShards, targetRecall, seed: 1 });
+  for (let step = learning.next(); ; step = learning.next()) {
+    if (step.done) return step.value;
+    yield;
+  }
 }
 
 function splitPointsOf(metadata: JsonObject, key: string): readonly SplitPoint[] {
