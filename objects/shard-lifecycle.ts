@@ -18,7 +18,7 @@ export function keepWhatIsAsked(
   for (const id of store.snapshots.ids()) if (!snapshots.includes(id)) store.dropSnapshot(id);
   for (const id of snapshots) store.takeSnapshot(id);
   if (!restore || facts.get("restored") === restore.token) return;
-  const rows = store.rewindTo(restore.snapshotId);
+  const rows = store.rewindTo(restore.snapshotId, restore.without);
   const desk = reopen();
   // What is restored is in no proportion to the memory: it goes in as it came out.
   desk.withoutBudget(() => desk.store.apply(rows.map((row) => ({ kind: "put", row }))));

@@ -25,6 +25,7 @@ import {
   FETCHES_AT_ONCE,
   HEAT_NOTE_MS,
   HEAT_NOTE_SHARE,
+  THAW_TRIES,
 } from "../src/vector/shard/limits.ts";
 import type { Ran, ShardDesk } from "../src/vector/shard/shard-desk.ts";
 import type { TieredBlobs } from "../src/vector/shard/tiered-blobs.ts";
@@ -133,6 +134,14 @@ export class ShardTier {
     }
   }
 
+  /** A check. What does not fit its checksum is fetched again: it may have been changed on its way only. */
+  async checked<T extends { readonly damaged?: unknown } | null>(check: () => T): Promise<T> {
+    for (let tries = 1; ; tries++) {
+      const found = await this.here(check);
+      if (!found?.damaged || tries === THAW_TRIES || !this.#options.tiered()?.forgetAll()) return found;
+    }
+  }
+
   /** Undefined = it is here now, for the next read. */
   async fetch({ ranges }: AwayBlocks, tries = 1): Promise<VectorFailure | undefined> {
     const { now, desk, tiered, log } = this.#options;
@@ -153,6 +162,7 @@ export class ShardTier {
       return undefined;
     } catch (error) {
       log.error("values of a vector shard could not be fetched from the blob store", { blobs: names.size }, error);
+      // It cannot come back as it was.
       if (error instanceof CorruptSegment) return COLD_DAMAGED;
       this.#pausedUntilMs = now() + FETCH_PAUSE_MS;
       return COLD_AWAY;
@@ -166,8 +176,7 @@ export class ShardTier {
         const { blob, from, to } = span;
         const bytes = await this.#options.cold.range(blob, from, to);
         if (bytes) blobs.keep(blob, from, bytes);
-        else if (blobs.away.has(blob))
-          throw new CorruptSegment(`the blob ${blob} is missing in the blob store, or short`);
+        else if (blobs.away.has(blob)) blobs.lose(blob);
       }
     };
     await Promise.all(Array.from({ length: Math.min(FETCHES_AT_ONCE, left.length) }, loadNext));

@@ -19,7 +19,7 @@ import { isBehind } from "../src/vector/shard/merge-policy.ts";
 import { retentionDelayMs } from "../src/vector/shard/retention.ts";
 import type { ShardConfig } from "../src/vector/shard/shard-config.ts";
 import { type Ran, ShardDesk } from "../src/vector/shard/shard-desk.ts";
-import type { SnapshotInfo, SnapshotPage, SnapshotPlace } from "../src/vector/shard/snapshots.ts";
+import type { SnapshotCheck, SnapshotInfo, SnapshotPage, SnapshotPlace } from "../src/vector/shard/snapshots.ts";
 import { TieredBlobs } from "../src/vector/shard/tiered-blobs.ts";
 import { isById } from "../src/vector/sharding/placer.ts";
 import {
@@ -234,11 +234,10 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     const retention = config?.retention;
     if (!desk || !retention) return;
     try {
-      const keep = this.#expired.keep.bind(this.#expired);
       // What is done with rows that expire follows the configuration at once.
       await letGo(desk, config, {
         isOpen: () => this.#desk === desk && this.#config === config,
-        keep,
+        keep: (rows) => this.#expired.keep(rows),
         fetch: (away) => this.#tier.fetch(away),
       });
     } catch (error) {
@@ -325,6 +324,10 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
 
   async snapshotPage(snapshotId: string, place: SnapshotPlace): Promise<SnapshotPage | null> {
     return await this.#tier.here(() => this.#desk?.store.snapshots.page(snapshotId, place) ?? null);
+  }
+
+  checkSnapshot(snapshotId: string, place: SnapshotPlace): Promise<SnapshotCheck | null> {
+    return this.#tier.checked(() => this.#desk?.store.snapshots.check(snapshotId, place) ?? null);
   }
 
   async expiredInfo(through?: number): Promise<ExpiredState | null> {

@@ -20,7 +20,7 @@ import { TieredBlobs } from "./tiered-blobs.ts";
 
 const OPEN_SEEDS = process.env["JADE_VECTOR_SEED"]
   ? [Number(process.env["JADE_VECTOR_SEED"])]
-  : Array.from({ length: 8 }, (_, index) => index + 1);
+  : Array.from({ length: 4 }, (_, index) => index + 1);
 
 const kernels = createKernels(new WebAssembly.Module(readFileSync("dist/wasm/storage.wasm")));
 const encoder = new TextEncoder();

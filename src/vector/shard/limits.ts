@@ -86,6 +86,8 @@ export const RETENTION_SLICE_ROWS = 500;
 export const EXPIRED_PART_BYTES = 256 * 1024;
 /** A blob of an archive is read so often before it is damaged. */
 export const THAW_TRIES = 3;
+/** Blobs of a snapshot that are compared with their checksums in one turn: some 8 MiB, some milliseconds. */
+export const CHECKED_BLOBS = 16;
 /** What is kept of values that were fetched from the blob store, per shard; a read that needs more than half of it brings segments back. Bytes. */
 export const FETCHED_BYTES = 16 * 1024 * 1024;
 /** Between two ranges of a blob so much is fetched with them rather than asking twice: a question costs more than these bytes. */

@@ -21,6 +21,7 @@ export class TieredBlobs implements SyncBlobStore, SegmentBlobs {
   /** By blob, the one that was fetched last at the end. */
   readonly #fetched = new Map<string, readonly Fetched[]>();
   #fetchedBytes = 0;
+  readonly #lost = new Set<string>();
 
   constructor({ local, sql, budgetBytes = FETCHED_BYTES }: TieredBlobsOptions) {
     this.local = local;
@@ -34,7 +35,7 @@ export class TieredBlobs implements SyncBlobStore, SegmentBlobs {
         return set.size > 0;
       },
       has: (blob) => set.has(blob),
-      lacks: (range) => set.has(range.blob) && this.#kept(range) === undefined,
+      lacks: (range) => set.has(range.blob) && !this.#lost.has(range.blob) && this.#kept(range) === undefined,
     };
   }
 
@@ -66,8 +67,20 @@ export class TieredBlobs implements SyncBlobStore, SegmentBlobs {
     }
   }
 
+  /** It is not in the blob store, or short: reads say so until it is forgotten. */
+  lose(blob: string): void {
+    this.#lost.add(blob);
+  }
+
+  /** All that was fetched is fetched again. False = there is nothing to fetch. */
+  forgetAll(): boolean {
+    for (const blob of [...this.#fetched.keys(), ...this.#lost]) this.forget(blob);
+    return this.away.isAny;
+  }
+
   /** What was fetched of it is fetched again. */
   forget(blob: string): void {
+    this.#lost.delete(blob);
     for (const { bytes } of this.#fetched.get(blob) ?? []) this.#fetchedBytes -= bytes.length;
     this.#fetched.delete(blob);
   }
@@ -81,6 +94,7 @@ export class TieredBlobs implements SyncBlobStore, SegmentBlobs {
 
   getSync(name: string, offset: number, lengthBytes: number): Uint8Array | undefined {
     if (!this.#away.has(name)) return this.local.getSync(name, offset, lengthBytes);
+    if (this.#lost.has(name)) return undefined;
     const range = { blob: name, offset, bytes: lengthBytes };
     const kept = this.#kept(range);
     if (!kept) throw new AwayBlocks([range]);
