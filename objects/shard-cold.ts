@@ -90,9 +90,10 @@ export class ShardCold {
     return await this.#blobs()?.range(name, from, to);
   }
 
-  /** Something there is needed no more. */
+  /** Something there is needed no more. Of an open shard. */
   get hasDead(): boolean {
-    return this.#blobs()?.hasDead ?? false;
+    const { sql } = this.#options.storage;
+    return sql.exec("SELECT cold FROM vector_cold_dead LIMIT 1").toArray().length > 0;
   }
 
   /** Everything is here again afterwards, but for what is damaged. @throws what the blob store says */

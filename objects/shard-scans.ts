@@ -32,8 +32,12 @@ export class ShardScans {
       for (;;) {
         const step = work.next();
         if (step.done) return step.value;
-        const lacking = step.value && (await this.#options.fetch(step.value));
-        if (lacking) return lacking;
+        if (step.value) {
+          const lacking = await this.#options.fetch(step.value);
+          if (lacking) return lacking;
+          // Before what was fetched has to make room for what others fetch.
+          if (this.#options.desk() === desk) continue;
+        }
         await new Promise((next) => setTimeout(next, 0));
         if (this.#options.desk() !== desk) return NO_SUCH_SHARD;
       }

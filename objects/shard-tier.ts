@@ -89,9 +89,7 @@ export class ShardTier {
   opened(): void {
     this.#notes.clear();
     this.#storeDue = false;
-    const held = this.#isOn ? this.#options.facts.get("heat") : undefined;
-    for (const [number, readAtMs] of JSON.parse(held ?? "[]") as [number, number][])
-      this.#notes.set(number, { readAtMs, reads: 0, fetches: 0 });
+    for (const [number, readAtMs] of this.#stored()) this.#notes.set(number, { readAtMs, reads: 0, fetches: 0 });
     // What opening reads is no use.
     for (const { number, valueReads } of this.#options.desk()?.store.sealed ?? []) {
       const note = this.#notes.get(number);
@@ -99,6 +97,17 @@ export class ShardTier {
     }
     this.#storedAtMs = this.#options.now();
     this.look();
+  }
+
+  /** Damaged, it is as if nothing was noted. */
+  #stored(): readonly (readonly [number: number, readAtMs: number])[] {
+    if (!this.#isOn) return [];
+    try {
+      return JSON.parse(this.#options.facts.get("heat") ?? "[]") as [number, number][];
+    } catch (error) {
+      this.#options.log.warn("when values of a vector shard were read is damaged, and forgotten", {}, error);
+      return [];
+    }
   }
 
   get #isOn(): boolean {
@@ -276,7 +285,7 @@ export class ShardTier {
     const { desk: deskNow, bounds, cold, now, wakeAt } = this.#options;
     const desk = deskNow();
     if (!desk || !bounds) return;
-    const heats = this.#heats(desk);
+    const heats = this.#isOn ? this.#heats(desk) : [];
     const isHeldDue = this.#isOn && this.#isHeldDue(desk);
     const dueMs = isHeldDue || cold.hasDead ? now() : nextLeavingMs(heats, bounds, now());
     if (dueMs !== undefined) wakeAt(Math.max(dueMs, this.#movesAtMs));

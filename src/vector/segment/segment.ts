@@ -40,6 +40,8 @@ export class Segment {
   readonly #hashes: IdHashes;
   #deletedCount: number;
   #valueReads = 0;
+  /** Stored bytes of each blob of its values. */
+  #valueBytes: number[] | undefined;
 
   constructor(options: SegmentOptions) {
     const { number, directory, deleted, twin } = options;
@@ -94,11 +96,14 @@ export class Segment {
   valueBytes(): { readonly hot: number; readonly cold: number } {
     const { away } = this.#options.blobs;
     const { blocks, parts } = this.#values.section;
-    const isCold = parts.map((blob) => away?.has(blob) === true);
+    if (!this.#valueBytes) {
+      this.#valueBytes = parts.map(() => 0);
+      for (const { part, storedBytes } of blocks) this.#valueBytes[part]! += storedBytes;
+    }
     let [hot, cold] = [0, 0];
-    for (const { part, storedBytes } of blocks) {
-      if (isCold[part]) cold += storedBytes;
-      else hot += storedBytes;
+    for (const [part, bytes] of this.#valueBytes.entries()) {
+      if (away?.has(parts[part]!)) cold += bytes;
+      else hot += bytes;
     }
     return { hot, cold };
   }

@@ -168,11 +168,6 @@ export class ColdBlobs {
     await this.#at("cold.returned");
   }
 
-  /** Something there is needed no more. */
-  get hasDead(): boolean {
-    return firstOf(this.#options.sql.exec<{ cold: string }>("SELECT cold FROM vector_cold_dead LIMIT 1")) !== undefined;
-  }
-
   /** The bytes of a blob that is there. @throws CorruptSegment */
   async read(name: string): Promise<Uint8Array | undefined> {
     const row = this.#row(name);
