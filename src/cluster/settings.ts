@@ -229,6 +229,12 @@ const vectors = z.strictObject({
     .describe(
       "Values of vectors that one shard keeps in its own storage where `vectors.archiveStore` is set: beyond it those leave that were read longest ago. 0: all stay.",
     ),
+  reshardSkew: z
+    .union([z.literal(0), z.number().min(1.1).max(64)])
+    .default(1.5)
+    .describe(
+      "Where vectors are sharded by ranges or centroids, and a shard holds more of them than this times the mean, where they belong is learned again and they are moved, unasked. 0: only when asked.",
+    ),
   resultCacheMiB: whole(0, 1024)
     .default(4)
     .describe(
