@@ -93,7 +93,7 @@ function objects(test: NonNullable<TestProjectInlineConfiguration["test"]>): Tes
             // SHA-256 of "jdb.root.test"
             JADE_ROOT_KEY_HASH: "45295b3fee2dd2e0eacf099132df6fc1d984876a49901a6c83afa5533cbf696e",
             // Each eviction of a keyspace with watches waits so long.
-            JADE_CONFIG: '{"config":{"hibernateAfterSeconds":1},"vectors":{"archiveStore":"r2"}}',
+            JADE_CONFIG: '{"config":{"hibernateAfterSeconds":1},"vectors":{"archiveStore":"r2","hotMiB":1}}',
           },
         },
       }),

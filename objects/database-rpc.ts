@@ -1,6 +1,6 @@
 // The RPC surface of a Tenant for its vector databases.
 import type { IndexChange } from "../src/vector/database/indexes.ts";
-import type { DatabaseRecord } from "../src/vector/database/record.ts";
+import type { DatabaseRecord, RestoreOfAll } from "../src/vector/database/record.ts";
 import type { Mutation, RpcResult } from "./tenancy-rpc.ts";
 
 /** Creating: not all shards have answered yet. Deleting: no longer there for anyone; its shards are being erased. */
@@ -24,7 +24,7 @@ export type DatabaseChanges = Partial<Omit<DatabaseRecord, "databaseId" | "index
 export type DatabaseTask =
   | { readonly kind: "takeSnapshot" | "dropSnapshot"; readonly snapshotId: string }
   /** `token`: the same restore is done once. */
-  | { readonly kind: "restoreSnapshot"; readonly snapshotId: string; readonly token: string }
+  | ({ readonly kind: "restoreSnapshot" } & RestoreOfAll)
   | { readonly kind: "archive" | "unarchive" };
 
 /** What is asked of a database's vectors: to be made anew from its rows' texts. */

@@ -31,8 +31,8 @@ export function afterTask(held: Lifecycle, task: DatabaseTask, nowMs: number): R
       return done({ snapshots: held.snapshots.filter((each) => each.snapshotId !== snapshotId), restore });
     }
     case "restoreSnapshot": {
-      const { snapshotId, token } = task;
-      return has(held, snapshotId) ? done({ restore: { snapshotId, token } }) : noSnapshot(snapshotId);
+      const { kind: _, ...restore } = task;
+      return has(held, restore.snapshotId) ? done({ restore }) : noSnapshot(restore.snapshotId);
     }
     default:
       return task satisfies never;

@@ -1,13 +1,14 @@
-// An archived shard's blobs in the deployment's blob store: moved there by the shard's alarm, brought back before it opens, gone with it. Blobs of
-// rows that retention archived go there from any shard, and stay.
-// Guarantees: one way at a time. Must not: touch what an open shard reads.
+// A shard's blobs in the deployment's blob store: of an archived one all, moved there by the shard's alarm, brought back before it opens, gone with
+// it. Blobs of rows that retention archived go there from any shard, and stay; values of an open one as shard-tier.ts says.
+// Guarantees: one way at a time. Must not: choose what an open shard reads there.
 import { DiskBlobStore } from "../src/storage/disk-blob-store.ts";
 import { firstOf } from "../src/storage/drain.ts";
 import { R2BlobStore } from "../src/storage/r2-blob-store.ts";
-import { SqliteBlobStore } from "../src/storage/sqlite-blob-store.ts";
+import type { SqliteBlobStore } from "../src/storage/sqlite-blob-store.ts";
 import type { BlobStore } from "../src/storage/types.ts";
 import type { Crc32c } from "../src/vector/segment/directory.ts";
 import { ColdBlobs, DamagedArchive } from "../src/vector/shard/cold-blobs.ts";
+import type { TieredBlobs } from "../src/vector/shard/tiered-blobs.ts";
 import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
 import { migrateVectors } from "./vector-facts.ts";
@@ -20,6 +21,9 @@ export interface ShardColdOptions {
   readonly archiveStore: ArchiveStore;
   readonly storage: DurableObjectStorage;
   readonly crc32c: Crc32c;
+  readonly local: SqliteBlobStore;
+  /** Of the open shard. */
+  readonly tiered: () => TieredBlobs | undefined;
   readonly isArchived: () => boolean;
 }
 
@@ -27,6 +31,8 @@ export class ShardCold {
   readonly #options: ShardColdOptions;
   #cooling: Promise<void> | undefined;
   #mustStop = false;
+  /** The last move of an open shard's blob. */
+  #moves: Promise<unknown> = Promise.resolve();
 
   constructor(options: ShardColdOptions) {
     this.#options = options;
@@ -67,6 +73,29 @@ export class ShardCold {
     this.#blobs()?.giveUp(name);
   }
 
+  /** Moves something of an open shard, in line with other moves. @throws what the blob store says */
+  move<T>(work: (blobs: ColdBlobs) => Promise<T>): Promise<T> {
+    const moved = this.#moves.then(() => {
+      const blobs = this.#mustStop ? undefined : this.#blobs();
+      if (!blobs) throw new Error("the shard is closed");
+      return work(blobs);
+    });
+    // Its own caller hears of a failure.
+    this.#moves = moved.catch(() => undefined);
+    return moved;
+  }
+
+  /** A range of a blob that an open shard reads there; undefined = it is not there. @throws what the blob store says */
+  async range(name: string, from: number, to: number): Promise<Uint8Array | undefined> {
+    return await this.#blobs()?.range(name, from, to);
+  }
+
+  /** Something there is needed no more. Of an open shard. */
+  get hasDead(): boolean {
+    const { sql } = this.#options.storage;
+    return sql.exec("SELECT cold FROM vector_cold_dead LIMIT 1").toArray().length > 0;
+  }
+
   /** Everything is here again afterwards, but for what is damaged. @throws what the blob store says */
   async thaw(): Promise<ArchiveDamage | undefined> {
     try {
@@ -88,6 +117,7 @@ export class ShardCold {
     try {
       // Its own caller hears of a failure.
       await this.#cooling?.catch(() => undefined);
+      await this.#moves;
       const blobs = this.#blobs();
       if (blobs?.isAny) await work(blobs);
     } finally {
@@ -103,7 +133,12 @@ export class ShardCold {
     migrateVectors(storage);
     const sql = configSql(storage);
     return new ColdBlobs({
-      ...{ sql, local: new SqliteBlobStore(sql), crc32c },
+      ...{ sql, local: this.#options.local, crc32c },
+      onMoved: (name, isAway) => {
+        const tiered = this.#options.tiered();
+        if (isAway) tiered?.left(name);
+        else tiered?.returned(name);
+      },
       cold: this.#store(firstOf(sql.exec("SELECT cold FROM vector_cold LIMIT 1")) !== undefined),
       random: (count) => crypto.getRandomValues(new Uint8Array(count)),
       durable: () => storage.sync(),

@@ -15,6 +15,8 @@ export interface ShardMaintenanceOptions {
   readonly desk: () => ShardDesk | undefined;
   /** From another copy; true = it is right again. */
   readonly heal: (error: CorruptSegment) => Promise<boolean>;
+  /** What they are made of is in the blob store: brings it back, and goes on then. */
+  readonly bringBack: (segments: readonly Segment[]) => void;
   readonly onBegun: () => void;
   readonly onDone: () => void;
 }
@@ -26,9 +28,15 @@ export class ShardMaintenance {
   #hasMerged = false;
   /** Segments with rows that cannot be read: merging them would lose what can be. */
   readonly #damaged = new WeakSet<Segment>();
+  #merging: readonly Segment[] = [];
 
   constructor(options: ShardMaintenanceOptions) {
     this.#options = options;
+  }
+
+  /** Its values are being read. */
+  isMerging(segment: Segment): boolean {
+    return this.#merging.includes(segment);
   }
 
   /** Begins what is due. */
@@ -41,7 +49,10 @@ export class ShardMaintenance {
     this.#isRunning = true;
     const slice = (): void => {
       // Configured anew or erased meanwhile: what was begun is forgotten, its blobs are swept at the next start.
-      if (this.#options.desk() !== desk) return this.#finish(true);
+      if (this.#options.desk() !== desk) {
+        this.#merging = [];
+        return this.#finish(true);
+      }
       try {
         if (work.next().done) return this.#finish(true);
       } catch (error) {
@@ -62,10 +73,11 @@ export class ShardMaintenance {
   #workDue(desk: ShardDesk): Iterator<void, void> | undefined {
     const { store } = desk;
     if (store.sealDue) return store.seal();
-    const inputs = mergeDue(
+    const due = mergeDue(
       store.sealed.filter((segment) => !this.#damaged.has(segment)),
       desk.mostDeletedShare,
     );
+    const inputs = this.#hereOf(desk, due);
     if (inputs && !this.#hasMerged) return this.#merge(desk, inputs);
     this.#hasMerged = false;
     const indexing = store.indexing();
@@ -74,8 +86,19 @@ export class ShardMaintenance {
     return store.sweepDue ? sweeps(desk) : undefined;
   }
 
+  /** A merge waits for values that are away; so does an index. */
+  #hereOf({ store, indexes }: ShardDesk, due: readonly Segment[] | undefined): readonly Segment[] | undefined {
+    const away = store.sealed.filter((segment) => segment.isAway);
+    if (away.length === 0) return due;
+    const lacking = indexes.nextToBuild(away);
+    const awaited = away.filter((segment) => segment === lacking?.segment || due?.includes(segment));
+    if (awaited.length > 0) this.#options.bringBack(awaited);
+    return due?.some((segment) => away.includes(segment)) ? undefined : due;
+  }
+
   *#merge({ store }: ShardDesk, inputs: readonly Segment[]): Generator<void, void> {
     this.#hasMerged = true;
+    this.#merging = inputs;
     try {
       yield* besideSeals(store, store.merge(inputs));
     } catch (error) {
@@ -84,6 +107,8 @@ export class ShardMaintenance {
         void this.#mergeLater(inputs, error);
       }
       throw error;
+    } finally {
+      this.#merging = [];
     }
   }
 

@@ -33,6 +33,19 @@ export const UNREADABLE: VectorFailure = {
   message: "stored rows are damaged, and no other copy has them",
 };
 
+export const COLD_AWAY: VectorFailure = {
+  kind: "error",
+  code: "unavailable",
+  message: "values that this needs are in the blob store, which does not answer in time; nothing was done, try again",
+  details: { values: "cold" },
+};
+
+export const COLD_DAMAGED: VectorFailure = {
+  kind: "error",
+  code: "dataCorrupt",
+  message: "values that this needs are damaged or missing in the blob store",
+};
+
 /** Its caller does not know where rows may be by now. Calls by id go to their homes, which never change. */
 export function isOutdated(call: VectorCall, config: ShardConfig | undefined): boolean {
   const { isPlaced, topology = 0, request } = call;

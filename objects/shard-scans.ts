@@ -1,7 +1,8 @@
 // Scans of all rows of a shard, in slices between other calls.
 // Guarantees: so many at a time; one whose shard is closed meanwhile ends. Must not: hold up the searches beside it.
+import type { AwayBlocks } from "../src/vector/segment/away.ts";
 import type { ShardDesk } from "../src/vector/shard/shard-desk.ts";
-import { NO_SUCH_SHARD, type VectorAnswer, type VectorCall } from "../src/wire/vector.ts";
+import { NO_SUCH_SHARD, type VectorAnswer, type VectorCall, type VectorFailure } from "../src/wire/vector.ts";
 import { QUEUE_FULL } from "./shard-refusals.ts";
 
 /** Scans for a threshold that go on in slices at a time: each holds what it has found. */
@@ -9,6 +10,8 @@ const MAX_SCANS = 16;
 
 export interface ShardScansOptions {
   readonly desk: () => ShardDesk | undefined;
+  /** What must be here before it goes on; gives why it cannot be. */
+  readonly fetch: (away: AwayBlocks) => Promise<VectorFailure | undefined>;
   /** What waited for it may be swept now. */
   readonly onDone: () => void;
 }
@@ -29,6 +32,12 @@ export class ShardScans {
       for (;;) {
         const step = work.next();
         if (step.done) return step.value;
+        if (step.value) {
+          const lacking = await this.#options.fetch(step.value);
+          if (lacking) return lacking;
+          // Before what was fetched has to make room for what others fetch.
+          if (this.#options.desk() === desk) continue;
+        }
         await new Promise((next) => setTimeout(next, 0));
         if (this.#options.desk() !== desk) return NO_SUCH_SHARD;
       }

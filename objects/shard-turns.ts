@@ -2,6 +2,7 @@
 // Guarantees: in the order they came; a turn takes a bounded part of them, so that searches go between; small turns wait for nothing but
 // those before them. Must not: decide anything about rows.
 import type { Logger } from "../src/telemetry/logger.ts";
+import { AwayBlocks } from "../src/vector/segment/away.ts";
 import type { BehindSearches } from "../src/vector/shard/behind-searches.ts";
 import { LOG_DELAY_MS, MAX_UNLOGGED_BYTES, SMALL_TURN_BYTES, TURN_BYTES } from "../src/vector/shard/limits.ts";
 import { bytesOf } from "../src/vector/shard/request-fields.ts";
@@ -42,6 +43,7 @@ export class ShardTurns {
     this.#options = options;
   }
 
+  /** @throws AwayBlocks: nothing was done; others do not wait for it */
   async run(call: VectorCall): Promise<Ran> {
     if (this.#waiting.length >= MAX_WAITING_WRITES) return { answer: QUEUE_FULL, durability: "sync" };
     const { promise, resolve, reject } = Promise.withResolvers<Ran>();
@@ -83,11 +85,16 @@ export class ShardTurns {
     }
     try {
       const held: Ran | undefined = this.#options.holdsWrites() ? { answer: HELD, durability: "eventual" } : undefined;
-      const ran = taken.map(({ call }) => held ?? desk.run(call));
-      const isSync = isAlwaysSync() || ran.some(({ durability }) => durability === "sync");
+      const ran = taken.map(({ call }) => held ?? unlessAway(() => desk.run(call)));
+      const did = ran.filter((each): each is Ran => !(each instanceof AwayBlocks));
+      const isSync = isAlwaysSync() || did.some(({ durability }) => durability === "sync");
       if (isSync || desk.store.unloggedBytes >= MAX_UNLOGGED_BYTES) desk.store.endTurn();
-      else this.#logLater(ran);
-      for (const [at, { done }] of taken.entries()) done(ran[at]!);
+      else this.#logLater(did);
+      for (const [at, { done, fail }] of taken.entries()) {
+        const one = ran[at]!;
+        if (one instanceof AwayBlocks) fail(one);
+        else done(one);
+      }
     } catch (error) {
       for (const { fail } of [...taken, ...this.#waiting]) fail(error);
       onFailed(error);
@@ -126,5 +133,14 @@ export class ShardTurns {
   closed(): void {
     if (this.#logTimer !== undefined) clearTimeout(this.#logTimer);
     this.#logTimer = undefined;
+  }
+}
+
+function unlessAway(run: () => Ran): Ran | AwayBlocks {
+  try {
+    return run();
+  } catch (error) {
+    if (error instanceof AwayBlocks) return error;
+    throw error;
   }
 }

@@ -3,7 +3,7 @@ import type { BlobAsk } from "../src/vector/replica/blob-checks.ts";
 import type { CopyPlace } from "../src/vector/replica/frames.ts";
 import type { ExpiredInfo, ExpiredPage } from "../src/vector/shard/expired-rows.ts";
 import type { ShardConfig } from "../src/vector/shard/shard-config.ts";
-import type { SnapshotInfo, SnapshotPage, SnapshotPlace } from "../src/vector/shard/snapshots.ts";
+import type { SnapshotCheck, SnapshotInfo, SnapshotPage, SnapshotPlace } from "../src/vector/shard/snapshots.ts";
 import type { ShardPlace } from "../src/wire/vector.ts";
 
 export interface ShardMapState {
@@ -62,6 +62,8 @@ export interface VectorShardRpc {
   expiredPage(after: number): Promise<ShardExpiredPage | null>;
   /** Up to this part: what was archived later stays. */
   dropExpired(through: number): Promise<void>;
+  /** Looks for damage of a snapshot, from a place on. Null: the shard does not have it, or is not open. */
+  checkSnapshot(snapshotId: string, place: SnapshotPlace): Promise<SnapshotCheck | null>;
   /** Deletes all of it. Repeated: no change. */
   erase(): Promise<void>;
   /**

@@ -14,11 +14,13 @@ import type { CopyPlace } from "../src/vector/replica/frames.ts";
 import { damagedIn } from "../src/vector/replica/leader.ts";
 import { refusedCall } from "../src/vector/shard/access.ts";
 import { BehindSearches } from "../src/vector/shard/behind-searches.ts";
+import { THAW_TRIES } from "../src/vector/shard/limits.ts";
 import { isBehind } from "../src/vector/shard/merge-policy.ts";
 import { retentionDelayMs } from "../src/vector/shard/retention.ts";
 import type { ShardConfig } from "../src/vector/shard/shard-config.ts";
 import { type Ran, ShardDesk } from "../src/vector/shard/shard-desk.ts";
-import type { SnapshotInfo, SnapshotPage, SnapshotPlace } from "../src/vector/shard/snapshots.ts";
+import type { SnapshotCheck, SnapshotInfo, SnapshotPage, SnapshotPlace } from "../src/vector/shard/snapshots.ts";
+import { TieredBlobs } from "../src/vector/shard/tiered-blobs.ts";
 import { isById } from "../src/vector/sharding/placer.ts";
 import {
   isVectorWrite,
@@ -38,9 +40,11 @@ import { ShardExpired } from "./shard-expired.ts";
 import { ShardImports } from "./shard-imports.ts";
 import { keepWhatIsAsked, letGo } from "./shard-lifecycle.ts";
 import { ShardMaintenance } from "./shard-maintenance.ts";
+import { MOST_REPAIRS, ShardMending } from "./shard-mending.ts";
 import { ARCHIVED, isDamage, isOutdated, UNREADABLE } from "./shard-refusals.ts";
 import { ShardRepair } from "./shard-repair.ts";
 import { ShardScans } from "./shard-scans.ts";
+import { heatBoundsOf, ShardTier } from "./shard-tier.ts";
 import { ShardTurns } from "./shard-turns.ts";
 import { migrateVectors, VectorFacts } from "./vector-facts.ts";
 import { VectorMeter } from "./vector-metrics.ts";
@@ -57,12 +61,8 @@ import type {
 const kernels = createKernels(storageModule);
 const crc32c = (bytes: Uint8Array, seed?: number): number => kernels.crc32c(bytes, seed);
 const MIB = 1024 * 1024;
-/** Damaged places that are put right for one call. */
-const MOST_REPAIRS = 64;
 /** While indexes are built the alarm is due so soon again. Ms. */
 const WAKE_MS = 5000;
-/** Where the blob store does not answer. Ms. */
-const COOL_RETRY_MS = 60_000;
 
 export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   readonly #settings: Settings;
@@ -78,16 +78,18 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   readonly #meter: VectorMeter;
   readonly #maintenance: ShardMaintenance;
   readonly #imports: ShardImports;
-  /** Why it could not be opened. */
-  #unopened: unknown;
-  #mending: Promise<void> | undefined;
+  readonly #mending: ShardMending;
   readonly #behind: BehindSearches;
   readonly #turns: ShardTurns;
   readonly #scans: ShardScans;
+  readonly #local: SqliteBlobStore;
+  #tiered: TieredBlobs | undefined;
   readonly #cold: ShardCold;
+  readonly #tier: ShardTier;
   readonly #expired: ShardExpired;
   /** The alarm is set. */
   #isWaking = false;
+  #alarmSet: Promise<void> = Promise.resolve();
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -120,37 +122,48 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     });
     this.#maintenance = new ShardMaintenance({
       ...{ log: this.#log, behind: this.#behind, desk, heal: (error) => this.#repair.heal(error) },
+      bringBack: (segments) => this.#tier.bringBackSoon(segments),
       onBegun: () => this.#wakeLater(),
-      onDone: () => this.#copies.wakeAll(),
+      onDone: () => {
+        this.#copies.wakeAll();
+        this.#tier.look();
+      },
     });
     this.#imports = new ShardImports({
       ...{ desk, behind: this.#behind, onBegun: () => this.#wakeLater(), onTurn: () => this.#maintenance.goOn() },
       place: () => this.#placing && ((call) => this.#placing?.run(call) ?? Promise.resolve(NO_SUCH_SHARD)),
       onFailed: (error) => this.#startAnew("a turn of an import failed", error),
     });
-    this.#scans = new ShardScans({ desk, onDone: () => this.#maintenance.goOn() });
+    this.#scans = new ShardScans({
+      desk,
+      fetch: (away) => this.#tier.fetch(away),
+      onDone: () => this.#maintenance.goOn(),
+    });
     this.#facts = new VectorFacts(ctx.storage, crc32c);
     this.#config = this.#facts.config;
+    this.#local = new SqliteBlobStore(configSql(ctx.storage));
+    const { archiveStore } = this.#settings.vectors;
     this.#cold = new ShardCold({
-      ...{ env, storage: ctx.storage, crc32c, archiveStore: this.#settings.vectors.archiveStore },
+      ...{ env, storage: ctx.storage, crc32c, archiveStore, local: this.#local, tiered: () => this.#tiered },
       isArchived: () => this.#config?.lifecycle?.isArchived ?? false,
+    });
+    this.#tier = new ShardTier({
+      ...{ log: this.#log, cold: this.#cold, facts: this.#facts, now: Date.now, desk, tiered: () => this.#tiered },
+      bounds: archiveStore === "none" ? undefined : heatBoundsOf(this.#settings.vectors),
+      isMerging: (segment) => this.#maintenance.isMerging(segment),
+      onReturned: () => this.#maintenance.goOn(),
+      wakeAt: (atMs) => ctx.waitUntil(this.#wakeAt(atMs)),
+    });
+    this.#mending = new ShardMending({
+      ...{ log: this.#log, heal: (error) => this.#repair.heal(error) },
+      open: () => this.#config && this.#open(this.#config),
     });
     this.#expired = new ShardExpired({
       ...{ storage: ctx.storage, crc32c, name: ctx.id.name ?? ctx.id.toString(), cold: this.#cold },
       isThere: () => this.#config !== undefined,
     });
     if (!this.#config || this.#config.lifecycle?.isArchived) return;
-    try {
-      this.#open(this.#config);
-    } catch (error) {
-      this.#broken(error);
-    }
-  }
-
-  /** It cannot be opened: the next call tries to have it put right. */
-  #broken(error: unknown): void {
-    this.#unopened = error;
-    this.#log.error("a vector shard cannot be opened", {}, error);
+    this.#mending.tryToOpen();
   }
 
   /** Memory may be ahead of what is stored. */
@@ -159,35 +172,15 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     this.ctx.abort(why);
   }
 
-  /** One at a time. */
-  #mend(): Promise<void> {
-    this.#mending ??= this.#mendAll().finally(() => {
-      this.#mending = undefined;
-    });
-    return this.#mending;
-  }
-
-  async #mendAll(): Promise<void> {
-    for (let repairs = 0; repairs < MOST_REPAIRS && this.#unopened !== undefined; repairs++) {
-      if (!(await this.#repair.heal(this.#unopened)) || !this.#config) return;
-      try {
-        this.#unopened = undefined;
-        this.#open(this.#config);
-      } catch (error) {
-        this.#broken(error);
-      }
-    }
-  }
-
   #open(config: ShardConfig): ShardDesk {
     const { ctx } = this;
     migrateVectors(ctx.storage);
     const sql = configSql(ctx.storage);
     const { storedMiB } = this.#settings.vectors;
-    const blobs = new SqliteBlobStore(sql);
+    this.#tiered = new TieredBlobs({ local: this.#local, sql });
     this.#desk = new ShardDesk({
       sql,
-      blobs,
+      blobs: this.#tiered,
       crc32c,
       core: createVectorCore(vectorModule, { budgetBytes: this.#settings.vectors.memoryMiB * MIB }),
       config,
@@ -202,6 +195,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     this.#follow(this.#desk, config);
     this.#place(config, this.#desk);
     if (config.retention) ctx.waitUntil(this.#wakeAt(Date.now() + retentionDelayMs(config.retention)));
+    this.#tier.opened();
     this.#maintenance.goOn();
     this.#imports.goOn();
     return this.#desk;
@@ -222,9 +216,14 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     });
   }
 
-  async #wakeAt(atMs: number): Promise<void> {
-    const held = await this.ctx.storage.getAlarm();
-    if (held === null || atMs < held) await this.ctx.storage.setAlarm(atMs);
+  /** One after the other: each must see what the one before has set. */
+  #wakeAt(atMs: number): Promise<void> {
+    const set = this.#alarmSet.then(async () => {
+      const held = await this.ctx.storage.getAlarm();
+      if (held === null || atMs < held) await this.ctx.storage.setAlarm(atMs);
+    });
+    this.#alarmSet = set.catch(() => undefined);
+    return set;
   }
 
   /** Deletes what the database's retention no longer allows, and sets the next look for it. */
@@ -234,9 +233,12 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     const retention = config?.retention;
     if (!desk || !retention) return;
     try {
-      const keep = this.#expired.keep.bind(this.#expired);
       // What is done with rows that expire follows the configuration at once.
-      await letGo(desk, config, { isOpen: () => this.#desk === desk && this.#config === config, keep });
+      await letGo(desk, config, {
+        isOpen: () => this.#desk === desk && this.#config === config,
+        keep: (rows) => this.#expired.keep(rows),
+        fetch: (away) => this.#tier.fetch(away),
+      });
     } catch (error) {
       this.#log.error("rows that are too old could not be deleted; tried again", {}, error);
     } finally {
@@ -259,14 +261,14 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
 
   #follow({ store }: ShardDesk, config: ShardConfig): void {
     this.#config = config;
-    const blobs = new SqliteBlobStore(configSql(this.ctx.storage));
+    const blobs = this.#tiered ?? this.#local;
     const onLogged = (): void => this.#copies.logged();
     this.#copies.opened({ store, blobs, crc32c, start: this.#start, onLogged }, config.replication);
   }
 
   async configure(config: ShardConfig): Promise<string | ArchiveDamage | undefined> {
-    if (this.#unopened !== undefined) await this.#mend();
-    this.#mustBeOpen();
+    await this.#mending.mend();
+    this.#mending.mustBeOpen();
     const stored = this.#facts.config;
     const isBack = stored?.lifecycle?.isArchived === true && !config.lifecycle?.isArchived;
     const damaged = isBack ? await this.#cold.thaw() : undefined;
@@ -309,6 +311,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   #close(): void {
     this.#turns.closed();
     this.#desk = undefined;
+    this.#tiered = undefined;
     this.#copies.closed();
     this.#placing?.stop();
     this.#placing = undefined;
@@ -319,7 +322,11 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   }
 
   async snapshotPage(snapshotId: string, place: SnapshotPlace): Promise<SnapshotPage | null> {
-    return this.#desk?.store.snapshots.page(snapshotId, place) ?? null;
+    return await this.#tier.here(() => this.#desk?.store.snapshots.page(snapshotId, place) ?? null);
+  }
+
+  checkSnapshot(snapshotId: string, place: SnapshotPlace): Promise<SnapshotCheck | null> {
+    return this.#tier.checked(() => this.#desk?.store.snapshots.check(snapshotId, place) ?? null);
   }
 
   async expiredInfo(through?: number): Promise<ExpiredState | null> {
@@ -337,7 +344,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
 
   async call(bytes: Uint8Array): Promise<Uint8Array> {
     const call = readVectorCall(bytes);
-    if (this.#unopened !== undefined) await this.#mend();
+    await this.#mending.mend();
     const refused = refusedCall(call, this.#config?.access);
     if (refused) return writeVectorAnswer(refused);
     if (isOutdated(call, this.#config)) return writeVectorAnswer(NO_SUCH_SHARD);
@@ -355,7 +362,9 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   async #runHere(call: VectorCall): Promise<VectorAnswer> {
     let ran = await this.#run(call);
     for (let repairs = 0; repairs < MOST_REPAIRS && ran.damaged; repairs++) {
-      if (!(await this.#repair.block(ran.damaged))) break;
+      // What does not fit its checksum may have been changed on its way only.
+      const isFetched = this.#tier.again(ran.damaged.blob);
+      if (isFetched ? repairs + 1 >= THAW_TRIES : !(await this.#repair.block(ran.damaged))) break;
       ran = await this.#run(call);
     }
     return ran.answer;
@@ -366,9 +375,13 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     return this.#config?.lifecycle?.isArchived ? ARCHIVED : NO_SUCH_SHARD;
   }
 
-  async #run(call: VectorCall): Promise<Ran> {
+  #run(call: VectorCall): Promise<Ran> {
+    return this.#tier.run(() => this.#runOnce(call));
+  }
+
+  async #runOnce(call: VectorCall): Promise<Ran> {
     const desk = this.#desk;
-    if (this.#unopened !== undefined) return { answer: UNREADABLE, durability: "sync" };
+    if (this.#mending.isBroken) return { answer: UNREADABLE, durability: "sync" };
     if (!desk) return { answer: this.#absent, durability: "sync" };
     if (call.request.kind === "within") return { answer: await this.#scans.run(desk, call), durability: "sync" };
     if (isVectorWrite(call.request)) return await this.#turns.run(call);
@@ -376,32 +389,28 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     return desk.run(call);
   }
 
-  /** What is damaged is not gone: its copies must not take it for that. */
-  #mustBeOpen(): void {
-    if (this.#unopened !== undefined) throw new Error("the shard cannot be opened");
-  }
-
   async pull(zone: string, place: CopyPlace, waitMs: number): Promise<Uint8Array | null> {
-    this.#mustBeOpen();
+    this.#mending.mustBeOpen();
     return this.#copies.pull(zone, place, waitMs);
   }
 
   async manifest(): Promise<Uint8Array | null> {
-    this.#mustBeOpen();
+    this.#mending.mustBeOpen();
     return this.#copies.manifest();
   }
 
   /** What a follower is given must be whole: it may be what another one is put right from. */
   async blobs(asks: readonly BlobAsk[]): Promise<Uint8Array | null> {
-    this.#mustBeOpen();
-    const blobs = new SqliteBlobStore(configSql(this.ctx.storage));
-    const store = this.#desk?.store;
-    for (const damaged of store ? damagedIn({ store, blobs, crc32c }, asks) : []) await this.#repair.block(damaged);
-    return this.#copies.blobs(asks);
+    this.#mending.mustBeOpen();
+    const { store } = this.#desk ?? {};
+    const blobs = this.#tiered ?? this.#local;
+    const damaged = await this.#tier.here(() => (store ? damagedIn({ store, blobs, crc32c }, asks) : []));
+    for (const each of damaged) await this.#repair.block(each);
+    return await this.#tier.here(() => this.#copies.blobs(asks));
   }
 
   async head(): Promise<ShardPlace | null> {
-    this.#mustBeOpen();
+    this.#mending.mustBeOpen();
     const store = this.#desk?.store;
     if (!store) return null;
     // What waits to be logged was acknowledged, too.
@@ -417,29 +426,19 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     this.ctx.waitUntil(this.#wakeAt(Date.now() + WAKE_MS));
   }
 
-  /** What is archived goes to the blob store; what does not get there stays, and is tried again. */
-  async #cool(): Promise<void> {
-    try {
-      await this.#cold.cool();
-    } catch (error) {
-      this.#log.error("what is archived of a shard could not be moved to the blob store; tried again", {}, error);
-      await this.#wakeAt(Date.now() + COOL_RETRY_MS);
-    }
-  }
-
   override async alarm(): Promise<void> {
     this.#isWaking = false;
     this.#maintenance.goOn();
     this.#imports.goOn();
     await this.#placing?.alarm();
     await this.#retain();
-    await this.#cool();
+    await this.#tier.alarm();
     this.#wakeLater();
   }
 
   async erase(): Promise<void> {
     const told = this.#desk && this.#meter.end();
-    this.#unopened = undefined;
+    this.#mending.forget();
     this.#config = undefined;
     this.#close();
     await this.#cold.erase();

@@ -63,6 +63,7 @@ async function load(databases: Databases, id: string, file: string): Promise<obj
 interface RestoreFlags extends NamespaceFlags {
   readonly snapshot?: string;
   readonly file?: string;
+  readonly withoutDamaged?: true;
 }
 
 interface ExpiredFlags extends NamespaceFlags {
@@ -117,12 +118,14 @@ export function addDatabaseSnapshotCommands(database: Command): void {
       "bring a database back from its archive, or back to a snapshot, or store a file's vectors; needs scope admin",
     )
     .option("--snapshot <id>", "put it back to what this snapshot holds")
+    .option("--without-damaged", "leave out what of the snapshot is damaged, and tell it as missing")
     .option("--file <path>", "store the vectors of a saved snapshot, with their versions and times")
     .addOption(namespaceOption())
     .action(
-      onDatabases<RestoreFlags>((databases, [id], { snapshot: snapshotId, file }) => {
+      onDatabases<RestoreFlags>((databases, [id], { snapshot: snapshotId, file, withoutDamaged }) => {
         if (snapshotId !== undefined && file !== undefined) throw new UsageError("say --snapshot or --file, not both");
-        return file === undefined ? databases.restore(id!, snapshotId) : load(databases, id!, file);
+        if (withoutDamaged && snapshotId === undefined) throw new UsageError("--without-damaged goes with --snapshot");
+        return file === undefined ? databases.restore(id!, snapshotId, { withoutDamaged }) : load(databases, id!, file);
       }),
     );
   database

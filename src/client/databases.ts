@@ -7,7 +7,7 @@ import { DATABASES_PATH, databasePath, pathPart } from "./database-path.ts";
 import { type HttpClient, type HttpRequest, readEnvelope } from "./http.ts";
 import { eachItem } from "./pages.ts";
 import type { CallOptions, ListOptions, Page } from "./types.ts";
-import { inspectVectorSnapshot, type VectorSnapshotInfo } from "./vector-snapshot.ts";
+import { inspectVectorSnapshot, type RestoredDatabase, type VectorSnapshotInfo } from "./vector-snapshot.ts";
 import type {
   Database,
   DatabaseChanges,
@@ -136,10 +136,17 @@ export class Databases {
     return this.#data({ ...options, method: "POST", path: `${databasePath(databaseId)}/archive` });
   }
 
-  /** Brings a database back from its archive; with a snapshot, back to what that holds. */
-  restore(databaseId: string, snapshotId?: string, options: DatabaseWriteOptions = {}): Promise<Database> {
+  /**
+   * Brings a database back from its archive; with a snapshot, back to what that holds. A damaged one is refused (`dataCorrupt`), or, by
+   * `withoutDamaged`, restored without what is damaged of it, which `missing` tells.
+   */
+  restore(
+    databaseId: string,
+    snapshotId?: string,
+    { withoutDamaged, ...options }: DatabaseWriteOptions & { readonly withoutDamaged?: true | undefined } = {},
+  ): Promise<RestoredDatabase> {
     const path = `${databasePath(databaseId)}/restore`;
-    return this.#data({ ...options, method: "POST", path, body: JSON.stringify({ snapshotId }) });
+    return this.#data({ ...options, method: "POST", path, body: JSON.stringify({ snapshotId, withoutDamaged }) });
   }
 
   /** How many vectors retention has archived (`archiveOnExpire`). */

@@ -79,7 +79,7 @@ export type {
   TenantUsage,
 } from "./tenants.ts";
 export type * from "./types.ts";
-export { inspectVectorSnapshot, type VectorSnapshotInfo } from "./vector-snapshot.ts";
+export { inspectVectorSnapshot, type RestoredDatabase, type VectorSnapshotInfo } from "./vector-snapshot.ts";
 export type * from "./vector-types.ts";
 export type { Vectors } from "./vectors.ts";
 export { writeIdFrom } from "./write-id.ts";

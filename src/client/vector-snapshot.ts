@@ -2,6 +2,7 @@
 // is an error. Must not: hold more than a block.
 import { DamagedVectorSnapshot, type VectorSnapshotHead, VectorSnapshotReader } from "../wire/vector-snapshot.ts";
 import { JadeError } from "./errors.ts";
+import type { Database } from "./vector-types.ts";
 
 /** What a snapshot says of itself. */
 export interface VectorSnapshotInfo {
@@ -43,4 +44,19 @@ export async function inspectVectorSnapshot(
     if (error instanceof DamagedVectorSnapshot) throw new JadeError("badAnswer", error.message);
     throw error;
   }
+}
+
+/** A database that was restored, and what of its snapshot could not be. */
+export interface RestoredDatabase extends Database {
+  readonly missing?: {
+    readonly rows: number;
+    readonly parts: readonly {
+      readonly shard: number;
+      readonly part: number;
+      readonly kind: "segment" | "rows";
+      /** Null: not even that can be read. */
+      readonly rows: number | null;
+      readonly message: string;
+    }[];
+  };
 }

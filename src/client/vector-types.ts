@@ -132,6 +132,9 @@ export interface VectorAmounts {
   readonly cacheHits: number;
   readonly cacheMisses: number;
   readonly cacheBytes: number;
+  /** Stored bytes of values in the shards' own storage, and of those that left it for the blob store. */
+  readonly hotBytes: number;
+  readonly coldBytes: number;
 }
 
 export interface DatabaseStatus extends VectorAmounts {

@@ -219,6 +219,16 @@ const vectors = z.strictObject({
     .describe(
       "Where the segments of archived databases go: `none` (they stay in their shard's SQLite), files on `disk`, or `r2` (Cloudflare only: `serve` refuses it).",
     ),
+  coldAfterHours: whole(0, 87_600)
+    .default(0)
+    .describe(
+      "Values of a segment of vectors that nobody read for so long leave their shard for `vectors.archiveStore`, and are read from there; ids, metadata and indexes stay. 0: none leave for their age.",
+    ),
+  hotMiB: whole(0, 16_000_000)
+    .default(0)
+    .describe(
+      "Values of vectors that one shard keeps in its own storage where `vectors.archiveStore` is set: beyond it those leave that were read longest ago. 0: all stay.",
+    ),
   reshardSkew: z
     .union([z.literal(0), z.number().min(1.1).max(64)])
     .default(1.5)

@@ -7,7 +7,7 @@ import { hexOf } from "../access/api-key.ts";
 import { shardOf } from "../cluster/shard-of.ts";
 import { NO_LIFECYCLE, shardName } from "../vector/database/record.ts";
 import { shardCountOf } from "../vector/database/resharding.ts";
-import type { SnapshotPage, SnapshotPlace } from "../vector/shard/snapshots.ts";
+import type { DamagedPart, SnapshotCheck, SnapshotPage, SnapshotPlace } from "../vector/shard/snapshots.ts";
 import { PublicError } from "../wire/error-codes.ts";
 import type { VectorInput } from "../wire/vector.ts";
 import {
@@ -38,6 +38,18 @@ const ONE = "/v1/databases/{db}";
 const SNAPSHOTS = `${ONE}/snapshots`;
 const SNAPSHOT = `${SNAPSHOTS}/{snapshot}`;
 const ERRORS = ["notFound", "dataCorrupt", "idempotencyKeyReused", "unknownOutcome", "conflict"] as const;
+
+/** Damaged parts of a snapshot that a refusal names. */
+const MAX_NAMED_PARTS = 16;
+
+interface MissingPart extends DamagedPart {
+  readonly shard: number;
+}
+
+interface Missing {
+  readonly rows: number;
+  readonly parts: readonly MissingPart[];
+}
 
 type Input = Pick<ConfigInput<unknown, unknown>, "params" | "raw" | "keyspace">;
 
@@ -234,6 +246,38 @@ async function restoreData(call: Call, database: KnownDatabase): Promise<number>
   }
 }
 
+/** What a restore of a snapshot would lack: it is looked at whole before anything is changed. Undefined = nothing. */
+async function missingOf(call: Call, asked: AskedDatabase, snapshotId: string): Promise<Missing | undefined> {
+  const head = await headOf(call, asked, snapshotId).catch((error: unknown) => {
+    // What the tenant's object says of its state is better than what shards do.
+    if (error instanceof PublicError && error.code !== "dataCorrupt" && error.code !== "notFound") return undefined;
+    throw error;
+  });
+  if (!head) return undefined;
+  const { generation } = await findDatabase(call, asked);
+  const parts: MissingPart[] = [];
+  let rows = head.rows;
+  for (const { shard } of head.shards) {
+    const stub = call.services.stubs.vectorShard(shardName({ ...asked, generation }, shard));
+    for (let place: SnapshotPlace | null = { part: 0, row: 0 }; place; ) {
+      const checked: SnapshotCheck | null = await reading(stub.checkSnapshot(snapshotId, place), "VectorShard");
+      if (!checked) throw new PublicError("unavailable", `shard ${shard} does not have the snapshot, or is archived`);
+      rows -= checked.rows ?? 0;
+      if (checked.damaged) parts.push({ shard, ...checked.damaged });
+      place = checked.next;
+    }
+  }
+  return parts.length === 0 ? undefined : { rows, parts };
+}
+
+function refusedDamage({ rows, parts }: Missing): PublicError {
+  const named = parts
+    .slice(0, MAX_NAMED_PARTS)
+    .map(({ shard, part, message }) => `shard ${shard}, part ${part}: ${message}`);
+  const message = `the snapshot is damaged, and nothing was changed; with "withoutDamaged": true it is restored without ${parts.length} of its parts, ${rows} vectors. ${named.join("; ")}`;
+  return new PublicError("dataCorrupt", message, { missing: { rows, parts: parts.slice(0, MAX_NAMED_PARTS) } });
+}
+
 const restore = configRoute({
   method: "post",
   path: `${ONE}/restore`,
@@ -242,15 +286,21 @@ const restore = configRoute({
   params: databaseParams,
   query: databaseQuery,
   body: schemas.restoreBody,
-  data: databaseShape,
+  data: schemas.restoredDatabaseShape,
   errors: ERRORS,
   async handle(call, input) {
-    const { snapshotId } = input.body;
-    const token = hexOf(call.writeId!);
-    const task = snapshotId
-      ? ({ kind: "restoreSnapshot", snapshotId, token } as const)
-      : ({ kind: "unarchive" } as const);
-    return success(call, { message: "restored", data: shownDatabase(await run(call, input, task)) });
+    const { snapshotId, withoutDamaged } = input.body;
+    if (!snapshotId) {
+      if (withoutDamaged) throw invalidRequest([{ path: "withoutDamaged", message: "goes with snapshotId only" }]);
+      const data = shownDatabase(await run(call, input, { kind: "unarchive" }));
+      return success(call, { message: "restored", data });
+    }
+    const missing = await missingOf(call, askedDatabase(input.params, input.keyspace), snapshotId);
+    if (missing && !withoutDamaged) throw refusedDamage(missing);
+    const without = missing?.parts.map(({ shard, part }) => ({ shard, part }));
+    const asked = { snapshotId, token: hexOf(call.writeId!), ...(without && { without }) };
+    const data = shownDatabase(await run(call, input, { kind: "restoreSnapshot", ...asked }));
+    return success(call, { message: "restored", data: { ...data, ...(missing && { missing }) } });
   },
 });
 

@@ -239,6 +239,10 @@ const amounts = {
     .openapi({ description: "Searches answered from remembered results since the shard was opened." }),
   cacheMisses: z.number(),
   cacheBytes: z.number(),
+  hotBytes: z
+    .number()
+    .openapi({ description: "Stored bytes of values in the shards' own storage, without what is not sealed yet." }),
+  coldBytes: z.number().openapi({ description: "Those that left it for the blob store; they are read there." }),
 };
 
 const replica = z.object({

@@ -146,6 +146,8 @@ const AMOUNTS = [
   "cacheHits",
   "cacheMisses",
   "cacheBytes",
+  "hotBytes",
+  "coldBytes",
 ] as const satisfies readonly (keyof ShardStatus)[];
 
 const status = configRoute({

@@ -78,6 +78,7 @@ describe("a wrong configuration", () => {
     ["a section that is a number", "server: 3\n", "server = 3: must be of type object"],
     ["r2 on one's own machine", "storage: { blobStore: r2 }\n", "exists on Cloudflare only"],
     ["archives in r2 on one's own machine", "vectors: { archiveStore: r2 }\n", "use none or disk"],
+    ["cold values without a place", "vectors: { hotMiB: 10 }\n", "needs vectors.archiveStore"],
     [
       "hints that outlive tombstones",
       "keyValue: { hintTtlSeconds: 600, tombstoneGraceSeconds: 1200 }\n",

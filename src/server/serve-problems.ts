@@ -63,6 +63,9 @@ function judgeStorage({ storage, vectors, cluster }: Config, refuse: Refuse): vo
     if (store === "disk" && cluster.bucket !== undefined)
       refuse(field, store, `is of one machine, and leaders move between machines: use ${other} in a cluster`);
   }
+  for (const field of ["coldAfterHours", "hotMiB"] as const)
+    if (vectors[field] > 0 && vectors.archiveStore === "none")
+      refuse(`vectors.${field}`, vectors[field], "needs vectors.archiveStore");
 }
 
 /** A name, a wildcard or an address that workerd would take. */

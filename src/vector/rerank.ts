@@ -30,6 +30,7 @@ export function rerank(
   const count = found.rows.length;
   const most = Math.min(k, count);
   if (most === 0) return { rows: new Uint32Array(0), distances: new Float32Array(0) };
+  rows.require?.(found.rows);
   const heap = core.workspace.reserve("heap", 16 + most * 8);
   core.arena.u32[heap / 4] = 0;
   for (const some of piecesOf(core, found, { heap, most })) compare(core, { query, rows, wanted: some, heap, most });

@@ -278,6 +278,35 @@ describe("snapshots", () => {
   });
 });
 
+describe("damaged snapshots", () => {
+  it("[VE-324] a restore that would lack rows is refused, and nothing is changed; asked for without them it tells how many of which part", async () => {
+    const { tenantId, key } = await newTenant();
+    const db = await Db.create(key, { databaseId: "db", vectorDimension: 2, sharding: { numShards: 2 } });
+    for (let n = 0; n < 12; n++) await db.put(`v${n}`, [n, 1]);
+    const taken = await db.ask("POST", "/snapshots", { snapshotId: "s" });
+    const shards = taken.json.data["shards"] as unknown as readonly { readonly rows: number }[];
+    const tenant = (await directory().lookupTenant(tenantId))!;
+    const name = shardName({ tenant, namespace: "default", databaseId: "db", generation: 1 }, 1);
+    const shard = env.VECTOR_SHARD.get(env.VECTOR_SHARD.idFromName(name)) as unknown as DurableObjectStub;
+    await runInDurableObject(shard, (_, { storage }) => {
+      storage.sql.exec("UPDATE vector_snapshot_parts SET body = CAST(body || x'00' AS BLOB)");
+    });
+    await db.put("new", [1, 1]);
+    const lost = shards[1]!.rows;
+    const missing = { rows: lost, parts: [{ shard: 1, part: 0, kind: "rows", rows: null }] };
+    const refused = await db.ask("POST", "/restore", { snapshotId: "s" });
+    expect([refused.status, refused.json.code, refused.json.details]).toMatchObject([500, "dataCorrupt", { missing }]);
+    expect([lost > 0, await db.count()]).toEqual([true, 13]);
+    const partly = await db.ask("POST", "/restore", { snapshotId: "s", withoutDamaged: true });
+    expect(partly.json.data, partly.text).toMatchObject({ state: "ready", missing });
+    expect(await db.count()).toBe(12 - lost);
+    // A shard with a damaged snapshot opens.
+    await evictDurableObject(shard);
+    await db.put("v1", [1, 1]);
+    expect((await db.ask("POST", "/restore", { withoutDamaged: true })).status).toBe(400);
+  });
+});
+
 describe("archives", () => {
   it("[VE-261][VE-264][VE-296] an archived database's segments lie in the blob store only; restored it is as before, deleted nothing is left", async () => {
     const { tenantId, key } = await newTenant();

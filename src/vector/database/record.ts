@@ -66,10 +66,22 @@ export interface DatabaseRecord extends IndexFields {
 export interface Lifecycle {
   readonly snapshots: readonly { readonly snapshotId: string; readonly createdAtMs: number }[];
   /** The restore that was asked for last: each shard does it once. */
-  readonly restore?: { readonly snapshotId: string; readonly token: string } | undefined;
+  readonly restore?: RestoreOfAll | undefined;
   readonly isArchived: boolean;
   /** What the last restore from the archive met: the database stayed archived. */
   readonly damage?: readonly ShardDamage[] | undefined;
+}
+
+export interface RestoreOfAll {
+  readonly snapshotId: string;
+  readonly token: string;
+  /** Damaged parts of shards' snapshots that are left out. */
+  readonly without?: readonly LeftOut[] | undefined;
+}
+
+export interface LeftOut {
+  readonly shard: number;
+  readonly part: number;
 }
 
 export interface ShardDamage {
@@ -138,8 +150,17 @@ function shardingOf({ sharding }: DatabaseRecord, name: DatabaseName, shard: num
   return { ...common, homes: homesOf(sharding), topology: topologyOf(sharding), span: shardCountOf(sharding) };
 }
 
-function shardLifecycleOf({ lifecycle = NO_LIFECYCLE, reembedding }: DatabaseRecord): ShardLifecycle {
-  const { snapshots, restore, isArchived } = lifecycle;
+/** What one shard is told of it. */
+function restoreOf({ restore }: Lifecycle, shard: number): ShardLifecycle["restore"] {
+  if (!restore) return undefined;
+  const { without = [], ...asked } = restore;
+  const parts = without.filter((left) => left.shard === shard).map(({ part }) => part);
+  return parts.length === 0 ? asked : { ...asked, without: parts };
+}
+
+function shardLifecycleOf({ lifecycle = NO_LIFECYCLE, reembedding }: DatabaseRecord, shard: number): ShardLifecycle {
+  const { snapshots, isArchived } = lifecycle;
+  const restore = restoreOf(lifecycle, shard);
   const holdsWrites = reembedding?.state === "switching" ? true : undefined;
   const kept = { snapshots: snapshots.map(({ snapshotId }) => snapshotId), restore, isArchived };
   return holdsWrites ? { ...kept, holdsWrites } : kept;
@@ -165,7 +186,9 @@ export function shardConfigOf(record: DatabaseRecord, name: DatabaseName, shard:
     ...(sharding && { sharding }),
     ...(retention && { retention }),
     ...(access && { access }),
-    ...((record.lifecycle || record.reembedding?.state === "switching") && { lifecycle: shardLifecycleOf(record) }),
+    ...((record.lifecycle || record.reembedding?.state === "switching") && {
+      lifecycle: shardLifecycleOf(record, shard),
+    }),
     indexes: indexSpecsOf(record),
   };
 }

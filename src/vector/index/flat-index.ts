@@ -6,6 +6,7 @@ import type { Pointer } from "../arena.ts";
 import { KEY_FORMS, METRIC_CODES, type VectorCore } from "../kernels.ts";
 import { codeStride, encodeQuery, type Int8Map } from "../quantize/int8.ts";
 import { inverseNormOf } from "../query.ts";
+import { numbersFrom } from "../segment/away.ts";
 import { flatSections } from "./flat-format.ts";
 import { readPool, wantedFor } from "./pool.ts";
 import { Quarantine } from "./quarantine.ts";
@@ -47,6 +48,7 @@ export class FlatScan implements SegmentIndex {
     const most = Math.min(k, this.count);
     const empty = { rows: new Uint32Array(0), distances: new Float32Array(0) };
     if (most === 0) return { ...empty, isExact: true, scanned: 0, plan: "scan" };
+    this.#rows.require?.(numbersFrom(0, this.count));
     const heap = workspace.reserve("heap", 16 + most * 8);
     arena.u32[heap / 4] = 0;
     const stride = rowStride(this.#rows.dimension);
@@ -82,6 +84,7 @@ export class FlatScan implements SegmentIndex {
   ): { readonly rows: Uint32Array; readonly distances: Float32Array; readonly next: number | undefined } {
     const { kernels, workspace, arena } = this.#core;
     const { most, from, to = this.count, capacity, allowed = 0, deleted = 0 } = ask;
+    this.#rows.require?.(numbersFrom(from, to));
     const out = workspace.reserve("out", capacity * 8);
     const stride = rowStride(this.#rows.dimension);
     const [metric, inverse] = [METRIC_CODES[query.metric], inverseNormOf(query)];

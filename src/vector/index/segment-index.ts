@@ -16,6 +16,8 @@ export interface Rows {
    * Those read from blobs must be loaded before the builder's `step` is called (`needs` says which come next).
    */
   read(from: number, count: number, into: Pointer): void;
+  /** Told before rows are read: throws where some must be fetched first, with all that must. */
+  require?(rows: Iterable<number>): void;
   /** Set when all rows lie in the arena, as `read` would lay them out: builders and scans use them in place. Not owned by an index. */
   readonly resident?: readonly RowExtent[];
 }

@@ -3,6 +3,7 @@
 // Must not: know followers; each names its place with every request.
 import type { SyncBlobStore } from "../../storage/types.ts";
 import { LogShipping, type ShippedLog } from "../../wire/log-shipping.ts";
+import { forAll } from "../segment/away.ts";
 import { type Crc32c, type DamagedBlock, writeDirectory } from "../segment/directory.ts";
 import type { VectorStore } from "../shard/vector-store.ts";
 import { type BlobAsk, blobsOf, damagedBlocks } from "./blob-checks.ts";
@@ -99,7 +100,7 @@ export class CopyLeader {
   }
 
   blobs(asks: readonly BlobAsk[]): readonly (Uint8Array | undefined)[] {
-    return asks.map(({ name, bytes }) => this.#options.blobs.getSync(name, 0, bytes));
+    return forAll(asks, ({ name, bytes }) => this.#options.blobs.getSync(name, 0, bytes));
   }
 }
 
@@ -110,7 +111,7 @@ export function damagedIn(
 ): readonly DamagedBlock[] {
   const asked = new Set(asks.map(({ name }) => name));
   const parts = store.sealed.flatMap(({ directory }) => blobsOf(directory)).filter(({ name }) => asked.has(name));
-  return parts.flatMap((part) => damagedBlocks(part, blobs.getSync(part.name, 0, part.bytes), crc32c));
+  return forAll(parts, (part) => damagedBlocks(part, blobs.getSync(part.name, 0, part.bytes), crc32c)).flat();
 }
 
 function bytesOf(records: readonly { readonly bytes: Uint8Array }[]): number {

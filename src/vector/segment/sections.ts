@@ -3,6 +3,7 @@
 // Must not: know what a section holds.
 import type { SyncBlobStore } from "../../storage/types.ts";
 import { MalformedBytes } from "../../wire/bytes.ts";
+import { AwayBlocks, type BlobRange, type SegmentBlobs } from "./away.ts";
 import { type Block, type Codec, CorruptSegment, type Crc32c, type Section } from "./directory.ts";
 import { BLOCK_CACHE_BYTES, MOST_PACKED_SHARE, PART_BYTES } from "./limits.ts";
 import { pack, unpack } from "./lz.ts";
@@ -119,14 +120,14 @@ export class BlockCache {
 
 export interface SectionReaderOptions {
   readonly section: Section;
-  readonly blobs: Pick<SyncBlobStore, "getSync">;
+  readonly blobs: SegmentBlobs;
   readonly crc32c: Crc32c;
   readonly cache: BlockCache;
 }
 
 export class SectionReader {
   readonly section: Section;
-  readonly #blobs: Pick<SyncBlobStore, "getSync">;
+  readonly #blobs: SegmentBlobs;
   readonly #crc32c: Crc32c;
   readonly #cache: BlockCache;
 
@@ -137,7 +138,20 @@ export class SectionReader {
     this.#cache = cache;
   }
 
-  /** The decoded block; not to be changed. @throws CorruptSegment */
+  /** Of the blocks that will be read: all that is in the blob store. @throws AwayBlocks */
+  require(numbers: Iterable<number>): void {
+    const { away } = this.#blobs;
+    if (!away?.isAny) return;
+    const ranges: BlobRange[] = [];
+    for (const number of new Set(numbers)) {
+      const block = this.section.blocks[number]!;
+      const range = { blob: this.section.parts[block.part]!, offset: block.offset, bytes: block.storedBytes };
+      if (away.lacks(range) && !this.#cache.get(block)) ranges.push(range);
+    }
+    if (ranges.length > 0) throw new AwayBlocks(ranges);
+  }
+
+  /** The decoded block; not to be changed. @throws CorruptSegment, AwayBlocks */
   block(number: number, isKept = true): Uint8Array {
     const block = this.section.blocks[number]!;
     const cached = this.#cache.get(block);

@@ -26,6 +26,9 @@ const encoder = new TextEncoder();
 /** Columns of text, which repeats. Values are read a few rows at a time for the re-rank, and hardly become smaller. */
 const PACKED: ReadonlySet<string> = new Set(["ids", "metadata", "metadata-index"]);
 
+/** All sections but those of indexes. */
+export const COLUMNS: ReadonlySet<string> = new Set(["ids", "metadata", "values", "id-hashes", "metadata-index"]);
+
 export class SegmentWriter {
   readonly #options: SegmentWriterOptions;
   readonly #sections = new Map<string, Section>();

@@ -1,11 +1,11 @@
 // A sealed segment as searches read it: rows by number, rows by id, the metadata index. Its rows never change; they may be deleted.
 // Guarantees: what is read fits its checksum, or CorruptSegment. In memory: id hashes and the metadata index; the rest by block.
 
-import type { SyncBlobStore } from "../../storage/types.ts";
 import { MalformedBytes } from "../../wire/bytes.ts";
 import { BitSet } from "../metadata/bit-set.ts";
 import type { IndexColumns } from "../metadata/columns.ts";
 import { CompactMetadataIndex } from "../metadata/compact-index.ts";
+import type { SegmentBlobs } from "./away.ts";
 import { CorruptSegment, type Crc32c, type Directory, type Section } from "./directory.ts";
 import { IdHashes } from "./id-hashes.ts";
 import { MAX_KEPT_READ_BYTES } from "./limits.ts";
@@ -18,7 +18,7 @@ export interface SegmentOptions {
   /** Its number in the manifest: never given twice in a shard. */
   readonly number: number;
   readonly directory: Directory;
-  readonly blobs: Pick<SyncBlobStore, "getSync">;
+  readonly blobs: SegmentBlobs;
   readonly crc32c: Crc32c;
   readonly cache: BlockCache;
   readonly deleted?: BitSet;
@@ -39,6 +39,9 @@ export class Segment {
   readonly #values: SectionReader;
   readonly #hashes: IdHashes;
   #deletedCount: number;
+  #valueReads = 0;
+  /** Stored bytes of each blob of its values. */
+  #valueBytes: number[] | undefined;
 
   constructor(options: SegmentOptions) {
     const { number, directory, deleted, twin } = options;
@@ -71,6 +74,49 @@ export class Segment {
   /** Bytes held by JavaScript for this segment, without its indexes. */
   get memoryBytes(): number {
     return this.#hashes.byteLength + this.metadataIndex.byteLength + this.deleted.words.byteLength;
+  }
+
+  /** How often values were read since it was opened. */
+  get valueReads(): number {
+    return this.#valueReads;
+  }
+
+  /** Values are in the blob store, all or some. */
+  get isAway(): boolean {
+    const { away } = this.#options.blobs;
+    return away !== undefined && away.isAny && this.#values.section.parts.some((blob) => away.has(blob));
+  }
+
+  /** The blobs of its values. */
+  get valueBlobs(): readonly string[] {
+    return this.#values.section.parts;
+  }
+
+  /** Stored bytes of its values: here, and in the blob store. */
+  valueBytes(): { readonly hot: number; readonly cold: number } {
+    const { away } = this.#options.blobs;
+    const { blocks, parts } = this.#values.section;
+    if (!this.#valueBytes) {
+      this.#valueBytes = parts.map(() => 0);
+      for (const { part, storedBytes } of blocks) this.#valueBytes[part]! += storedBytes;
+    }
+    let [hot, cold] = [0, 0];
+    for (const [part, bytes] of this.#valueBytes.entries()) {
+      if (away?.has(parts[part]!)) cold += bytes;
+      else hot += bytes;
+    }
+    return { hot, cold };
+  }
+
+  /** Of rows whose values will be read: all that must be fetched first. @throws AwayBlocks */
+  requireValues(rows: Iterable<number>): void {
+    this.#valueReads++;
+    if (this.#options.blobs.away?.isAny) this.#values.require(this.#valueBlocksOf(rows));
+  }
+
+  *#valueBlocksOf(rows: Iterable<number>): Generator<number, void> {
+    const rowsABlock = rowsAValueBlock(this.directory.dimension);
+    for (const row of rows) yield Math.floor(row / rowsABlock);
   }
 
   section(name: string): Section | undefined {
@@ -127,6 +173,7 @@ export class Segment {
 
   /** float32 bytes as they came in. A view: copy what is kept. */
   valuesOf(row: number): Uint8Array {
+    this.#valueReads++;
     const rowBytes = this.directory.dimension * 4;
     const rowsABlock = rowsAValueBlock(this.directory.dimension);
     const start = (row % rowsABlock) * rowBytes;
@@ -135,6 +182,7 @@ export class Segment {
 
   /** The values of neighbouring rows, stretch by stretch; long ones pass the block cache, which they would only empty. */
   *valuesFrom(from: number, count: number): Generator<Uint8Array, void> {
+    this.#valueReads++;
     const rowBytes = this.directory.dimension * 4;
     const rowsABlock = rowsAValueBlock(this.directory.dimension);
     const isKept = count * rowBytes <= MAX_KEPT_READ_BYTES;

@@ -1,6 +1,7 @@
-// The blobs of an archived shard, and of any shard those of rows that it archived, moved to the blob store of the deployment and back, one at a time.
+// The blobs of an archived shard, and of any shard those of rows that it archived and of values that are not read, moved to the blob store of the
+// deployment and back, one at a time.
 // Guarantees: at any moment a blob is whole in one of the two places, and rows say in which; it leaves its place only after its bytes were read
-// back from the other and compared; a name is used there once, and what a crash leaves behind is deleted. Must not: touch blobs of an open store.
+// back from the other and compared; a name is used there once, and what a crash leaves behind is deleted. Must not: choose.
 import { drain, firstOf } from "../../storage/drain.ts";
 import type { SqliteBlobStore } from "../../storage/sqlite-blob-store.ts";
 import type { BlobStore, SqlStorage } from "../../storage/types.ts";
@@ -28,6 +29,8 @@ export interface ColdBlobsOptions {
   readonly random: (byteCount: number) => Uint8Array;
   /** Until what was written is durable. */
   readonly durable: () => Promise<void>;
+  /** Told in the turn in which a blob is there only, or here again. */
+  readonly onMoved?: ((name: string, isAway: boolean) => void) | undefined;
   /** Fail points, for tests. */
   readonly at?: ((point: ColdPoint) => Promise<void>) | undefined;
 }
@@ -43,7 +46,8 @@ export class DamagedArchive extends CorruptSegment {
 interface ColdRow {
   readonly name: string;
   readonly cold: string;
-  readonly state: "going" | "there";
+  /** `used`: an open shard reads it there, by ranges. */
+  readonly state: "going" | "there" | "used";
   readonly codec: number;
   readonly rawBytes: number;
   readonly storedBytes: number;
@@ -83,34 +87,85 @@ export class ColdBlobs {
 
   /** Moves the next blob there; false = none is left here. `which`: of a shard that is open only those of rows that it archived. */
   async coolNext(which: "all" | "expired" = "all"): Promise<boolean> {
-    const { sql, local, cold, durable } = this.#options;
-    const next = firstOf(sql.exec<Local>(which === "all" ? NEXT : NEXT_EXPIRED, this.#after));
+    const next = firstOf(this.#options.sql.exec<Local>(which === "all" ? NEXT : NEXT_EXPIRED, this.#after));
     if (!next) return false;
-    const { name } = next;
     this.#after = next.id;
+    await this.#move(next.name, { state: "there", encode: encoded });
+    return true;
+  }
+
+  /** Moves a blob there that goes on being read. `mayLeave` is asked again before it leaves. True = it is there only. */
+  async lend(name: string, mayLeave: () => boolean): Promise<boolean> {
+    return await this.#move(name, { state: "used", encode: asItIs, mayLeave });
+  }
+
+  async #move(
+    name: string,
+    to: {
+      readonly state: "there" | "used";
+      readonly encode: typeof encoded;
+      readonly mayLeave?: () => boolean;
+    },
+  ): Promise<boolean> {
+    const { sql, local, cold, durable } = this.#options;
     const whole = local.wholeSync(name);
     // What is damaged stays where it may be repaired.
-    if (!whole) return true;
-    const { codec, stored } = encoded(whole.bytes);
-    const to = this.#nameFor(name);
+    if (!whole) return false;
+    const { codec, stored } = to.encode(whole.bytes);
+    const coldName = this.#nameFor(name);
     sql.transactionSync(() => {
       this.giveUp(name);
-      this.#insert({ name, cold: to, codec, raw: whole.bytes, stored, cuts: whole.cuts });
+      this.#insert({ name, cold: coldName, codec, raw: whole.bytes, stored, cuts: whole.cuts });
     });
     await durable();
     await this.#at("cold.intended");
-    await cold.put(to, stored);
+    await cold.put(coldName, stored);
     await this.#at("cold.written");
     const row = this.#row(name);
-    if (!row) throw new Error(`the blob ${name} was given up on its way to the blob store`);
-    await this.#read(row);
+    if (row) await this.#read(row);
+    // An open shard may have deleted it meanwhile, or need it.
+    if (this.#row(name)?.cold !== coldName) return false;
+    if (to.mayLeave?.() === false) {
+      sql.transactionSync(() => this.giveUp(name));
+      return false;
+    }
     sql.transactionSync(() => {
-      this.#setState(row, "there");
+      this.#setState(row!, to.state);
       local.deleteSync(name);
     });
+    this.#options.onMoved?.(name, true);
     await durable();
     await this.#at("cold.moved");
     return true;
+  }
+
+  /** A range of a blob that is read there; not compared with anything. Undefined = it is not there. @throws CorruptSegment */
+  async range(name: string, from: number, to: number): Promise<Uint8Array | undefined> {
+    const row = this.#row(name);
+    return row?.state === "used" ? await this.#options.cold.get(row.cold, from, to - from) : undefined;
+  }
+
+  /** Brings one back. @throws CorruptSegment: it is damaged there */
+  async bringBack(name: string): Promise<void> {
+    if (!this.#row(name)) return;
+    const found = await this.#readAgain(name);
+    if (typeof found === "string") throw new CorruptSegment(found);
+    // Deleted meanwhile.
+    if (this.#row(name)?.cold !== found.row.cold) return;
+    await this.#keepHere(found);
+  }
+
+  async #keepHere({ row, raw }: { readonly row: ColdRow; readonly raw: Uint8Array }): Promise<void> {
+    const { sql, local, durable, onMoved } = this.#options;
+    const { name } = row;
+    sql.transactionSync(() => {
+      local.deleteSync(name);
+      local.putSync(name, raw, [...new Uint32Array(row.cuts)]);
+      this.giveUp(name);
+    });
+    onMoved?.(name, false);
+    await durable();
+    await this.#at("cold.returned");
   }
 
   /** The bytes of a blob that is there. @throws CorruptSegment */
@@ -119,9 +174,9 @@ export class ColdBlobs {
     return row?.state === "there" ? await this.#read(row) : undefined;
   }
 
-  /** Brings everything back but what belongs there. @throws DamagedArchive when all that is whole is back */
+  /** Brings everything back but what belongs there, or is read there. @throws DamagedArchive when all that is whole is back */
   async thaw(): Promise<void> {
-    const { sql, local, durable } = this.#options;
+    const { sql } = this.#options;
     const damaged: string[] = [];
     const expired = new Set([...sql.exec<{ name: string }>("SELECT name FROM vector_expired")].map(({ name }) => name));
     for (const { name } of this.#names("there")) {
@@ -131,14 +186,7 @@ export class ColdBlobs {
         damaged.push(found);
         continue;
       }
-      const { row, raw } = found;
-      sql.transactionSync(() => {
-        local.deleteSync(name);
-        local.putSync(name, raw, [...new Uint32Array(row.cuts)]);
-        this.giveUp(name);
-      });
-      await durable();
-      await this.#at("cold.returned");
+      await this.#keepHere(found);
     }
     if (damaged.length > 0) throw new DamagedArchive(damaged);
     sql.transactionSync(() => {
@@ -175,7 +223,8 @@ export class ColdBlobs {
   async erase(): Promise<void> {
     const { sql } = this.#options;
     sql.transactionSync(() => {
-      for (const state of ["going", "there"] as const) for (const { name } of this.#names(state)) this.giveUp(name);
+      for (const state of ["going", "there", "used"] as const)
+        for (const { name } of this.#names(state)) this.giveUp(name);
     });
     await this.sweep();
   }
@@ -195,9 +244,7 @@ export class ColdBlobs {
 
   /** The one in the blob store is needed no more. In a transaction. */
   giveUp(name: string): void {
-    const { sql } = this.#options;
-    drain(sql.exec("INSERT OR IGNORE INTO vector_cold_dead (cold) SELECT cold FROM vector_cold WHERE name = ?", name));
-    drain(sql.exec("DELETE FROM vector_cold WHERE name = ?", name));
+    giveUpCold(this.#options.sql, name);
   }
 
   #insert(of: {
@@ -256,6 +303,17 @@ const NEXT = "SELECT id, name FROM storage_blobs WHERE id > ? ORDER BY id LIMIT 
 const NEXT_EXPIRED = `SELECT id, name FROM storage_blobs WHERE id > ? AND name IN (SELECT name FROM vector_expired
   WHERE bytes >= ${EXPIRED_PART_BYTES} OR part < (SELECT max(part) FROM vector_expired)) ORDER BY id LIMIT 1`;
 const ANY = "SELECT cold FROM (SELECT cold FROM vector_cold UNION ALL SELECT cold FROM vector_cold_dead) LIMIT 1";
+
+/** What is in the blob store of it is dead. In a transaction, or in the turn that deletes it. */
+export function giveUpCold(sql: SqlStorage, name: string): void {
+  drain(sql.exec("INSERT OR IGNORE INTO vector_cold_dead (cold) SELECT cold FROM vector_cold WHERE name = ?", name));
+  drain(sql.exec("DELETE FROM vector_cold WHERE name = ?", name));
+}
+
+/** What is read by ranges. */
+function asItIs(raw: Uint8Array): { readonly codec: Codec; readonly stored: Uint8Array } {
+  return { codec: 0, stored: raw };
+}
 
 function encoded(raw: Uint8Array): { readonly codec: Codec; readonly stored: Uint8Array } {
   let best: { readonly codec: Codec; readonly stored: Uint8Array } = { codec: 0, stored: raw };

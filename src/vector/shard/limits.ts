@@ -86,6 +86,24 @@ export const RETENTION_SLICE_ROWS = 500;
 export const EXPIRED_PART_BYTES = 256 * 1024;
 /** A blob of an archive is read so often before it is damaged. */
 export const THAW_TRIES = 3;
+/** Blobs of a snapshot that are compared with their checksums in one turn: some 8 MiB, some milliseconds. */
+export const CHECKED_BLOBS = 16;
+/** What is kept of values that were fetched from the blob store, per shard; a read that needs more than half of it brings segments back. Bytes. */
+export const FETCHED_BYTES = 16 * 1024 * 1024;
+/** Between two ranges of a blob so much is fetched with them rather than asking twice: a question costs more than these bytes. */
+export const FETCH_GAP_BYTES = 32 * 1024;
+/** Fetches that go on at once, and the time for all of one read. Ms. */
+export const FETCHES_AT_ONCE = 16;
+export const FETCH_DEADLINE_MS = 5000;
+/** A read is run again so often after what it lacked was fetched; then its segments come back. */
+export const FETCH_TRIES = 4;
+/** After a fetch that failed none is tried for so long: reads of what is here must not wait behind them. Ms. */
+export const FETCH_PAUSE_MS = 1000;
+/** Reads that had to fetch after which a segment's values come back. */
+export const RETURN_FETCHES = 16;
+/** When values were last read is noted so often: this share of the time after which they leave, and not more often than a minute. */
+export const HEAT_NOTE_SHARE = 1 / 16;
+export const HEAT_NOTE_MS = 60_000;
 /** Damaged blobs of an archive that are named, of a shard. */
 export const MAX_NAMED_BLOBS = 8;
 /** Between two looks for rows that are too many, at least for those that are too old. Ms. */

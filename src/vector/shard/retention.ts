@@ -1,11 +1,13 @@
 // Rows that are too old or too many for their database: found and deleted in slices, the oldest first, by when they were last written.
 // Guarantees: a row that was written since it was chosen stays; what a restart cuts off is found again. Must not: know time or timers.
 
+import { type AwayBlocks, AwayGathering, whenHere } from "../segment/away.ts";
 import { CorruptSegment } from "../segment/directory.ts";
 import type { VectorRow } from "../segment/row.ts";
+import { Segment } from "../segment/segment.ts";
 import { RETENTION_EVERY_MS, RETENTION_SLICE_ROWS } from "./limits.ts";
 import { type ListingPlace, listPage } from "./listing.ts";
-import type { VectorStore } from "./vector-store.ts";
+import type { Located, VectorStore } from "./vector-store.ts";
 
 /** What one shard may keep; absent = no bound. */
 export interface Retention {
@@ -19,6 +21,9 @@ export interface Retention {
 
 /** Takes rows that are about to go, in the turn in which they do. */
 export type KeepExpired = (rows: Iterable<VectorRow>) => void;
+
+/** Pauses where what is kept must be fetched first. */
+type Removal = Generator<AwayBlocks, number>;
 
 interface Aged {
   readonly id: string;
@@ -36,8 +41,8 @@ export function* retain(
   store: VectorStore,
   bounds: Retention,
   { nowMs, keep }: { readonly nowMs: number; readonly keep?: KeepExpired | undefined },
-): Generator<void, number> {
-  const remove = (rows: readonly Aged[]): number => removeUnchanged(store, rows, keep);
+): Generator<AwayBlocks | undefined, number> {
+  const remove = (rows: readonly Aged[]): Removal => whenHere(() => removeUnchanged(store, rows, keep));
   const { maxAgeMs, maxRows = Number.POSITIVE_INFINITY, maxBytes } = bounds;
   const oldest = maxAgeMs === undefined ? Number.NEGATIVE_INFINITY : nowMs - maxAgeMs;
   const isCounted = store.liveCount > maxRows || maxBytes !== undefined;
@@ -47,11 +52,11 @@ export function* retain(
     const page = listPage(store, { after, limit: RETENTION_SLICE_ROWS });
     const rows = page.rows.map(({ segment, row }): Aged => {
       const { id, stamp } = segment.idOf(row);
-      const size = isCounted ? id.length + segment.valuesOf(row).length + segment.metadataOf(row).length : 0;
+      const size = isCounted ? id.length + valueBytesOf(segment, row) + segment.metadataOf(row).length : 0;
       return { id, updatedMs: stamp.updatedMs, bytes: size };
     });
     const expired = rows.filter(({ updatedMs }) => updatedMs < oldest);
-    if (expired.length > 0) deleted += remove(expired);
+    if (expired.length > 0) deleted += yield* remove(expired);
     if (isCounted) for (const row of rows) if (row.updatedMs >= oldest) kept.push(row);
     after = page.next;
     yield;
@@ -61,11 +66,16 @@ export function* retain(
   );
 }
 
+/** Of a sealed segment none is read for it. */
+function valueBytesOf(segment: Located["segment"], row: number): number {
+  return segment instanceof Segment ? segment.directory.dimension * 4 : segment.valuesOf(row).length;
+}
+
 function* trim(
   rows: readonly Aged[],
-  remove: (rows: readonly Aged[]) => number,
+  remove: (rows: readonly Aged[]) => Removal,
   { maxRows, maxBytes }: { readonly maxRows: number; readonly maxBytes: number },
-): Generator<void, number> {
+): Generator<AwayBlocks | undefined, number> {
   const sorted = rows.toSorted((a, b) => a.updatedMs - b.updatedMs);
   let bytes = rows.reduce((sum, row) => sum + row.bytes, 0);
   let excess = 0;
@@ -73,7 +83,7 @@ function* trim(
     bytes -= sorted[excess++]!.bytes;
   let deleted = 0;
   for (let from = 0; from < excess; from += RETENTION_SLICE_ROWS) {
-    deleted += remove(sorted.slice(from, Math.min(excess, from + RETENTION_SLICE_ROWS)));
+    deleted += yield* remove(sorted.slice(from, Math.min(excess, from + RETENTION_SLICE_ROWS)));
     yield;
   }
   return deleted;
@@ -93,6 +103,7 @@ function removeUnchanged(store: VectorStore, rows: readonly Aged[], keep: KeepEx
 /** One at a time: together they may be larger than memory bears. */
 function kept(store: VectorStore, rows: readonly Aged[], keep: KeepExpired): readonly string[] {
   const ids: string[] = [];
+  requireAll(store, rows);
   function* readable(): Generator<VectorRow, void> {
     for (const { id } of rows) {
       const row = undamaged(() => store.get(id));
@@ -103,6 +114,16 @@ function kept(store: VectorStore, rows: readonly Aged[], keep: KeepExpired): rea
   }
   keep(readable());
   return ids;
+}
+
+/** @throws AwayBlocks with what must be fetched before any of them is kept */
+function requireAll(store: VectorStore, rows: readonly Aged[]): void {
+  const away = new AwayGathering();
+  for (const { id } of rows) {
+    const found = store.locate(id);
+    if (found?.segment instanceof Segment) away.try(() => (found.segment as Segment).requireValues([found.row]));
+  }
+  away.end();
 }
 
 /** What is damaged stays: reads name it, and a copy may have it. */

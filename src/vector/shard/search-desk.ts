@@ -12,6 +12,7 @@ import { invalid } from "../failure.ts";
 import type { Effort } from "../index/segment-index.ts";
 import type { VectorCore } from "../kernels.ts";
 import { distanceOf, scoreOf } from "../metric.ts";
+import { type AwayBlocks, AwayGathering, forAll, whenHere } from "../segment/away.ts";
 import { AnswerBudget } from "./answer-budget.ts";
 import { textOf } from "./kept-writes.ts";
 import { MAX_QUERIES, MAX_TOP_K } from "./limits.ts";
@@ -21,7 +22,7 @@ import { checkValues } from "./row-check.ts";
 import { Searcher, type SegmentPlan } from "./searcher.ts";
 import type { ShardConfig } from "./shard-config.ts";
 import type { ShardIndexes } from "./shard-indexes.ts";
-import { ThresholdScan } from "./threshold-scan.ts";
+import { type Match, ThresholdScan } from "./threshold-scan.ts";
 import type { VectorStore } from "./vector-store.ts";
 
 export interface SearchDeskOptions {
@@ -88,7 +89,7 @@ export class SearchDesk {
     let [scanned, cached] = [0, 0];
     const isKept = this.results.isOn && !explain;
     const asks = isKept ? JSON.stringify([k, threshold, request.filter, spec.name, effort, shown]) : "";
-    const results = queries.map((query) => {
+    const results = forAll(queries, (query) => {
       const key = isKept ? asks + textOf(query) : "";
       const known = isKept ? this.results.get(this.#options.store.revision, key) : undefined;
       if (known) cached++;
@@ -99,9 +100,10 @@ export class SearchDesk {
       plans.push(found.plans);
       const most = threshold === undefined ? Number.POSITIVE_INFINITY : distanceOf(metric, threshold);
       const before = budget.bytes;
-      const hits = found.hits
-        .filter(({ distance }) => distance <= most)
-        .map((hit): VectorHit => ({ ...budget.show(hit, shown), score: scoreOf(metric, hit.distance) }));
+      const near = found.hits.filter(({ distance }) => distance <= most);
+      const hits = forAll(near, (hit): VectorHit => {
+        return { ...budget.show(hit, shown), score: scoreOf(metric, hit.distance) };
+      });
       if (isKept) this.results.add(key, hits, budget.bytes - before);
       return hits;
     });
@@ -116,7 +118,7 @@ export class SearchDesk {
   }
 
   /** In slices. @throws VectorRefusal, ArenaFull, CorruptSegment */
-  *within(request: WithinRequest): Generator<void, WithinAnswer> {
+  *within(request: WithinRequest): Generator<AwayBlocks | undefined, WithinAnswer> {
     const { threshold, after, limit, without, shown } = request;
     if (limit < 1 || limit > MAX_TOP_K) throw tooMany("limit", limit, MAX_TOP_K);
     checkValues(request.query, this.#config, "queryVector");
@@ -126,17 +128,25 @@ export class SearchDesk {
     try {
       const ask = { values, threshold, after, limit, without, filter: filterOf(request.filter) };
       const found = yield* this.#thresholds.run(ask);
-      const budget = new AnswerBudget();
-      const rows: VectorHit[] = [];
-      for (const match of found.rows) {
-        rows.push({ ...budget.show(match, shown), score: match.score });
-        if (budget.isSpent) break;
-      }
+      const rows = yield* whenHere(() => this.#shown(found.rows, shown));
       const more = found.more || rows.length < found.rows.length;
       return { kind: "within", ...place, rows, more, total: found.total, scanned: found.scanned };
     } finally {
       release();
     }
+  }
+
+  /** As many as fit one answer. */
+  #shown(matches: readonly Match[], shown: WithinRequest["shown"]): readonly VectorHit[] {
+    const budget = new AnswerBudget();
+    const away = new AwayGathering();
+    const rows: VectorHit[] = [];
+    for (const match of matches) {
+      away.try(() => rows.push({ ...budget.show(match, shown), score: match.score }));
+      if (budget.isSpent) break;
+    }
+    away.end();
+    return rows;
   }
 }
 

@@ -16,6 +16,7 @@ import type { BitSet } from "../metadata/bit-set.ts";
 import type { Metric } from "../metric.ts";
 import { QuerySlot } from "../query.ts";
 import { rerank } from "../rerank.ts";
+import { AwayGathering } from "../segment/away.ts";
 import type { Segment } from "../segment/segment.ts";
 import { FreshSegment } from "./fresh-segment.ts";
 import { KeptSelections, selectRows } from "./selections.ts";
@@ -87,7 +88,7 @@ export class Searcher {
     this.#query.release();
   }
 
-  /** Reads go on where writes do not fit: scratch is bounded by rows, not by the budget. @throws CorruptSegment */
+  /** Reads go on where writes do not fit: scratch is bounded by rows, not by the budget. @throws CorruptSegment, AwayBlocks */
   search(request: SearchRequest): SearchResult {
     return this.#options.core.arena.withoutBudget(() => this.#search(request));
   }
@@ -97,12 +98,16 @@ export class Searcher {
     const key = request.filter ? JSON.stringify(request.filter) : "";
     const hits: Hit[] = [];
     const plans: SegmentPlan[] = [];
+    const away = new AwayGathering();
     for (const segment of this.#options.store.segments) {
       if (segment.liveCount === 0) continue;
-      const { found, plan } = this.#ask(segment, { ...request, key }, query);
+      const asked = away.try(() => this.#ask(segment, { ...request, key }, query));
+      if (!asked) continue;
+      const { found, plan } = asked;
       plans.push(plan);
       for (const [at, row] of found.rows.entries()) hits.push({ segment, row, distance: found.distances[at]! });
     }
+    away.end();
     // Stable: of equal distances the newer segment, in it the lower row.
     hits.sort((a, b) => a.distance - b.distance);
     hits.length = Math.min(hits.length, request.k);

@@ -32,7 +32,7 @@ export class SegmentIndexing {
     this.#options = options;
   }
 
-  /** The next thing to do, in slices; undefined = every segment has what is wanted, and nothing else. */
+  /** The next thing to do, in slices; undefined = every segment whose values are here has what is wanted, and nothing else. */
   next(segments: readonly Segment[]): Generator<void, void> | undefined {
     const { indexes } = this.#options;
     if (indexes.isSettled) return undefined;
@@ -40,7 +40,7 @@ export class SegmentIndexing {
       const surplus = indexes.surplusOf(segment);
       if (surplus.length > 0) return this.#strip(segment, surplus);
     }
-    const due = indexes.nextToBuild(segments);
+    const due = indexes.nextToBuild(segments.filter((segment) => !segment.isAway));
     if (!due) indexes.isSettled = true;
     return due && this.#add(due.segment, due.spec);
   }

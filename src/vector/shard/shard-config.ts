@@ -56,11 +56,18 @@ export interface ShardingConfig {
   readonly targetRecall: number;
 }
 
+export interface RestoreAsked {
+  readonly snapshotId: string;
+  readonly token: string;
+  /** Parts of the shard's snapshot that are damaged, and left out. */
+  readonly without?: readonly number[] | undefined;
+}
+
 export interface ShardLifecycle {
   /** Those that the shard keeps: others it drops, missing ones it takes. */
   readonly snapshots: readonly string[];
   /** Done once for each token. */
-  readonly restore?: { readonly snapshotId: string; readonly token: string } | undefined;
+  readonly restore?: RestoreAsked | undefined;
   /** Nothing of it is in memory, and calls are refused. */
   readonly isArchived: boolean;
   /** Writes are refused: its rows are about to be replaced. */

@@ -25,6 +25,7 @@ import { invalid, VectorRefusal } from "../failure.ts";
 import type { Filter } from "../filter/filter.ts";
 import type { VectorCore } from "../kernels.ts";
 import { parseSchema } from "../metadata/schema.ts";
+import { type AwayBlocks, AwayGathering, forAll } from "../segment/away.ts";
 import { CorruptSegment, type Crc32c, type DamagedBlock } from "../segment/directory.ts";
 import { AnswerBudget } from "./answer-budget.ts";
 import { ImportQueue, type ShownImport } from "./import-queue.ts";
@@ -151,7 +152,7 @@ export class ShardDesk {
     this.#keptLater.clear();
   }
 
-  /** Runs one call. Never throws for what a caller can cause. */
+  /** Runs one call. Never throws for what a caller can cause. @throws AwayBlocks, before anything was changed */
   run({ request, writeId, bodyHash }: VectorCall): Ran {
     const isWrite = isVectorWrite(request);
     const asked = "durability" in request ? request.durability : undefined;
@@ -226,7 +227,7 @@ export class ShardDesk {
   }
 
   /** A call whose answer takes many slices, to be run in pauses; another call is run whole. */
-  *runInSlices({ request }: VectorCall): Generator<void, VectorAnswer> {
+  *runInSlices({ request }: VectorCall): Generator<AwayBlocks | undefined, VectorAnswer> {
     try {
       return request.kind === "within" ? yield* this.#searches.within(request) : this.#answer(request);
     } catch (error) {
@@ -355,7 +356,7 @@ export class ShardDesk {
   #get({ ids, shown }: GetRequest): VectorAnswer {
     if (ids.length > MAX_PAGE_ROWS) throw tooMany("ids", ids.length, MAX_PAGE_ROWS);
     const budget = new AnswerBudget();
-    const rows = ids.map((id) => {
+    const rows = forAll(ids, (id) => {
       const found = this.store.locate(id);
       return found ? budget.show(found, shown) : null;
     });
@@ -369,11 +370,13 @@ export class ShardDesk {
     const page = listPage(this.store, { after, limit, ...(parsed && { allowed: allowedBy(parsed) }) });
     const budget = new AnswerBudget();
     const rows: VectorShown[] = [];
+    const away = new AwayGathering();
     for (const found of page.rows) {
-      rows.push(budget.show(found, shown));
+      away.try(() => rows.push(budget.show(found, shown)));
       // A page ends early where the message would become too large.
       if (budget.isSpent) break;
     }
+    away.end();
     const last = rows.at(-1);
     const isCut = rows.length < page.rows.length && last !== undefined;
     const next = isCut ? { hash: this.store.hashOf(last.id), id: last.id } : page.next;

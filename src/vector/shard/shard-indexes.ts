@@ -9,6 +9,7 @@ import { type IndexBuilder, MalformedIndex, type Rows, rowStride, type SegmentIn
 import type { VectorCore } from "../kernels.ts";
 import type { Metric } from "../metric.ts";
 import { ReducedIndex } from "../reduce/reduced-index.ts";
+import { AwayBlocks } from "../segment/away.ts";
 import { CorruptSegment } from "../segment/directory.ts";
 import type { Segment } from "../segment/segment.ts";
 import type { SegmentWriter } from "../segment/segment-writer.ts";
@@ -57,6 +58,7 @@ export function rowsOf({ arena }: VectorCore, segment: Segment): Rows {
   return {
     count: segment.rowCount,
     dimension,
+    require: (rows) => segment.requireValues(rows),
     read(from, count, into) {
       const rowBytes = dimension * 4;
       let start = into;
@@ -77,6 +79,7 @@ export function rowsOf({ arena }: VectorCore, segment: Segment): Rows {
 
 /** The same for builders: a row that cannot be read is no number anywhere, which they leave out, and is named. */
 function readableRows(core: VectorCore, segment: Segment): Rows & { readonly unreadable: ReadonlySet<number> } {
+  // What is away is not unreadable: it is told as it is.
   const rows = rowsOf(core, segment);
   const stride = rowStride(rows.dimension);
   const unreadable = new Set<number>();
@@ -178,6 +181,11 @@ export class ShardIndexes {
       if (spec) return { segment, spec };
     }
     return undefined;
+  }
+
+  /** It is searched without its values but for those of candidates: all that is wanted is built, of codes. */
+  needsNoValues(segment: Segment): boolean {
+    return this.#specs.every((spec) => spec.quantizer !== "none" && this.built(segment, spec) !== undefined);
   }
 
   /** Builds whose sections a segment has, and that no search will ask any more. */
@@ -317,9 +325,9 @@ export class ShardIndexes {
     const saved = [...savedKeys(segment.directory)];
     for (const spec of this.#specs) {
       const key = keyOf(spec);
-      const one = isUnsaved(spec, segment.rowCount)
-        ? finished(this.#buildOne(segment, spec))
-        : this.#load(segment, spec);
+      // Of values that are in the blob store it is built when they are back.
+      const isMadeNow = isUnsaved(spec, segment.rowCount) && !segment.isAway;
+      const one = isMadeNow ? finished(this.#buildOne(segment, spec)) : this.#load(segment, spec);
       if (one) held.set(key, one);
       if (one) continue;
       const older = saved.filter((other) => other === spec.name || other.startsWith(`${spec.name}~`)).reverse();
@@ -356,7 +364,7 @@ export class ShardIndexes {
       return { spec, index: loader.finish(), quarantined: savedQuarantine(segment, key) };
     } catch (error) {
       if (error instanceof ArenaFull) this.#miss(segment, spec, error.message);
-      else if (error instanceof MalformedIndex || error instanceof CorruptSegment)
+      else if (error instanceof AwayBlocks || error instanceof MalformedIndex || error instanceof CorruptSegment)
         this.#options.onMissing({ segment: segment.number, index: spec.name, why: error.message });
       else throw error;
       return undefined;
@@ -378,10 +386,11 @@ export class ShardIndexes {
 
 const place = (segment: Pick<Segment, "number">, key: string): string => `${segment.number}/${key}`;
 
-/** Runs to the end without pauses. */
-export function finished<T>(work: Generator<void, T>): T {
+/** Runs to the end without pauses. @throws AwayBlocks where it would have to wait for them */
+export function finished<T>(work: Generator<unknown, T>): T {
   for (;;) {
     const step = work.next();
     if (step.done) return step.value;
+    if (step.value instanceof AwayBlocks) throw step.value;
   }
 }

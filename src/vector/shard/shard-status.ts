@@ -36,6 +36,9 @@ export interface ShardStatus {
   readonly cacheHits: number;
   readonly cacheMisses: number;
   readonly cacheBytes: number;
+  /** Stored bytes of values in the shard's own storage, and of those that left it for the blob store. */
+  readonly hotBytes: number;
+  readonly coldBytes: number;
   readonly indexes: readonly IndexStatus[];
 }
 
@@ -110,8 +113,15 @@ export function shardStatus(
     cacheHits: hits,
     cacheMisses: misses,
     cacheBytes: bytes,
+    ...placesOf(store.sealed),
     indexes: indexes.specs.map((spec) => indexStatus(spec, store, indexes)),
   };
+}
+
+function placesOf(sealed: readonly Segment[]): { readonly hotBytes: number; readonly coldBytes: number } {
+  const places = sealed.map((segment) => segment.valueBytes());
+  const sum = (of: "hot" | "cold"): number => places.reduce((bytes, place) => bytes + place[of], 0);
+  return { hotBytes: sum("hot"), coldBytes: sum("cold") };
 }
 
 function indexStatus(spec: IndexSpec, store: VectorStore, indexes: ShardIndexes): IndexStatus {

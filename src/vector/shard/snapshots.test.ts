@@ -3,8 +3,9 @@ import { seededRandom } from "../../../scripts/lib/seeded.mjs";
 import { type OpenStore, openStore, valuesOf } from "../../../test/unit/vector/open-store.ts";
 import { ByteReader } from "../../wire/bytes.ts";
 import { readSnapshotRow } from "../../wire/vector-snapshot.ts";
+import { COLUMNS } from "../segment/segment-writer.ts";
 import { finished } from "./shard-indexes.ts";
-import type { SnapshotPage, SnapshotPlace } from "./snapshots.ts";
+import type { DamagedPart, SnapshotCheck, SnapshotPage, SnapshotPlace } from "./snapshots.ts";
 
 type Model = Map<string, string>;
 
@@ -132,4 +133,68 @@ it("[VE-240] a restored row keeps its version and times; a damaged part of a sna
   expect(opened.store.revision).toBeGreaterThan(revision);
   opened.sql.database.exec("UPDATE vector_snapshot_parts SET body = x'00'");
   expect(() => opened.store.snapshots.page("s", { part: 0, row: 0 })).toThrow("fails its CRC32C");
+});
+
+/** Everything that a check of a snapshot says. */
+function checked(opened: OpenStore, id: string) {
+  const damaged: DamagedPart[] = [];
+  let rows = 0;
+  for (let place: SnapshotPlace | null = { part: 0, row: 0 }; place; ) {
+    const check: SnapshotCheck = opened.store.snapshots.check(id, place)!;
+    if (check.damaged) damaged.push(check.damaged);
+    rows += check.rows ?? 0;
+    place = check.next;
+  }
+  return { damaged, rows };
+}
+
+it("[VE-324][VE-325] damage of any column of a segment, or of the snapshot's own rows, is found by a check; a restore without those parts has all the others", () => {
+  const opened = openStore();
+  const model: Model = new Map();
+  for (let segment = 0; segment < 3; segment++) {
+    for (let n = 0; n < 50; n++) write(opened, model, segment * 50 + n, `s${segment}`);
+    finished(opened.store.seal());
+  }
+  for (let n = 150; n < 160; n++) write(opened, model, n, "fresh");
+  remove(opened, model, 3);
+  opened.store.takeSnapshot("s");
+  opened.endTurn();
+  expect(checked(opened, "s")).toEqual({ damaged: [], rows: 159 });
+  expect(opened.store.snapshots.check("none", { part: 0, row: 0 })).toBeUndefined();
+  // Newest first: part 2 is the first segment, part 3 the fresh rows.
+  const { sections } = opened.store.sealed[2]!.directory;
+  for (const column of COLUMNS) {
+    const [blob] = sections.get(column)!.parts;
+    const damage = (hex: string): void => {
+      const pieces = `SELECT id * 268435456 FROM storage_blobs WHERE name = '${blob}'`;
+      opened.sql.database.exec(`UPDATE storage_pieces SET bytes = CAST(${hex} AS BLOB) WHERE id = (${pieces})`);
+    };
+    opened.sql.database.exec(`CREATE TEMP TABLE kept AS SELECT * FROM storage_pieces`);
+    damage("substr(bytes, 1, length(bytes) - 1) || x'e7'");
+    expect(checked(opened, "s"), column).toMatchObject({
+      damaged: [{ part: 2, kind: "segment", rows: 49 }],
+      rows: 110,
+    });
+    opened.sql.database.exec(
+      "DELETE FROM storage_pieces; INSERT INTO storage_pieces SELECT * FROM kept; DROP TABLE kept",
+    );
+    expect(checked(opened, "s").damaged).toEqual([]);
+  }
+  opened.sql.database.exec("UPDATE vector_snapshot_parts SET body = x'00' WHERE part IN (0, 3)");
+  expect(checked(opened, "s")).toMatchObject({
+    damaged: [
+      { part: 0, kind: "segment", rows: null },
+      { part: 3, kind: "rows", rows: null },
+    ],
+    rows: 99,
+  });
+  expect(() => opened.store.rewindTo("s")).toThrow(/part 0 of the snapshot s fails/);
+  for (const row of opened.store.rewindTo("s", [0, 3])) opened.store.apply([{ kind: "put", row }]);
+  opened.endTurn();
+  opened.reopen();
+  const whole = new Map([...model].filter(([, text]) => text === "s0" || text === "s1"));
+  expect(live(opened, 200)).toEqual(whole);
+  opened.store.dropSnapshot("s");
+  sweep(opened);
+  expect(live(opened, 200)).toEqual(whole);
 });

@@ -10,6 +10,7 @@ import { BitSet } from "../metadata/bit-set.ts";
 import { compareText } from "../metadata/values.ts";
 import { distanceOf, type Metric, scoreOf } from "../metric.ts";
 import { QuerySlot } from "../query.ts";
+import { type AwayBlocks, whenHere } from "../segment/away.ts";
 import type { Segment } from "../segment/segment.ts";
 import { FreshSegment } from "./fresh-segment.ts";
 import { SCAN_SLICE_BYTES } from "./limits.ts";
@@ -69,8 +70,8 @@ export class ThresholdScan {
     this.#options = options;
   }
 
-  /** Pauses between slices; the store must be pinned meanwhile. @throws ArenaFull, CorruptSegment */
-  *run(ask: ThresholdAsk): Generator<void, Matches> {
+  /** Pauses between slices, and for what must be fetched; the store must be pinned meanwhile. @throws ArenaFull, CorruptSegment */
+  *run(ask: ThresholdAsk): Generator<AwayBlocks | undefined, Matches> {
     const { core, store, metric, dimension } = this.#options;
     const query = new QuerySlot(core, metric, dimension);
     try {
@@ -92,7 +93,11 @@ export class ThresholdScan {
     }
   }
 
-  *#scan({ segment, rowCount, live }: Snapshot, query: QuerySlot, ask: ThresholdAsk): Generator<void, Found> {
+  *#scan(
+    { segment, rowCount, live }: Snapshot,
+    query: QuerySlot,
+    ask: ThresholdAsk,
+  ): Generator<AwayBlocks | undefined, Found> {
     const { core, metric, dimension } = this.#options;
     const isFresh = segment instanceof FreshSegment;
     const slice = isFresh ? rowCount : Math.max(32, Math.floor(SCAN_SLICE_BYTES / rowStride(dimension)));
@@ -102,10 +107,12 @@ export class ThresholdScan {
     for (let from = 0; from < rowCount; from += slice) {
       const to = Math.min(rowCount, from + slice);
       if (!live.hasWithin(from, to)) continue;
-      // Other searches took the workspace meanwhile.
-      const prepared = query.prepare(ask.values);
-      const allowed = copied(core, live);
-      const { rows, distances } = scan.within(prepared, { most, from, to, capacity: to - from, allowed });
+      const { rows, distances } = yield* whenHere(() => {
+        // Other searches took the workspace meanwhile.
+        const prepared = query.prepare(ask.values);
+        const allowed = copied(core, live);
+        return scan.within(prepared, { most, from, to, capacity: to - from, allowed });
+      });
       for (const [at, row] of rows.entries()) {
         const score = scoreOf(metric, distances[at]!);
         if (!meets(metric, score, ask.threshold)) continue;

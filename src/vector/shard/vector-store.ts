@@ -213,7 +213,7 @@ export class VectorStore {
   }
 
   /**
-   * One commit: all of the changes, under one revision. Nothing is changed when it throws.
+   * One commit: all of the changes, under one revision. Nothing is changed when it throws. Reads ids only.
    * @throws ArenaFull, CorruptSegment (a row that must be replaced cannot be read)
    */
   apply(changes: readonly StoreChange[]): readonly Applied[] {
@@ -402,12 +402,12 @@ export class VectorStore {
   }
 
   /**
-   * Back to what a snapshot holds: its segments in the manifest, and nothing else. The rows that it holds beside them are given: the caller
+   * Back to what a snapshot holds, `without` some of its parts: its segments in the manifest, and nothing else. The rows that it holds beside them are given: the caller
    * opens the shard anew in the same turn, and applies them. Revisions go on.
    */
-  rewindTo(id: string): readonly VectorInput[] {
+  rewindTo(id: string, without?: readonly number[]): readonly VectorInput[] {
     this.endTurn();
-    const { segments, rows } = this.snapshots.contents(id);
+    const { segments, rows } = this.snapshots.contents(id, without);
     const through = rewoundPlace(id, this.log, this.#options.kernels.crc32c);
     const common = { manifest: this.#manifest, names: this.#names, held: this.#segments, back: segments, through };
     this.#options.sql.transactionSync(() => rewind(common));

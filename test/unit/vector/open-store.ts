@@ -8,6 +8,7 @@ import type { Metric } from "../../../src/vector/metric.ts";
 import type { IndexSpec } from "../../../src/vector/shard/index-kinds.ts";
 import { Searcher } from "../../../src/vector/shard/searcher.ts";
 import { ShardIndexes } from "../../../src/vector/shard/shard-indexes.ts";
+import { TieredBlobs } from "../../../src/vector/shard/tiered-blobs.ts";
 import { VectorStore } from "../../../src/vector/shard/vector-store.ts";
 import { NodeSql } from "../storage/node-sql.ts";
 
@@ -20,6 +21,8 @@ export interface OpenStore {
   indexes: ShardIndexes;
   store: VectorStore;
   searcher: Searcher;
+  /** What the store reads from: of this opening. */
+  blobs: TieredBlobs;
   /** Indexes that segments had to do without. */
   readonly missing: string[];
   /** The turn's commit. */
@@ -52,15 +55,16 @@ export function openStore(options: OpenStoreOptions = {}): OpenStore {
   const clock = { ms: 1_000_000 };
   const missing: string[] = [];
   let drawn = 0;
-  const open = (): Pick<OpenStore, "core" | "indexes" | "store" | "searcher"> => {
+  const open = (): Pick<OpenStore, "core" | "indexes" | "store" | "searcher" | "blobs"> => {
     const core = createVectorCore(vectorModule, { budgetBytes: opened?.budgetBytes ?? budgetBytes });
     const onMissing = ({ why }: { why: string }): void => void missing.push(why);
     const indexes = new ShardIndexes({ core, metric, now: () => clock.ms, specs, onMissing });
     const random = (count: number): Uint8Array => new Uint8Array(count).fill(++drawn % 256);
     const crc32c = (bytes: Uint8Array, seed?: number): number => kernels.crc32c(bytes, seed);
-    const common = { sql, blobs: new SqliteBlobStore(sql), kernels: { crc32c }, arena: core.arena, indexes, random };
+    const blobs = new TieredBlobs({ local: new SqliteBlobStore(sql), sql });
+    const common = { sql, blobs, kernels: { crc32c }, arena: core.arena, indexes, random };
     const store = new VectorStore({ ...common, dimension, name: "v1/default/db~1/0", now: () => clock.ms });
-    return { core, indexes, store, searcher: new Searcher({ core, store, indexes, metric, dimension }) };
+    return { core, indexes, store, blobs, searcher: new Searcher({ core, store, indexes, metric, dimension }) };
   };
   let opened: OpenStore | undefined;
   const first: OpenStore = {
