@@ -19,20 +19,26 @@ function supervise(script: string) {
   chmodSync(binary, 0o755);
   const seen: string[] = [];
   const pids: number[] = [];
+  const disk = { isFull: false };
+  const use = (): void => {
+    if (disk.isFull) throw new Error("ENOSPC: no space left on device");
+  };
   const supervisor = new Supervisor({
     prepare: (port) => {
       seen.push(`prepare ${port === undefined ? "first" : "again"}`);
+      use();
       return { binary, cwd, configFile: "none" };
     },
     url: (port) => `http://127.0.0.1:${port}`,
     events: {
       started: (pid) => pids.push(pid),
+      unable: (error) => seen.push(String(error)),
       died: ({ signal }, delayMs) => seen.push(`died ${signal} ${delayMs}`),
       back: () => seen.push("back"),
       killing: () => seen.push("killing"),
     },
   });
-  return { supervisor, seen, pids };
+  return { supervisor, seen, pids, disk };
 }
 
 async function until(condition: () => boolean): Promise<void> {
@@ -49,6 +55,23 @@ describe("Supervisor", () => {
     supervisor.stop();
     expect(await ended).toBe(0);
     expect(seen).toEqual(["prepare first", "died SIGKILL 20", "prepare again", "back"]);
+  });
+
+  it("[CL-151] tries until it can write what a start needs: a full disk that has room again is enough", async () => {
+    const { supervisor, seen, pids, disk } = supervise(LISTENS);
+    await supervisor.start();
+    const ended = supervisor.run();
+    disk.isFull = true;
+    process.kill(pids[0]!, "SIGKILL");
+    await until(() => seen.filter((line) => line.includes("ENOSPC")).length >= 3);
+    disk.isFull = false;
+    await until(() => seen.includes("back"));
+    expect(pids).toHaveLength(2);
+    disk.isFull = true;
+    process.kill(pids[1]!, "SIGKILL");
+    await until(() => seen.at(-1)?.includes("ENOSPC") === true);
+    supervisor.stop();
+    expect(await ended).toBe(0);
   });
 
   it("[CL-21] rests when it is told to, and starts again when it is woken", async () => {
