@@ -1,4 +1,5 @@
-// The spec's latencies at the spec's load: 500 writes a second with twice as many reads, over HTTP, from the owner and through a follower.
+// The spec's latencies at the spec's load: 500 writes a second with twice as many reads, by sessions and over HTTP from the owner, and through
+// a follower.
 // Guarantees: open loop, each request's time runs from when it was due, so a stall counts for all that it held up. A run that did not
 // reach its rate says so and fails.
 
@@ -9,6 +10,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { JadeClient } from "../../src/client/index.ts";
 import { startServer } from "../lib/server-process.mjs";
+import { startRawServer } from "./lib/raw-server.mjs";
 
 const WRITES_PER_SECOND = 500;
 const READS_PER_SECOND = 1000;
@@ -18,6 +20,7 @@ const VALUE = JSON.stringify({ value: "x".repeat(500) });
 const BOUNDS = { write: { p50: 10, p99: 50 }, read: { p50: 2, p99: 10 } };
 const WARMUP_SECONDS = 2;
 const AT_ONCE = 64;
+const SESSIONS = 16;
 
 /** Resolves to the status when the answer is whole. */
 function call(bench, method, path, body) {
@@ -37,7 +40,8 @@ function call(bench, method, path, body) {
   });
 }
 
-const keyOf = (at) => `/v1/config/keys/spec/${at % KEYS}`;
+const keyOf = (at) => `spec/${at % KEYS}`;
+const pathOf = (at) => `/v1/config/keys/${keyOf(at)}`;
 
 /** Starts `perSecond` calls a second, on time; gives what each took from then. */
 async function atRate({ perSecond, seconds, fromMs }, start) {
@@ -63,12 +67,12 @@ async function atRate({ perSecond, seconds, fromMs }, start) {
   return { times: times.sort((a, b) => a - b), errors, perSecond: times.length / tookSeconds };
 }
 
-async function loaded(bench, readPath, seconds) {
+async function loaded({ write, read }, seconds) {
   const fromMs = performance.now() + 10;
   const random = () => Math.floor(Math.random() * KEYS);
   const [writes, reads] = await Promise.all([
-    atRate({ perSecond: WRITES_PER_SECOND, seconds, fromMs }, () => call(bench, "PUT", keyOf(random()), VALUE)),
-    atRate({ perSecond: READS_PER_SECOND, seconds, fromMs }, () => call(bench, "GET", `${keyOf(random())}${readPath}`)),
+    atRate({ perSecond: WRITES_PER_SECOND, seconds, fromMs }, (at) => write(random(), at)),
+    atRate({ perSecond: READS_PER_SECOND, seconds, fromMs }, (at) => read(random(), at)),
   ]);
   return { write: writes, read: reads };
 }
@@ -87,14 +91,58 @@ function rowsOf(id, title, kind, { times, errors, perSecond }) {
   });
 }
 
+const overHttp = (readPath) => (bench) => ({
+  write: (key) => call(bench, "PUT", pathOf(key), VALUE),
+  read: (key) => call(bench, "GET", `${pathOf(key)}${readPath}`),
+});
+
+/** What the SDK does by default. */
+function overSessions({ sessions }) {
+  const value = JSON.parse(VALUE);
+  const of = (at) => sessions[at % sessions.length].config;
+  return {
+    write: (key, at) =>
+      of(at)
+        .put(keyOf(key), value)
+        .then(() => 200),
+    read: (key, at) =>
+      of(at)
+        .get(keyOf(key))
+        .then(({ found }) => (found ? 200 : 404)),
+  };
+}
+
 const WAYS = [
-  { id: "direct", title: "spec load, owner", readPath: "" },
+  { id: "session", title: `spec load, owner, ${SESSIONS} sessions`, callsOf: overSessions },
+  { id: "direct", title: "spec load, owner, HTTP", callsOf: overHttp("") },
   {
     id: "follower",
-    title: "spec load, reads by a follower",
-    readPath: "?consistency=serializable&maxStalenessMs=1000",
+    title: "spec load, reads by a follower, HTTP",
+    callsOf: overHttp("?consistency=serializable&maxStalenessMs=1000"),
   },
 ];
+
+/** What workerd itself makes of that load over HTTP: a write is one row of one table, a read calls an object that does nothing. */
+async function measureRaw(seconds) {
+  const raw = await startRawServer({ preload: KEYS, valueBytes: 500 });
+  const agent = new Agent({ keepAlive: true, maxSockets: AT_ONCE, noDelay: true });
+  const bench = { agent, port: raw.port, apiKey: "none" };
+  const calls = {
+    write: (key) => call(bench, "PUT", `/live-${key}`, VALUE),
+    read: (key) => call(bench, "GET", `/live-${key}`),
+  };
+  try {
+    await loaded(calls, WARMUP_SECONDS);
+    const { write, read } = await loaded(calls, seconds);
+    const rows = ["write", "read"].flatMap((kind) =>
+      rowsOf("raw", "the same load, workerd alone, HTTP", kind, kind === "write" ? write : read),
+    );
+    return rows.map((row) => ({ ...row, target: null, ok: true }));
+  } finally {
+    agent.destroy();
+    await raw.dispose();
+  }
+}
 
 /** Rows for the table of `bench -- config`. */
 export async function measureSpecLoad(seconds, note) {
@@ -104,25 +152,32 @@ export async function measureSpecLoad(seconds, note) {
   const dataDir = join(directory, "data");
   const server = await startServer({ args: ["--config", file], dataDir, env: { JADE_LOG_LEVEL: "error" } });
   const agent = new Agent({ keepAlive: true, maxSockets: AT_ONCE, noDelay: true });
+  const sessions = [];
   try {
     const admin = new JadeClient({ url: server.url, apiKey: server.rootKey });
     const { apiKey } = await admin.tenants.create({ tenantId: "bench-spec" });
     admin.close();
-    const bench = { agent, port: server.port, apiKey };
+    for (let at = 0; at < SESSIONS; at++)
+      sessions.push(new JadeClient({ url: server.url, apiKey, transport: "session" }));
+    const bench = { agent, port: server.port, apiKey, sessions };
     let next = 0;
     const fill = async () => {
-      for (let at = next++; at < KEYS; at = next++) await call(bench, "PUT", keyOf(at), VALUE);
+      for (let at = next++; at < KEYS; at = next++) await call(bench, "PUT", pathOf(at), VALUE);
     };
     await Promise.all(Array.from({ length: AT_ONCE }, fill));
     const rows = [];
-    for (const { id, title, readPath } of WAYS) {
-      await loaded(bench, readPath, WARMUP_SECONDS);
-      const { write, read } = await loaded(bench, readPath, Math.max(5, seconds));
+    for (const { id, title, callsOf } of WAYS) {
+      const calls = callsOf(bench);
+      await loaded(calls, WARMUP_SECONDS);
+      const { write, read } = await loaded(calls, Math.max(5, seconds));
       rows.push(...rowsOf(id, title, "write", write), ...rowsOf(id, title, "read", read));
       for (const row of rows.slice(-4)) note(`${row.id} ${row.value.toFixed(2)} ms`);
     }
+    rows.push(...(await measureRaw(Math.max(5, seconds))));
+    for (const row of rows.slice(-4)) note(`${row.id} ${row.value.toFixed(2)} ms`);
     return rows;
   } finally {
+    for (const session of sessions) session.close();
     agent.destroy();
     await server.dispose();
     await rm(directory, { recursive: true, force: true });

@@ -15,10 +15,13 @@ const STATE_BYTES = 5 * 1024;
 const CONNECTION_BYTES = 15 * 1024;
 const FRONT = "watch-front";
 
-async function startCrowds({ port, apiKey, connections, clients }) {
+/** `ports`: the crowds take them in turns. */
+async function startCrowds({ ports, apiKey, connections, clients }) {
   const crowds = Array.from({ length: clients }, () => startWatchers("crowd-load.mjs"));
   const each = connections / clients;
-  const opened = crowds.map((crowd, at) => crowd.ask({ open: { port, apiKey, connections: each, network: 1 + at } }));
+  const opened = crowds.map((crowd, at) =>
+    crowd.ask({ open: { port: ports[at % ports.length], apiKey, connections: each, network: 1 + at } }),
+  );
   await Promise.all(opened);
   return {
     take: async () => {
@@ -37,6 +40,13 @@ async function startCrowds({ port, apiKey, connections, clients }) {
 }
 
 async function measureCrowd(item, seconds) {
+  const rows = await measureServed(item, seconds);
+  const bare = await measureBare(item, seconds);
+  note(`${item.id}: ${(rows[0].value / bare.value).toFixed(2)} times what bare sockets take on this machine`);
+  return [...rows, bare];
+}
+
+async function measureServed(item, seconds) {
   const port = await freePort();
   const args = ["--watch-port", String(port), "--watch-fronts", String(item.fronts)];
   const server = await startServer({ args, env: { JADE_LOG_LEVEL: "warn" } });
@@ -49,7 +59,7 @@ async function measureCrowd(item, seconds) {
     writer = await startWriter({ port: server.port, apiKey });
     const before = { fronts: processesNamed(server.groupId, FRONT), tree: treeMemoryBytes(server.groupId) };
     const beganMs = performance.now();
-    crowds = await startCrowds({ ...item, port, apiKey });
+    crowds = await startCrowds({ ...item, ports: [port], apiKey });
     note(`${item.id}: ${item.connections} connections after ${Math.round(performance.now() - beganMs)} ms`);
     await sleep(3000);
     return await measureChanges({ server, writer, crowds, before }, item, seconds);
@@ -60,32 +70,66 @@ async function measureCrowd(item, seconds) {
   }
 }
 
-async function measureChanges({ server, writer, crowds, before }, item, seconds) {
-  const { connections, valueBytes } = item;
-  const idle = processesNamed(server.groupId, FRONT);
-  const memoryBytes = (treeMemoryBytes(server.groupId) - before.tree) / connections;
+const roundsOf = (seconds) => Math.max(8, Math.round(seconds * 2));
+
+/** `tell` makes a change and says how long that took; resolves to how long the changes were on their way to the crowds. */
+async function deliver(crowds, rounds, tell) {
   const [latencies, lasts, writes] = [[], [], []];
-  const cpuMs = treeCpuMs(server.groupId);
-  const rounds = Math.max(8, Math.round(seconds * 2));
   for (let round = 0; round < rounds; round++) {
     const taken = crowds.take();
-    writes.push(await writer.put("hot", valueBytes));
+    writes.push(await tell());
     const { latenciesMs, lastMs } = await orLost(taken);
     latencies.push(...latenciesMs);
     lasts.push(lastMs);
     await sleep(PAUSE_MS);
   }
+  for (const list of [latencies, lasts, writes]) list.sort((a, b) => a - b);
+  const [p50Ms, p99Ms] = [0.5, 0.99].map((share) => quantile(latencies, share));
+  return { p50Ms, p99Ms, lastP50Ms: quantile(lasts, 0.5), writeP50Ms: quantile(writes, 0.5) };
+}
+
+/** The same crowd at processes that only write to sockets, as many as there are fronts: the machine's own bound. */
+async function measureBare({ id, title, connections, fronts, clients, valueBytes }, seconds) {
+  const processes = Array.from({ length: fronts }, () => startWatchers("bare-fan-out.mjs"));
+  let crowds;
+  try {
+    const listening = await Promise.all(processes.map((process) => process.ask({ listen: 0 })));
+    crowds = await startCrowds({ ports: listening.map(({ port }) => port), apiKey: "none", connections, clients });
+    await sleep(3000);
+    const spread = await deliver(crowds, roundsOf(seconds), async () => {
+      const beganMs = performance.now();
+      await Promise.all(processes.map((process) => process.ask({ tell: valueBytes })));
+      return performance.now() - beganMs;
+    });
+    const bare = {
+      id: `${id}-bare`,
+      title: `${title}: bare sockets instead`,
+      target: null,
+      value: spread.p99Ms,
+      ...spread,
+    };
+    return { ...rowOf(bare), ok: true };
+  } finally {
+    crowds?.dispose();
+    for (const process of processes) process.dispose();
+  }
+}
+
+async function measureChanges({ server, writer, crowds, before }, item, seconds) {
+  const { connections, valueBytes } = item;
+  const idle = processesNamed(server.groupId, FRONT);
+  const memoryBytes = (treeMemoryBytes(server.groupId) - before.tree) / connections;
+  const cpuMs = treeCpuMs(server.groupId);
+  const rounds = roundsOf(seconds);
+  const spread = await deliver(crowds, rounds, () => writer.put("hot", valueBytes));
   const serverMs = (treeCpuMs(server.groupId) - cpuMs) / rounds;
   const frontMs = (processesNamed(server.groupId, FRONT).cpuMs - idle.cpuMs) / rounds;
-  for (const list of [latencies, lasts, writes]) list.sort((a, b) => a - b);
-  const p99Ms = quantile(latencies, 0.99);
-  const spread = { p50Ms: quantile(latencies, 0.5), p99Ms, lastP50Ms: quantile(lasts, 0.5) };
   const costUs = (frontMs * 1000) / connections;
   note(
     `${item.id}: a change costs the fronts ${costUs.toFixed(1)} us a connection, the rest of the server ${(serverMs - frontMs).toFixed(1)} ms; ` +
       `${TARGET_MS} ms for 9 000, 50 000, 100 000 connections: ${[9000, 50_000, 100_000].map((count) => ((count * costUs) / 1000 / TARGET_MS).toFixed(1)).join(", ")} cores for fronts`,
   );
-  const crowd = rowOf({ ...item, value: p99Ms, ...spread, writeP50Ms: quantile(writes, 0.5), serverMs, memoryBytes });
+  const crowd = rowOf({ ...item, value: spread.p99Ms, ...spread, serverMs, memoryBytes });
   const title = `${connections} connections: memory of one in the fronts (RSS)`;
   const value = (idle.memoryBytes - before.fronts.memoryBytes) / connections;
   return [crowd, rowOf({ id: `${item.id}-memory`, title, unit: "bytes", value, target: CONNECTION_BYTES })];

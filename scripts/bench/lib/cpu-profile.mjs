@@ -1,7 +1,7 @@
 // CPU profiles of the server's isolate through workerd's inspector: which functions an item spends its time in.
 // Used with `--cpu-profile <directory>`: one `.cpuprofile` an item (Chrome's DevTools open it), and the top functions on stderr.
 
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { freePort, startGroup, startServer, waitUntilReady } from "../../lib/server-process.mjs";
@@ -15,8 +15,11 @@ export async function startInspectedServer(options) {
   const served = await startServer(options);
   await served.stop();
   const inspectorPort = await freePort();
-  const args = ["serve", `-i127.0.0.1:${inspectorPort}`, join(served.dataDir, "run/workerd.capnp"), "config"];
-  const group = startGroup({ command: workerd, args, env: {}, logPath: served.logPath });
+  const args = ["serve", `-i127.0.0.1:${inspectorPort}`, "workerd.capnp", "config"];
+  // Its sockets are files of that directory, and one that is there cannot be listened at.
+  const cwd = join(served.dataDir, "run");
+  await rm(join(cwd, "tell.sock"), { force: true });
+  const group = startGroup({ command: workerd, args, env: {}, logPath: served.logPath, cwd });
   await waitUntilReady({ url: `${served.url}/v1/ready`, group, logPath: served.logPath });
   const dispose = async () => {
     await group.stop();
