@@ -28,6 +28,8 @@ import type { WatchDesk } from "./watch-desk.ts";
 import { withDeadline } from "./with-deadline.ts";
 
 const MIB = 1024 * 1024;
+/** After records, before the next are asked for, unless somebody waits: what is written meanwhile comes by one call and one commit. Ms. */
+const PULL_GATHER_MS = 5;
 /** How long the owner holds a request for what is not there yet. Ms. */
 const PULL_WAIT_MS = 10_000;
 /** Beyond it the owner is away. Ms. */
@@ -52,6 +54,7 @@ export class ConfigFollower extends DurableObject<Env> implements ConfigFollower
   #copying: Promise<void> | undefined;
   #damagedTotal = 0;
   #isPulling = false;
+  #hurry: () => void = () => undefined;
   #isCompacting = false;
   readonly #watches: WatchDesk;
   #elsewhereUntilMs = 0;
@@ -250,7 +253,16 @@ export class ConfigFollower extends DurableObject<Env> implements ConfigFollower
     return heads.next;
   }
 
+  /** Until somebody waits, at most a moment. */
+  #gather(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#hurry = resolve;
+      setTimeout(resolve, PULL_GATHER_MS);
+    });
+  }
+
   #nextApplied(ms: number): Promise<void> {
+    this.#hurry();
     return new Promise((resolve) => {
       const done = (): void => {
         clearTimeout(timer);
@@ -292,6 +304,7 @@ export class ConfigFollower extends DurableObject<Env> implements ConfigFollower
       else if (this.#follower.revision >= shipment.head.revision) this.#freshMs = Date.now();
       this.#wake();
       this.#compact();
+      if (shipment.kind === "records" && this.#waiting.size === 0) await this.#gather();
     } catch (error) {
       this.#log.warn("keyspace not followed", {}, error);
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));

@@ -4,15 +4,15 @@
 import type { Caller } from "../src/access/types.ts";
 import { MAX_OWNED_LEASES } from "../src/config/limits.ts";
 import { type LeaseOwner, type OwnedLease, OwnedLeases } from "../src/config/owned-leases.ts";
-import { ConfigRelay, type Pending } from "../src/config/relay.ts";
+import { ConfigRelay, type Pending, type RelayOptions } from "../src/config/relay.ts";
 import { ByteReader, ByteWriter, MalformedBytes } from "../src/wire/bytes.ts";
 import type { ConfigRequest } from "../src/wire/config.ts";
 import { readConfigAnswer } from "../src/wire/config-answers.ts";
 import { isWriting, readConfigCallBody, writeConfigCallBody } from "../src/wire/config-requests.ts";
 import type { ErrorCode } from "../src/wire/error-codes.ts";
-import type { SessionAnswer, SessionRequest } from "../src/wire/session.ts";
+import type { CopyAge, SessionAnswer, SessionRequest } from "../src/wire/session.ts";
 import type { Env } from "./env.ts";
-import { keyspaceName, noteNamespace, readableKeyspace } from "./known-namespaces.ts";
+import { copyName, keyspaceName, noteNamespace, readableKeyspace } from "./known-namespaces.ts";
 import { withDeadline } from "./with-deadline.ts";
 
 /** Longest one frame may take. Ms. */
@@ -24,6 +24,8 @@ const MAX_RELAYS = 1000;
 
 export interface ConfigRelaysOptions {
   readonly env: Env;
+  /** Whose copies answer. */
+  readonly zone: string;
   readonly schedule: (run: () => void) => void;
   readonly onFailure: (error: unknown) => void;
 }
@@ -39,7 +41,7 @@ export class ConfigRelays {
 
   submit(
     caller: Caller,
-    { id, key: namespace, value: body, isOwned }: SessionRequest,
+    { id, key: namespace, value: body, isOwned, copied }: SessionRequest,
     done: (answer: SessionAnswer) => void,
     owner: LeaseOwner | undefined,
   ): void {
@@ -73,8 +75,11 @@ export class ConfigRelays {
     // From the first write on, so that what comes behind it is not answered before it.
     if (isWrite) noteNamespace(keyspace);
     const name = isWrite ? keyspace : readableKeyspace(this.#options.env, of);
-    if (typeof name === "string") this.#relay(name).submit(call);
-    else void name.then((asked) => this.#relay(asked).submit(call));
+    // Of a namespace that was never written to nobody keeps a copy.
+    const submit = (asked: string): void =>
+      (copied && asked === keyspace ? this.#copyRelay(keyspace, copied) : this.#relay(asked)).submit(call);
+    if (typeof name === "string") submit(name);
+    else void name.then(submit);
   }
 
   /** `isClosed`: by its client, in order. */
@@ -97,28 +102,44 @@ export class ConfigRelays {
     this.#relay(keyspace).submit({ body: writer.take(), isWrite: true, done: () => undefined });
   }
 
-  #relay(name: string): ConfigRelay {
-    const held = this.#relays.get(name);
+  #relay(keyspace: string): ConfigRelay {
+    const objects = this.#options.env.CONFIG_KEYSPACE;
+    return this.#held(keyspace, () => {
+      const stub = objects.get(objects.idFromName(keyspace));
+      return (frame) => withDeadline(stub.call(frame), FRAME_DEADLINE_MS, "ConfigKeyspace");
+    });
+  }
+
+  /** To the zone's copy, for reads that may be of one age. */
+  #copyRelay(keyspace: string, age: CopyAge): ConfigRelay {
+    const { env, zone } = this.#options;
+    const objects = env.CONFIG_FOLLOWER;
+    return this.#held(`${keyspace} ${age.maxStalenessMs}`, () => {
+      const stub = objects.get(objects.idFromName(copyName(zone, keyspace)));
+      return (frame) => withDeadline(stub.read(frame, age), FRAME_DEADLINE_MS, "ConfigFollower");
+    });
+  }
+
+  /** `connect`: a stub whose object was reset stays broken, and the next frame gets a new one. */
+  #held(key: string, connect: () => RelayOptions["send"]): ConfigRelay {
+    const held = this.#relays.get(key);
     if (held) return held;
     if (this.#relays.size >= MAX_RELAYS) {
       for (const [other, relay] of this.#relays) if (relay.isIdle) this.#relays.delete(other);
     }
-    const { env, schedule, onFailure } = this.#options;
-    const objects = env.CONFIG_KEYSPACE;
-    const objectId = objects.idFromName(name);
-    let stub = objects.get(objectId);
+    const { schedule, onFailure } = this.#options;
+    let sendTo = connect();
     const send = async (frame: Uint8Array): Promise<Uint8Array> => {
       try {
-        return await withDeadline(stub.call(frame), FRAME_DEADLINE_MS, "ConfigKeyspace");
+        return await sendTo(frame);
       } catch (error) {
-        // A stub whose object was reset stays broken: the next frame gets a new one.
-        stub = objects.get(objectId);
+        sendTo = connect();
         onFailure(error);
         throw error;
       }
     };
     const relay = new ConfigRelay({ send, schedule });
-    this.#relays.set(name, relay);
+    this.#relays.set(key, relay);
     return relay;
   }
 }

@@ -7,6 +7,7 @@ import { type Intact, restore, restoreFromLog } from "../src/config/repair.ts";
 import type { ConfigStore } from "../src/config/store.ts";
 import type { Logger } from "../src/telemetry/logger.ts";
 import type { Env } from "./env.ts";
+import { copyName } from "./known-namespaces.ts";
 import { withDeadline } from "./with-deadline.ts";
 
 const CALL_TIMEOUT_MS = 5000;
@@ -72,7 +73,7 @@ export class ConfigRepair {
   async #ask(zone: string, place: DamagedPlace): Promise<Intact | undefined> {
     const { env, name } = this.#options;
     try {
-      const follower = env.CONFIG_FOLLOWER.get(env.CONFIG_FOLLOWER.idFromName(`${zone}/${name}`));
+      const follower = env.CONFIG_FOLLOWER.get(env.CONFIG_FOLLOWER.idFromName(copyName(zone, name ?? "")));
       return (await withDeadline(follower.intact(place), CALL_TIMEOUT_MS, "ConfigFollower")) ?? undefined;
     } catch {
       return undefined; // away, or damaged too: another zone may have it

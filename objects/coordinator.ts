@@ -110,6 +110,7 @@ export class Coordinator extends DurableObject<Env> implements CoordinatorRpc {
     });
     this.#configs = new ConfigRelays({
       env,
+      zone: ctx.id.name ?? SOLE_ZONE,
       schedule: (run) => this.#schedule(run),
       onFailure: (error) => this.#logFailure("keyspace", error),
     });

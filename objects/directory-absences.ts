@@ -96,7 +96,7 @@ export class DirectoryAbsences {
     }
     const { operationId, ...told } = done;
     store.saveAbsence({ ...absence, operationId });
-    return [{ kind: "replacementDue", zone, incarnation, atMs, ...told }];
+    return [{ kind: "replacementDue", zone, incarnation, atMs, operationId, ...told }];
   }
 
   /** Its nodes stay, where that can be had; gives what to tell of it. */

@@ -68,6 +68,8 @@ export const KEYS = {
   lastTenant: "numbers/tenant",
   lastRepair: "numbers/repair",
   lastEvent: "numbers/event",
+  /** The last event that is a key of the tenant that is told of them. */
+  toldEvent: "numbers/told-event",
   nodes: "nodes/",
   node: (id: string) => `nodes/${id}`,
   tenants: "tenants/",
@@ -87,6 +89,7 @@ export const KEYS = {
   /** Of tenants whose replication factor changes. */
   holds: "ring-holds/",
   hold: numbered("ring-holds/"),
+  rebalance: "rebalance",
   absences: "absences/",
   absence: (zone: string) => `absences/${zone}`,
   events: "events/",

@@ -5,7 +5,7 @@ import type { OpenOperation, PlannedOperation } from "../src/cluster/ring-operat
 import type { RingTarget } from "../src/cluster/ring-target.ts";
 import type { ChangeProgress } from "../src/replication/fenced-change.ts";
 import type { RingChange, RingChanging } from "../src/replication/ring-change.ts";
-import { KEYS, type NodeRecord, numberOf } from "./directory-keys.ts";
+import { type EventRecord, KEYS, type NodeRecord, numberOf } from "./directory-keys.ts";
 import type { DirectoryRecords, RecordWrite } from "./directory-records.ts";
 import type { RingHold } from "./rpc.ts";
 import type { RingOperationInfo, RingOperationState } from "./tenancy-rpc.ts";
@@ -63,13 +63,46 @@ function stateOf({ ring }: RingChanging, change: RingChange): RingOperationState
   return change.announcing && ring.phase ? "switching" : (ring.phase ?? "filling");
 }
 
+/** What is told of a change: nothing while it is on its way. */
+function eventOf(
+  operationId: number,
+  before: OperationRecord,
+  after: OperationRecord,
+): Omit<EventRecord, "zone"> | undefined {
+  const { kind, nodeId, others = [], joining } = after.plan;
+  const nodes = [nodeId, ...others].join(", ");
+  const what = `${kind} ${nodes}${kind === "replace" && joining ? ` by ${joining.id}` : ""}`;
+  const common = { incarnation: 0, operationId, plan: [] };
+  if (OPEN.has(before.state) && !OPEN.has(after.state)) {
+    const why = after.reason === "" ? "" : ` (${after.reason})`;
+    const moved = after.state === "finished" ? `, ${after.progress.rowsRepaired} keys moved` : "";
+    const message = `operation ${operationId} (${what}) is ${after.state}${why}${moved}`;
+    return { ...common, kind: "operationEnded", atMs: after.finishedAtMs!, message };
+  }
+  if (before.state !== "waiting" || after.state === "waiting") return undefined;
+  return {
+    ...common,
+    kind: "operationBegun",
+    atMs: after.startedAtMs!,
+    message: `operation ${operationId} (${what}) begins`,
+  };
+}
+
+interface RingStoreWays {
+  readonly nodes: () => readonly NodeRecord[];
+  /** Notes an event of the cluster, in the same step. */
+  readonly note: (event: EventRecord) => void;
+}
+
 export class DirectoryRingStore {
   readonly #records: DirectoryRecords;
   readonly #nodes: () => readonly NodeRecord[];
+  readonly #note: (event: EventRecord) => void;
 
-  constructor(records: DirectoryRecords, nodes: () => readonly NodeRecord[]) {
+  constructor(records: DirectoryRecords, ways: RingStoreWays) {
     this.#records = records;
-    this.#nodes = nodes;
+    this.#nodes = ways.nodes;
+    this.#note = ways.note;
   }
 
   get #record(): RingRecord {
@@ -122,8 +155,17 @@ export class DirectoryRingStore {
       const end = ended ? { finishedAtMs: ended.atMs, uncleaned: ended.uncleaned } : {};
       const value: OperationRecord = { ...operation, state, reason, startedAtMs, waitingFor, progress: told, ...end };
       writes.push({ key: KEYS.operation(operationId), value });
+      this.#tell(operationId, operation, value);
     }
     this.#records.write(...writes);
+  }
+
+  #tell(operationId: number, before: OperationRecord, after: OperationRecord): void {
+    const event = eventOf(operationId, before, after);
+    if (!event) return;
+    const { nodeId, joining } = after.plan;
+    const zone = joining?.zone ?? this.#nodes().find(({ id }) => id === nodeId)?.zone ?? "";
+    this.#note({ ...event, zone });
   }
 
   // Operations
@@ -159,7 +201,10 @@ export class DirectoryRingStore {
 
   changeOperation(operationId: number, changes: Partial<OperationRecord>): void {
     const held = this.#operation(operationId);
-    if (held) this.#records.write({ key: KEYS.operation(operationId), value: { ...held, ...changes } });
+    if (!held) return;
+    const value = { ...held, ...changes };
+    this.#records.write({ key: KEYS.operation(operationId), value });
+    this.#tell(operationId, held, value);
   }
 
   operation(operationId: number): RingOperationInfo | undefined {

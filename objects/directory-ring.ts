@@ -29,6 +29,8 @@ import { withDeadline } from "./with-deadline.ts";
 
 /** Longest a node or a tenant may take for a call. Ms. */
 const CALL_TIMEOUT_MS = 5000;
+/** Most others have found its instance failed for so long: a restart takes seconds. Ms. */
+const GONE_AFTER_MS = 60_000;
 /** How often one that waits looks whether it may begin. Ms. */
 const WAITING_POLL_MS = 1000;
 
@@ -205,10 +207,21 @@ export class DirectoryRing {
         const others = store.nodes().flatMap(({ id, state }) => (id === nodeId || state === "removed" ? [] : [id]));
         return withDeadline(this.#node(nodeId).keepsHints(others), CALL_TIMEOUT_MS, nodeId);
       },
+      isGone: (nodeId) => this.#isGone(nodeId, operationId),
       factors: () => store.factors(),
       now: Date.now,
       stallMs: settings().keyValue.ringStallSeconds * 1000,
     };
+  }
+
+  /** Its instance has failed for a while, or for so long that this operation removes its nodes. */
+  #isGone(nodeId: string, operationId: number): boolean {
+    const { store } = this.#options;
+    const zone = store.nodes().find(({ id }) => id === nodeId)?.zone;
+    const absence = store.absences().find((each) => each.zone === zone);
+    return (
+      absence !== undefined && (absence.operationId === operationId || Date.now() - absence.sinceMs >= GONE_AFTER_MS)
+    );
   }
 
   #finish(changing: RingChanging, change: RingChange, operationId: number): void {

@@ -6,6 +6,8 @@ import { firstNodes } from "../src/access/ring-start.ts";
 import { retryDelayMs } from "../src/access/schedule.ts";
 import type { StorageNode } from "../src/access/types.ts";
 import type { Absence } from "../src/cluster/absences.ts";
+import { MAX_EVENTS } from "../src/cluster/events.ts";
+import { NEVER_LOOKED, type RebalanceRecord } from "../src/cluster/rebalance.ts";
 import { NOTHING_PURGED, type PurgeState } from "../src/replication/purge-round.ts";
 import { INCARNATIONS_PER_NODE } from "../src/wire/clock.ts";
 import {
@@ -56,8 +58,6 @@ const NO_REPAIR_PROGRESS: RepairProgress = {
 };
 export type NewEvent = EventRecord;
 
-/** Events that are remembered. */
-const MAX_EVENTS = 1000;
 /** Repairs that are remembered. */
 const MAX_REPAIRS = 100;
 const SECRET_BYTES = 32;
@@ -74,7 +74,10 @@ export class DirectoryStore {
   ) {
     applyMigrations(storage, "directory", DIRECTORY_MIGRATIONS);
     this.#records = new DirectoryRecords(storage);
-    this.ring = new DirectoryRingStore(this.#records, () => this.#nodeRecords());
+    this.ring = new DirectoryRingStore(this.#records, {
+      nodes: () => this.#nodeRecords(),
+      note: (event) => this.addEvents([event]),
+    });
     if (this.#records.get(KEYS.deployment) !== undefined) return;
     storage.transactionSync(() => {
       const hasHistory = this.#records.get(KEYS.secret) !== undefined || upgradeDirectory(storage.sql, this.#records);
@@ -357,8 +360,13 @@ export class DirectoryStore {
     this.#records.write({ key: KEYS.absence(zone) });
   }
 
+  /** 0 = there was none. */
+  get lastEvent(): number {
+    return this.#records.get<number>(KEYS.lastEvent) ?? 0;
+  }
+
   addEvents(events: readonly NewEvent[]): void {
-    let number = this.#records.get<number>(KEYS.lastEvent) ?? 0;
+    let number = this.lastEvent;
     for (const event of events) {
       number++;
       this.#records.write(
@@ -371,11 +379,34 @@ export class DirectoryStore {
 
   /** Newest first, those below the number `before`. */
   events(before: number, limit: number): ClusterEvent[] {
-    const last = Math.min(before - 1, this.#records.get<number>(KEYS.lastEvent) ?? 0);
+    const last = Math.min(before - 1, this.lastEvent);
     const after = KEYS.event(Math.max(0, last - limit));
     const held = this.#records.list<EventRecord>(KEYS.events, { after, limit });
     const found = held.map(({ key, value }) => ({ number: numberOf(key), ...value }));
     return found.filter(({ number }) => number <= last).reverse();
+  }
+
+  /** Oldest first. */
+  eventsAfter(number: number, limit: number): ClusterEvent[] {
+    const held = this.#records.list<EventRecord>(KEYS.events, { after: KEYS.event(number), limit });
+    return held.map(({ key, value }) => ({ number: numberOf(key), ...value }));
+  }
+
+  /** Up to which number events are keys of a tenant. */
+  get toldEvent(): number {
+    return this.#records.get<number>(KEYS.toldEvent) ?? 0;
+  }
+
+  saveToldEvent(number: number): void {
+    this.#records.write({ key: KEYS.toldEvent, value: number });
+  }
+
+  get rebalance(): RebalanceRecord {
+    return this.#records.get<RebalanceRecord>(KEYS.rebalance) ?? NEVER_LOOKED;
+  }
+
+  saveRebalance(record: RebalanceRecord): void {
+    this.#records.write({ key: KEYS.rebalance, value: record });
   }
 
   purgeState(): PurgeState {

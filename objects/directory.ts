@@ -12,7 +12,9 @@ import type { MembershipView } from "../src/cluster/told.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
 import { type AbsenceSettings, DirectoryAbsences } from "./directory-absences.ts";
 import { ensureBorn } from "./directory-birth.ts";
+import { DirectoryEventFeed } from "./directory-event-feed.ts";
 import type { TenantPlan } from "./directory-keys.ts";
+import { DirectoryRebalance, type RebalanceSettings } from "./directory-rebalance.ts";
 import { DirectoryRepairs } from "./directory-repairs.ts";
 import { DirectoryRing } from "./directory-ring.ts";
 import { DirectoryStore, type DueTenant } from "./directory-store.ts";
@@ -46,6 +48,7 @@ const TENANTS_PER_ALARM = 20;
 const ERASURE_POLL_MS = 1000;
 /** Longest page. */
 const MAX_PAGE_ITEMS = 1001;
+const MIB = 1024 * 1024;
 
 interface Created {
   readonly tenant: number;
@@ -61,6 +64,8 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
   readonly #log: Logger;
   readonly #waits = new ViewWaits();
   readonly #absences: DirectoryAbsences;
+  readonly #feed: DirectoryEventFeed;
+  readonly #rebalance: DirectoryRebalance;
   #parsed: { readonly text: string | undefined; readonly settings: Settings } | undefined;
 
   constructor(ctx: DurableObjectState, env: Env) {
@@ -91,6 +96,14 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
       ...{ store: this.#store, turns: this.#turns, ring: this.#ring, log: this.#log },
       rules: () => this.#absenceRules(),
     });
+    this.#feed = new DirectoryEventFeed({
+      ...{ env: () => this.env, store: this.#store, turns: this.#turns, log: this.#log },
+      tenantId: () => this.#settings().cluster.eventsTenant,
+    });
+    this.#rebalance = new DirectoryRebalance({
+      ...{ env: () => this.env, store: this.#store, turns: this.#turns, ring: this.#ring, log: this.#log },
+      rules: () => this.#rebalanceRules(),
+    });
     ctx.blockConcurrencyWhile(async () => {
       await ensureBorn({ env, store: this.#store, storage: ctx.storage, log: this.#log });
       await this.#schedule();
@@ -111,6 +124,12 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
     const { replaceAfterSeconds, replacePolicy: policy } = this.#settings().cluster;
     const zones = clusterPlace(this.env.JADE_CLUSTER)?.zones ?? [];
     return { zones, policy, replaceAfterMs: replaceAfterSeconds * 1000 };
+  }
+
+  #rebalanceRules(): RebalanceSettings {
+    const { rebalancePolicy: policy, rebalanceAbove: above, ...bounds } = this.#settings().cluster;
+    const { rebalanceEverySeconds, rebalanceKeysPerSecond: keysPerSecond, rebalanceLeastMiB } = bounds;
+    return { policy, above, everyMs: rebalanceEverySeconds * 1000, keysPerSecond, leastBytes: rebalanceLeastMiB * MIB };
   }
 
   async view(): Promise<DirectoryView> {
@@ -283,6 +302,8 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
     for (const due of this.#store.dueTenants(nowMs, TENANTS_PER_ALARM)) await this.#reconcile(due);
     await this.#repairs.step();
     await this.#ring.step();
+    await this.#rebalance.step();
+    await this.#feed.step();
     await this.#turns.run(() => this.#records.purge(Date.now()));
     await this.#schedule();
   }
@@ -340,9 +361,9 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
 
   /** The one alarm rings for whatever is due first. */
   async #schedule(): Promise<void> {
-    const repairAtMs = this.#repairs.nextAtMs(Date.now());
-    const ringAtMs = this.#ring.nextAtMs(Date.now());
-    const at = nextAlarmAt([this.#store.nextDueAtMs(), this.#records.nextPurgeAtMs(), repairAtMs, ringAtMs]);
+    const nowMs = Date.now();
+    const parts = [this.#repairs, this.#ring, this.#rebalance, this.#feed].map((part) => part.nextAtMs(nowMs));
+    const at = nextAlarmAt([this.#store.nextDueAtMs(), this.#records.nextPurgeAtMs(), ...parts]);
     if (at === null) return;
     const held = await this.ctx.storage.getAlarm();
     if (held === null || at < held) await this.ctx.storage.setAlarm(at);

@@ -24,6 +24,11 @@ export function keyspaceName({ tenant, namespace }: Namespace): string {
   return `c${tenant}/${namespace}`;
 }
 
+/** A zone's copy of it, by its name. */
+export function copyName(zone: string, keyspace: string): string {
+  return `${zone}/${keyspace}`;
+}
+
 /** Written to from here: what reads it after that in this isolate goes where the write went. */
 export function noteNamespace(name: string): void {
   known.set(name, true);

@@ -20,6 +20,7 @@ import type {
   ReleaseRequest,
 } from "../src/wire/config.ts";
 import type { ErrorCode } from "../src/wire/error-codes.ts";
+import type { CopyAge } from "../src/wire/session.ts";
 import type { Head, Place, ShippedRecord } from "../src/wire/shipment.ts";
 import type { SnapshotAnswer, SnapshotAsk } from "./keyspace-snapshots.ts";
 
@@ -164,13 +165,11 @@ export interface CopiedPage {
 }
 
 /** How new a follower's answer must be. */
-export interface FollowerReadOptions {
+export interface FollowerReadOptions extends CopyAge {
   /** At least as the owner is when the read comes. */
   readonly isLinearizable?: boolean;
   /** At least this revision: what the caller has seen already. */
   readonly minRevision?: number;
-  /** At most this far behind the owner. Left out: any distance. */
-  readonly maxStalenessMs?: number;
 }
 
 /** `ConfigFollower`: one per zone and keyspace. Name: `<zone>/c<tenant>/<namespace>`. */

@@ -1,6 +1,7 @@
 // The RPC surfaces of Directory and Tenant beyond what the data path needs (objects/rpc.ts): administration.
 // An error that the client must see travels as a value: a thrown one loses its code between objects.
 import type { ApiKeyRecord, RateLimit, Scope, TenantQuotas, TenantSettings, TenantView } from "../src/access/types.ts";
+import type { ClusterEventKind } from "../src/cluster/event-kinds.ts";
 import type { NodePlan } from "../src/cluster/replacement-plan.ts";
 import type { RingRequest } from "../src/cluster/ring-operations.ts";
 import type { RingChangeKind } from "../src/cluster/ring-target.ts";
@@ -142,15 +143,17 @@ export interface RingOperationInfo {
 /** `begun` = its storage nodes are being removed from the ring, so that others take their ranges; `notPossible` = they can not be. */
 export type ReplacementOutcome = "observed" | "planned" | "begun" | "notPossible";
 
-/** What happened to the instances of a cluster. */
+/** What happened to the instances and the storage nodes of a cluster. */
 export interface ClusterEvent {
   readonly number: number;
   readonly atMs: number;
-  readonly kind: "instanceFailed" | "instanceBack" | "replacementDue";
+  readonly kind: ClusterEventKind;
   readonly zone: string;
-  /** Of the instance. */
+  /** Of the instance; 0 = it is not about one. */
   readonly incarnation: number;
   readonly message: string;
+  /** The change of the storage nodes that it is about, or that was begun because of it. */
+  readonly operationId?: number | undefined;
   /** Of what was due. */
   readonly outcome?: ReplacementOutcome | undefined;
   readonly plan: readonly NodePlan[];

@@ -4,7 +4,7 @@
 import { MAX_NAMESPACES_PER_TENANT } from "../src/access/limits.ts";
 import { CheckedTable } from "./checked-rows.ts";
 import type { Env } from "./env.ts";
-import { forgetNamespace } from "./known-namespaces.ts";
+import { copyName, forgetNamespace } from "./known-namespaces.ts";
 import type { NamespaceOf, NamespaceRefusal, RegisteredNamespace, StoredAmount } from "./rpc.ts";
 import { failure, type NamespaceRow, type RpcResult } from "./tenancy-rpc.ts";
 import { withDeadline } from "./with-deadline.ts";
@@ -137,7 +137,7 @@ export class TenantNamespaces {
       // Fails where there was something: the object restarts.
       await erase().catch(() => undefined);
       for (const zone of zones) {
-        const follower = CONFIG_FOLLOWER.get(CONFIG_FOLLOWER.idFromName(`${zone}/${keyspace}`));
+        const follower = CONFIG_FOLLOWER.get(CONFIG_FOLLOWER.idFromName(copyName(zone, keyspace)));
         await withDeadline(follower.erase(), ERASE_TIMEOUT_MS, "ConfigFollower").catch(throwUnlessErased);
       }
       await erase();

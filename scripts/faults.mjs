@@ -1,5 +1,7 @@
 // `npm run faults`: a real cluster under faults drawn from a seed, its clients' histories judged.
 //   npm run faults -- --minutes 10 --seed 1 [--instances 3] [--only "kill an instance,cut from both"] [--loopback]
+//   npm run faults -- --lose-one      one of four is gone for good, under `cluster.replacePolicy: act`
+//   npm run faults -- --stop-each     each of three is asked to end, and what that costs
 // As root on Linux each instance has a network, a disk and a clock of its own; what a machine does not permit is told, and those kinds left out.
 // Exit: 0 = nothing acknowledged was lost and everything came back; 1 = a problem; 2 = cannot start.
 
@@ -23,8 +25,24 @@ const { values } = parseArgs({
     loopback: { type: "boolean", default: false },
     only: { type: "string" },
     "no-build": { type: "boolean", default: false },
+    "lose-one": { type: "boolean", default: false },
+    "stop-each": { type: "boolean", default: false },
   },
 });
+if (values["stop-each"]) {
+  const { stopEach } = await import("./faults/stops.ts");
+  if (!values["no-build"]) await buildAll({ quiet: true });
+  await stopEach({ report: (line) => console.log(line) });
+  process.exit(0);
+}
+if (values["lose-one"]) {
+  const { loseOne } = await import("./faults/lost.ts");
+  if (!values["no-build"]) await buildAll({ quiet: true });
+  const problems = await loseOne({ keys: 1000, report: (line) => console.log(line) });
+  for (const problem of problems) console.error(`FAILED  ${problem}`);
+  console.log(problems.length === 0 ? "ok: every key is there" : `${problems.length} problems`);
+  process.exit(problems.length === 0 ? 0 : 1);
+}
 const kinds = values.only?.split(",").map((text) => text.trim());
 const unknown = kinds?.find((kind) => !KINDS.includes(kind));
 if (unknown !== undefined) {

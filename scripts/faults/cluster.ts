@@ -1,6 +1,6 @@
 // A real cluster on this machine, as `jade-db cluster start` runs it, with its processes by name so that each can be hurt.
 // Guarantees: started on free ports in a directory of its own; `dispose` leaves nothing. Must not: signal what it did not start.
-import { readFileSync } from "node:fs";
+import { copyFileSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { root } from "../lib/root.mjs";
@@ -18,6 +18,8 @@ export interface ClusterOptions {
   readonly instances: number;
   /** They reach each other through tunnels, as on several machines. */
   readonly overTls?: boolean;
+  /** Of each instance's configuration, as YAML. */
+  readonly settings?: string;
 }
 
 export class Cluster extends Deployment {
@@ -25,10 +27,13 @@ export class Cluster extends Deployment {
   readonly #port: number;
   readonly #group: ProcessGroup;
 
-  private constructor(directory: string, port: number, { instances, overTls }: ClusterOptions) {
+  private constructor(directory: string, port: number, { instances, overTls, settings }: ClusterOptions) {
     super(directory, instances);
     this.logPath = `${directory}.log`;
     this.#port = port;
+    const configFile = join(directory, "jade.yaml");
+    if (settings !== undefined) writeFileSync(configFile, settings);
+    const config = settings === undefined ? {} : { JADE_CONFIG_FILE: configFile };
     this.#group = startGroup({
       command: process.execPath,
       args: [
@@ -36,7 +41,7 @@ export class Cluster extends Deployment {
         ...["--data-dir", directory, ...(overTls ? ["--peer-port", String(port + instances)] : [])],
         ...["--shared-port", String(port + 2 * instances)],
       ],
-      env: { JADE_ROOT_KEY: this.rootKey, JADE_LOG_LEVEL: "error" },
+      env: { JADE_ROOT_KEY: this.rootKey, JADE_LOG_LEVEL: "error", ...config },
       logPath: this.logPath,
     });
   }
@@ -78,6 +83,22 @@ export class Cluster extends Deployment {
     const last = [...this.log().matchAll(/^bucket .*\(process (\d+)/gm)].at(-1);
     if (!last) throw new Error("the bucket has not told its process");
     return Number(last[1]);
+  }
+
+  /** From its end on it is not started again, as `jade-db cluster instance stop` does it. */
+  hold(zone: string): void {
+    writeFileSync(join(this.directory, `${zone}.held`), "");
+  }
+
+  letGo(zone: string): void {
+    rmSync(join(this.directory, `${zone}.held`));
+  }
+
+  /** A copy that `dispose` leaves. */
+  keepLog(): string {
+    const kept = `${this.logPath}.kept`;
+    copyFileSync(this.logPath, kept);
+    return kept;
   }
 
   cpuMs(): number {

@@ -4,6 +4,7 @@ import { Command, CommanderError } from "commander";
 import { registerBucket } from "../server/bucket/command.ts";
 import { registerCluster } from "../server/cluster/command.ts";
 import { registerServe } from "../server/serve-command.ts";
+import { addAutoscaleCommand } from "./autoscale-command.ts";
 import { addClusterCommands } from "./cluster-commands.ts";
 import { addClusterNodeCommands } from "./cluster-node-commands.ts";
 import { addConfigCommands } from "./config-commands.ts";
@@ -38,6 +39,7 @@ function buildProgram(): Command {
   const cluster = registerCluster(program);
   addClusterCommands(cluster);
   addClusterNodeCommands(cluster);
+  addAutoscaleCommand(cluster);
   registerBucket(program);
   addRepairCommands(program);
   addStatusCommands(program);

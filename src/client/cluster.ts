@@ -45,14 +45,18 @@ export interface InstanceUse {
   readonly ownerCount: number;
 }
 
-/** What happened to an instance. */
+/** What happened to an instance, or to storage nodes. */
 export interface ClusterEvent {
   readonly number: number;
   readonly at: string;
-  readonly kind: "instanceFailed" | "instanceBack" | "replacementDue";
+  readonly kind:
+    | ("instanceFailed" | "instanceBack" | "replacementDue")
+    | ("operationBegun" | "operationEnded" | "rebalanceDue");
   readonly zone: string;
   readonly incarnation: number;
   readonly message: string;
+  /** The change of the storage nodes that it is about; null = none. */
+  readonly operationId: number | null;
   readonly outcome: "observed" | "planned" | "begun" | "notPossible" | null;
   readonly plan: readonly {
     readonly nodeId: string;

@@ -3,9 +3,10 @@
 // Must not: import Node or `cloudflare:workers` (gateway, objects, server and tests all read it), nor hold secrets or paths.
 
 import { z } from "zod";
-import { MAX_BURST, MAX_REQUESTS_PER_SECOND } from "../access/limits.ts";
+import { MAX_BURST, MAX_REQUESTS_PER_SECOND, TENANT_ID_PATTERN } from "../access/limits.ts";
 import { parseNetwork } from "../wire/networks.ts";
 import { REPLACE_POLICIES } from "./absences.ts";
+import { REBALANCE_POLICIES } from "./rebalance.ts";
 import { tokenIssuers } from "./token-issuer.ts";
 
 const MIB = 1024 * 1024;
@@ -293,6 +294,32 @@ const cluster = z.strictObject({
     .default("observe")
     .describe(
       "What is done then: `observe` notes an event (`GET /v1/cluster/events`), `dry-run` also what replacing the nodes would move, `act` removes them from the ring, so that other instances take their ranges.",
+    ),
+  rebalancePolicy: z
+    .enum(REBALANCE_POLICIES)
+    .default("off")
+    .describe(
+      "What is done where a storage node holds more than its share: nothing, an event that says what would be done (`dry-run`), or one node after the other gets another weight (`act`).",
+    ),
+  rebalanceAbove: z
+    .number()
+    .min(1.05)
+    .max(10)
+    .default(1.3)
+    .describe("How many times its share a node may hold, by its weight, before something is due."),
+  rebalanceEverySeconds: whole(1, 86_400).default(600).describe("Time between two looks at what storage nodes hold."),
+  rebalanceKeysPerSecond: whole(1, 10_000_000)
+    .default(5000)
+    .describe("Keys that each node compares in a second at most while a node is re-weighed by itself."),
+  rebalanceLeastMiB: whole(0, 1_000_000_000)
+    .default(64)
+    .describe("With less than this on all storage nodes together nothing is due."),
+  eventsTenant: z
+    .string()
+    .refine((id) => id === "" || TENANT_ID_PATTERN.test(id), "must be the id of a tenant, or empty")
+    .default("")
+    .describe(
+      "A tenant in whose configuration (namespace `default`) each event of the cluster is a key below `cluster/events/`, so that watches and webhooks tell of it. Empty = none.",
     ),
 });
 

@@ -1,6 +1,6 @@
 // How instances, what they use and what happened to them are shown.
 import { z } from "@hono/zod-openapi";
-import type { ClusterEvent } from "../../objects/tenancy-rpc.ts";
+import { CLUSTER_EVENT_KINDS } from "../cluster/event-kinds.ts";
 import type { InstanceFigures, ToldMember } from "../cluster/told.ts";
 
 export const gossipShape = z.object({
@@ -53,10 +53,11 @@ export function shownUse(figures: InstanceFigures | undefined): z.output<typeof 
 export const eventShape = z.object({
   number: z.number(),
   at: z.string(),
-  kind: z.enum(["instanceFailed", "instanceBack", "replacementDue"]),
+  kind: z.enum(CLUSTER_EVENT_KINDS),
   zone: z.string(),
   incarnation: z.number(),
   message: z.string(),
+  operationId: z.number().nullable().describe("The change of the storage nodes that it is about; null = none."),
   outcome: z.enum(["observed", "planned", "begun", "notPossible"]).nullable().describe("Of `replacementDue`."),
   plan: z.array(
     z.object({
@@ -67,8 +68,3 @@ export const eventShape = z.object({
     }),
   ),
 });
-
-export function shownEvent({ atMs, outcome, plan, ...event }: ClusterEvent): z.output<typeof eventShape> {
-  const shown = plan.map(({ takenBy, ...node }) => ({ ...node, takenBy: { ...takenBy } }));
-  return { ...event, at: new Date(atMs).toISOString(), outcome: outcome ?? null, plan: shown };
-}

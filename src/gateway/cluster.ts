@@ -7,12 +7,13 @@ import { type PeerState, peersOf } from "../../objects/peers.ts";
 import type { ClusterEvent } from "../../objects/tenancy-rpc.ts";
 import { withDeadline } from "../../objects/with-deadline.ts";
 import type { DirectoryView, StorageNode } from "../access/types.ts";
+import { shownEvent } from "../cluster/events.ts";
 import { clusterPlace, zoneHere } from "../cluster/placement.ts";
 import type { ClusterSeen } from "../cluster/told.ts";
 import { success } from "./answers.ts";
 import { Cached } from "./cached.ts";
 import type { Call } from "./call.ts";
-import { eventShape, gossipShape, shownEvent, shownGossip, shownUse, useShape } from "./cluster-shown.ts";
+import { eventShape, gossipShape, shownGossip, shownUse, useShape } from "./cluster-shown.ts";
 import { afterCursor, pageOf, pageQuery } from "./cursor.ts";
 import { reading } from "./errors.ts";
 import { invalidRequest } from "./issues.ts";
@@ -137,7 +138,7 @@ const FROM_THE_NEWEST = 10 ** 15;
 export const listClusterEvents = defineRoute({
   method: "get",
   path: "/v1/cluster/events",
-  summary: "What happened to the instances, newest first; the last thousand are kept",
+  summary: "What happened to the instances and the storage nodes, newest first; the last thousand are kept",
   access: "root",
   query: pageQuery,
   data: pageShape(eventShape),

@@ -1,5 +1,6 @@
 // A request to a configuration keyspace and its answer. The one way there for /v1/config, /v3 and what else fronts it.
 // Guarantees: throws PublicErrors only for what the client must see; a write whose answer is lost is `unknownOutcome`.
+import type { ConfigFollowerRpc } from "../../objects/rpc.ts";
 import { withDeadline } from "../../objects/with-deadline.ts";
 import { hexOf, sha256 } from "../access/api-key.ts";
 import { mostAnswerBytes } from "../config/answer-bound.ts";
@@ -14,7 +15,7 @@ import {
   writeConfigRequest,
 } from "../wire/config-requests.ts";
 import { isErrorCode, PublicError } from "../wire/error-codes.ts";
-import { BODY_HASH_BYTES } from "../wire/session.ts";
+import { BODY_HASH_BYTES, type CopyAge } from "../wire/session.ts";
 import type { TenantPrincipal } from "./authenticator.ts";
 import type { Call } from "./call.ts";
 import { COORDINATOR_DEADLINE_MS, MAX_GATHERED_ANSWER_BYTES } from "./limits.ts";
@@ -46,22 +47,29 @@ export async function readConfig(
   request: RangeRequest,
   { consistency, maxStalenessMs }: Freshness,
 ): Promise<AnswerTo<RangeRequest>> {
+  const { tenant, namespace } = keyspace;
   const { stubs, settings } = call.services;
   const isCopied = consistency !== "linearizable" && settings.config.serveFromFollowers;
-  if (!isCopied || !(await stubs.hasNamespace(keyspace.tenant, keyspace.namespace)))
-    return callConfig(call, keyspace, request);
-  const writer = new ByteWriter(REQUEST_OVERHEAD_BYTES);
-  writeConfigCall(writer, { id: 0, request });
-  const options = maxStalenessMs === undefined ? {} : { maxStalenessMs };
+  if (!isCopied || !(await stubs.hasNamespace(tenant, namespace))) return callConfig(call, keyspace, request);
+  const age = { maxStalenessMs };
   try {
-    const work = stubs.configFollower(keyspace.tenant, keyspace.namespace).read(writer.take(), options);
-    const [first] = readConfigAnswers(await withDeadline(work, COORDINATOR_DEADLINE_MS, "ConfigFollower"));
-    if (first?.answer.kind === "range") return first.answer;
+    const answer = canGather(call, tenant, request)
+      ? await askGathered(call, namespace, { request }, age)
+      : await askCopy(stubs.configFollower(tenant, namespace), request, age);
+    if (answer?.kind === "range") return answer;
   } catch (error) {
     call.services.log.warn("follower call failed", { requestId: call.requestId, route: call.route }, error);
   }
   // What a copy cannot answer (it is being filled, or holds less history), the owner can, or refuses for good.
   return callConfig(call, keyspace, request);
+}
+
+async function askCopy(copy: ConfigFollowerRpc, request: RangeRequest, age: CopyAge) {
+  const writer = new ByteWriter(REQUEST_OVERHEAD_BYTES);
+  writeConfigCall(writer, { id: 0, request });
+  const work = copy.read(writer.take(), age);
+  const [first] = readConfigAnswers(await withDeadline(work, COORDINATOR_DEADLINE_MS, "ConfigFollower"));
+  return first?.answer;
 }
 
 /** What makes a part of a request repeatable where one request is several writes. */
@@ -130,11 +138,12 @@ async function askGathered(
   { services, principal, waitUntil }: Call,
   namespace: string,
   asked: Asked,
+  copied?: CopyAge,
 ): Promise<ConfigAnswer | ConfigFailure> {
   const { stubs, now } = services;
   const writer = new ByteWriter(REQUEST_OVERHEAD_BYTES);
   writeConfigCallBody(writer, asked);
-  const request = { id: 0, op: "config", key: namespace, value: writer.take() } as const;
+  const request = { id: 0, op: "config", key: namespace, value: writer.take(), copied } as const;
   const wake = (): Promise<void> => stubs.coordinator().work();
   const { caller } = principal as TenantPrincipal;
   const deadlineMs = COORDINATOR_DEADLINE_MS;

@@ -2,7 +2,7 @@
 
 import type { TenantDatabasesRpc } from "../../objects/database-rpc.ts";
 import type { Env } from "../../objects/env.ts";
-import { keyspaceName, readableKeyspace } from "../../objects/known-namespaces.ts";
+import { copyName, keyspaceName, readableKeyspace } from "../../objects/known-namespaces.ts";
 import { type Mailbox, mailboxOf } from "../../objects/mailbox.ts";
 import type {
   ConfigFollowerRpc,
@@ -55,7 +55,7 @@ export class Stubs {
   /** The zone's copy of a tenant's namespace. */
   configFollower(tenant: number, namespace: string): ConfigFollowerRpc {
     const objects = this.#env.CONFIG_FOLLOWER;
-    return objects.get(objects.idFromName(`${this.#zone}/c${tenant}/${namespace}`));
+    return objects.get(objects.idFromName(copyName(this.#zone, keyspaceName({ tenant, namespace }))));
   }
 
   /** The one owner of a tenant's namespace. */

@@ -200,7 +200,6 @@ export function workerSettings(config: Config): Settings {
   const { dataDir: _, ...storageSettings } = config.storage;
   const { log, limits, keyValue, config: configuration, auth, vectors, embedding, webhooks } = config;
   const etcd = { allowAnonymous: config.etcd.allowAnonymous ?? isPrivate(config) };
-  const { replaceAfterSeconds, replacePolicy } = config.cluster;
   // A zone each, and at least one storage node a zone.
   const zones = Object.keys(config.cluster.peers).length;
   const ring = config.cluster.bucket === undefined ? {} : { zones, nodes: Math.max(zones, storageSettings.nodes) };
@@ -215,6 +214,6 @@ export function workerSettings(config: Config): Settings {
     vectors,
     embedding,
     webhooks,
-    cluster: { replaceAfterSeconds, replacePolicy },
+    cluster: settingsParts.cluster.strip().parse(config.cluster),
   };
 }

@@ -4,7 +4,8 @@ import { chmodSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { Supervisor } from "./supervisor.ts";
+import { clientConnections } from "./client-connections.ts";
+import { Supervisor, type SupervisorOptions } from "./supervisor.ts";
 
 const LISTENS = `
 const fs = require("node:fs");
@@ -12,7 +13,17 @@ const server = require("node:http").createServer((request, response) => response
 server.listen(0, "127.0.0.1", () => fs.writeSync(3, JSON.stringify({ event: "listen", socket: "http", port: server.address().port }) + "\\n"));
 `;
 
-function supervise(script: string) {
+/** As workerd with neighbours that stay connected: it answers who has called, and does not end. */
+const STAYS = `
+const fs = require("node:fs");
+const server = require("node:http").createServer((request, response) => {
+  setTimeout(() => response.end("done"), request.url === "/slow" ? 1000 : 0);
+});
+server.listen(0, "127.0.0.1", () => fs.writeSync(3, JSON.stringify({ event: "listen", socket: "http", port: server.address().port }) + "\\n"));
+process.on("SIGTERM", () => { server.close(); server.closeIdleConnections(); setInterval(() => undefined, 1000); });
+`;
+
+function supervise(script: string, options: Partial<SupervisorOptions> = {}) {
   const cwd = mkdtempSync(join(tmpdir(), "jade-supervisor-"));
   const binary = join(cwd, "workerd");
   writeFileSync(binary, `#!${process.execPath}\n${script}`);
@@ -37,6 +48,7 @@ function supervise(script: string) {
       back: () => seen.push("back"),
       killing: () => seen.push("killing"),
     },
+    ...options,
   });
   return { supervisor, seen, pids, disk };
 }
@@ -109,6 +121,22 @@ describe("Supervisor", () => {
     supervisor.stop();
     expect(await started).toBeUndefined();
     expect(await supervisor.run()).toBe(0);
+  });
+
+  it("[CL-134] ends what waits for neighbours only, once whoever called is answered, and not before", async () => {
+    // Without it the kill would come a minute later.
+    const { supervisor, seen } = supervise(STAYS, {
+      isIdle: (pid, port) => clientConnections(pid, [port]) === 0,
+      stopTimeoutMs: 60_000,
+    });
+    const port = await supervisor.start();
+    const ended = supervisor.run();
+    const slow = fetch(`http://127.0.0.1:${port}/slow`);
+    await until(() => clientConnections(supervisor.pid!, [port!]) === 1);
+    supervisor.stop();
+    expect(await (await slow).text()).toBe("done");
+    expect(await ended).toBe(0);
+    expect(seen).toEqual(["prepare first"]);
   });
 
   it("kills at the second request what ignores the first", async () => {

@@ -1,6 +1,6 @@
 // Keeps one workerd running until it is told to stop.
-// Guarantees: a death is answered by a restart within MAX_RESTART_MS; a stop is SIGTERM first, SIGKILL after STOP_TIMEOUT_MS or
-// at the second request; after `stop` nothing is started. Must not: know what workerd serves.
+// Guarantees: a death is answered by a restart within MAX_RESTART_MS; a stop is SIGTERM first, SIGKILL after STOP_TIMEOUT_MS, at the second
+// request, or when nobody waits for it any more; after `stop` nothing is started. Must not: know what workerd serves.
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { GOOD_RUN_MS, restartDelayMs } from "./backoff.ts";
@@ -10,6 +10,9 @@ import { type WorkerdExit, WorkerdProcess, type WorkerdStart } from "./workerd-p
 
 export const START_TIMEOUT_MS = 30_000;
 export const STOP_TIMEOUT_MS = 3_000;
+/** A process is idle when it was so at so many looks, one after the other. */
+const IDLE_LOOKS = 3;
+const IDLE_POLL_MS = 50;
 
 export interface SupervisorEvents {
   /** A workerd process exists; its number must be known to a later start. */
@@ -31,6 +34,8 @@ export interface SupervisorOptions {
   readonly events: SupervisorEvents;
   /** Has the process tell its connections that it goes, before SIGTERM: workerd waits for them. Must end soon; what it throws is nobody's. */
   readonly leave?: () => Promise<void>;
+  /** After SIGTERM: whoever called has been answered, and what it still waits for are neighbours that do not go. Then it is ended. */
+  readonly isIdle?: (pid: number, port: number) => boolean;
   /** Between SIGTERM and SIGKILL. */
   readonly stopTimeoutMs?: number;
   /** Answers while the process is away. */
@@ -218,10 +223,24 @@ export class Supervisor {
 
   #endPolitely(child: WorkerdProcess): void {
     const { leave } = this.#options;
-    const end = (): void => child.signal("SIGTERM");
+    const end = (): void => {
+      child.signal("SIGTERM");
+      void this.#endWhenIdle(child);
+    };
     if (leave && this.#isReady) void leave().then(end, end);
     else end();
     setTimeout(() => this.#kill(child), this.#options.stopTimeoutMs ?? STOP_TIMEOUT_MS).unref();
+  }
+
+  async #endWhenIdle(child: WorkerdProcess): Promise<void> {
+    const { isIdle } = this.#options;
+    const [pid, port] = [child.pid, this.#port];
+    if (!isIdle || pid === undefined || port === undefined) return;
+    for (let looks = 0; looks < IDLE_LOOKS && !child.ended; ) {
+      await sleep(IDLE_POLL_MS, undefined, { ref: false });
+      looks = isIdle(pid, port) ? looks + 1 : 0;
+    }
+    child.signal("SIGKILL");
   }
 
   #kill(child: WorkerdProcess): void {

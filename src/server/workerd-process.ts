@@ -4,6 +4,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
+import { ToldLines } from "./told-lines.ts";
 import { dyingWithParent } from "./workerd-binary.ts";
 
 /** Kept of stderr to explain a failed start. */
@@ -89,10 +90,13 @@ export class WorkerdProcess {
         resolve({ code, signal });
       });
     });
+    const lines = new ToldLines();
+    const tell = (text: string): void => void process.stderr.write(text);
     this.#child.stderr?.setEncoding("utf8").on("data", (text: string) => {
       this.#keepStderr(text);
-      process.stderr.write(text);
+      tell(lines.push(text));
     });
+    this.#child.stderr?.once("end", () => tell(lines.end()));
     this.listening = listenEvent(this.#child.stdio[3] as Readable, this.#health.event);
   }
 

@@ -63,6 +63,13 @@ export interface SessionRequest {
   readonly isOwned?: boolean | undefined;
   /** put: UTF-8 JSON text. config, vector: the call's bytes. */
   readonly value?: Uint8Array | undefined;
+  /** config: the zone's copy may answer. Said by the gateway in memory; no session's bytes carry it. */
+  readonly copied?: CopyAge | undefined;
+}
+
+/** How old what a copy shows may be: at most that many milliseconds; left out = any age. */
+export interface CopyAge {
+  readonly maxStalenessMs?: number | undefined;
 }
 
 export interface Sibling {

@@ -1,10 +1,13 @@
 // HTTP requests reach the Coordinator through the isolate's memory (objects/mailbox.ts): each gets its own answer, also beside clients
 // that leave, and after V8 has optimized the way (`new Promise` in place of `Promise.withResolvers` fails then).
 // @ts-nocheck: the load's own parts are plain JavaScript.
+import { readdirSync } from "node:fs";
+import { rm, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { httpLoad, requestBytes } from "../../scripts/bench/lib/http-load.mjs";
-import { startServer } from "../../scripts/lib/server-process.mjs";
+import { startServer, temporaryDirectory } from "../../scripts/lib/server-process.mjs";
 import { JadeClient } from "../../src/client/index.ts";
 import { until } from "./until.ts";
 
@@ -12,15 +15,22 @@ const KEYS = 200;
 /** It took 20 000 to 27 000 (and is a minute's work on a machine that has other things to do). */
 const OPTIMIZED_AFTER_REQUESTS = 30_000;
 let server = null;
+let dir = "";
 let apiKey = "";
 
 beforeAll(async () => {
-  server = await startServer({ env: { JADE_LOG_LEVEL: "warn" } });
+  dir = await temporaryDirectory("mailbox");
+  const config = join(dir, "jade.yaml");
+  await writeFile(config, "config: { serveFromFollowers: true }\n");
+  server = await startServer({ args: ["--config", config], env: { JADE_LOG_LEVEL: "warn" } });
   const admin = new JadeClient({ url: server.url, apiKey: server.rootKey });
   ({ apiKey } = await admin.tenants.create({ tenantId: "mailbox", replicationFactor: 3 }));
   admin.close();
 });
-afterAll(() => server?.dispose());
+afterAll(async () => {
+  await server?.dispose();
+  await rm(dir, { recursive: true, force: true });
+});
 
 const names = Array.from({ length: KEYS }, (_, i) => `k${i}`);
 const getBytes = (name) =>
@@ -87,6 +97,37 @@ it("[CF-236] requests to a keyspace share calls too, and each gets its own answe
   ]);
   expect(mixed.map(({ status }) => status)).toEqual(["rejected", "fulfilled", "fulfilled"]);
   expect(mixed[0].reason.code).toBe("leaseNotFound");
+});
+
+it("[CF-254] reads that a copy may answer share calls to it, each with its own answer; what it cannot answer, the owner does", async () => {
+  const { config } = new JadeClient({ url: server.url, apiKey, transport: "http" });
+  await Promise.all(names.map((name) => config.put(`copied/${name}`, name)));
+  const before = await counts();
+  const read = (name, at) =>
+    config.get(`copied/${name}`, { consistency: "serializable", maxStalenessMs: at % 2 ? 0 : undefined });
+  const round = () => Promise.all(names.map(read));
+  // One that was never written to is nobody's copy.
+  const nowhere = await config.get("copied/k1", { consistency: "serializable", namespace: "never-was" });
+  expect(nowhere.found).toBe(false);
+  const found = await round();
+  for (const [at, { found: isFound, value }] of found.entries()) if (at % 2 || isFound) expect(value).toBe(names[at]);
+  const followed = await until(async () => (await round()).every(({ value }, at) => value === names[at]));
+  expect(followed).toBe(true);
+  let after = before;
+  const areCounted = async () => {
+    after = await counts();
+    return after.requests - before.requests >= 2 * KEYS;
+  };
+  expect(await until(areCounted)).toBe(true);
+  expect(after.calls - before.calls).toBeLessThan(after.requests - before.requests);
+  const files = readdirSync(server.dataDir, { recursive: true, encoding: "utf8" });
+  expect(files.some((file) => /jade-config-follower.[0-9a-f]+\.sqlite$/.test(file))).toBe(true);
+  // Together more than a message between objects holds: the owner is asked instead.
+  const keys = Array.from({ length: 40 }, (_, i) => `large-${i}`);
+  const large = await Promise.all(
+    keys.map((key) => config.get(key, { consistency: "serializable", maxStalenessMs: 0 })),
+  );
+  expect(large.map(({ value }) => value.length)).toEqual(keys.map(() => 1_000_000));
 });
 
 it("clients that leave before their answer take nobody else's with them", async () => {

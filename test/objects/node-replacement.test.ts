@@ -1,8 +1,8 @@
 // An instance that stays failed loses its storage nodes to the others, unasked: gossip's views, the Directory, replicas, all real.
-import { env } from "cloudflare:workers";
+import { env, exports } from "cloudflare:workers";
 import { expect, it } from "vitest";
 import type { ClusterEvent } from "../../objects/tenancy-rpc.ts";
-import { ask, directory, newTenant, ROOT_KEY } from "./gateway-support.ts";
+import { ask, directory, newTenant, ORIGIN, ROOT_KEY } from "./gateway-support.ts";
 import { eventually, held, replaceBindings, rowOf, valuesOf } from "./replica-support.ts";
 
 const WITHIN_MS = 100_000;
@@ -13,7 +13,7 @@ const NAMES = Array.from({ length: 20 }, (_, i) => `key-${i}`);
 async function asInCluster(): Promise<void> {
   await replaceBindings(env.DIRECTORY.get(env.DIRECTORY.idFromName("system")) as unknown as DurableObjectStub, {
     JADE_CONFIG: JSON.stringify({
-      cluster: { replaceAfterSeconds: 1, replacePolicy: "act" },
+      cluster: { replaceAfterSeconds: 1, replacePolicy: "act", eventsTenant: "operators" },
       keyValue: { ringGraceSeconds: 0 },
     }),
     JADE_CLUSTER: JSON.stringify({
@@ -40,7 +40,30 @@ const events = async (): Promise<readonly ClusterEvent[]> =>
   (await directory().listEvents({ before: 1e9, limit: 100 })).toReversed();
 const operations = () => directory().listOperations();
 
-it("[CL-78] an instance's nodes are removed once it has failed for long, and others hold what they held; [CL-79] not when it is back in time", async () => {
+/** Watched from the first revision on: events as keys, as anybody hears of them. */
+async function watched(key: string, count: number): Promise<unknown[]> {
+  const path = "/v1/config/watch?prefix=cluster/events/&startRevision=1";
+  const headers = { authorization: `Bearer ${key}`, accept: "text/event-stream" };
+  const { body } = await exports.default.fetch(ORIGIN + path, { headers });
+  const reader = body!.pipeThrough(new TextDecoderStream()).getReader();
+  const values: unknown[] = [];
+  for (let text = ""; values.length < count; ) {
+    text += (await reader.read()).value;
+    const lines = text.split("\n");
+    text = lines.pop()!;
+    for (const line of lines) {
+      if (!line.startsWith("data: ")) continue;
+      const { events: changes = [] } = JSON.parse(line.slice("data: ".length)) as {
+        events?: { type: string; kv: { value: unknown } }[];
+      };
+      values.push(...changes.map(({ type, kv }) => (type === "put" ? kv.value : type)));
+    }
+  }
+  await reader.cancel();
+  return values;
+}
+
+it("[CL-78] an instance's nodes are removed once it has failed for long, and others hold what they held; [CL-79] not when it is back in time; [CL-136] [CL-137] all of it is told", async () => {
   const { tenantId, key } = await newTenant({ replicationFactor: 2 });
   const tenant = (await directory().lookupTenant(tenantId))!;
   const puts = NAMES.map((name) => ({ op: "put", key: name, value: name }));
@@ -56,11 +79,19 @@ it("[CL-78] an instance's nodes are removed once it has failed for long, and oth
   await say("alive");
   await eventually(async () => (await operations())[0]!.finishedAtMs !== null, WITHIN_MS);
   expect((await operations())[0]).toMatchObject({ kind: "remove", nodeId: "n3", reason: "z3 is back" });
-  expect((await events()).map(({ kind, outcome }) => [kind, outcome])).toEqual([
+  const { operationId } = (await operations())[0]!;
+  const told = (await events()).filter(({ kind }) => kind !== "operationBegun");
+  expect(told.map((event) => [event.kind, event.outcome ?? event.operationId])).toEqual([
     ["instanceFailed", undefined],
     ["replacementDue", "begun"],
     ["instanceBack", undefined],
+    ["operationEnded", operationId],
   ]);
+  // Only now is there anybody to be told.
+  const operators = await ask("POST", "/v1/tenants", {
+    key: ROOT_KEY,
+    body: { tenantId: "operators", replicationFactor: 2 },
+  });
 
   await say("failed");
   await eventually(async () => (await operations())[0]!.state === "finished", WITHIN_MS);
@@ -75,7 +106,12 @@ it("[CL-78] an instance's nodes are removed once it has failed for long, and oth
     expect([read.status, read.json.data["value"]], read.text).toEqual([200, name]);
   }
   const { json } = await ask("GET", "/v1/cluster/events", { key: ROOT_KEY });
-  expect(json.data["items"]).toContainEqual(
-    expect.objectContaining({ kind: "replacementDue", zone: "z3", outcome: "begun" }),
-  );
+  const listed = (json.data["items"] as object[]).toReversed();
+  expect(listed.slice(-4)).toMatchObject([
+    { kind: "instanceFailed", zone: "z3" },
+    { kind: "replacementDue", zone: "z3", outcome: "begun", operationId: operationId + 1 },
+    { kind: "operationBegun", zone: "z3", operationId: operationId + 1 },
+    { kind: "operationEnded", zone: "z3", message: expect.stringContaining("is finished") },
+  ]);
+  expect(await watched(operators.json.data["apiKey"], listed.length)).toEqual(listed);
 }, 240_000);

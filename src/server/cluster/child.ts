@@ -8,6 +8,9 @@ import { GOOD_RUN_MS, restartDelayMs } from "../backoff.ts";
 import { packageRoot } from "../package-root.ts";
 import { dyingWithParent } from "../workerd-binary.ts";
 
+/** How often it is looked whether one that is held may run. Ms. */
+const HELD_POLL_MS = 250;
+
 export interface ChildOptions {
   readonly name: string;
   /** Of `jade-db`. */
@@ -15,6 +18,8 @@ export interface ChildOptions {
   readonly env: () => NodeJS.ProcessEnv;
   /** The beginning of a command line that starts it elsewhere, as in a network of its own. */
   readonly through?: readonly string[];
+  /** It is not to be started now. */
+  readonly isHeld?: () => boolean;
   readonly onLine: (line: string) => void;
   readonly report: (line: string) => void;
 }
@@ -50,14 +55,23 @@ export class Child {
   }
 
   async #keep(): Promise<void> {
+    const { isHeld = () => false, report, name } = this.#options;
     let deaths = 0;
     while (!this.#isStopping) {
+      if (isHeld()) {
+        await sleep(HELD_POLL_MS);
+        continue;
+      }
       const startedAt = performance.now();
       const how = await this.#runOnce();
       if (this.#isStopping) return;
+      if (isHeld()) {
+        report(`${name} ended (${how}), and is held`);
+        continue;
+      }
       deaths = performance.now() - startedAt >= GOOD_RUN_MS ? 1 : deaths + 1;
       const delayMs = restartDelayMs(deaths);
-      this.#options.report(`${this.#options.name} ended (${how}): restarting in ${delayMs} ms`);
+      report(`${name} ended (${how}): restarting in ${delayMs} ms`);
       await sleep(delayMs);
     }
   }

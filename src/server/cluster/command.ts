@@ -1,6 +1,8 @@
 // `jade-db cluster start`: the command line of launch.ts.
+import { resolve } from "node:path";
 import type { Command } from "commander";
 import { exitCodes, OperatorError } from "../problem.ts";
+import { startInstance, stopInstance } from "./held-instances.ts";
 import { launchCluster, MAX_INSTANCES } from "./launch.ts";
 
 interface StartFlags {
@@ -14,6 +16,7 @@ interface StartFlags {
 }
 
 const DEFAULT_PORT = 8787;
+const DEFAULT_DIR = "./data/cluster";
 
 export function numberOf(
   flag: string,
@@ -27,8 +30,24 @@ export function numberOf(
   });
 }
 
-async function runStart(flags: StartFlags): Promise<void> {
+function directoryOf({ dataDir }: Pick<StartFlags, "dataDir">): string {
+  return resolve(dataDir ?? process.env["JADE_DATA_DIR"] ?? DEFAULT_DIR);
+}
+
+/** Ends the process with the exit code that an error has. */
+async function ended(work: () => void | Promise<void>): Promise<never> {
   try {
+    await work();
+  } catch (error) {
+    if (!(error instanceof OperatorError)) throw error;
+    console.error(`jade-db: ${error.message}`);
+    process.exitCode = error.exitCode;
+  }
+  process.exit(process.exitCode ?? exitCodes.ok);
+}
+
+function runStart(flags: StartFlags): Promise<never> {
+  return ended(async () => {
     const instances = numberOf("--instances", flags.instances, { min: 1, max: MAX_INSTANCES });
     const ports = { min: 0, max: 65_535 - instances };
     const { env } = process;
@@ -39,17 +58,31 @@ async function runStart(flags: StartFlags): Promise<void> {
       peerPort: flags.peerPort === undefined ? undefined : numberOf("--peer-port", flags.peerPort, ports),
       sharedPort: flags.sharedPort === undefined ? undefined : numberOf("--shared-port", flags.sharedPort, ports),
       flags: flags.newDeployment === undefined ? [] : ["--new-deployment", flags.newDeployment],
-      dataDir: flags.dataDir ?? env["JADE_DATA_DIR"] ?? "./data/cluster",
+      dataDir: directoryOf(flags),
       env,
       print: (line) => console.log(line),
       report: (line) => console.error(`jade-db: ${line}`),
     });
-  } catch (error) {
-    if (!(error instanceof OperatorError)) throw error;
-    console.error(`jade-db: ${error.message}`);
-    process.exitCode = error.exitCode;
-  }
-  process.exit(process.exitCode ?? exitCodes.ok);
+  });
+}
+
+type DirectoryFlags = Pick<StartFlags, "dataDir">;
+
+function addInstanceCommands(cluster: Command): void {
+  const instance = cluster
+    .command("instance")
+    .description("stop and start single instances of a cluster on this machine");
+  const directory = ["--data-dir <directory>", `of the cluster (default: ${DEFAULT_DIR}; JADE_DATA_DIR)`] as const;
+  instance
+    .command("stop <zone>")
+    .description("ask the instance to end, and do not start it again")
+    .option(...directory)
+    .action((zone: string, flags: DirectoryFlags) => ended(() => stopInstance(directoryOf(flags), zone)));
+  instance
+    .command("start <zone>")
+    .description("let the running cluster start it again")
+    .option(...directory)
+    .action((zone: string, flags: DirectoryFlags) => ended(() => startInstance(directoryOf(flags), zone)));
 }
 
 /** Gives the group, for the commands of the client. */
@@ -66,5 +99,6 @@ export function registerCluster(program: Command): Command {
     .option("--data-dir <directory>", "where everything is kept (default: ./data/cluster; JADE_DATA_DIR)")
     .option("--new-deployment <word>", "set all data aside and begin anew, once for each word")
     .action(runStart);
+  addInstanceCommands(cluster);
   return cluster;
 }

@@ -11,6 +11,7 @@ import { resolveRootKey } from "../root-key.ts";
 import { writeConfigFile } from "../worker-files.ts";
 import { BUCKET_VARIABLES } from "./bucket-variables.ts";
 import { Child } from "./child.ts";
+import { isHeld } from "./held-instances.ts";
 
 export const MAX_INSTANCES = 16;
 const KEY_BYTES = 32;
@@ -53,6 +54,7 @@ class Launch {
   readonly #env: NodeJS.ProcessEnv;
   readonly #zones: readonly string[];
   readonly #ready = new Set<string>();
+  #isReady = false;
   readonly #children: Child[] = [];
   #bucket: Child | undefined;
   #bucketUrl = "";
@@ -128,9 +130,11 @@ class Launch {
           ...["--port", String(port === 0 ? 0 : port + index), "--data-dir", join(this.#dir, zone), ...grpc],
         ],
         env: () => ({ ...this.#env, ...(this.#bucketUrl ? { AWS_ENDPOINT_URL: this.#bucketUrl } : {}) }),
+        isHeld: () => isHeld(this.#dir, zone),
         onLine: (line) => this.#tell(zone, line),
         report,
       });
+      if (isHeld(this.#dir, zone)) report(`${zone} is held: jade-db cluster instance start ${zone}`);
       this.#children.push(child);
       child.start();
     });
@@ -138,10 +142,12 @@ class Launch {
 
   #tell(zone: string, line: string): void {
     this.#options.print(line.startsWith("{") ? line : `${zone}         ${line}`);
-    if (!line.startsWith("ready ") || this.#ready.size === this.#zones.length) return;
+    if (!line.startsWith("ready ") || this.#isReady) return;
     this.#ready.add(zone);
-    if (this.#ready.size < this.#zones.length) return;
-    this.#options.print(`ready      ${this.#zones.length} instances, one a zone, on one machine. Stop with Ctrl-C`);
+    const count = this.#zones.filter((each) => !isHeld(this.#dir, each)).length;
+    if (this.#ready.size < count) return;
+    this.#isReady = true;
+    this.#options.print(`ready      ${count} instances, one a zone, on one machine. Stop with Ctrl-C`);
   }
 
   async stop(): Promise<void> {

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { firstNodes } from "../../access/ring-start.ts";
 import type { ClusterPlace } from "../../cluster/placement.ts";
 import type { WorkerModule } from "../capnp-parts.ts";
+import { clientConnections } from "../client-connections.ts";
 import { type Config, workerSettings } from "../config-schema.ts";
 import { assertNoSingleNode, type DataDir, prepareDataDir, removeUnfinishedBlobs } from "../data-dir.ts";
 import { assertPortsFree, certificateFiles, innerAddress, startFronts } from "../fronts.ts";
@@ -131,6 +132,8 @@ class Processes {
         const processes = [this.ways.bulletin("zone"), this.ways.bulletin("leaders")];
         await Promise.allSettled(processes.map((address) => tellLeaving(socketPath(address))));
       },
+      // The others keep their connections to its relay for as long as it is there.
+      isIdle: (pid, bound) => clientConnections(pid, isShared ? [bound, sharedPort] : [bound]) === 0,
       standIn: standingIn(shared ? [door, shared] : [door]),
       url: (bound) => localUrl(host, bound),
       events: reporter(report, (pid) => this.#lock.noteWorkerd(pid, "workerd"), "the zone's process"),

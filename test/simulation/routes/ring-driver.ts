@@ -21,6 +21,8 @@ export class RingDriver {
   /** Called with each request to record, before the node gets it. */
   beforeRecord: (nodeId: string, revision: number) => void = () => undefined;
   stallMs = 1_000_000;
+  /** Nodes that nobody expects back. */
+  readonly gone = new Set<string>();
 
   constructor(world: World) {
     this.world = world;
@@ -88,6 +90,7 @@ export class RingDriver {
       sync: (nodeId, { kind, work }) =>
         reached(nodeId, async () => world.node(nodeId).sync.runner.wantRing(kind, work)),
       keepsHints: async () => false,
+      isGone: (nodeId) => this.gone.has(nodeId),
       factors: () => [FACTOR],
       now: () => world.nowMs,
       stallMs: this.stallMs,

@@ -175,6 +175,29 @@ describe("edge cases of a changing ring", () => {
     for (const key of KEYS) expect(await get(world, core, key, "all")).toBe("old");
   });
 
+  it("[CL-138] a node that left and that nobody expects back is not waited for; one that is only away is", async () => {
+    const world = new World(8);
+    const driver = new RingDriver(world);
+    const core = world.coordinator();
+    for (const key of KEYS) await put(world, core, key, "old");
+    driver.add();
+    await driver.until(() => driver.changing.change === undefined);
+    world.cut.add("n1");
+    driver.begin({ kind: "remove", nodeId: "n1" });
+    await driver.until(() => driver.changing.change?.step === "cleaning");
+    await driver.until(() => driver.changing.change!.waitingFor.includes("n1 is away"));
+    // The others that stay are waited for whatever is said of them.
+    driver.gone.add("n2");
+    await world.run(60_000);
+    await driver.step();
+    expect(driver.changing.change).toBeDefined();
+    driver.gone.add("n1");
+    await driver.until(() => driver.changing.change === undefined);
+    expect(driver.ended!.uncleaned).toEqual(["n1"]);
+    expect(driver.changing.nodes.find(({ id }) => id === "n1")!.state).toBe("removed");
+    for (const key of KEYS) expect(await get(world, core, key, "all")).toBe("old");
+  });
+
   it("[RP-120] nothing is deleted before the grace period is over, nor while too few replicas serve", async () => {
     const world = new World(7);
     const driver = new RingDriver(world);

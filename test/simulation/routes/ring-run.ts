@@ -267,6 +267,7 @@ export class RingRun implements Circumstances {
       },
       keepsHints: (nodeId) =>
         alive(world.rpc(nodeId, async (node) => node.hints.targets().some((id) => !world.node(id).isRetired))),
+      isGone: () => false,
       factors: () => [this.#factor],
       now: () => world.nowMs,
       stallMs: STALL_MS,

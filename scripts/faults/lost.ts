@@ -1,0 +1,134 @@
+// An instance that is gone for good, in a real cluster under `cluster.replacePolicy: act`: its storage nodes leave the ring unasked, others take their ranges, every
+// acknowledged key is there; then it comes back empty-handed and gets a node again.
+// Guarantees: everything that was acknowledged is looked for at `all`, after each step. Must not: order any change that `act` is to order.
+import { existsSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { ClusterEvent, ConfigEntry, JadeClient } from "../../src/client/index.ts";
+import { Cluster } from "./cluster.ts";
+import { Prober } from "./prober.ts";
+
+const SETTINGS = `cluster: { replaceAfterSeconds: 5, replacePolicy: act, eventsTenant: operators }
+keyValue: { ringGraceSeconds: 5 }
+`;
+const WITHIN_MS = 300_000;
+const POLL_MS = 100;
+const AT_ONCE = 16;
+
+export interface LostOptions {
+  readonly keys: number;
+  readonly report: (line: string) => void;
+}
+
+async function until(what: string, check: () => Promise<boolean>): Promise<void> {
+  const end = performance.now() + WITHIN_MS;
+  while (!(await check().catch(() => false))) {
+    if (performance.now() > end) throw new Error(`${what}: not within ${WITHIN_MS / 1000} s`);
+    await sleep(POLL_MS);
+  }
+}
+
+/** Acknowledged writes, and whether they are there. */
+class Writes {
+  readonly #acknowledged = new Map<string, number>();
+
+  async put(client: JadeClient, key: string, value: number): Promise<void> {
+    await client.kv.put(key, value);
+    this.#acknowledged.set(key, value);
+  }
+
+  get count(): number {
+    return this.#acknowledged.size;
+  }
+
+  /** Those that are missing or older than what was acknowledged. */
+  async missing(client: JadeClient): Promise<string[]> {
+    const left = [...this.#acknowledged];
+    const missing: string[] = [];
+    const read = async (): Promise<void> => {
+      for (let next = left.pop(); next; next = left.pop()) {
+        const [key, value] = next;
+        const { value: found } = await client.kv.get(key, { consistency: "all" });
+        if (!(typeof found === "number" && found >= value)) missing.push(`${key} (${String(found)} for ${value})`);
+      }
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, read));
+    return missing;
+  }
+}
+
+/** @returns problems */
+export async function loseOne({ keys, report }: LostOptions): Promise<string[]> {
+  const problems: string[] = [];
+  const cluster = await Cluster.start({ instances: 4, settings: SETTINGS });
+  const root = cluster.client("z1", cluster.rootKey, { attempts: 60 });
+  const closing: JadeClient[] = [root];
+  try {
+    const operators = cluster.client("z2", (await root.tenants.create({ tenantId: "operators" })).apiKey, {
+      attempts: 60,
+    });
+    const client = cluster.client("z1", (await root.tenants.create({ tenantId: "acme" })).apiKey, { attempts: 60 });
+    closing.push(operators, client);
+    const watched: number[] = [];
+    void (async () => {
+      for await (const { events } of operators.config.watch({ prefix: "cluster/events/" }, { startRevision: 1 }))
+        for (const event of events)
+          if (event.type === "put") watched.push(((event.entry as ConfigEntry).value as { number: number }).number);
+    })().catch(() => undefined);
+    const writes = new Writes();
+    const fill = async (from: number): Promise<void> => {
+      for (let key = from; key < keys; key += AT_ONCE) await writes.put(client, `key-${key}`, key);
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, (_, from) => fill(from)));
+    report(`${writes.count} keys with three replicas, over ${cluster.zones.length} instances`);
+    const verify = async (when: string): Promise<void> => {
+      const missing = await writes.missing(client);
+      report(`${when}: ${writes.count - missing.length} of ${writes.count} keys are there at all replicas`);
+      problems.push(...missing.map((key) => `${when}: ${key}`));
+    };
+    const prober = new Prober("put", (count) => writes.put(client, `live-${count % 100}`, count), 10);
+    prober.start();
+
+    const beganMs = performance.now();
+    const since = (): string => `${((performance.now() - beganMs) / 1000).toFixed(1)} s`;
+    const events = async (): Promise<readonly ClusterEvent[]> => (await root.clusterEvents()).toReversed();
+    const seen = async (kind: ClusterEvent["kind"], text = "") => {
+      await until(`${kind} ${text}`, async () =>
+        (await events()).some((event) => event.kind === kind && event.message.includes(text)),
+      );
+      const { message } = (await events()).findLast((event) => event.kind === kind)!;
+      report(`${since()}: ${kind}: ${message}`);
+    };
+    // The last one, as no one asks through it.
+    const lost = cluster.zones.at(-1)!;
+    cluster.hold(lost);
+    cluster.signal("instance", lost, "SIGKILL");
+    report(`${since()}: ${lost} is killed, and not started again`);
+    await seen("instanceFailed");
+    await seen("replacementDue");
+    await seen("operationBegun");
+    await seen("operationEnded", "is finished");
+    await verify("without it");
+    const { nodes } = (await root.cluster()).instances.find(({ zone }) => zone === lost)!;
+    if (nodes.length > 0) problems.push(`${lost} still has storage nodes: ${JSON.stringify(nodes)}`);
+
+    cluster.letGo(lost);
+    await cluster.untilReady(lost);
+    await seen("instanceBack");
+    const added = await root.clusterNodes.add({ zone: lost, graceSeconds: 5 });
+    await seen("operationEnded", `operation ${added.operationId} `);
+    await prober.stop();
+    await verify("with a new node in it");
+    const away = prober.away(beganMs);
+    report(`puts meanwhile: ${away.asked}, ${away.failed} failed, ${away.longestMs} ms between two at most`);
+    if (away.failed > 0) problems.push(`puts failed: ${JSON.stringify(away.codes)}`);
+    const all = (await events()).map(({ number }) => number);
+    await until("every event is watched", async () => watched.length >= all.length);
+    report(`a watch saw events ${watched.join(", ")}`);
+    if (String(watched) !== String(all)) problems.push(`the watch saw ${watched.join()}, there were ${all.join()}`);
+    return problems;
+  } finally {
+    for (const each of closing) each.close();
+    if (problems.length > 0 && existsSync(cluster.logPath)) report(`the log: ${cluster.keepLog()}`);
+    await cluster.dispose();
+  }
+}

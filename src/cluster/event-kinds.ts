@@ -1,0 +1,10 @@
+// What kinds of events of a cluster there are.
+export const CLUSTER_EVENT_KINDS = [
+  "instanceFailed",
+  "instanceBack",
+  "replacementDue",
+  "operationBegun",
+  "operationEnded",
+  "rebalanceDue",
+] as const;
+export type ClusterEventKind = (typeof CLUSTER_EVENT_KINDS)[number];
