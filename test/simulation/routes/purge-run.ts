@@ -41,8 +41,6 @@ export interface PurgeSabotage extends RouteSabotage {
   readonly ignoresHints?: boolean;
   /** A node may drop rows as soon as it is told itself. */
   readonly dropsAtOnce?: boolean;
-  /** After how long a node is told, ms: one of these. */
-  readonly tellingMs?: readonly number[];
 }
 
 export class PurgeRun extends RouteRun {
@@ -269,9 +267,7 @@ export class PurgeRun extends RouteRun {
         this.#call(nodeId, async (node) => (this.#planted.ignoresHints ? { first: null, last: 0 } : node.hints.span())),
       recordHorizon: async (nodeId, { horizon, drop }) => {
         // They hear of it at different times.
-        await new Promise<void>((resolve) =>
-          world.after(world.random.pick(this.#planted.tellingMs ?? [0, 50, 1000, 3000]), resolve),
-        );
+        await new Promise<void>((resolve) => world.after(world.random.pick([0, 50, 1000, 3000]), resolve));
         if (life !== this.#life) return new Promise<never>(() => undefined);
         return this.#call(nodeId, async (node) => this.#told(node, horizon, drop));
       },

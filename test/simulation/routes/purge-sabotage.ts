@@ -42,8 +42,7 @@ export const PURGE_PLANTED: Readonly<Record<string, PurgeSabotage>> = {
   "early purge: the grace period has not passed": { graceMs: -10_000 },
   "early purge: no repair was made": { skipsRepair: true },
   "a repair that began before the delete counts": { ended: (state, nowMs) => roundUpTo(state, nowMs, nowMs - 9000) },
-  // Told long after each other, so that clients write meanwhile.
-  "rows are dropped before the others were told": { dropsAtOnce: true, tellingMs: [0, 12_000] },
+  "rows are dropped before the others were told": { dropsAtOnce: true },
   "a hint does not veto": { ignoresHints: true },
   "a released replica keeps its strays": { keepsStrays: true },
   "a wrong digest: it says which rows there are, not what they hold": {
