@@ -53,8 +53,15 @@ export interface TenantDatabasesRpc {
   ): Promise<RpcResult<DatabaseInfo>>;
   updateDatabase(name: NamedDatabase, changes: DatabaseChanges, mutation: Mutation): Promise<RpcResult<DatabaseInfo>>;
   runDatabaseTask(name: NamedDatabase, task: DatabaseTask, mutation: Mutation): Promise<RpcResult<DatabaseInfo>>;
-  /** Begins to bring a database to so many shards, or back to as many as there were; goes on behind the answer. */
-  reshardDatabase(name: NamedDatabase, shards: number | "back", mutation: Mutation): Promise<RpcResult<DatabaseInfo>>;
+  /**
+   * Begins to bring a database to so many shards, its rows to other places among as many, or back to as many as there were; goes on behind the
+   * answer.
+   */
+  reshardDatabase(
+    name: NamedDatabase,
+    shards: number | "anew" | "back",
+    mutation: Mutation,
+  ): Promise<RpcResult<DatabaseInfo>>;
   /** Creates, changes or deletes one index; the shards have what is wanted when it answers, and build it behind searches. */
   changeIndex(name: NamedDatabase, change: IndexChange, mutation: Mutation): Promise<RpcResult<DatabaseInfo>>;
   /** Begins one, which goes on behind the answer; null: ends the one that is under way. */

@@ -81,35 +81,34 @@ export function refusedNow({ from, to }: Resharding): RpcResult<never> {
   });
 }
 
-/** `back`: the change under way is cancelled. */
-export function reshardOf(record: DatabaseRecord, shards: number | "back"): RpcResult<Sharding> {
-  const { sharding, lifecycle, replication, reembedding } = record;
+/** `anew`: as many shards, where rows belong is learned again; `back`: the change under way is cancelled. */
+export function reshardOf(record: DatabaseRecord, asked: number | "anew" | "back"): RpcResult<Sharding> {
+  const { sharding, lifecycle, reembedding } = record;
   const { reshard } = sharding;
-  if (shards === "back") {
+  if (asked === "back") {
     if (!reshard || reshard.phase === "ending")
       return failure("conflict", "no change of the number of shards is under way");
     // Cancelled again: it is on its way back.
     return { ok: true, value: reshard.isCancelled ? sharding : begunReshard(sharding, reshard.from, true) };
   }
-  if (reshard) return reshard.to === shards ? { ok: true, value: sharding } : refusedNow(reshard);
-  const refuse = (message: string, details: object): RpcResult<never> => failure("conflict", message, { ...details });
-  if (sharding.strategy !== "hash")
-    return refuse(`a database that is sharded by ${sharding.strategy} keeps its shards`, {
+  const isLearned = sharding.strategy !== "hash";
+  if (asked === "anew" && !isLearned)
+    return failure("invalidRequest", "shards: is needed; by a hash vectors are spread evenly among as many", {
       strategy: sharding.strategy,
     });
+  const shards = asked === "anew" ? (reshard?.to ?? sharding.numShards) : asked;
+  if (reshard) return reshard.to === shards ? { ok: true, value: sharding } : refusedNow(reshard);
+  const refuse = (message: string, details: object): RpcResult<never> => failure("conflict", message, { ...details });
   if (record.retentionPolicy?.archiveOnExpire) return refuse(KEEPS_EXPIRED, { field: EXPIRE_FIELD });
   if (isOpen(reembedding))
     return refuse("the database's vectors are being made anew; cancel that, or wait for its end", {});
-  if (replication.factor > 1)
-    return refuse("a database with copies keeps its shards: set replication.factor to 1 for it, for good", {
-      "replication.factor": replication.factor,
-    });
   if (lifecycle?.isArchived) return refuse("the database is archived; restore it first", { state: "archived" });
   if (lifecycle && lifecycle.snapshots.length > 0)
     return refuse("snapshots are of the shards that there are: delete them first", {
       snapshots: lifecycle.snapshots.map(({ snapshotId }) => snapshotId),
     });
-  return { ok: true, value: sharding.numShards === shards ? sharding : begunReshard(sharding, shards) };
+  const isSame = !isLearned && sharding.numShards === shards;
+  return { ok: true, value: isSame ? sharding : begunReshard(sharding, shards) };
 }
 
 /** What a database's shards, or what is done to them, do not allow. */

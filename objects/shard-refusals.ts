@@ -37,7 +37,7 @@ export const UNREADABLE: VectorFailure = {
 export function isOutdated(call: VectorCall, config: ShardConfig | undefined): boolean {
   const { isPlaced, topology = 0, request } = call;
   if (isPlaced || topology >= (config?.sharding?.topology ?? 0)) return false;
-  return !isById(request) || (request.kind === "upsert" && request.atomic === true);
+  return !isById(request);
 }
 
 /** What is stored does not fit its checksums: it is so the next time, too. */

@@ -237,8 +237,8 @@ export class TenantDatabases {
     });
   }
 
-  /** Decides on another number of shards; the shards are brought to it behind the answer. */
-  reshard(name: NamedDatabase, shards: number | "back", nowMs: number): RpcResult<DatabaseInfo> {
+  /** Decides on another number of shards, or another place for rows; the shards are brought to it behind the answer. */
+  reshard(name: NamedDatabase, shards: number | "anew" | "back", nowMs: number): RpcResult<DatabaseInfo> {
     return this.#change(name, nowMs, (record) => {
       const sharding = reshardOf(record, shards);
       return sharding.ok ? { ok: true, value: { ...record, sharding: sharding.value } } : sharding;
@@ -315,7 +315,7 @@ export class TenantDatabases {
     if (now?.state === "ready" && now.is_configured === 1) await this.#reshard(tenant, now);
   }
 
-  /** Goes on with a change of the number of shards: every shard has what the record says. */
+  /** Goes on with a change of shards: every shard has what the record says. */
   async #reshard(tenant: number, row: Row): Promise<void> {
     const record = JSON.parse(row.record) as DatabaseRecord;
     const { sharding } = record;
@@ -341,7 +341,7 @@ export class TenantDatabases {
     const { sharding } = JSON.parse(row.record) as DatabaseRecord;
     const topology = sharding.topology ?? 0;
     return this.#eachShard(tenant, row, async (shard) => {
-      const state = await shard.reshardState();
+      const state = await shard.reshardState(topology);
       if (!state?.isDone || state.topology !== topology) throw new Error("rows are under way");
     });
   }
@@ -351,9 +351,11 @@ export class TenantDatabases {
     if (Date.now() < row.late_until_ms) return false;
     const { sharding } = JSON.parse(row.record) as DatabaseRecord;
     const surplus = new Set(surplusOf(sharding));
-    return this.#eachShard(tenant, row, (shard, { shard: number }) =>
-      surplus.has(number) ? shard.erase() : Promise.resolve(),
-    );
+    return this.#eachShard(tenant, row, async (shard, copied) => {
+      if (!surplus.has(copied.shard)) return;
+      await shard.erase();
+      await eraseCopies(copied);
+    });
   }
 
   async #configure(tenant: number, row: Row): Promise<void> {

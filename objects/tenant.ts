@@ -340,7 +340,7 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
     return (done.ok && task.kind === "unarchive" && damageOf(done.value.record)) || done;
   }
 
-  async reshardDatabase(name: NamedDatabase, to: number | "back", mutation: Mutation) {
+  async reshardDatabase(name: NamedDatabase, to: number | "anew" | "back", mutation: Mutation) {
     return this.#settled(await this.#mutate(mutation, (nowMs) => this.#databases.reshard(name, to, nowMs)));
   }
 

@@ -52,9 +52,9 @@ export function migrateVectors(storage: DurableObjectStorage): void {
   applyMigrations(storage, "vector", VECTOR_MIGRATIONS);
 }
 
-/** They differ in what is no copy's to know: who follows, what is kept of the past, who may ask. */
+/** They differ in what is not of their rows: who follows, what is kept of the past, who may ask, where rows belong. */
 export function hasSameRows(a: ShardConfig, b: ShardConfig): boolean {
-  const rowsOf = ({ replication: _, lifecycle: __, retention: ___, access: ____, ...rows }: ShardConfig): string =>
-    JSON.stringify(rows);
+  const rowsOf = ({ dimension, metric, metadataSchema, durability, indexes }: ShardConfig): string =>
+    JSON.stringify({ dimension, metric, metadataSchema, durability, indexes });
   return rowsOf(a) === rowsOf(b);
 }

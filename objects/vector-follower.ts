@@ -32,7 +32,7 @@ import { readVectorCall } from "../src/wire/vector-requests.ts";
 import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
 import { unpacked } from "./page-compression.ts";
-import { isDamage } from "./shard-refusals.ts";
+import { isDamage, isOutdated } from "./shard-refusals.ts";
 import { hasSameRows, migrateVectors, VectorFacts } from "./vector-facts.ts";
 import { VectorMeter } from "./vector-metrics.ts";
 import type { CopyRead, VectorFollowerRpc, VectorShardRpc } from "./vector-rpc.ts";
@@ -180,7 +180,7 @@ export class VectorFollower extends DurableObject<Env> implements VectorFollower
     const call = readVectorCall(bytes);
     if (isVectorWrite(call.request) || !this.#copy) return null;
     // Its leader may know better: a copy that has not heard of a change yet must not refuse by itself.
-    if (refusedCall(call, this.#config?.access)) return null;
+    if (refusedCall(call, this.#config?.access) || isOutdated(call, this.#config)) return null;
     this.#startPulling();
     if (!(await this.#isReady(ask))) return null;
     for (let repairs = 0; repairs <= MOST_REPAIRS && this.#copy?.isWhole; repairs++) {

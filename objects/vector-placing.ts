@@ -1,6 +1,7 @@
-// What a shard does where rows are placed by metadata or values: the calls about its ids, learning where rows belong (the first shard), and
-// moving those that are elsewhere.
-// Guarantees: searches leave shards out only when every row is where it belongs; what a crash interrupts goes on by the shard's alarm.
+// What a shard does where rows are placed by metadata or values, or by a hash among another number of shards than at creation: the calls about
+// its ids, learning where rows belong (the first shard), and moving those that are elsewhere.
+// Guarantees: searches leave shards out only when every row is where it belongs; rows of a later topology move when all shards refuse calls of the
+// one before; what a crash interrupts goes on by the shard's alarm.
 import { shardOf } from "../src/cluster/shard-of.ts";
 import { drain } from "../src/storage/drain.ts";
 import type { SqlStorage as ObjectSql } from "../src/storage/types.ts";
@@ -8,30 +9,37 @@ import type { Logger } from "../src/telemetry/logger.ts";
 import { CorruptSegment, type Crc32c } from "../src/vector/segment/directory.ts";
 import type { ShardConfig, ShardingConfig } from "../src/vector/shard/shard-config.ts";
 import type { ShardDesk } from "../src/vector/shard/shard-desk.ts";
-import { mapSampleOf } from "../src/vector/sharding/learn-map.ts";
-import { SPREAD_ROWS } from "../src/vector/sharding/limits.ts";
+import { SKEW_LOOK_MS, SPREAD_ROWS } from "../src/vector/sharding/limits.ts";
 import { Placements } from "../src/vector/sharding/placements.ts";
 import { Placer } from "../src/vector/sharding/placer.ts";
-import { type HashMap, readShardMap, type ShardMap, writeShardMap } from "../src/vector/sharding/shard-map.ts";
-import type { VectorAnswer, VectorCall, VectorRequest } from "../src/wire/vector.ts";
+import { learning } from "../src/vector/sharding/sample.ts";
+import { readShardMap, type ShardMap, shardCountIn, writeShardMap } from "../src/vector/sharding/shard-map.ts";
+import { isVectorWrite, type VectorAnswer, type VectorCall, type VectorRequest } from "../src/wire/vector.ts";
 import { readVectorAnswer } from "../src/wire/vector-answers.ts";
 import { writeVectorCall } from "../src/wire/vector-requests.ts";
 import type { Env } from "./env.ts";
 import type { ReshardState, ShardMapState, VectorShardRpc } from "./vector-rpc.ts";
+import { VectorSkew } from "./vector-skew.ts";
 import { withDeadline } from "./with-deadline.ts";
 
 const CALL_TIMEOUT_MS = 5000;
 /** What did not come through is tried again after this. Ms. */
 const RETRY_MS = 250;
+/** Where rows belong is learned again after this, when that failed. Ms. */
+const LEARN_AGAIN_MS = 2000;
 /** If the object was put to sleep in the middle. Ms. */
 const WAKE_MS = 2000;
+
+type PlacedConfig = ShardConfig & { readonly sharding: ShardingConfig };
 
 export interface VectorPlacingOptions {
   readonly env: Env;
   readonly sql: ObjectSql;
   readonly crc32c: Crc32c;
   readonly log: Logger;
-  readonly config: ShardConfig & { readonly sharding: ShardingConfig };
+  readonly config: PlacedConfig;
+  /** Skew above which rows are placed anew unasked; 0 = never. */
+  readonly skewBound: number;
   /** As the shard is configured now. */
   readonly desk: () => ShardDesk;
   /** One call of this shard's own rows. */
@@ -39,28 +47,34 @@ export interface VectorPlacingOptions {
   readonly wakeAt: (atMs: number) => void;
 }
 
-type Fact = "shardMap" | "shardMapSpread" | "shardMapActive" | "topologySpread";
+/** Those of the first topology have no number of their own: `shardMapSpread`, and an empty `shardMapActive`. */
+type Fact = "shardMap" | "shardMapTopology" | "shardMapSpread" | "shardMapActive" | "topologySpread" | "resplitAsked";
 
-/** What changes where rows are placed by a hash: see vector/database/resharding.ts. */
-interface HashPlacing {
-  map: HashMap;
-  topology: number;
-  /** Rows of this shard's ids are where this topology says. */
-  spread: number;
-  /** Rows that were looked at for it, since the start. */
-  passed: number;
+/** By which rows are placed, and of which topology it is: of one before until the new one is learned. */
+interface KnownMap {
+  readonly map: ShardMap;
+  readonly topology: number;
 }
 
 export class VectorPlacing {
   readonly #options: VectorPlacingOptions;
   readonly #placer: Placer;
-  #map: ShardMap | undefined;
-  #hash: HashPlacing | undefined;
+  #config: PlacedConfig;
+  #known: KnownMap | undefined;
+  /** Rows of this shard's ids are where this topology's map says; the first shard: those of all are. -1 = of none. */
+  #spreadTo: number;
+  #activeAt: number;
+  /** Rows that were looked at for it, since the start. */
+  #passed = 0;
+  /** All shards refuse calls of topologies before it. */
+  #allHave = 0;
   /** Rows of this shard at which it is learned where rows belong. */
   #learnAtRows: number;
-  /** All rows of this shard are where they belong; those of all shards are. */
-  #isSpread: boolean;
-  #isActive: boolean;
+  #learnAfterMs = 0;
+  readonly #skew: VectorSkew;
+  /** Something was written since the sizes of shards were compared; the alarm is set for the next time. */
+  #isLookDue = false;
+  #isLookSet = false;
   #isLearning = false;
   #isSpreading = false;
   #isDistributing = false;
@@ -68,39 +82,77 @@ export class VectorPlacing {
 
   constructor(options: VectorPlacingOptions) {
     this.#options = options;
-    const { sql, crc32c, desk, config, runHere } = options;
-    const { strategy, key, splitPoints, numShards, homes = numShards, learnRows, shard: own } = config.sharding;
-    if (strategy === "hash")
-      this.#hash = { ...this.#hashOf(config.sharding), spread: this.#topologySpread(), passed: 0 };
-    const stored = this.#fact("shardMap");
-    if (splitPoints) this.#map = { kind: "range", key: key!, points: splitPoints };
-    else if (stored) this.#map = readShardMap(stored);
+    const { sql, crc32c, desk, config, skewBound } = options;
+    const { numShards, homes = numShards, learnRows, shard: own } = config.sharding;
+    this.#config = config;
+    this.#known = this.#stored ?? this.#given;
     this.#learnAtRows = learnRows / numShards;
-    const isGiven = splitPoints !== undefined;
-    this.#isSpread = isGiven || this.#fact("shardMapSpread") !== undefined;
-    this.#isActive = isGiven || this.#fact("shardMapActive") !== undefined;
+    // By a hash, or by points that were given, nothing moves in the first topology.
+    const first = this.#given?.topology === 0 ? 0 : -1;
+    this.#spreadTo =
+      this.#number("topologySpread") ?? this.#number("shardMapSpread") ?? Math.max(first, this.#hashed(0));
+    this.#activeAt =
+      this.#number("shardMapActive") ?? Math.max(first, this.#stored ? -1 : this.#hashed(this.#spreadTo));
+    const ask = this.#ask.bind(this);
     this.#placer = new Placer({
       placements: new Placements(sql, crc32c, own),
       own,
       dimension: config.dimension,
-      map: () => this.#hash?.map ?? this.#map,
+      map: () => this.#known?.map,
       homeOf: (id) => shardOf(id, homes),
       hashOf: shardOf,
-      ask: (shard, request) => (shard === own ? runHere(request) : this.#askOther(shard, request)),
+      ask,
       kept: (identity) => desk().keptAnswer(identity),
       keep: (identity, answer) => desk().keepAnswer(identity, answer),
       place: () => ({ term: desk().store.term, revision: desk().store.revision }),
       now: Date.now,
     });
+    this.#skew = new VectorSkew({
+      ...{ env: options.env, log: options.log, bound: skewBound, ask },
+      last: () => this.#text("resplitAsked"),
+      setLast: (text) => this.#setFact("resplitAsked", text),
+    });
     this.goOn();
   }
 
-  #stub(shard: number): VectorShardRpc {
-    const { env, config } = this.#options;
-    return env.VECTOR_SHARD.get(env.VECTOR_SHARD.idFromName(`${config.sharding.base}/${shard}`));
+  get #sharding(): ShardingConfig {
+    return this.#config.sharding;
   }
 
-  async #askOther(shard: number, request: VectorRequest): Promise<VectorAnswer> {
+  get #topology(): number {
+    return this.#sharding.topology ?? 0;
+  }
+
+  get #homes(): number {
+    return this.#sharding.homes ?? this.#sharding.numShards;
+  }
+
+  get #stored(): KnownMap | undefined {
+    const bytes = this.#fact("shardMap");
+    return bytes && { map: readShardMap(bytes), topology: this.#number("shardMapTopology") ?? 0 };
+  }
+
+  /** What needs no learning. */
+  get #given(): KnownMap | undefined {
+    const { strategy, key, splitPoints, numShards } = this.#sharding;
+    const topology = this.#topology;
+    if (strategy === "hash") return { map: { kind: "hash", shards: numShards }, topology };
+    return splitPoints && { map: { kind: "range", key: key!, points: splitPoints }, topology };
+  }
+
+  /** Maps of hashes were not stored, and not told to be active, before where rows belong could be learned again. */
+  #hashed(topology: number): number {
+    return this.#sharding.strategy === "hash" ? topology : -1;
+  }
+
+  #stub(shard: number): VectorShardRpc {
+    const { env } = this.#options;
+    return env.VECTOR_SHARD.get(env.VECTOR_SHARD.idFromName(`${this.#sharding.base}/${shard}`));
+  }
+
+  async #ask(shard: number, request: VectorRequest): Promise<VectorAnswer> {
+    const { config, runHere } = this.#options;
+    if (shard === config.sharding.shard) return runHere(request);
     const answer = this.#stub(shard).call(writeVectorCall({ isPlaced: true, request }));
     return readVectorAnswer(await withDeadline(answer, CALL_TIMEOUT_MS, "VectorShard"));
   }
@@ -117,33 +169,51 @@ export class VectorPlacing {
     return bytes;
   }
 
-  #setFact(name: Fact, bytes: Uint8Array = new Uint8Array(0)): void {
+  #text(name: Fact): string | undefined {
+    const bytes = this.#fact(name);
+    return bytes && new TextDecoder().decode(bytes);
+  }
+
+  /** An empty one is of the first topology. */
+  #number(name: Fact): number | undefined {
+    const text = this.#text(name);
+    return text === undefined ? undefined : Number(text);
+  }
+
+  #setFact(name: Fact, value: Uint8Array | string): void {
     const { sql, crc32c } = this.#options;
+    const bytes = typeof value === "string" ? new TextEncoder().encode(value) : value;
     drain(
       sql.exec("INSERT OR REPLACE INTO vector_facts (name, crc, bytes) VALUES (?, ?, ?)", name, crc32c(bytes), bytes),
     );
   }
 
-  #hashOf({ numShards, topology = 0 }: ShardingConfig): Pick<HashPlacing, "map" | "topology"> {
-    return { map: { kind: "hash", shards: numShards }, topology };
-  }
-
-  #topologySpread(): number {
-    const bytes = this.#fact("topologySpread");
-    return bytes ? Number(new TextDecoder().decode(bytes)) : 0;
-  }
-
-  /** Rows go elsewhere from now on; those that are there already are moved. */
-  reconfigure(sharding: ShardingConfig): void {
-    if (this.#hash) Object.assign(this.#hash, this.#hashOf(sharding));
+  /** Rows go elsewhere from when it is known where; those that are there already are moved. */
+  reconfigure(config: PlacedConfig): void {
+    // What follows from the configuration of before does not follow from the new one.
+    if (this.#known && !this.#stored) this.#store(this.#known);
+    this.#config = config;
     this.goOn();
   }
 
+  #store({ map, topology }: KnownMap): void {
+    this.#setFact("shardMap", writeShardMap(map));
+    this.#setFact("shardMapTopology", String(topology));
+  }
+
   /** See VectorShardRpc. */
-  reshardState(): ReshardState {
-    const { topology = 0, spread = 0, passed = 0 } = this.#hash ?? {};
-    const isDone = spread >= topology;
-    return { topology, isDone, progress: isDone ? 1 : Math.min(0.99, passed / Math.max(1, this.#rowsOfIds())) };
+  reshardState(allHave = 0): ReshardState {
+    if (allHave > this.#allHave) {
+      this.#allHave = allHave;
+      this.goOn();
+    }
+    const topology = this.#topology;
+    const { shard } = this.#sharding;
+    const isSpread = this.#spreadTo >= topology;
+    const isDone = shard >= this.#homes || (shard === 0 ? this.#activeAt >= topology : isSpread);
+    const isBegun = this.#known?.topology === topology;
+    const passed = isSpread ? 1 : isBegun ? Math.min(0.99, this.#passed / Math.max(1, this.#rowsOfIds())) : 0;
+    return { topology, isDone, progress: isDone ? 1 : passed };
   }
 
   /** About: rows here may be of other homes. */
@@ -155,23 +225,27 @@ export class VectorPlacing {
   /** A call about ids. */
   async run(call: VectorCall): Promise<VectorAnswer> {
     const answer = await this.#placer.run(call);
+    this.#isLookDue ||= isVectorWrite(call.request);
     this.goOn();
     return answer;
   }
 
   /** See VectorShardRpc. */
   get mapState(): ShardMapState | null {
-    return this.#map ? { map: writeShardMap(this.#map), isActive: this.#isActive } : null;
+    const topology = this.#topology;
+    if (this.#known?.topology !== topology) return null;
+    return { map: writeShardMap(this.#known.map), isActive: this.#activeAt >= topology, topology };
   }
 
   /** See VectorShardRpc. */
-  adopt(bytes: Uint8Array): boolean {
-    if (!this.#map) {
-      this.#map = readShardMap(bytes);
-      this.#setFact("shardMap", bytes);
+  adopt(bytes: Uint8Array, topology: number): boolean {
+    if (topology !== this.#topology) return false;
+    if (this.#known?.topology !== topology) {
+      this.#known = { map: readShardMap(bytes), topology };
+      this.#store(this.#known);
     }
     this.goOn();
-    return this.#isSpread;
+    return this.#spreadTo >= topology;
   }
 
   /** Nothing of this is to go on: the shard is configured anew, or erased. */
@@ -181,80 +255,107 @@ export class VectorPlacing {
 
   /** Begins what is due and does not run. */
   goOn(): void {
-    const { config, desk, wakeAt } = this.#options;
-    const { shard, homes = 0 } = config.sharding;
+    const { shard } = this.#sharding;
+    const topology = this.#topology;
     const settleAtMs = this.#placer.nextSettleAtMs;
-    if (settleAtMs !== undefined) wakeAt(settleAtMs);
-    if (this.#hash) {
-      // Shards that came later are nobody's home.
-      if (shard >= homes) this.#hash.spread = this.#hash.topology;
-      else if (this.#hash.spread < this.#hash.topology) void this.#reshard(this.#hash);
-      return;
-    }
-    if (this.#map && !this.#isSpread) void this.#spread();
+    if (settleAtMs !== undefined) this.#options.wakeAt(settleAtMs);
+    const isKnown = this.#known?.topology === topology;
+    if (isKnown && this.#spreadTo < topology && shard < this.#homes) void this.#spread(topology);
     if (shard !== 0) return;
-    if (!this.#map && desk().store.liveCount >= this.#learnAtRows) void this.#learn();
-    if (this.#map && !this.#isActive) void this.#distribute();
+    if (this.#activeAt >= topology) this.#lookLater();
+    else if (this.#allHave < topology) return;
+    else if (isKnown) void this.#distribute(this.#known!);
+    else if (this.#isLearnable) void this.#learn(topology);
+  }
+
+  get #isLearnable(): boolean {
+    if (Date.now() < this.#learnAfterMs) return false;
+    return this.#topology > 0 || this.#options.desk().store.liveCount >= this.#learnAtRows;
+  }
+
+  /** Only where something was written: databases that rest are let be. */
+  #lookLater(): void {
+    const { skewBound, wakeAt } = this.#options;
+    if (skewBound === 0 || this.#sharding.strategy === "hash" || !this.#isLookDue || this.#isLookSet) return;
+    this.#isLookSet = true;
+    wakeAt(Date.now() + SKEW_LOOK_MS);
   }
 
   async alarm(): Promise<void> {
     await this.#placer.settle();
+    if (this.#isLookSet) {
+      this.#isLookSet = false;
+      this.#isLookDue = await this.#skew.look(this.#sharding, this.#known?.map.kind !== "hash");
+    }
     this.goOn();
   }
 
-  async #learn(): Promise<void> {
+  async #learn(topology: number): Promise<void> {
     if (this.#isLearning) return;
     this.#isLearning = true;
-    const { desk, config, log } = this.#options;
+    const { desk, log, wakeAt } = this.#options;
     try {
-      const learning = mapSampleOf(desk().store, config.sharding, config.metric);
-      for (;;) {
-        const { done, value } = learning.next();
-        if (this.#isOver) return;
-        if (done) {
-          if (value) this.adopt(writeShardMap(value));
-          else this.#learnAtRows = Math.max(1, desk().store.liveCount) * 2;
-          return;
-        }
-        await pause(0);
-      }
+      const map = await this.#learned(topology);
+      if (this.#isOver || this.#topology !== topology) return;
+      if (map) this.adopt(writeShardMap(map), topology);
+      else this.#learnAtRows = Math.max(1, desk().store.liveCount) * 2;
     } catch (error) {
-      log.error("where rows belong could not be learned", {}, error);
-      this.#learnAtRows = Math.max(1, desk().store.liveCount) * 2;
+      if (this.#isOver) return;
+      log.warn("where rows belong could not be learned; tried again", {}, error);
+      this.#learnAfterMs = Date.now() + LEARN_AGAIN_MS;
+      wakeAt(this.#learnAfterMs);
     } finally {
       this.#isLearning = false;
       this.goOn();
     }
   }
 
+  /** Undefined = there are not rows enough. */
+  async #learned(topology: number): Promise<ShardMap | undefined> {
+    const { dimension, metric } = this.#config;
+    const sharding = this.#sharding;
+    const { strategy, numShards, span = numShards } = sharding;
+    if (strategy === "hash") return { kind: "hash", shards: numShards };
+    const ask = this.#ask.bind(this);
+    const steps = await learning({ ask, sharding, shards: span, dimension, metric, before: this.#known?.map });
+    for (let step = steps.next(); ; step = steps.next()) {
+      if (this.#isOver || this.#topology !== topology) return undefined;
+      if (step.done && topology === 0)
+        return step.value && shardCountIn(step.value) === numShards ? step.value : undefined;
+      // Where there is nothing to learn from, nothing is left out.
+      if (step.done) return step.value ?? { kind: "hash", shards: Math.min(this.#homes, numShards) };
+      await pause(0);
+    }
+  }
+
   /** Page after page; one that fails is tried again. False = it must begin anew. */
-  async #pages<C>(first: C, page: (cursor: C) => Promise<C | undefined>, isCurrent = () => true): Promise<boolean> {
+  async #pages<C>(first: C, page: (cursor: C) => Promise<C | undefined>, topology: number): Promise<boolean> {
     let cursor: C | undefined = first;
     while (cursor !== undefined) {
       this.#options.wakeAt(Date.now() + WAKE_MS);
       const next: C | undefined = await page(cursor);
-      if (this.#isOver || !isCurrent()) return false;
+      if (this.#isOver || this.#topology !== topology) return false;
       if (next === cursor) await pause(RETRY_MS);
-      else if (this.#hash) this.#hash.passed += SPREAD_ROWS;
+      else this.#passed += SPREAD_ROWS;
       cursor = next;
     }
     return true;
   }
 
-  /** Brings the rows of this shard's ids to where the topology says. */
-  async #reshard(hash: HashPlacing): Promise<void> {
+  /** Brings the rows of this shard's ids to where the topology's map says. */
+  async #spread(topology: number): Promise<void> {
     if (this.#isSpreading) return;
     this.#isSpreading = true;
-    const { topology } = hash;
-    const isCurrent = (): boolean => hash.topology === topology;
-    hash.passed = 0;
+    this.#passed = 0;
     try {
-      const own = await this.#pages<Uint8Array>(new Uint8Array(0), (cursor) => this.#placer.spread(cursor), isCurrent);
-      const others = own && (await this.#pages("", (after) => this.#placer.spreadPlaced(after), isCurrent));
+      // In the first topology rows that are elsewhere were placed by the map. Else they go before: what leaves this shard is not looked at again.
+      const others = topology === 0 || (await this.#pages("", (after) => this.#placer.spreadPlaced(after), topology));
+      const page = (cursor: Uint8Array): Promise<Uint8Array | undefined> => this.#placer.spread(cursor);
+      const own = others && (await this.#pages<Uint8Array>(new Uint8Array(0), page, topology));
       // Rows whose moves were cut off were passed over: once more, when these are settled.
-      if (!others || this.#placer.nextSettleAtMs !== undefined) return;
-      this.#setFact("topologySpread", new TextEncoder().encode(String(topology)));
-      hash.spread = topology;
+      if (!own || this.#placer.nextSettleAtMs !== undefined) return;
+      this.#setFact("topologySpread", String(topology));
+      this.#spreadTo = topology;
     } catch (error) {
       this.#options.log.warn("rows could not be moved to their shards; tried again", {}, error);
     } finally {
@@ -263,41 +364,24 @@ export class VectorPlacing {
     }
   }
 
-  async #spread(): Promise<void> {
-    if (this.#isSpreading) return;
-    this.#isSpreading = true;
-    try {
-      if (!(await this.#pages<Uint8Array>(new Uint8Array(0), (cursor) => this.#placer.spread(cursor)))) return;
-      // Rows whose moves were cut off were passed over: once more, when these are settled.
-      if (this.#placer.nextSettleAtMs === undefined) {
-        this.#setFact("shardMapSpread");
-        this.#isSpread = true;
-      }
-    } catch (error) {
-      this.#options.log.warn("rows could not be moved to their shards; tried again", {}, error);
-    } finally {
-      this.#isSpreading = false;
-      if (!this.#isOver) this.#options.wakeAt(Date.now() + RETRY_MS);
-    }
-  }
-
-  /** Tells every shard where rows belong, until all rows are there. */
-  async #distribute(): Promise<void> {
+  /** Tells every home where rows belong, until all rows are there. */
+  async #distribute({ map, topology }: KnownMap): Promise<void> {
     if (this.#isDistributing) return;
     this.#isDistributing = true;
-    const { numShards } = this.#options.config.sharding;
-    const bytes = writeShardMap(this.#map!);
+    const bytes = writeShardMap(map);
     try {
-      while (!this.#isOver) {
+      while (!this.#isOver && this.#topology === topology) {
         this.#options.wakeAt(Date.now() + WAKE_MS);
-        const others = Array.from({ length: numShards - 1 }, (_, at) =>
-          withDeadline(this.#stub(at + 1).adoptShardMap(bytes), CALL_TIMEOUT_MS, "VectorShard").catch(() => false),
+        const others = Array.from({ length: this.#homes - 1 }, (_, at) =>
+          withDeadline(this.#stub(at + 1).adoptShardMap(bytes, topology), CALL_TIMEOUT_MS, "VectorShard").catch(
+            () => false,
+          ),
         );
         const areDone = await Promise.all(others);
         if (this.#isOver) return;
-        if (areDone.every(Boolean) && this.adopt(bytes)) {
-          this.#setFact("shardMapActive");
-          this.#isActive = true;
+        if (areDone.every(Boolean) && this.adopt(bytes, topology) && (await this.#haveCopiesMoved(topology))) {
+          this.#setFact("shardMapActive", String(topology));
+          this.#activeAt = topology;
           return;
         }
         await pause(RETRY_MS);
@@ -305,6 +389,17 @@ export class VectorPlacing {
     } finally {
       this.#isDistributing = false;
     }
+  }
+
+  /** Copies that may be asked then have heard of all moves. */
+  async #haveCopiesMoved(topology: number): Promise<boolean> {
+    const untilMs = Date.now() + (this.#config.replication?.maxLagMs ?? 0);
+    while (Date.now() < untilMs) {
+      this.#options.wakeAt(Date.now() + WAKE_MS);
+      await pause(Math.min(RETRY_MS, untilMs - Date.now()));
+      if (this.#isOver || this.#topology !== topology) return false;
+    }
+    return true;
   }
 }
 

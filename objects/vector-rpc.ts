@@ -9,8 +9,9 @@ import type { ShardPlace } from "../src/wire/vector.ts";
 export interface ShardMapState {
   /** vector/sharding/shard-map.ts. */
   readonly map: Uint8Array;
-  /** A search may leave shards out. */
+  /** All rows are where it says: a search may leave shards out, and no row moves by it. */
   readonly isActive: boolean;
+  readonly topology: number;
 }
 
 /** How far a shard is with the rows of its ids (vector/database/resharding.ts). */
@@ -43,12 +44,15 @@ export interface VectorShardRpc {
   call(bytes: Uint8Array): Promise<Uint8Array>;
   /** Several calls, and their answers in order when all are done. */
   callMany(calls: readonly Uint8Array[]): Promise<readonly Uint8Array[]>;
-  /** Of the first shard: where rows belong, and whether all of them are there; null = it is not known yet. */
+  /** Of the first shard: where rows of its topology belong, and whether all of them are there; null = it is not known yet. */
   shardMap(): Promise<ShardMapState | null>;
-  /** Stores where rows belong, and moves those that are elsewhere. True = all are there. */
-  adoptShardMap(map: Uint8Array): Promise<boolean>;
-  /** Null = there is no shard, or its rows are placed by a hash that never changed. */
-  reshardState(): Promise<ReshardState | null>;
+  /** Stores where rows belong, and moves those that are elsewhere. True = all are there; false also: it does not know the topology yet. */
+  adoptShardMap(map: Uint8Array, topology: number): Promise<boolean>;
+  /**
+   * Null = there is no shard, or its rows are placed by a hash that never changed. `allHave`: all shards refuse calls of topologies before it, so
+   * rows may move.
+   */
+  reshardState(allHave?: number): Promise<ReshardState | null>;
   /** Null = there is no such snapshot. */
   snapshotInfo(snapshotId: string): Promise<SnapshotInfo | null>;
   snapshotPage(snapshotId: string, place: SnapshotPlace): Promise<SnapshotPage | null>;

@@ -210,14 +210,14 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   /** `open`: writes of an id go in one line, so what places rows stays while the shard is open. */
   #place(config: ShardConfig, desk: ShardDesk, open?: VectorPlacing): void {
     const { sharding } = config;
-    if (open && sharding) return open.reconfigure(sharding);
+    if (open && sharding) return open.reconfigure({ ...config, sharding });
     this.#placing?.stop();
     this.#placing = undefined;
     if (!sharding) return;
     this.#placing = new VectorPlacing({
       ...{ env: this.env, sql: configSql(this.ctx.storage), crc32c, log: this.#log, config: { ...config, sharding } },
-      desk: () => this.#desk ?? desk,
-      runHere: (request) => this.#runHere({ request }),
+      skewBound: this.#settings.vectors.reshardSkew,
+      ...{ desk: () => this.#desk ?? desk, runHere: (request) => this.#runHere({ request }) },
       wakeAt: (atMs) => this.ctx.waitUntil(this.#wakeAt(atMs)),
     });
   }
@@ -249,12 +249,12 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     return this.#placing?.mapState ?? null;
   }
 
-  async adoptShardMap(map: Uint8Array): Promise<boolean> {
-    return this.#placing?.adopt(map) ?? false;
+  async adoptShardMap(map: Uint8Array, topology = 0): Promise<boolean> {
+    return this.#placing?.adopt(map, topology) ?? false;
   }
 
-  async reshardState(): Promise<ReshardState | null> {
-    return this.#placing?.reshardState() ?? null;
+  async reshardState(allHave?: number): Promise<ReshardState | null> {
+    return this.#placing?.reshardState(allHave) ?? null;
   }
 
   #follow({ store }: ShardDesk, config: ShardConfig): void {

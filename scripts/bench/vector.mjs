@@ -1,10 +1,11 @@
-// `npm run bench -- vector [--only kernel,ivf,kernel-workerd,serve,wide,filters,curve] [--count N] [--data DIR] [--contests id,id]`: the vector engine.
+// `npm run bench -- vector [--only kernel,ivf,kernel-workerd,serve,wide,filters,resplit,curve] [--count N] [--data DIR] [--contests id,id]`: the vector engine.
 
 import { runCurve } from "./vector-curve.mjs";
 import { runFilters } from "./vector-filters.mjs";
 import { runIvf } from "./vector-ivf.mjs";
 import { runKernel } from "./vector-kernel.mjs";
 import { runKernelWorkerd } from "./vector-kernel-workerd.mjs";
+import { runResplit } from "./vector-resplit.mjs";
 import { runServe, runWide } from "./vector-serve.mjs";
 
 const PARTS = {
@@ -14,6 +15,7 @@ const PARTS = {
   serve: runServe,
   wide: runWide,
   filters: runFilters,
+  resplit: runResplit,
   curve: runCurve,
 };
 

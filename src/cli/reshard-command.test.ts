@@ -11,7 +11,7 @@ function server(looks: number) {
   const shown = (state: DatabaseReshard["state"], progress: number) =>
     ({ databaseId: "d", state, numShards: 8, from: 4, to: 8, progress }) as const;
   const databases = {
-    reshard: async (id: string, shards: number) => {
+    reshard: async (id: string, shards?: number) => {
       asked.push(`${id} to ${shards}`);
       return shown("preparing", 0);
     },
@@ -47,6 +47,8 @@ it("it is looked at, and cancelled, only when that is asked for; nothing or two 
   expect(await run({ status: true })).toMatchObject({ state: "done" });
   expect(await run({ cancel: true })).toMatchObject({ state: "moving" });
   for (const flags of [{}, { shards: 2, cancel: true }, { status: true, cancel: true }])
-    await expect(run(flags)).rejects.toThrow("give one of --shards, --status and --cancel");
+    await expect(run(flags)).rejects.toThrow("give one of --shards, --anew, --status and --cancel");
   expect(asked).toEqual(["look", "cancel"]);
+  expect(await run({ anew: true })).toMatchObject({ state: "preparing" });
+  expect(asked).toEqual(["look", "cancel", "d to undefined"]);
 });

@@ -1,4 +1,4 @@
-// `jade-db vector reshard`: another number of shards for a vector database.
+// `jade-db vector reshard`: another number of shards for a vector database, or another place for its vectors.
 // Guarantees: what was begun goes on by itself; interrupting the command stops nothing but its telling. Must not: cancel unasked.
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Command } from "commander";
@@ -13,6 +13,7 @@ const POLL_MS = 1000;
 
 export interface ReshardFlags extends NamespaceFlags {
   readonly shards?: number;
+  readonly anew?: boolean;
   readonly wait?: boolean;
   readonly status?: boolean;
   readonly cancel?: boolean;
@@ -20,11 +21,15 @@ export interface ReshardFlags extends NamespaceFlags {
 
 type Resharder = Pick<Databases, "reshard" | "resharding" | "cancelReshard">;
 
-function begun(databases: Resharder, id: string, { shards, status, cancel }: ReshardFlags): Promise<DatabaseReshard> {
-  const given = [shards !== undefined, status, cancel].filter(Boolean).length;
-  if (given !== 1) throw new UsageError("give one of --shards, --status and --cancel");
+function begun(
+  databases: Resharder,
+  id: string,
+  { shards, anew, status, cancel }: ReshardFlags,
+): Promise<DatabaseReshard> {
+  const given = [shards !== undefined, anew, status, cancel].filter(Boolean).length;
+  if (given !== 1) throw new UsageError("give one of --shards, --anew, --status and --cancel");
   if (cancel) return databases.cancelReshard(id);
-  return shards === undefined ? databases.resharding(id) : databases.reshard(id, shards);
+  return status ? databases.resharding(id) : databases.reshard(id, shards);
 }
 
 /** With `wait` until nothing is under way. */
@@ -42,8 +47,11 @@ export async function reshard(databases: Resharder, id: string, flags: ReshardFl
 export function addReshardCommand(vector: Command): void {
   vector
     .command("reshard <databaseId>")
-    .description("bring a database that is sharded by hash to another number of shards; needs scope admin")
+    .description(
+      "bring a database to another number of shards, or learn again where its vectors belong; needs scope admin",
+    )
     .option("--shards <n>", "as many as there are to be", wholeNumber)
+    .option("--anew", "as many as there are; sharded by ranges or centroids: where vectors belong is learned again")
     .option("--wait", "tell how far it is until it is done")
     .option("--status", "show how far one is")
     .option("--cancel", "cancel the one that is under way: what has moved goes back")

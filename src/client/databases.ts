@@ -166,8 +166,11 @@ export class Databases {
     await this.#data({ ...options, method: "DELETE", path: `${databasePath(databaseId)}/expired`, query: { through } });
   }
 
-  /** Brings a database that is sharded by hash to so many shards; it goes on behind the answer. */
-  reshard(databaseId: string, shards: number, options: DatabaseWriteOptions = {}): Promise<DatabaseReshard> {
+  /**
+   * Brings a database to so many shards; without a number, where it is sharded by ranges or centroids, to as many as it has, with where vectors belong
+   * learned again. It goes on behind the answer.
+   */
+  reshard(databaseId: string, shards?: number, options: DatabaseWriteOptions = {}): Promise<DatabaseReshard> {
     const body = JSON.stringify({ shards });
     return this.#data({ ...options, method: "POST", path: `${databasePath(databaseId)}/reshard`, body });
   }

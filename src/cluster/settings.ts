@@ -227,6 +227,12 @@ const vectors = z.strictObject({
     .describe(
       "Where the segments of archived databases go: `none` (they stay in their shard's SQLite), files on `disk`, or `r2` (Cloudflare only: `serve` refuses it).",
     ),
+  reshardSkew: z
+    .union([z.literal(0), z.number().min(1.1).max(64)])
+    .default(1.5)
+    .describe(
+      "Where vectors are sharded by ranges or centroids, and a shard holds more of them than this times the mean, where they belong is learned again and they are moved, unasked. 0: only when asked.",
+    ),
   resultCacheMiB: whole(0, 1024)
     .default(4)
     .describe(

@@ -64,13 +64,6 @@ function requireSchema(declared: Readonly<Record<string, string>> | null | undef
   if (declared) asPublic(() => parseSchema(declared));
 }
 
-/** Calls by id go through the shards' leaders there; a copy alone does not know where a vector is. */
-function requireUncopied(strategy: string, factor = 1): void {
-  if (strategy === "hash" || factor === 1) return;
-  const message = `a database that is sharded by ${strategy} has no copies`;
-  throw invalidRequest([{ path: "replication.factor", message, value: factor, limit: 1 }]);
-}
-
 type ResolvedBody = NewDatabaseBody & Pick<DatabaseRecord, "vectorDimension">;
 
 export function recordOf(body: ResolvedBody, databaseId: string): DatabaseRecord {
@@ -78,8 +71,6 @@ export function recordOf(body: ResolvedBody, databaseId: string): DatabaseRecord
   requireKnown(indexType);
   requireSchema(metadataSchema);
   requireReduction(body);
-  const placed = shardingOf(sharding);
-  requireUncopied(placed.strategy, replication.factor);
   return {
     databaseId,
     name: body.name ?? databaseId,
@@ -89,7 +80,7 @@ export function recordOf(body: ResolvedBody, databaseId: string): DatabaseRecord
     ...(body.reduction && { reduction: body.reduction }),
     indexType,
     indexParameters: parametersOf(body, body.indexParameters),
-    sharding: placed,
+    sharding: shardingOf(sharding),
     replication: {
       factor: replication.factor ?? 1,
       sync: replication.sync ?? false,
@@ -112,7 +103,6 @@ function namedModel(model: NonNullable<NewDatabaseBody["embeddingModels"]>[numbe
 export function changesOf(body: DatabaseChangesBody, old: DatabaseRecord): DatabaseChanges {
   requireSame(body, old);
   requireSchema(body.metadataSchema);
-  requireUncopied(old.sharding.topology ? "hash whose shards moved" : old.sharding.strategy, body.replication?.factor);
   const changes: Record<string, unknown> = {};
   for (const name of CHANGEABLE) {
     const given = (body as Readonly<Record<string, unknown>>)[name];

@@ -1,4 +1,5 @@
-// /v1/databases/…/reshard: another number of shards for a database sharded by hash, while searches and writes go on.
+// /v1/databases/…/reshard: another number of shards for a database, or another place for its vectors among as many, while searches and writes go
+// on.
 // Guarantees: what is answered as begun goes on by itself, over crashes of anything; cancelled, it goes back.
 
 import { z } from "@hono/zod-openapi";
@@ -8,6 +9,8 @@ import type { ReshardState } from "../../objects/vector-rpc.ts";
 import { MAX_SHARDS } from "../vector/database/limits.ts";
 import { shardName } from "../vector/database/record.ts";
 import { homesOf } from "../vector/database/resharding.ts";
+import { DEFAULT_LEARN_ROWS } from "../vector/sharding/limits.ts";
+import { PublicError } from "../wire/error-codes.ts";
 import { success } from "./answers.ts";
 import type { Call } from "./call.ts";
 import { type ConfigInput, configRoute } from "./config-route.ts";
@@ -22,11 +25,10 @@ const PATH = "/v1/databases/{db}/reshard";
 const ERRORS = ["notFound", "dataCorrupt", "idempotencyKeyReused", "unknownOutcome", "conflict"] as const;
 
 const body = z.strictObject({
-  shards: z
-    .int("must be a whole number")
-    .min(1)
-    .max(MAX_SHARDS)
-    .openapi({ description: "As many as there are to be." }),
+  shards: z.int("must be a whole number").min(1).max(MAX_SHARDS).optional().openapi({
+    description:
+      "As many as there are to be. Sharded by ranges or centroids it may be left out: as many as there are, and where vectors belong is learned again.",
+  }),
 });
 const shape = z.object({
   databaseId: z.string(),
@@ -65,11 +67,25 @@ async function shown(call: Call, asked: AskedDatabase, info: DatabaseInfo): Prom
   return { ...common, state: SHOWN[phase], from, to, progress, ...(isCancelled && { cancelled: true }) };
 }
 
+/** Of few vectors nothing can be learned that holds for the others. */
+async function requireLearned(call: Call, asked: AskedDatabase): Promise<void> {
+  const { generation, record } = await findDatabase(call, asked);
+  const { strategy, topology, learnRows = DEFAULT_LEARN_ROWS } = record.sharding;
+  if (strategy === "hash" || topology !== undefined) return;
+  const first = call.services.stubs.vectorShard(shardName({ ...asked, generation }, 0));
+  if (await reading(first.shardMap(), "VectorShard")) return;
+  const message = `where its vectors belong is learned from the first ${learnRows}; there are not so many yet`;
+  throw new PublicError("conflict", message, { learnRows });
+}
+
 type Input = Pick<ConfigInput<unknown, unknown>, "params" | "raw" | "keyspace">;
 
-async function decide(call: Call, { params, raw, keyspace }: Input, shards: number | "back"): Promise<object> {
+async function decide(call: Call, { params, raw, keyspace }: Input, shards: number | "anew" | "back"): Promise<object> {
   const asked = askedDatabase(params, keyspace);
-  if (shards !== "back") await requireNoneExpired(call, asked);
+  if (shards !== "back") {
+    await requireNoneExpired(call, asked);
+    await requireLearned(call, asked);
+  }
   const work = call.services.stubs.tenant(asked.tenant).reshardDatabase(asked, shards, await mutationOf(call, raw));
   return shown(call, asked, unwrap(await writing(work, "Tenant", change(call))));
 }
@@ -77,7 +93,8 @@ async function decide(call: Call, { params, raw, keyspace }: Input, shards: numb
 const begin = configRoute({
   method: "post",
   path: PATH,
-  summary: "Bring a database that is sharded by hash to another number of shards; vectors move behind the answer",
+  summary:
+    "Bring a database to another number of shards, or learn again where its vectors belong; they move behind the answer",
   scope: "admin",
   params: databaseParams,
   query: databaseQuery,
@@ -86,7 +103,11 @@ const begin = configRoute({
   successStatus: 202,
   errors: ERRORS,
   async handle(call, input) {
-    return success(call, { status: 202, message: "begun", data: await decide(call, input, input.body.shards) });
+    return success(call, {
+      status: 202,
+      message: "begun",
+      data: await decide(call, input, input.body.shards ?? "anew"),
+    });
   },
 });
 

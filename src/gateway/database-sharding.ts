@@ -89,4 +89,5 @@ export const shardingStateShape = z.object({
   }),
   splitPoints: shardingBody.shape.splitPoints,
   shardProbes: z.number().optional(),
+  skew: z.number().optional().openapi({ description: "Vectors of the greatest shard by the mean of all." }),
 });

@@ -159,17 +159,18 @@ const status = configRoute({
   errors: ["notFound", "dataCorrupt", "conflict"],
   async handle(call, { params, keyspace }) {
     const asked = askedDatabase(params, keyspace);
-    const { shards, sharding } = await withDatabase(call, asked, async (database) => ({
-      sharding: await shardingStateOf(call, database),
-      shards: await Promise.all(
+    const { shards, sharding } = await withDatabase(call, asked, async (database) => {
+      const shards = await Promise.all(
         Array.from({ length: database.numShards }, async (_, shard) => {
           const { term, revision, status: text } = await callShard(call, { database, shard }, { kind: "status" });
           // Those have a route of their own.
           const { indexes: _indexes, ...amounts } = JSON.parse(text) as ShardStatus;
           return { shard, term, revision, ...amounts };
         }),
-      ),
-    }));
+      );
+      const rows = shards.map((shard) => shard.rows);
+      return { shards, sharding: await shardingStateOf(call, database, rows) };
+    });
     const sums = AMOUNTS.map((name) => [name, shards.reduce((sum, shard) => sum + shard[name], 0)]);
     const data = { databaseId: asked.databaseId, state: "ready", ...Object.fromEntries(sums), sharding, shards };
     return success(call, { message: "found", data });

@@ -84,16 +84,7 @@ export function callsOf(
   return shards.map(({ calls }) => calls);
 }
 
-function requireAtomic(
-  { sharding: { strategy }, topology }: KnownDatabase,
-  items: readonly BatchItem[],
-  calls: readonly (readonly (readonly Placed[])[])[],
-): void {
-  if (strategy !== "hash" || topology > 0) {
-    const how = strategy === "hash" ? "whose number of shards was changed" : `sharded by ${strategy}`;
-    const message = `is not possible in a database ${how}: one vector may move while others do not`;
-    throw invalidRequest([{ path: "atomic", message, value: true }]);
-  }
+function requireAtomic(items: readonly BatchItem[], calls: readonly (readonly (readonly Placed[])[])[]): void {
   const bad = items.find((item) => "failure" in item);
   if (bad && "failure" in bad)
     throw new PublicError(bad.failure.code as "invalidRequest", bad.failure.message, bad.failure.details);
@@ -163,7 +154,7 @@ export async function storeAll(
 ): Promise<readonly Result[]> {
   const { atomic, durability } = options;
   const calls = callsOf(items, database.homes, atomic ? WHOLE_CALL : PART_CALL);
-  if (atomic) requireAtomic(database, items, calls);
+  if (atomic) requireAtomic(items, calls);
   const writes = await options.writes(Math.max(1, ...calls.map((shard) => shard.length)));
   const results: Result[] = items.map((item) => ("failure" in item ? item : { id: item.input.id, failure: NOT_DONE }));
   const first: PublicError[] = [];

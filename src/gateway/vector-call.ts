@@ -26,6 +26,7 @@ import { readingOf } from "./vector-ask.ts";
 import { readAnyCopy } from "./vector-copies.ts";
 import { DatabaseGone, type KnownDatabase } from "./vector-databases.ts";
 import { publicErrorFrom } from "./vector-failure.ts";
+import { isSettled } from "./vector-maps.ts";
 import { itemIdsOf } from "./write-identity.ts";
 
 interface Answers {
@@ -72,7 +73,7 @@ export async function callShard<R extends VectorRequest>(
     const work = call.services.stubs.vectorShard(shardName(database, shard)).call(bytes);
     return readVectorAnswer(await withDeadline(work, isWrite ? SHARD_DEADLINE_MS : reading.deadlineMs, "VectorShard"));
   };
-  const mayBeCopy = OF_COPIES.has(request.kind) && reading.consistency !== "strong";
+  const mayBeCopy = reading.consistency !== "strong" && (await areCopiesAsked(call, database, request));
   let answer: VectorAnswer;
   try {
     answer = await (mayBeCopy ? readAnyCopy(call, { database, shard, bytes }, leader) : leader());
@@ -134,6 +135,16 @@ export async function callShards<R extends VectorRequest>(
 
 /** What a copy answers, too; a scan for all that meets a threshold goes on over pages. */
 const OF_COPIES: ReadonlySet<VectorRequest["kind"]> = new Set(["get", "list", "count", "search"]);
+/**
+ * Where vectors may be in other shards than their ids' only leaders know where, their tokens are not of the shard that was written to, and while
+ * vectors move one copy may have heard of it and another one not.
+ */
+async function areCopiesAsked(call: Call, database: KnownDatabase, { kind }: VectorRequest): Promise<boolean> {
+  if (!OF_COPIES.has(kind)) return false;
+  if (database.sharding.strategy === "hash" && database.topology === 0) return true;
+  return kind !== "get" && readingOf(call).consistency === "eventual" && (await isSettled(call, database));
+}
+
 /** Errors of one shard that say nothing about the others. */
 const LEFT_OUT: ReadonlySet<string> = new Set(["unavailable", "dataCorrupt", "overloaded"]);
 

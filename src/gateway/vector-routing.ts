@@ -1,54 +1,47 @@
 // Which shards a search is asked of: all of them, or those that a range of metadata or the nearest centroids name; and asking them.
-// Guarantees: a shard is left out only when the database says that every vector is where it belongs. Must not: judge filters; shards do.
+// Guarantees: a shard is left out only when the database says that every vector is where it belongs; while vectors move shards are asked twice, so
+// that one that left a shard before its answer and came to another one after its is found. Must not: judge filters; shards do.
 
-import { BoundedMap } from "../access/bounded-map.ts";
-import { shardName } from "../vector/database/record.ts";
 import { VectorRefusal } from "../vector/failure.ts";
 import type { Filter } from "../vector/filter/filter.ts";
 import { parseFilter } from "../vector/filter/parse.ts";
-import { nearestShards, readShardMap, type ShardMap, shardsOfFilter } from "../vector/sharding/shard-map.ts";
+import { nearestShards, readShardMap, shardsOfFilter } from "../vector/sharding/shard-map.ts";
+import { skewOf } from "../vector/sharding/skew.ts";
 import type { FoundAnswer, SearchRequest, VectorHit } from "../wire/vector.ts";
 import type { Call } from "./call.ts";
-import { reading } from "./errors.ts";
-import { MAX_KNOWN_DATABASES, SHARD_MAP_FRESH_MS } from "./limits.ts";
-import type { Services } from "./services.ts";
 import { callShards, type PartialAnswers } from "./vector-call.ts";
 import type { KnownDatabase } from "./vector-databases.ts";
+import { mapOf, mapStateOf } from "./vector-maps.ts";
 
-interface KnownMap {
-  /** Undefined = shards may hold anything yet. */
-  readonly map: ShardMap | undefined;
-  readonly atMs: number;
-}
-
-const known = new WeakMap<Services, BoundedMap<string, KnownMap>>();
-
-/** Where vectors belong, once all are there; it never changes from then on. */
-async function mapOf(call: Call, database: KnownDatabase): Promise<ShardMap | undefined> {
-  if (database.sharding.strategy === "hash") return undefined;
-  let maps = known.get(call.services);
-  if (!maps) {
-    maps = new BoundedMap(MAX_KNOWN_DATABASES);
-    known.set(call.services, maps);
-  }
-  const name = shardName(database, 0);
-  const held = maps.get(name);
-  const nowMs = call.services.now();
-  if (held && (held.map || nowMs - held.atMs < SHARD_MAP_FRESH_MS)) return held.map;
-  const state = await reading(call.services.stubs.vectorShard(name).shardMap(), "VectorShard");
-  const map = state?.isActive ? readShardMap(state.map) : undefined;
-  maps.set(name, { map, atMs: nowMs });
-  return map;
-}
-
-export async function shardingStateOf(call: Call, database: KnownDatabase): Promise<object> {
-  const { strategy, shardProbes } = database.sharding;
+/** `rows`: of each shard. */
+export async function shardingStateOf(call: Call, database: KnownDatabase, rows: readonly number[]): Promise<object> {
+  const { strategy, shardProbes, numShards } = database.sharding;
   if (strategy === "hash") return { strategy, state: "active" };
-  const state = await reading(call.services.stubs.vectorShard(shardName(database, 0)).shardMap(), "VectorShard");
-  if (!state) return { strategy, state: "learning" };
+  const common = { strategy, skew: Number(skewOf(rows, numShards).toFixed(2)) };
+  const state = await mapStateOf(call, database);
+  if (!state) return { ...common, state: "learning" };
   const map = readShardMap(state.map);
-  const learned = map.kind === "range" ? { splitPoints: map.points } : { shardProbes: shardProbes ?? map.probes };
-  return { strategy, state: state.isActive ? "active" : "moving", ...learned };
+  const learned =
+    map.kind === "range"
+      ? { splitPoints: map.points }
+      : map.kind === "centroid" && { shardProbes: shardProbes ?? map.probes };
+  return { ...common, state: state.isActive ? "active" : "moving", ...learned };
+}
+
+/**
+ * Asks once, or, while vectors may move, again when all have answered: one that was asked too early at the shard that a vector went to, and too late
+ * at the one that it came from, is asked for it once more. The answers of both.
+ */
+export async function asOften<T>(
+  call: Call,
+  database: KnownDatabase,
+  { isSettled, ask }: { readonly isSettled: boolean; readonly ask: () => Promise<T> },
+): Promise<readonly [T, ...T[]]> {
+  const first = await ask();
+  if (isSettled) return [first];
+  // In the first topology nothing moves before it is known where to.
+  if (database.topology === 0 && !(await mapStateOf(call, database))) return [first];
+  return [first, await ask()];
 }
 
 /** Shard → which of the queries it is asked, by their places. */
@@ -56,6 +49,8 @@ export interface ShardPlan {
   readonly queriesOf: ReadonlyMap<number, readonly number[]>;
   /** No shard that could hold a result was left out, for any query. */
   readonly isWhole: boolean;
+  /** No vector moves but by being written. */
+  readonly isSettled: boolean;
   readonly strategy: string;
 }
 
@@ -82,7 +77,7 @@ export async function planOf(call: Call, database: KnownDatabase, ask: RouteAsk)
   const all = Array.from({ length: numShards }, (_, shard) => shard);
   const places = ask.queries.map((_, at) => at);
   const map = await mapOf(call, database);
-  const common = { strategy: sharding.strategy };
+  const common = { strategy: sharding.strategy, isSettled: map !== undefined };
   if (map?.kind === "range") {
     const filter = filterOf(ask.filters);
     const shards = (filter && shardsOfFilter(map, filter)) ?? all;
@@ -122,7 +117,7 @@ export interface PlannedSearch {
 export async function searchPlanned(
   call: Call,
   database: KnownDatabase,
-  { request, plan: { queriesOf }, isPartial }: PlannedSearch,
+  { request, plan: { queriesOf, isSettled }, isPartial }: PlannedSearch,
 ): Promise<PartialAnswers<FoundAnswer>> {
   const placesOf = (shard: number): readonly number[] => queriesOf.get(shard) ?? [];
   const requestOf = (shard: number): SearchRequest => {
@@ -130,13 +125,17 @@ export async function searchPlanned(
     return { ...request, queries };
   };
   const shards = [...queriesOf.keys()];
-  const { answers, missing } = await callShards(call, database, { request: requestOf, shards, isPartial });
+  const ask = () => callShards(call, database, { request: requestOf, shards, isPartial });
+  const rounds = await asOften(call, database, { isSettled, ask });
+  const [{ answers }, again] = rounds;
   const whole = answers.map((answer) => {
+    const more = again?.answers.find(({ shard }) => shard === answer.shard);
     const results = request.queries.map(() => NO_HITS);
-    for (const [index, at] of placesOf(answer.shard).entries()) results[at] = answer.results[index] ?? NO_HITS;
-    return { ...answer, results };
+    for (const [index, at] of placesOf(answer.shard).entries())
+      results[at] = [...(answer.results[index] ?? NO_HITS), ...(more?.results[index] ?? NO_HITS)];
+    return { ...answer, results, scanned: answer.scanned + (more?.scanned ?? 0) };
   });
-  return { answers: whole, missing };
+  return { answers: whole, missing: [...new Set(rounds.flatMap(({ missing }) => missing))] };
 }
 
 /** One of each id, the newest: a vector on its way to another shard is in both for a moment. */

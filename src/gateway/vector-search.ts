@@ -124,7 +124,7 @@ function merged(
   return { hits: hits.slice(0, k), isComplete: !isCut };
 }
 
-const NO_PLAN: ShardPlan = { queriesOf: new Map(), isWhole: true, strategy: "hash" };
+const NO_PLAN: ShardPlan = { queriesOf: new Map(), isWhole: true, isSettled: true, strategy: "hash" };
 
 export interface Searched {
   readonly found: readonly Found[];

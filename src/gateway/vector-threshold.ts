@@ -15,6 +15,8 @@ import { invalidRequest } from "./issues.ts";
 import { charge } from "./search-cost.ts";
 import { callAllShards } from "./vector-call.ts";
 import { type AskedDatabase, type KnownDatabase, withDatabase } from "./vector-databases.ts";
+import { isSettled } from "./vector-maps.ts";
+import { asOften, withoutTwins } from "./vector-routing.ts";
 import type { Ask } from "./vector-schemas.ts";
 import { hitPieces } from "./vector-shown.ts";
 
@@ -68,9 +70,8 @@ function placeOf(cursor: string | undefined): WithinPlace | undefined {
 function merged({ metric }: KnownDatabase, answers: readonly WithinAnswer[], limit: number) {
   const order = inOrder(metric);
   const ends = answers.flatMap(({ more, rows }) => (more && rows.length > 0 ? [rows.at(-1)!] : [])).sort(order);
-  const known = answers
-    .flatMap(({ rows }) => rows)
-    .sort(order)
+  const known = withoutTwins(answers.flatMap(({ rows }) => rows))
+    .toSorted(order)
     .filter((hit) => !ends[0] || order(hit, ends[0]) <= 0);
   const hits = known.slice(0, limit);
   const isLast = hits.length === known.length && ends.length === 0;
@@ -85,7 +86,7 @@ export async function thresholdPage(
   ask: Ask,
 ): Promise<ThresholdPage> {
   const limit = ask.limit ?? MAX_TOP_K;
-  const answers = await callAllShards(call, database, {
+  const request = {
     kind: "within",
     query: values,
     threshold: ask.threshold!,
@@ -94,12 +95,16 @@ export async function thresholdPage(
     limit,
     without,
     shown: { metadata: ask.includeMetadata, values: ask.includeValues },
-  });
-  const sum = (amount: (answer: WithinAnswer) => number): number =>
-    answers.reduce((all, answer) => all + amount(answer), 0);
-  const shards = answers.map(({ scanned, total }, shard) => ({ shard, index: "none", plan: "scan", scanned, total }));
+  } as const;
+  const routing = { isSettled: await isSettled(call, database), ask: () => callAllShards(call, database, request) };
+  const rounds = await asOften(call, database, routing);
+  const answers = rounds.flat();
+  const [first] = rounds;
+  const sum = (of: readonly WithinAnswer[], amount: (answer: WithinAnswer) => number): number =>
+    of.reduce((all, answer) => all + amount(answer), 0);
+  const shards = first.map(({ scanned, total }, shard) => ({ shard, index: "none", plan: "scan", scanned, total }));
   const explain = ask.explain ? { shards } : undefined;
-  const sums = { total: sum(({ total }) => total), scanned: sum(({ scanned }) => scanned) };
+  const sums = { total: sum(first, ({ total }) => total), scanned: sum(answers, ({ scanned }) => scanned) };
   return { ...merged(database, answers, limit), ...sums, explain };
 }
 

@@ -75,7 +75,6 @@ const DATABASES: readonly Case[] = [
   create({ replication: { factor: 0 } }, "replication.factor"),
   create({ replication: { factor: 8 } }, "7"),
   create({ replication: { sync: 1 } }, "replication.sync"),
-  create({ sharding: { strategy: "range", key: "n" }, replication: { factor: 2 } }, "replication.factor"),
   create({ replication: { maxLagMs: -1 } }, "replication.maxLagMs"),
   create({ embeddingModels: [{ version: "1" }] }, "embeddingModels[0].name"),
   create({ embeddingModels: [{ name: "a", inputType: "smell" }] }, "embeddingModels[0].inputType"),

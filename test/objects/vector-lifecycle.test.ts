@@ -119,7 +119,7 @@ describe("sharding by centroids", () => {
       ...{ databaseId: "c", vectorDimension: 8, metric: "euclidean" },
       sharding: { strategy: "vector", numShards: 4, learnRows: 400 },
     });
-    expect(await stateOf(db)).toEqual({ strategy: "centroid", state: "learning" });
+    expect(await stateOf(db)).toEqual({ strategy: "centroid", state: "learning", skew: 1 });
     const valuesOf = (n: number) =>
       Array.from({ length: 8 }, (_, at) => (at === n % 4 ? 100 : ((n * (at + 3)) % 17) / 4));
     const vectorsFrom = (from: number) =>

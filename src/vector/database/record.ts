@@ -13,7 +13,7 @@ import { DEFAULT_LEARN_ROWS, DEFAULT_TARGET_RECALL } from "../sharding/limits.ts
 import { type IndexFields, type IndexParameters, indexSpecsOf } from "./indexes.ts";
 import { copyZones, type Placement } from "./placement.ts";
 import type { Reembedding } from "./reembedding.ts";
-import { homesOf, type Sharding, topologyOf } from "./resharding.ts";
+import { homesOf, type Sharding, shardCountOf, topologyOf } from "./resharding.ts";
 
 export interface RetentionPolicy {
   readonly maxAgeDays?: number | undefined;
@@ -121,13 +121,21 @@ export function shardName({ tenant, namespace, databaseId, generation }: Databas
   return `v${tenant}/${namespace}/${databaseId}~${generation}/${shard}`;
 }
 
+/** Of what the names of its shards have in common. */
+export function databaseNamed(base: string): DatabaseName | undefined {
+  const [, tenant, namespace, databaseId, generation] = /^v(\d+)\/([^/]*)\/(.+)~(\d+)$/.exec(base) ?? [];
+  if (namespace === undefined || databaseId === undefined) return undefined;
+  return { tenant: Number(tenant), namespace, databaseId, generation: Number(generation) };
+}
+
 function shardingOf({ sharding }: DatabaseRecord, name: DatabaseName, shard: number): ShardingConfig | undefined {
   const { strategy, numShards, key, splitPoints } = sharding;
   if (strategy === "hash" && sharding.topology === undefined) return undefined;
   const { learnRows = DEFAULT_LEARN_ROWS, targetRecall = DEFAULT_TARGET_RECALL } = sharding;
   const base = shardName(name, 0).slice(0, -2);
   const common = { strategy, numShards, shard, base, key, splitPoints, learnRows, targetRecall };
-  return strategy === "hash" ? { ...common, homes: homesOf(sharding), topology: topologyOf(sharding) } : common;
+  if (sharding.topology === undefined) return common;
+  return { ...common, homes: homesOf(sharding), topology: topologyOf(sharding), span: shardCountOf(sharding) };
 }
 
 function shardLifecycleOf({ lifecycle = NO_LIFECYCLE, reembedding }: DatabaseRecord): ShardLifecycle {

@@ -1,8 +1,8 @@
-// A change of the number of shards of a database sharded by hash, as its record tells it. Pure.
+// A change of the number of shards of a database, or of where its rows belong among them, as its record tells it. Pure.
 // The shards of a database's creation stay its homes: each speaks for the ids whose hash is its own, and knows where their rows are. What changes
 // is where rows belong, and with it the topology: calls of a gateway that knows an older one are refused while rows move.
-// Telling: all shards, new ones too, are told of the homes; nothing moves. Moving: rows go where the new number says. Ending: shards that
-// hold nothing any more are erased.
+// Telling: all shards, new ones too, are told of the homes; nothing moves. Moving: when all shards know the new topology, the first one says where
+// rows belong (by a hash among so many, or by what it learns of them), and they go there. Ending: shards that hold nothing any more are erased.
 import type { SplitPoint } from "../sharding/shard-map.ts";
 
 export interface Sharding {
@@ -16,7 +16,7 @@ export interface Sharding {
   readonly targetRecall?: number | undefined;
   /** Rows after which split points or centroids are learned. */
   readonly learnRows?: number | undefined;
-  /** `hash` only, once its number of shards was changed (resharding.ts): shards that speak for ids; grows with each change. */
+  /** Once there was a change: shards that speak for ids; which change it was, from 1. */
   readonly homes?: number | undefined;
   readonly topology?: number | undefined;
   /** Under way. */
@@ -75,7 +75,12 @@ export function nextPhase(sharding: Sharding): Sharding {
   const { reshard, ...rest } = sharding;
   switch (reshard?.phase) {
     case "telling":
-      return { ...rest, numShards: reshard.to, reshard: { ...reshard, asked: reshard.span, phase: "moving" } };
+      // Points that were given are those of the first topology.
+      return {
+        ...withoutPoints(rest),
+        numShards: reshard.to,
+        reshard: { ...reshard, asked: reshard.span, phase: "moving" },
+      };
     case "moving": {
       const left = Math.max(homesOf(rest), rest.numShards);
       return reshard.span > left ? { ...rest, reshard: { ...reshard, asked: left, phase: "ending" } } : rest;
@@ -86,6 +91,10 @@ export function nextPhase(sharding: Sharding): Sharding {
     default:
       return reshard!.phase satisfies never;
   }
+}
+
+function withoutPoints({ splitPoints: _, ...sharding }: Sharding): Sharding {
+  return sharding;
 }
 
 /** Those that hold nothing any more, and are nobody's home. */

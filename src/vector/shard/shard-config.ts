@@ -37,9 +37,13 @@ export interface ShardConfig {
 export interface ShardingConfig {
   readonly strategy: "hash" | "range" | "centroid";
   readonly numShards: number;
-  /** `hash`, once the number of shards was changed: shards that speak for ids, and the topology that callers must know. */
+  /**
+   * Once where rows belong was changed (vector/database/resharding.ts): shards that speak for ids, the topology that callers must know, and
+   * shards that may hold rows.
+   */
   readonly homes?: number | undefined;
   readonly topology?: number | undefined;
+  readonly span?: number | undefined;
   /** This shard, and the part of its name that all shards of the database share. */
   readonly shard: number;
   readonly base: string;

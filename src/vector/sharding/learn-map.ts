@@ -1,19 +1,19 @@
-// Learns where rows go from the first of them: split points of equal shares, or centroids by k-means. In slices; the same sample gives the
-// same map. Guarantees: as many shards as asked for, or undefined where the sample does not tell them apart. Must not: do I/O.
-import { type JsonObject, visitMetadata } from "../metadata/values.ts";
+// Learns where rows go from a sample of them: split points of equal shares, or centroids by balanced k-means. In slices; the same sample gives
+// the same map. Guarantees: at most as many shards as asked for, fewer where the sample does not tell them apart; undefined of nothing. Must
+// not: do I/O.
 import type { Metric } from "../metric.ts";
 import { seededWords } from "../quantize/seeded.ts";
-import { parsedMetadata } from "../shard/fresh-segment.ts";
-import { type ListingPlace, listPage } from "../shard/listing.ts";
-import type { ShardingConfig } from "../shard/shard-config.ts";
-import type { VectorStore } from "../shard/vector-store.ts";
 import {
+  BALANCE_RATE,
+  BALANCE_ROUNDS,
+  BALANCED,
   CENTROID_ROUNDS,
   LEARN_SLICE_ROWS,
-  MAX_SAMPLE_ROWS,
-  MAX_SAMPLE_VALUES,
   PROBE_NEIGHBOURS,
   PROBE_QUERIES,
+  SPLIT_ABOVE,
+  SPLIT_INTO,
+  SPLIT_ROUNDS,
 } from "./limits.ts";
 import {
   type CentroidMap,
@@ -21,25 +21,39 @@ import {
   directionOf,
   nearestShards,
   type RangeMap,
-  type ShardMap,
   type SplitPoint,
   squaredDistance,
 } from "./shard-map.ts";
 
-/** Points of equal shares of the sample's values; undefined = too few different ones. Mixed types: that of most. */
-export function learnSplits(
-  values: readonly SplitPoint[],
-  { key, numShards }: { readonly key: string; readonly numShards: number },
-): RangeMap | undefined {
+export interface SplitAsk {
+  readonly key: string;
+  readonly numShards: number;
+  /** Rows of the sample that have not exactly one value there: they are the first shard's. */
+  readonly oddRows?: number;
+}
+
+/** Points of equal shares of the sample, a value never cut in two. Mixed types: that of most; the others are odd. */
+export function learnSplits(values: readonly SplitPoint[], { key, numShards, oddRows = 0 }: SplitAsk): RangeMap {
   const texts = values.filter((value) => typeof value === "string");
   const numbers = values.filter((value) => typeof value === "number");
   const sorted = (texts.length > numbers.length ? texts : numbers).toSorted(compareSplits);
-  const points = Array.from(
-    { length: numShards - 1 },
-    (_, at) => sorted[Math.floor(((at + 1) * sorted.length) / numShards)]!,
-  );
-  const isAscending = points.every((point, at) => at === 0 || compareSplits(points[at - 1]!, point) < 0);
-  return sorted.length >= numShards && isAscending ? { kind: "range", key, points } : undefined;
+  const points: SplitPoint[] = [];
+  let inShard = oddRows + values.length - sorted.length;
+  let left = inShard + sorted.length;
+  for (let at = 0; at < sorted.length; ) {
+    let end = at + 1;
+    while (end < sorted.length && compareSplits(sorted[end]!, sorted[at]!) === 0) end++;
+    const count = end - at;
+    const shardsLeft = numShards - points.length;
+    if (shardsLeft > 1 && inShard > 0 && inShard + count / 2 > left / shardsLeft) {
+      points.push(sorted[at]!);
+      left -= inShard;
+      inShard = 0;
+    }
+    inShard += count;
+    at = end;
+  }
+  return { kind: "range", key, points };
 }
 
 export interface CentroidAsk {
@@ -48,21 +62,35 @@ export interface CentroidAsk {
   /** The share of true neighbours that the shards probed by default must hold. */
   readonly targetRecall: number;
   readonly seed: number;
+  /** Where rows are now: shards of the new map are numbered so that few of them move. */
+  readonly before?: CentroidMap | undefined;
 }
 
 export function* learnCentroids(
   sample: readonly Float32Array[],
-  { metric, numShards, targetRecall, seed }: CentroidAsk,
+  { metric, numShards, targetRecall, seed, before }: CentroidAsk,
 ): Generator<void, CentroidMap | undefined> {
-  if (sample.length < numShards) return undefined;
+  if (sample.length === 0) return undefined;
   const isOfDirections = metric !== "euclidean";
   const points = isOfDirections ? sample.map(directionOf) : sample;
   const random = seededWords(seed);
-  let centroids = yield* firstCentroids(points, numShards, random);
-  for (let round = 0; round < CENTROID_ROUNDS; round++) centroids = yield* movedCentroids(points, centroids, random);
-  const dimension = points[0]!.length;
-  const map: CentroidMap = { kind: "centroid", isOfDirections, dimension, centroids, probes: numShards };
-  return { ...map, probes: yield* probesFor(sample, map, { metric, targetRecall }) };
+  let cells: Cells = {
+    centroids: yield* firstCentroids(points, Math.min(numShards, sample.length), random),
+    weights: Array.from({ length: Math.min(numShards, sample.length) }, () => 0),
+  };
+  for (let round = 0; round < CENTROID_ROUNDS; round++)
+    cells = yield* movedCells(points, cells, { random, isSplitting: round < SPLIT_ROUNDS });
+  cells = yield* balancedCells(points, cells);
+  const { length: dimension } = points[0]!;
+  const { length: probes } = cells.centroids;
+  const map: CentroidMap = { kind: "centroid", isOfDirections, dimension, ...cells, probes };
+  const numbered = before ? numberedAs(before, map, sample) : map;
+  return { ...numbered, probes: yield* probesFor(sample, numbered, { metric, targetRecall }) };
+}
+
+interface Cells {
+  readonly centroids: readonly Float32Array[];
+  readonly weights: readonly number[];
 }
 
 /** Each one far from those before: by the square of the distance, as k-means++ draws them. */
@@ -91,36 +119,124 @@ function* firstCentroids(
   return centroids;
 }
 
-function* movedCentroids(
-  points: readonly Float32Array[],
-  centroids: readonly Float32Array[],
-  random: () => number,
-): Generator<void, readonly Float32Array[]> {
-  const dimension = points[0]!.length;
-  const sums = centroids.map(() => new Float64Array(dimension));
-  const counts = centroids.map(() => 0);
-  for (const [at, point] of points.entries()) {
-    const nearest = nearestOf(centroids, point);
-    counts[nearest]!++;
-    const sum = sums[nearest]!;
-    for (let i = 0; i < dimension; i++) sum[i]! += point[i]!;
-    if (at % LEARN_SLICE_ROWS === 0) yield;
-  }
-  // One that nobody is near begins again at a row.
-  return sums.map((sum, at) =>
-    counts[at] === 0
-      ? points[random() % points.length]!.slice()
-      : Float32Array.from(sum, (value) => value / counts[at]!),
-  );
+/** What the rows of a cell come to. */
+interface CellSums {
+  count: number;
+  /** Of squared distances to the centroid. */
+  squares: number;
+  readonly sum: Float64Array;
+  /** One of its rows, any. */
+  row: Float32Array | undefined;
 }
 
-function nearestOf(centroids: readonly Float32Array[], point: Float32Array): number {
+/** Each centroid goes to the mean of its rows; those of the smallest cells go into the greatest, where these are too great. */
+function* movedCells(
+  points: readonly Float32Array[],
+  { centroids, weights }: Cells,
+  { random, isSplitting }: { readonly random: () => number; readonly isSplitting: boolean },
+): Generator<void, Cells> {
+  const dimension = points[0]!.length;
+  const cells = centroids.map((): CellSums => {
+    return { count: 0, squares: 0, sum: new Float64Array(dimension), row: undefined };
+  });
+  for (const [at, point] of points.entries()) {
+    const distances = centroids.map((centroid) => squaredDistance(centroid, point));
+    const nearest = leastOf(distances, weights);
+    const cell = cells[nearest]!;
+    cell.count++;
+    cell.squares += distances[nearest]!;
+    if (random() % cell.count === 0) cell.row = point;
+    for (let i = 0; i < dimension; i++) cell.sum[i]! += point[i]!;
+    if (at % LEARN_SLICE_ROWS === 0) yield;
+  }
+  const moved = cells.map(({ count, sum }, at) =>
+    count === 0 ? centroids[at]! : Float32Array.from(sum, (value) => value / count),
+  );
+  const mean = points.length / cells.length;
+  const grown = weights.map((weight, at) => weight + heavier(cells[at]!, mean));
+  const order = cells.map((_, at) => at).sort((a, b) => cells[b]!.count - cells[a]!.count);
+  for (const [rank, great] of order.entries()) {
+    const small = order[order.length - 1 - rank]!;
+    const [most, least] = [cells[great]!, cells[small]!];
+    const isWorth = isSplitting && most.count > SPLIT_ABOVE * mean && least.count < most.count * SPLIT_INTO;
+    if (rank >= order.length / 2 || (!isWorth && least.count > 0)) continue;
+    moved[small] = (most.row ?? points[random() % points.length]!).slice();
+    grown[small] = grown[great]!;
+  }
+  return { centroids: moved, weights: grown };
+}
+
+/** How much heavier a cell of so many rows gets: in measures of its own. */
+function heavier({ count, squares }: Pick<CellSums, "count" | "squares">, mean: number): number {
+  return count === 0 ? 0 : BALANCE_RATE * (squares / count) * Math.min(1, count / mean - 1);
+}
+
+/**
+ * The weights under which the greatest cell is smallest, of those that were tried; centroids stay. A cell that stays too great, or too small, takes
+ * longer steps, one that goes from one to the other shorter ones.
+ */
+function* balancedCells(points: readonly Float32Array[], { centroids, weights }: Cells): Generator<void, Cells> {
+  const rows: Float64Array[] = [];
+  for (const [at, point] of points.entries()) {
+    rows.push(Float64Array.from(centroids, (centroid) => squaredDistance(centroid, point)));
+    if (at % LEARN_SLICE_ROWS === 0) yield;
+  }
+  const mean = points.length / centroids.length;
+  const now = [...weights];
+  const steps = centroids.map(() => 0);
+  let [best, least] = [weights, Number.POSITIVE_INFINITY];
+  for (let round = 0; round < BALANCE_ROUNDS; round++) {
+    const cells = centroids.map(() => ({ count: 0, squares: 0 }));
+    for (const distances of rows) {
+      const nearest = leastOf(distances, now);
+      const cell = cells[nearest]!;
+      cell.count++;
+      cell.squares += distances[nearest]!;
+    }
+    const most = Math.max(...cells.map(({ count }) => count));
+    if (most < least) [best, least] = [[...now], most];
+    if (most <= BALANCED * mean) break;
+    for (const [at, { count, squares }] of cells.entries()) {
+      const way = Math.sign(count - mean);
+      const first = (BALANCE_RATE * squares) / Math.max(1, count);
+      const step = Math.abs(steps[at]!);
+      const next = way === Math.sign(steps[at]!) ? step * 1.3 : step === 0 ? first : step / 2;
+      steps[at] = way * next;
+      now[at]! += steps[at];
+    }
+    yield;
+  }
+  return { centroids, weights: best };
+}
+
+function leastOf(distances: ArrayLike<number>, weights: readonly number[]): number {
   let [best, least] = [0, Number.POSITIVE_INFINITY];
-  for (const [at, centroid] of centroids.entries()) {
-    const distance = squaredDistance(centroid, point);
-    if (distance < least) [best, least] = [at, distance];
+  for (let at = 0; at < distances.length; at++) {
+    const weighed = distances[at]! + weights[at]!;
+    if (weighed < least) [best, least] = [at, weighed];
   }
   return best;
+}
+
+/** The same cells; those that share most of the sample with a shard of before have its number. */
+function numberedAs(before: CentroidMap, map: CentroidMap, sample: readonly Float32Array[]): CentroidMap {
+  const { length } = map.centroids;
+  const shared = map.centroids.map(() => Array.from({ length }, () => 0));
+  for (const values of sample) {
+    const [cell, held] = [nearestShards(map, values)[0]!, nearestShards(before, values)[0]!];
+    if (held < length) shared[cell]![held]!++;
+  }
+  const pairs = shared.flatMap((row, cell) => row.map((count, number) => ({ cell, number, count })));
+  const cellOf = new Map<number, number>();
+  const numbered = new Set<number>();
+  for (const { cell, number } of pairs.sort((a, b) => b.count - a.count)) {
+    if (cellOf.has(number) || numbered.has(cell)) continue;
+    cellOf.set(number, cell);
+    numbered.add(cell);
+  }
+  const order = map.centroids.map((_, number) => cellOf.get(number)!);
+  const { centroids, weights = [] } = map;
+  return { ...map, centroids: order.map((cell) => centroids[cell]!), weights: order.map((cell) => weights[cell]!) };
 }
 
 /** The fewest shards that hold the asked share of the sample's true neighbours. */
@@ -168,40 +284,4 @@ function distanceBy(metric: Metric, a: Float32Array, b: Float32Array): number {
     squares += b[i]! * b[i]!;
   }
   return metric === "dot" ? -product : -product / Math.sqrt(squares || 1);
-}
-
-/** Learns from a shard's own rows: while none were moved they are there by a hash of their ids, so they are like all of the database's. */
-export function* mapSampleOf(
-  store: VectorStore,
-  { strategy, key, numShards, targetRecall }: ShardingConfig,
-  metric: Metric,
-): Generator<void, ShardMap | undefined> {
-  const vectors: Float32Array[] = [];
-  const values: SplitPoint[] = [];
-  let after: ListingPlace | undefined;
-  do {
-    const page = listPage(store, { after, limit: 256 });
-    for (const { segment, row } of page.rows) {
-      if (strategy === "range") values.push(...splitPointsOf(parsedMetadata(segment.metadataOf(row)), key!));
-      else vectors.push(new Float32Array(segment.valuesOf(row).slice().buffer));
-    }
-    after = page.next;
-    yield;
-    const heldValues = vectors.length * (vectors[0]?.length ?? 0);
-    if (vectors.length + values.length >= MAX_SAMPLE_ROWS || heldValues >= MAX_SAMPLE_VALUES) break;
-  } while (after);
-  if (strategy === "range") return learnSplits(values, { key: key!, numShards });
-  return yield* learnCentroids(vectors, { metric, numShards, targetRecall, seed: 1 });
-}
-
-function splitPointsOf(metadata: JsonObject, key: string): readonly SplitPoint[] {
-  const found: SplitPoint[] = [];
-  visitMetadata(metadata, {
-    present: () => undefined,
-    point: () => undefined,
-    scalar: (path, value) => {
-      if (path === key && (typeof value === "number" || typeof value === "string")) found.push(value);
-    },
-  });
-  return found;
 }

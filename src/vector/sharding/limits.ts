@@ -11,7 +11,17 @@ export const MAX_SAMPLE_ROWS = 2048;
 /** Values that they have in all, at most: they are copies in JavaScript's memory. */
 export const MAX_SAMPLE_VALUES = 2 ** 21;
 /** Rounds of k-means: centroids of a sample hardly move afterwards. */
-export const CENTROID_ROUNDS = 12;
+export const CENTROID_ROUNDS = 16;
+/** Of these, the first ones, in which a cell of more rows than this times the mean is split: the others settle then. */
+export const SPLIT_ROUNDS = 10;
+export const SPLIT_ABOVE = 1.3;
+/** And the cell that gives its centroid for it has at most this share of its rows. */
+export const SPLIT_INTO = 0.65;
+/** Part of a cell's mean squared distance that its weight grows by in a round, for each mean size that it is over. */
+export const BALANCE_RATE = 0.1;
+/** Rounds that only weights change in: a pass over the sample's distances each; and the greatest cell, by the mean, that ends them. */
+export const BALANCE_ROUNDS = 80;
+export const BALANCED = 1.05;
 /** Rows of the sample between two pauses. */
 export const LEARN_SLICE_ROWS = 32;
 /** Queries of the sample that the number of probed shards is chosen by, and neighbours of each. */
@@ -25,6 +35,13 @@ export const MAX_SPLIT_POINTS = MAX_SHARDS - 1;
 export const MAX_SPLIT_CHARACTERS = 256;
 /** Rows moved in one go: other writes to the shard wait for it. */
 export const SPREAD_ROWS = 200;
+/** Rows of a sample that are asked of a shard at once. */
+export const SAMPLE_PAGE_ROWS = 256;
+/** A re-split that nobody asked for is tried again when the rows are more, or fewer, by this share, or after this time (ms): it may gain nothing. */
+export const RESPLIT_GROWTH = 0.5;
+export const RESPLIT_AGAIN_MS = 6 * 3_600_000;
+/** How often the first shard compares the sizes of all: the bound must be passed twice in a row. Ms. */
+export const SKEW_LOOK_MS = 30_000;
 /** A call to another shard that was not answered may still arrive for so long. Ms. */
 export const LATE_MOVE_MS = 10_000;
 /** Writes that wait for the one under way at the shard that places them. */

@@ -6,7 +6,7 @@ import type { VectorAnswer, VectorInput, VectorRequest, VectorStamp } from "../.
 import { LATE_MOVE_MS } from "./limits.ts";
 import { Placements } from "./placements.ts";
 import { Placer } from "./placer.ts";
-import type { HashMap, ShardMap } from "./shard-map.ts";
+import type { ShardMap } from "./shard-map.ts";
 
 const OWN = 1;
 const MAP: ShardMap = { kind: "range", key: "n", points: [10, 20] };
@@ -31,7 +31,8 @@ class World {
   isApplied = false;
   isCrash = true;
   isDead = false;
-  map: ShardMap | HashMap | undefined = MAP;
+  isRefusing = false;
+  map: ShardMap | undefined = MAP;
   placer: Placer;
 
   constructor() {
@@ -77,6 +78,7 @@ class World {
       case "delete":
         return { kind: "written", ...place, results: request.ids.map((id) => deleted(rows, id)) };
       case "upsert":
+        if (this.isRefusing) return { kind: "error", code: "invalidRequest", message: "bad" };
         return { kind: "written", ...place, results: request.rows.map((row) => stored(rows, row)) };
       default:
         throw new Error(request.kind);
@@ -292,11 +294,35 @@ describe("another number of shards", () => {
     ).toBe(true);
   });
 
-  it("an atomic write is refused: a part of it may move", async () => {
+  it("[VE-304] an atomic write is one commit of one shard, or refused: its vectors belong to several, or one is in another", async () => {
     const world = new World();
-    const rows = ["v1", "v2"].map((id) => ({ id, values: new Uint8Array(4), metadata: new Uint8Array(0) }));
-    const answer = await world.placer.run({ request: { kind: "upsert", rows, atomic: true } });
-    expect(answer).toMatchObject({ kind: "error", code: "invalidRequest" });
-    expect(sizes(world)).toEqual([0, 0, 0]);
+    world.map = { kind: "hash", shards: 2 };
+    const atomic = (ids: readonly string[], isBad = false) => {
+      world.isRefusing = isBad;
+      const rows = ids.map((id) => ({ id, values: new Uint8Array(4), metadata: new TextEncoder().encode('{"n":0}') }));
+      return world.placer.run({ request: { kind: "upsert", rows, atomic: true } });
+    };
+    expect(ok(await atomic(["v2", "v4"]))).toBe(true);
+    expect(ok(await atomic(["v4", "v6", "v4"]))).toBe(true);
+    expect(sizes(world)).toEqual([3, 0, 0]);
+    expect(await world.look("v4")).toMatchObject({ copies: 1, version: 3 });
+    expect(await atomic(["v8", "v1"])).toMatchObject({
+      kind: "error",
+      message: expect.stringContaining("belong to 2"),
+    });
+    expect(await atomic(["v8", "v10"], true)).toMatchObject({ kind: "error", code: "invalidRequest", message: "bad" });
+    // What was refused left nothing: a new row goes where it belongs then.
+    world.isRefusing = false;
+    world.map = { kind: "hash", shards: 3 };
+    expect(ok(await world.put("v8", 1))).toBe(true);
+    expect(sizes(world)).toEqual([3, 0, 1]);
+    expect(await atomic(["v4", "v10"])).toMatchObject({ kind: "error", code: "conflict", details: { id: "v4" } });
+    expect((await world.look("v10")).copies).toBe(0);
+    // An answer that is lost may have been applied; again it is one write.
+    Object.assign(world, { isCrash: false, isApplied: true, failAt: world.calls + 1 });
+    expect(await atomic(["v14", "v11"])).toMatchObject({ kind: "error", code: "unknownOutcome" });
+    world.failAt = -1;
+    expect(ok(await atomic(["v14", "v11"]))).toBe(true);
+    expect(await world.look("v14")).toMatchObject({ copies: 1 });
   });
 });

@@ -1,5 +1,5 @@
 // The calls about ids that belong to this shard by their hash, where rows are placed by metadata or values: finds the shard that has the row, and
-// brings it to the one where it belongs.
+// brings it to the one where it belongs; and the rows that are elsewhere when that changes.
 // Guarantees: an id has one placement, which changes when its row is in the new shard; a move that was cut off is undone, or ended where the
 // placement had changed; a repeated write is answered as the first time. Must not: know objects; `ask` reaches the other shards.
 import type {
@@ -27,7 +27,7 @@ import {
   type Result,
   withoutTwins,
 } from "./placer-rows.ts";
-import { type HashMap, type ShardMap, shardOfRow } from "./shard-map.ts";
+import { type ShardMap, shardOfRow } from "./shard-map.ts";
 
 export interface Identity {
   readonly writeId: Uint8Array;
@@ -39,7 +39,7 @@ export interface PlacerOptions {
   readonly own: number;
   readonly dimension: number;
   /** Undefined = not learned yet: rows stay where the hash of their id says. */
-  readonly map: () => ShardMap | HashMap | undefined;
+  readonly map: () => ShardMap | undefined;
   /** The shard that an id belongs to by its hash: among those that speak for ids; among so many. */
   readonly homeOf: (id: string) => number;
   readonly hashOf: (id: string, shards: number) => number;
@@ -63,16 +63,29 @@ const MOVING: VectorFailure = {
   code: "unavailable",
   message: "the vector was on its way to another shard when that was cut off; try again in some seconds",
 };
-const ATOMIC: VectorFailure = {
-  kind: "error",
-  code: "invalidRequest",
-  message: "atomic is not possible where vectors may move between shards",
-};
 const QUEUE_FULL: VectorFailure = {
   kind: "error",
   code: "overloaded",
   message: `${MAX_PLACED_WAITING} writes wait for the shard; nothing was done`,
 };
+
+function scattered(shards: number): VectorFailure {
+  return {
+    kind: "error",
+    code: "invalidRequest",
+    message: `atomic is possible within one shard; these vectors belong to ${shards}`,
+    details: { field: "atomic", limit: 1 },
+  };
+}
+
+function leavesItsShard(id: string): VectorFailure {
+  return {
+    kind: "error",
+    code: "conflict",
+    message: `atomic is possible within one shard; "${id}" is in another one: store it by itself first`,
+    details: { id },
+  };
+}
 
 /** Kinds that name ids: they come to the shard of the id's hash. */
 export function isById({ kind }: VectorRequest): boolean {
@@ -162,8 +175,7 @@ export class Placer {
   async #write(request: VectorRequest): Promise<VectorAnswer> {
     switch (request.kind) {
       case "upsert":
-        // One may move while others do not: gateways do not send it.
-        if (request.atomic && request.rows.length > 1) return ATOMIC;
+        if (request.atomic && request.rows.length > 1) return this.#upsertWhole(request.rows, request.durability);
         return this.#upsert(request.rows, request.durability);
       case "delete":
         return this.#delete(request.ids, request.durability);
@@ -223,6 +235,28 @@ export class Placer {
       );
     const [only] = results;
     return rows.length === 1 && only && isFailure(only) ? only : this.#written(results);
+  }
+
+  /** One commit of one shard: all rows belong there, and none is anywhere else. */
+  async #upsertWhole(rows: readonly VectorInput[], durability: Durability | undefined): Promise<VectorAnswer> {
+    if (rows.some(({ id }) => this.#cut.has(id))) return MOVING;
+    const { placements, ask } = this.#options;
+    const placing = rows.map((row, at): Placing => {
+      const held = placements.shardOf(row.id);
+      return { at, row, held, target: this.#target(row, held) };
+    });
+    const targets = new Set(placing.map(({ target }) => target));
+    const [target] = targets;
+    if (target === undefined || targets.size > 1) return scattered(targets.size);
+    const leaving = placing.filter(({ held }) => held !== target);
+    const [moving] = (await this.#stampsOf(leaving)).keys();
+    if (moving !== undefined) return leavesItsShard(moving);
+    for (const { row } of leaving) placements.set(row.id, target);
+    const answer = await ask(target, { kind: "upsert", rows, atomic: true, durability }).catch(() => UNKNOWN);
+    if (answer.kind === "written") return this.#written(answer.results);
+    const isUndone = answer.kind === "error" && !isUnknown(answer);
+    if (isUndone) for (const { row, held } of leaving) placements.set(row.id, held);
+    return answer;
   }
 
   /** Rows of different ids. */

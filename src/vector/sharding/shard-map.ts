@@ -1,5 +1,5 @@
 // Which shard of a database a row goes to, and which shards a search must ask, where that follows from metadata (`range`) or from the
-// values (`centroid`). Pure; a map once learned never changes. Guarantees: bytes that are no map are refused. Must not: know objects.
+// values (`centroid`). Pure; the map of a topology never changes. Guarantees: bytes that are no map are refused. Must not: know objects.
 import { ByteReader, ByteWriter, MalformedBytes } from "../../wire/bytes.ts";
 import type { Filter } from "../filter/filter.ts";
 import { compareText, type JsonObject, type Scalar, visitMetadata } from "../metadata/values.ts";
@@ -14,24 +14,30 @@ export interface RangeMap {
   readonly points: readonly SplitPoint[];
 }
 
-/** A row is in the shard of its nearest centroid: by squared distance, of directions where they count (cosine, dot). */
+/**
+ * A row is in the shard of its nearest centroid: by squared distance, of directions where they count (cosine, dot), plus the centroid's weight
+ * (a power diagram): where rows are dense, weights keep shards of one size.
+ */
 export interface CentroidMap {
   readonly kind: "centroid";
   readonly isOfDirections: boolean;
   readonly dimension: number;
   /** One a shard. */
   readonly centroids: readonly Float32Array[];
+  /** One a centroid; absent = none weighs. */
+  readonly weights?: readonly number[] | undefined;
   /** Shards that a search asks which does not say. */
   readonly probes: number;
 }
 
-/** A row is where a hash of its id says, among so many shards. Never stored, never learned. */
+/** A row is where a hash of its id says, among so many shards. Never learned. */
 export interface HashMap {
   readonly kind: "hash";
   readonly shards: number;
 }
 
-export type ShardMap = RangeMap | CentroidMap;
+export type LearnedMap = RangeMap | CentroidMap;
+export type ShardMap = LearnedMap | HashMap;
 
 /** A row's part that the map looks at. */
 export interface Placeable {
@@ -46,7 +52,7 @@ export function compareSplits(a: SplitPoint, b: SplitPoint): number {
   return typeof a === "number" ? a - (b as number) : compareText(a, b as string);
 }
 
-export function shardOfRow(map: ShardMap, { values, metadata }: Placeable): number {
+export function shardOfRow(map: LearnedMap, { values, metadata }: Placeable): number {
   if (map.kind === "centroid") return nearestShards(map, values)[0]!;
   const scalars: Scalar[] = [];
   visitMetadata(metadata, {
@@ -105,8 +111,18 @@ export function shardsOfFilter(map: RangeMap, filter: Filter): ReadonlySet<numbe
 /** All shards, that of the nearest centroid first; of equal distances the lower shard. */
 export function nearestShards(map: CentroidMap, values: ArrayLike<number>): readonly number[] {
   const point = map.isOfDirections ? directionOf(values) : values;
-  const distances = map.centroids.map((centroid) => squaredDistance(centroid, point));
+  const distances = map.centroids.map((centroid, shard) => squaredDistance(centroid, point) + weightOf(map, shard));
   return distances.map((_, shard) => shard).sort((a, b) => distances[a]! - distances[b]! || a - b);
+}
+
+function weightOf({ weights }: CentroidMap, shard: number): number {
+  return weights?.[shard] ?? 0;
+}
+
+/** Shards that rows go to by it. */
+export function shardCountIn(map: ShardMap): number {
+  if (map.kind === "hash") return map.shards;
+  return map.kind === "range" ? map.points.length + 1 : map.centroids.length;
 }
 
 export function directionOf(values: ArrayLike<number>): Float32Array {
@@ -122,33 +138,57 @@ export function squaredDistance(a: ArrayLike<number>, b: ArrayLike<number>): num
   return sum;
 }
 
-const KINDS = ["range", "centroid"] as const;
+const KINDS = ["range", "centroid", "hash"] as const;
+const IS_OF_DIRECTIONS = 1;
+const HAS_WEIGHTS = 2;
 
 export function writeShardMap(map: ShardMap): Uint8Array {
   const writer = new ByteWriter(1024);
   writer.u8(KINDS.indexOf(map.kind));
-  if (map.kind === "range") {
+  if (map.kind === "hash") writer.varint(map.shards);
+  else if (map.kind === "range") {
     writer.string(map.key);
     writer.string(JSON.stringify(map.points));
-    return writer.take();
-  }
-  writer.u8(map.isOfDirections ? 1 : 0);
+  } else writeCentroids(writer, map);
+  return writer.take();
+}
+
+function writeCentroids(writer: ByteWriter, map: CentroidMap): void {
+  writer.u8((map.isOfDirections ? IS_OF_DIRECTIONS : 0) | (map.weights ? HAS_WEIGHTS : 0));
   writer.varint(map.dimension);
   writer.varint(map.probes);
   writer.varint(map.centroids.length);
   for (const centroid of map.centroids)
     writer.raw(new Uint8Array(centroid.buffer, centroid.byteOffset, centroid.byteLength));
-  return writer.take();
+  for (const weight of map.weights ?? []) writer.f64(weight);
 }
 
 /** @throws MalformedBytes */
 export function readShardMap(bytes: Uint8Array): ShardMap {
   const reader = new ByteReader(bytes);
-  const kind = KINDS[reader.u8()];
-  if (kind === undefined) throw new MalformedBytes("a shard map of an unknown kind");
-  const map = kind === "range" ? readRange(reader) : readCentroids(reader);
+  const map = readMap(reader, KINDS[reader.u8()]);
   if (!reader.done) throw new MalformedBytes("bytes after a shard map");
   return map;
+}
+
+function readMap(reader: ByteReader, kind: ShardMap["kind"] | undefined): ShardMap {
+  switch (kind) {
+    case "range":
+      return readRange(reader);
+    case "centroid":
+      return readCentroids(reader);
+    case "hash":
+      return { kind, shards: countOf(reader.varint()) };
+    case undefined:
+      throw new MalformedBytes("a shard map of an unknown kind");
+    default:
+      return kind satisfies never;
+  }
+}
+
+function countOf(count: number): number {
+  if (count < 1 || count > MAX_SPLIT_POINTS + 1) throw new MalformedBytes(`${count} shards`);
+  return count;
 }
 
 function readRange(reader: ByteReader): RangeMap {
@@ -160,6 +200,8 @@ function readRange(reader: ByteReader): RangeMap {
     // SyntaxError: the writer wrote JSON, so these bytes are not its.
     throw new MalformedBytes("split points");
   }
+  // None: rows that are all alike at the key are not split.
+  if (Array.isArray(points) && points.length === 0) return { kind: "range", key, points: [] };
   if (!isSplitPoints(points)) throw new MalformedBytes("split points");
   return { kind: "range", key, points };
 }
@@ -173,14 +215,16 @@ export function isSplitPoints(points: unknown): points is readonly SplitPoint[] 
 }
 
 function readCentroids(reader: ByteReader): CentroidMap {
-  const isOfDirections = reader.u8() === 1;
-  const [dimension, probes, count] = [reader.varint(), reader.varint(), reader.varint()];
-  if (count < 1 || count > MAX_SPLIT_POINTS + 1 || probes < 1 || probes > count)
-    throw new MalformedBytes(`${count} centroids, ${probes} probes`);
+  const flags = reader.u8();
+  const [dimension, probes, count] = [reader.varint(), reader.varint(), countOf(reader.varint())];
+  if (probes < 1 || probes > count) throw new MalformedBytes(`${count} centroids, ${probes} probes`);
   const centroids = Array.from({ length: count }, () => {
     const centroid = new Float32Array(reader.raw(dimension * 4).slice().buffer);
     if (!centroid.every(Number.isFinite)) throw new MalformedBytes("a centroid that is not finite");
     return centroid;
   });
-  return { kind: "centroid", isOfDirections, dimension, centroids, probes };
+  const weights = (flags & HAS_WEIGHTS) === 0 ? undefined : centroids.map(() => reader.f64());
+  if (weights?.some((weight) => !Number.isFinite(weight))) throw new MalformedBytes("a weight that is not finite");
+  const isOfDirections = (flags & IS_OF_DIRECTIONS) !== 0;
+  return { kind: "centroid", isOfDirections, dimension, centroids, probes, ...(weights && { weights }) };
 }

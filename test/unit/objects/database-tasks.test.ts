@@ -63,16 +63,13 @@ describe("another number of shards", () => {
     expect(reshardOf(record(ending), "back")).toMatchObject({ ok: false, code: "conflict" });
   });
 
-  it("[VE-283] one at a time, of databases sharded by hash without copies, archive or snapshots", () => {
+  it("[VE-283] one at a time, of databases without archive or snapshots", () => {
     const hash: Sharding = { strategy: "hash", numShards: 2 };
     const begun = decided(hash, 5);
     expect(decided(begun, 5)).toBe(begun);
     expect(decided(hash, 2)).toBe(hash);
     for (const [of, more] of [
       [begun, {}],
-      [{ ...hash, strategy: "range" }, {}],
-      [{ ...hash, strategy: "centroid" }, {}],
-      [hash, { replication: { factor: 2, sync: false, maxLagMs: 0 } }],
       [hash, { lifecycle: { snapshots: [], isArchived: true } }],
       [hash, { lifecycle: { snapshots: [{ snapshotId: "s", createdAtMs: 1 }], isArchived: false } }],
     ] as const)
