@@ -1,6 +1,6 @@
 // The Directory's records and their keys. Numbers in keys have 16 digits, so that keys sort as numbers do.
 import type { ApiKeyRecord, StorageNode } from "../src/access/types.ts";
-import type { ClusterEvent, NewTenant, RepairProgress, RepairPurge } from "./tenancy-rpc.ts";
+import type { ClusterEvent, NewTenant, RepairKind, RepairProgress, RepairPurge } from "./tenancy-rpc.ts";
 
 /** What a Tenant object is started with, kept until it was. */
 export interface TenantPlan extends NewTenant {
@@ -36,6 +36,8 @@ export interface DueRecord {
 }
 
 export interface RepairRecord {
+  /** Absent: full. */
+  readonly kind?: RepairKind | undefined;
   readonly startedAtMs: number;
   readonly finishedAtMs: number | null;
   readonly progress: RepairProgress;
@@ -92,7 +94,7 @@ export const KEYS = {
   absence: (zone: string) => `absences/${zone}`,
   events: "events/",
   event: numbered("events/"),
-  state: (name: "purge" | "since") => `repair-state/${name}`,
+  state: (name: "purge" | "since" | "fullRepairAt" | "incrementalRepairAt") => `repair-state/${name}`,
 } as const;
 
 /** The number in a key. */

@@ -1,20 +1,41 @@
-// Full repairs, by hand and by themselves, and the purge of deleted rows that follows them (replication/purge-round.ts).
-// Guarantees: one repair at a time; what was begun goes on after any crash; nodes begin only once all have promised their floors.
+// Repairs, by hand and by themselves, and the purge of deleted rows that follows full ones (replication/purge-round.ts).
+// Guarantees: one repair at a time; what was begun goes on after any crash; nodes begin a full one only once all have promised their floors,
+// an incremental one after each other.
 // Must not: decide what may be purged, or own an alarm.
 import type { Settings } from "../src/cluster/settings.ts";
 import { TICKS_PER_MS } from "../src/replication/hybrid-clock.ts";
 import { PURGE_SETTLE_MS } from "../src/replication/limits.ts";
 import { type PurgeEnvironment, promiseFloors, repairEnded, stepPurge } from "../src/replication/purge-round.ts";
+import type { SyncState } from "../src/replication/sync-state.ts";
 import type { DirectoryStore } from "./directory-store.ts";
 import type { Env } from "./env.ts";
-import type { RepairInfo, RepairProgress, RepairPurge } from "./tenancy-rpc.ts";
+import type { RepairInfo, RepairKind, RepairProgress, RepairPurge } from "./tenancy-rpc.ts";
 import type { TurnQueue } from "./turn-queue.ts";
 import { withDeadline } from "./with-deadline.ts";
 
+const KINDS: readonly RepairKind[] = ["full", "incremental"];
 /** How often nodes are asked how far a repair is. Ms. */
 const REPAIR_POLL_MS = 500;
 /** Longest a node may take for a call. Ms. */
 const CALL_TIMEOUT_MS = 5000;
+
+function progressOf(
+  parts: readonly (SyncState | undefined)[],
+  { nodeCount, waitingFor }: { readonly nodeCount: number; readonly waitingFor: string },
+): RepairProgress {
+  const sum = (field: "rowsCompared" | "rowsRepaired" | "rowsUnreadable" | "rowsRead" | "rangesLeftOut"): number =>
+    parts.reduce((total, part) => total + (part?.[field] ?? 0), 0);
+  return {
+    nodesDone: parts.filter((part) => part?.phase === "done").length,
+    nodeCount,
+    rowsCompared: sum("rowsCompared"),
+    rowsRepaired: sum("rowsRepaired"),
+    rowsUnreadable: sum("rowsUnreadable"),
+    rowsRead: sum("rowsRead"),
+    rangesLeftOut: sum("rangesLeftOut"),
+    waitingFor,
+  };
+}
 
 export interface DirectoryRepairsOptions {
   readonly env: Env;
@@ -27,6 +48,8 @@ export class DirectoryRepairs {
   readonly #options: DirectoryRepairsOptions;
   /** Of the round that is under way. */
   #purgeDueMs = 0;
+  /** Of an incremental repair: nodes that are done, or did not answer when it was their turn. */
+  #turns: { readonly repairId: number; readonly parts: Map<string, SyncState | Error> } | undefined;
 
   constructor(options: DirectoryRepairsOptions) {
     this.#options = options;
@@ -43,24 +66,33 @@ export class DirectoryRepairs {
 
   /** When `step` should be called next. */
   nextAtMs(nowMs: number): number | null {
-    const { store, settings } = this.#options;
+    const { store } = this.#options;
     const due: number[] = [];
-    if (store.runningRepair()) due.push(nowMs + REPAIR_POLL_MS);
-    else if (settings.repairIntervalSeconds > 0) due.push(this.#nextRepairAtMs(nowMs));
+    const running = store.runningRepair();
+    if (running) due.push(nowMs + REPAIR_POLL_MS);
+    for (const kind of KINDS) if (!running && this.#intervalMs(kind) > 0) due.push(this.#nextRepairAtMs(nowMs, kind));
     if (store.purgeState().round) due.push(Math.max(nowMs, this.#purgeDueMs));
     return due.length === 0 ? null : Math.min(...due);
   }
 
-  #nextRepairAtMs(nowMs: number): number {
-    return this.#options.store.lastRepairAtMs(nowMs) + this.#options.settings.repairIntervalSeconds * 1000;
+  #intervalMs(kind: RepairKind): number {
+    const { repairIntervalSeconds, compareIntervalSeconds } = this.#options.settings;
+    return (kind === "full" ? repairIntervalSeconds : compareIntervalSeconds) * 1000;
+  }
+
+  #nextRepairAtMs(nowMs: number, kind: RepairKind): number {
+    return this.#options.store.lastRepairAtMs(nowMs, kind) + this.#intervalMs(kind);
   }
 
   async step(): Promise<void> {
-    const { store, turns, settings } = this.#options;
-    const isDue = settings.repairIntervalSeconds > 0 && this.#nextRepairAtMs(Date.now()) <= Date.now();
-    if (isDue && !store.runningRepair()) await turns.run(() => store.addRepair(Date.now()));
+    const { store, turns } = this.#options;
+    for (const kind of KINDS) {
+      const isDue = this.#intervalMs(kind) > 0 && this.#nextRepairAtMs(Date.now(), kind) <= Date.now();
+      if (isDue && !store.runningRepair()) await turns.run(() => store.addRepair(Date.now(), kind));
+    }
     const running = store.runningRepair();
-    if (running) await this.#follow(running);
+    if (running?.kind === "incremental") await this.#followIncremental(running);
+    else if (running) await this.#follow(running);
     if (store.purgeState().round && this.#purgeDueMs <= Date.now()) await this.#purge();
   }
 
@@ -88,16 +120,7 @@ export class DirectoryRepairs {
         }),
       ),
     );
-    const sum = (field: "rowsCompared" | "rowsRepaired" | "rowsUnreadable"): number =>
-      parts.reduce((total, part) => total + (part?.[field] ?? 0), 0);
-    const progress: RepairProgress = {
-      nodesDone: parts.filter((part) => part?.phase === "done").length,
-      nodeCount: parts.length,
-      rowsCompared: sum("rowsCompared"),
-      rowsRepaired: sum("rowsRepaired"),
-      rowsUnreadable: sum("rowsUnreadable"),
-      waitingFor: away.join("; "),
-    };
+    const progress = progressOf(parts, { nodeCount: parts.length, waitingFor: away.join("; ") });
     await turns.run(() => {
       const nowMs = Date.now();
       const isDone = progress.nodesDone === parts.length;
@@ -107,6 +130,37 @@ export class DirectoryRepairs {
       const graceMs = settings.tombstoneGraceSeconds * 1000;
       store.savePurgeState(repairEnded(store.purgeState(), { repairId, nowMs, graceMs, settleMs: PURGE_SETTLE_MS }));
       this.#show(repairId);
+    });
+  }
+
+  /** Nodes do their parts one after the other; one that does not answer when it is its turn is left out. */
+  async #followIncremental({ repairId, progress: held }: RepairInfo): Promise<void> {
+    const { store, turns } = this.#options;
+    if (store.ring.isMoving) {
+      const waitingFor = "the storage nodes are being changed";
+      return turns.run(() => store.saveRepair(repairId, { ...held, waitingFor }, null));
+    }
+    if (this.#turns?.repairId !== repairId) this.#turns = { repairId, parts: new Map() };
+    const { parts } = this.#turns;
+    const nodes = this.#nodes;
+    let atWork: SyncState | undefined;
+    for (const id of nodes.filter((each) => !parts.has(each))) {
+      const part = await withDeadline(this.#node(id).repair(repairId, true), CALL_TIMEOUT_MS, id).catch(
+        (error: unknown) => (error instanceof Error ? error : new Error(String(error))),
+      );
+      if (part instanceof Error || part.phase === "done") parts.set(id, part);
+      else atWork = part;
+      if (atWork) break;
+    }
+    const away = [...parts].flatMap(([id, part]) =>
+      part instanceof Error ? [`${id} is left out: ${part.message}`] : [],
+    );
+    const asked = [...parts.values(), atWork].map((part) => (part instanceof Error ? undefined : part));
+    const progress = progressOf(asked, { nodeCount: nodes.length, waitingFor: away.join("; ") });
+    await turns.run(() => {
+      // Meanwhile a full one may have ended it.
+      if (store.repair(repairId)?.finishedAtMs !== null) return;
+      store.saveRepair(repairId, progress, atWork ? null : Date.now());
     });
   }
 

@@ -143,7 +143,7 @@ export class DirectoryRing {
       const repair = store.runningRepair();
       const holders = ring.holds().map(({ tenant }) => store.tenant(tenant)?.plan.tenantId ?? `number ${tenant}`);
       const waitingFor =
-        repair && store.hasBegun(repair.repairId)
+        repair?.kind === "full" && store.hasBegun(repair.repairId)
           ? `repair ${repair.repairId} is under way`
           : holders.length > 0
             ? `the replication factor of ${holders.join(", ")} changes`

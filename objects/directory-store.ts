@@ -31,6 +31,7 @@ import {
   type ClusterEvent,
   failure,
   type RepairInfo,
+  type RepairKind,
   type RepairProgress,
   type RepairPurge,
   type RpcResult,
@@ -46,8 +47,9 @@ export interface DueTenant {
   readonly createdAtMs: number;
 }
 
-function repairOf(repairId: number, { startedAtMs, finishedAtMs, progress, purge }: RepairRecord): RepairInfo {
-  return { repairId, startedAtMs, finishedAtMs, progress, purge };
+function repairOf(repairId: number, record: RepairRecord): RepairInfo {
+  const { kind = "full", startedAtMs, finishedAtMs, progress, purge } = record;
+  return { repairId, kind, startedAtMs, finishedAtMs, progress, purge };
 }
 
 const NO_REPAIR_PROGRESS: RepairProgress = {
@@ -278,19 +280,24 @@ export class DirectoryStore {
     return { active, deleting: this.#records.count(KEYS.tenants) - active };
   }
 
-  // Full repairs
+  // Repairs
 
-  /** One at a time. */
-  addRepair(nowMs: number): RpcResult<RepairInfo> {
+  /** One at a time; a full one ends an incremental one. */
+  addRepair(nowMs: number, kind: RepairKind = "full"): RpcResult<RepairInfo> {
     const running = this.runningRepair();
-    if (running) {
+    if (running && (kind === "incremental" || running.kind === "full")) {
       const message = `repair ${running.repairId} is under way; wait for its end`;
       return failure("conflict", message, { repairId: running.repairId });
     }
     const id = (this.#records.get<number>(KEYS.lastRepair) ?? 0) + 1;
     const [progress, purge] = [NO_REPAIR_PROGRESS, null];
-    const record: RepairRecord = { startedAtMs: nowMs, finishedAtMs: null, progress, purge, hasBegun: false };
+    const record: RepairRecord = { kind, startedAtMs: nowMs, finishedAtMs: null, progress, purge, hasBegun: false };
+    if (running) {
+      const waitingFor = `given up: the full repair ${id} does all of it`;
+      this.saveRepair(running.repairId, { ...running.progress, waitingFor }, nowMs);
+    }
     this.#records.write(
+      { key: KEYS.state(`${kind}RepairAt`), value: nowMs },
       { key: KEYS.lastRepair, value: id },
       { key: KEYS.repair(id), value: record },
       { key: KEYS.repair(Math.max(0, id - MAX_REPAIRS)) },
@@ -410,13 +417,16 @@ export class DirectoryStore {
     this.#records.write({ key: KEYS.state("purge"), value: state });
   }
 
-  /** When the last full repair began; `nowMs` where none ever did, from the first time this is asked on. */
-  lastRepairAtMs(nowMs: number): number {
+  /** When the last repair of the kind began; `nowMs` where none ever did, from the first time this is asked on. */
+  lastRepairAtMs(nowMs: number, kind: RepairKind): number {
     let since = this.#records.get<number>(KEYS.state("since"));
     if (since === undefined) {
       since = nowMs;
       this.#records.write({ key: KEYS.state("since"), value: since });
     }
-    return Math.max(since, ...this.repairs().map(({ startedAtMs }) => startedAtMs));
+    const lastMs = this.#records.get<number>(KEYS.state(`${kind}RepairAt`)) ?? since;
+    // Those of earlier builds, which wrote down nothing else.
+    const ofKind = this.repairs().filter((repair) => repair.kind === kind);
+    return Math.max(since, lastMs, ...ofKind.map(({ startedAtMs }) => startedAtMs));
   }
 }

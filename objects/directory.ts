@@ -27,6 +27,7 @@ import type {
   Mutation,
   NewTenant,
   RepairInfo,
+  RepairKind,
   RingOperationInfo,
   RingOrder,
   RpcResult,
@@ -222,8 +223,8 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
     return { ok: true, value: { tenantId, erasure: "running" } };
   }
 
-  async startRepair(mutation: Mutation): Promise<RpcResult<RepairInfo>> {
-    return this.#mutate(mutation, (nowMs) => this.#store.addRepair(nowMs));
+  async startRepair(mutation: Mutation, kind: RepairKind = "full"): Promise<RpcResult<RepairInfo>> {
+    return this.#mutate(mutation, (nowMs) => this.#store.addRepair(nowMs, kind));
   }
 
   async describeRepair(repairId: number): Promise<RepairInfo | null> {

@@ -278,8 +278,8 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
     this.ctx.abort(`${this.#nodeId} left the ring: its store is deleted`);
   }
 
-  async repair(repairId: number): Promise<SyncState> {
-    return this.#begun(this.#opened.sync.runner.repair(repairId));
+  async repair(repairId: number, isIncremental = false): Promise<SyncState> {
+    return this.#begun(this.#opened.sync.runner.repair(repairId, isIncremental));
   }
 
   #begun(state: SyncState): SyncState {

@@ -100,7 +100,8 @@ export class ReplicaHeal {
 
   /** The engine met an unreadable block. */
   found({ kind, blob, section }: CorruptRange): void {
-    const { nodeId, log } = this.#options;
+    const { nodeId, log, replica } = this.#options;
+    replica.digests.clear();
     log.error("a stored block is missing or fails its checksum", { node: nodeId, kind, blob, section });
     this.#pauseMs = FIRST_TRY_MS;
     this.#schedule();
@@ -113,10 +114,12 @@ export class ReplicaHeal {
   }
 
   async #try(): Promise<void> {
-    const { nodeId, log } = this.#options;
+    const { nodeId, log, replica } = this.#options;
     let isDone = false;
     try {
       isDone = await this.#healer.run();
+      // Rows that nobody could restore are gone now.
+      replica.digests.clear();
       if (isDone) log.info("unreadable blocks were restored from the other replicas", { node: nodeId });
     } catch (error) {
       log.warn("healing failed; it will be tried again", { node: nodeId }, error);

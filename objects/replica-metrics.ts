@@ -48,6 +48,7 @@ export function replicaMetrics(parts: ReplicaParts): Record<string, number> {
   set("kv_rebuilding", standing.isRebuilding ? 1 : 0);
   set("kv_sync_jobs", standing.jobs().filter((job) => job.phase !== "done").length);
   set("kv_sync_rows_compared_total", standing.rowsComparedTotal);
+  set("kv_sync_rows_read_total", standing.rowsReadTotal);
   set("kv_sync_rows_repaired_total", standing.rowsRepairedTotal);
   set("kv_purge_horizon_seconds", Math.floor(standing.purgeHorizon() / TICKS_PER_MS / 1000));
   return samples;

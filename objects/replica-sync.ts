@@ -2,13 +2,21 @@
 // Guarantees: one step at a time with a pause between, so that reads and writes go on; resumed from SQLite after a restart.
 // Must not: decide anything.
 import { Ring } from "../src/cluster/ring.ts";
+import { parseSettings } from "../src/cluster/settings.ts";
 import { RING_TENANT } from "../src/replication/fence.ts";
 import type { HintLog } from "../src/replication/hint-log.ts";
-import { REBUILD_PAUSE_MS, SYNC_RECORD_WINDOWS, SYNC_RING_PAGES } from "../src/replication/limits.ts";
+import {
+  DIGEST_ROWS_COMPARED,
+  REBUILD_PAUSE_MS,
+  SYNC_DIGEST_ROWS,
+  SYNC_RECORD_WINDOWS,
+  SYNC_RING_PAGES,
+} from "../src/replication/limits.ts";
 import type { Replica } from "../src/replication/replica.ts";
 import type { Standing } from "../src/replication/standing.ts";
 import { type RunnerEnvironment, SyncRunner } from "../src/replication/sync-runner.ts";
 import { answerPage } from "../src/replication/sync-source.ts";
+import { restMs } from "../src/replication/throttle.ts";
 import type { StorageEngine } from "../src/storage/types.ts";
 import type { Env } from "./env.ts";
 import { withDeadline } from "./with-deadline.ts";
@@ -47,13 +55,16 @@ export class ReplicaSync {
   readonly environment: RunnerEnvironment;
   readonly #options: ReplicaSyncOptions;
   readonly #startedAtMs = Date.now();
+  readonly #repairKeysPerSecond: number;
   #ring: { readonly ring: Ring; readonly atMs: number } | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #isStepping = false;
 
   constructor(options: ReplicaSyncOptions) {
     this.#options = options;
-    const { engine, standing } = options;
+    const { engine, standing, env } = options;
+    const { repairKeysPerSecond } = parseSettings(env.JADE_CONFIG ?? "{}").keyValue;
+    this.#repairKeysPerSecond = repairKeysPerSecond || Number.POSITIVE_INFINITY;
     this.environment = this.#environment();
     this.runner = new SyncRunner(this.environment, standing);
     if (standing.isRebuilding) this.runner.rebuild(() => isEmpty(engine));
@@ -66,6 +77,7 @@ export class ReplicaSync {
       self: nodeId,
       recordWindows: SYNC_RECORD_WINDOWS,
       ringPages: SYNC_RING_PAGES,
+      digestRows: { read: SYNC_DIGEST_ROWS, compared: DIGEST_ROWS_COMPARED },
       ring: () => this.#currentRing(),
       routeOf: async (tenant) => {
         const stub = env.TENANT.get(env.TENANT.idFromName(`t${tenant}`));
@@ -107,7 +119,8 @@ export class ReplicaSync {
       routeRevision: (tenant: number) => standing.routeRevision(tenant),
     };
     const recordRoute = (tenant: number, revision: number): void => standing.recordRoute(tenant, revision);
-    return answerPage({ engine, actor: replica.actor, facts, recordRoute, routes: () => standing.routes() }, request);
+    const { actor, digests } = replica;
+    return answerPage({ engine, actor, digests, facts, recordRoute, routes: () => standing.routes() }, request);
   }
 
   /** Goes on with what is due, unless it is going on. */
@@ -130,12 +143,15 @@ export class ReplicaSync {
     let delayMs = RETRY_MS;
     let throttleMs = 0;
     const { standing } = this.#options;
-    const before = standing.rowsComparedTotal;
+    const before = { compared: standing.rowsComparedTotal, read: standing.rowsReadTotal };
     try {
       const { keysPerSecond = Number.POSITIVE_INFINITY } = this.runner;
       const result = await this.runner.step();
-      // What was compared too fast is waited for.
-      throttleMs = ((standing.rowsComparedTotal - before) / keysPerSecond) * 1000;
+      // What was compared, or read for digests, too fast is waited for.
+      throttleMs = restMs([
+        { count: standing.rowsComparedTotal - before.compared, perSecond: keysPerSecond },
+        { count: standing.rowsReadTotal - before.read, perSecond: this.#repairKeysPerSecond },
+      ]);
       delayMs = result === "waiting" ? RETRY_MS : Math.max(STEP_PAUSE_MS, Math.min(throttleMs, MAX_THROTTLE_MS));
     } catch (error) {
       this.#options.onError(error);

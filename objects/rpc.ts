@@ -106,8 +106,8 @@ export interface KeyValueReplicaRpc {
   keepsHints(nodeIds: readonly string[]): Promise<boolean>;
   /** It is no part of the ring any more: its store is deleted. The call fails, as the object ends with it. */
   retire(): Promise<void>;
-  /** Begins the node's part of a full repair, where it has not begun, and says how far it is. */
-  repair(repairId: number): Promise<SyncState>;
+  /** Begins the node's part of a repair, where it has not begun, and says how far it is. */
+  repair(repairId: number, isIncremental?: boolean): Promise<SyncState>;
   /** Gives up what is left of a change's work, and begins to delete what the node is no replica of. */
   endSync(tenant: number): Promise<void>;
   /** Durably promises that no stamp of this store has the time of now, or an earlier one (hybrid time). */

@@ -66,9 +66,16 @@ export interface RepairProgress {
   readonly rowsRepaired: number;
   /** Rows that stay different because a copy fails its checksum. */
   readonly rowsUnreadable: number;
+  /** Rows that were read for it, of each range at the replica that read most; absent = as before this was counted. */
+  readonly rowsRead?: number | undefined;
+  /** Ranges that an incremental repair left out, for a replica of them was away. */
+  readonly rangesLeftOut?: number | undefined;
   /** Why nodes do not get on; empty = they do. */
   readonly waitingFor: string;
 }
+
+/** `full`: all is read and compared. `incremental`: what was written since the last one, where all replicas answer. */
+export type RepairKind = "full" | "incremental";
 
 /** What a full repair lets go: rows of keys that were deleted before `beforeMs`. */
 export interface RepairPurge {
@@ -78,9 +85,10 @@ export interface RepairPurge {
   readonly waitingFor: string;
 }
 
-/** A full repair: all replicas of all keys are brought to agreement. */
+/** All replicas of all keys are brought to agreement. */
 export interface RepairInfo {
   readonly repairId: number;
+  readonly kind: RepairKind;
   readonly startedAtMs: number;
   readonly finishedAtMs: number | null;
   readonly progress: RepairProgress;
@@ -160,7 +168,7 @@ export interface DirectoryAdminRpc extends DirectoryRpc {
     mutation: Mutation,
   ): Promise<RpcResult<{ readonly tenantId: string; readonly erasure: "running" }>>;
   /** One at a time: a second one is refused while the first is under way. */
-  startRepair(mutation: Mutation): Promise<RpcResult<RepairInfo>>;
+  startRepair(mutation: Mutation, kind?: RepairKind): Promise<RpcResult<RepairInfo>>;
   describeRepair(repairId: number): Promise<RepairInfo | null>;
   /** Newest first; the last hundred. */
   listRepairs(): Promise<readonly RepairInfo[]>;

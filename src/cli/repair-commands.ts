@@ -9,10 +9,11 @@ export function addRepairCommands(program: Command): void {
   const repair = program
     .command("repair")
     .description("bring all replicas of all keys to agreement, and wait for it")
+    .option("--incremental", "only what was written since they compared last, where all of them answer")
     .option("--no-wait", "only start it")
-    .action((flags: { readonly wait: boolean }, command: Command) =>
+    .action((flags: { readonly wait: boolean; readonly incremental?: boolean }, command: Command) =>
       withContext(command, { key: "root" }, async ({ client, print }) => {
-        let info: RepairInfo = await client.repairs.start();
+        let info: RepairInfo = await client.repairs.start({ kind: flags.incremental ? "incremental" : "full" });
         while (flags.wait && info.state === "running") {
           await new Promise((resolve) => setTimeout(resolve, POLL_MS));
           info = await client.repairs.get(info.repairId);

@@ -60,7 +60,7 @@ export type { ExportAllOptions, ExportedEntry, ExportOptions, ExportPage, Skippe
 export type * from "./model-types.ts";
 export type { Models } from "./models.ts";
 export type { ClientOptions, FetchLike, SessionOptions, Transport, WebSocketLike } from "./options.ts";
-export type { RepairInfo, Repairs } from "./repairs.ts";
+export type { RepairInfo, RepairKind, Repairs } from "./repairs.ts";
 export type { RetryPolicy } from "./retry.ts";
 export type {
   CreatedKey,

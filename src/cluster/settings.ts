@@ -124,6 +124,14 @@ const keyValue = z
       .describe(
         "How often all replicas are compared by themselves; 0 = never. Deleted keys' rows go after such repairs.",
       ),
+    compareIntervalSeconds: whole(0, 365 * 86_400)
+      .default(6 * 3600)
+      .describe(
+        "How often replicas compare by themselves what was written since (an incremental repair), one storage node after the other; 0 = never.",
+      ),
+    repairKeysPerSecond: whole(0, 10_000_000)
+      .default(50_000)
+      .describe("Rows that each node reads in a second for repairs, full and incremental; 0 = as many as it can."),
     ringGraceSeconds: whole(0, 30 * 86_400)
       .default(600)
       .describe("How long after a change of the storage nodes the former replicas keep their copies."),

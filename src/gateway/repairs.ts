@@ -1,4 +1,4 @@
-// Routes of full repairs: /v1/repairs and /v1/repairs/{id}.
+// Routes of repairs: /v1/repairs and /v1/repairs/{id}.
 import { z } from "@hono/zod-openapi";
 import { type RepairInfo, unwrap } from "../../objects/tenancy-rpc.ts";
 import { hexOf } from "../access/api-key.ts";
@@ -7,8 +7,11 @@ import { success } from "./answers.ts";
 import { reading, writing } from "./errors.ts";
 import { defineRoute } from "./route.ts";
 
+const kinds = ["full", "incremental"] as const;
+
 const repairShape = z.object({
   repairId: z.number(),
+  kind: z.enum(kinds),
   state: z.enum(["running", "finished"]),
   startedAt: z.string(),
   finishedAt: z.string().nullable(),
@@ -17,6 +20,8 @@ const repairShape = z.object({
   rowsCompared: z.number(),
   rowsRepaired: z.number(),
   rowsUnreadable: z.number(),
+  rowsRead: z.number().describe("Rows that were read for it, of each range at the replica that read most."),
+  rangesLeftOut: z.number().describe("Of an incremental repair: ranges of which a replica was away."),
   waitingFor: z.string(),
   purge: z
     .object({
@@ -32,13 +37,15 @@ const repairParams = z.strictObject({
   id: z.string().regex(/^[0-9]{1,15}$/, "must be the number of a repair"),
 });
 
-function shownRepair({ repairId, startedAtMs, finishedAtMs, progress, purge }: RepairInfo): Record<string, unknown> {
+function shownRepair(info: RepairInfo): Record<string, unknown> {
+  const { repairId, kind, startedAtMs, finishedAtMs, progress, purge } = info;
   return {
     repairId,
+    kind,
     state: finishedAtMs === null ? "running" : "finished",
     startedAt: new Date(startedAtMs).toISOString(),
     finishedAt: finishedAtMs === null ? null : new Date(finishedAtMs).toISOString(),
-    ...progress,
+    ...{ ...progress, rowsRead: progress.rowsRead ?? 0, rangesLeftOut: progress.rangesLeftOut ?? 0 },
     purge: purge && {
       state: purge.state,
       before: new Date(purge.beforeMs).toISOString(),
@@ -52,12 +59,17 @@ export const startRepair = defineRoute({
   path: "/v1/repairs",
   summary: "Compare all replicas of all keys and bring them to agreement; goes on behind the answer",
   access: "root",
-  body: z.strictObject({}),
+  body: z.strictObject({
+    kind: z
+      .enum(kinds)
+      .default("full")
+      .describe("incremental: only what was written since replicas compared last, where all of them answer."),
+  }),
   data: repairShape,
   successStatus: 201,
   errors: ["conflict", "idempotencyKeyReused", "unknownOutcome", "malformedJson", "unsupportedMediaType"],
-  async handle(call, { mutation }) {
-    const work = call.services.stubs.directory().startRepair(mutation);
+  async handle(call, { mutation, body }) {
+    const work = call.services.stubs.directory().startRepair(mutation, body.kind);
     const info = unwrap(await writing(work, "Directory", { writeIdHex: hexOf(mutation.writeId) }));
     return success(call, { status: 201, message: "started", data: shownRepair(info) });
   },

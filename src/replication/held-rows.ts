@@ -1,5 +1,5 @@
 // What a replica holds of a key: read with what purging means for it, written with all that keeps count of it.
-// Guarantees: a head (heads.ts) is of what was put last. Must not: decide what is put.
+// Guarantees: a head (heads.ts) and the digests that are kept (range-digests.ts) are of what was put last. Must not: decide what is put.
 
 import { coversAny } from "../kv/clock.ts";
 import { decodeHead, decodeState, EMPTY_STATE, type KeyState } from "../kv/key-state.ts";
@@ -10,11 +10,13 @@ import type { Clock } from "../wire/clock.ts";
 import type { ReplicaFacts } from "./facts.ts";
 import { Heads } from "./heads.ts";
 import { MAX_HEAD_VALUE_BYTES } from "./limits.ts";
+import { RangeDigests } from "./range-digests.ts";
 
 export interface HeldRowsOptions {
   readonly engine: StorageEngine;
   readonly facts: Pick<ReplicaFacts, "purgeHorizon">;
   readonly usage?: UsageMeter | undefined;
+  readonly digestLeafBits?: number | undefined;
 }
 
 /** In place of a value that nobody will look at. */
@@ -23,9 +25,11 @@ const ZEROS = new Uint8Array(MAX_HEAD_VALUE_BYTES);
 export class HeldRows {
   readonly #options: HeldRowsOptions;
   readonly #heads = new Heads();
+  readonly digests: RangeDigests;
 
   constructor(options: HeldRowsOptions) {
     this.#options = options;
+    this.digests = new RangeDigests(options.engine, options.digestLeafBits);
   }
 
   isPurged(bytes: Uint8Array): boolean {
@@ -63,6 +67,7 @@ export class HeldRows {
     { before, after }: { readonly before: KeyState; readonly after: KeyState },
   ): void {
     this.#options.engine.put(row, bytes, isDeleted(after));
+    this.digests.touch(row.token.hi);
     this.#options.usage?.changed(row, before, after);
     const [version, ...others] = after.versions;
     const valueBytes = version?.value?.length ?? 0;
@@ -70,8 +75,10 @@ export class HeldRows {
     else this.#heads.put(row, bytes.subarray(0, bytes.length - valueBytes), before.versions.length > 0);
   }
 
-  /** What is stored under the key is no longer what was put last. */
-  forgetHead(row: RowKey): void {
+  /** In place of what is stored, whatever that is; its usage counts already, or no more. */
+  replace(row: RowKey, bytes: Uint8Array, purgeable: boolean): void {
+    this.#options.engine.put(row, bytes, purgeable);
+    this.digests.touch(row.token.hi);
     this.#heads.forget(row);
   }
 }

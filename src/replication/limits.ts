@@ -90,6 +90,26 @@ export const SYNC_PAGE_ROWS = 512;
 export const SYNC_PAGE_BYTES = 4 * 1024 * 1024;
 /** Pages of a change of the ring that are one step: its ranges are many and small. */
 export const SYNC_RING_PAGES = 32;
+/**
+ * The space of hashes in leaves of 2^18: 16 384 of them. A digest is kept for each that was read, and read again after a write into it; of a
+ * million rows one has 61. (docs/adr/0080)
+ */
+export const DIGEST_LEAF_BITS = 18;
+/** Digests kept by a replica, of (leaf, tenant), and one for each stretch: some 120 bytes each. */
+export const MAX_KEPT_DIGESTS = 131_072;
+/** Stretches of one leaf whose digests are kept: ranges of the ring may end within it. */
+export const MAX_KEPT_OF_LEAF = 4;
+/** Digests of one answer, after which no further part is answered: 20 bytes each. */
+export const MAX_ANSWERED_DIGESTS = 65_536;
+/** Rows that a replica reads for one answer of digests, but for the last leaf, and their bytes: some 20 ms of work. */
+export const SYNC_DIGEST_ROWS = 4096;
+export const SYNC_DIGEST_BYTES = 16 * 1024 * 1024;
+/** Ranges of the ring whose digests are asked for at once. */
+export const SYNC_DIGEST_PARTS = 256;
+/** Into so many parts a range is cut that differs. A power of two. */
+export const DIGEST_FANOUT = 16;
+/** Rows of a range that differs, which are compared one by one: less than cutting it again would cost. */
+export const DIGEST_ROWS_COMPARED = 64;
 /** Rows brought to agreement at once. Their states are in memory together, at most 4 MiB each. */
 export const SYNC_REPAIR_ROWS = 16;
 /** Records of one page, and the parts that the space of ids is read in: a part's records are sorted in memory. */

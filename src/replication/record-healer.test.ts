@@ -11,6 +11,7 @@ import type { RowKey } from "../storage/types.ts";
 import { ByteReader, ByteWriter } from "../wire/bytes.ts";
 import { type ReplicaOp, type ReplicaResult, readResult, writeOp } from "./frames.ts";
 import { Healer } from "./healer.ts";
+import { RangeDigests } from "./range-digests.ts";
 import { RecordHealer } from "./record-healer.ts";
 import { Replica, readAnswerHeader } from "./replica.ts";
 import { answerPage } from "./sync-source.ts";
@@ -85,7 +86,8 @@ class Node {
       routeRevision: () => 0,
     };
     const { engine } = this.fixture;
-    return answerPage({ engine, actor: this.actor, facts, recordRoute: () => undefined, routes: () => [] }, request);
+    const held = { engine, actor: this.actor, digests: new RangeDigests(engine), facts };
+    return answerPage({ ...held, recordRoute: () => undefined, routes: () => [] }, request);
   }
 
   recall(n: number, tenant = 1): string {

@@ -38,6 +38,7 @@ import {
   RESTAMP_SUPERSEDES_OLDER_MS,
 } from "./limits.ts";
 import { Promises } from "./promises.ts";
+import type { RangeDigests } from "./range-digests.ts";
 import type { StoredRecord } from "./records.ts";
 import { Remembered } from "./remembered.ts";
 import { whenResident } from "./residency.ts";
@@ -66,6 +67,8 @@ export interface ReplicaOptions {
   readonly mayWait?: boolean;
   /** Told of every change of what is held, within its turn. */
   readonly usage?: UsageMeter;
+  /** Width of the leaves that digests are kept of; absent = as the limits say. */
+  readonly digestLeafBits?: number;
 }
 
 export interface ReplicaCounts {
@@ -129,6 +132,11 @@ export class Replica {
 
   get actor(): number {
     return this.#options.actor;
+  }
+
+  /** Of what is held, for comparisons. */
+  get digests(): RangeDigests {
+    return this.#rows.digests;
   }
 
   /** Applies a request frame and returns the answer frame. The caller answers only once the commit is durable (output gate). */
@@ -255,8 +263,7 @@ export class Replica {
       const state = decodeState(bytes);
       for (const version of state.versions) this.#remembered.unlearn(row, version);
       usage?.changed(row, state, EMPTY_STATE);
-      engine.put(row, EMPTY_BYTES, true);
-      this.#rows.forgetHead(row);
+      this.#rows.replace(row, EMPTY_BYTES, true);
     }
     engine.commit();
   }
@@ -405,8 +412,7 @@ export class Replica {
       this.#hybrid.observe(incoming.clock.time, MAX_TIME_LEAD_MS);
       this.#remembered.rememberNew(row, { held: EMPTY_STATE, incoming, merged: incoming });
       // Its usage counts already: what is put now takes the place of what was.
-      engine.put(row, state, isDeleted(incoming));
-      this.#rows.forgetHead(row);
+      this.#rows.replace(row, state, isDeleted(incoming));
       this.counts.healedRows++;
       return DONE;
     }

@@ -41,6 +41,7 @@ export class Standing
   /** Some work is not done: known without looking, since every turn asks. */
   hasOpenJobs = false;
   rowsComparedTotal = 0;
+  rowsReadTotal = 0;
   rowsRepairedTotal = 0;
 
   constructor(options: { sql: SqlStorage; now: () => number; kernels: Pick<Kernels, "crc32c"> }) {
@@ -116,6 +117,7 @@ export class Standing
   put(state: SyncState): void {
     const before = this.#jobs.get(state.epoch);
     this.rowsComparedTotal += Math.max(0, state.rowsCompared - (before?.rowsCompared ?? 0));
+    this.rowsReadTotal += Math.max(0, (state.rowsRead ?? 0) - (before?.rowsRead ?? 0));
     this.rowsRepairedTotal += Math.max(0, state.rowsRepaired - (before?.rowsRepaired ?? 0));
     this.#jobs.set(state.epoch, state);
     this.#recount();

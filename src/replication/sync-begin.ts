@@ -52,8 +52,12 @@ export interface Beginning {
   readonly sources: ReadonlySet<string>;
 }
 
-/** Throws SourceAway where those who answered are too few for a range. */
-export function assertEnough({ kind, route, ringWork }: SyncState, { self, ring, plan, sources }: Beginning): void {
+/** Throws SourceAway where those who answered are too few for a range. An incremental repair leaves such ranges out. */
+export function assertEnough(
+  { kind, route, ringWork, isIncremental }: SyncState,
+  { self, ring, plan, sources }: Beginning,
+): void {
+  if (isIncremental) return;
   const used = ringWork?.factors.map((replicationFactor) => ({ replicationFactor }));
   const routes = route ? [route] : (used ?? factorsUpTo(zoneCount(ring)));
   for (const range of plan) {

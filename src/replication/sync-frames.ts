@@ -1,5 +1,6 @@
-// What a replica that compares itself with others asks them: pages of row digests, pages of records.
+// What a replica that compares itself with others asks them: digests of ranges, pages of row digests, pages of records.
 // Guarantees: both directions round-trip; malformed input throws MalformedBytes. Must not: act on anything.
+import type { TokenRange } from "../cluster/ring.ts";
 import { murmur128 } from "../cluster/token.ts";
 import type { RecordKey, RowKey } from "../storage/types.ts";
 import { ByteReader, ByteWriter, MalformedBytes } from "../wire/bytes.ts";
@@ -8,12 +9,14 @@ import { WRITE_ID_BYTES } from "../wire/session.ts";
 const ROWS = 1;
 const RECORDS = 2;
 const ROUTES = 3;
-const KINDS = { rows: ROWS, records: RECORDS, routes: ROUTES } as const;
+const DIGESTS = 4;
+const KINDS = { rows: ROWS, records: RECORDS, routes: ROUTES, digests: DIGESTS } as const;
 const HAS_TENANT = 1;
 const HAS_AFTER = 2;
+const IS_FRESH = 4;
 
 export interface PageRequest {
-  readonly kind: "rows" | "records" | "routes";
+  readonly kind: keyof typeof KINDS;
   /** Only this tenant; undefined = all. */
   readonly tenant: number | undefined;
   /** The source records this revision of the tenant's route before it answers: no older coordinator writes there afterwards. */
@@ -21,9 +24,13 @@ export interface PageRequest {
   /** Inclusive: high words of tokens for rows, hashes of ids for records. */
   readonly from: number;
   readonly to: number;
+  /** Rows or records of the page; of digests, rows that are read for them. */
   readonly limit: number;
   readonly afterRow?: RowKey | undefined;
   readonly afterRecord?: RecordKey | undefined;
+  /** Of digests: for which ranges, ascending, and whether all of them are to be read anew. */
+  readonly parts?: readonly TokenRange[] | undefined;
+  readonly isFresh?: boolean | undefined;
 }
 
 export interface RowDigest {
@@ -31,6 +38,20 @@ export interface RowDigest {
   /** 64 bits of the state's hash. */
   readonly hi: number;
   readonly lo: number;
+}
+
+/** Of the rows of a tenant in a range: how many, and the sums of their hashes, each modulo 2^32. */
+export interface RangeDigest {
+  readonly tenant: number;
+  readonly count: number;
+  readonly hi: number;
+  readonly lo: number;
+}
+
+/** Of a range from its beginning up to here, which may be short of what was asked for. */
+export interface DigestPart {
+  readonly toHi: number;
+  readonly digests: readonly RangeDigest[];
 }
 
 export interface Page {
@@ -45,6 +66,10 @@ export interface Page {
   readonly records: readonly { readonly key: RecordKey; readonly record: Uint8Array }[];
   /** Revisions of tenants' routes recorded there: all, or with rows those of their tenants. */
   readonly routes: readonly { readonly tenant: number; readonly revision: number }[];
+  /** Of the parts asked for, in their order: the last may be cut short, those behind it are left out. */
+  readonly parts?: readonly DigestPart[] | undefined;
+  /** Rows that were read for these. */
+  readonly rowsRead?: number | undefined;
 }
 
 export function digestOf(row: RowKey, state: Uint8Array): RowDigest {
@@ -74,12 +99,27 @@ function readRecordKey(reader: ByteReader): RecordKey {
   return { tenant: reader.varint(), writeId: reader.raw(WRITE_ID_BYTES) };
 }
 
+function writeRanges(writer: ByteWriter, ranges: readonly TokenRange[]): void {
+  writer.varint(ranges.length);
+  for (const { fromHi, toHi } of ranges) {
+    writer.u32(fromHi);
+    writer.u32(toHi);
+  }
+}
+
+function readRanges(reader: ByteReader): TokenRange[] {
+  const ranges: TokenRange[] = [];
+  for (let i = reader.varint(); i > 0; i--) ranges.push({ fromHi: reader.u32(), toHi: reader.u32() });
+  return ranges;
+}
+
 export function writePageRequest(request: PageRequest): Uint8Array {
   const writer = new ByteWriter(64);
   const isRows = request.kind === "rows";
   const hasAfter = (isRows ? request.afterRow : request.afterRecord) !== undefined;
   writer.u8(KINDS[request.kind]);
-  writer.u8((request.tenant === undefined ? 0 : HAS_TENANT) | (hasAfter ? HAS_AFTER : 0));
+  const flags = (request.tenant === undefined ? 0 : HAS_TENANT) | (hasAfter ? HAS_AFTER : 0);
+  writer.u8(flags | (request.isFresh ? IS_FRESH : 0));
   writer.varint(request.tenant ?? 0);
   writer.varint(request.routeRevision);
   writer.u32(request.from);
@@ -87,13 +127,14 @@ export function writePageRequest(request: PageRequest): Uint8Array {
   writer.varint(request.limit);
   if (request.kind === "rows" && request.afterRow) writeRow(writer, request.afterRow);
   if (request.kind === "records" && request.afterRecord) writeRecordKey(writer, request.afterRecord);
+  if (request.kind === "digests") writeRanges(writer, request.parts ?? []);
   return writer.take();
 }
 
 export function readPageRequest(bytes: Uint8Array): PageRequest {
   const reader = new ByteReader(bytes);
   const code = reader.u8();
-  if (code < ROWS || code > ROUTES) throw new MalformedBytes(`unknown page request ${code}`);
+  if (code < ROWS || code > DIGESTS) throw new MalformedBytes(`unknown page request ${code}`);
   const flags = reader.u8();
   const tenant = reader.varint();
   const head = {
@@ -106,6 +147,8 @@ export function readPageRequest(bytes: Uint8Array): PageRequest {
   const hasAfter = (flags & HAS_AFTER) !== 0;
   if (code === ROWS) return { kind: "rows", ...head, ...(hasAfter ? { afterRow: readRow(reader) } : {}) };
   if (code === ROUTES) return { kind: "routes", ...head };
+  if (code === DIGESTS)
+    return { kind: "digests", ...head, isFresh: (flags & IS_FRESH) !== 0, parts: readRanges(reader) };
   return { kind: "records", ...head, ...(hasAfter ? { afterRecord: readRecordKey(reader) } : {}) };
 }
 
@@ -130,6 +173,7 @@ export function writePage(page: Page): Uint8Array {
     writer.varint(tenant);
     writer.varint(revision);
   }
+  if (page.parts) writeParts(writer, page.parts, page.rowsRead ?? 0);
   return writer.take();
 }
 
@@ -144,5 +188,34 @@ export function readPage(bytes: Uint8Array): Page {
   for (let i = reader.varint(); i > 0; i--) records.push({ key: readRecordKey(reader), record: reader.bytes() });
   const routes: { tenant: number; revision: number }[] = [];
   for (let i = reader.varint(); i > 0; i--) routes.push({ tenant: reader.varint(), revision: reader.varint() });
-  return { actor, horizon, isRebuilding: (flags & 1) !== 0, done: (flags & 2) !== 0, rows, records, routes };
+  const page = { actor, horizon, isRebuilding: (flags & 1) !== 0, done: (flags & 2) !== 0, rows, records, routes };
+  return reader.done ? page : { ...page, ...readParts(reader) };
+}
+
+function writeParts(writer: ByteWriter, parts: readonly DigestPart[], rowsRead: number): void {
+  writer.varint(rowsRead);
+  writer.varint(parts.length);
+  for (const { toHi, digests } of parts) {
+    writer.u32(toHi);
+    writer.varint(digests.length);
+    for (const { tenant, count, hi, lo } of digests) {
+      writer.varint(tenant);
+      writer.varint(count);
+      writer.u32(hi);
+      writer.u32(lo);
+    }
+  }
+}
+
+function readParts(reader: ByteReader): Pick<Page, "parts" | "rowsRead"> {
+  const rowsRead = reader.varint();
+  const parts: DigestPart[] = [];
+  for (let i = reader.varint(); i > 0; i--) {
+    const toHi = reader.u32();
+    const digests: RangeDigest[] = [];
+    for (let j = reader.varint(); j > 0; j--)
+      digests.push({ tenant: reader.varint(), count: reader.varint(), hi: reader.u32(), lo: reader.u32() });
+    parts.push({ toHi, digests });
+  }
+  return { parts, rowsRead };
 }

@@ -8,9 +8,12 @@ import type { TenantRoute } from "../access/types.ts";
 import type { Ring, TokenRange } from "../cluster/ring.ts";
 import type { RecordKey } from "../storage/types.ts";
 import { RING_TENANT } from "./fence.ts";
-import { SYNC_FAILURES_TO_RESTART, SYNC_PAGE_RECORDS, SYNC_PAGE_ROWS, SYNC_ROUTES } from "./limits.ts";
-import { decodeRecord, type StoredRecord } from "./records.ts";
-import { type CallReplica, type RowToRepair, repairInGroups } from "./row-repair.ts";
+import { SYNC_DIGEST_PARTS, SYNC_FAILURES_TO_RESTART, SYNC_PAGE_ROWS, SYNC_ROUTES } from "./limits.ts";
+import { takeRecordWindow } from "./record-window.ts";
+import type { StoredRecord } from "./records.ts";
+import { repairStep } from "./repair-step.ts";
+import { compareRowPages } from "./row-comparison.ts";
+import { type CallReplica, repairInGroups } from "./row-repair.ts";
 import {
   clearJoiningPage,
   forgetPage,
@@ -21,7 +24,6 @@ import {
   releasePage,
 } from "./stray-rows.ts";
 import { assertEnough, firstPhase, planOf, SourceAway } from "./sync-begin.ts";
-import { joinDigests, sameDigest } from "./sync-digests.ts";
 import { type Page, type PageRequest, readPage, writePageRequest } from "./sync-frames.ts";
 import { concerns, joiningRanges, type Members, membersOf, nextOf, type PlannedRange } from "./sync-plan.ts";
 import { newSync, type SyncState } from "./sync-state.ts";
@@ -32,6 +34,8 @@ export interface SyncEnvironment {
   readonly recordWindows: number;
   /** Pages that are one step of a change of the ring: its ranges are many and small. */
   readonly ringPages: number;
+  /** Rows that a source reads for an answer of digests; rows of a range that differs, at which it is cut no further. */
+  readonly digestRows: { readonly read: number; readonly compared: number };
   ring(): Promise<Ring>;
   /** The tenant's route now; undefined = it is gone. */
   routeOf(tenant: number): Promise<TenantRoute | undefined>;
@@ -58,7 +62,7 @@ export interface SyncEnvironment {
   save(state: SyncState): void;
 }
 
-type Asked = Pick<PageRequest, "kind" | "from" | "to" | "limit" | "afterRow" | "afterRecord">;
+type Asked = Omit<PageRequest, "tenant" | "routeRevision">;
 
 export type StepResult = "more" | "waiting" | "done";
 
@@ -82,6 +86,8 @@ export class SyncJob {
   readonly #routes = new Map<number, TenantRoute | undefined>();
   #state: SyncState;
   #lastError = "";
+  /** Of a repair: ranges of the ring whose digests are asked for next. */
+  #rangeLimit = SYNC_DIGEST_PARTS;
   #planned: { readonly ring: Ring; readonly ranges: readonly PlannedRange[] } | undefined;
 
   constructor(environment: SyncEnvironment, state: SyncState) {
@@ -154,8 +160,8 @@ export class SyncJob {
   }
 
   #restart(): void {
-    const { kind, tenant, route, ringWork, range, repairId, joining, startedEmpty } = this.#state;
-    const { rowsCompared, rowsRepaired, rowsUnreadable, recordsTaken, bytesRepaired } = this.#state;
+    const { kind, tenant, route, ringWork, range, repairId, isIncremental, joining, startedEmpty } = this.#state;
+    const { rowsCompared, rowsRepaired, rowsUnreadable, recordsTaken, bytesRepaired, rowsRead } = this.#state;
     const fresh = newSync({
       epoch: this.#environment.nextEpoch(),
       kind,
@@ -164,12 +170,14 @@ export class SyncJob {
       ringWork,
       range,
       repairId,
+      isIncremental,
       joining,
       startedEmpty,
     });
     const from = { afterRow: undefined, afterTenant: undefined, horizon: undefined };
     this.#routes.clear();
-    this.#save({ ...fresh, ...from, rowsCompared, rowsRepaired, rowsUnreadable, recordsTaken, bytesRepaired });
+    const counts = { rowsCompared, rowsRepaired, rowsUnreadable, recordsTaken, bytesRepaired, rowsRead };
+    this.#save({ ...fresh, ...from, ...counts, rowsTo: undefined });
   }
 
   /** The ring is about to change, or this work is for one that is not the ring here: nothing is done by what may be outdated. */
@@ -206,7 +214,7 @@ export class SyncJob {
 
   /** Asks who answers, and fixes these as the sources, if they are enough for every range. */
   async #begin(ring: Ring): Promise<void> {
-    const { kind, ringWork, repairId, startedEmpty } = this.#state;
+    const { kind, ringWork, repairId, isIncremental, startedEmpty } = this.#state;
     const { self } = this.#environment;
     const horizon = this.#environment.horizon();
     const ringRevision = ring.state.revision;
@@ -222,9 +230,12 @@ export class SyncJob {
       }),
     );
     assertEnough(this.#state, { self, ring, plan, sources: new Set(Object.keys(sources)) });
-    const first = firstPhase(kind, { startedEmpty: startedEmpty === true, isFull: repairId !== undefined });
+    const isFull = repairId !== undefined && isIncremental !== true;
+    const first = firstPhase(kind, { startedEmpty: startedEmpty === true, isFull });
     const phase = ringWork && plan.length === 0 ? "rows" : first;
-    this.#save({ sources, phase, failures: 0, source: 0, window: 0, nextHi: 0, horizon, ringRevision });
+    const rangesLeftOut = plan.filter(({ members }) => !members.every((id) => sources[id] !== undefined)).length;
+    const leftOut = isIncremental ? { rangesLeftOut } : {};
+    this.#save({ sources, phase, failures: 0, source: 0, window: 0, nextHi: 0, horizon, ringRevision, ...leftOut });
   }
 
   // Rows of which this node is no replica, or not yet
@@ -332,35 +343,17 @@ export class SyncJob {
     const nodes = Object.keys(this.#state.sources).filter((id) => id !== self);
     const nodeId = nodes[source];
     if (nodeId === undefined) return this.#save({ phase: "rows", failures: 0 });
-    const width = 2 ** 32 / recordWindows;
-    let after: RecordKey | undefined;
-    let recordsTaken = this.#state.recordsTaken;
-    for (let isDone = false; !isDone; ) {
-      const page = await this.#sourcePage(nodeId, {
-        kind: "records",
-        from: window * width,
-        to: (window + 1) * width - 1,
-        limit: SYNC_PAGE_RECORDS,
-        afterRecord: after,
-      });
-      const taken: { key: RecordKey; record: StoredRecord }[] = [];
-      for (const { key, record: bytes } of page.records) {
-        const record = bytes.length > 0 ? decodeRecord(bytes) : undefined;
-        if (record?.place === undefined || (tenant !== undefined && key.tenant !== tenant)) continue;
-        const members = await this.#membersFor(ring, { tenant: key.tenant, hi: record.place });
-        // Of a node that is none of the row's replicas no row will be compared, so its word is not taken either.
-        if (members?.all.includes(nodeId)) taken.push({ key, record });
-      }
-      if (taken.length > 0) this.#environment.takeRecords(epoch, taken);
-      recordsTaken += taken.length;
-      after = page.records.at(-1)?.key;
-      isDone = page.done || after === undefined;
-    }
+    const taken = await takeRecordWindow({
+      ...{ nodeId, window, windows: recordWindows, tenant },
+      page: (id, asked) => this.#sourcePage(id, asked),
+      membersOf: (place) => this.#membersFor(ring, place),
+      take: (records) => this.#environment.takeRecords(epoch, records),
+    });
     const isLast = window + 1 === recordWindows;
     this.#save({
       source: isLast ? source + 1 : source,
       window: isLast ? 0 : window + 1,
-      recordsTaken,
+      recordsTaken: this.#state.recordsTaken + taken,
       failures: 0,
     });
   }
@@ -368,7 +361,7 @@ export class SyncJob {
   // Rows
 
   async #rowsStep(ring: Ring): Promise<void> {
-    const { kind, ringWork, nextHi, afterRow, sources } = this.#state;
+    const { kind, ringWork, nextHi, afterRow, rowsTo, sources } = this.#state;
     const plan = this.#plan(ring);
     const rangesDone = plan.findIndex(({ toHi }) => toHi >= nextHi);
     const range = plan[rangesDone];
@@ -377,39 +370,34 @@ export class SyncJob {
       const phase = kind === "rebuild" ? "routes" : isRingJoin ? "marks" : "done";
       return this.#save({ phase, failures: 0, rangesDone: plan.length, rangeCount: plan.length });
     }
-    const from = Math.max(range.fromHi, nextHi);
-    const nodes = range.members.filter((id) => sources[id] !== undefined);
-    const asked: Asked = { kind: "rows", from, to: range.toHi, limit: this.#pageRows, afterRow };
-    const pages = await Promise.all(nodes.map((id) => this.#sourcePage(id, asked)));
-    const { rows, after } = joinDigests(pages);
-    // A replica that joined since the route was asked for must be compared too; the others know of it (RP-40).
-    const revisions = new Map<number, number>();
-    for (const { tenant, revision } of kind === "repair" ? pages.flatMap((page) => page.routes) : [])
-      revisions.set(tenant, Math.max(revision, revisions.get(tenant) ?? 0));
-    const different: RowToRepair[] = [];
-    for (const digests of rows) {
-      const { row } = digests.find((digest) => digest !== undefined)!;
-      const members = await this.#membersFor(ring, {
-        tenant: row.tenant,
-        hi: row.token.hi,
-        revision: revisions.get(row.tenant),
-      });
-      if (!members) continue;
-      const part = nodes.flatMap((id, i) => (members.all.includes(id) ? [{ id, digest: digests[i] }] : []));
-      if (!part.every(({ digest }) => sameDigest(digest, part[0]!.digest)))
-        different.push({ row, nodes: part.map(({ id }) => id) });
+    const membersOf = (place: Place): Promise<Members | undefined> => this.#membersFor(ring, place);
+    const progress = { rangesDone, rangeCount: plan.length, failures: 0 };
+    if (kind === "repair" && rowsTo === undefined) {
+      const page = (id: string, asked: Asked): Promise<Page> => this.#sourcePage(id, asked);
+      const { digestRows } = this.#environment;
+      const ways = { ring, plan, page, membersOf, digestRows, limit: this.#rangeLimit };
+      const { change, limit } = await repairStep(this.#state, ways);
+      this.#rangeLimit = limit;
+      return this.#save({ ...change, ...progress });
     }
+    const from = Math.max(range.fromHi, nextHi);
+    const to = Math.min(range.toHi, rowsTo ?? range.toHi);
+    const nodes = range.members.filter((id) => sources[id] !== undefined);
+    const asked: Asked = { kind: "rows", from, to, limit: this.#pageRows, afterRow };
+    const pages = await Promise.all(nodes.map((id) => this.#sourcePage(id, asked)));
+    const { rowCount, different, after } = await compareRowPages({ kind, nodes, pages, membersOf });
     const { unreadable, sentBytes } = await repairInGroups(different, {
       call: this.#environment.call,
       mayPassOver: this.#state.kind === "repair",
     });
     this.#save({
-      ...(after ? { afterRow: after } : { afterRow: undefined, nextHi: range.toHi + 1 }),
-      rowsCompared: this.#state.rowsCompared + rows.length,
+      ...(after ? { afterRow: after } : { afterRow: undefined, nextHi: to + 1, rowsTo: undefined }),
+      rowsCompared: this.#state.rowsCompared + rowCount,
       rowsRepaired: this.#state.rowsRepaired + different.length - unreadable,
       rowsUnreadable: this.#state.rowsUnreadable + unreadable,
+      rowsRead: (this.#state.rowsRead ?? 0) + rowCount,
       bytesRepaired: (this.#state.bytesRepaired ?? 0) + sentBytes,
-      ...{ rangesDone, rangeCount: plan.length, failures: 0 },
+      ...progress,
     });
   }
 

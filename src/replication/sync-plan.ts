@@ -76,6 +76,35 @@ export interface PlannedRange extends TokenRange {
   readonly members: readonly string[];
 }
 
+export interface Pieces {
+  readonly nextHi: number;
+  readonly limit: number;
+  /** Others are not asked: a range without all of its members is left out. */
+  readonly sources: ReadonlySet<string>;
+}
+
+/** What is planned from a place on, cut where the ring is: in a piece every tenant has the same replicas. */
+export function piecesOf(
+  ring: Ring,
+  plan: readonly PlannedRange[],
+  { nextHi, limit, sources }: Pieces,
+): PlannedRange[] {
+  const pieces: PlannedRange[] = [];
+  const cuts = ring.ranges();
+  let cut = 0;
+  for (const { fromHi, toHi, members } of plan) {
+    if (!members.every((id) => sources.has(id))) continue;
+    for (let from = Math.max(fromHi, nextHi); from <= toHi; ) {
+      if (pieces.length === limit) return pieces;
+      while (cuts[cut]!.toHi < from) cut++;
+      const to = Math.min(toHi, cuts[cut]!.toHi);
+      pieces.push({ fromHi: from, toHi: to, members });
+      from = to + 1;
+    }
+  }
+  return pieces;
+}
+
 function sameMembers(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && a.every((id) => b.includes(id));
 }

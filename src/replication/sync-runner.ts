@@ -126,11 +126,12 @@ export class SyncRunner {
     return job;
   }
 
-  /** This node's part of a full repair; asked for again it tells how far it is. */
-  repair(repairId: number): SyncState {
+  /** This node's part of a repair, full or incremental; asked for again it tells how far it is. */
+  repair(repairId: number, isIncremental = false): SyncState {
     const held = this.#store.jobs().find((job) => job.repairId === repairId);
     if (held) return held;
-    const job = newSync({ epoch: this.#store.nextEpoch(), kind: "repair", repairId });
+    const of = isIncremental ? { repairId, isIncremental } : { repairId };
+    const job = newSync({ epoch: this.#store.nextEpoch(), kind: "repair", ...of });
     this.#store.put(job);
     return job;
   }

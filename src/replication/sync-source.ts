@@ -5,12 +5,15 @@ import { isPurgeable } from "../kv/purge.ts";
 import type { ScanPage, StorageEngine } from "../storage/types.ts";
 import type { ReplicaFacts } from "./facts.ts";
 import { SYNC_PAGE_BYTES } from "./limits.ts";
+import type { RangeDigests } from "./range-digests.ts";
 import { decodeRecord, encodeAnswer } from "./records.ts";
 import { digestOf, type Page, type PageRequest, readPageRequest, writePage } from "./sync-frames.ts";
 
 export interface SyncSourceOptions {
   readonly engine: StorageEngine;
   readonly actor: number;
+  /** Of what the engine holds. */
+  readonly digests: RangeDigests;
   readonly facts: Pick<ReplicaFacts, "isRebuilding" | "isFilled" | "purgeHorizon" | "routeRevision">;
   /** Durable when the answer leaves. */
   readonly recordRoute: (tenant: number, revision: number) => void;
@@ -25,9 +28,22 @@ export async function answerPage(options: SyncSourceOptions, request: Uint8Array
   const head = { actor, ...standing, done: true, rows: [], records: [], routes: [] };
   if (asked.limit === 0) return writePage(head);
   if (asked.kind === "routes") return writePage({ ...head, routes: options.routes() });
+  if (asked.kind === "digests") return writePage(await digestsPage(options, asked, head));
   const page: Page =
     asked.kind === "rows" ? await rowPage(options, asked, head) : await recordsPage(options, asked, head);
   return writePage(page);
+}
+
+function revisionsOf(facts: SyncSourceOptions["facts"], tenants: Iterable<number>): Page["routes"] {
+  const routes = [...new Set(tenants)].map((tenant) => ({ tenant, revision: facts.routeRevision(tenant) }));
+  return routes.filter(({ revision }) => revision > 0);
+}
+
+async function digestsPage({ digests, facts }: SyncSourceOptions, asked: PageRequest, head: Page): Promise<Page> {
+  const { parts = [], isFresh = false, limit: limitRows } = asked;
+  const answer = await digests.answer(parts, { isFresh, horizon: head.horizon, limitRows });
+  const tenants = answer.parts.flatMap((part) => part.digests.map(({ tenant }) => tenant));
+  return { ...head, ...answer, routes: revisionsOf(facts, tenants) };
 }
 
 /** A page ends with the last row that is seen, or at the end of the range: purged rows behind it are passed over. */
@@ -45,13 +61,14 @@ async function rowPage({ engine, facts }: SyncSourceOptions, asked: PageRequest,
     const seen = page.rows.filter(({ value }) => !isPurgeable(value, head.horizon));
     after = page.rows.at(-1)?.row;
     if (seen.length === 0 && !page.done) continue;
-    const tenants = new Set(seen.map(({ row }) => row.tenant));
-    const routes = [...tenants].map((tenant) => ({ tenant, revision: facts.routeRevision(tenant) }));
     return {
       ...head,
       done: page.done,
       rows: seen.map(({ row, value }) => digestOf(row, value)),
-      routes: routes.filter(({ revision }) => revision > 0),
+      routes: revisionsOf(
+        facts,
+        seen.map(({ row }) => row.tenant),
+      ),
     };
   }
 }

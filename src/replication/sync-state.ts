@@ -20,6 +20,8 @@ export interface SyncState {
   readonly range?: { readonly fromHi: number; readonly toHi: number } | undefined;
   /** A full repair, of which each node does the ranges that it is the first replica of. */
   readonly repairId?: number | undefined;
+  /** Of a repair: what was kept of digests is believed, and ranges of which a replica is away are left out (spec RP-130). */
+  readonly isIncremental?: boolean | undefined;
   /** Where this node joins the tenant's replicas. */
   readonly joining?: readonly TokenRange[] | undefined;
   /** Of a rebuild: the store held nothing when it began, so that what came meanwhile is all from others. */
@@ -37,6 +39,8 @@ export interface SyncState {
   /** Of the rows: everything below this was compared. */
   readonly nextHi: number;
   readonly afterRow?: RowKey | undefined;
+  /** Of a repair: up to here rows are compared one by one, for their digests differ; then by digests again. */
+  readonly rowsTo?: number | undefined;
   readonly failures: number;
   readonly rowsCompared: number;
   readonly rowsRepaired: number;
@@ -44,6 +48,10 @@ export interface SyncState {
   readonly recordsTaken: number;
   readonly rangesDone?: number | undefined;
   readonly rangeCount?: number | undefined;
+  /** Ranges that were left out. */
+  readonly rangesLeftOut?: number | undefined;
+  /** Rows that were read to compare, at the node that read most: what the work costs. */
+  readonly rowsRead?: number | undefined;
   /** Of states that were brought to a node. */
   readonly bytesRepaired?: number | undefined;
 }
@@ -59,7 +67,12 @@ export interface RingWork {
 
 export function newSync(
   of: Pick<SyncState, "epoch" | "kind"> &
-    Partial<Pick<SyncState, "tenant" | "route" | "ringWork" | "range" | "repairId" | "joining" | "startedEmpty">>,
+    Partial<
+      Pick<
+        SyncState,
+        "tenant" | "route" | "ringWork" | "range" | "repairId" | "isIncremental" | "joining" | "startedEmpty"
+      >
+    >,
 ): SyncState {
   return {
     ...of,

@@ -140,6 +140,7 @@ export function reporter(
       if (why !== undefined) report(`${name} ended: ${why}`);
       report(`${name} ended (${signal ?? `exit code ${code}`}): restarting in ${delayMs} ms`);
     },
+    unable: (error, delayMs) => report(`${name} cannot be started (${String(error)}): trying again in ${delayMs} ms`),
     back: (downMs) => report(`${name} answers again after ${Math.round(downMs)} ms`),
     killing: () => report(`${name} does not stop: killing it (what was acknowledged is on disk)`),
   };

@@ -17,6 +17,7 @@ server.listen(0, "127.0.0.1", () => fs.writeSync(3, JSON.stringify({ event: "lis
 const STAYS = `
 const fs = require("node:fs");
 const server = require("node:http").createServer((request, response) => {
+  response.flushHeaders();
   setTimeout(() => response.end("done"), request.url === "/slow" ? 1000 : 0);
 });
 server.listen(0, "127.0.0.1", () => fs.writeSync(3, JSON.stringify({ event: "listen", socket: "http", port: server.address().port }) + "\\n"));
@@ -30,21 +31,27 @@ function supervise(script: string, options: Partial<SupervisorOptions> = {}) {
   chmodSync(binary, 0o755);
   const seen: string[] = [];
   const pids: number[] = [];
+  const disk = { isFull: false };
+  const use = (): void => {
+    if (disk.isFull) throw new Error("ENOSPC: no space left on device");
+  };
   const supervisor = new Supervisor({
     prepare: (port) => {
       seen.push(`prepare ${port === undefined ? "first" : "again"}`);
+      use();
       return { binary, cwd, configFile: "none" };
     },
     url: (port) => `http://127.0.0.1:${port}`,
     events: {
       started: (pid) => pids.push(pid),
+      unable: (error) => seen.push(String(error)),
       died: ({ signal }, delayMs) => seen.push(`died ${signal} ${delayMs}`),
       back: () => seen.push("back"),
       killing: () => seen.push("killing"),
     },
     ...options,
   });
-  return { supervisor, seen, pids };
+  return { supervisor, seen, pids, disk };
 }
 
 async function until(condition: () => boolean): Promise<void> {
@@ -61,6 +68,23 @@ describe("Supervisor", () => {
     supervisor.stop();
     expect(await ended).toBe(0);
     expect(seen).toEqual(["prepare first", "died SIGKILL 20", "prepare again", "back"]);
+  });
+
+  it("[CL-151] tries until it can write what a start needs: a full disk that has room again is enough", async () => {
+    const { supervisor, seen, pids, disk } = supervise(LISTENS);
+    await supervisor.start();
+    const ended = supervisor.run();
+    disk.isFull = true;
+    process.kill(pids[0]!, "SIGKILL");
+    await until(() => seen.filter((line) => line.includes("ENOSPC")).length >= 3);
+    disk.isFull = false;
+    await until(() => seen.includes("back"));
+    expect(pids).toHaveLength(2);
+    disk.isFull = true;
+    process.kill(pids[1]!, "SIGKILL");
+    await until(() => seen.at(-1)?.includes("ENOSPC") === true);
+    supervisor.stop();
+    expect(await ended).toBe(0);
   });
 
   it("[CL-21] rests when it is told to, and starts again when it is woken", async () => {
@@ -108,10 +132,11 @@ describe("Supervisor", () => {
     });
     const port = await supervisor.start();
     const ended = supervisor.run();
-    const slow = fetch(`http://127.0.0.1:${port}/slow`);
-    await until(() => clientConnections(supervisor.pid!, [port!]) === 1);
+    // Its headers have come: the request is there, on whichever connection.
+    const slow = await fetch(`http://127.0.0.1:${port}/slow`);
+    expect(clientConnections(supervisor.pid!, [port!])).toBeGreaterThan(0);
     supervisor.stop();
-    expect(await (await slow).text()).toBe("done");
+    expect(await slow.text()).toBe("done");
     expect(await ended).toBe(0);
     expect(seen).toEqual(["prepare first"]);
   });

@@ -19,6 +19,8 @@ export interface SupervisorEvents {
   started(pid: number): void;
   /** It died unasked and will be started again after `delayMs`; `why`: what it means, where that is known. */
   died(exit: WorkerdExit, delayMs: number, why: string | undefined): void;
+  /** It could not be started again (a full disk, say), and will be tried again after `delayMs`. */
+  unable(error: unknown, delayMs: number): void;
   /** It answers again, `downMs` after it died. */
   back(downMs: number): void;
   /** It did not stop in time, or was asked twice. */
@@ -182,11 +184,29 @@ export class Supervisor {
       await Promise.race([sleep(delayMs), this.#stopRequested]);
       if (this.#rest) await Promise.race([this.#rest.over, this.#stopRequested]);
       if (this.#stopping) break;
+      const child = await this.#spawnAgain();
+      if (!child) break;
       startedAt = performance.now();
-      const child = this.#spawn();
       void this.#tellBack(child, diedAt);
     }
     return exitCodes.ok;
+  }
+
+  /** What a start lacks may come back, as room on a disk does: it is tried until then (spec CL-151). Undefined = stopped before. */
+  async #spawnAgain(): Promise<WorkerdProcess | undefined> {
+    for (let failures = 1; !this.#stopping; failures++) {
+      try {
+        return this.#spawn();
+      } catch (error) {
+        // It may run, and only its number could not be written down.
+        this.#current?.signal("SIGKILL");
+        await this.#current?.exited;
+        const delayMs = restartDelayMs(failures);
+        this.#options.events.unable(error, delayMs);
+        await Promise.race([sleep(delayMs), this.#stopRequested]);
+      }
+    }
+    return undefined;
   }
 
   /** The first call asks politely, the second does not. Safe to call from a signal handler. */

@@ -67,6 +67,7 @@ const REPLICA: Readonly<Record<string, MetricInfo>> = {
   ),
   jade_kv_sync_jobs: gauge("Comparisons with other replicas under way: rebuild, joining, repair."),
   jade_kv_sync_rows_compared_total: counter("Rows compared with other replicas."),
+  jade_kv_sync_rows_read_total: counter("Rows that repairs read from tables, for digests or one by one."),
   jade_kv_sync_rows_repaired_total: counter("Rows that differed between replicas and were brought to agreement."),
   jade_storage_database_bytes: gauge("Size of the node's SQLite."),
   jade_storage_memtable_bytes: gauge("Newest rows in memory."),

@@ -65,7 +65,8 @@ describe("jade-db", () => {
     expect(shown()).toMatchObject({ replicationFactor: 2, replicationFactorChange: null });
     expect(jadeDb(["tenant", "update", "t2", "--replication-factor", "4"]).status).toBe(2);
     expect(json(["repair"])).toMatchObject({ state: "finished", nodesDone: 3, nodeCount: 3 });
-    expect(json(["repair", "list"])).toHaveLength(1);
+    expect(json(["repair", "--incremental"])).toMatchObject({ state: "finished", kind: "incremental", nodesDone: 3 });
+    expect(json(["repair", "list"])).toHaveLength(2);
   });
 
   it("puts, gets and deletes, with exact texts and exit codes", () => {

@@ -53,7 +53,7 @@ describe("the Directory's records", () => {
         ]);
         expect(store.isInitialized(1)).toBe(true);
         expect(store.runningRepair()).toMatchObject({ repairId: 2, startedAtMs: 3 });
-        expect(store.lastRepairAtMs(0)).toBe(77);
+        expect(store.lastRepairAtMs(0, "full")).toBe(77);
       }
       const store = new DirectoryStore(storage, FIRST);
       expect(store.addTenant(plan("new"), 5)).toMatchObject({ ok: true, value: { tenant: 6 } });

@@ -141,28 +141,27 @@ describe("purge", () => {
     expect(await held(stray, row)).toBeUndefined();
   });
 
-  it("[RP-81] [RP-49] a full repair begins by itself when the last one is long ago, and not before", async () => {
-    const repairs = async (): Promise<number> =>
-      ((await ask("GET", "/v1/repairs", root)).json.data["items"] as unknown[]).length;
+  it("[RP-81] [RP-49] [RP-131] a full repair begins by itself when the last one is long ago, and not before; incremental ones sooner", async () => {
+    const items = async (): Promise<readonly { readonly kind: string; readonly state: string }[]> =>
+      (await ask("GET", "/v1/repairs", root)).json.data["items"] as never;
+    const repairs = async (kind = "full"): Promise<number> => (await items()).filter((one) => one.kind === kind).length;
     const before = await repairs();
+    expect(await repairs("incremental")).toBe(0);
     const past = async (days: number): Promise<void> => {
       const atMs = Date.now() - days * 86_400_000;
       await runInDurableObject(directoryStub(), (_, { storage }) => {
         const records = new DirectoryRecords(storage);
         for (const { key, value } of records.list<RepairRecord>(RECORDS.repairs))
           records.write({ key, value: { ...value, startedAtMs: atMs } });
-        records.write({ key: RECORDS.state("since"), value: atMs });
+        for (const name of ["since", "fullRepairAt"] as const) records.write({ key: RECORDS.state(name), value: atMs });
       });
       await restartDirectory();
     };
     await past(4.9);
-    await new Promise((resolve) => setTimeout(resolve, 1000));
+    await eventually(async () => (await items())[0]!.kind === "incremental", 20_000);
     expect(await repairs()).toBe(before);
     await past(5.1);
     await eventually(async () => (await repairs()) === before + 1, 20_000);
-    await eventually(async () => {
-      const items = (await ask("GET", "/v1/repairs", root)).json.data["items"] as { readonly state: string }[];
-      return items.every(({ state }) => state === "finished");
-    }, 20_000);
+    await eventually(async () => (await items()).every(({ state }) => state === "finished"), 20_000);
   });
 });

@@ -31,6 +31,7 @@ it("[CL-14] while its process is away the port answers 503 with Retry-After, and
     events: {
       started: (pid) => pids.push(pid),
       died: () => hasDied++,
+      unable: () => undefined,
       back: () => isBack++,
       killing: () => undefined,
     },

@@ -4,6 +4,8 @@ import { RING_TENANT } from "../../../src/replication/fence.ts";
 import { SyncRunner } from "../../../src/replication/sync-runner.ts";
 import type { SimulatedNode } from "./world.ts";
 
+/** Turns of the microtask queue in which an answer is read, and a comparison goes on with it: some dozens of promises in a row. */
+const PAGE_TICKS = 40;
 /** As the object does: a source that does not answer must not hold the work up for ever. */
 const SOURCE_TIMEOUT_MS = 150;
 
@@ -58,6 +60,7 @@ export class NodeSync {
         const timer = world.after(SOURCE_TIMEOUT_MS, () => life === this.#life && reject(new Error("late")));
         const end = (run: () => void): void => {
           timer.cancelled = true;
+          world.settles(PAGE_TICKS);
           if (life === this.#life) run();
         };
         work.then(
@@ -71,10 +74,16 @@ export class NodeSync {
       recordWindows: 2,
       // One, so that most happens between them.
       ringPages: 1,
+      digestRows: { read: 3, compared: 1 },
       ring: () => alive(Promise.resolve(world.ringSeenBy(self))),
       routeOf: (tenant) => alive(world.routeOf(tenant)),
-      page: (id, request) =>
-        alive(id === self ? this.#node.page(request) : world.rpc(id, (node) => node.page(request))),
+      page: (id, request) => {
+        const read = (node: SimulatedNode): Promise<Uint8Array> => {
+          world.settles(PAGE_TICKS);
+          return node.page(request);
+        };
+        return alive(id === self ? read(this.#node) : world.rpc(id, read));
+      },
       call: (id, frame) =>
         alive(id === self ? Promise.resolve(this.#node.handle(frame.slice())!) : world.call(id, frame)),
       horizon: () => standing.horizon,

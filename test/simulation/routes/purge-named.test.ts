@@ -112,6 +112,8 @@ describe("purge", () => {
     await deleted(world);
     world.cut.add("n3");
     await world.ask(world.coordinator(), CALLER, { op: "put", key: "k", writeId: id(9), value });
+    await world.run(300);
+    for (const { hints } of world.nodes.values()) for (const target of hints.targets()) hints.drop(target, 1e9);
     world.cut.clear();
     for (const node of world.nodes.values()) node.standing.recordRoute(CALLER.tenant, 5);
     world.routes.set(CALLER.tenant, { replicationFactor: 3, routeRevision: 4 });

@@ -1,6 +1,6 @@
 // A random run in which deleted rows are purged while everything else fails and the replication factor may change: full repairs that
 // begin and wait, a driver that dies between any two steps, nodes that drop rows when they like. It runs the shipped round, comparisons
-// and replicas; the Directory is the simulator's.
+// and replicas; the Directory is the simulator's. Incremental repairs run beside the full ones, and what nodes keep of digests is judged.
 import { decodeState } from "../../../src/kv/key-state.ts";
 import { isPurgeable } from "../../../src/kv/purge.ts";
 import {
@@ -11,6 +11,7 @@ import {
   repairEnded,
   stepPurge,
 } from "../../../src/replication/purge-round.ts";
+import { untrueDigests } from "./digest-checker.ts";
 import { CALLER, RandomRun, type RunResult } from "./random-run.ts";
 import { RouteRun, type RouteSabotage } from "./route-run.ts";
 import type { SimulatedNode } from "./world.ts";
@@ -26,6 +27,9 @@ const POLL_MS = 100;
 const SETTLE_MS = 3000;
 /** After the faults stop: longer than the greatest pause before hints are offered again. */
 const LAST_REPAIR_MS = 32_000;
+/** Above the numbers of full repairs. */
+const INCREMENTAL_IDS = 1_000_000;
+const JUDGE_EVERY_MS = 500;
 
 /** Mistakes planted into the purge. */
 export interface PurgeSabotage extends RouteSabotage {
@@ -45,6 +49,7 @@ export class PurgeRun extends RouteRun {
   readonly deletes = 0.45;
   readonly operations = 140;
   readonly maxLateMs = 1200;
+  readonly agreesUnread = true;
   readonly #planted: PurgeSabotage;
   readonly #changesFactor: boolean;
   #state: PurgeState = NOTHING_PURGED;
@@ -82,6 +87,21 @@ export class PurgeRun extends RouteRun {
     }
     this.#drivePurge();
     this.#dropLater();
+    for (let i = random.between(1, 6); i > 0; i--)
+      world.after(random.between(0, ACTIVE_MS), () => this.#compare(INCREMENTAL_IDS + i));
+    for (let atMs = 0; atMs < ACTIVE_MS; atMs += JUDGE_EVERY_MS) world.after(atMs, () => this.#judgeDigests());
+  }
+
+  /** One node compares what was written since. */
+  #compare(repairId: number): void {
+    const node = this.world.node(this.world.random.pick([...this.world.nodes.keys()]));
+    if (!node.isUp) return;
+    this.run.note(`${node.info.id} compares incrementally`);
+    node.sync.runner.repair(repairId, true);
+  }
+
+  #judgeDigests(): void {
+    for (const node of this.world.nodes.values()) if (node.isUp) this.run.history.problems.push(...untrueDigests(node));
   }
 
   override calm(): void {

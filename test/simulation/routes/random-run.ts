@@ -84,6 +84,8 @@ export interface Circumstances {
   /** Called once before the run, and once when the faults stop. */
   begin(run: RandomRun): void;
   calm(run: RandomRun): void;
+  /** Replicas must agree before the last reads bring them to agreement: a repair has just done it. */
+  readonly agreesUnread?: boolean;
   /** What is wrong in the end, beside what the checker says. */
   problems(): readonly string[];
 }
@@ -345,6 +347,7 @@ export class RandomRun {
     for (let i = random.between(0, 14); i > 0; i--) world.after(random.between(0, activeMs), () => this.#fault());
     world.after(activeMs, () => this.#stopFaults());
     await world.run(activeMs + (this.#circumstances?.quietMs ?? QUIET_MS));
+    if (this.#circumstances?.agreesUnread) this.#agreed("before the last read");
     const finals = await this.#readAll();
     const more = this.#circumstances?.problems() ?? [];
     return { problems: check(this.history, finals).concat(this.#late, more), trace: world.trace, counts: this.counts };
@@ -367,7 +370,6 @@ export class RandomRun {
   /** The last reads, at quorum and then at all; afterwards the replicas hold the same bytes. */
   async #readAll(): Promise<ReadonlyMap<string, Uint8Array>> {
     const { world } = this;
-    const finals = new Map<string, Uint8Array>();
     for (const level of ["quorum", "all"] as const) {
       const { core } = this.#place();
       for (const key of this.#keys) {
@@ -383,6 +385,13 @@ export class RandomRun {
       }
     }
     await world.run(500);
+    return this.#agreed("after the last read");
+  }
+
+  /** What all of a key's replicas hold, key by key. */
+  #agreed(when: string): ReadonlyMap<string, Uint8Array> {
+    const { world } = this;
+    const finals = new Map<string, Uint8Array>();
     const rows = new Map([...world.nodes.values()].flatMap(({ engine }) => engine.rows().map((row) => [row.key, row])));
     for (const row of rows.values()) {
       const holders = this.#circumstances?.holders(row.key) ?? [...world.nodes.keys()];
@@ -391,8 +400,7 @@ export class RandomRun {
         return this.#circumstances?.seen ? this.#circumstances.seen(id, state) : state;
       });
       const texts = new Set(states.map((state) => (state ? hex(state) : "absent")));
-      if (texts.size > 1)
-        this.#late.push(`the replicas hold ${texts.size} different states of ${row.key} after the last read`);
+      if (texts.size > 1) this.#late.push(`the replicas hold ${texts.size} different states of ${row.key} ${when}`);
       if (states[0]) finals.set(row.key, states[0].slice());
     }
     return finals;

@@ -48,6 +48,8 @@ const START_MS = 1_800_000_000_000;
 /** Promises behind an event: comparisons await a few in a row. */
 const TICKS = 12;
 const COUNTER_BLOCK = 16;
+/** Sixteen leaves, for the few keys of a run. */
+const DIGEST_LEAF_BITS = 28;
 /** Further apart than clocks step: no deadline of one life of a replica is one of another. Ms. */
 const LIFE_ORIGIN_MS = 1_000_000_000;
 const HINT_TICK_MS = 200;
@@ -105,6 +107,7 @@ export class SimulatedNode {
       now: () => this.world.nowMs + this.skewMs,
       timeOriginMs: this.#lives++ * LIFE_ORIGIN_MS,
       counterBlock: COUNTER_BLOCK,
+      digestLeafBits: DIGEST_LEAF_BITS,
       facts: this.#facts(),
     });
   }
@@ -131,10 +134,9 @@ export class SimulatedNode {
     const recordRoute = (tenant: number, revision: number): void => {
       if (!this.world.sabotage.forgetsRoutes) this.standing.recordRoute(tenant, revision);
     };
-    return answerPage(
-      { engine, actor, facts: this.#facts(), recordRoute, routes: () => this.standing.routes() },
-      request,
-    );
+    const { digests } = this.replica;
+    const held = { engine, actor, digests, facts: this.#facts() };
+    return answerPage({ ...held, recordRoute, routes: () => this.standing.routes() }, request);
   }
 
   #bootDelivery(): HintDelivery {
