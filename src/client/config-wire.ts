@@ -86,7 +86,7 @@ export function rawEntry(kv: KeyValue): object {
 export function rangeOf({ prefix, start, end }: ConfigRange): KeyRange | undefined {
   if (prefix !== undefined) {
     if (start !== undefined || end !== undefined)
-      throw invalid("prefix", "give one of key, prefix, and start with end");
+      throw invalid("prefix", "cannot be given together with start or end: give a prefix, or start and end");
     return prefixRange(binaryOf(prefix));
   }
   if (start === undefined && end === undefined) return undefined;
