@@ -40,6 +40,8 @@ const HEAD_DEADLINE_MS = 5000;
 const CATCH_UP_MS = 5000;
 /** A follower that nobody asked for this long stops following. Ms. */
 const IDLE_MS = 120_000;
+/** How long a read of any age waits for a follower that nobody had asked for long. Ms. */
+const RESUME_WAIT_MS = 500;
 /** Pause after the owner did not answer. Ms. */
 const RETRY_MS = 500;
 const MISDIRECTED = 421;
@@ -54,6 +56,8 @@ export class ConfigFollower extends DurableObject<Env> implements ConfigFollower
   #copying: Promise<void> | undefined;
   #damagedTotal = 0;
   #isPulling = false;
+  /** It has not heard of its owner yet since it was asked again. */
+  #isResuming = false;
   #hurry: () => void = () => undefined;
   #isCompacting = false;
   readonly #watches: WatchDesk;
@@ -225,6 +229,8 @@ export class ConfigFollower extends DurableObject<Env> implements ConfigFollower
   }: FollowerReadOptions): Promise<ConfigFailure | undefined> {
     const isFresh = maxStalenessMs === undefined || Date.now() - this.#freshMs <= maxStalenessMs;
     const least = isLinearizable || !isFresh ? Math.max(minRevision, await this.#ownerRevision()) : minRevision;
+    // Of any age is not of minutes ago because nobody asked since.
+    if (this.#isResuming) await this.#nextApplied(RESUME_WAIT_MS);
     const untilMs = Date.now() + CATCH_UP_MS;
     while (!this.#follower.isFollowing || this.#follower.revision < least) {
       const leftMs = untilMs - Date.now();
@@ -277,22 +283,26 @@ export class ConfigFollower extends DurableObject<Env> implements ConfigFollower
   #startPulling(): void {
     if (this.#isPulling) return;
     this.#isPulling = true;
+    this.#isResuming = true;
     void this.#pullWhileAsked();
   }
 
   async #pullWhileAsked(): Promise<void> {
     try {
-      while (this.#watches.hub.connectionCount > 0 || Date.now() - this.#askedMs < IDLE_MS) await this.#pullOnce();
+      await this.#pullOnce(0);
+      this.#isResuming = false;
+      while (this.#watches.hub.connectionCount > 0 || Date.now() - this.#askedMs < IDLE_MS)
+        await this.#pullOnce(PULL_WAIT_MS);
     } finally {
       this.#isPulling = false;
     }
   }
 
-  async #pullOnce(): Promise<void> {
+  async #pullOnce(waitMs: number): Promise<void> {
     try {
       const frame = await withDeadline(
         // One that does not follow yet must hear at once that there is nothing to copy.
-        this.#owner().pull(this.#follower.place, this.#follower.isFollowing ? PULL_WAIT_MS : 0),
+        this.#owner().pull(this.#follower.place, this.#follower.isFollowing ? waitMs : 0),
         PULL_DEADLINE_MS,
         "ConfigKeyspace",
       );

@@ -31,6 +31,7 @@ import type {
 } from "../src/wire/config.ts";
 import { type ConfigCall, isWriting, readConfigCalls } from "../src/wire/config-requests.ts";
 import { type Head, type Place, writeShipment } from "../src/wire/shipment.ts";
+import { BEGAN_ANEW } from "./began-anew.ts";
 import { ConfigRepair } from "./config-repair.ts";
 import { configSql } from "./config-sql.ts";
 import type { Env } from "./env.ts";
@@ -329,7 +330,7 @@ export class ConfigKeyspace extends DurableObject<Env> implements ConfigKeyspace
     }
     // What is in memory goes by a restart.
     await this.ctx.storage.sync();
-    this.ctx.abort("erased");
+    this.ctx.abort(BEGAN_ANEW.erased);
   }
 
   async metrics(): Promise<Record<string, number>> {

@@ -11,6 +11,7 @@ import { readConfigAnswer } from "../src/wire/config-answers.ts";
 import { isWriting, readConfigCallBody, writeConfigCallBody } from "../src/wire/config-requests.ts";
 import type { ErrorCode } from "../src/wire/error-codes.ts";
 import type { CopyAge, SessionAnswer, SessionRequest } from "../src/wire/session.ts";
+import { evenIfBegunAnew } from "./began-anew.ts";
 import type { Env } from "./env.ts";
 import { copyName, keyspaceName, noteNamespace, readableKeyspace } from "./known-namespaces.ts";
 import { withDeadline } from "./with-deadline.ts";
@@ -129,15 +130,16 @@ export class ConfigRelays {
     }
     const { schedule, onFailure } = this.#options;
     let sendTo = connect();
-    const send = async (frame: Uint8Array): Promise<Uint8Array> => {
-      try {
-        return await sendTo(frame);
-      } catch (error) {
+    const sendOnce = (frame: Uint8Array): Promise<Uint8Array> =>
+      sendTo(frame).catch((error: unknown) => {
         sendTo = connect();
+        throw error;
+      });
+    const send = (frame: Uint8Array): Promise<Uint8Array> =>
+      evenIfBegunAnew(() => sendOnce(frame)).catch((error: unknown) => {
         onFailure(error);
         throw error;
-      }
-    };
+      });
     const relay = new ConfigRelay({ send, schedule });
     this.#relays.set(key, relay);
     return relay;

@@ -12,6 +12,7 @@ import type { SnapshotBegin, SnapshotPage } from "../src/config/snapshot-source.
 import type { BinaryKey, ConfigFailure } from "../src/wire/config.ts";
 import type { SnapshotEnd } from "../src/wire/config-snapshot.ts";
 import { isErrorCode } from "../src/wire/error-codes.ts";
+import { BEGAN_ANEW } from "./began-anew.ts";
 import { configSql } from "./config-sql.ts";
 
 /** `token`: of the restore; a repetition brings the same. */
@@ -144,7 +145,7 @@ export class KeyspaceSnapshots {
       const refused = this.#written(() => this.#restore.finish(token, end, leastRevision));
       if (refused) return refused;
       await ctx.storage.sync();
-      ctx.abort("restored");
+      ctx.abort(BEGAN_ANEW.restored);
       return undefined;
     });
     if (!refusal) return DONE;

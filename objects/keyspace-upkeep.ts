@@ -6,6 +6,8 @@ import { PENDING_INDEX_MS } from "../src/config/limits.ts";
 
 /** Ms. */
 const COMPACTION_PAUSE_MS = 0;
+/** An alarm further off is set anew when this one rings: the platform takes none behind the year 2189, and a lease may last 285 years. */
+const LONGEST_ALARM_MS = 30 * 24 * 3_600_000;
 
 export interface KeyspaceUpkeepOptions {
   readonly storage: DurableObjectStorage;
@@ -45,7 +47,7 @@ export class KeyspaceUpkeep {
     const at = desk.nextDueMs;
     if (at >= this.#alarmAtMs) return;
     this.#alarmAtMs = at;
-    await this.#options.storage.setAlarm(at);
+    await this.#options.storage.setAlarm(Math.min(at, Date.now() + LONGEST_ALARM_MS));
   }
 
   #flush(): void {

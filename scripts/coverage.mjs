@@ -7,7 +7,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "./lib/root.mjs";
 
-/** Issue 3: statements of these folders, in percent. */
+/** Statements of these folders, in percent. */
 const LEAST = { "src/access": 90, "src/kv": 90, "src/replication": 90, "src/storage": 90 };
 const PROJECTS = ["--project", "unit", "--project", "simulation"];
 

@@ -1,5 +1,6 @@
 // A request to a configuration keyspace and its answer. The one way there for /v1/config, /v3 and what else fronts it.
 // Guarantees: throws PublicErrors only for what the client must see; a write whose answer is lost is `unknownOutcome`.
+import { evenIfBegunAnew } from "../../objects/began-anew.ts";
 import type { ConfigFollowerRpc } from "../../objects/rpc.ts";
 import { withDeadline } from "../../objects/with-deadline.ts";
 import { hexOf, sha256 } from "../access/api-key.ts";
@@ -19,6 +20,7 @@ import { BODY_HASH_BYTES, type CopyAge } from "../wire/session.ts";
 import type { TenantPrincipal } from "./authenticator.ts";
 import type { Call } from "./call.ts";
 import { COORDINATOR_DEADLINE_MS, MAX_GATHERED_ANSWER_BYTES } from "./limits.ts";
+import type { Stubs } from "./stubs.ts";
 
 /** Which keyspace. */
 export interface KeyspaceName {
@@ -109,6 +111,21 @@ export async function callConfig<R extends ConfigRequest>(
 
 type Asked = Omit<ConfigCall, "id">;
 
+/** A frame of calls to the owner of a keyspace, whether it is the one of before a restore or of after. */
+export function callKeyspace(
+  stubs: Stubs,
+  { tenant, namespace, isWrite }: KeyspaceName & { readonly isWrite: boolean },
+  frame: Uint8Array,
+): Promise<Uint8Array> {
+  const ask = async (): Promise<Uint8Array> => {
+    const object = isWrite
+      ? stubs.configKeyspace(tenant, namespace)
+      : await stubs.configKeyspaceToRead(tenant, namespace);
+    return object.call(frame);
+  };
+  return withDeadline(evenIfBegunAnew(ask), COORDINATOR_DEADLINE_MS, "ConfigKeyspace");
+}
+
 /** One RPC of its own. */
 async function askAlone(
   { services }: Call,
@@ -117,13 +134,9 @@ async function askAlone(
 ): Promise<ConfigAnswer | ConfigFailure> {
   const writer = new ByteWriter(REQUEST_OVERHEAD_BYTES);
   writeConfigCall(writer, { id: 0, ...asked });
-  const { stubs } = services;
   const isWrite = isWriting(asked.request);
-  const keyspace = isWrite
-    ? stubs.configKeyspace(tenant, namespace)
-    : await stubs.configKeyspaceToRead(tenant, namespace);
-  const work = keyspace.call(writer.take());
-  const [first] = readConfigAnswers(await withDeadline(work, COORDINATOR_DEADLINE_MS, "ConfigKeyspace"));
+  const answers = await callKeyspace(services.stubs, { tenant, namespace, isWrite }, writer.take());
+  const [first] = readConfigAnswers(answers);
   if (!first) throw new Error("the keyspace left the request unanswered");
   return first.answer;
 }

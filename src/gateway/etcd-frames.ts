@@ -2,7 +2,6 @@
 // way and of wire/config-answers.ts the other; the first message is the keyspace's identity as JSON.
 // Guarantees: each frame is judged like a request of its own: credentials, scope, rate limits; every call in it is answered. Must not:
 // trust the front.
-import { withDeadline } from "../../objects/with-deadline.ts";
 import { scopeAllows } from "../access/scope.ts";
 import { EtcdError, GRPC, refusal } from "../etcd/errors.ts";
 import { ByteWriter } from "../wire/bytes.ts";
@@ -13,9 +12,10 @@ import { PublicError } from "../wire/error-codes.ts";
 import { admitMore } from "./access.ts";
 import { apiHeaders, joinPieces } from "./answers.ts";
 import type { Call } from "./call.ts";
+import { callKeyspace } from "./config-call.ts";
 import { publicErrorOf } from "./errors.ts";
 import { type EtcdCaller, etcdCaller } from "./etcd-caller.ts";
-import { COORDINATOR_DEADLINE_MS, MAX_FRAME_BYTES, MAX_FRAMES_IN_FLIGHT } from "./limits.ts";
+import { MAX_FRAME_BYTES, MAX_FRAMES_IN_FLIGHT } from "./limits.ts";
 
 /** WebSocket close codes. */
 const PROTOCOL_ERROR = 1002;
@@ -95,12 +95,7 @@ class FrameSocket {
   async #ask({ keyspace }: EtcdCaller, frame: Uint8Array, isWrite: boolean): Promise<Uint8Array> {
     const { services, requestId, traceId, route } = this.#call;
     try {
-      const { stubs } = services;
-      const { tenant, namespace } = keyspace;
-      const object = isWrite
-        ? stubs.configKeyspace(tenant, namespace)
-        : await stubs.configKeyspaceToRead(tenant, namespace);
-      return await withDeadline(object.call(frame), COORDINATOR_DEADLINE_MS, "ConfigKeyspace");
+      return await callKeyspace(services.stubs, { ...keyspace, isWrite }, frame);
     } catch (error) {
       services.log.warn("keyspace call failed", { requestId, traceId, route }, error);
       throw new PublicError(isWrite ? "unknownOutcome" : "unavailable", "the keyspace did not answer");

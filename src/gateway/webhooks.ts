@@ -44,10 +44,15 @@ function requireSecret(secret: string | undefined): void {
   if (typeof message === "string") throw invalidRequest([{ path: "secret", message }]);
 }
 
-/** A revision that is to come may be waited for, one that is compacted cannot be had. */
+/** From one that is to come it would leave out in silence what changes before; one that is compacted cannot be had. */
 async function startRevisionOf(call: Call, keyspace: KeyspaceName, asked: number | undefined): Promise<number> {
   const { header, compactedRevision } = await callConfig(call, keyspace, { kind: "status" });
-  if (asked === undefined) return header.revision + 1;
+  const next = header.revision + 1;
+  if (asked === undefined) return next;
+  if (asked > next) {
+    const message = `revision ${asked} is to come: the newest is ${header.revision}, what changes from now on begins at ${next}`;
+    throw new PublicError("futureRevision", message, { revision: header.revision });
+  }
   if (asked >= compactedRevision) return asked;
   const message = `revision ${asked} is compacted; the oldest that can be had is ${compactedRevision}`;
   throw new PublicError("compacted", message, { compactedRevision });
@@ -68,7 +73,7 @@ const create = configRoute({
   body: schemas.newWebhookBody,
   data: schemas.changedWebhookShape,
   successStatus: 201,
-  errors: ["compacted", "dataCorrupt", ...CONFIG_WRITE_ERRORS],
+  errors: ["compacted", "futureRevision", "dataCorrupt", ...CONFIG_WRITE_ERRORS],
   async handle(call, { body, raw, keyspace }) {
     const { namespace, key, prefix, start, end, keyEncoding, events, startRevision, secret, url, ...given } = body;
     requireUrl(call, url);

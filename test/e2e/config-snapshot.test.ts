@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type RunningServer, startServer, temporaryDirectory } from "../../scripts/lib/server-process.mjs";
 import { type Config, configOp, isCompacted, JadeClient } from "../../src/client/index.ts";
+import { SNAPSHOT_TYPE } from "../../src/wire/config-snapshot.ts";
 import { workerdPid } from "./serve-process.ts";
 import { PATIENCE_MS, until } from "./until.ts";
 
@@ -59,6 +60,35 @@ async function stateOf(space: Config): Promise<readonly object[]> {
   for await (const entry of space.range()) entries.push(entry);
   return entries;
 }
+
+it("[CF-256] right behind a restore, and behind a deletion, calls are answered", async () => {
+  const headers = { authorization: `Bearer ${apiKey}`, "content-type": "application/json" };
+  const space = client.config.namespace("renewed");
+  await space.put("a", 1);
+  const url = (path: string) => `${server.url}/v1/config/${path}?namespace=renewed`;
+  // Without the SDK, which would ask again.
+  const ask = async (
+    method: string,
+    path: string,
+    body: string | ArrayBuffer | null = null,
+    type = "application/json",
+  ) => (await fetch(url(path), { method, headers: { ...headers, "content-type": type }, body })).status;
+  const snapshot = await (await fetch(url("snapshot"), { headers })).arrayBuffer();
+  const statuses: (readonly number[])[] = [];
+  for (let round = 0; round < 4; round++) {
+    const restored = await ask("PUT", "snapshot", snapshot, SNAPSHOT_TYPE);
+    statuses.push([restored, await ask("PUT", "keys/b", '{"value":1}'), await ask("GET", "keys/a")]);
+    const deleted = await ask("DELETE", "namespaces");
+    const missed = await ask("GET", "keys/a");
+    statuses.push([deleted, missed, await ask("PUT", "keys/a", '{"value":1}')]);
+  }
+  expect(statuses).toEqual(
+    Array.from({ length: 4 }, () => [
+      [200, 201, 200],
+      [200, 404, 201],
+    ]).flat(),
+  );
+});
 
 describe("jade-db config snapshot", () => {
   it("[CF-155] save, status and restore give the same keys with the same numbers, while others write", async () => {

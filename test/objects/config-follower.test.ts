@@ -100,6 +100,15 @@ describe("a follower", () => {
     });
   });
 
+  it("[CF-255] one that was left alone shows what its owner has, also to a read of any age", async () => {
+    const name = newKeyspaceName();
+    for (let round = 1; round <= 5; round++) {
+      await call(keyspace(name), putOf("a", String(round)));
+      expect(shown(await read(name))).toEqual([`a=${round}`]);
+      await crash(follower(name));
+    }
+  });
+
   it("[CF-113] one that lags behind the compacted revision copies the state and follows on", async () => {
     const name = newKeyspaceName();
     await call(keyspace(name), putOf("a", "0"));

@@ -190,6 +190,17 @@ describe("snapshot", () => {
     expect((await to.put("b", { value: 1 })).json.data["revision"]).toBe(5);
   });
 
+  it("[CF-258] leases that end behind the year 2189 are granted, restored and let a namespace open", async () => {
+    const [from, to] = [keyspace(), keyspace()];
+    await from.put("a", { value: 1 });
+    expect((await from.send("POST", "/leases", { body: { ttlSeconds: 9_000_000_000, leaseId: "5" } })).status).toBe(
+      201,
+    );
+    expect((await to.restore(await from.take())).status).toBe(200);
+    expect(await to.entries()).toMatchObject([{ key: "a", value: 1 }]);
+    expect((await to.put("b", { value: 1 })).status).toBe(201);
+  });
+
   it("[CF-86] restoring needs an admin key and the right type; a read-only key may take snapshots", async () => {
     const space = keyspace();
     await space.put("a", { value: 1 });

@@ -151,6 +151,17 @@ describe("webhooks", () => {
     });
   });
 
+  it("[CF-257] one that would begin behind the next revision is refused", async () => {
+    const { key } = await newTenant();
+    await ask("PUT", "/v1/config/keys/a", { key, body: { value: 1 } });
+    const tooLate = await hooks(key, "POST", "", { url: URL_NOWHERE, prefix: "", startRevision: 4 });
+    expect([tooLate.status, tooLate.json.code, tooLate.json.details]).toEqual([400, "futureRevision", { revision: 2 }]);
+    const { id } = await created(key);
+    expect((await hooks(key, "POST", `/${id}/replay`, { fromRevision: 50 })).json.code).toBe("futureRevision");
+    const { json } = await hooks(key, "POST", `/${id}/replay`, { fromRevision: 3 });
+    expect(json.data["nextRevision"]).toBe(3);
+  });
+
   it("[CF-132] a webhook is its tenant's alone, and asks for an admin key", async () => {
     const [one, two] = [await newTenant(), await newTenant()];
     const { id } = await created(one.key);

@@ -1,4 +1,4 @@
-// Issue 3: 10 000 seeds in CI, by the command that runs them by hand (npm run simulate), on all cores and behind everything else.
+// 10 000 seeds in CI, by the command that runs them by hand (npm run simulate), on all cores and behind everything else.
 // JADE_SIM_SEEDS=N runs N, JADE_SIM_FROM=S begins at S.
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";

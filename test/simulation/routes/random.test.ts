@@ -7,7 +7,7 @@ import type { Sabotage } from "./world.ts";
 
 const SEEDS = Number(process.env.JADE_SIM_SEEDS ?? 300);
 const FROM = Number(process.env.JADE_SIM_FROM ?? 1);
-/** Issue 3: every planted mistake is caught within so many seeds. */
+/** Every planted mistake is caught within so many seeds. */
 const PLANTED_WITHIN = 2000;
 /** Where the search for a rarely caught mistake begins; `npm run simulate -- --planted` begins at 1. */
 const CAUGHT_NEAR: Readonly<Record<string, number>> = {
