@@ -7,6 +7,7 @@ import { readConfigAnswer } from "../wire/config-answers.ts";
 import { isWriting, writeConfigCallBody, writeConfigRequest } from "../wire/config-requests.ts";
 import { BODY_HASH_BYTES } from "../wire/session.ts";
 import { checkedKey } from "./config-codec.ts";
+import { requireKnown } from "./config-known.ts";
 import type { ConfigTxnResult, TxnParts } from "./config-txn.ts";
 import { resultsOf, txnRequestOf } from "./config-txn-wire.ts";
 import type {
@@ -83,6 +84,7 @@ export class ConfigSession {
   }
 
   async put(key: ConfigKey, value: unknown, options: ConfigPutOptions): Promise<ConfigPutResult> {
+    requireKnown(options, "put");
     const { as = "json", leaseId, sequential, prevKv, ignoreLease, ...more } = options;
     const binary = binaryOf(checkedKey(key));
     const compare = comparesOf(binary, more);
@@ -95,6 +97,7 @@ export class ConfigSession {
   }
 
   async get<T>(key: ConfigKey, options: ConfigReadOptions): Promise<ConfigGetResult<T>> {
+    requireKnown(options, "get");
     const { as = "json", keysOnly, revision } = options;
     const request = { kind: "range", key: binaryOf(checkedKey(key)), rangeEnd: "", keysOnly } as const;
     const answer = await this.#send({ ...request, revision: whole("revision", revision) }, options);
@@ -105,6 +108,7 @@ export class ConfigSession {
   }
 
   async delete(key: ConfigKey, options: ConfigDeleteOptions): Promise<ConfigDeleteResult> {
+    requireKnown(options, "delete");
     const { as = "json", prevKv, ...more } = options;
     const binary = binaryOf(checkedKey(key));
     const request = { kind: "deleteRange", key: binary, rangeEnd: "", prevKv } as const;
@@ -114,6 +118,7 @@ export class ConfigSession {
   }
 
   async rangePage<T>(range: ConfigRangeOptions): Promise<ConfigPage<T>> {
+    requireKnown(range, "range");
     const request = paged(rangeRequestOf(range), range.cursor);
     const answer = await this.#send(request, range);
     const revision = request.revision || answer.header.revision;

@@ -1,6 +1,6 @@
 // Transactions of `client.config` as a session carries them, and their answers. The twin of the JSON in config-txn.ts.
-import type { Compare, OperationAnswer, TxnOperation, TxnRequest } from "../wire/config.ts";
-import { prefixRange } from "../wire/config-keys.ts";
+import type { Compare, KeyRange, OperationAnswer, TxnOperation, TxnRequest } from "../wire/config.ts";
+import { requireKnown } from "./config-known.ts";
 import type { ConfigCompare, ConfigOperation, ConfigOperationResult, TxnParts } from "./config-txn.ts";
 import type { ConfigKey, ConfigRange } from "./config-types.ts";
 import {
@@ -26,46 +26,57 @@ const RESULTS = { "=": "equal", "!=": "notEqual", ">": "greater", "<": "less" } 
 
 const isKey = (at: ConfigKey | ConfigRange): at is ConfigKey => typeof at === "string" || at instanceof Uint8Array;
 
-function placeOf(at: ConfigKey | ConfigRange) {
-  return isKey(at) ? { key: binaryOf(at), rangeEnd: "" } : (rangeOf(at) ?? prefixRange(""));
+/** `path`: where the fields stand, for the errors. A range that says nothing is no range: it could delete everything. */
+function placeOf(at: ConfigKey | ConfigRange, path: string): KeyRange {
+  if (isKey(at)) return { key: binaryOf(at), rangeEnd: "" };
+  requireKnown(at, "place", path);
+  const range = rangeOf(at);
+  if (!range) throw invalid(`${path}.key`, "is required, or prefix, start, end");
+  return range;
 }
 
-function compareOf({ at, field, sign, operand }: ConfigCompare): Compare {
-  if (!Object.hasOwn(TARGETS, field)) throw invalid("compare.target", `is one of ${Object.keys(TARGETS).join(", ")}`);
+function compareOf({ at, field, sign, operand }: ConfigCompare, path: string): Compare {
+  if (!Object.hasOwn(TARGETS, field))
+    throw invalid(`${path}.target`, `must be one of ${Object.keys(TARGETS).join(", ")}`);
   const target = TARGETS[field];
-  const place = { ...placeOf(at), target, result: RESULTS[sign] };
+  const place = { ...placeOf(at, path), target, result: RESULTS[sign] };
   if (target === "value") return { ...place, operand: valueBytes(operand) };
   if (target === "lease") return { ...place, operand: String(operand ?? "") };
-  return { ...place, operand: whole("compare.value", operand as number) ?? 0 };
+  return { ...place, operand: whole(`${path}.value`, operand as number) ?? 0 };
 }
 
-function operationOf(one: ConfigOperation): TxnOperation {
+function operationOf(one: ConfigOperation, path: string): TxnOperation {
   switch (one.op) {
     case "put": {
+      requireKnown(one.fields, "txnPut", path);
       const { leaseId, sequential, prevKv, ignoreLease } = one.fields;
       const put = { kind: "put", key: binaryOf(one.key), value: valueBytes(one.value) } as const;
       return { ...put, lease: leaseId, sequential, prevKv, ignoreLease };
     }
     case "get": {
-      const revision = whole("revision", one.fields.revision);
+      requireKnown(one.fields, "txnGet", path);
+      const revision = whole(`${path}.revision`, one.fields.revision);
       return { kind: "range", key: binaryOf(one.key), rangeEnd: "", keysOnly: one.fields.keysOnly, revision };
     }
     case "range":
+      requireKnown(one.fields, "txnRange", path);
       return rangeRequestOf(one.fields);
     case "delete":
-      return { kind: "deleteRange", ...placeOf(one.at), prevKv: one.fields.prevKv };
+      requireKnown(one.fields, "txnDelete", path);
+      return { kind: "deleteRange", ...placeOf(one.at, path), prevKv: one.fields.prevKv };
     case "txn":
-      return txnRequestOf(one.txn);
+      return txnRequestOf(one.txn, `${path}.`);
     default:
       return one satisfies never;
   }
 }
 
-export function txnRequestOf({ compare, success, failure }: TxnParts): TxnRequest {
+/** `at`: before the names of its lists, for the errors. */
+export function txnRequestOf({ compare, success, failure }: TxnParts, at = ""): TxnRequest {
   const request = {
-    compare: compare.map(compareOf),
-    success: success.map(operationOf),
-    failure: failure.map(operationOf),
+    compare: compare.map((one, index) => compareOf(one, `${at}compare[${index}]`)),
+    success: success.map((one, index) => operationOf(one, `${at}success[${index}]`)),
+    failure: failure.map((one, index) => operationOf(one, `${at}failure[${index}]`)),
   };
   return { kind: "txn", ...request };
 }

@@ -56,6 +56,7 @@ export interface ConfigConditions {
 }
 
 export interface ConfigPutOptions extends ConfigWriteOptions, ConfigConditions, PutFields {
+  /** True: only if there is no such key; false: only if there is one. Left out: either way. */
   readonly ifAbsent?: boolean | undefined;
   readonly as?: ValueForm | undefined;
 }

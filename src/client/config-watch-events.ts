@@ -2,6 +2,7 @@
 // Guarantees: bytes that are not UTF-8, or not JSON, come as bytes. Must not: hold state.
 import type { ConfigEvent, KeyRange, KeyValue } from "../wire/config.ts";
 import { bytesOfKey, keyOfBytes, keyOfText, NO_END, prefixRange } from "../wire/config-keys.ts";
+import { requireKnown } from "./config-known.ts";
 import type { ConfigEntry, ConfigKey, ConfigRange, ValueForm } from "./config-types.ts";
 
 /** A key, or a range as in `range()`. */
@@ -63,12 +64,13 @@ function binaryOf(key: ConfigKey): string {
   return typeof key === "string" ? keyOfText(key) : keyOfBytes(key);
 }
 
-/** Throws TypeError. */
+/** Throws TypeError, and `invalidRequest` for a field that is none of a range. */
 export function watchRangeOf(range: ConfigWatchRange): KeyRange {
   if (typeof range === "string" || range instanceof Uint8Array) {
     if (range.length === 0) throw new TypeError("a key must be text or bytes, at least one of them");
     return { key: binaryOf(range), rangeEnd: "" };
   }
+  requireKnown(range, "place");
   const { prefix, start, end } = range;
   if (prefix !== undefined && (start !== undefined || end !== undefined))
     throw new TypeError("give one of prefix, and start with end");

@@ -86,7 +86,7 @@ export function rawEntry(kv: KeyValue): object {
 export function rangeOf({ prefix, start, end }: ConfigRange): KeyRange | undefined {
   if (prefix !== undefined) {
     if (start !== undefined || end !== undefined)
-      throw invalid("prefix", "give one of key, prefix, and start with end");
+      throw invalid("prefix", "cannot be given together with start or end: give a prefix, or start and end");
     return prefixRange(binaryOf(prefix));
   }
   if (start === undefined && end === undefined) return undefined;
@@ -98,7 +98,8 @@ export function rangeOf({ prefix, start, end }: ConfigRange): KeyRange | undefin
 
 export function rangeRequestOf(fields: ConfigRangeFields): RangeRequest {
   const { keysOnly, countOnly, withCount, sort = "key", order, delimiter, prefix } = fields;
-  if (!Object.hasOwn(SORTS, sort)) throw invalid("sort", `is one of ${Object.keys(SORTS).join(", ")}`);
+  if (!Object.hasOwn(SORTS, sort)) throw invalid("sort", `must be one of ${Object.keys(SORTS).join(", ")}`);
+  if (order !== undefined && order !== "asc" && order !== "desc") throw invalid("order", "must be one of asc, desc");
   const { limit, revision, minModRevision, maxModRevision, minCreateRevision, maxCreateRevision } = fields;
   const numbers = { limit, revision, minModRevision, maxModRevision, minCreateRevision, maxCreateRevision };
   for (const [name, value] of Object.entries(numbers)) whole(name, value);

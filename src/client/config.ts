@@ -15,6 +15,7 @@ import {
   rangeText,
   valueBase64,
 } from "./config-codec.ts";
+import { requireKnown } from "./config-known.ts";
 import { ConfigLeases } from "./config-leases.ts";
 import {
   ConfigLocks,
@@ -189,6 +190,8 @@ export class Config {
 
   /** Deletes all keys of a range in one revision. `{ prefix: "" }` means all keys. */
   async deleteRange(range: ConfigRange, options: ConfigWriteOptions = {}): Promise<ConfigDeleteResult> {
+    // What is deleted must not be more than the fields say: one that nobody reads is refused before anything is sent.
+    requireKnown(range, "place");
     if (this.#session) return this.#session.deleteRange(range, options);
     const keyEncoding = encodingOf(rangeKeys(range));
     const query = { keyEncoding, ...rangeText(range, keyEncoding) };

@@ -27,15 +27,16 @@ const put = (key: string, value = "v", more: Partial<PutRequest> = {}): PutReque
 });
 const all: ConfigRequest = { kind: "range", ...prefixRange("") };
 const keysOf = (answer: ConfigAnswer): readonly string[] => (answer as RangeAnswer).kvs.map(({ key }) => key);
-const codeOf = (run: () => unknown): string => {
+const refusalOf = (run: () => unknown): ConfigRefusal | undefined => {
   try {
     run();
   } catch (error) {
-    if (error instanceof ConfigRefusal) return error.code;
+    if (error instanceof ConfigRefusal) return error;
     throw error;
   }
-  return "none";
+  return undefined;
 };
+const codeOf = (run: () => unknown): string => refusalOf(run)?.code ?? "none";
 const repeatable = (request: ConfigRequest, id: number, body = 1) => ({
   id: 0,
   writeId: new Uint8Array(16).fill(id),
@@ -63,6 +64,19 @@ describe("requests", () => {
       },
     ];
     for (const request of refused) expect(codeOf(() => desk.answer(request))).toBe("duplicateKey");
+    const told = [
+      ["success[0]", "success[1]"],
+      ["failure[1]", "failure[0]"],
+      ["success[0]", "success[1].failure[0]"],
+      ["success[0]", "success[1].success[0]"],
+    ];
+    for (const [index, operations] of told.entries()) {
+      const message = `${operations.join(" and ")} write the key "a": a transaction may write each key once`;
+      expect(refusalOf(() => desk.answer(refused[index]!))).toMatchObject({
+        message,
+        details: { key: "a", operations },
+      });
+    }
     expect(desk.keyspace.revision).toBe(1);
     const twoBranches = { kind: "txn", compare: [], success: [put("a")], failure: [put("a")] } as const;
     expect(desk.answer({ ...twoBranches, success: [put("b"), twoBranches] }).header.revision).toBe(2);

@@ -1,11 +1,13 @@
 // What makes a request acceptable before anything is written, and the compares of a transaction.
 // Guarantees: a request that passes `checkOperation` can only fail for what is stored (a lease, a revision). Pure.
-import type { Compare, KeyRange, KeyValue, PutRequest, TxnOperation, TxnRequest } from "../wire/config.ts";
-import { rangesOverlap } from "../wire/config-keys.ts";
+import type { BinaryKey, Compare, KeyRange, KeyValue, PutRequest, TxnOperation, TxnRequest } from "../wire/config.ts";
+import { bytesOfKey, rangesOverlap } from "../wire/config-keys.ts";
 import { ConfigRefusal, invalid } from "./failure.ts";
 import { MAX_KEY_BYTES, MAX_TXN_BYTES, MAX_TXN_OPERATIONS, MAX_VALUE_BYTES, SEQUENCE_DIGITS } from "./limits.ts";
 import { compareBytes } from "./range.ts";
 import type { Version } from "./version.ts";
+
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** Throws a refusal for what is wrong whatever is stored. */
 export function checkOperation(operation: TxnOperation): void {
@@ -55,8 +57,8 @@ function checkTxn(txn: TxnRequest): void {
     throw new ConfigRefusal("payloadTooLarge", message, { value: size.bytes, limit: MAX_TXN_BYTES });
   }
   checkEach(txn);
-  checkOverlaps(txn.success);
-  checkOverlaps(txn.failure);
+  checkOverlaps(txn.success, "success");
+  checkOverlaps(txn.failure, "failure");
 }
 
 function checkEach(txn: TxnRequest): void {
@@ -106,54 +108,66 @@ function branchSize(operations: readonly TxnOperation[]): Size {
   return size;
 }
 
+/** Where each stands: `success[3]`. */
 interface Writes {
-  readonly puts: string[];
-  readonly deletes: KeyRange[];
+  readonly puts: Map<BinaryKey, string>;
+  readonly deletes: Map<KeyRange, string>;
 }
 
-/** As in etcd: no key may be written twice in one revision. Of an inner transaction only one branch happens, so each counts alone. */
-function checkOverlaps(operations: readonly TxnOperation[]): Writes {
-  const writes: Writes = { puts: [], deletes: [] };
-  for (const operation of operations) if (operation.kind === "deleteRange") writes.deletes.push(operation);
-  const seen = new Set<string>();
-  for (const operation of operations) {
+/**
+ * As in etcd: no key may be written twice in one revision. Of an inner transaction only one branch happens, so each counts alone.
+ * `path`: of the operations.
+ */
+function checkOverlaps(operations: readonly TxnOperation[], path: string): Writes {
+  const writes: Writes = { puts: new Map(), deletes: new Map() };
+  for (const [index, operation] of operations.entries())
+    if (operation.kind === "deleteRange") writes.deletes.set(operation, `${path}[${index}]`);
+  for (const [index, operation] of operations.entries()) {
     if (operation.kind !== "put") continue;
-    addPut(writes, seen, operation.key);
+    const at = `${path}[${index}]`;
+    refuseIfWritten(writes, operation.key, at);
+    writes.puts.set(operation.key, at);
   }
-  for (const operation of operations) {
+  for (const [index, operation] of operations.entries()) {
     if (operation.kind !== "txn") continue;
-    const inner = [checkOverlaps(operation.success), checkOverlaps(operation.failure)];
-    for (const branch of inner) for (const key of branch.puts) refuseIfWritten(writes, seen, key);
-    for (const branch of inner) {
-      for (const range of branch.deletes) {
-        const put = writes.puts.find((key) => rangesOverlap({ key, rangeEnd: "" }, range));
-        if (put !== undefined) throw duplicate();
+    const inner = (["success", "failure"] as const).map((name) =>
+      checkOverlaps(operation[name], `${path}[${index}].${name}`),
+    );
+    for (const { puts } of inner) for (const [key, at] of puts) refuseIfWritten(writes, key, at);
+    for (const { deletes } of inner) {
+      for (const [range, at] of deletes) {
+        const put = [...writes.puts].find(([key]) => rangesOverlap({ key, rangeEnd: "" }, range));
+        if (put) throw duplicate(put[0], put[1], at);
       }
     }
-    for (const branch of inner) {
-      for (const key of branch.puts) {
-        seen.add(key);
-        writes.puts.push(key);
-      }
-      writes.deletes.push(...branch.deletes);
+    for (const { puts, deletes } of inner) {
+      for (const [key, at] of puts) writes.puts.set(key, at);
+      for (const [range, at] of deletes) writes.deletes.set(range, at);
     }
   }
   return writes;
 }
 
-function addPut(writes: Writes, seen: Set<string>, key: string): void {
-  refuseIfWritten(writes, seen, key);
-  seen.add(key);
-  writes.puts.push(key);
+function refuseIfWritten({ puts, deletes }: Writes, key: BinaryKey, at: string): void {
+  const put = puts.get(key);
+  if (put !== undefined) throw duplicate(key, put, at);
+  for (const [range, place] of deletes)
+    if (rangesOverlap({ key, rangeEnd: "" }, range)) throw duplicate(key, place, at);
 }
 
-function refuseIfWritten(writes: Writes, seen: Set<string>, key: string): void {
-  if (seen.has(key)) throw duplicate();
-  if (writes.deletes.some((range) => rangesOverlap({ key, rangeEnd: "" }, range))) throw duplicate();
+function duplicate(key: BinaryKey, ...operations: readonly [string, string]): ConfigRefusal {
+  const shown = shownKey(key);
+  const message = `${operations.join(" and ")} write the key ${JSON.stringify(shown.key)}: a transaction may write each key once`;
+  return new ConfigRefusal("duplicateKey", message, { ...shown, operations });
 }
 
-function duplicate(): ConfigRefusal {
-  return new ConfigRefusal("duplicateKey", "a transaction may write each key once");
+/** As answers show it. */
+function shownKey(key: BinaryKey): { readonly key: string; readonly keyEncoding?: "base64" } {
+  try {
+    return { key: decoder.decode(bytesOfKey(key)) };
+  } catch {
+    return { key: btoa(key), keyEncoding: "base64" }; // no UTF-8
+  }
 }
 
 /** What compares read. */

@@ -189,6 +189,11 @@ describe("watch hub", () => {
     client.read();
     expect(kinds(first.messages)).toEqual(["created"]);
     expect(kinds(client.refused)).toEqual(["refused", "refused", "refused"]);
+    expect(client.refused.map((told) => ("message" in told ? told.message : undefined))).toEqual([
+      "the connection has a watch 3 already",
+      "the range is empty: its end is not after its start",
+      "key must not be empty: it has 1 to 1024 bytes",
+    ]);
     expect(world.hub.watchCount).toBe(1);
     client.stream.cancel(3);
     client.read();

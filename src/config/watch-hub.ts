@@ -253,8 +253,10 @@ export class WatchHub {
   #refusal(connection: WatchConnection, { watchId, key, rangeEnd }: WatchCreate) {
     if (watchId !== undefined && connection.watches.has(watchId))
       return { code: "conflict", message: `the connection has a watch ${watchId} already`, isTaken: true };
-    if (key === "" || isEmptyRange({ key, rangeEnd }))
-      return { code: "invalidRequest", message: "key and rangeEnd name an empty range" };
+    if (key === "")
+      return { code: "invalidRequest", message: `key must not be empty: it has 1 to ${limits.MAX_KEY_BYTES} bytes` };
+    if (isEmptyRange({ key, rangeEnd }))
+      return { code: "invalidRequest", message: "the range is empty: its end is not after its start" };
     if (key.length > limits.MAX_KEY_BYTES || rangeEnd.length > limits.MAX_KEY_BYTES)
       return { code: "invalidRequest", message: `a key has more than ${limits.MAX_KEY_BYTES} bytes` };
     if (this.watchCount < limits.MAX_WATCHES) return undefined;

@@ -57,6 +57,18 @@ export async function readBytes(call: Call, limitBytes: number, what = "body"): 
   }
 }
 
+/** Bodies are taken as they are: a compressed one would be stored as its compressed bytes. */
+export function requirePlainBody({ headers, body }: Pick<Request, "headers" | "body">): void {
+  const encoding = headers.get("content-encoding");
+  if (encoding === null || body === null || /^\s*(identity)?\s*$/i.test(encoding)) return;
+  const shown = encoding.slice(0, 60);
+  throw new PublicError(
+    "unsupportedMediaType",
+    `the body came with Content-Encoding ${shown}; send it uncompressed, without this header`,
+    { contentEncoding: shown },
+  );
+}
+
 export function requireJsonType(request: Request): void {
   const type = request.headers.get("content-type");
   if (type === "application/json" || (type !== null && JSON_TYPE.test(type))) return;

@@ -40,7 +40,7 @@ export function queryFields(search: string): Record<string, unknown> {
   for (const [name, text] of Object.entries(fields)) {
     if (BOOLEANS.has(name) && (text === "true" || text === "false")) fields[name] = text === "true";
     // Digits only, so that `1e2` and `0x10` are no numbers.
-    else if (NUMBERS.has(name) && /^[0-9]{1,16}$/.test(text as string)) fields[name] = Number(text);
+    else if (NUMBERS.has(name) && /^(?:-(?=[1-9]))?[0-9]{1,16}$/.test(text as string)) fields[name] = Number(text);
   }
   return fields;
 }
@@ -72,7 +72,8 @@ export function bytesOfBase64(text: string, path: string): Uint8Array {
 /** 1 to `limit` bytes. */
 export function keyFrom(text: string, encoding: KeyEncoding, path = "key", limit = MAX_KEY_BYTES): BinaryKey {
   const key = boundFrom(text, encoding, path, limit);
-  if (key === "") throw invalidRequest([{ path, message: "must not be empty", limit: 1 }]);
+  if (key === "")
+    throw invalidRequest([{ path, message: `must not be empty: it has 1 to ${limit} bytes`, value: text, limit }]);
   return key;
 }
 
@@ -101,8 +102,13 @@ export function rangeFrom(fields: RangeFields, encoding: KeyEncoding, at = ""): 
   const { key, prefix, start, end } = fields;
   const path = (name: string): string => (at === "" ? name : `${at}.${name}`);
   const isRange = start !== undefined || end !== undefined;
-  if ([key !== undefined, prefix !== undefined, isRange].filter(Boolean).length > 1)
-    throw invalidRequest([{ path: path("prefix"), message: "give one of key, prefix, and start with end" }]);
+  if ([key !== undefined, prefix !== undefined, isRange].filter(Boolean).length > 1) {
+    const [first = "", ...others] = ["prefix", "key", "start", "end"].filter(
+      (name) => fields[name as keyof RangeFields] !== undefined,
+    );
+    const message = `cannot be given together with ${others.join(" and ")}: give a key, or a prefix, or start and end`;
+    throw invalidRequest([{ path: path(first), message }]);
+  }
   if (key !== undefined) return { key: keyFrom(key, encoding, path("key")), rangeEnd: "" };
   if (prefix !== undefined) {
     const bytes = boundFrom(prefix, encoding, path("prefix"), MAX_KEY_BYTES);

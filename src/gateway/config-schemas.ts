@@ -40,8 +40,10 @@ export const leaseId = z
   })
   .openapi({ description: "A lease's number, as text: it has 63 bits.", example: "7587848390" });
 
-const wholeNumber = z.int("must be a whole number").min(0);
-const revision = z.int("must be a whole number").min(1);
+const wholeFrom = (least: number) =>
+  z.int(`must be a whole number from ${least} to ${Number.MAX_SAFE_INTEGER}, in digits`).min(least);
+const wholeNumber = wholeFrom(0);
+const revision = wholeFrom(1);
 const flag = z.boolean();
 
 const value = z.unknown().openapi({
@@ -49,7 +51,9 @@ const value = z.unknown().openapi({
 });
 
 const conditions = {
-  ifAbsent: flag.optional().openapi({ description: "Only if there is no such key." }),
+  ifAbsent: flag
+    .optional()
+    .openapi({ description: "true: only if there is no such key; false: only if there is one. Left out: either way." }),
   ifModRevision: wholeNumber
     .optional()
     .openapi({ description: "Only if it was last changed then; 0: only if absent." }),

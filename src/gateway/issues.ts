@@ -63,6 +63,8 @@ function limitOf(issue: z.core.$ZodIssue): unknown {
       return Number(issue.minimum);
     case "invalid_value":
       return issue.values;
+    case "invalid_union":
+      return "options" in issue ? issue.options : undefined;
     case "custom":
       return issue.params?.["limit"];
     default:
@@ -70,10 +72,18 @@ function limitOf(issue: z.core.$ZodIssue): unknown {
   }
 }
 
+const listed = (values: readonly unknown[]): string => `one of ${values.map(String).join(", ")}`;
+
 function messageOf(issue: z.core.$ZodIssue, value: unknown): string {
   switch (issue.code) {
     case "invalid_type":
-      return value === undefined ? "is required" : `must be of type ${issue.expected}`;
+      if (value === undefined) return "is required";
+      // What a schema says of its own is better: it names the limits.
+      return issue.message.startsWith("Invalid input") ? `must be of type ${issue.expected}` : issue.message;
+    case "invalid_union": {
+      if (!("options" in issue) || !issue.options) return issue.message;
+      return value === undefined ? `is required: ${listed(issue.options)}` : `must be ${listed(issue.options)}`;
+    }
     case "invalid_value":
       return value === undefined ? "is required" : `must be one of ${issue.values.join(", ")}`;
     case "too_big":
@@ -112,12 +122,20 @@ export function invalidRequest(issues: readonly Issue[]): PublicError {
   return new PublicError("invalidRequest", `${parts}${limit}${more}`, { issues: shown });
 }
 
+/** A schema's own limit is told in place of the range of whole numbers, which is over it. */
+function isSuperseded(issue: z.core.$ZodIssue, issues: readonly z.core.$ZodIssue[]): boolean {
+  if ((issue.code !== "too_big" && issue.code !== "too_small") || issue.origin !== "int") return false;
+  const path = pathText(issue.path);
+  return issues.some((other) => other !== issue && other.code === issue.code && pathText(other.path) === path);
+}
+
 /** The parsed output, or `invalidRequest`. */
 export function parseWith<T extends z.ZodType>(schema: T, input: unknown): z.output<T> {
   const result = schema.safeParse(input);
   if (result.success) return result.data;
   const issues: Issue[] = [];
   for (const issue of result.error.issues) {
+    if (isSuperseded(issue, result.error.issues)) continue;
     issues.push(...issuesOf(issue, input));
     if (issues.length > MAX_ISSUES) break;
   }

@@ -113,7 +113,7 @@ export const ERROR_CODES = {
     status: 400,
     category: "request",
     retryable: false,
-    help: "A transaction writes one key twice. All of its changes have one revision, so each key can change once.",
+    help: "A transaction writes one key twice: `details` names it and the operations. All of its changes have one revision, so each key can change once.",
   },
   tooManyOperations: {
     status: 400,
@@ -167,7 +167,7 @@ export const ERROR_CODES = {
     status: 415,
     category: "request",
     retryable: false,
-    help: "Send `Content-Type: application/json`.",
+    help: "Send `Content-Type: application/json`, or what the route takes, and no compressed body.",
   },
   idempotencyKeyReused: {
     status: 422,

@@ -83,6 +83,7 @@ it("the examples of the configuration guide run as printed and give what they sa
   expect(output).toMatch(/"keys":\["members\/node-[0-9]{16}"\]/);
   expect(output).toContain("leader is { host: 'a' }");
   expect(output).toContain("still the leader: true\njobs/leader { host: 'a' }\njobs/state running\nfalse\n");
+  expect(output).toContain("restored all keys: true true\n");
   expect(output).toContain("taken: true\nleader: { host: 'a' } true\n");
   const failures = [...output.matchAll(/"status":"error","code":"(\w+)"/g)].map(([, code]) => code);
   expect(failures).toEqual(["preconditionFailed"]);

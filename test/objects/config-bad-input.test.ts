@@ -29,6 +29,14 @@ const one = (operation: object, names: string): Case => txn({ success: [operatio
 const post = (path: string, body: object, names: string): Case => ({ method: "POST", path, body, names });
 const del = (path: string, names: string): Case => ({ method: "DELETE", path, names });
 
+const zipped = (type: string): Case => ({
+  ...{ method: "PUT", path: "/keys/a", raw: new Uint8Array([0x1f, 0x8b, 8, 0]), code: "unsupportedMediaType" },
+  ...{
+    headers: { "content-type": type, "content-encoding": "gzip" },
+    names: "Content-Encoding gzip; send it uncompressed",
+  },
+});
+
 function nested(depth: number): object {
   let inner: object = { op: "get", key: "a" };
   for (let i = 0; i < depth; i++) inner = { op: "txn", success: [inner] };
@@ -77,6 +85,8 @@ const CASES: readonly Case[] = [
   put({ value: 1 }, "more than once", "/keys/a?namespace=a&namespace=b"),
   { method: "PUT", path: "/keys/a", raw: '{"value":', code: "malformedJson" },
   { method: "PUT", path: "/keys/a", raw: "1", headers: { "content-type": "text/plain" }, code: "unsupportedMediaType" },
+  zipped("application/json"),
+  zipped("application/octet-stream"),
   { ...put({ value: 1 }, "read-write"), key: "reader", code: "forbidden" },
   { ...put({ value: 1 }, "root"), key: "root", code: "forbidden" },
   get("/keys/a?revision=0", "revision"),
@@ -84,7 +94,10 @@ const CASES: readonly Case[] = [
   { ...get("/keys/a?revision=99", "99"), code: "futureRevision" },
   get("/keys/a?consistency=quorum", "consistency"),
   get("/keys/a?maxStalenessMs=5", "maxStalenessMs"),
+  get("/keys/a?consistency=serializable&maxStalenessMs=-1", "maxStalenessMs is under the least of 0"),
+  get("/keys/a?consistency=serializable&maxStalenessMs=1e12", "maxStalenessMs must be a whole number from 0 to 9007"),
   get("/keys/a?value=1", "value"),
+  get("/keys?key=", 'key must not be empty: it has 1 to 1024 bytes"'),
   del("/keys/a?ifAbsent=true", "ifAbsent"),
   del("/keys/a?ifModRevision=", "ifModRevision"),
   get("/range?prefix=a&start=b", "prefix"),
@@ -121,7 +134,9 @@ const CASES: readonly Case[] = [
   one({ op: "put", key: "a", value: 1, leaseId: "x" }, "success[0].leaseId"),
   one({ op: "get", prefix: "a" }, "success[0]"),
   one({ op: "delete" }, "success[0].key"),
-  one({ op: "range", prefix: "a", start: "b" }, "success[0].prefix"),
+  one({ op: "range", prefix: "a", start: "b" }, "success[0].prefix cannot be given together with start: give a key"),
+  one({ key: "a" }, "success[0].op is required: one of put, get, range, delete, txn"),
+  one({ op: "set", key: "a" }, "success[0].op must be one of put, get, range, delete, txn"),
   one({ op: "range", prefix: "a", limit: -1 }, "success[0].limit"),
   one({ op: "txn", success: [{ op: "put", key: 7, value: 1 }] }, "success[0].success[0].key"),
   one({ op: "txn", success: [{ op: "put", key: "a" }] }, "success[0].success[0].value"),
@@ -136,7 +151,7 @@ const CASES: readonly Case[] = [
           { op: "delete", prefix: "b" },
         ],
       },
-      "once",
+      "success[1] and success[0] write the key",
     ),
     code: "duplicateKey",
   },
@@ -165,6 +180,7 @@ const CASES: readonly Case[] = [
   post("/leases", { ttlSeconds: 0 }, "ttlSeconds"),
   post("/leases", { ttlSeconds: 1.5 }, "ttlSeconds"),
   post("/leases", { ttlSeconds: 9_000_000_001 }, "9000000000"),
+  post("/leases", { ttlSeconds: 1e18 }, 'ttlSeconds is over the limit of 9000000000"'),
   post("/leases", { ttlSeconds: 5, leaseId: "-1" }, "leaseId"),
   { ...post("/leases", { ttlSeconds: 5, leaseId: "5" }, "5"), code: "leaseExists" },
   get("/leases/x", "lease"),

@@ -112,6 +112,10 @@ const keyValueCases: readonly Case[] = [
     headers: { "content-type": "application/json; charset=latin1" },
   },
   {
+    ...put("a compressed body", { key: "a", value: 1 }, { status: 415, code: "unsupportedMediaType", names: "gzip" }),
+    headers: { "content-encoding": "gzip" },
+  },
+  {
     ...put("idempotency key with a space", { key: "a", value: 1 }, { ...invalid, names: "Idempotency-Key" }),
     headers: { "idempotency-key": "a b" },
   },

@@ -117,6 +117,7 @@ const VECTORS: readonly Case[] = [
   store({ values: [1, "2", 3] }, "values[1]"),
   store({ values: [1, 1e39, 3] }, "values[1] must be a finite float32"),
   { ...to("POST", "/vectors", undefined, "values[0]"), raw: '{"values":[1e999,1,1]}' },
+  { ...store({}, "gzip"), headers: { "content-encoding": "gzip" }, code: "unsupportedMediaType" },
   { ...to("POST", "/vectors", undefined, ""), raw: '{"values":[NaN,1,1]}', code: "malformedJson" },
   store({ values: [0, 0, 0] }, "values are all zero"),
   store({ metadata: 1 }, "metadata"),
