@@ -45,6 +45,7 @@ export async function readBytes(call: Call, limitBytes: number, what = "body"): 
   const { request, services, held } = call;
   const declared = request.headers.get("content-length");
   if (declared === null && !request.body) return EMPTY;
+  if (declared !== "0") requirePlainBody(request);
   if (declared !== null && Number(declared) > limitBytes) throw tooLarge(limitBytes, Number(declared), what);
   const hold = (bytes: number): void => services.load.hold(held, bytes);
   if (declared !== null) hold(Number(declared));

@@ -5,7 +5,7 @@ import type { Scope } from "../access/types.ts";
 import { type ErrorCode, PublicError } from "../wire/error-codes.ts";
 import { authenticate, requireScope } from "./access.ts";
 import type { TenantPrincipal } from "./authenticator.ts";
-import { parseJsonObject, readBytes, requireJsonType } from "./body.ts";
+import { parseJsonObject, readBytes, requireJsonType, requirePlainBody } from "./body.ts";
 import { type Call, identifyWrite } from "./call.ts";
 import type { KeyspaceName } from "./config-call.ts";
 import { camelNames, queryFields, type RawObject } from "./config-fields.ts";
@@ -82,6 +82,7 @@ export function configRoute<Q extends z.ZodType, B extends z.ZodType = typeof NO
       const common = { params, query, principal, keyspace };
       if (bodyType) {
         requireType(call.request, bodyType);
+        if (streamsBody) requirePlainBody(call.request);
         const bytes = streamsBody ? NO_BYTES.bytes : await readBytes(call, maxBodyBytes);
         return handle(call, { ...common, body: {} as z.output<B>, raw: { bytes, start: 0 } });
       }

@@ -3,7 +3,6 @@
 // line without path, query, key or value. Must not: keep anything of one request for another but caches and counters.
 import type { Env } from "../../objects/env.ts";
 import { apiHeaders, errorAnswer } from "./answers.ts";
-import { requirePlainBody } from "./body.ts";
 import { beginCall, type Call } from "./call.ts";
 import { answerEtcd, etcdErrorAnswer, isEtcdPath } from "./etcd.ts";
 import { invalidRequest } from "./issues.ts";
@@ -32,7 +31,6 @@ export function createGateway(env: Env, overrides?: ServiceOverrides): Gateway {
   const dispatch = async (call: Call): Promise<Response> => {
     const { method } = call.request;
     if (call.isHostMalformed) throw invalidRequest([{ path: "Host", message: "is not a host with an optional port" }]);
-    requirePlainBody(call.request);
     if (isEtcdPath(call.path)) return answerEtcd(call);
     if (method === "OPTIONS") return options(call, routes);
     const direct = directOf(method === "HEAD" ? "GET" : method, call.path);
