@@ -92,10 +92,10 @@ export function reshardOf(record: DatabaseRecord, asked: number | "anew" | "back
     return { ok: true, value: reshard.isCancelled ? sharding : begunReshard(sharding, reshard.from, true) };
   }
   const isLearned = sharding.strategy !== "hash";
-  if (asked === "anew" && !isLearned)
-    return failure("invalidRequest", "shards: is needed; by a hash vectors are spread evenly among as many", {
-      strategy: sharding.strategy,
-    });
+  if (asked === "anew" && !isLearned) {
+    const message = "is needed: by a hash vectors are spread evenly among as many";
+    return failure("invalidRequest", `shards ${message}`, { issues: [{ path: "shards", message }] });
+  }
   const shards = asked === "anew" ? (reshard?.to ?? sharding.numShards) : asked;
   if (reshard) return reshard.to === shards ? { ok: true, value: sharding } : refusedNow(reshard);
   const refuse = (message: string, details: object): RpcResult<never> => failure("conflict", message, { ...details });

@@ -70,12 +70,9 @@ const QUEUE_FULL: VectorFailure = {
 };
 
 function scattered(shards: number): VectorFailure {
-  return {
-    kind: "error",
-    code: "invalidRequest",
-    message: `atomic is possible within one shard; these vectors belong to ${shards}`,
-    details: { field: "atomic", limit: 1 },
-  };
+  const message = `is possible within one shard; these vectors belong to ${shards}`;
+  const details = { issues: [{ path: "atomic", message, value: true, limit: 1 }] };
+  return { kind: "error", code: "invalidRequest", message: `atomic ${message}`, details };
 }
 
 function leavesItsShard(id: string): VectorFailure {
