@@ -148,8 +148,18 @@ const NOTHING_DONE = new Set<string>([
   "tooManyWaiting",
 ]);
 
+/** Of Node's sockets: there was no connection, so that nothing was sent. */
+const NEVER_CONNECTED = new Set<unknown>(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN"]);
+
+function wasNeverSent({ code, cause }: JadeError): boolean {
+  const inner = code === "networkFailure" && cause instanceof Error ? cause.cause : undefined;
+  // Each address of a name that was tried.
+  const failures: readonly unknown[] = inner instanceof AggregateError ? inner.errors : [inner];
+  return failures.every((failure) => NEVER_CONNECTED.has((failure as { code?: unknown } | undefined)?.code));
+}
+
 export function mayHaveApplied(error: JadeError): boolean {
-  return error.retryable && !NOTHING_DONE.has(error.code);
+  return error.retryable && !NOTHING_DONE.has(error.code) && !wasNeverSent(error);
 }
 
 /** What a write ends with when its attempts are used up and one of them may have been applied. */

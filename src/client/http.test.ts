@@ -95,6 +95,20 @@ describe("http", () => {
     const put = broken.client.kv.put("a", 1).catch((error: JadeError) => error);
     await broken.runtime.advance(5000);
     expect(await put).toMatchObject({ code: "unknownOutcome", writeId: broken.calls[0]!.headers["idempotency-key"] });
+    // A server that does not run was sent nothing.
+    const refusal = Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED" });
+    const unsent = (cause: Error) => new TypeError("fetch failed", { cause });
+    const reset = Object.assign(new Error("read ECONNRESET"), { code: "ECONNRESET" });
+    for (const [failures, code] of [
+      [[unsent(refusal), unsent(new AggregateError([refusal, refusal]))], "networkFailure"],
+      [[unsent(reset), unsent(refusal)], "unknownOutcome"],
+      [[unsent(new AggregateError([refusal, reset])), unsent(refusal)], "unknownOutcome"],
+    ] as const) {
+      const away = setUp([...failures], { retries: { attempts: 2 } });
+      const tried = away.client.kv.put("a", 1).catch((error: JadeError) => error);
+      await away.runtime.advance(5000);
+      expect(await tried).toMatchObject({ code });
+    }
     const refused = setUp([[422, failure("idempotencyKeyReused"), { "x-request-id": "r7" }]]);
     await expect(refused.client.kv.put("a", 1)).rejects.toMatchObject({
       code: "idempotencyKeyReused",
