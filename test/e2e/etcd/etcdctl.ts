@@ -40,6 +40,6 @@ export function comparable(text: string): string {
     .replace(/http:\/\/127\.0\.0\.1:\d+/g, "http://…")
     .replace(/127\.0\.0\.1:\d+/g, "…")
     .replace(/took = [\d.µm]+s/g, "took = …")
-    .replace(/\b[0-9a-f]{15,16}\b/g, "…")
+    .replace(/\b[0-9a-f]{12,16}\b/g, "…")
     .replace(/remaining\(\d+s\)/g, "remaining(…)");
 }
