@@ -1,6 +1,7 @@
 // The RPC surface of a Tenant for its vector databases.
 import type { IndexChange } from "../src/vector/database/indexes.ts";
-import type { DatabaseRecord, RestoreOfAll } from "../src/vector/database/record.ts";
+import type { RestoreOfAll } from "../src/vector/database/lifecycle.ts";
+import type { DatabaseRecord } from "../src/vector/database/record.ts";
 import type { Mutation, RpcResult } from "./tenancy-rpc.ts";
 
 /** Creating: not all shards have answered yet. Deleting: no longer there for anyone; its shards are being erased. */

@@ -1,12 +1,16 @@
 // What a task makes of a database's snapshots and archive. Pure; the shards are brought to it by the tenant's object.
+import { changedIndexes, DEFAULT_INDEX, type IndexChange, type IndexFields } from "../src/vector/database/indexes.ts";
+import { begunRestore, begunSnapshot, isPlaced } from "../src/vector/database/keeping.ts";
+import { type Lifecycle, NO_LIFECYCLE, type UnderWay } from "../src/vector/database/lifecycle.ts";
 import { MAX_SNAPSHOTS } from "../src/vector/database/limits.ts";
-import type { DatabaseRecord, Lifecycle } from "../src/vector/database/record.ts";
+import type { DatabaseRecord } from "../src/vector/database/record.ts";
 import { isOpen } from "../src/vector/database/reembedding.ts";
 import { begunReshard, type Resharding, type Sharding } from "../src/vector/database/resharding.ts";
 import type { DatabaseChanges, DatabaseTask } from "./database-rpc.ts";
 import { failure, type RpcResult } from "./tenancy-rpc.ts";
 
-export function afterTask(held: Lifecycle, task: DatabaseTask, nowMs: number): RpcResult<Lifecycle> {
+export function afterTask(record: DatabaseRecord, task: DatabaseTask, nowMs: number): RpcResult<Lifecycle> {
+  const { lifecycle: held = NO_LIFECYCLE, sharding } = record;
   const done = (value: Partial<Lifecycle>): RpcResult<Lifecycle> => ({ ok: true, value: { ...held, ...value } });
   if (held.isArchived && task.kind !== "unarchive")
     return failure("conflict", "the database is archived; restore it first", { state: "archived" });
@@ -22,7 +26,9 @@ export function afterTask(held: Lifecycle, task: DatabaseTask, nowMs: number): R
         const details = { quota: "snapshots", used, limit: MAX_SNAPSHOTS };
         return failure("quotaExceeded", `the database has ${used} snapshots, which is the limit`, details);
       }
-      return done({ snapshots: [...held.snapshots, { snapshotId, createdAtMs: nowMs }] });
+      const snapshot = { snapshotId, createdAtMs: nowMs };
+      if (isPlaced(sharding)) return { ok: true, value: begunSnapshot(held, snapshot) };
+      return done({ snapshots: [...held.snapshots, snapshot] });
     }
     case "dropSnapshot": {
       const { snapshotId } = task;
@@ -32,7 +38,13 @@ export function afterTask(held: Lifecycle, task: DatabaseTask, nowMs: number): R
     }
     case "restoreSnapshot": {
       const { kind: _, ...restore } = task;
-      return has(held, restore.snapshotId) ? done({ restore }) : noSnapshot(restore.snapshotId);
+      const snapshot = held.snapshots.find(({ snapshotId }) => snapshotId === restore.snapshotId);
+      if (!snapshot) return noSnapshot(restore.snapshotId);
+      if (!isPlaced(sharding)) return done({ restore });
+      if (snapshot.isSettled !== undefined) return { ok: true, value: begunRestore(held, restore) };
+      const message =
+        "the snapshot was taken by an earlier version, while vectors may have moved: restore it into a new database, from its data";
+      return failure("conflict", message, { snapshotId: restore.snapshotId });
     }
     default:
       return task satisfies never;
@@ -73,6 +85,13 @@ export function refusedChange(
   });
 }
 
+/** What cannot be done meanwhile. A snapshot of a database whose rows are placed takes some calls of its shards. */
+export function refusedMeanwhile({ kind }: UnderWay): RpcResult<never> {
+  if (kind === "snapshot")
+    return failure("unavailable", "a snapshot of the database is being taken; try again in a moment");
+  return failure("conflict", "the database is being restored; try again when that is done", { state: "restoring" });
+}
+
 /** What cannot be done while the number of shards changes. */
 export function refusedNow({ from, to }: Resharding): RpcResult<never> {
   return failure("conflict", `the database goes from ${from} to ${to} shards; try again when that is done`, {
@@ -103,6 +122,7 @@ export function reshardOf(record: DatabaseRecord, asked: number | "anew" | "back
   if (isOpen(reembedding))
     return refuse("the database's vectors are being made anew; cancel that, or wait for its end", {});
   if (lifecycle?.isArchived) return refuse("the database is archived; restore it first", { state: "archived" });
+  if (lifecycle?.underWay) return refusedMeanwhile(lifecycle.underWay);
   if (lifecycle && lifecycle.snapshots.length > 0)
     return refuse("snapshots are of the shards that there are: delete them first", {
       snapshots: lifecycle.snapshots.map(({ snapshotId }) => snapshotId),
@@ -111,24 +131,23 @@ export function reshardOf(record: DatabaseRecord, asked: number | "anew" | "back
   return { ok: true, value: isSame ? sharding : begunReshard(sharding, shards) };
 }
 
-/** What a database's shards, or what is done to them, do not allow. */
+/** What is done to a database's shards does not allow it. */
 export function refusedTask(
-  { sharding, replication }: DatabaseRecord,
+  { sharding: { reshard }, lifecycle, reembedding }: DatabaseRecord,
   { kind }: DatabaseTask,
 ): RpcResult<never> | undefined {
-  const { strategy, topology, reshard } = sharding;
-  if (reshard && kind !== "dropSnapshot") return refusedNow(reshard);
-  if (kind !== "restoreSnapshot") return undefined;
-  if (topology !== undefined) {
-    const message = "a database whose number of shards was changed is restored into a new one, from a snapshot's data";
-    return failure("conflict", message, { topology });
-  }
-  if (strategy !== "hash") {
-    // Its shards' snapshots are not of one moment: of a vector that moved there may be two, or none.
-    const message = `a database that is sharded by ${strategy} is restored into a new one, from a snapshot's data`;
-    return failure("conflict", message, { strategy });
-  }
-  if (replication.factor === 1) return undefined;
-  const message = `a database with copies is not restored in place: set replication.factor to 1 for it, or restore into a new one`;
-  return failure("conflict", message, { "replication.factor": replication.factor });
+  if (isOpen(reembedding))
+    return failure("conflict", "the database's vectors are being made anew; cancel that, or wait for its end");
+  const { underWay } = lifecycle ?? {};
+  // Another restore takes the place of one that meets damage.
+  if (underWay && !(underWay.kind === "restore" && kind === "restoreSnapshot")) return refusedMeanwhile(underWay);
+  return reshard && kind !== "dropSnapshot" ? refusedNow(reshard) : undefined;
+}
+
+/** Of a database's first index. */
+export const DEFAULT_CHANGE = { kind: "update", indexId: DEFAULT_INDEX, rebuild: false } as const;
+
+export function indexed(record: DatabaseRecord, change: IndexChange, nowMs: number): RpcResult<IndexFields> {
+  const fields = changedIndexes(record, change, nowMs);
+  return "refused" in fields ? failure(fields.refused, fields.message) : { ok: true, value: fields };
 }

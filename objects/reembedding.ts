@@ -3,7 +3,8 @@
 // the listing of ids and nothing else. When a pass finds little, writes are held up, what changed since is made, and the rows change places.
 // Guarantees: at the switch the new rows are those of the old shards, each of its last version. Must not: know how a database is stored.
 
-import { type DatabaseName, type DatabaseRecord, NO_LIFECYCLE } from "../src/vector/database/record.ts";
+import { NO_LIFECYCLE } from "../src/vector/database/lifecycle.ts";
+import type { DatabaseName, DatabaseRecord } from "../src/vector/database/record.ts";
 import { isOpen, type PagePlan, planOf, type Reembedding, textOf } from "../src/vector/database/reembedding.ts";
 import type { VectorInput, VectorShown } from "../src/wire/vector.ts";
 import type { NewReembedding } from "./database-rpc.ts";

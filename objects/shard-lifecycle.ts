@@ -8,17 +8,24 @@ import type { VectorFacts } from "./vector-facts.ts";
 
 const NOTHING_KEPT: ShardLifecycle = { snapshots: [], isArchived: false };
 
-/** Takes and drops snapshots, and restores one, as the configuration says. In the turn that stores it. `reopen`: from what is stored then. */
+export interface Keeping {
+  readonly facts: VectorFacts;
+  /** From what is stored then. */
+  readonly reopen: () => ShardDesk;
+}
+
+/** Takes and drops snapshots, and restores one, as the configuration says. In the turn that stores it. */
 export function keepWhatIsAsked(
   { store }: ShardDesk,
   { lifecycle = NOTHING_KEPT }: ShardConfig,
-  { facts, reopen }: { readonly facts: VectorFacts; readonly reopen: () => ShardDesk },
+  { facts, reopen }: Keeping,
 ): void {
-  const { snapshots, restore } = lifecycle;
+  const { snapshots, restore, isUnsettled } = lifecycle;
   for (const id of store.snapshots.ids()) if (!snapshots.includes(id)) store.dropSnapshot(id);
   for (const id of snapshots) store.takeSnapshot(id);
   if (!restore || facts.get("restored") === restore.token) return;
   const rows = store.rewindTo(restore.snapshotId, restore.without);
+  facts.forgetPlaces(isUnsettled === true);
   const desk = reopen();
   // What is restored is in no proportion to the memory: it goes in as it came out.
   desk.withoutBudget(() => desk.store.apply(rows.map((row) => ({ kind: "put", row }))));

@@ -1,25 +1,20 @@
 // A tenant's vector databases: which there are, their beginning, their changes and their end.
 // Guarantees: a database is in the table before any shard of it exists, and leaves it only when all its shards are empty and no call that
 // could fill one is under way; what a crash interrupts goes on by the tenant's alarm. Must not: know vectors.
-import { changedIndexes, DEFAULT_INDEX, type IndexChange, type IndexFields } from "../src/vector/database/indexes.ts";
+import type { IndexChange } from "../src/vector/database/indexes.ts";
+import { NO_LIFECYCLE, type ShardDamage } from "../src/vector/database/lifecycle.ts";
 import { MAX_DATABASES_PER_TENANT } from "../src/vector/database/limits.ts";
 import { placementIn } from "../src/vector/database/placement.ts";
-import {
-  copiedConfigOf,
-  type DatabaseRecord,
-  NO_LIFECYCLE,
-  type ShardDamage,
-  shardConfigOf,
-  shardName,
-} from "../src/vector/database/record.ts";
+import { copiedConfigOf, type DatabaseRecord, shardConfigOf, shardName } from "../src/vector/database/record.ts";
 import { isOpen, modelsAfter, type Reembedding } from "../src/vector/database/reembedding.ts";
 import { nextPhase, shardCountOf, surplusOf } from "../src/vector/database/resharding.ts";
 import { CheckedTable } from "./checked-rows.ts";
 import { type CopiedShard, configureCopies, eraseCopies } from "./database-copies.ts";
+import { lifecycleAfter } from "./database-phases.ts";
 import { DatabaseReembeddings } from "./database-reembeddings.ts";
 import { infoOf, type DatabaseRow as Row, readable, recordOf } from "./database-rows.ts";
 import type { DatabaseChanges, DatabaseInfo, DatabaseTask, NamedDatabase, NewReembedding } from "./database-rpc.ts";
-import { afterTask, refusedChange, refusedTask, reshardOf } from "./database-tasks.ts";
+import { afterTask, DEFAULT_CHANGE, indexed, refusedChange, refusedTask, reshardOf } from "./database-tasks.ts";
 import type { Env } from "./env.ts";
 import { newReembedding, refusedReembedding } from "./reembedding.ts";
 import { failure, type RpcResult } from "./tenancy-rpc.ts";
@@ -27,9 +22,9 @@ import type { VectorShardRpc } from "./vector-rpc.ts";
 import { withDeadline } from "./with-deadline.ts";
 
 const CALL_TIMEOUT_MS = 5000;
-/** In SQL: the record tells of a change of the number of shards under way. One that is damaged may be no JSON. */
-const RESHARDING =
-  "CASE WHEN json_valid(record) THEN json_extract(record, '$.sharding.reshard') IS NOT NULL ELSE 0 END";
+/** In SQL: the record tells of what is done in phases. One that is damaged may be no JSON. */
+const IN_PHASES =
+  "CASE WHEN json_valid(record) THEN json_extract(record, '$.sharding.reshard', '$.lifecycle.underWay') <> '[null,null]' ELSE 0 END";
 /** Shards asked at once. */
 const AT_ONCE = 16;
 /** What did not come through is tried again after this. Ms. */
@@ -131,7 +126,7 @@ export class TenantDatabases {
       const refused = refusedChange(record, changes);
       if (refused) return refused;
       const { indexParameters } = changes;
-      const rebuilt = indexParameters && indexed(record, { ...DEFAULT, indexParameters }, nowMs);
+      const rebuilt = indexParameters && indexed(record, { ...DEFAULT_CHANGE, indexParameters }, nowMs);
       if (rebuilt && !rebuilt.ok) return rebuilt;
       const placement = changes.placement && placementIn(changes.placement.zones, record.placement);
       return { ok: true, value: { ...record, ...changes, ...rebuilt?.value, ...(placement && { placement }) } };
@@ -227,12 +222,9 @@ export class TenantDatabases {
   /** Decides a task; the shards are brought to it as to any change. */
   begin(name: NamedDatabase, task: DatabaseTask, nowMs: number): RpcResult<DatabaseInfo> {
     return this.#change(name, nowMs, (record) => {
-      const { lifecycle = NO_LIFECYCLE, reembedding } = record;
-      if (isOpen(reembedding))
-        return failure("conflict", "the database's vectors are being made anew; cancel that, or wait for its end");
       const refused = refusedTask(record, task);
       if (refused) return refused;
-      const next = afterTask(lifecycle, task, nowMs);
+      const next = afterTask(record, task, nowMs);
       return next.ok ? { ok: true, value: { ...record, lifecycle: next.value } } : next;
     });
   }
@@ -263,9 +255,10 @@ export class TenantDatabases {
     this.#rows.updateUnchecked({ set: "state = 'deleting'", where: "state <> 'erased'" });
   }
 
-  /** The shards have what the record says. */
+  /** The shards have what the record says, and it is no phase of something. */
   isConfigured(generation: number): boolean {
-    return this.#row(generation)?.is_configured === 1;
+    const row = this.#row(generation);
+    return row?.is_configured === 1 && !recordOf(row).lifecycle?.underWay;
   }
 
   isErased(generation: number): boolean {
@@ -277,7 +270,7 @@ export class TenantDatabases {
   nextWorkAtMs(nowMs: number): number | null {
     const [row] = this.#sql
       .exec<{ busy: number; late: number | null }>(
-        `SELECT COALESCE(SUM(state = 'deleting' OR (state <> 'erased' AND (is_configured = 0 OR ${RESHARDING}))), 0) AS busy,
+        `SELECT COALESCE(SUM(state = 'deleting' OR (state <> 'erased' AND (is_configured = 0 OR ${IN_PHASES}))), 0) AS busy,
            MIN(CASE WHEN state = 'erased' THEN late_until_ms END) AS late FROM databases`,
       )
       .toArray();
@@ -289,7 +282,7 @@ export class TenantDatabases {
   /** Goes on with all that is not settled; true when nothing of a deleted database is left. */
   async settleAll(tenant: number): Promise<boolean> {
     // A damaged row stops no other: what it names is asked for, and refused, one by one.
-    const rows = this.#rows.selectWhole(`WHERE state IN ('deleting', 'erased') OR is_configured = 0 OR ${RESHARDING}`);
+    const rows = this.#rows.selectWhole(`WHERE state IN ('deleting', 'erased') OR is_configured = 0 OR ${IN_PHASES}`);
     for (let from = 0; from < rows.length; from += AT_ONCE)
       await Promise.all(rows.slice(from, from + AT_ONCE).map(({ generation }) => this.settle(tenant, generation)));
     return (
@@ -312,7 +305,18 @@ export class TenantDatabases {
     if (row.state === "deleting" || row.state === "erased") await this.#erase(tenant, row);
     else if (row.is_configured === 0) await this.#configure(tenant, row);
     const now = this.#row(generation);
-    if (now?.state === "ready" && now.is_configured === 1) await this.#reshard(tenant, now);
+    if (now?.state !== "ready" || now.is_configured === 0) return;
+    if (await this.#keep(tenant, now)) await this.#step(tenant, generation);
+    else await this.#reshard(tenant, now);
+  }
+
+  /** Goes on with a snapshot or a restore in phases. True = the shards are to be told of the next one. */
+  async #keep(tenant: number, row: Row): Promise<boolean> {
+    const record = recordOf(row);
+    const lifecycle = await lifecycleAfter(record, (run) => this.#eachShard(tenant, row, run));
+    if (!lifecycle || this.#row(row.generation)?.record !== row.record) return false;
+    this.#store(row.generation, { ...record, lifecycle }, Date.now());
+    return true;
   }
 
   /** Goes on with a change of shards: every shard has what the record says. */
@@ -430,13 +434,6 @@ export class TenantDatabases {
     }
     return isDone;
   }
-}
-
-const DEFAULT = { kind: "update", indexId: DEFAULT_INDEX, rebuild: false } as const;
-
-function indexed(record: DatabaseRecord, change: IndexChange, nowMs: number): RpcResult<IndexFields> {
-  const fields = changedIndexes(record, change, nowMs);
-  return "refused" in fields ? failure(fields.refused, fields.message) : { ok: true, value: fields };
 }
 
 function noSuch({ databaseId }: NamedDatabase): RpcResult<never> {

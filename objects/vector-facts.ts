@@ -5,8 +5,12 @@ import { VECTOR_MIGRATIONS } from "../migrations/vector.ts";
 import { drain } from "../src/storage/drain.ts";
 import { CorruptSegment, type Crc32c } from "../src/vector/segment/directory.ts";
 import type { ShardConfig } from "../src/vector/shard/shard-config.ts";
+import { Placements } from "../src/vector/sharding/placements.ts";
 import { configSql } from "./config-sql.ts";
 import { applyMigrations } from "./migrate.ts";
+
+/** By which a shard knows that rows are where they belong (vector-placing.ts). */
+const SPREAD = ["topologySpread", "shardMapSpread", "shardMapActive"];
 
 export class VectorFacts {
   readonly #storage: DurableObjectStorage;
@@ -33,6 +37,13 @@ export class VectorFacts {
     const bytes = new TextEncoder().encode(text);
     const insert = "INSERT OR REPLACE INTO vector_facts (name, crc, bytes) VALUES (?, ?, ?)";
     drain(configSql(this.#storage).exec(insert, name, this.#crc32c(bytes), bytes));
+  }
+
+  /** Rows were put back to where they were once; with `isUnsettled` that is not where they belong. */
+  forgetPlaces(isUnsettled: boolean): void {
+    const sql = configSql(this.#storage);
+    new Placements(sql, this.#crc32c, 0).forget();
+    if (isUnsettled) for (const name of SPREAD) drain(sql.exec("DELETE FROM vector_facts WHERE name = ?", name));
   }
 
   /** Undefined = it was not created, or erased. @throws CorruptSegment */

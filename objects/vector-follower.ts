@@ -2,10 +2,8 @@
 // Guarantees: it tells its leader of a place only when that is durable; a read shows what was asked for or is left to the leader; what is
 // damaged here is restored from the leader, or copied anew. Must not: take writes.
 import { DurableObject } from "cloudflare:workers";
-import storageModule from "../dist/wasm/storage.wasm";
 import vectorModule from "../dist/wasm/vector.wasm";
 import { parseSettings, type Settings } from "../src/cluster/settings.ts";
-import { createKernels } from "../src/storage/kernels.ts";
 import { SqliteBlobStore } from "../src/storage/sqlite-blob-store.ts";
 import { CorruptLog } from "../src/storage/types.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
@@ -30,6 +28,7 @@ import { isVectorWrite, type ShardPlace } from "../src/wire/vector.ts";
 import { writeVectorAnswer } from "../src/wire/vector-answers.ts";
 import { readVectorCall } from "../src/wire/vector-requests.ts";
 import { configSql } from "./config-sql.ts";
+import { crc32c } from "./crc32c.ts";
 import type { Env } from "./env.ts";
 import { unpacked } from "./page-compression.ts";
 import { isDamage, isOutdated } from "./shard-refusals.ts";
@@ -38,8 +37,6 @@ import { VectorMeter } from "./vector-metrics.ts";
 import type { CopyRead, VectorFollowerRpc, VectorShardRpc } from "./vector-rpc.ts";
 import { withDeadline } from "./with-deadline.ts";
 
-const kernels = createKernels(storageModule);
-const crc32c = (bytes: Uint8Array, seed?: number): number => kernels.crc32c(bytes, seed);
 const MIB = 1024 * 1024;
 /** How long the leader holds a request for what is not there yet. Ms. */
 const PULL_WAIT_MS = 10_000;

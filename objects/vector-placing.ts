@@ -18,7 +18,8 @@ import { isVectorWrite, type VectorAnswer, type VectorCall, type VectorRequest }
 import { readVectorAnswer } from "../src/wire/vector-answers.ts";
 import { writeVectorCall } from "../src/wire/vector-requests.ts";
 import type { Env } from "./env.ts";
-import type { ReshardState, ShardMapState, VectorShardRpc } from "./vector-rpc.ts";
+import { VectorRelocating } from "./vector-relocating.ts";
+import type { RelocationAsk, ReshardState, ShardMapState, VectorShardRpc } from "./vector-rpc.ts";
 import { VectorSkew } from "./vector-skew.ts";
 import { withDeadline } from "./with-deadline.ts";
 
@@ -48,7 +49,14 @@ export interface VectorPlacingOptions {
 }
 
 /** Those of the first topology have no number of their own: `shardMapSpread`, and an empty `shardMapActive`. */
-type Fact = "shardMap" | "shardMapTopology" | "shardMapSpread" | "shardMapActive" | "topologySpread" | "resplitAsked";
+type Fact =
+  | "shardMap"
+  | "shardMapTopology"
+  | "shardMapSpread"
+  | "shardMapActive"
+  | "topologySpread"
+  | "resplitAsked"
+  | "placesTold";
 
 /** By which rows are placed, and of which topology it is: of one before until the new one is learned. */
 interface KnownMap {
@@ -59,7 +67,10 @@ interface KnownMap {
 export class VectorPlacing {
   readonly #options: VectorPlacingOptions;
   readonly #placer: Placer;
+  readonly #relocating: VectorRelocating;
   #config: PlacedConfig;
+  /** Of restores: calls of one before are refused by shards that know of it. */
+  #era: number;
   #known: KnownMap | undefined;
   /** Rows of this shard's ids are where this topology's map says; the first shard: those of all are. -1 = of none. */
   #spreadTo: number;
@@ -85,6 +96,7 @@ export class VectorPlacing {
     const { sql, crc32c, desk, config, skewBound } = options;
     const { numShards, homes = numShards, learnRows, shard: own } = config.sharding;
     this.#config = config;
+    this.#era = config.lifecycle?.era ?? 0;
     this.#known = this.#stored ?? this.#given;
     this.#learnAtRows = learnRows / numShards;
     // By a hash, or by points that were given, nothing moves in the first topology.
@@ -94,18 +106,25 @@ export class VectorPlacing {
     this.#activeAt =
       this.#number("shardMapActive") ?? Math.max(first, this.#stored ? -1 : this.#hashed(this.#spreadTo));
     const ask = this.#ask.bind(this);
+    const placements = new Placements(sql, crc32c, own);
+    const homeOf = (id: string): number => shardOf(id, homes);
     this.#placer = new Placer({
-      placements: new Placements(sql, crc32c, own),
-      own,
-      dimension: config.dimension,
+      ...{ placements, own, ask, homeOf, dimension: config.dimension },
       map: () => this.#known?.map,
-      homeOf: (id) => shardOf(id, homes),
       hashOf: shardOf,
-      ask,
       kept: (identity) => desk().keptAnswer(identity),
       keep: (identity, answer) => desk().keepAnswer(identity, answer),
       place: () => ({ term: desk().store.term, revision: desk().store.revision }),
       now: Date.now,
+      holds: () => this.#config.lifecycle?.holds,
+    });
+    this.#relocating = new VectorRelocating({
+      ...{ placements, own, ask, homeOf, log: options.log, wakeAt: options.wakeAt },
+      stub: (shard) => this.#stub(shard),
+      token: () => (this.#isOver ? undefined : this.#config.lifecycle?.places),
+      told: () => this.#text("placesTold"),
+      setTold: (token) => this.#setFact("placesTold", token),
+      lagMs: () => this.#config.replication?.maxLagMs ?? 0,
     });
     this.#skew = new VectorSkew({
       ...{ env: options.env, log: options.log, bound: skewBound, ask },
@@ -153,7 +172,8 @@ export class VectorPlacing {
   async #ask(shard: number, request: VectorRequest): Promise<VectorAnswer> {
     const { config, runHere } = this.#options;
     if (shard === config.sharding.shard) return runHere(request);
-    const answer = this.#stub(shard).call(writeVectorCall({ isPlaced: true, request }));
+    const topology = this.#era || undefined;
+    const answer = this.#stub(shard).call(writeVectorCall({ isPlaced: true, topology, request }));
     return readVectorAnswer(await withDeadline(answer, CALL_TIMEOUT_MS, "VectorShard"));
   }
 
@@ -211,7 +231,7 @@ export class VectorPlacing {
     const { shard } = this.#sharding;
     const isSpread = this.#spreadTo >= topology;
     const isDone = shard >= this.#homes || (shard === 0 ? this.#activeAt >= topology : isSpread);
-    const isBegun = this.#known?.topology === topology;
+    const isBegun = this.#isKnown;
     const passed = isSpread ? 1 : isBegun ? Math.min(0.99, this.#passed / Math.max(1, this.#rowsOfIds())) : 0;
     return { topology, isDone, progress: isDone ? 1 : passed };
   }
@@ -220,6 +240,25 @@ export class VectorPlacing {
   #rowsOfIds(): number {
     const { desk, sql, crc32c, config } = this.#options;
     return desk().store.liveCount + new Placements(sql, crc32c, config.sharding.shard).count;
+  }
+
+  /** What was begun before the configuration that holds something up is over; what comes is of its era. */
+  async held(): Promise<undefined> {
+    const { era = 0, holds } = this.#config.lifecycle ?? {};
+    if (holds || era > this.#era) await this.#placer.quiet();
+    this.#era = Math.max(this.#era, era);
+  }
+
+  /** See VectorShardRpc. */
+  async relocation(ask: RelocationAsk): Promise<boolean> {
+    if (ask.kind === "rows") return await this.#relocating.take(ask);
+    if (this.#config.lifecycle?.places !== undefined) return this.#text("placesTold") === ask.token;
+    // The first shard's map is in force when all homes have moved their rows.
+    return this.#sharding.shard !== 0 || !this.#isKnown || this.#activeAt >= this.#topology;
+  }
+
+  get #isKnown(): boolean {
+    return this.#known?.topology === this.#topology;
   }
 
   /** A call about ids. */
@@ -257,15 +296,18 @@ export class VectorPlacing {
   goOn(): void {
     const { shard } = this.#sharding;
     const topology = this.#topology;
+    const { holds } = this.#config.lifecycle ?? {};
+    void this.#relocating.tell();
+    if (holds === "moves" || holds === "all") return;
     const settleAtMs = this.#placer.nextSettleAtMs;
     if (settleAtMs !== undefined) this.#options.wakeAt(settleAtMs);
-    const isKnown = this.#known?.topology === topology;
+    const isKnown = this.#isKnown;
     if (isKnown && this.#spreadTo < topology && shard < this.#homes) void this.#spread(topology);
     if (shard !== 0) return;
     if (this.#activeAt >= topology) this.#lookLater();
     else if (this.#allHave < topology) return;
     else if (isKnown) void this.#distribute(this.#known!);
-    else if (this.#isLearnable) void this.#learn(topology);
+    else if (!holds && this.#isLearnable) void this.#learn(topology);
   }
 
   get #isLearnable(): boolean {

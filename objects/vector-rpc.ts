@@ -4,6 +4,7 @@ import type { CopyPlace } from "../src/vector/replica/frames.ts";
 import type { ExpiredInfo, ExpiredPage } from "../src/vector/shard/expired-rows.ts";
 import type { ShardConfig } from "../src/vector/shard/shard-config.ts";
 import type { SnapshotCheck, SnapshotInfo, SnapshotPage, SnapshotPlace } from "../src/vector/shard/snapshots.ts";
+import type { ToldRows } from "../src/vector/sharding/relocate.ts";
 import type { ShardPlace } from "../src/wire/vector.ts";
 
 export interface ShardMapState {
@@ -21,6 +22,11 @@ export interface ReshardState {
   /** 0 to 1. */
   readonly progress: number;
 }
+
+/** After a restore (vector/database/keeping.ts): are this shard's rows told to their homes, or where they belong; rows of this home's ids are here. */
+export type RelocationAsk =
+  | { readonly kind: "isDone"; readonly token: string }
+  | ({ readonly kind: "rows"; readonly token: string } & ToldRows);
 
 /** What of an archived shard is damaged: it stays archived, as it was. */
 export interface ArchiveDamage {
@@ -53,6 +59,8 @@ export interface VectorShardRpc {
    * rows may move.
    */
   reshardState(allHave?: number): Promise<ReshardState | null>;
+  /** False = not yet, or not in this phase of this restore. */
+  relocation(ask: RelocationAsk): Promise<boolean>;
   /** Null = there is no such snapshot. */
   snapshotInfo(snapshotId: string): Promise<SnapshotInfo | null>;
   snapshotPage(snapshotId: string, place: SnapshotPlace): Promise<SnapshotPage | null>;

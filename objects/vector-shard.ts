@@ -2,10 +2,8 @@
 // Guarantees: an answer to a `sync` write leaves when the write is durable (one commit for all calls of a turn, behind the output
 // gate); seals and merges go on in slices between calls. Must not: decide anything about rows.
 import { DurableObject } from "cloudflare:workers";
-import storageModule from "../dist/wasm/storage.wasm";
 import vectorModule from "../dist/wasm/vector.wasm";
 import { parseSettings, type Settings } from "../src/cluster/settings.ts";
-import { createKernels } from "../src/storage/kernels.ts";
 import { SqliteBlobStore } from "../src/storage/sqlite-blob-store.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
 import { createVectorCore } from "../src/vector/kernels.ts";
@@ -33,6 +31,7 @@ import {
 import { writeVectorAnswer } from "../src/wire/vector-answers.ts";
 import { readVectorCall } from "../src/wire/vector-requests.ts";
 import { configSql } from "./config-sql.ts";
+import { crc32c } from "./crc32c.ts";
 import type { Env } from "./env.ts";
 import { ShardCold } from "./shard-cold.ts";
 import { ShardCopies } from "./shard-copies.ts";
@@ -41,7 +40,7 @@ import { ShardImports } from "./shard-imports.ts";
 import { keepWhatIsAsked, letGo } from "./shard-lifecycle.ts";
 import { ShardMaintenance } from "./shard-maintenance.ts";
 import { MOST_REPAIRS, ShardMending } from "./shard-mending.ts";
-import { ARCHIVED, isDamage, isOutdated, UNREADABLE } from "./shard-refusals.ts";
+import { ARCHIVED, isDamage, isLate, refusedNow, UNREADABLE } from "./shard-refusals.ts";
 import { ShardRepair } from "./shard-repair.ts";
 import { ShardScans } from "./shard-scans.ts";
 import { heatBoundsOf, ShardTier } from "./shard-tier.ts";
@@ -49,17 +48,8 @@ import { ShardTurns } from "./shard-turns.ts";
 import { migrateVectors, VectorFacts } from "./vector-facts.ts";
 import { VectorMeter } from "./vector-metrics.ts";
 import { VectorPlacing } from "./vector-placing.ts";
-import type {
-  ArchiveDamage,
-  ExpiredState,
-  ReshardState,
-  ShardExpiredPage,
-  ShardMapState,
-  VectorShardRpc,
-} from "./vector-rpc.ts";
+import type { ArchiveDamage, RelocationAsk, ReshardState, ShardMapState, VectorShardRpc } from "./vector-rpc.ts";
 
-const kernels = createKernels(storageModule);
-const crc32c = (bytes: Uint8Array, seed?: number): number => kernels.crc32c(bytes, seed);
 const MIB = 1024 * 1024;
 /** While indexes are built the alarm is due so soon again. Ms. */
 const WAKE_MS = 5000;
@@ -259,6 +249,10 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     return this.#placing?.reshardState(allHave) ?? null;
   }
 
+  async relocation(ask: RelocationAsk): Promise<boolean> {
+    return (await this.#placing?.relocation(ask)) ?? false;
+  }
+
   #follow({ store }: ShardDesk, config: ShardConfig): void {
     this.#config = config;
     const blobs = this.#tiered ?? this.#local;
@@ -270,10 +264,11 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     await this.#mending.mend();
     this.#mending.mustBeOpen();
     const stored = this.#facts.config;
+    if (isLate(config, stored)) return undefined;
     const isBack = stored?.lifecycle?.isArchived === true && !config.lifecycle?.isArchived;
     const damaged = isBack ? await this.#cold.thaw() : undefined;
     if (damaged) return damaged;
-    if (stored && JSON.stringify(stored) === JSON.stringify(config)) return undefined;
+    if (stored && JSON.stringify(stored) === JSON.stringify(config)) return this.#placing?.held();
     if (stored && (stored.dimension !== config.dimension || stored.metric !== config.metric))
       return "a shard keeps its dimension and metric";
     migrateVectors(this.ctx.storage);
@@ -290,7 +285,7 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     if (config.lifecycle?.isArchived) await this.#wakeAt(Date.now());
     else if (config.retention) await this.#wakeAt(Date.now() + retentionDelayMs(config.retention));
     this.#maintenance.goOn();
-    return undefined;
+    return this.#placing?.held();
   }
 
   /** In one transaction with the configuration. */
@@ -329,11 +324,11 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     return this.#tier.checked(() => this.#desk?.store.snapshots.check(snapshotId, place) ?? null);
   }
 
-  async expiredInfo(through?: number): Promise<ExpiredState | null> {
+  async expiredInfo(through?: number) {
     return this.#expired.info(through);
   }
 
-  async expiredPage(after: number): Promise<ShardExpiredPage | null> {
+  async expiredPage(after: number) {
     return await this.#expired.page(after);
   }
 
@@ -345,9 +340,8 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
   async call(bytes: Uint8Array): Promise<Uint8Array> {
     const call = readVectorCall(bytes);
     await this.#mending.mend();
-    const refused = refusedCall(call, this.#config?.access);
+    const refused = refusedCall(call, this.#config?.access) ?? refusedNow(call, this.#config);
     if (refused) return writeVectorAnswer(refused);
-    if (isOutdated(call, this.#config)) return writeVectorAnswer(NO_SUCH_SHARD);
     const placing = call.isPlaced || !isById(call.request) ? undefined : this.#placing;
     const answer = await (placing ? placing.run(call) : this.#runHere(call));
     this.#meter.answered(call, answer);

@@ -139,8 +139,9 @@ function requireSame(body: DatabaseChangesBody, old: DatabaseRecord): void {
   if (issues.length > 0) throw invalidRequest(issues);
 }
 
-/** Archived and restored at every shard, or still on the way there. */
+/** Archived and restored at every shard, or still on the way there; or to a snapshot. */
 function stateOf({ state, isSettled, record: { lifecycle } }: DatabaseInfo): string {
+  if (state === "ready" && lifecycle?.underWay?.kind === "restore") return "restoring";
   if (state !== "ready" || !lifecycle?.isArchived) return state;
   return isSettled ? "archived" : "archiving";
 }

@@ -200,7 +200,7 @@ export type DatabaseChangesBody = z.output<typeof databaseChangesBody>;
 export const databaseShape = z.object({
   databaseId: z.string(),
   namespace: z.string(),
-  state: z.enum(["creating", "ready", "archiving", "archived"]),
+  state: z.enum(["creating", "ready", "archiving", "archived", "restoring"]),
   damage: z
     .array(z.object({ shard: z.number(), message: z.string() }))
     .optional()

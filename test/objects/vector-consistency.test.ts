@@ -58,6 +58,15 @@ async function pause(follower: DurableObjectStub<VectorFollower>): Promise<void>
   });
 }
 
+/** It goes on with all else: copies follow it. */
+function answersNothing(instance: VectorShard): void {
+  const prototype = Object.getPrototypeOf(instance) as { call: (bytes: Uint8Array) => Promise<Uint8Array> };
+  const { call } = prototype;
+  prototype.call = function (this: unknown, bytes: Uint8Array) {
+    return this === instance ? new Promise(() => undefined) : call.call(this, bytes);
+  };
+}
+
 async function count(
   own: Own,
   consistency: string,
@@ -166,15 +175,23 @@ describe("consistency of reads", () => {
     expect(await tables(second!)).toBe(0);
   });
 
-  it("[VE-241][VE-242] an archived database is so at every copy, and they go on with it; where there are copies nothing is restored in place", async () => {
+  it("[VE-242][VE-311] an archived database is so at every copy, and they go on with it; a snapshot is restored at every copy", async () => {
     const own = await newDb({ factor: 2, maxLagMs: 0 });
     await own.db.put("a", [1, 2, 3]);
     const [follower] = followersOf(own, 2);
     const recent = { isRecent: true, waitMs: 10_000 };
     expect(await copyCount(follower!, recent)).toMatchObject({ count: 1 });
     expect((await own.db.ask("POST", "/snapshots", { snapshotId: "s" })).status).toBe(201);
-    const refused = await own.db.ask("POST", "/restore", { snapshotId: "s" });
-    expect([refused.status, refused.json.details]).toEqual([409, { "replication.factor": 2 }]);
+    for (let round = 0; round < 2; round++) {
+      await own.db.ask("DELETE", "/vectors/a");
+      for (const id of ["x", "y", "z"]) await own.db.put(id, [3, 2, 1]);
+      expect(await copyCount(follower!, recent)).toMatchObject({ count: 3 });
+      expect((await own.db.ask("POST", "/restore", { snapshotId: "s" })).status).toBe(200);
+      expect(await copyCount(follower!, recent)).toMatchObject({ count: 1 });
+      expect((await own.db.ask("GET", "/vectors/a?consistency=eventual")).json.data).toMatchObject({
+        values: [1, 2, 3],
+      });
+    }
     expect((await own.db.ask("POST", "/archive")).json.data).toMatchObject({ state: "archived" });
     for (const how of ["strong", "causal", "eventual"]) {
       const { answer } = await count(own, how);
@@ -186,18 +203,56 @@ describe("consistency of reads", () => {
     expect(await copyCount(follower!, recent)).toMatchObject({ count: 2 });
   });
 
+  it("[VE-329] copies of databases sharded by ranges or centroids are asked: they answer eventual reads while their leaders answer none", async () => {
+    const { key, tenantId } = await newTenant();
+    const tenant = (await directory().lookupTenant(tenantId))!;
+    const shardings = [
+      { strategy: "range", key: "n", splitPoints: [40] },
+      { strategy: "centroid", numShards: 2, learnRows: 64 },
+    ];
+    for (const [at, sharding] of shardings.entries()) {
+      const replication = { factor: 2, maxLagMs: 500 };
+      const databaseId = `db${at}`;
+      const db = await Db.create(key, { databaseId, vectorDimension: 3, metric: "euclidean", sharding, replication });
+      const vectors = Array.from({ length: 80 }, (_, n) => ({
+        id: `v${n}`,
+        values: [n < 40 ? n : n + 900, 0, 0],
+        metadata: { n },
+      }));
+      expect((await db.ask("POST", "/vectors/batch", { vectors })).json.data).toMatchObject({ stored: 80 });
+      const isActive = async () =>
+        expect((await db.ask("GET", "/status")).json.data["sharding"]).toMatchObject({ state: "active" });
+      await vi.waitFor(isActive, WAIT);
+      // A gateway asks copies when it knows that no vector moves.
+      const search = (more: object) =>
+        db.ask("POST", "/search", { queryVector: [3, 0, 0], topK: 100, shardProbes: 2, ...more });
+      await vi.waitFor(
+        async () => expect((await search({ consistency: "eventual" })).json.data["results"]).toHaveLength(80),
+        WAIT,
+      );
+      for (const shard of [0, 1]) {
+        const id = objects.VECTOR_SHARD.idFromName(
+          shardName({ tenant, namespace: "default", databaseId, generation: at + 1 }, shard),
+        );
+        await runInDurableObject(
+          objects.VECTOR_SHARD.get(id) as unknown as DurableObjectStub<VectorShard>,
+          answersNothing,
+        );
+      }
+      expect((await search({ deadlineMs: 300 })).status).toBe(503);
+      const found = await search({ consistency: "eventual" });
+      expect(found.json.data["results"], found.text).toHaveLength(80);
+      expect((await db.ask("GET", "/vectors/count?consistency=eventual")).json.data).toMatchObject({ count: 80 });
+      expect((await db.ask("GET", "/vectors?consistency=eventual&limit=100")).json.data["items"]).toHaveLength(80);
+    }
+  });
+
   it("[VE-199] edge case 2: part of an answer is given only where it is asked for, and names the shards that are missing", async () => {
     const own = await newDb({ factor: 1 }, 2);
     for (let at = 0; at < 12; at++) await own.db.put(`v${at}`, [at, 0, 0]);
     const id = objects.VECTOR_SHARD.idFromName(nameOf(own, 1));
     const shard = objects.VECTOR_SHARD.get(id) as unknown as DurableObjectStub<VectorShard>;
-    await runInDurableObject(shard, (instance) => {
-      const prototype = Object.getPrototypeOf(instance) as { call: (bytes: Uint8Array) => Promise<Uint8Array> };
-      const { call } = prototype;
-      prototype.call = function (this: unknown, bytes: Uint8Array) {
-        return this === instance ? new Promise(() => undefined) : call.call(this, bytes);
-      };
-    });
+    await runInDurableObject(shard, answersNothing);
     const search = (more: object) =>
       own.db.ask("POST", "/search", { queryVector: [0, 0, 0], deadlineMs: 300, ...more });
     expect((await search({})).status).toBe(503);

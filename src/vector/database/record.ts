@@ -11,6 +11,8 @@ import type { Retention } from "../shard/retention.ts";
 import type { ShardConfig, ShardingConfig, ShardLifecycle } from "../shard/shard-config.ts";
 import { DEFAULT_LEARN_ROWS, DEFAULT_TARGET_RECALL } from "../sharding/limits.ts";
 import { type IndexFields, type IndexParameters, indexSpecsOf } from "./indexes.ts";
+import { isStillHolding, toldOf } from "./keeping.ts";
+import { type Lifecycle, NO_LIFECYCLE } from "./lifecycle.ts";
 import { copyZones, type Placement } from "./placement.ts";
 import type { Reembedding } from "./reembedding.ts";
 import { homesOf, type Sharding, shardCountOf, topologyOf } from "./resharding.ts";
@@ -62,34 +64,6 @@ export interface DatabaseRecord extends IndexFields {
   /** The last one that was asked for. */
   readonly reembedding?: Reembedding | undefined;
 }
-
-export interface Lifecycle {
-  readonly snapshots: readonly { readonly snapshotId: string; readonly createdAtMs: number }[];
-  /** The restore that was asked for last: each shard does it once. */
-  readonly restore?: RestoreOfAll | undefined;
-  readonly isArchived: boolean;
-  /** What the last restore from the archive met: the database stayed archived. */
-  readonly damage?: readonly ShardDamage[] | undefined;
-}
-
-export interface RestoreOfAll {
-  readonly snapshotId: string;
-  readonly token: string;
-  /** Damaged parts of shards' snapshots that are left out. */
-  readonly without?: readonly LeftOut[] | undefined;
-}
-
-export interface LeftOut {
-  readonly shard: number;
-  readonly part: number;
-}
-
-export interface ShardDamage {
-  readonly shard: number;
-  readonly message: string;
-}
-
-export const NO_LIFECYCLE: Lifecycle = { snapshots: [], isArchived: false };
 
 /** What may be changed of a database that exists; the rest is for ever. */
 export const CHANGEABLE = [
@@ -151,9 +125,9 @@ function shardingOf({ sharding }: DatabaseRecord, name: DatabaseName, shard: num
 }
 
 /** What one shard is told of it. */
-function restoreOf({ restore }: Lifecycle, shard: number): ShardLifecycle["restore"] {
-  if (!restore) return undefined;
-  const { without = [], ...asked } = restore;
+function restoreOf(lifecycle: Lifecycle, shard: number): ShardLifecycle["restore"] {
+  if (!lifecycle.restore || isStillHolding(lifecycle)) return undefined;
+  const { without = [], ...asked } = lifecycle.restore;
   const parts = without.filter((left) => left.shard === shard).map(({ part }) => part);
   return parts.length === 0 ? asked : { ...asked, without: parts };
 }
@@ -162,7 +136,7 @@ function shardLifecycleOf({ lifecycle = NO_LIFECYCLE, reembedding }: DatabaseRec
   const { snapshots, isArchived } = lifecycle;
   const restore = restoreOf(lifecycle, shard);
   const holdsWrites = reembedding?.state === "switching" ? true : undefined;
-  const kept = { snapshots: snapshots.map(({ snapshotId }) => snapshotId), restore, isArchived };
+  const kept = { snapshots: snapshots.map(({ snapshotId }) => snapshotId), restore, isArchived, ...toldOf(lifecycle) };
   return holdsWrites ? { ...kept, holdsWrites } : kept;
 }
 

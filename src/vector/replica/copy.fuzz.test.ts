@@ -1,5 +1,5 @@
-// Copies against their leader over a network that loses, doubles and reorders, with restarts of both, seals, merges, and leaders that were
-// restored from an older disk. A failing run prints its seed: set JADE_VECTOR_SEED to run it alone.
+// Copies against their leader over a network that loses, doubles and reorders, with restarts of both, seals, merges, restores of snapshots, and leaders that
+// were restored from an older disk. A failing run prints its seed: set JADE_VECTOR_SEED to run it alone.
 import { describe, expect, it } from "vitest";
 import { Random } from "../../../test/simulation/random.ts";
 import { crc32c, leaderOf, type OpenCopy, openCopy } from "../../../test/unit/vector/open-copy.ts";
@@ -94,6 +94,25 @@ class Leader {
     this.commit();
   }
 
+  /** Keeps what there is, or goes back to what was kept: as a shard does it, in one turn. */
+  rewind(): boolean {
+    const { opened } = this;
+    if (!opened.store.snapshots.info("s") || this.random.chance(0.3)) {
+      opened.store.dropSnapshot("s");
+      opened.store.takeSnapshot("s");
+      this.commit();
+      return false;
+    }
+    this.job = undefined;
+    const rows = opened.store.rewindTo("s");
+    opened.reopen();
+    opened.store.apply(rows.map((row) => ({ kind: "put", row })));
+    this.note();
+    this.side = leaderOf(opened);
+    this.commit();
+    return true;
+  }
+
   crash(): void {
     this.job = undefined;
     this.opened.crash();
@@ -151,7 +170,16 @@ class World {
   leaders: Leader[];
   readonly followers = [new Follower(), new Follower()];
   network: Message[] = [];
-  readonly counts = { startOver: 0, stale: 0, diverged: 0, restores: 0, leaderCrashes: 0, logsLost: 0, checks: 0 };
+  readonly counts = {
+    startOver: 0,
+    stale: 0,
+    diverged: 0,
+    restores: 0,
+    rewinds: 0,
+    leaderCrashes: 0,
+    logsLost: 0,
+    checks: 0,
+  };
 
   constructor(seed: number) {
     this.random = new Random(seed);
@@ -253,7 +281,7 @@ class World {
     } else if (this.random.chance(0.2)) {
       this.counts.restores++;
       this.leaders.push(new Leader(this.random));
-    }
+    } else if (this.leader.rewind()) this.counts.rewinds++;
     for (const each of this.followers) this.check(each);
   }
 
@@ -310,6 +338,7 @@ describe("copies of a shard", () => {
     stale: 0,
     diverged: 0,
     restores: 0,
+    rewinds: 0,
     leaderCrashes: 0,
     logsLost: 0,
     checks: 0,
@@ -317,7 +346,7 @@ describe("copies of a shard", () => {
   };
 
   it.each(SEEDS)(
-    "[VE-190][VE-191][VE-192] edge case 7: show states of their leader only, never an older one; seed %i",
+    "[VE-190][VE-191][VE-192][VE-311] edge case 7: show states of their leader only, never an older one; seed %i",
     (seed) => {
       const world = new World(seed);
       for (let step = 0; step < STEPS; step++) world.step();

@@ -72,4 +72,16 @@ export interface ShardLifecycle {
   readonly isArchived: boolean;
   /** Writes are refused: its rows are about to be replaced. */
   readonly holdsWrites?: true | undefined;
+  /** Where rows are placed, while a snapshot is taken or restored (vector/database/keeping.ts). */
+  readonly holds?: Holds | undefined;
+  /** The restore whose rows' homes are to be told where they are. */
+  readonly places?: string | undefined;
+  /** The snapshot's rows are not where they belong. */
+  readonly isUnsettled?: true | undefined;
+  /** Grows with what shards are told; and at which of these the last restore began: what other shards sent before it is refused. */
+  readonly step?: number | undefined;
+  readonly era?: number | undefined;
 }
+
+/** Nothing is done: of vectors that would leave their shard; of what is written; of both, and nothing is read by id. */
+export type Holds = "moves" | "writes" | "all";

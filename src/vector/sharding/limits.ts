@@ -35,6 +35,8 @@ export const MAX_SPLIT_POINTS = MAX_SHARDS - 1;
 export const MAX_SPLIT_CHARACTERS = 256;
 /** Rows moved in one go: other writes to the shard wait for it. */
 export const SPREAD_ROWS = 200;
+/** Rows whose places are told to their homes in one go, after a restore. */
+export const TOLD_ROWS = 1000;
 /** Rows of a sample that are asked of a shard at once. */
 export const SAMPLE_PAGE_ROWS = 256;
 /** A re-split that nobody asked for is tried again when the rows are more, or fewer, by this share, or after this time (ms): it may gain nothing. */

@@ -84,6 +84,12 @@ export class Placements {
     drain(this.#sql.exec("DELETE FROM vector_moves WHERE id = ?", id));
   }
 
+  /** Rows were put back to where they were once: where that is is told anew. */
+  forget(): void {
+    drain(this.#sql.exec("DELETE FROM vector_placements"));
+    drain(this.#sql.exec("DELETE FROM vector_moves"));
+  }
+
   /** Rows that are in other shards. */
   get count(): number {
     let count = 0;

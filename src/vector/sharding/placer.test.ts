@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { VECTOR_MIGRATIONS } from "../../../migrations/vector.ts";
 import { NodeSql } from "../../../test/unit/storage/node-sql.ts";
 import type { VectorAnswer, VectorInput, VectorRequest, VectorStamp } from "../../wire/vector.ts";
+import type { Holds } from "../shard/shard-config.ts";
 import { LATE_MOVE_MS } from "./limits.ts";
 import { Placements } from "./placements.ts";
 import { Placer } from "./placer.ts";
@@ -32,6 +33,7 @@ class World {
   isCrash = true;
   isDead = false;
   isRefusing = false;
+  holds: Holds | undefined;
   map: ShardMap | undefined = MAP;
   placer: Placer;
 
@@ -44,6 +46,7 @@ class World {
   open(): Placer {
     return new Placer({
       ...{ own: OWN, dimension: 1, map: () => this.map, homeOf: () => OWN, hashOf, now: () => this.nowMs },
+      holds: () => this.holds,
       placements: new Placements(this.sql, (bytes) => bytes.reduce((sum, byte) => (sum * 31 + byte) >>> 0, 7), OWN),
       ask: (shard, request) => this.ask(shard, request),
       kept: ({ writeId }) => this.kept.get(String(writeId)),
@@ -205,6 +208,45 @@ it("[VE-238] rows that were here before it was known where they belong are moved
   expect(cursor).toBeUndefined();
   expect(world.shards.map(({ size }) => size)).toEqual([10, 10, 10]);
   for (const n of [0, 12, 29]) expect(await world.look(`v${n}`)).toMatchObject({ n, copies: 1 });
+});
+
+it("[VE-308][VE-310] while a snapshot is taken no row leaves its shard, and all else goes on; while one is restored nothing is written", async () => {
+  const world = new World();
+  await world.put("a", 15);
+  await world.put("b", 15);
+  // One whose move was cut off is not settled meanwhile.
+  Object.assign(world, { isCrash: false, isApplied: true, failAt: world.calls + 1 });
+  await world.put("b", 25);
+  world.nowMs += LATE_MOVE_MS + 1;
+  world.holds = "moves";
+  expect(await world.placer.settle()).toBe(false);
+  expect(await world.put("a", 25, 1)).toMatchObject({ kind: "error", code: "unavailable" });
+  expect(await world.look("a")).toMatchObject({ n: 15, version: 1, copies: 1 });
+  for (const [id, n] of [
+    ["a", 16],
+    ["c", 25],
+    ["c", 26],
+  ] as const)
+    expect(ok(await world.put(id, n))).toBe(true);
+  world.map = { kind: "hash", shards: 1 };
+  const [start, after] = [new Uint8Array(0), ""];
+  expect([await world.placer.spread(start), await world.placer.spreadPlaced(after)]).toEqual([start, after]);
+  world.holds = "all";
+  expect([await world.placer.spread(start), await world.placer.spreadPlaced(after)]).toEqual([start, after]);
+  for (const holds of ["all", "writes"] as const) {
+    world.holds = holds;
+    expect(await world.put("a", 17)).toMatchObject({
+      kind: "error",
+      code: "unavailable",
+      details: { state: "restoring" },
+    });
+  }
+  expect(await world.look("a")).toMatchObject({ n: 16, copies: 1 });
+  world.holds = undefined;
+  world.map = MAP;
+  expect(await world.placer.settle()).toBe(true);
+  expect(ok(await world.put("a", 25, 1))).toBe(true);
+  expect(await world.look("a")).toMatchObject({ n: 25, version: 3, copies: 1 });
 });
 
 describe("another number of shards", () => {

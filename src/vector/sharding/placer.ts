@@ -6,16 +6,25 @@ import type {
   Durability,
   VectorAnswer,
   VectorCall,
-  VectorFailure,
   VectorInput,
   VectorRequest,
   VectorStamp,
   WrittenAnswer,
 } from "../../wire/vector.ts";
 import { isVectorWrite } from "../../wire/vector.ts";
+import type { Holds } from "../shard/shard-config.ts";
 import { failureOf } from "../shard/shard-desk.ts";
 import { LATE_MOVE_MS, MAX_PLACED_WAITING, SPREAD_ROWS } from "./limits.ts";
 import type { Move, Placements } from "./placements.ts";
+import {
+  BEING_KEPT,
+  BEING_RESTORED,
+  leavesItsShard,
+  MOVING,
+  QUEUE_FULL,
+  scattered,
+  UNKNOWN,
+} from "./placer-refusals.ts";
 import {
   byTarget,
   earlier,
@@ -51,37 +60,8 @@ export interface PlacerOptions {
   /** Where this shard is, for answers. */
   readonly place: () => { readonly term: number; readonly revision: number };
   readonly now: () => number;
-}
-
-const UNKNOWN: VectorFailure = {
-  kind: "error",
-  code: "unknownOutcome",
-  message: "a shard of the database did not answer: the write may or may not have been applied",
-};
-const MOVING: VectorFailure = {
-  kind: "error",
-  code: "unavailable",
-  message: "the vector was on its way to another shard when that was cut off; try again in some seconds",
-};
-const QUEUE_FULL: VectorFailure = {
-  kind: "error",
-  code: "overloaded",
-  message: `${MAX_PLACED_WAITING} writes wait for the shard; nothing was done`,
-};
-
-function scattered(shards: number): VectorFailure {
-  const message = `is possible within one shard; these vectors belong to ${shards}`;
-  const details = { issues: [{ path: "atomic", message, value: true, limit: 1 }] };
-  return { kind: "error", code: "invalidRequest", message: `atomic ${message}`, details };
-}
-
-function leavesItsShard(id: string): VectorFailure {
-  return {
-    kind: "error",
-    code: "conflict",
-    message: `atomic is possible within one shard; "${id}" is in another one: store it by itself first`,
-    details: { id },
-  };
+  /** What is not done for the time being. */
+  readonly holds: () => Holds | undefined;
 }
 
 /** Kinds that name ids: they come to the shard of the id's hash. */
@@ -112,6 +92,8 @@ export class Placer {
     if (!isVectorWrite(request)) return this.#guarded(() => this.#read(request));
     const identity = writeId && bodyHash ? { writeId: writeId.slice(), bodyHash: bodyHash.slice() } : undefined;
     return this.#inTurn(async () => {
+      const holds = this.#options.holds();
+      if (holds && holds !== "moves") return BEING_RESTORED;
       const before = identity && this.#options.kept(identity);
       if (before) return before;
       const answer = await this.#write(request);
@@ -132,6 +114,16 @@ export class Placer {
     } finally {
       this.#waiting--;
     }
+  }
+
+  /** What waited in line, or ran, when this was called is over. */
+  quiet(): Promise<unknown> {
+    return this.#last;
+  }
+
+  get #areMovesHeld(): boolean {
+    const holds = this.#options.holds();
+    return holds === "moves" || holds === "all";
   }
 
   async #guarded(run: () => Promise<VectorAnswer>): Promise<VectorAnswer> {
@@ -271,11 +263,13 @@ export class Placer {
     const stamps = await this.#stampsOf(leaving);
     const moving = leaving.filter(({ row: { id } }) => stamps.has(id));
     const staying = placing.filter((each) => !moving.includes(each));
+    const isHeld = this.#options.holds() === "moves";
+    if (isHeld) for (const { at } of moving) results[at] = BEING_KEPT;
     // Before the row is there: one that is somewhere else is found by nobody, one that is nowhere by nobody either.
     for (const { row, held, target } of staying) if (held !== target) placements.set(row.id, target);
     await Promise.all([
       ...[...byTarget(staying)].map((group) => this.#store(group, durability, results)),
-      this.#move(moving, stamps, results),
+      this.#move(isHeld ? [] : moving, stamps, results),
     ]);
   }
 
@@ -370,7 +364,7 @@ export class Placer {
   async settle(): Promise<boolean> {
     await this.#inTurn(async () => {
       for (const { id, from, to, lateUntilMs } of [...this.#cut.values()]) {
-        if (lateUntilMs > this.#options.now()) continue;
+        if (this.#areMovesHeld || lateUntilMs > this.#options.now()) continue;
         const left = this.#options.placements.shardOf(id) === to ? from : to;
         if (await this.#clear(left, [id])) this.#end(id);
       }
@@ -383,6 +377,7 @@ export class Placer {
   async spread(cursor: Uint8Array): Promise<Uint8Array | undefined> {
     let next: Uint8Array | undefined = cursor;
     await this.#inTurn(async () => {
+      if (this.#areMovesHeld) return BEING_KEPT;
       const { ask, own, homeOf } = this.#options;
       const list = {
         kind: "list",
@@ -412,6 +407,7 @@ export class Placer {
   async spreadPlaced(after: string): Promise<string | undefined> {
     let next: string | undefined = after;
     await this.#inTurn(async () => {
+      if (this.#areMovesHeld) return BEING_KEPT;
       const { placements, ask, own } = this.#options;
       const page = placements.page(after, SPREAD_ROWS);
       const held = Map.groupBy(

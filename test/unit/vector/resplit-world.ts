@@ -2,15 +2,20 @@
 // or target dies. Test only.
 
 import { VECTOR_MIGRATIONS } from "../../../migrations/vector.ts";
-import { isOutdated } from "../../../objects/shard-refusals.ts";
+import type { CopiedShard } from "../../../objects/database-copies.ts";
+import { type EachShard, lifecycleAfter } from "../../../objects/database-phases.ts";
+import type { DatabaseTask } from "../../../objects/database-rpc.ts";
+import { afterTask } from "../../../objects/database-tasks.ts";
+import { refusedNow } from "../../../objects/shard-refusals.ts";
 import { VectorPlacing } from "../../../objects/vector-placing.ts";
-import type { ReshardState, ShardMapState } from "../../../objects/vector-rpc.ts";
+import type { RelocationAsk, ReshardState, ShardMapState, VectorShardRpc } from "../../../objects/vector-rpc.ts";
 import { shardOf } from "../../../src/cluster/shard-of.ts";
 import type { Call } from "../../../src/gateway/call.ts";
 import type { KnownDatabase } from "../../../src/gateway/vector-databases.ts";
 import { asOften, planOf } from "../../../src/gateway/vector-routing.ts";
 import type { SqlStorage } from "../../../src/storage/types.ts";
 import { createLogger } from "../../../src/telemetry/logger.ts";
+import type { Lifecycle } from "../../../src/vector/database/lifecycle.ts";
 import { type DatabaseRecord, shardConfigOf, shardName } from "../../../src/vector/database/record.ts";
 import {
   askedShardsOf,
@@ -23,6 +28,7 @@ import {
 } from "../../../src/vector/database/resharding.ts";
 import type { ShardConfig } from "../../../src/vector/shard/shard-config.ts";
 import type { ShardDesk } from "../../../src/vector/shard/shard-desk.ts";
+import { Placements } from "../../../src/vector/sharding/placements.ts";
 import { isById } from "../../../src/vector/sharding/placer.ts";
 import {
   NO_SUCH_SHARD,
@@ -36,6 +42,7 @@ import {
 import { readVectorAnswer, writeVectorAnswer } from "../../../src/wire/vector-answers.ts";
 import { readVectorCall, writeVectorCall } from "../../../src/wire/vector-requests.ts";
 import { NodeSql } from "../storage/node-sql.ts";
+import { nOf, valuesOf } from "./resplit-rows.ts";
 
 const NAME = { tenant: 1, namespace: "default", databaseId: "db", generation: 1 };
 const PLACE = { term: 1, revision: 1 };
@@ -48,18 +55,6 @@ interface Held extends VectorInput {
   readonly stamp: VectorStamp;
 }
 
-export function metadataOf(n: number): Uint8Array {
-  return new TextEncoder().encode(JSON.stringify({ n }));
-}
-
-export function valuesOf(n: number): Uint8Array {
-  return new Uint8Array(Float32Array.of(n, (n * 7) % 5).buffer);
-}
-
-function nOf({ metadata = NOTHING }: { readonly metadata?: Uint8Array | undefined }): number {
-  return (JSON.parse(new TextDecoder().decode(metadata)) as { n: number }).n;
-}
-
 class Shard {
   readonly sql = new NodeSql();
   readonly rows = new Map<string, Held>();
@@ -69,6 +64,8 @@ class Shard {
   /** Counts starts: what an earlier one does reaches nothing. */
   life = 0;
   readonly kept = new Map<string, VectorAnswer>();
+  readonly snapshots = new Map<string, readonly (readonly [string, Held])[]>();
+  restored: string | undefined;
   readonly #keptLater = new Map<string, VectorAnswer>();
 
   constructor() {
@@ -127,7 +124,7 @@ class Shard {
     const before = this.rows.get(row.id)?.stamp ?? row.before;
     const isMoved = (row.before?.updatedMs ?? 0) > 0;
     const version = isMoved ? row.before!.version : (before?.version ?? 0) + 1;
-    const stamp = { revision: 1, version, createdMs: before?.createdMs ?? 5, updatedMs: 9 };
+    const stamp = { revision: 1, version, createdMs: before?.createdMs ?? Date.now(), updatedMs: 9 };
     // Bytes that came are views.
     const { id, values, metadata } = row;
     this.rows.set(id, { id, values: values.slice(), metadata: metadata.slice(), stamp });
@@ -275,11 +272,15 @@ export class World {
         this.#called(from, at, () => shard.placing?.adopt(map, topology) ?? false),
       reshardState: (allHave?: number): Promise<ReshardState | null> =>
         this.#called(from, at, () => shard.placing?.reshardState(allHave) ?? null),
+      relocation: (ask: RelocationAsk): Promise<boolean> =>
+        this.#called(from, at, () => shard.placing?.relocation(ask) ?? false),
     };
   }
 
   async #ran(shard: Shard, call: VectorCall): Promise<VectorAnswer> {
-    if (!shard.config || isOutdated(call, shard.config)) return NO_SUCH_SHARD;
+    if (!shard.config) return NO_SUCH_SHARD;
+    const refused = refusedNow(call, shard.config);
+    if (refused) return refused;
     const { placing } = shard;
     return placing && !call.isPlaced && isById(call.request) ? placing.run(call) : shard.apply(call.request);
   }
@@ -293,8 +294,44 @@ export class World {
       const { config, placing } = shard;
       if (placing && config.sharding) placing.reconfigure({ ...config, sharding: config.sharding });
       else this.#open(at);
+      this.#kept(at);
       shard.endTurn();
+      await shard.placing?.held();
     });
+  }
+
+  /** As a shard does it with its configuration. */
+  #kept(at: number): void {
+    const shard = this.shards[at]!;
+    const { snapshots = [], restore, isUnsettled } = shard.config?.lifecycle ?? {};
+    for (const id of snapshots) if (!shard.snapshots.has(id)) shard.snapshots.set(id, [...shard.rows]);
+    if (!restore || shard.restored === restore.token) return;
+    shard.restored = restore.token;
+    shard.rows.clear();
+    for (const [id, row] of shard.snapshots.get(restore.snapshotId)!) shard.rows.set(id, row);
+    new Placements(shard.sql, crc32c, at).forget();
+    const facts = "DELETE FROM vector_facts WHERE name IN ('topologySpread', 'shardMapSpread', 'shardMapActive')";
+    if (isUnsettled) shard.sql.exec(facts);
+    shard.placing?.stop();
+    this.#open(at);
+  }
+
+  /** A snapshot, or the way back to one, as the tenant's object does it. */
+  async keep(task: DatabaseTask): Promise<void> {
+    const begun = afterTask(this.record, task, Date.now());
+    if (!begun.ok) throw new Error(begun.message);
+    const each: EachShard = async (run) => {
+      const asked = Array.from({ length: shardCountOf(this.record.sharding) }, (_, shard) =>
+        run(this.stub(shardName(NAME, shard)) as unknown as VectorShardRpc, { shard } as CopiedShard),
+      );
+      return (await Promise.allSettled(asked)).every(({ status }) => status === "fulfilled");
+    };
+    for (let next: Lifecycle | undefined = begun.value; next; ) {
+      this.record = { ...this.record, lifecycle: next };
+      await this.configure();
+      do next = await lifecycleAfter(this.record, each);
+      while (!next && this.record.lifecycle?.underWay);
+    }
   }
 
   /** Every shard, each until it answers as it should. */
