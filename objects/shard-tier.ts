@@ -25,6 +25,7 @@ import {
   FETCHES_AT_ONCE,
   HEAT_NOTE_MS,
   HEAT_NOTE_SHARE,
+  RETURN_FETCHES,
   THAW_TRIES,
 } from "../src/vector/shard/limits.ts";
 import type { Ran, ShardDesk } from "../src/vector/shard/shard-desk.ts";
@@ -161,7 +162,8 @@ export class ShardTier {
     const segments = (desk()?.store.sealed ?? []).filter(({ valueBlobs }) =>
       valueBlobs.some((name) => names.has(name)),
     );
-    for (const segment of segments) this.#noteOf(segment).fetches++;
+    const counts = segments.map((segment) => ++this.#noteOf(segment).fetches);
+    if (counts.includes(RETURN_FETCHES)) this.look();
     const spans = spansOf(lacking, FETCH_GAP_BYTES);
     const bytes = spans.reduce((sum, { from, to }) => sum + to - from, 0);
     const isMuch = segments.length > 0 && (bytes > FETCHED_BYTES / 2 || tries > FETCH_TRIES);
@@ -280,14 +282,15 @@ export class ShardTier {
     });
   }
 
-  /** The alarm is set for what leaves next. */
+  /** The alarm is set for what leaves next, or comes back. */
   look(): void {
     const { desk: deskNow, bounds, cold, now, wakeAt } = this.#options;
     const desk = deskNow();
     if (!desk || !bounds) return;
     const heats = this.#isOn ? this.#heats(desk) : [];
     const isHeldDue = this.#isOn && this.#isHeldDue(desk);
-    const dueMs = isHeldDue || cold.hasDead ? now() : nextLeavingMs(heats, bounds, now());
+    const isDue = isHeldDue || cold.hasDead || returning(heats, bounds).length > 0;
+    const dueMs = isDue ? now() : nextLeavingMs(heats, bounds, now());
     if (dueMs !== undefined) wakeAt(Math.max(dueMs, this.#movesAtMs));
   }
 
