@@ -116,7 +116,7 @@ async function run(seed: number): Promise<{ deaths: number; settled: boolean; he
 
 it("[VE-307][VE-308][VE-309][VE-310] whatever dies at whatever call: each vector of the snapshot once, as it was then, found, and written again", async () => {
   const sums = { deaths: 0, settled: 0, unsettled: 0, held: 0 };
-  for (let seed = 0; seed < Number(process.env["RESPLIT_SEEDS"] ?? 12); seed++) {
+  for (let seed = 0; seed < Number(process.env["RESPLIT_SEEDS"] ?? 8); seed++) {
     const one = await run(seed);
     sums.deaths += one.deaths;
     sums.held += one.held;
