@@ -19,6 +19,7 @@ import { DirectoryRebalance, type RebalanceSettings } from "./directory-rebalanc
 import { DirectoryRepairs } from "./directory-repairs.ts";
 import { DirectoryRing } from "./directory-ring.ts";
 import { DirectoryStore, type DueTenant } from "./directory-store.ts";
+import { refusedZone } from "./directory-zones.ts";
 import type { Env } from "./env.ts";
 import type { Registration, RingHold } from "./rpc.ts";
 import type {
@@ -155,7 +156,13 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
     return this.view();
   }
 
-  registerIncarnation(nodeId: string): Promise<Registration> {
+  async registerIncarnation(nodeId: string, zone?: string): Promise<Registration> {
+    const node = this.#store.nodes().find(({ id }) => id === nodeId);
+    // By a wrong table it would be a second, empty one.
+    if (node && zone !== undefined && node.zone !== zone)
+      throw new Error(
+        `the storage node ${nodeId} belongs to ${node.zone}, not to ${zone}: this instance's cluster.firstZones is wrong`,
+      );
     return this.#turns.run(() => this.#store.nextIncarnation(nodeId));
   }
 
@@ -243,6 +250,8 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
   }
 
   async changeRing(order: RingOrder, mutation: Mutation): Promise<RpcResult<RingOperationInfo>> {
+    const refused = order.kind === "add" && (await refusedZone(this.env, this.#store.nodes(), order.zone));
+    if (refused) return refused;
     return this.#mutate(mutation, (nowMs) => this.#ring.order(order, nowMs));
   }
 
