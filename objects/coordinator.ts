@@ -3,7 +3,7 @@
 import { DurableObject } from "cloudflare:workers";
 import { KEEP_VIEW_EVERY_MS } from "../src/access/limits.ts";
 import type { Caller, DirectoryView } from "../src/access/types.ts";
-import { clusterPlace, SOLE_ZONE } from "../src/cluster/placement.ts";
+import { clusterPlace, SOLE_ZONE, zoneOfNode } from "../src/cluster/placement.ts";
 import { parseSettings } from "../src/cluster/settings.ts";
 import { fenceOf } from "../src/replication/fence.ts";
 import { LEAST_PATIENCE_MS } from "../src/replication/limits.ts";
@@ -52,9 +52,9 @@ const NO_BEARER = '{"credential":{"kind":"key","keyId":""}}';
 
 /** Since when the others agree that a storage node's instance is away. */
 function awayByNode(cluster: string): (nodeId: string) => number | undefined {
-  const { nodes } = clusterPlace(cluster)!;
+  const place = clusterPlace(cluster)!;
   return (nodeId) => {
-    const zone = nodes[nodeId];
+    const zone = zoneOfNode(place, nodeId);
     const member = zone === undefined ? undefined : toldOf(zone);
     return member?.state === "failed" || member?.state === "left" ? member.sinceMs : undefined;
   };

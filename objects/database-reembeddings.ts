@@ -94,7 +94,9 @@ export class DatabaseReembeddings {
     rows.update({ set: "database_id = ?, created_at_ms = ?", to: [id, createdAtMs], ...only(target) });
     const reembedding = { ...job, state: "done", message: "", endedAtMs: nowMs } as const;
     const embeddingModels = modelsAfter(record.embeddingModels, modelId);
-    store(target, { ...record, vectorDimension, embeddingModels, reembedding }, nowMs);
+    // Its copies stand where they were made.
+    const { placement } = recordOf(this.#row(target)!);
+    store(target, { ...record, placement, vectorDimension, embeddingModels, reembedding }, nowMs);
   }
 }
 

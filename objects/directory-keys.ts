@@ -52,6 +52,21 @@ export interface DeploymentRecord {
   readonly isBorn: boolean;
 }
 
+/** How far tenants are with where copies of their vectors may stand. */
+export interface CopiesRecord {
+  /** What they are told. */
+  readonly zones: readonly string[];
+  /** The last tenant that was told; null = all were. */
+  readonly toldTo: number | null;
+  /** Tenants whose copies are on their way, or that did not answer. */
+  readonly open: readonly number[];
+  /** `copiesMoving` was noted, its end not yet. */
+  readonly isNoted: boolean;
+  /** Rounds that changed nothing. */
+  readonly waits: number;
+  readonly dueMs: number;
+}
+
 /** By its number. */
 export type EventRecord = Omit<ClusterEvent, "number">;
 
@@ -90,6 +105,8 @@ export const KEYS = {
   holds: "ring-holds/",
   hold: numbered("ring-holds/"),
   rebalance: "rebalance",
+  /** Where copies of vectors may stand, and which tenants know. */
+  copies: "copies",
   absences: "absences/",
   absence: (zone: string) => `absences/${zone}`,
   events: "events/",

@@ -11,6 +11,7 @@ import { NEVER_LOOKED, type RebalanceRecord } from "../src/cluster/rebalance.ts"
 import { NOTHING_PURGED, type PurgeState } from "../src/replication/purge-round.ts";
 import { INCARNATIONS_PER_NODE } from "../src/wire/clock.ts";
 import {
+  type CopiesRecord,
   type DeploymentRecord,
   type DueRecord,
   type EventRecord,
@@ -407,6 +408,21 @@ export class DirectoryStore {
 
   saveRebalance(record: RebalanceRecord): void {
     this.#records.write({ key: KEYS.rebalance, value: record });
+  }
+
+  /** Undefined = nobody was ever told. */
+  get copies(): CopiesRecord | undefined {
+    return this.#records.get<CopiesRecord>(KEYS.copies);
+  }
+
+  saveCopies(record: CopiesRecord): void {
+    this.#records.write({ key: KEYS.copies, value: record });
+  }
+
+  /** Numbers of active tenants behind `after`, the lowest first. */
+  tenantsAfter(after: number, limit: number): number[] {
+    const held = this.#records.list<TenantRecord>(KEYS.tenants, { after: KEYS.tenant(after), limit });
+    return held.map(({ key }) => numberOf(key));
   }
 
   purgeState(): PurgeState {

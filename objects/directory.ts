@@ -12,12 +12,14 @@ import type { MembershipView } from "../src/cluster/told.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
 import { type AbsenceSettings, DirectoryAbsences } from "./directory-absences.ts";
 import { ensureBorn } from "./directory-birth.ts";
+import { DirectoryCopies } from "./directory-copies.ts";
 import { DirectoryEventFeed } from "./directory-event-feed.ts";
 import type { TenantPlan } from "./directory-keys.ts";
 import { DirectoryRebalance, type RebalanceSettings } from "./directory-rebalance.ts";
 import { DirectoryRepairs } from "./directory-repairs.ts";
 import { DirectoryRing } from "./directory-ring.ts";
 import { DirectoryStore, type DueTenant } from "./directory-store.ts";
+import { refusedZone } from "./directory-zones.ts";
 import type { Env } from "./env.ts";
 import type { Registration, RingHold } from "./rpc.ts";
 import type {
@@ -66,6 +68,7 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
   readonly #absences: DirectoryAbsences;
   readonly #feed: DirectoryEventFeed;
   readonly #rebalance: DirectoryRebalance;
+  readonly #copies: DirectoryCopies;
   #parsed: { readonly text: string | undefined; readonly settings: Settings } | undefined;
 
   constructor(ctx: DurableObjectState, env: Env) {
@@ -104,6 +107,10 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
       ...{ env: () => this.env, store: this.#store, turns: this.#turns, ring: this.#ring, log: this.#log },
       rules: () => this.#rebalanceRules(),
     });
+    this.#copies = new DirectoryCopies({
+      ...{ env: () => this.env, store: this.#store, turns: this.#turns, log: this.#log },
+      policy: () => this.#settings().cluster.replacePolicy,
+    });
     ctx.blockConcurrencyWhile(async () => {
       await ensureBorn({ env, store: this.#store, storage: ctx.storage, log: this.#log });
       await this.#schedule();
@@ -138,7 +145,8 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
 
   #view(): DirectoryView {
     const { revision, deployment, ring } = this.#store;
-    return { revision, deployment: deployment.id, nodes: this.#store.nodes(), ring: ring.state };
+    const copyZones = this.#copies.zones;
+    return { revision, deployment: deployment.id, nodes: this.#store.nodes(), ring: ring.state, copyZones };
   }
 
   async viewAfter(revision: number, waitMs: number): Promise<DirectoryView> {
@@ -148,7 +156,13 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
     return this.view();
   }
 
-  registerIncarnation(nodeId: string): Promise<Registration> {
+  async registerIncarnation(nodeId: string, zone?: string): Promise<Registration> {
+    const node = this.#store.nodes().find(({ id }) => id === nodeId);
+    // By a wrong table it would be a second, empty one.
+    if (node && zone !== undefined && node.zone !== zone)
+      throw new Error(
+        `the storage node ${nodeId} belongs to ${node.zone}, not to ${zone}: this instance's cluster.firstZones is wrong`,
+      );
     return this.#turns.run(() => this.#store.nextIncarnation(nodeId));
   }
 
@@ -236,6 +250,8 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
   }
 
   async changeRing(order: RingOrder, mutation: Mutation): Promise<RpcResult<RingOperationInfo>> {
+    const refused = order.kind === "add" && (await refusedZone(this.env, this.#store.nodes(), order.zone));
+    if (refused) return refused;
     return this.#mutate(mutation, (nowMs) => this.#ring.order(order, nowMs));
   }
 
@@ -303,6 +319,7 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
     await this.#repairs.step();
     await this.#ring.step();
     await this.#rebalance.step();
+    await this.#copies.step();
     await this.#feed.step();
     await this.#turns.run(() => this.#records.purge(Date.now()));
     await this.#schedule();
@@ -362,8 +379,9 @@ export class Directory extends DurableObject<Env> implements DirectoryAdminRpc {
   /** The one alarm rings for whatever is due first. */
   async #schedule(): Promise<void> {
     const nowMs = Date.now();
-    const parts = [this.#repairs, this.#ring, this.#rebalance, this.#feed].map((part) => part.nextAtMs(nowMs));
-    const at = nextAlarmAt([this.#store.nextDueAtMs(), this.#records.nextPurgeAtMs(), ...parts]);
+    const parts = [this.#repairs, this.#ring, this.#rebalance, this.#copies, this.#feed];
+    const dues = parts.map((part) => part.nextAtMs(nowMs));
+    const at = nextAlarmAt([this.#store.nextDueAtMs(), this.#records.nextPurgeAtMs(), ...dues]);
     if (at === null) return;
     const held = await this.ctx.storage.getAlarm();
     if (held === null || at < held) await this.ctx.storage.setAlarm(at);

@@ -37,7 +37,7 @@ import { failPointsOf } from "./fail-points.ts";
 import { handover } from "./handover.ts";
 import { applyMigrations } from "./migrate.ts";
 import { openReplicaEngine } from "./replica-engine.ts";
-import { type Facts, loadFacts } from "./replica-facts.ts";
+import { type Facts, loadFacts, registerNode } from "./replica-facts.ts";
 import { ReplicaHeal } from "./replica-heal.ts";
 import { replicaMetrics } from "./replica-metrics.ts";
 import { ReplicaSync } from "./replica-sync.ts";
@@ -193,8 +193,7 @@ export class KeyValueReplica extends DurableObject<Env> implements KeyValueRepli
       storage: this.ctx.storage,
       kernels,
       register: async () => {
-        const directory = this.env.DIRECTORY.get(this.env.DIRECTORY.idFromName("system"));
-        const registered = await directory.registerIncarnation(this.#nodeId);
+        const registered = await registerNode(this.env, this.#nodeId);
         await this.#atFailPoint?.("node.registered");
         if (registered.mustRebuild)
           this.#log.warn("the store is new, and the node served before: it is rebuilt", { node: this.#nodeId });

@@ -7,6 +7,8 @@ export type ProcessState = "answering" | "away" | "unknown";
 export interface ProcessInfo {
   readonly role: "zone" | "leaders";
   readonly zone: string;
+  /** Of all instances, as this process was started. Left out by earlier builds. */
+  readonly zones?: readonly string[];
   /** How the leaders' process of the same instance is. */
   readonly leaders: ProcessState;
 }

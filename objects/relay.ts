@@ -27,7 +27,7 @@ export class Relay extends WorkerEntrypoint<Env> implements RelayRpc {
   }
 
   async about(): Promise<ProcessInfo> {
-    const { role, zone } = clusterPlace(this.env.JADE_CLUSTER)!;
-    return { role, zone, leaders: await ownLeaders(this.env, LEADERS_DEADLINE_MS) };
+    const { role, zone, zones } = clusterPlace(this.env.JADE_CLUSTER)!;
+    return { role, zone, zones, leaders: await ownLeaders(this.env, LEADERS_DEADLINE_MS) };
   }
 }

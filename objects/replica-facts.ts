@@ -1,6 +1,7 @@
 // A storage node's own durable facts: who it is, under which incarnation it stamps, and how far its counters are reserved.
 // Guarantees: a row that fails its checksum is never used: the node takes a new incarnation, so that no dot comes twice.
 // Must not: reserve anything outside the turn that commits it.
+import { clusterPlace } from "../src/cluster/placement.ts";
 import type { ReplicaFacts } from "../src/replication/facts.ts";
 import {
   areTablesWhole,
@@ -12,6 +13,7 @@ import {
   sealStanding,
 } from "../src/replication/standing-check.ts";
 import type { Kernels } from "../src/storage/types.ts";
+import type { Env } from "./env.ts";
 import type { Registration } from "./rpc.ts";
 
 interface FactsRow extends Record<string, SqlStorageValue> {
@@ -101,4 +103,10 @@ export async function loadFacts({ storage, kernels, register, onCorrupt }: Facts
   };
   const isConfirmed = isStandingDamaged || row.confirmed !== 0;
   return { nodeNumber, incarnation, isConfirmed, erased, isDamaged: isDamaged || isStandingDamaged, facts };
+}
+
+/** A new storage's incarnation, of the node as the Directory has it. */
+export function registerNode(env: Env, nodeId: string): Promise<Registration> {
+  const directory = env.DIRECTORY.get(env.DIRECTORY.idFromName("system"));
+  return directory.registerIncarnation(nodeId, clusterPlace(env.JADE_CLUSTER)?.zone);
 }

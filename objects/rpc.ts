@@ -225,9 +225,9 @@ export interface DirectoryRpc {
   viewAfter(revision: number, waitMs: number): Promise<DirectoryView>;
   /**
    * Called by a replica whose storage is new: a fresh incarnation that no dot was ever stamped with. `mustRebuild`: the node served
-   * before, so that others rely on what its lost store held.
+   * before, so that others rely on what its lost store held. `zone`: where the store is, in a cluster; rejects when the node belongs elsewhere.
    */
-  registerIncarnation(nodeId: string): Promise<Registration>;
+  registerIncarnation(nodeId: string, zone?: string): Promise<Registration>;
   /** A change of a tenant's replication factor (begun then) wants the ring as it is; `isHeld` false = the ring changes, and it must wait. */
   holdRing(hold: RingHold): Promise<{ readonly isHeld: boolean; readonly view: DirectoryView }>;
   releaseRing(hold: RingHold): Promise<void>;

@@ -126,13 +126,16 @@ export class ShardCopies {
     return this.#leader ? writeBlobs(this.#leader.blobs(asks)) : null;
   }
 
-  /** Waits until all followers have this commit durably. Gives the zones of those that did not in time. */
+  /** Waits until as many followers as are asked for have this commit durably. Gives the zones of those that did not in time. */
   async confirmed(revision: number): Promise<readonly string[]> {
     const untilMs = this.#options.now() + CONFIRM_MS;
     for (;;) {
       const behind = this.zones.filter((zone) => (this.#seen.get(zone)?.revision ?? 0) < revision);
       const leftMs = untilMs - this.#options.now();
-      if (behind.length === 0 || leftMs <= 0) return behind;
+      // While a copy moves there are more than that: the one that leaves counts until the other has come.
+      const isEnough = this.zones.length - behind.length >= (this.#config?.confirmations ?? this.zones.length);
+      if (isEnough) return [];
+      if (leftMs <= 0) return behind;
       for (const zone of behind) this.#wake(zone);
       await atMost(Math.min(leftMs, WAKE_MS), (wake) => {
         this.#confirming.add(wake);
@@ -178,7 +181,8 @@ export class ShardCopies {
     const nowMs = this.#options.now();
     return [...this.#seen].map(([zone, { revision, caughtUpMs }]) => {
       const lagRevisions = Math.max(0, (last?.revision ?? 0) - revision);
-      return { zone, revision, lagRevisions, lagMs: lagRevisions === 0 ? 0 : nowMs - caughtUpMs };
+      const state = this.#config?.filling?.includes(zone) ? "filling" : "serving";
+      return { zone, state, revision, lagRevisions, lagMs: lagRevisions === 0 ? 0 : nowMs - caughtUpMs };
     });
   }
 }

@@ -1,6 +1,14 @@
 // The RPC surfaces of Directory and Tenant beyond what the data path needs (objects/rpc.ts): administration.
 // An error that the client must see travels as a value: a thrown one loses its code between objects.
-import type { ApiKeyRecord, RateLimit, Scope, TenantQuotas, TenantSettings, TenantView } from "../src/access/types.ts";
+import type {
+  ApiKeyRecord,
+  CopyZones,
+  RateLimit,
+  Scope,
+  TenantQuotas,
+  TenantSettings,
+  TenantView,
+} from "../src/access/types.ts";
 import type { ClusterEventKind } from "../src/cluster/event-kinds.ts";
 import type { NodePlan } from "../src/cluster/replacement-plan.ts";
 import type { RingRequest } from "../src/cluster/ring-operations.ts";
@@ -245,6 +253,8 @@ export interface TenantAdminRpc extends TenantRpc {
   deleteNamespace(namespace: string, mutation: Mutation): Promise<RpcResult<DeletedNamespace>>;
   /** One round of erasing all webhooks and keyspaces; true when none is left. After {@link beginErasure}. */
   eraseNamespaces(): Promise<boolean>;
+  /** Copies of its vectors may stand in these zones from now on. Gives how many are on their way; they go on behind the answer. Idempotent. */
+  placeCopies(known: CopyZones): Promise<number>;
   /** From now on no key is admitted. Idempotent. */
   beginErasure(): Promise<void>;
   /** Forgets everything. Idempotent. */

@@ -1,32 +1,31 @@
 // A tenant's vector databases: which there are, their beginning, their changes and their end.
 // Guarantees: a database is in the table before any shard of it exists, and leaves it only when all its shards are empty and no call that
 // could fill one is under way; what a crash interrupts goes on by the tenant's alarm. Must not: know vectors.
+import { nextAlarmAt } from "../src/access/schedule.ts";
+import type { CopyZones } from "../src/access/types.ts";
 import type { IndexChange } from "../src/vector/database/indexes.ts";
 import { NO_LIFECYCLE, type ShardDamage } from "../src/vector/database/lifecycle.ts";
 import { MAX_DATABASES_PER_TENANT } from "../src/vector/database/limits.ts";
-import { placementIn } from "../src/vector/database/placement.ts";
-import { copiedConfigOf, type DatabaseRecord, shardConfigOf, shardName } from "../src/vector/database/record.ts";
+import { placementIn, steppedPlacement, withOwed } from "../src/vector/database/placement.ts";
+import { copiedConfigOf, type DatabaseRecord, shardConfigOf } from "../src/vector/database/record.ts";
 import { isOpen, modelsAfter, type Reembedding } from "../src/vector/database/reembedding.ts";
 import { nextPhase, shardCountOf, surplusOf } from "../src/vector/database/resharding.ts";
 import { CheckedTable } from "./checked-rows.ts";
-import { type CopiedShard, configureCopies, eraseCopies } from "./database-copies.ts";
+import { configureCopies, eraseCopies } from "./database-copies.ts";
 import { lifecycleAfter } from "./database-phases.ts";
+import { DatabasePlacing, OWED_RETRY_MS } from "./database-placing.ts";
 import { DatabaseReembeddings } from "./database-reembeddings.ts";
 import { infoOf, type DatabaseRow as Row, readable, recordOf } from "./database-rows.ts";
 import type { DatabaseChanges, DatabaseInfo, DatabaseTask, NamedDatabase, NewReembedding } from "./database-rpc.ts";
+import { AT_ONCE, eachShard } from "./database-shards.ts";
 import { afterTask, DEFAULT_CHANGE, indexed, refusedChange, refusedTask, reshardOf } from "./database-tasks.ts";
 import type { Env } from "./env.ts";
 import { newReembedding, refusedReembedding } from "./reembedding.ts";
 import { failure, type RpcResult } from "./tenancy-rpc.ts";
-import type { VectorShardRpc } from "./vector-rpc.ts";
-import { withDeadline } from "./with-deadline.ts";
 
-const CALL_TIMEOUT_MS = 5000;
 /** In SQL: the record tells of what is done in phases. One that is damaged may be no JSON. */
 const IN_PHASES =
   "CASE WHEN json_valid(record) THEN json_extract(record, '$.sharding.reshard', '$.lifecycle.underWay') <> '[null,null]' ELSE 0 END";
-/** Shards asked at once. */
-const AT_ONCE = 16;
 /** What did not come through is tried again after this. Ms. */
 const RETRY_MS = 1000;
 /** Between two slices of a re-embedding. Ms. */
@@ -41,6 +40,7 @@ export class TenantDatabases {
   /** Work on one database goes in order: no shard is configured after it was erased. */
   readonly #work = new Map<number, Promise<void>>();
   readonly #reembeddings: DatabaseReembeddings;
+  readonly placing: DatabasePlacing;
 
   /** Its table is the TenantStore's to make: a tenant that does not exist leaves nothing on disk. */
   constructor(sql: SqlStorage, env: Env) {
@@ -57,6 +57,10 @@ export class TenantDatabases {
         return this.isConfigured(generation);
       },
       end: (name, message) => void this.#endReembedding(name, { state: "failed", message }, Date.now()),
+    });
+    this.placing = new DatabasePlacing({
+      ...{ env, rows: this.#rows, settle: (tenant, generation) => this.settle(tenant, generation) },
+      store: (generation, record, nowMs) => this.#store(generation, record, nowMs),
     });
   }
 
@@ -89,13 +93,12 @@ export class TenantDatabases {
     return this.#rows.select(rest, namespace, after, limit).map(infoOf);
   }
 
-  add(namespace: string, record: DatabaseRecord, nowMs: number): RpcResult<DatabaseInfo> {
-    return readable(() => this.#add(namespace, record, nowMs));
-  }
-
-  #add(namespace: string, record: DatabaseRecord, nowMs: number): RpcResult<DatabaseInfo> {
-    const { databaseId } = record;
-    return this.#insert({ namespace, databaseId }, record, nowMs);
+  add(
+    { namespace, record, known }: { namespace: string; record: DatabaseRecord; known: CopyZones },
+    nowMs: number,
+  ): RpcResult<DatabaseInfo> {
+    const placed = { ...record, placement: placementIn(known, record.replication.factor) };
+    return readable(() => this.#insert({ namespace, databaseId: record.databaseId }, placed, nowMs));
   }
 
   #insert({ namespace, databaseId }: NamedDatabase, record: DatabaseRecord, nowMs: number): RpcResult<DatabaseInfo> {
@@ -121,15 +124,19 @@ export class TenantDatabases {
     return { ok: true, value: infoOf(this.#held({ namespace, databaseId })!) };
   }
 
-  change(name: NamedDatabase, changes: DatabaseChanges, nowMs: number): RpcResult<DatabaseInfo> {
+  /** `known`: where copies may stand; of a change of how many there are. */
+  change(name: NamedDatabase, changes: DatabaseChanges, nowMs: number, known?: CopyZones): RpcResult<DatabaseInfo> {
     return this.#change(name, nowMs, (record) => {
       const refused = refusedChange(record, changes);
       if (refused) return refused;
       const { indexParameters } = changes;
       const rebuilt = indexParameters && indexed(record, { ...DEFAULT_CHANGE, indexParameters }, nowMs);
       if (rebuilt && !rebuilt.ok) return rebuilt;
-      const placement = changes.placement && placementIn(changes.placement.zones, record.placement);
-      return { ok: true, value: { ...record, ...changes, ...rebuilt?.value, ...(placement && { placement }) } };
+      const next = { ...record, ...changes, ...rebuilt?.value };
+      if (!known) return { ok: true, value: next };
+      const step = { shardCount: shardCountOf(record.sharding), known, filled: new Map() };
+      const placement = steppedPlacement(record, { ...step, factor: next.replication.factor });
+      return { ok: true, value: { ...next, placement } };
     });
   }
 
@@ -261,9 +268,10 @@ export class TenantDatabases {
     return row?.is_configured === 1 && !recordOf(row).lifecycle?.underWay;
   }
 
+  /** Nothing of it is left that is known of. */
   isErased(generation: number): boolean {
-    const state = this.#row(generation)?.state;
-    return state === undefined || state === "erased";
+    const row = this.#row(generation);
+    return row === undefined || (row.state === "erased" && row.is_configured === 1);
   }
 
   /** When there is something to go on with; null = all is as it should be. */
@@ -276,7 +284,8 @@ export class TenantDatabases {
       .toArray();
     if (this.#reembedded().length > 0) return nowMs + REEMBED_MS;
     if (row!.busy > 0) return nowMs + RETRY_MS;
-    return row!.late === null ? null : Math.max(row!.late, nowMs + 1);
+    const lateMs = row!.late === null ? null : Math.max(row!.late, nowMs + 1);
+    return nextAlarmAt([lateMs, this.placing.nextAtMs(nowMs)]);
   }
 
   /** Goes on with all that is not settled; true when nothing of a deleted database is left. */
@@ -358,7 +367,7 @@ export class TenantDatabases {
     return this.#eachShard(tenant, row, async (shard, copied) => {
       if (!surplus.has(copied.shard)) return;
       await shard.erase();
-      await eraseCopies(copied);
+      if ((await eraseCopies(copied)).length > 0) throw new Error("a copy is left");
     });
   }
 
@@ -366,18 +375,22 @@ export class TenantDatabases {
     const record = JSON.parse(row.record) as DatabaseRecord;
     this.#rows.update({ set: "late_until_ms = ?", to: [Date.now() + LATE_CALL_MS], ...this.#only(row) });
     const damage: ShardDamage[] = [];
+    const owed: string[] = [];
     const done = await this.#eachShard(tenant, row, async (shard, copied) => {
       const common = shardConfigOf(record, copied.database, copied.shard);
       const config = copiedConfigOf(record, copied.shard, common);
       const refusal = await shard.configure(config);
       if (typeof refusal === "string") throw new Error(`a shard refuses its configuration: ${refusal}`);
       if (refusal) damage.push({ shard: copied.shard, message: refusal.damaged });
-      else await configureCopies(copied, config);
+      else owed.push(...(await configureCopies(copied, config)));
     });
     if (!done) return;
     if (damage.length > 0) return this.#backToArchive(tenant, row, damage);
+    const { placement } = record;
+    const placed = placement ? { ...record, placement: withOwed(placement, owed) } : record;
     this.#rows.update({
-      set: "is_configured = 1, late_until_ms = 0, state = CASE state WHEN 'creating' THEN 'ready' ELSE state END",
+      set: "record = ?, is_configured = 1, late_until_ms = 0, state = CASE state WHEN 'creating' THEN 'ready' ELSE state END",
+      to: [JSON.stringify(placed)],
       where: "generation = ? AND record = ?",
       of: [row.generation, row.record],
     });
@@ -399,40 +412,25 @@ export class TenantDatabases {
   async #erase(tenant: number, row: Row): Promise<void> {
     const beganMs = Date.now();
     if (row.state === "erased" && beganMs < row.late_until_ms) return;
-    const erase = async (shard: VectorShardRpc, copied: CopiedShard): Promise<void> => {
+    const owed: string[] = [];
+    const isDone = await this.#eachShard(tenant, row, async (shard, copied) => {
       await shard.erase();
-      await eraseCopies(copied);
-    };
-    if (!(await this.#eachShard(tenant, row, erase))) return;
-    if (beganMs >= row.late_until_ms) this.#sql.exec("DELETE FROM databases WHERE generation = ?", row.generation);
-    else this.#rows.update({ set: "state = 'erased'", ...this.#only(row) });
+      owed.push(...(await eraseCopies(copied)));
+    });
+    if (!isDone) return;
+    if (owed.length === 0 && beganMs >= row.late_until_ms)
+      return void this.#sql.exec("DELETE FROM databases WHERE generation = ?", row.generation);
+    // Its name is free, also while a zone is away where it had copies.
+    const lateMs = owed.length === 0 ? row.late_until_ms : Math.max(row.late_until_ms, Date.now() + OWED_RETRY_MS);
+    this.#rows.update({
+      set: "state = 'erased', is_configured = ?, late_until_ms = ?",
+      to: [owed.length === 0 ? 1 : 0, lateMs],
+      ...this.#only(row),
+    });
   }
 
-  /** False = not all of them answered. */
-  async #eachShard(
-    tenant: number,
-    row: Row,
-    run: (shard: VectorShardRpc, copied: CopiedShard) => Promise<void>,
-  ): Promise<boolean> {
-    const record = JSON.parse(row.record) as DatabaseRecord;
-    const { namespace, generation } = row;
-    const database = { tenant, namespace, databaseId: record.databaseId, generation };
-    const objects = this.#env.VECTOR_SHARD;
-    const ask = (shard: number): Promise<boolean> => {
-      const stub = objects.get(objects.idFromName(shardName(database, shard)));
-      const asked = run(stub, { env: this.#env, database, record, shard });
-      return withDeadline(asked, CALL_TIMEOUT_MS, "VectorShard").then(
-        () => true,
-        () => false,
-      );
-    };
-    const shards = Array.from({ length: shardCountOf(record.sharding) }, (_, shard) => shard);
-    let isDone = true;
-    for (let from = 0; from < shards.length; from += AT_ONCE) {
-      const answers = await Promise.all(shards.slice(from, from + AT_ONCE).map(ask));
-      isDone &&= answers.every(Boolean);
-    }
-    return isDone;
+  #eachShard(tenant: number, row: Row, run: Parameters<typeof eachShard>[1]): Promise<boolean> {
+    return eachShard({ env: this.#env, tenant, row }, run);
   }
 }
 

@@ -2,6 +2,7 @@
 // Guarantees: a keyspace is in the table before its first write is acknowledged, and leaves it only when it is empty; incarnations
 // are never given twice, so that a late erasure cannot meet a later keyspace of the same name. Must not: read keys.
 import { MAX_NAMESPACES_PER_TENANT } from "../src/access/limits.ts";
+import { clusterPlace } from "../src/cluster/placement.ts";
 import { CheckedTable } from "./checked-rows.ts";
 import type { Env } from "./env.ts";
 import { copyName, forgetNamespace } from "./known-namespaces.ts";
@@ -122,7 +123,9 @@ export class TenantNamespaces {
     const directory = this.#env.DIRECTORY.get(this.#env.DIRECTORY.idFromName("system"));
     try {
       const { nodes } = await withDeadline(directory.view(), ERASE_TIMEOUT_MS, "Directory");
-      return [...new Set(nodes.map(({ zone }) => zone))];
+      // One that the table does not have any more is gone with its disk.
+      const known = clusterPlace(this.#env.JADE_CLUSTER)?.zones;
+      return [...new Set(nodes.map(({ zone }) => zone))].filter((zone) => known?.includes(zone) ?? true);
     } catch {
       return undefined; // tried again by the alarm
     }

@@ -6,12 +6,12 @@ import { deriveApiKey, deriveWebhookSecret, hexOf, recordIdOf } from "../src/acc
 import { type LeaseAsk, type LeaseGrant, RateAuthority } from "../src/access/rate-authority.ts";
 import { maxReplicationFactor } from "../src/access/ring-start.ts";
 import { nextAlarmAt } from "../src/access/schedule.ts";
-import type { ApiKeyRecord, QuotaExcess, RateLimit, TenantView } from "../src/access/types.ts";
+import type { ApiKeyRecord, CopyZones, QuotaExcess, RateLimit, TenantView } from "../src/access/types.ts";
 import { parseSettings, type Settings } from "../src/cluster/settings.ts";
 import { secretText } from "../src/config/webhook-signature.ts";
 import type { IndexChange } from "../src/vector/database/indexes.ts";
-import { type Placement, placementIn } from "../src/vector/database/placement.ts";
 import type { DatabaseRecord } from "../src/vector/database/record.ts";
+import { zonesForFactor } from "./copy-zones.ts";
 import type {
   DatabaseChanges,
   DatabaseInfo,
@@ -305,23 +305,10 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
     { namespace, record }: { namespace: string; record: DatabaseRecord },
     mutation: Mutation,
   ): Promise<RpcResult<DatabaseInfo>> {
-    const placed = await this.#placed(record.replication.factor);
-    if (!placed.ok) return placed;
-    const whole = { ...record, placement: placed.value };
-    const result = await this.#mutate(mutation, (nowMs) => this.#databases.add(namespace, whole, nowMs));
-    return this.#settled(result);
-  }
-
-  /** A shard's copies stand in zones of their own. */
-  async #placed(factor: number): Promise<RpcResult<Placement>> {
-    const directory = this.env.DIRECTORY.get(this.env.DIRECTORY.idFromName("system"));
-    const { nodes } = await withDeadline(directory.view(), CALL_TIMEOUT_MS, "Directory");
-    const limit = maxReplicationFactor(nodes);
-    const zones = nodes.filter(({ state }) => state !== "removed").map(({ zone }) => zone);
-    if (factor <= limit) return { ok: true, value: placementIn(zones) };
-    const message = `replication.factor is ${factor}; with the storage nodes in ${limit} zones the limit is ${limit}`;
-    const issues = [{ path: "replication.factor", message, value: factor, limit }];
-    return failure("invalidRequest", message, { issues });
+    const zones = await zonesForFactor(this.env, record.replication.factor);
+    if (!zones.ok) return zones;
+    const asked = { namespace, record, known: zones.value };
+    return this.#settled(await this.#mutate(mutation, (nowMs) => this.#databases.add(asked, nowMs)));
   }
 
   async updateDatabase(
@@ -329,10 +316,17 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
     changes: DatabaseChanges,
     mutation: Mutation,
   ): Promise<RpcResult<DatabaseInfo>> {
-    const placed = changes.replication && (await this.#placed(changes.replication.factor));
-    if (placed && !placed.ok) return placed;
-    const whole = placed ? { ...changes, placement: placed.value } : changes;
-    return this.#settled(await this.#mutate(mutation, (nowMs) => this.#databases.change(name, whole, nowMs)));
+    const zones = changes.replication && (await zonesForFactor(this.env, changes.replication.factor));
+    if (zones && !zones.ok) return zones;
+    const known = zones?.value;
+    return this.#settled(await this.#mutate(mutation, (nowMs) => this.#databases.change(name, changes, nowMs, known)));
+  }
+
+  async placeCopies(known: CopyZones): Promise<number> {
+    if (!this.#store.info()) return 0;
+    const filling = await this.#turns.run(() => this.#databases.placing.decide(known, Date.now()));
+    await this.#schedule();
+    return filling;
   }
 
   async runDatabaseTask(name: NamedDatabase, task: DatabaseTask, mutation: Mutation): Promise<RpcResult<DatabaseInfo>> {
@@ -413,6 +407,7 @@ export class Tenant extends DurableObject<Env> implements TenantAdminRpc, Tenant
     await this.#eraseMarked(tenant);
     await this.#databases.settleAll(tenant);
     await this.#databases.reembed(tenant);
+    await this.#databases.placing.step(tenant);
     const nowMs = Date.now();
     await this.#turns.run(() => {
       this.#records.purge(nowMs);

@@ -9,7 +9,7 @@ import { CorruptLog } from "../src/storage/types.ts";
 import { createLogger, type Logger } from "../src/telemetry/logger.ts";
 import { createVectorCore } from "../src/vector/kernels.ts";
 import { forgetLog } from "../src/vector/replica/adopted.ts";
-import { askFor, type BlobAsk, repairBlock } from "../src/vector/replica/blob-checks.ts";
+import { askFor, type BlobAsk, blobsOf, repairBlock } from "../src/vector/replica/blob-checks.ts";
 import { VectorCopy } from "../src/vector/replica/copy.ts";
 import {
   readBlobs,
@@ -19,7 +19,8 @@ import {
   writeBlobs,
 } from "../src/vector/replica/frames.ts";
 import { COPIED_BYTES_A_CALL, MAX_SHIPPED_BYTES } from "../src/vector/replica/limits.ts";
-import { CorruptSegment, type DamagedBlock } from "../src/vector/segment/directory.ts";
+import { paceOf } from "../src/vector/replica/pace.ts";
+import { CorruptSegment, type DamagedBlock, readDirectory } from "../src/vector/segment/directory.ts";
 import { refusedCall } from "../src/vector/shard/access.ts";
 import type { ShardConfig } from "../src/vector/shard/shard-config.ts";
 import { ShardDesk } from "../src/vector/shard/shard-desk.ts";
@@ -34,7 +35,7 @@ import { unpacked } from "./page-compression.ts";
 import { isDamage, isOutdated } from "./shard-refusals.ts";
 import { hasSameRows, migrateVectors, VectorFacts } from "./vector-facts.ts";
 import { VectorMeter } from "./vector-metrics.ts";
-import type { CopyRead, VectorFollowerRpc, VectorShardRpc } from "./vector-rpc.ts";
+import type { CopyFilling, CopyRead, VectorFollowerRpc, VectorShardRpc } from "./vector-rpc.ts";
 import { withDeadline } from "./with-deadline.ts";
 
 const MIB = 1024 * 1024;
@@ -74,6 +75,8 @@ export class VectorFollower extends DurableObject<Env> implements VectorFollower
   #freshMs = Number.NEGATIVE_INFINITY;
   /** Called when something was applied or became known. */
   readonly #waiting = new Set<() => void>();
+  /** Of the leader's segments, when they were copied last: all, and what was missing. Bytes. */
+  #segmentBytes = { all: 0, missing: 0 };
   #head: Promise<ShardPlace | null> | undefined;
 
   constructor(ctx: DurableObjectState, env: Env) {
@@ -171,6 +174,13 @@ export class VectorFollower extends DurableObject<Env> implements VectorFollower
 
   async wake(): Promise<void> {
     this.#startPulling();
+  }
+
+  async filling(): Promise<CopyFilling> {
+    this.#startPulling();
+    const { all, missing } = this.#segmentBytes;
+    const isFilled = this.#copy?.isWhole === true && this.#freshMs > Number.NEGATIVE_INFINITY;
+    return { isFilled, copiedBytes: all - missing, bytes: all };
   }
 
   async read(bytes: Uint8Array, ask: CopyRead): Promise<Uint8Array | null> {
@@ -309,8 +319,15 @@ export class VectorFollower extends DurableObject<Env> implements VectorFollower
     if (!frame || copy !== this.#copy) return;
     const manifest = readShippedManifest(frame);
     this.#copying = manifest.version;
+    const isFilling = this.#config?.replication?.filling?.includes(this.#zone) === true;
+    const paced = paceOf({
+      bytesPerSecond: isFilling ? this.#settings.vectors.copyMiBPerSecond * MIB : 0,
+      ...{ now: Date.now, sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)) },
+    });
+    const all = bytesOf(manifest.segments.flatMap((each) => blobsOf(readDirectory(each.directory, crc32c))));
     for (;;) {
       const missing = copy.missing(manifest);
+      this.#segmentBytes = { all, missing: bytesOf(missing) };
       if (missing.length === 0) break;
       const asks = firstOf(missing, COPIED_BYTES_A_CALL);
       const wanted = asks.map((blob): BlobAsk => ({ name: blob.name, bytes: blob.bytes }));
@@ -322,6 +339,8 @@ export class VectorFollower extends DurableObject<Env> implements VectorFollower
         if (!this.#guarded(() => copy.takeBlob(asks[at]!, blob)))
           throw new Error(`blob ${asks[at]!.name} arrived damaged`);
       }
+      await paced(bytesOf(asks));
+      if (copy !== this.#copy) return;
     }
     this.#adopting = manifest;
     this.#takeOver(copy);
@@ -399,6 +418,10 @@ export class VectorFollower extends DurableObject<Env> implements VectorFollower
       throw error;
     }
   }
+}
+
+function bytesOf(blobs: readonly BlobAsk[]): number {
+  return blobs.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
 /** As many as fit, one at least. */

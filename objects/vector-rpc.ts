@@ -97,6 +97,15 @@ export interface CopyRead {
   readonly waitMs: number;
 }
 
+/** How far a copy is that is being filled. */
+export interface CopyFilling {
+  /** It has had all that its leader had. */
+  readonly isFilled: boolean;
+  /** Of its leader's segments. */
+  readonly copiedBytes: number;
+  readonly bytes: number;
+}
+
 /** `VectorFollower`: one per zone, database and shard. Name: `<zone>/<name of the shard>`. */
 export interface VectorFollowerRpc {
   /** Creates the copy, or changes its configuration. Repeated: no change. */
@@ -105,6 +114,8 @@ export interface VectorFollowerRpc {
   read(bytes: Uint8Array, ask: CopyRead): Promise<Uint8Array | null>;
   /** There is something to pull. */
   wake(): Promise<void>;
+  /** As `wake`, and tells how far it is. */
+  filling(): Promise<CopyFilling>;
   /** Blobs that it holds (replica/frames.ts): the leader's own are damaged. */
   blobs(asks: readonly BlobAsk[]): Promise<Uint8Array>;
   /** The commits after `after`, back to back, exactly so many bytes, if it has them: the leader's log is damaged. */

@@ -55,6 +55,8 @@ export class ZoneViews extends DurableObject<Env> implements ZoneViewsRpc {
   }
 
   async keepDirectory(view: DirectoryView, asOfMs: number): Promise<void> {
+    // The disk of a zone that came later, or anew, learns whose it is.
+    if (view.deployment !== undefined) await this.claimDeployment(view.deployment);
     await this.#keep(DIRECTORY, view, asOfMs);
   }
 

@@ -2,6 +2,7 @@
 //   npm run faults -- --minutes 10 --seed 1 [--instances 3] [--only "kill an instance,cut from both"] [--loopback]
 //   npm run faults -- --lose-one      one of four is gone for good, under `cluster.replacePolicy: act`
 //   npm run faults -- --stop-each     each of three is asked to end, and what that costs
+//   npm run faults -- --zones         three become four by rolling restarts, and three again, under load
 // As root on Linux each instance has a network, a disk and a clock of its own; what a machine does not permit is told, and those kinds left out.
 // Ctrl-C ends the faults, and what was done is judged; twice ends at once.
 // Exit: 0 = nothing acknowledged was lost and everything came back; 1 = a problem; 2 = cannot start.
@@ -28,6 +29,7 @@ const { values } = parseArgs({
     "no-build": { type: "boolean", default: false },
     "lose-one": { type: "boolean", default: false },
     "stop-each": { type: "boolean", default: false },
+    zones: { type: "boolean", default: false },
   },
 });
 if (values["stop-each"]) {
@@ -35,6 +37,14 @@ if (values["stop-each"]) {
   if (!values["no-build"]) await buildAll({ quiet: true });
   await stopEach({ report: (line) => console.log(line) });
   process.exit(0);
+}
+if (values.zones) {
+  const { changeZones } = await import("./upgrade/zones.ts");
+  if (!values["no-build"]) await buildAll({ quiet: true });
+  const problems = await changeZones({ report: (line) => console.log(line) });
+  for (const problem of problems) console.error(`FAILED  ${problem}`);
+  console.log(problems.length === 0 ? "ok: nothing was lost" : `${problems.length} problems`);
+  process.exit(problems.length === 0 ? 0 : 1);
 }
 if (values["lose-one"]) {
   const { loseOne } = await import("./faults/lost.ts");

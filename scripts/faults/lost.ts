@@ -1,5 +1,5 @@
 // An instance that is gone for good, in a real cluster under `cluster.replacePolicy: act`: its storage nodes leave the ring unasked, others take their ranges, every
-// acknowledged key is there; then it comes back empty-handed and gets a node again.
+// acknowledged key is there; copies of vectors that it had are made in other zones; then it comes back empty-handed and gets a node again.
 // Guarantees: everything that was acknowledged is looked for at `all`, after each step. Must not: order any change that `act` is to order.
 import { existsSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -13,6 +13,7 @@ keyValue: { ringGraceSeconds: 5 }
 const WITHIN_MS = 300_000;
 const POLL_MS = 100;
 const AT_ONCE = 16;
+const VECTORS = 1000;
 
 export interface LostOptions {
   readonly keys: number;
@@ -56,6 +57,41 @@ class Writes {
   }
 }
 
+/** A database whose copies stand in all zones, and searches that copies may answer. */
+async function copiedVectors(
+  client: JadeClient,
+): Promise<{ prober: Prober; copies: () => Promise<readonly string[]> }> {
+  const replication = { factor: 2 };
+  const sharding = { numShards: 4 };
+  await client.databases.create({
+    databaseId: "copied",
+    vectorDimension: 2,
+    metric: "euclidean",
+    replication,
+    sharding,
+  });
+  const vectors = client.vectors("copied");
+  await vectors.upsertMany(Array.from({ length: VECTORS }, (_, at) => ({ id: `v${at}`, values: [at, 1] })));
+  const search = async (count: number): Promise<void> => {
+    const at = count % VECTORS;
+    const { results } = await vectors.search({ vector: [at, 1] }, { topK: 1, consistency: "eventual" });
+    if (results[0]?.id !== `v${at}`) throw new Error(`v${at} was not found`);
+  };
+  const copies = async (): Promise<readonly string[]> => {
+    const { shards } = await client.databases.status("copied");
+    return shards.flatMap(({ replicas = [] }) => replicas.map(({ zone, state }) => `${zone} ${state}`));
+  };
+  return { prober: new Prober("search", search, 10), copies };
+}
+
+function judged(probers: Record<string, Prober>, sinceMs: number, report: (line: string) => void): string[] {
+  return Object.entries(probers).flatMap(([name, prober]) => {
+    const away = prober.away(sinceMs);
+    report(`${name} meanwhile: ${away.asked}, ${away.failed} failed, ${away.longestMs} ms between two at most`);
+    return away.failed > 0 ? [`${name} failed: ${JSON.stringify(away.codes)}`] : [];
+  });
+}
+
 /** @returns problems */
 export async function loseOne({ keys, report }: LostOptions): Promise<string[]> {
   const problems: string[] = [];
@@ -87,6 +123,9 @@ export async function loseOne({ keys, report }: LostOptions): Promise<string[]> 
     };
     const prober = new Prober("put", (count) => writes.put(client, `live-${count % 100}`, count), 10);
     prober.start();
+    const copied = await copiedVectors(client);
+    copied.prober.start();
+    report(`${VECTORS} vectors in 4 shards, their copies ${(await copied.copies()).join(", ")}`);
 
     const beganMs = performance.now();
     const since = (): string => `${((performance.now() - beganMs) / 1000).toFixed(1)} s`;
@@ -108,6 +147,11 @@ export async function loseOne({ keys, report }: LostOptions): Promise<string[]> 
     await seen("operationBegun");
     await seen("operationEnded", "is finished");
     await verify("without it");
+    await seen("copiesMoved");
+    const stand = await copied.copies();
+    report(`copies are ${stand.join(", ")}`);
+    if (stand.length !== 4 || stand.some((copy) => copy.startsWith(lost) || copy.endsWith("filling")))
+      problems.push(`copies of vectors are ${stand.join(", ")}`);
     const { nodes } = (await root.cluster()).instances.find(({ zone }) => zone === lost)!;
     if (nodes.length > 0) problems.push(`${lost} still has storage nodes: ${JSON.stringify(nodes)}`);
 
@@ -116,11 +160,9 @@ export async function loseOne({ keys, report }: LostOptions): Promise<string[]> 
     await seen("instanceBack");
     const added = await root.clusterNodes.add({ zone: lost, graceSeconds: 5 });
     await seen("operationEnded", `operation ${added.operationId} `);
-    await prober.stop();
+    await Promise.all([prober.stop(), copied.prober.stop()]);
     await verify("with a new node in it");
-    const away = prober.away(beganMs);
-    report(`puts meanwhile: ${away.asked}, ${away.failed} failed, ${away.longestMs} ms between two at most`);
-    if (away.failed > 0) problems.push(`puts failed: ${JSON.stringify(away.codes)}`);
+    problems.push(...judged({ puts: prober, searches: copied.prober }, beganMs, report));
     const all = (await events()).map(({ number }) => number);
     await until("every event is watched", async () => watched.length >= all.length);
     report(`a watch saw events ${watched.join(", ")}`);

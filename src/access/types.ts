@@ -105,6 +105,14 @@ export interface RingState {
   readonly keepsStrays?: boolean | undefined;
 }
 
+/** Where copies of vectors may stand (cluster/copy-zones.ts), in order. */
+export interface CopyZones {
+  /** They may stay there. */
+  readonly zones: readonly string[];
+  /** Of them, those whose instance is there now: a new copy can be filled. */
+  readonly fresh: readonly string[];
+}
+
 /** What the gateway and the Coordinator need of the Directory; replaced whole when `revision` grows. */
 export interface DirectoryView {
   readonly revision: number;
@@ -113,6 +121,8 @@ export interface DirectoryView {
   readonly nodes: readonly StorageNode[];
   /** Absent: it never changed. */
   readonly ring?: RingState | undefined;
+  /** As of now, whatever the revision. Left out by earlier builds. */
+  readonly copyZones?: CopyZones;
 }
 
 /** What the gateway authenticates from: one tenant's settings and the hashes of its keys. */

@@ -51,7 +51,7 @@ export interface ClusterEvent {
   readonly at: string;
   readonly kind:
     | ("instanceFailed" | "instanceBack" | "replacementDue")
-    | ("operationBegun" | "operationEnded" | "rebalanceDue");
+    | ("operationBegun" | "operationEnded" | "rebalanceDue" | "copiesMoving" | "copiesMoved");
   readonly zone: string;
   readonly incarnation: number;
   readonly message: string;

@@ -147,6 +147,10 @@ export interface DatabaseStatus extends VectorAmounts {
     /** Its followers; absent: it has none. */
     readonly replicas?: readonly {
       readonly zone: string;
+      /** `filling`: it does not have all yet, and nobody reads it. */
+      readonly state: "serving" | "filling";
+      /** Of one that is being filled: what it has of its owner's segments. */
+      readonly copied?: { readonly bytes: number; readonly ofBytes: number };
       readonly revision: number;
       readonly lagRevisions: number;
       readonly lagMs: number;

@@ -6,5 +6,7 @@ export const CLUSTER_EVENT_KINDS = [
   "operationBegun",
   "operationEnded",
   "rebalanceDue",
+  "copiesMoving",
+  "copiesMoved",
 ] as const;
 export type ClusterEventKind = (typeof CLUSTER_EVENT_KINDS)[number];

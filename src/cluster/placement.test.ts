@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type ClusterPlace, clusterPlace, homeOf, zoneHere } from "./placement.ts";
+import { type ClusterPlace, clusterPlace, homeOf, zoneHere, zoneOfNode } from "./placement.ts";
 
 const nodes = { n1: "z1", n2: "z2", n3: "z1" };
 const zone: ClusterPlace = { role: "zone", zone: "z1", zones: ["z1", "z2"], nodes };
@@ -26,6 +26,16 @@ describe("homeOf", () => {
     expect(() => homeOf(zone, "COORDINATOR", "z3")).toThrow("belongs to none");
     expect(() => homeOf(zone, "CONFIG_FOLLOWER", "z11/c1/default")).toThrow("belongs to none");
   });
+});
+
+it("[CL-96] [CL-73] the zone of a storage node that was added is told by its name, where the table has that zone", () => {
+  expect(["n2", "n4@z2", "n4@z3", "n9", "constructor"].map((id) => zoneOfNode(zone, id))).toEqual([
+    "z2",
+    "z2",
+    undefined,
+    undefined,
+    undefined,
+  ]);
 });
 
 describe("clusterPlace", () => {

@@ -71,12 +71,21 @@ export function nodeIdOf(of: { readonly number: number; readonly zone: string; r
 
 const ADDED_NODE = /^n[0-9]+@(.+)$/;
 
+/** Of a storage node; undefined = none that is known. */
+export function zoneOfNode(
+  { nodes, zones }: Pick<ClusterPlace, "nodes" | "zones">,
+  nodeId: string,
+): string | undefined {
+  if (Object.hasOwn(nodes, nodeId)) return nodes[nodeId];
+  return zones.find((zone) => zone === ADDED_NODE.exec(nodeId)?.[1]);
+}
+
 /** The zone that a zone-bound object's name tells; undefined = none that is known. */
-function zoneOf({ nodes, zones }: ClusterPlace, binding: ZoneBinding, name: string): string | undefined {
+function zoneOf(place: ClusterPlace, binding: ZoneBinding, name: string): string | undefined {
+  const { zones } = place;
   switch (binding) {
     case "KEY_VALUE_REPLICA":
-      if (Object.hasOwn(nodes, name)) return nodes[name];
-      return zones.find((zone) => zone === ADDED_NODE.exec(name)?.[1]);
+      return zoneOfNode(place, name);
     case "COORDINATOR":
     case "ZONE_VIEWS":
       return zones.find((zone) => zone === name);

@@ -237,6 +237,11 @@ const vectors = z.strictObject({
     .describe(
       "Values of vectors that one shard keeps in its own storage where `vectors.archiveStore` is set: beyond it those leave that were read longest ago. 0: all stay.",
     ),
+  copyMiBPerSecond: whole(0, 100_000)
+    .default(32)
+    .describe(
+      "Where a copy of a shard of vectors is made in another zone while the others serve, it takes so much of the shard's segments a second at most. 0: as much as it can.",
+    ),
   reshardSkew: z
     .union([z.literal(0), z.number().min(1.1).max(64)])
     .default(1.5)

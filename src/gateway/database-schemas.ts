@@ -247,6 +247,12 @@ const amounts = {
 
 const replica = z.object({
   zone: z.string(),
+  state: z
+    .enum(["serving", "filling"])
+    .openapi({ description: "`filling`: it does not have all yet; nobody reads it." }),
+  copied: z.object({ bytes: z.number(), ofBytes: z.number() }).optional().openapi({
+    description: "Of one that is being filled: what it has of the owner's segments; absent: it did not say.",
+  }),
   revision: z.number().openapi({ description: "What it has durably." }),
   lagRevisions: z.number(),
   lagMs: z.number().openapi({ description: "Since it last had all that there was; 0: it has." }),

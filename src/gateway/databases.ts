@@ -17,6 +17,7 @@ import { parseWith } from "./issues.ts";
 import { DATABASE_DEADLINE_MS } from "./limits.ts";
 import type { Route } from "./route.ts";
 import { callShard } from "./vector-call.ts";
+import { withFilling } from "./vector-copies.ts";
 import { type AskedDatabase, findDatabase, withDatabase } from "./vector-databases.ts";
 import { shardingStateOf } from "./vector-routing.ts";
 import { requireModels } from "./vector-texts.ts";
@@ -167,7 +168,8 @@ const status = configRoute({
           const { term, revision, status: text } = await callShard(call, { database, shard }, { kind: "status" });
           // Those have a route of their own.
           const { indexes: _indexes, ...amounts } = JSON.parse(text) as ShardStatus;
-          return { shard, term, revision, ...amounts };
+          const replicas = await withFilling(call, { database, shard }, amounts.replicas);
+          return { shard, term, revision, ...amounts, ...(replicas && { replicas }) };
         }),
       );
       const rows = shards.map((shard) => shard.rows);

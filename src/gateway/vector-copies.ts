@@ -3,6 +3,7 @@
 import { withDeadline } from "../../objects/with-deadline.ts";
 import { copyName, copyZones } from "../vector/database/placement.ts";
 import { type DatabaseRecord, shardName } from "../vector/database/record.ts";
+import type { ReplicaStatus } from "../vector/shard/shard-status.ts";
 import { isGone, type VectorAnswer } from "../wire/vector.ts";
 import { readVectorAnswer } from "../wire/vector-answers.ts";
 import type { Call } from "./call.ts";
@@ -81,4 +82,23 @@ export async function readAnyCopy(
       return () => clearTimeout(timer);
     },
   });
+}
+
+/** How long a copy may take to say how far it is. Ms. */
+const FILLING_DEADLINE_MS = 2000;
+
+/** What a shard says of its copies, and of those that are being filled what they say themselves. */
+export function withFilling(
+  { services }: Call,
+  { database, shard }: { readonly database: KnownDatabase; readonly shard: number },
+  replicas: readonly ReplicaStatus[] | undefined,
+) {
+  const name = shardName(database, shard);
+  const each = replicas?.map(async (replica) => {
+    if (replica.state !== "filling") return replica;
+    const asked = services.stubs.vectorFollower(copyName(replica.zone, name)).filling();
+    const told = await withDeadline(asked, FILLING_DEADLINE_MS, "VectorFollower").catch(() => undefined);
+    return { ...replica, ...(told && { copied: { bytes: told.copiedBytes, ofBytes: told.bytes } }) };
+  });
+  return each && Promise.all(each);
 }

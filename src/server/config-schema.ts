@@ -135,6 +135,14 @@ const cluster = settingsParts.cluster
       .describe(
         "Where each zone's instance listens for the others' calls, this one's included: `unix:/path` on one machine, else `host:port` (TLS, by the cluster's key). The zones are z1 to zN.",
       ),
+    firstZones: z
+      .int()
+      .min(1)
+      .max(99)
+      .optional()
+      .describe(
+        "Zones that the deployment began with, once `peers` names more: by it the first storage nodes are found where `storage.nodes` is more than that. Default: as many as `peers`.",
+      ),
     listen: address
       .optional()
       .describe(
@@ -201,7 +209,7 @@ export function workerSettings(config: Config): Settings {
   const { log, limits, keyValue, config: configuration, auth, vectors, embedding, webhooks } = config;
   const etcd = { allowAnonymous: config.etcd.allowAnonymous ?? isPrivate(config) };
   // A zone each, and at least one storage node a zone.
-  const zones = Object.keys(config.cluster.peers).length;
+  const zones = config.cluster.firstZones ?? Object.keys(config.cluster.peers).length;
   const ring = config.cluster.bucket === undefined ? {} : { zones, nodes: Math.max(zones, storageSettings.nodes) };
   return {
     storage: { ...storageSettings, ...ring },

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Cluster } from "../../scripts/faults/cluster.ts";
 import { Prober } from "../../scripts/faults/prober.ts";
 import { Workload } from "../../scripts/faults/workload.ts";
+import type { JadeClient } from "../../src/client/index.ts";
 import { until } from "./until.ts";
 
 let cluster: Cluster;
@@ -57,7 +58,16 @@ describe("three instances", () => {
     for (const client of [...clients, root]) client.close();
   });
 
-  it("[CL-93] [CL-91] [CL-98] see by gossip that one is stopped, and when it is alive again; so does the Directory", async () => {
+  /** A vector database with copies, where one zone can hold none. */
+  async function madeAndDeleted(client: JadeClient): Promise<void> {
+    const shape = { vectorDimension: 2, sharding: { numShards: 3 }, replication: { factor: 2 } };
+    await client.databases.create({ databaseId: "made", ...shape });
+    await client.vectors("made").upsert({ id: "a", values: [1, 0] });
+    await client.databases.delete("made");
+    await client.databases.create({ databaseId: "made", ...shape });
+  }
+
+  it("[CL-93] [CL-91] [CL-98] [VE-318] see by gossip that one is stopped, and when it is alive again; so does the Directory", async () => {
     const root = cluster.client("z2", cluster.rootKey, { attempts: 5 });
     const second = cluster.client("z2", apiKey, { attempts: 1, timeoutMs: 5000 });
     const gossipOf = async (zone: string) => (await root.cluster()).instances.find((each) => each.zone === zone)!;
@@ -92,6 +102,7 @@ describe("three instances", () => {
     expect(puts.okSince(stoppedMs)).toBeGreaterThan(0);
     const kinds = async () => (await root.clusterEvents()).map(({ kind, zone }) => `${zone} ${kind}`);
     expect(await until(async () => (await kinds()).includes(`${stopped} instanceFailed`))).toBe(true);
+    await madeAndDeleted(second);
     cluster.signal("instance", stopped, "SIGKILL");
     expect(await isSeen(stopped, "alive")).toBe(true);
     expect((await gossipOf(stopped)).gossip!.incarnation).toBeGreaterThan(before.gossip.incarnation);

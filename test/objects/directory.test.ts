@@ -89,6 +89,17 @@ describe("the Directory", () => {
     );
   });
 
+  it("[CL-146] gives a store that stands in another zone than its node no incarnation", async () => {
+    const stub = directoryNamed("wrong-zone");
+    const before = (await stub.view()).revision;
+    await runInDurableObject(stub, async (instance) => {
+      const own = instance as unknown as Directory;
+      await expect(own.registerIncarnation("n2", "z4")).rejects.toThrow("n2 belongs to z2, not to z4");
+      expect((await own.view()).revision).toBe(before);
+      expect(await own.registerIncarnation("n2", "z2")).toMatchObject({ incarnation: 1 });
+    });
+  });
+
   it("[AC-10] never gives a number twice", async () => {
     const stub = directoryNamed("numbers");
     const quiet = {

@@ -152,6 +152,21 @@ describe("a copy of a shard", () => {
   });
 });
 
+it("[VE-317] while a copy moves, a write is answered when as many copies as asked for have it: the one that leaves, or the one that comes", async () => {
+  const moving = { zones: ["z2", "z3", "z4"], filling: ["z4"], confirmations: 2, sync: true, maxLagMs: 0 };
+  const config = { ...CONFIG, replication: moving };
+  const shard = await newShard(config);
+  await shard.follower("z3").erase();
+  expect(await upsert(shard, 1, 1)).toMatchObject({ kind: "written" });
+  await vi.waitFor(async () => expect(await shard.follower("z4").filling()).toMatchObject({ isFilled: true }), WAIT);
+  const { replicas } = await statusOf(shard);
+  expect(replicas).toMatchObject([
+    { zone: "z2", state: "serving", lagRevisions: 0 },
+    { zone: "z3", state: "serving", revision: 0 },
+    { zone: "z4", state: "filling" },
+  ]);
+}, 60_000);
+
 /** Changes a byte of a row's BLOB, and starts the object anew: what it holds in memory is whole. */
 async function flip(stub: DurableObjectStub<VectorShard | VectorFollower>, table: string, key: string): Promise<void> {
   await runInDurableObject(stub, async (_, { storage }) => {

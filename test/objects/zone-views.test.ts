@@ -56,6 +56,13 @@ describe("a zone without the control plane", () => {
     expect((await askOf(late, "GET", "/v1/key-value?key=a", { key })).status).toBe(503);
   });
 
+  it("[CL-147] a disk that knows no deployment learns it from the Directory's view, and keeps what it knew", async () => {
+    const late = objects.ZONE_VIEWS.get(objects.ZONE_VIEWS.idFromName("z9"));
+    await late.keepDirectory({ revision: 1, nodes: [], deployment: "first" }, Date.now());
+    await late.keepDirectory({ revision: 2, nodes: [], deployment: "other" }, Date.now());
+    expect(await late.claimDeployment("new")).toBe("first");
+  });
+
   it("[AC-90] a key that was revoked through this zone is refused there", async () => {
     const { tenantId } = await newTenant();
     const key = await newKey(tenantId, {});

@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { firstNodes } from "../../access/ring-start.ts";
 import { defaultSettings } from "../../cluster/settings.ts";
 import { workerSettings } from "../config-schema.ts";
 import { assertNoInstance, assertNoSingleNode, prepareDataDir } from "../data-dir.ts";
@@ -116,6 +117,14 @@ describe("the configuration of an instance", () => {
     expect(config.cluster).toMatchObject({ bucket: "s3://jade/p", zone: "z2", peers, address: "127.0.0.1:0" });
     expect(workerSettings(config).storage).toMatchObject({ zones: 2, nodes: 3 });
     expect(workerSettings(loadConfig({}, {}).config).storage).toEqual(defaultSettings.storage);
+  });
+
+  it("[CL-146] the first storage nodes stay in the zones that they began in when the table is longer, where it is said how many these were", () => {
+    const { config } = loadConfig({ ...flags, zone: "z2", peer: [...flags.peer, "z3=unix:/c"] }, {});
+    expect(workerSettings(config).storage).toMatchObject({ zones: 3, nodes: 3 });
+    const grown = { ...config, cluster: { ...config.cluster, firstZones: 2 } };
+    const { zones, nodes } = workerSettings(grown).storage;
+    expect(firstNodes(nodes, zones).map(({ id, zone }) => `${id} ${zone}`)).toEqual(["n1 z1", "n2 z2", "n3 z1"]);
   });
 
   it("[CL-5] refuses a table with gaps or without its own zone, ways that are open to others, files of one machine", () => {

@@ -14,11 +14,22 @@ class World {
   readonly down = new Set<string>();
   readonly lines: string[] = [];
   readonly #runners = new Map<string, GossipRunner>();
-  readonly #dirs = new Map(ZONES.map((zone) => [zone, mkdtempSync(join(tmpdir(), "jade-gossip-"))]));
+  readonly #dirs = new Map([...ZONES, "z4"].map((zone) => [zone, mkdtempSync(join(tmpdir(), "jade-gossip-"))]));
+  /** Of those that are not started with all three. */
+  tables: Readonly<Record<string, readonly string[]>>;
+
+  constructor(tables: Readonly<Record<string, readonly string[]>> = {}) {
+    this.tables = tables;
+  }
 
   start(zone: string): void {
     const runner = new GossipRunner({
-      ...{ zone, zones: ZONES, now: () => this.nowMs, report: (line) => void this.lines.push(`${zone}: ${line}`) },
+      ...{
+        zone,
+        zones: this.tables[zone] ?? ZONES,
+        now: () => this.nowMs,
+        report: (line) => void this.lines.push(`${zone}: ${line}`),
+      },
       incarnation: new Incarnation(this.#dirs.get(zone)!),
       post: (to, message) => this.#deliver(zone, to, message),
     });
@@ -54,7 +65,7 @@ class World {
   }
 
   stop(): void {
-    for (const zone of ZONES) void this.#runners.get(zone)?.leave();
+    for (const runner of this.#runners.values()) void runner.leave();
   }
 }
 
@@ -78,6 +89,24 @@ it("[CL-92] [CL-91] find each other by whoever answers; one that ends is failed,
   await world.leave("z1");
   expect([world.seen("z2")[0], world.seen("z3")[0]]).toEqual(["z1 left 2", "z1 left 2"]);
   expect(world.lines).toContain("z2: z1 is failed (incarnation 1)");
+  world.stop();
+});
+
+it("[CL-144] of a zone that its table has not an instance hears nothing, from itself or from others", async () => {
+  const world = new World({ z2: [...ZONES, "z4"], z3: [...ZONES, "z4"], z4: [...ZONES, "z4"] });
+  for (const zone of [...ZONES, "z4"]) world.start(zone);
+  await world.run(5);
+  expect(world.seen("z1")).toEqual(["z1 alive 1", "z2 alive 1", "z3 alive 1"]);
+  expect(world.seen("z2")).toEqual(["z1 alive 1", "z2 alive 1", "z3 alive 1", "z4 alive 1"]);
+  world.down.add("z4");
+  await world.run(12);
+  expect(world.seen("z3")[3]).toBe("z4 failed 1");
+  // All are started again with the shorter table: what one that was not knows of it is not taken.
+  world.tables = {};
+  world.start("z2");
+  await world.run(5);
+  expect(world.seen("z3")).toHaveLength(4);
+  expect(world.seen("z2")).toEqual(["z1 alive 1", "z2 alive 2", "z3 alive 1"]);
   world.stop();
 });
 

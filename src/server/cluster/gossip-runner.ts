@@ -53,8 +53,12 @@ export class GossipRunner {
     this.#act(() => this.#gossip.tick(this.#now()));
   }
 
+  /** Of zones that this instance's table does not have nothing is heard: they come with a longer table, or went with a shorter one. */
   receive(message: GossipMessage): void {
-    this.#act(() => this.#gossip.receive(message, this.#now()));
+    const { zones } = this.#options;
+    if (!zones.includes(message.from)) return;
+    const updates = message.updates.filter(({ zone }) => zones.includes(zone));
+    this.#act(() => this.#gossip.receive({ ...message, updates }, this.#now()));
   }
 
   /** Says good-bye to all, and nothing afterwards. */

@@ -16,5 +16,7 @@ export const MAX_EMBEDDING_MODELS = 32;
 export const MAX_ROLES = 64;
 /** Copies of a shard. */
 export const MAX_REPLICAS = 7;
+/** Shards of a database whose copies are filled at once: what others write and search waits for no more than that. */
+export const FILLED_AT_ONCE = 4;
 /** Snapshots of a database: each keeps the segments of its time on disk. */
 export const MAX_SNAPSHOTS = 16;

@@ -13,7 +13,7 @@ import { DEFAULT_LEARN_ROWS, DEFAULT_TARGET_RECALL } from "../sharding/limits.ts
 import { type IndexFields, type IndexParameters, indexSpecsOf } from "./indexes.ts";
 import { isStillHolding, toldOf } from "./keeping.ts";
 import { type Lifecycle, NO_LIFECYCLE } from "./lifecycle.ts";
-import { copyZones, type Placement } from "./placement.ts";
+import { copyZones, fillingZones, type Placement } from "./placement.ts";
 import type { Reembedding } from "./reembedding.ts";
 import { homesOf, type Sharding, shardCountOf, topologyOf } from "./resharding.ts";
 
@@ -142,9 +142,12 @@ function shardLifecycleOf({ lifecycle = NO_LIFECYCLE, reembedding }: DatabaseRec
 
 /** What a shard and its copies must know. */
 export function copiedConfigOf(record: DatabaseRecord, shard: number, config: ShardConfig): ShardConfig {
-  const zones = copyZones(record, shard);
-  const { sync, maxLagMs } = record.replication;
-  return zones.length === 0 ? config : { ...config, replication: { zones, sync, maxLagMs } };
+  const filling = fillingZones(record, shard);
+  const zones = [...copyZones(record, shard), ...filling];
+  const { factor, sync, maxLagMs } = record.replication;
+  if (zones.length === 0) return config;
+  const moving = filling.length > 0 && { filling, confirmations: factor - 1 };
+  return { ...config, replication: { zones, sync, maxLagMs, ...moving } };
 }
 
 export function shardConfigOf(record: DatabaseRecord, name: DatabaseName, shard: number): ShardConfig {

@@ -9,8 +9,12 @@ import type { Retention } from "./retention.ts";
 export interface ReplicationConfig {
   /** Of the shard's followers. */
   readonly zones: readonly string[];
-  /** A write is answered when all followers have it durably. */
+  /** Of them, those whose copies are being filled; absent = none is. */
+  readonly filling?: readonly string[] | undefined;
+  /** A write is answered when so many followers, or all, have it durably. */
   readonly sync: boolean;
+  /** Absent = all. */
+  readonly confirmations?: number | undefined;
   /** What an `eventual` read may lack is younger than this. */
   readonly maxLagMs: number;
 }

@@ -12,6 +12,8 @@ import type { VectorStore } from "./vector-store.ts";
 /** Of a follower, as its leader knows it. */
 export interface ReplicaStatus {
   readonly zone: string;
+  /** `filling`: it does not have all yet, and nobody reads it. */
+  readonly state: "serving" | "filling";
   /** What it has durably. */
   readonly revision: number;
   readonly lagRevisions: number;
