@@ -26,8 +26,7 @@ async function bucket(env: NodeJS.ProcessEnv): Promise<readonly Finding[]> {
   if (!endpoint) return [ok("bucket", "the one of AWS, which was not asked")];
   const beganMs = Date.now();
   const answer = await fetch(endpoint, { signal: AbortSignal.timeout(ANSWER_MS) }).catch((error: Error) => error);
-  const advice =
-    "leaders are away without it, key-value goes on; docs/operations/cluster.md has what to do when a bucket is lost";
+  const advice = "leaders are away without it, key-value goes on; docs/operations/lost-bucket.md";
   if (answer instanceof Error) return [fail("bucket", `${endpoint} does not answer: ${answer.message}`, advice)];
   const [tookMs, told] = [Date.now() - beganMs, Date.parse(answer.headers.get("date") ?? "")];
   const here = ok("bucket", `answers at ${endpoint} after ${tookMs} ms`);
