@@ -2,38 +2,27 @@
 // Guarantees: everything that was acknowledged is looked for at `all`, in the end. Must not: order any change that `act` is to order.
 import { existsSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { firstNodes } from "../../src/access/ring-start.ts";
 import type { JadeClient, NodeOperation } from "../../src/client/index.ts";
-import { Ring } from "../../src/cluster/ring.ts";
-import { tokenOf } from "../../src/cluster/token.ts";
 import { Cluster } from "./cluster.ts";
 import { Prober } from "./prober.ts";
 import { forEach, until, Writes } from "./writes.ts";
 
-const EVERY_S = 10;
+/** Two looks must agree: so long is there to load. */
+const EVERY_S = 20;
 const KEYS_PER_SECOND = 50;
-const SETTINGS = `cluster: { rebalancePolicy: act, rebalanceAbove: 1.2, rebalanceEverySeconds: ${EVERY_S}, rebalanceKeysPerSecond: ${KEYS_PER_SECOND}, rebalanceLeastMiB: 1 }
+const SETTINGS = `cluster: { rebalancePolicy: act, rebalanceAbove: 1.3, rebalanceEverySeconds: ${EVERY_S}, rebalanceKeysPerSecond: ${KEYS_PER_SECOND}, rebalanceLeastMiB: 4 }
 keyValue: { ringGraceSeconds: 5 }
 `;
-const INSTANCES = 4;
-const REPLICAS = 2;
-const KEYS = 600;
-const VALUE_CHARACTERS = 20_000;
-/** One that is told of is on the way, two looks must agree: after so long without anything it is over. */
-const CALM_MS = 4.5 * EVERY_S * 1000;
+const KEYS = 1200;
+const VALUE_CHARACTERS = 40_000;
+/** After so long without anything it is over: what is due is ordered by the second look. */
+const CALM_MS = 3.5 * EVERY_S * 1000;
 const QUIET_MS = 5000;
 const POLL_MS = 200;
 const HEAVY = "n1";
 
 export interface SkewOptions {
   readonly report: (line: string) => void;
-}
-
-/** Names of keys that one node is a replica of; the first tenant of a deployment has the number 1. */
-function heavyKeys(): string[] {
-  const ring = new Ring(firstNodes(INSTANCES, INSTANCES));
-  const names = Array.from({ length: KEYS * INSTANCES }, (_, index) => `key-${index}`);
-  return names.filter((name) => ring.replicas(tokenOf(1, name), REPLICAS).write.includes(HEAVY)).slice(0, KEYS);
 }
 
 /** Node → bytes, as its metrics tell. */
@@ -53,7 +42,9 @@ function shownBytes(bytes: ReadonlyMap<string, number>): string {
 
 function shownOperation({ operationId, kind, nodeId, state, progress, createdAt, finishedAt }: NodeOperation): string {
   const seconds = (Date.parse(finishedAt ?? "") - Date.parse(createdAt)) / 1000;
-  return `operation ${operationId} (${kind} ${nodeId}) is ${state} after ${seconds.toFixed(0)} s, ${progress.keysMoved} keys moved`;
+  const { keysMoved, keysCompared, bytesMoved } = progress;
+  const moved = `${keysCompared} keys compared, ${keysMoved} with ${(bytesMoved / 2 ** 20).toFixed(1)} MiB moved`;
+  return `operation ${operationId} (${kind} ${nodeId}) is ${state} after ${seconds.toFixed(0)} s: ${moved}`;
 }
 
 class Skew {
@@ -88,52 +79,68 @@ class Skew {
       if (open) calmSinceMs = performance.now();
       await sleep(POLL_MS);
     }
-    const done = (await this.#root.clusterNodes.operations()).toReversed();
-    for (const operation of done) this.#report(shownOperation(operation));
-    return done;
+    return (await this.#root.clusterNodes.operations()).toReversed();
   }
+}
+
+/** A second storage node in each zone: one that is alone in its zone must hold what its zone holds, whatever its weight. */
+async function addNodes(root: JadeClient, zones: readonly string[]): Promise<void> {
+  for (const zone of zones) {
+    const { operationId } = await root.clusterNodes.add({ zone, graceSeconds: 0 });
+    await until(`a node in ${zone}`, async () => (await root.clusterNodes.operation(operationId)).state === "finished");
+  }
+}
+
+/** Small values first; who stamped one is a replica of it, and large ones follow where that is one node. Gives how many. */
+async function load(client: JadeClient, writes: Writes): Promise<number> {
+  const heavy: string[] = [];
+  const names = Array.from({ length: KEYS }, (_, index) => `key-${index}`);
+  await forEach(names, async (name) => {
+    const { vectorClock } = await writes.put(client, name, 1);
+    if (Object.keys(vectorClock).some((dot) => dot.startsWith(`${HEAVY}.`))) heavy.push(name);
+  });
+  const filling = "x".repeat(VALUE_CHARACTERS);
+  await forEach(heavy, async (name) => void (await writes.put(client, name, 2, filling)));
+  return heavy.length;
 }
 
 /** @returns problems */
 export async function answerSkew({ report }: SkewOptions): Promise<string[]> {
   const problems: string[] = [];
-  const cluster = await Cluster.start({ instances: INSTANCES, settings: SETTINGS });
+  const cluster = await Cluster.start({ instances: 3, settings: SETTINGS });
   const root = cluster.client("z1", cluster.rootKey, { attempts: 60 });
   const closing: JadeClient[] = [root];
   try {
-    const { apiKey } = await root.tenants.create({ tenantId: "acme", replicationFactor: REPLICAS });
-    const client = cluster.client("z1", apiKey, { attempts: 60 });
+    const client = cluster.client("z1", (await root.tenants.create({ tenantId: "acme" })).apiKey, { attempts: 60 });
     closing.push(client);
+    await addNodes(root, cluster.zones);
     const writes = new Writes();
     const skew = new Skew(cluster, root, report);
     const prober = new Prober("put", (count) => writes.put(client, `live-${count % 100}`, count), 10);
     prober.start();
     await sleep(QUIET_MS);
-    const quiet = prober.away(0);
-    report(`puts one after the other, nothing else: ${quiet.asked} in ${QUIET_MS / 1000} s`);
-    const filling = "x".repeat(VALUE_CHARACTERS);
-    await forEach(heavyKeys(), (key) => writes.put(client, key, 1, filling));
-    report(
-      `${writes.count} keys with ${REPLICAS} replicas over ${INSTANCES} nodes, one of each large one's at ${HEAVY}`,
-    );
-    await skew.tellBytes();
+    report(`puts one after the other, nothing else: ${prober.away(0).asked} in ${QUIET_MS / 1000} s`);
+    const heavy = await load(client, writes);
+    report(`${writes.count} keys with three replicas over six nodes, ${heavy} large ones among them, all with one at ${HEAVY}`);
     const loadedMs = performance.now();
-    await until("an operation", async () => (await root.clusterNodes.operations()).length > 0);
-    const done = await skew.untilCalm();
+    await until("an operation", async () => {
+      await skew.tellBytes();
+      await sleep(EVERY_S * 500);
+      return (await root.clusterNodes.operations()).some(({ kind }) => kind === "weigh");
+    });
+    const done = (await skew.untilCalm()).filter(({ kind }) => kind === "weigh");
+    for (const operation of done) report(shownOperation(operation));
     const [meanwhile, seconds] = [prober.away(loadedMs), (performance.now() - loadedMs) / 1000];
     await prober.stop();
     await skew.tellBytes();
     report(`calm for ${CALM_MS / 1000} s, with a look every ${EVERY_S} s`);
-    const { asked, failed, longestMs } = meanwhile;
-    report(
-      `puts meanwhile: ${asked} in ${seconds.toFixed(0)} s, ${failed} failed, ${longestMs} ms between two at most`,
-    );
+    const { asked, failed, longestMs, codes } = meanwhile;
+    report(`puts meanwhile: ${asked} in ${seconds.toFixed(0)} s, ${failed} failed, ${longestMs} ms between two at most`);
     const missing = await writes.missing(client);
     report(`${writes.count - missing.length} of ${writes.count} keys are there at all replicas`);
     problems.push(...missing);
-    if (failed > 0) problems.push(`puts failed: ${JSON.stringify(meanwhile.codes)}`);
-    for (const operation of done)
-      if (operation.kind !== "weigh" || operation.state !== "finished") problems.push(shownOperation(operation));
+    if (failed > 0) problems.push(`puts failed: ${JSON.stringify(codes)}`);
+    problems.push(...done.filter(({ state }) => state !== "finished").map(shownOperation));
     return problems;
   } finally {
     for (const each of closing) each.close();

@@ -1,7 +1,7 @@
 // Acknowledged writes of the drills, and whether they are there.
 // Guarantees: read at `all`; a write counts from its answer on. Must not: forget one.
 import { setTimeout as sleep } from "node:timers/promises";
-import type { JadeClient } from "../../src/client/index.ts";
+import type { JadeClient, WriteResult } from "../../src/client/index.ts";
 
 const WITHIN_MS = 300_000;
 const POLL_MS = 100;
@@ -28,9 +28,10 @@ export async function forEach<T>(items: readonly T[], work: (item: T) => Promise
 export class Writes {
   readonly #acknowledged = new Map<string, number>();
 
-  async put(client: JadeClient, key: string, value: number, filling = ""): Promise<void> {
-    await client.kv.put(key, filling === "" ? value : [value, filling]);
+  async put(client: JadeClient, key: string, value: number, filling = ""): Promise<WriteResult> {
+    const written = await client.kv.put(key, filling === "" ? value : [value, filling]);
     this.#acknowledged.set(key, value);
+    return written;
   }
 
   get count(): number {

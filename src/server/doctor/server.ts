@@ -1,6 +1,6 @@
 // What a running server says when it is asked from outside.
 
-import { instanceFindings } from "./cluster.ts";
+import { instanceFindings, whyOf } from "./cluster.ts";
 import { type Finding, fail, ok, warn } from "./finding.ts";
 
 const TIMEOUT_MS = 5000;
@@ -25,9 +25,7 @@ async function asked(url: string, path: string, key: string | undefined): Promis
   try {
     return { response: await fetch(url + path, { headers, signal: AbortSignal.timeout(TIMEOUT_MS) }) };
   } catch (error) {
-    // What the system or TLS says of it.
-    const { message, cause } = error as Error & { readonly cause?: { readonly code?: string } };
-    return { why: cause?.code ?? message };
+    return { why: whyOf(error as Error) };
   }
 }
 
