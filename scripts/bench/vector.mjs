@@ -1,10 +1,11 @@
-// `npm run bench -- vector [--only kernel,ivf,kernel-workerd,serve,wide,filters,resplit,curve] [--count N] [--data DIR] [--contests id,id]`: the vector engine.
+// `npm run bench -- vector [--only kernel,ivf,kernel-workerd,serve,wide,filters,resplit,curve,large] [--count N] [--data DIR] [--contests id,id]`: the vector engine.
 
 import { runCurve } from "./vector-curve.mjs";
 import { runFilters } from "./vector-filters.mjs";
 import { runIvf } from "./vector-ivf.mjs";
 import { runKernel } from "./vector-kernel.mjs";
 import { runKernelWorkerd } from "./vector-kernel-workerd.mjs";
+import { runLarge } from "./vector-large.mjs";
 import { runResplit } from "./vector-resplit.mjs";
 import { runServe, runWide } from "./vector-serve.mjs";
 
@@ -17,11 +18,14 @@ const PARTS = {
   filters: runFilters,
   resplit: runResplit,
   curve: runCurve,
+  large: runLarge,
 };
 
+/** They take an hour. */
+const BY_HAND = ["curve", "large"];
+
 export async function run(options) {
-  // The curve takes an hour: by hand.
-  const wanted = options.only ?? Object.keys(PARTS).filter((part) => part !== "curve");
+  const wanted = options.only ?? Object.keys(PARTS).filter((part) => !BY_HAND.includes(part));
   const unknown = wanted.find((part) => !Object.hasOwn(PARTS, part));
   if (unknown !== undefined) {
     console.error(`--only ${unknown}: which of ${Object.keys(PARTS).join(", ")}?`);
