@@ -9,7 +9,16 @@ import { join } from "node:path";
 import { buildAll } from "./build.mjs";
 import { root } from "./lib/root.mjs";
 
-const PAGES = ["bootstrap", "monitoring", "maintenance", "upgrade", "replace", "lost-disk", "lost-bucket", "decommission"];
+const PAGES = [
+  "bootstrap",
+  "monitoring",
+  "maintenance",
+  "upgrade",
+  "replace",
+  "lost-disk",
+  "lost-bucket",
+  "decommission",
+];
 const BLOCK = /^( *)```sh(?: (refused|elsewhere))?\n([\s\S]*?)^ *```$/gm;
 const BLOCK_MS = 400_000;
 const END = "__end__";

@@ -100,7 +100,7 @@ async function load(client: JadeClient, writes: Writes): Promise<number> {
     if (Object.keys(vectorClock).some((dot) => dot.startsWith(`${HEAVY}.`))) heavy.push(name);
   });
   const filling = "x".repeat(VALUE_CHARACTERS);
-  await forEach(heavy, async (name) => void (await writes.put(client, name, 2, filling)));
+  await forEach(heavy, (name) => writes.put(client, name, 2, filling));
   return heavy.length;
 }
 
@@ -121,7 +121,9 @@ export async function answerSkew({ report }: SkewOptions): Promise<string[]> {
     await sleep(QUIET_MS);
     report(`puts one after the other, nothing else: ${prober.away(0).asked} in ${QUIET_MS / 1000} s`);
     const heavy = await load(client, writes);
-    report(`${writes.count} keys with three replicas over six nodes, ${heavy} large ones among them, all with one at ${HEAVY}`);
+    report(
+      `${writes.count} keys with three replicas over six nodes, ${heavy} large ones among them, all with one at ${HEAVY}`,
+    );
     const loadedMs = performance.now();
     await until("an operation", async () => {
       await skew.tellBytes();
@@ -135,7 +137,9 @@ export async function answerSkew({ report }: SkewOptions): Promise<string[]> {
     await skew.tellBytes();
     report(`calm for ${CALM_MS / 1000} s, with a look every ${EVERY_S} s`);
     const { asked, failed, longestMs, codes } = meanwhile;
-    report(`puts meanwhile: ${asked} in ${seconds.toFixed(0)} s, ${failed} failed, ${longestMs} ms between two at most`);
+    report(
+      `puts meanwhile: ${asked} in ${seconds.toFixed(0)} s, ${failed} failed, ${longestMs} ms between two at most`,
+    );
     const missing = await writes.missing(client);
     report(`${writes.count - missing.length} of ${writes.count} keys are there at all replicas`);
     problems.push(...missing);

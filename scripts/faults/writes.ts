@@ -16,7 +16,7 @@ export async function until(what: string, check: () => Promise<boolean>): Promis
 }
 
 /** So many at once. */
-export async function forEach<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+export async function forEach<T>(items: readonly T[], work: (item: T) => Promise<unknown>): Promise<void> {
   const left = items.toReversed();
   const next = async (): Promise<void> => {
     for (let item = left.pop(); item !== undefined; item = left.pop()) await work(item);
