@@ -1,6 +1,7 @@
 // `npm run faults`: a real cluster under faults drawn from a seed, its clients' histories judged.
 //   npm run faults -- --minutes 10 --seed 1 [--instances 3] [--only "kill an instance,cut from both"] [--loopback]
 //   npm run faults -- --lose-one      one of four is gone for good, under `cluster.replacePolicy: act`
+//   npm run faults -- --skew          nodes that hold unequal shares, under `cluster.rebalancePolicy: act`
 //   npm run faults -- --stop-each     each of three is asked to end, and what that costs
 //   npm run faults -- --zones         three become four by rolling restarts, and three again, under load
 // As root on Linux each instance has a network, a disk and a clock of its own; what a machine does not permit is told, and those kinds left out.
@@ -28,6 +29,7 @@ const { values } = parseArgs({
     only: { type: "string" },
     "no-build": { type: "boolean", default: false },
     "lose-one": { type: "boolean", default: false },
+    skew: { type: "boolean", default: false },
     "stop-each": { type: "boolean", default: false },
     zones: { type: "boolean", default: false },
   },
@@ -46,10 +48,12 @@ if (values.zones) {
   console.log(problems.length === 0 ? "ok: nothing was lost" : `${problems.length} problems`);
   process.exit(problems.length === 0 ? 0 : 1);
 }
-if (values["lose-one"]) {
+if (values["lose-one"] || values.skew) {
+  const report = (line) => console.log(line);
   const { loseOne } = await import("./faults/lost.ts");
+  const { answerSkew } = await import("./faults/skew.ts");
   if (!values["no-build"]) await buildAll({ quiet: true });
-  const problems = await loseOne({ keys: 1000, report: (line) => console.log(line) });
+  const problems = await (values.skew ? answerSkew({ report }) : loseOne({ keys: 1000, report }));
   for (const problem of problems) console.error(`FAILED  ${problem}`);
   console.log(problems.length === 0 ? "ok: every key is there" : `${problems.length} problems`);
   process.exit(problems.length === 0 ? 0 : 1);

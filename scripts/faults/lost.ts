@@ -2,59 +2,21 @@
 // acknowledged key is there; copies of vectors that it had are made in other zones; then it comes back empty-handed and gets a node again.
 // Guarantees: everything that was acknowledged is looked for at `all`, after each step. Must not: order any change that `act` is to order.
 import { existsSync } from "node:fs";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { ClusterEvent, ConfigEntry, JadeClient } from "../../src/client/index.ts";
 import { Cluster } from "./cluster.ts";
 import { Prober } from "./prober.ts";
+import { eventNumbers, WebhookReceiver } from "./receiver.ts";
+import { forEach, until, Writes } from "./writes.ts";
 
 const SETTINGS = `cluster: { replaceAfterSeconds: 5, replacePolicy: act, eventsTenant: operators }
 keyValue: { ringGraceSeconds: 5 }
+webhooks: { allowedNetworks: [127.0.0.1] }
 `;
-const WITHIN_MS = 300_000;
-const POLL_MS = 100;
-const AT_ONCE = 16;
 const VECTORS = 1000;
 
 export interface LostOptions {
   readonly keys: number;
   readonly report: (line: string) => void;
-}
-
-async function until(what: string, check: () => Promise<boolean>): Promise<void> {
-  const end = performance.now() + WITHIN_MS;
-  while (!(await check().catch(() => false))) {
-    if (performance.now() > end) throw new Error(`${what}: not within ${WITHIN_MS / 1000} s`);
-    await sleep(POLL_MS);
-  }
-}
-
-/** Acknowledged writes, and whether they are there. */
-class Writes {
-  readonly #acknowledged = new Map<string, number>();
-
-  async put(client: JadeClient, key: string, value: number): Promise<void> {
-    await client.kv.put(key, value);
-    this.#acknowledged.set(key, value);
-  }
-
-  get count(): number {
-    return this.#acknowledged.size;
-  }
-
-  /** Those that are missing or older than what was acknowledged. */
-  async missing(client: JadeClient): Promise<string[]> {
-    const left = [...this.#acknowledged];
-    const missing: string[] = [];
-    const read = async (): Promise<void> => {
-      for (let next = left.pop(); next; next = left.pop()) {
-        const [key, value] = next;
-        const { value: found } = await client.kv.get(key, { consistency: "all" });
-        if (!(typeof found === "number" && found >= value)) missing.push(`${key} (${String(found)} for ${value})`);
-      }
-    };
-    await Promise.all(Array.from({ length: AT_ONCE }, read));
-    return missing;
-  }
 }
 
 /** A database whose copies stand in all zones, and searches that copies may answer. */
@@ -95,6 +57,7 @@ function judged(probers: Record<string, Prober>, sinceMs: number, report: (line:
 /** @returns problems */
 export async function loseOne({ keys, report }: LostOptions): Promise<string[]> {
   const problems: string[] = [];
+  const receiver = await WebhookReceiver.start();
   const cluster = await Cluster.start({ instances: 4, settings: SETTINGS });
   const root = cluster.client("z1", cluster.rootKey, { attempts: 60 });
   const closing: JadeClient[] = [root];
@@ -104,6 +67,8 @@ export async function loseOne({ keys, report }: LostOptions): Promise<string[]> 
     });
     const client = cluster.client("z1", (await root.tenants.create({ tenantId: "acme" })).apiKey, { attempts: 60 });
     closing.push(operators, client);
+    const { url, secret } = receiver;
+    await operators.config.webhooks.create({ url, secret, prefix: "cluster/events/", events: ["put"] });
     const watched: number[] = [];
     void (async () => {
       for await (const { events } of operators.config.watch({ prefix: "cluster/events/" }, { startRevision: 1 }))
@@ -111,10 +76,7 @@ export async function loseOne({ keys, report }: LostOptions): Promise<string[]> 
           if (event.type === "put") watched.push(((event.entry as ConfigEntry).value as { number: number }).number);
     })().catch(() => undefined);
     const writes = new Writes();
-    const fill = async (from: number): Promise<void> => {
-      for (let key = from; key < keys; key += AT_ONCE) await writes.put(client, `key-${key}`, key);
-    };
-    await Promise.all(Array.from({ length: AT_ONCE }, (_, from) => fill(from)));
+    await forEach([...Array(keys).keys()], (key) => writes.put(client, `key-${key}`, key));
     report(`${writes.count} keys with three replicas, over ${cluster.zones.length} instances`);
     const verify = async (when: string): Promise<void> => {
       const missing = await writes.missing(client);
@@ -167,8 +129,14 @@ export async function loseOne({ keys, report }: LostOptions): Promise<string[]> 
     await until("every event is watched", async () => watched.length >= all.length);
     report(`a watch saw events ${watched.join(", ")}`);
     if (String(watched) !== String(all)) problems.push(`the watch saw ${watched.join()}, there were ${all.join()}`);
+    await until("every event is received", async () => receiver.events.length >= all.length);
+    const received = eventNumbers(receiver.events);
+    const { all: requests, unsigned } = receiver.requests;
+    report(`a webhook brought events ${received.join(", ")} in ${requests} requests, ${unsigned} of them not signed`);
+    if (String(received) !== String(all) || unsigned > 0) problems.push(`the webhook brought ${received.join()}`);
     return problems;
   } finally {
+    receiver.close();
     for (const each of closing) each.close();
     if (problems.length > 0 && existsSync(cluster.logPath)) report(`the log: ${cluster.keepLog()}`);
     await cluster.dispose();

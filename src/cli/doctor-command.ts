@@ -26,8 +26,10 @@ export function addDoctorCommand(program: Command): void {
     )
     .option("--log <file>", "a log whose last MiB goes into the bundle")
     .action(async (_flags: object, command: Command) => {
-      const { url, rootKey, output, config, dataDir, bundle, log } = command.optsWithGlobals<DoctorFlags>();
+      const { url: given, rootKey, output, config, dataDir, bundle, log } = command.optsWithGlobals<DoctorFlags>();
       const flags = { config, dataDir };
+      // Where nobody named one the configuration says where the server listens.
+      const url = command.getOptionValueSourceWithGlobals("url") === "default" ? undefined : given;
       const findings = await runDoctor({ flags, env: process.env, url, rootKey, bundle, log });
       console.log(formatted(findings, output));
       if (bundle !== undefined) console.error(`written: ${bundle}. Read it before you send it: gunzip -c ${bundle}`);

@@ -21,6 +21,6 @@ export function judgeBirth(id: string, answers: Readonly<Record<string, string |
   const known = others.map((zone) => `${zone} knows ${answers[zone]}`).join(", ");
   const refusal =
     `the bucket holds no Directory, but this deployment has one (${known}). Restore the bucket; or, to give up what the deployment held, ` +
-    "start every instance with --new-deployment <word> (docs/operations/cluster.md, a lost bucket)";
+    "start every instance with --new-deployment <word> (docs/operations/lost-bucket.md)";
   return { refusal, waitsFor };
 }

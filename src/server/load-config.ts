@@ -35,6 +35,7 @@ export interface ConfigFlags {
   readonly clusterAdvertise?: string | undefined;
   readonly privateNetwork?: boolean | undefined;
   readonly newDeployment?: string | undefined;
+  readonly forceNewDeployment?: boolean | undefined;
 }
 
 export interface LoadedConfig {

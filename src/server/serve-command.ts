@@ -51,6 +51,7 @@ export function registerServe(program: Command): void {
       "--new-deployment <word>",
       "in a cluster whose bucket is lost for good: set this instance's data aside and begin anew, once for each word",
     )
+    .option("--force-new-deployment", "do so also where the bucket holds a deployment, or cannot be asked")
     .option("--insecure-public-http", "allow plain HTTP on an address that is not loopback")
     .option("--check", "only check the configuration: exit with 0 when it is good, 2 when it is not")
     .action(runServe);
@@ -81,6 +82,7 @@ async function runServe(flags: ServeFlags): Promise<void> {
     process.exitCode = await run({
       ...loaded,
       newDeployment: flags.newDeployment,
+      forceNewDeployment: flags.forceNewDeployment,
       rootKeyFromEnvironment: process.env["JADE_ROOT_KEY"],
       env: process.env,
       metricsAccess: process.env["JADE_METRICS_ACCESS"],

@@ -22,6 +22,7 @@ const WILDCARDS: ReadonlySet<string> = new Set(["0.0.0.0", "::"]);
 export interface Permissions {
   readonly insecurePublicHttp?: boolean | undefined;
   readonly newDeployment?: string | undefined;
+  readonly forceNewDeployment?: boolean | undefined;
 }
 
 type Refuse = (field: string, value: unknown, message: string) => void;
@@ -133,6 +134,8 @@ export function serveProblems(
   judgeCluster(config, refuse);
   if (flags.newDeployment !== undefined && config.cluster.bucket === undefined)
     problems.push({ field: "--new-deployment", value: flags.newDeployment, message: "needs cluster.bucket" });
+  if (flags.forceNewDeployment === true && flags.newDeployment === undefined)
+    problems.push({ field: "--force-new-deployment", value: "true", message: "needs --new-deployment <word>" });
   return problems;
 }
 

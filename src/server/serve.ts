@@ -30,6 +30,8 @@ export interface ServeOptions extends LoadedConfig {
   readonly rootKeyFromEnvironment: string | undefined;
   /** A word: what this instance of a cluster held is given up, once. */
   readonly newDeployment?: string | undefined;
+  /** Also where the bucket holds a deployment. */
+  readonly forceNewDeployment?: boolean | undefined;
   /** JADE_METRICS_ACCESS. */
   readonly metricsAccess?: string | undefined;
   /** The process's environment: identity and bucket of a cluster. */

@@ -145,7 +145,6 @@ export function workerdConfig(options: WorkerdConfigOptions): string {
     ...(cluster ? [textBinding("JADE_CLUSTER", JSON.stringify(cluster.place))] : []),
     ...relays.map(({ binding, service }) => `(name = ${capnpText(binding)}, service = ${capnpText(service)})`),
     ...(cluster && isGateway ? ['(name = "SUPERVISOR", service = "supervisor")'] : []),
-    ...(cluster && isGateway ? ['(name = "SUPERVISOR", service = "supervisor")'] : []),
     textBinding("JADE_CONFIG", JSON.stringify(settings)),
     textBinding("JADE_ROOT_KEY_HASH", rootKeyHash),
     ...objectClasses.map(objectBinding),

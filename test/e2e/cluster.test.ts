@@ -4,23 +4,33 @@ import { once } from "node:events";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Cluster } from "../../scripts/faults/cluster.ts";
 import { Prober } from "../../scripts/faults/prober.ts";
+import { eventNumbers, WebhookReceiver } from "../../scripts/faults/receiver.ts";
 import { Workload } from "../../scripts/faults/workload.ts";
 import type { JadeClient } from "../../src/client/index.ts";
 import { until } from "./until.ts";
 
 let cluster: Cluster;
 let apiKey: string;
+let receiver: WebhookReceiver;
 
 beforeAll(async () => {
   const beganMs = performance.now();
-  cluster = await Cluster.start({ instances: 3, overTls: true });
+  receiver = await WebhookReceiver.start();
+  const settings = "cluster: { eventsTenant: acme }\nwebhooks: { allowedNetworks: [127.0.0.1] }\n";
+  cluster = await Cluster.start({ instances: 3, overTls: true, settings });
   console.log(`three instances are ready after ${Math.round(performance.now() - beganMs)} ms`);
   const root = cluster.client("z1", cluster.rootKey, { attempts: 10 });
   apiKey = (await root.tenants.create({ tenantId: "acme" })).apiKey;
-  root.close();
+  const acme = cluster.client("z2", apiKey, { attempts: 10 });
+  const { url, secret } = receiver;
+  await acme.config.webhooks.create({ url, secret, prefix: "cluster/events/", events: ["put"] });
+  for (const client of [root, acme]) client.close();
 });
 
-afterAll(() => cluster?.dispose());
+afterAll(async () => {
+  receiver?.close();
+  await cluster?.dispose();
+});
 
 /** Sum of a metric over its series, as one instance tells it. */
 async function metric(zone: string, name: string): Promise<number> {
@@ -181,5 +191,18 @@ describe("three instances", () => {
       (await Promise.all(cluster.zones.map((zone) => metric(zone, "jade_kv_hints_pending")))).reduce((a, b) => a + b);
     expect(await until(async () => (await pending()) === 0)).toBe(true);
     for (const client of clients) client.close();
+  });
+
+  it("[CL-149] tell a webhook's receiver what happened to them, each event signed and in order, over the death of an owner", async () => {
+    const root = cluster.client("z2", cluster.rootKey, { attempts: 60 });
+    const numbers = async () => (await root.clusterEvents()).map(({ number }) => number).toReversed();
+    expect(await until(async () => receiver.events.length >= (await numbers()).length)).toBe(true);
+    const all = await numbers();
+    expect(all.length).toBeGreaterThanOrEqual(2);
+    expect(eventNumbers(receiver.events).slice(0, all.length)).toEqual(all);
+    expect(receiver.requests.unsigned).toBe(0);
+    const kinds = receiver.events.map(({ value }) => (value as { readonly kind: string }).kind);
+    expect(kinds.slice(0, 2)).toEqual(["instanceFailed", "instanceBack"]);
+    root.close();
   });
 });

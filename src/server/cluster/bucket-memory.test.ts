@@ -19,11 +19,12 @@ function place(): SeenPlace & { seen: Seen | undefined; isAway: boolean } {
   return made;
 }
 
-function instance(bucket = "s3://jade/p", here = place(), there = place()) {
+function instance(bucket = "s3://jade/p", here = place(), there = place(), word?: string) {
   const told = { process: 1 as number | undefined, rests: 0, lines: [] as string[] };
   const rest = (): void => void told.rests++;
   const memory = new BucketMemory({
     bucket,
+    word,
     here,
     there,
     process: () => told.process,
@@ -36,10 +37,12 @@ function instance(bucket = "s3://jade/p", here = place(), there = place()) {
 
 describe("[CL-130] an instance knows its bucket again", () => {
   it("a new instance takes the bucket that it is given, and one whose bucket went on too", async () => {
-    const { memory, here, there, told } = instance();
+    const { memory, here, there, told } = instance("s3://jade/p", place(), place(), "again");
     expect(await memory.look()).toBe(true);
     expect(await memory.look()).toBe(true);
     expect([here.seen?.count, there.seen?.count]).toEqual([2, 2]);
+    // What a later `--new-deployment` of another instance goes by (CL-148).
+    expect(there.seen?.word).toBe("again");
     // It ended between both writes, or its own disk was brought back.
     there.seen = { ...there.seen!, count: 9 };
     expect(await memory.look()).toBe(true);

@@ -17,6 +17,8 @@ export interface Seen {
   /** Raised by each look. */
   readonly count: number;
   readonly at: string;
+  /** Of the deployment, where it began by `--new-deployment`. */
+  readonly word?: string | undefined;
 }
 
 /** A place for what was seen; throws when it cannot be asked. */
@@ -71,6 +73,7 @@ export function seenInBucket(socketPath: string, zone: string): SeenPlace {
 
 export interface BucketMemoryOptions {
   readonly bucket: string;
+  readonly word: string | undefined;
   readonly here: SeenPlace;
   readonly there: SeenPlace;
   /** The leaders' process; undefined = none runs. One whose bucket was emptied ends, and the next one would begin anew there. */
@@ -105,12 +108,12 @@ export class BucketMemory {
 
   /** True = it is the known one. Throws when it cannot be asked. */
   async look(): Promise<boolean> {
-    const { bucket, here, there, rest, report, now } = this.#options;
+    const { bucket, word, here, there, rest, report, now } = this.#options;
     const [known, found] = [await here.read(), await there.read()];
     const why = whyAnother(bucket, known, found);
     if (why === undefined) {
       const count = Math.max(known?.count ?? 0, found?.count ?? 0) + 1;
-      const seen = { bucket, count, at: now().toISOString() };
+      const seen = { bucket, count, at: now().toISOString(), word };
       // In this order: what is here must never be ahead of a bucket that is whole.
       await there.write(seen);
       await here.write(seen);
@@ -119,7 +122,7 @@ export class BucketMemory {
     rest();
     if (why !== this.#complaint)
       report(
-        `${bucket} is not the bucket that it was: ${why}. The leaders rest. docs/operations/cluster.md (a lost bucket) says what to do`,
+        `${bucket} is not the bucket that it was: ${why}. The leaders rest. docs/operations/lost-bucket.md says what to do`,
       );
     this.#complaint = why;
     return false;

@@ -57,7 +57,7 @@ function runStart(flags: StartFlags): Promise<never> {
       grpcPort: flags.grpcPort === undefined ? undefined : numberOf("--grpc-port", flags.grpcPort, ports),
       peerPort: flags.peerPort === undefined ? undefined : numberOf("--peer-port", flags.peerPort, ports),
       sharedPort: flags.sharedPort === undefined ? undefined : numberOf("--shared-port", flags.sharedPort, ports),
-      flags: flags.newDeployment === undefined ? [] : ["--new-deployment", flags.newDeployment],
+      newDeployment: flags.newDeployment,
       dataDir: directoryOf(flags),
       env,
       print: (line) => console.log(line),

@@ -67,8 +67,8 @@ function sharedFlags({
   const tls = { tlsCert, tlsKey, grpcCert, grpcKey, grpcClientCa };
   const texts = { host, logLevel, ...tls, newDeployment, config: flags.config };
   const given = Object.entries(texts).flatMap(([name, text]) => (text === undefined ? [] : [optionOf(name), text]));
-  const { insecurePublicHttp, privateNetwork } = flags;
-  const said = Object.entries({ insecurePublicHttp, privateNetwork }).flatMap(([name, is]) =>
+  const { insecurePublicHttp, privateNetwork, forceNewDeployment } = flags;
+  const said = Object.entries({ insecurePublicHttp, privateNetwork, forceNewDeployment }).flatMap(([name, is]) =>
     is ? [optionOf(name)] : [],
   );
   return [...given, ...said];

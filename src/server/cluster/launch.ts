@@ -12,6 +12,7 @@ import { writeConfigFile } from "../worker-files.ts";
 import { BUCKET_VARIABLES } from "./bucket-variables.ts";
 import { Child } from "./child.ts";
 import { isHeld } from "./held-instances.ts";
+import { setBucketAside } from "./new-deployment.ts";
 
 export const MAX_INSTANCES = 16;
 const KEY_BYTES = 32;
@@ -28,6 +29,8 @@ export interface LaunchOptions {
   readonly sharedPort?: number | undefined;
   /** Given: `s3://…`, and keys and the bucket's place come from the environment. Left out: the development bucket. */
   readonly bucket?: string | undefined;
+  /** A word: all instances begin anew, and the development bucket with them, once. */
+  readonly newDeployment?: string | undefined;
   /** More flags of each `jade-db serve`. */
   readonly flags?: readonly string[];
   readonly dataDir: string;
@@ -90,6 +93,9 @@ class Launch {
 
   /** Resolves when the bucket listens, at the first time. */
   startBucket(): Promise<void> {
+    const { newDeployment, report } = this.#options;
+    const aside = newDeployment === undefined ? undefined : setBucketAside(this.#dir, newDeployment);
+    if (aside !== undefined) report(`begins a new deployment; what the bucket held lies in ${aside}`);
     let listening: () => void = () => undefined;
     const isListening = new Promise<void>((resolve) => {
       listening = resolve;
@@ -120,13 +126,22 @@ class Launch {
       return ["--peer", `${zone}=${peerPort === undefined ? path : `127.0.0.1:${peerPort + index}`}`];
     });
     this.#zones.forEach((zone, index) => {
-      const { port, grpcPort, sharedPort, report, bucket = `s3://${BUCKET}/deployment`, flags = [] } = this.#options;
+      const {
+        port,
+        grpcPort,
+        sharedPort,
+        report,
+        bucket = `s3://${BUCKET}/deployment`,
+        flags = [],
+        newDeployment,
+      } = this.#options;
+      const anew = newDeployment === undefined ? [] : ["--new-deployment", newDeployment];
       const grpc = grpcPort === undefined ? [] : ["--grpc-port", String(grpcPort === 0 ? 0 : grpcPort + index)];
       const shared = sharedPort === undefined ? [] : ["--shared-port", String(sharedPort)];
       const child = new Child({
         name: zone,
         args: () => [
-          ...["serve", "--cluster", bucket, "--zone", zone, ...peers, ...shared, ...flags],
+          ...["serve", "--cluster", bucket, "--zone", zone, ...peers, ...shared, ...flags, ...anew],
           ...["--port", String(port === 0 ? 0 : port + index), "--data-dir", join(this.#dir, zone), ...grpc],
         ],
         env: () => ({ ...this.#env, ...(this.#bucketUrl ? { AWS_ENDPOINT_URL: this.#bucketUrl } : {}) }),

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { prepareDataDir } from "../data-dir.ts";
-import { beginNewDeployment } from "./new-deployment.ts";
+import { beginNewDeployment, deploymentWord, isNewWord, setBucketAside } from "./new-deployment.ts";
 
 const made: string[] = [];
 afterEach(() => {
@@ -31,6 +31,11 @@ describe("[CL-132] --new-deployment", () => {
     expect(readFileSync(join(dir.path, "incarnation"), "utf8")).toBe("7");
     writeFileSync(join(dir.objects, "new"), "rows");
     // The flag stayed in the unit file.
+    expect([deploymentWord(dir.path), isNewWord(dir.path, "again"), isNewWord(dir.path, "third")]).toEqual([
+      "again",
+      false,
+      true,
+    ]);
     expect(beginNewDeployment(dir, "again")).toBeUndefined();
     expect(existsSync(join(dir.objects, "new"))).toBe(true);
     expect(beginNewDeployment(dir, "third")).toContain("before-third");
@@ -43,6 +48,8 @@ describe("[CL-132] --new-deployment", () => {
     mkdirSync(join(dir.path, "before-again/objects"), { recursive: true });
     writeFileSync(join(dir.path, "before-again/objects/old"), "rows");
     rmSync(join(dir.objects, "old"));
+    // Its bucket was judged before the crash.
+    expect([deploymentWord(dir.path), isNewWord(dir.path, "again")]).toEqual(["again", false]);
     const aside = beginNewDeployment(dir, "again")!;
     expect(readFileSync(join(aside, "objects/old"), "utf8")).toBe("rows");
     expect(existsSync(join(aside, "leaders"))).toBe(true);
@@ -51,5 +58,25 @@ describe("[CL-132] --new-deployment", () => {
 
   it("refuses what is no word", () => {
     expect(() => beginNewDeployment(dirWithData(), "../x")).toThrow("1 to 32 letters");
+  });
+});
+
+describe("[CL-150] --new-deployment of a whole cluster on one machine", () => {
+  it("sets its bucket aside once for a word, whether there was one or not", () => {
+    const { path } = dirWithData();
+    const bucket = join(path, "bucket");
+    const filled = (with_: string) => {
+      mkdirSync(bucket);
+      writeFileSync(join(bucket, "object"), with_);
+    };
+    expect(setBucketAside(path, "first")).toContain("bucket-before-first");
+    filled("first's");
+    expect(setBucketAside(path, "first")).toBeUndefined();
+    expect(readFileSync(join(bucket, "object"), "utf8")).toBe("first's");
+    const aside = setBucketAside(path, "second")!;
+    expect([existsSync(bucket), readFileSync(join(aside, "object"), "utf8")]).toEqual([false, "first's"]);
+    filled("second's");
+    expect([setBucketAside(path, "second"), setBucketAside(path, "first")]).toEqual([undefined, undefined]);
+    expect(() => setBucketAside(path, "../x")).toThrow("1 to 32 letters");
   });
 });

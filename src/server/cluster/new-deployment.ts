@@ -9,21 +9,44 @@ import { writeConfigFile } from "../worker-files.ts";
 
 export const BUCKET_SEEN_FILE = "bucket-seen.json";
 const WORD = /^[A-Za-z0-9-]{1,32}$/;
+/** Behind the word: its data is being set aside. */
+const BEGUN = " begun";
+
+function notedIn(path: string): string {
+  const note = join(path, "new-deployment");
+  return existsSync(note) ? readFileSync(note, "utf8").trim() : "";
+}
+
+function asideOf(path: string, word: string): string {
+  return join(path, `before-${word}`);
+}
+
+function assertWord(word: string): void {
+  if (WORD.test(word)) return;
+  const message = `--new-deployment is ${JSON.stringify(word)}: it must be 1 to 32 letters, digits and dashes`;
+  throw new OperatorError(message, { exitCode: exitCodes.invalidConfiguration });
+}
+
+/** The last deployment that began here by a word; undefined = none did. */
+export function deploymentWord(path: string): string | undefined {
+  return notedIn(path).replace(BEGUN, "") || undefined;
+}
+
+/** False = this word's deployment has begun here, if only by half. @throws OperatorError where the word cannot be one. */
+export function isNewWord(path: string, word: string): boolean {
+  assertWord(word);
+  if (deploymentWord(path) === word) return false;
+  const aside = asideOf(path, word);
+  if (!existsSync(aside)) return true;
+  throw new OperatorError(`--new-deployment ${word} was used before, ${aside} is from then: choose another word`);
+}
 
 /** Gives where the old data are; undefined = this word's deployment has begun before. @throws OperatorError. */
 export function beginNewDeployment({ path, objects, blobs, leaders }: DataDir, word: string): string | undefined {
-  if (!WORD.test(word)) {
-    const message = `--new-deployment is ${JSON.stringify(word)}: it must be 1 to 32 letters, digits and dashes`;
-    throw new OperatorError(message, { exitCode: exitCodes.invalidConfiguration });
-  }
+  if (!isNewWord(path, word) && notedIn(path) === word) return undefined;
+  const aside = asideOf(path, word);
   const note = join(path, "new-deployment");
-  const noted = existsSync(note) ? readFileSync(note, "utf8").trim() : "";
-  if (noted === word) return undefined;
-  const aside = join(path, `before-${word}`);
-  const begun = `${word} begun`;
-  if (noted !== begun && existsSync(aside))
-    throw new OperatorError(`--new-deployment ${word} was used before, ${aside} is from then: choose another word`);
-  writeConfigFile(note, begun);
+  writeConfigFile(note, word + BEGUN);
   mkdirSync(aside, { recursive: true, mode: 0o700 });
   for (const [name, from] of Object.entries({
     objects,
@@ -37,5 +60,16 @@ export function beginNewDeployment({ path, objects, blobs, leaders }: DataDir, w
   }
   for (const made of [objects, blobs]) mkdirSync(made, { recursive: true, mode: 0o700 });
   writeConfigFile(note, word);
+  return aside;
+}
+
+/** Of a whole cluster on one machine: its development bucket, too. Gives where it is; undefined = this word's deployment has begun before. */
+export function setBucketAside(dir: string, word: string): string | undefined {
+  assertWord(word);
+  const [bucket, aside] = [join(dir, "bucket"), join(dir, `bucket-before-${word}`)];
+  if (existsSync(aside)) return undefined;
+  // It also says that this word was used.
+  if (existsSync(bucket)) renameSync(bucket, aside);
+  else mkdirSync(aside, { mode: 0o700 });
   return aside;
 }

@@ -39,6 +39,8 @@ export interface RelayService {
 const CONNECT_HOST = "relay";
 /** From SIGTERM to exit; the supervisor waits a little longer. Ms. */
 export const LEADERS_STOP_MS = 8000;
+/** It has nothing to hand over. Ms. */
+const BOARD_STOP_MS = 300;
 
 function relayService(binding: string, service: string, address: string): RelayService {
   const http = `http = (capnpConnectHost = ${capnpText(CONNECT_HOST)})`;
@@ -85,8 +87,25 @@ export function boardService(): string {
   return '(name = "board", bucket = (path = "peers"))';
 }
 
-export function boardSocket({ boardAddress }: ClusterProcess): string {
+export function boardSocket({ boardAddress }: Pick<ClusterProcess, "boardAddress">): string {
   return `(name = "board", address = ${capnpText(boardAddress)}, http = (), service = "board")`;
+}
+
+/** A process that only gives the board; its other services are the bucket's own. */
+export function boardConfig({
+  bucket,
+  key,
+  boardAddress,
+}: Pick<ClusterProcess, "bucket" | "key" | "boardAddress">): string {
+  const joined = `bucket = ${capnpText(bucket)}, address = "127.0.0.1:0", key = ${capnpText(key)}, stopTimeoutMs = ${BOARD_STOP_MS}`;
+  return `using Workerd = import "/workerd/workerd.capnp";
+
+const config :Workerd.Config = (
+  services = [${boardService()}],
+  sockets = [${boardSocket({ boardAddress })}],
+  cluster = (${joined})
+);
+`;
 }
 
 /** Follows the sockets of `Config`; empty for a zone's process. The bucket's endpoint and credentials come by the environment. */

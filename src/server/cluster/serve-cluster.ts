@@ -26,11 +26,12 @@ import { LEADERS_HEALTH, type WorkerdStart } from "../workerd-process.ts";
 import { BucketMemory, seenFile, seenInBucket } from "./bucket-memory.ts";
 import { BUCKET_VARIABLES } from "./bucket-variables.ts";
 import { Door } from "./door.ts";
+import { assertBucketFree } from "./held-bucket.ts";
 import { clusterIdentity } from "./identity.ts";
 import { Instance } from "./instance.ts";
 import { boardAt, IsolationWatch, reachesLeaders } from "./isolation-watch.ts";
 import { Membership } from "./membership.ts";
-import { BUCKET_SEEN_FILE, beginNewDeployment } from "./new-deployment.ts";
+import { BUCKET_SEEN_FILE, beginNewDeployment, deploymentWord, isNewWord } from "./new-deployment.ts";
 import { type ClusterProcess, LEADERS_STOP_MS } from "./relay-config.ts";
 import { parseHostPort } from "./tunnel.ts";
 import { socketPath, Ways } from "./ways.ts";
@@ -211,11 +212,26 @@ function rememberBucket(
 ): BucketMemory {
   const { bucket = "", zone } = config.cluster;
   return new BucketMemory({
-    ...{ bucket, report, rest: () => leaders.rest(), now: () => new Date() },
+    ...{ bucket, report, rest: () => leaders.rest(), now: () => new Date(), word: deploymentWord(dir.path) },
     process: () => leaders.pid,
     here: seenFile(join(dir.path, BUCKET_SEEN_FILE)),
     there: seenInBucket(socketPath(ways.board), zone),
   });
+}
+
+/** Where `--new-deployment` asks for it. @throws OperatorError */
+async function beginAnew(options: ServeOptions, dir: DataDir): Promise<void> {
+  const { config, newDeployment: word, forceNewDeployment, env, report } = options;
+  if (word === undefined) return;
+  // One that began before was judged then.
+  if (isNewWord(dir.path, word) && forceNewDeployment !== true) {
+    const { bucket = "", peers } = config.cluster;
+    const { clusterKey } = clusterIdentity(env);
+    const ask = { bucket, zones: Object.keys(peers).sort(), clusterKey, runDir: dir.run, binary: workerdBinary() };
+    await assertBucketFree({ ...ask, env: bucketEnvironment(env) }, word);
+  }
+  const aside = beginNewDeployment(dir, word);
+  if (aside !== undefined) report(`begins a new deployment; what this instance held lies in ${aside}`);
 }
 
 /** Runs until SIGTERM or SIGINT; gives the exit code. @throws OperatorError when it cannot start. */
@@ -227,8 +243,7 @@ export async function serveCluster(options: ServeOptions): Promise<number> {
   const lock = await InstanceLock.acquire(dir.path);
   try {
     await assertPortsFree(config);
-    const aside = options.newDeployment === undefined ? undefined : beginNewDeployment(dir, options.newDeployment);
-    if (aside !== undefined) options.report(`begins a new deployment; what this instance held lies in ${aside}`);
+    await beginAnew(options, dir);
     const processes = new Processes(options, dir, lock);
     await processes.ways.open();
     const { ways } = processes;

@@ -20,15 +20,20 @@ function environment(config: Config, env: NodeJS.ProcessEnv): Finding {
   return fail("environment", found, "run it with the environment of the server; docs/cluster.md names the variables");
 }
 
+/** What the system or TLS says of it, where it does. */
+export function whyOf({ message, cause }: Error): string {
+  const { code, message: why = message } = (cause ?? {}) as { readonly code?: string; readonly message?: string };
+  return code ?? why;
+}
+
 /** Whether it answers at all: nothing is signed here, so it refuses, and tells its time. */
 async function bucket(env: NodeJS.ProcessEnv): Promise<readonly Finding[]> {
   const endpoint = env["AWS_ENDPOINT_URL"];
   if (!endpoint) return [ok("bucket", "the one of AWS, which was not asked")];
   const beganMs = Date.now();
   const answer = await fetch(endpoint, { signal: AbortSignal.timeout(ANSWER_MS) }).catch((error: Error) => error);
-  const advice =
-    "leaders are away without it, key-value goes on; docs/operations/cluster.md has what to do when a bucket is lost";
-  if (answer instanceof Error) return [fail("bucket", `${endpoint} does not answer: ${answer.message}`, advice)];
+  const advice = "leaders are away without it, key-value goes on; docs/operations/lost-bucket.md";
+  if (answer instanceof Error) return [fail("bucket", `${endpoint} does not answer: ${whyOf(answer)}`, advice)];
   const [tookMs, told] = [Date.now() - beganMs, Date.parse(answer.headers.get("date") ?? "")];
   const here = ok("bucket", `answers at ${endpoint} after ${tookMs} ms`);
   if (Number.isNaN(told)) return [here];

@@ -51,7 +51,10 @@ describe("doctor of a cluster", () => {
     server.closeAllConnections();
     const without = { ...keys, JADE_CLUSTER_KEY: "short secret", AWS_ENDPOINT_URL: `http://${gone}` };
     expect(await told(without)).toEqual(["environment fail", "bucket fail", "peer z2 warn", "peer z3 warn"]);
-    expect(JSON.stringify(await clusterFindings(config, without))).not.toContain("short secret");
+    const findings = JSON.stringify(await clusterFindings(config, without));
+    expect(findings).not.toContain("short secret");
+    // Node asks no such port.
+    expect(findings).toContain("does not answer: bad port");
     expect(await clusterFindings(configSchema.parse({}), {})).toEqual([]);
   });
 
@@ -118,6 +121,27 @@ describe("doctor", () => {
     expect(verdict(syncSpeed("/proc"))).toBe("fail");
   });
 
+  it("[CL-129] asks the server that the configuration names, and tells what is away though it can serve", async () => {
+    const answers: Record<string, object> = {
+      "/v1/health": {},
+      "/v1/ready": { data: { ready: true, degraded: ["directory"] } },
+      "/v1/status": { data: { mode: "cluster" } },
+    };
+    const server = createServer((request, response) => {
+      const body = answers[request.url!];
+      response.writeHead(body ? 200 : 403, { "content-type": "application/json" }).end(JSON.stringify(body ?? {}));
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const file = join(directory, "jade.yaml");
+    writeFileSync(file, `server: { port: ${(server.address() as AddressInfo).port} }\n`);
+    const findings = await runDoctor({ flags: { config: file }, env: {} });
+    server.closeAllConnections();
+    server.close();
+    const told = (name: string) => findings.find(({ check }) => check === name);
+    expect(told("readiness")).toMatchObject({ verdict: "warn", found: "it can serve, without: directory" });
+    expect(told("instances")).toMatchObject({ found: expect.stringContaining("JADE_ROOT_KEY") });
+  });
+
   it("names a wrong configuration, and a server that does not answer is no failure", async () => {
     const file = join(directory, "jade.yaml");
     writeFileSync(file, "server:\n  prot: 1\n");
@@ -130,9 +154,13 @@ describe("doctor", () => {
   });
 
   it("keeps secrets out of a bundle, whatever field or text they stand in", async () => {
-    const secrets = ["jdb.root.AbC-123", "jdb.acme.k1.s3cret", "eyJhbGciOi.eyJzdWIi.c2ln", "hunter2"];
-    const [root = "", api = "", token = "", password = ""] = secrets;
-    const text = `GET / Authorization: Bearer ${api}\nroot key ${root} ${token} https://me:${password}@host/x\n`;
+    const secrets = ["jdb.root.AbC-123", "jdb.acme.k1.s3cret", "eyJhbGciOi.eyJzdWIi.c2ln", "hunter2", "whsec_c2VjcmV0"];
+    const [root = "", api = "", token = "", password = "", hook = ""] = secrets;
+    // Of any form: only the environment tells that they are secrets.
+    const env = { JADE_ROOT_KEY: root, JADE_CLUSTER_KEY: "0123456789abcdef", AWS_SECRET_ACCESS_KEY: "chosen by hand" };
+    const held = Object.values(env).join(" and ");
+    secrets.push(...Object.values(env), "unset-here");
+    const text = `GET / Authorization: Bearer ${api}\nroot key ${root} ${token} https://me:${password}@host/x ${hook}\nAWS_SECRET_ACCESS_KEY=unset-here\n`;
     const clean = redact({
       apiKey: password,
       nested: [{ rootKey: root }],
@@ -143,9 +171,9 @@ describe("doctor", () => {
     for (const secret of secrets) expect(JSON.stringify(clean)).not.toContain(secret);
     expect(clean).toMatchObject({ keyValue: { nodes: 3 }, keyId: "k1", note: expect.stringContaining("GET /") });
     const [log, bundle] = [join(directory, "log"), join(directory, "bundle.gz")];
-    writeFileSync(log, text);
+    writeFileSync(log, `${text}${held}\n`);
     const flags = { dataDir: join(directory, "data") };
-    await runDoctor({ flags, env: { JADE_ROOT_KEY: root }, url: "http://127.0.0.1:9", rootKey: root, bundle, log });
+    await runDoctor({ flags, env, url: "http://127.0.0.1:9", rootKey: root, bundle, log });
     const written = gunzipSync(readFileSync(bundle)).toString();
     for (const secret of secrets) expect(written).not.toContain(secret);
     expect(JSON.parse(written)).toMatchObject({

@@ -6,12 +6,13 @@ import { gzipSync } from "node:zlib";
 import type { Config } from "../config-schema.ts";
 import { certificateFiles } from "../fronts.ts";
 import { type ConfigFlags, loadConfig } from "../load-config.ts";
+import { localUrl } from "../port.ts";
 import { OperatorError } from "../problem.ts";
 import { certificate, clusterFindings } from "./cluster.ts";
 import { contents, fileSystem, space, syncSpeed } from "./disk.ts";
 import { type Finding, fail, ok } from "./finding.ts";
 import { descriptors, memory, nodeVersion, operatingSystem, workerd } from "./machine.ts";
-import { redact, redactText } from "./redact.ts";
+import { redact, secretsOf } from "./redact.ts";
 import { askServer } from "./server.ts";
 
 const LOG_BYTES = 1024 * 1024;
@@ -19,7 +20,8 @@ const LOG_BYTES = 1024 * 1024;
 export interface DoctorOptions {
   readonly flags: ConfigFlags;
   readonly env: NodeJS.ProcessEnv;
-  readonly url: string;
+  /** Left out: where the configuration has it listen. */
+  readonly url?: string | undefined;
   readonly rootKey?: string | undefined;
   /** Where a bundle for others to look at is written. */
   readonly bundle?: string | undefined;
@@ -37,13 +39,21 @@ function configuration({ flags, env }: DoctorOptions): { finding: Finding; confi
   }
 }
 
+const DEFAULT_URL = "http://127.0.0.1:8787";
+
+function ownUrl(config: Config | undefined): string {
+  if (!config) return DEFAULT_URL;
+  const { host, port } = config.server;
+  return localUrl(host, port).replace(/^http/, certificateFiles(config) ? "https" : "http");
+}
+
 /** The end of a log: secrets never get into it, but other programs may write there too. */
 function logTail(path: string): string {
   const file = openSync(path, "r");
   try {
     const { size } = fstatSync(file);
     const bytes = Buffer.alloc(Math.min(size, LOG_BYTES));
-    return redactText(bytes.subarray(0, readSync(file, bytes, 0, bytes.length, size - bytes.length)).toString("utf8"));
+    return bytes.subarray(0, readSync(file, bytes, 0, bytes.length, size - bytes.length)).toString("utf8");
   } finally {
     closeSync(file);
   }
@@ -51,7 +61,7 @@ function logTail(path: string): string {
 
 export async function runDoctor(options: DoctorOptions): Promise<readonly Finding[]> {
   const { finding, config } = configuration(options);
-  const { findings: ofServer, ...answers } = await askServer(options.url, options.rootKey);
+  const { findings: ofServer, ...answers } = await askServer(options.url ?? ownUrl(config), options.rootKey);
   const dataDir = config?.storage.dataDir;
   const tls = config && certificateFiles(config);
   const findings = [
@@ -64,7 +74,8 @@ export async function runDoctor(options: DoctorOptions): Promise<readonly Findin
   ];
   if (options.bundle !== undefined) {
     const log = options.log === undefined ? undefined : logTail(options.log);
-    const content = redact({ madeAt: new Date().toISOString(), findings, config, ...answers, log });
+    const secrets = [...secretsOf(options.env), ...(options.rootKey === undefined ? [] : [options.rootKey])];
+    const content = redact({ madeAt: new Date().toISOString(), findings, config, ...answers, log }, secrets);
     writeFileSync(options.bundle, gzipSync(JSON.stringify(content, null, 2)), { mode: 0o600 });
   }
   return findings;

@@ -1,6 +1,6 @@
 // What a running server says when it is asked from outside.
 
-import { instanceFindings } from "./cluster.ts";
+import { instanceFindings, whyOf } from "./cluster.ts";
 import { type Finding, fail, ok, warn } from "./finding.ts";
 
 const TIMEOUT_MS = 5000;
@@ -12,49 +12,78 @@ export interface ServerAnswers {
   readonly ready?: unknown;
   readonly status?: unknown;
   readonly metrics?: string | undefined;
+  /** With the root key. */
+  readonly cluster?: unknown;
+  readonly events?: unknown;
+  readonly operations?: unknown;
 }
 
-async function asked(url: string, path: string, key: string | undefined): Promise<Response | undefined> {
+type Answer = { readonly response: Response } | { readonly response?: undefined; readonly why: string };
+
+async function asked(url: string, path: string, key: string | undefined): Promise<Answer> {
   const headers = key === undefined ? {} : { authorization: `Bearer ${key}` };
-  return fetch(url + path, { headers, signal: AbortSignal.timeout(TIMEOUT_MS) }).catch(() => undefined);
+  try {
+    return { response: await fetch(url + path, { headers, signal: AbortSignal.timeout(TIMEOUT_MS) }) };
+  } catch (error) {
+    return { why: whyOf(error as Error) };
+  }
+}
+
+interface Body {
+  readonly message?: string;
+  readonly data?: unknown;
+}
+
+/** Undefined = nothing that can be read. */
+async function bodyOf({ response }: Answer): Promise<Body | undefined> {
+  return (await response?.json().catch(() => undefined)) as Body | undefined;
+}
+
+function readiness({ response }: Answer, body: Body | undefined): Finding {
+  if (!response?.ok) {
+    const found = String(body?.message ?? "no answer");
+    return fail("readiness", found, "docs/operations/troubleshooting.md; its log says more");
+  }
+  const { degraded = [] } = (body?.data ?? {}) as { readonly degraded?: readonly string[] };
+  if (degraded.length === 0) return ok("readiness", "it can serve");
+  const advice = "it serves what does not need them; docs/operations/troubleshooting.md";
+  return warn("readiness", `it can serve, without: ${degraded.join(", ")}`, advice);
+}
+
+function clock(skewMs: number): Finding {
+  if (Math.abs(skewMs) <= MOST_SKEW_MS) return ok("clock", "the server's agrees with this machine's");
+  return warn("clock", `the server's is ${Math.round(skewMs / 1000)} s away from this machine's`, "run NTP on both");
 }
 
 /** `key`: the root key, for what only it may see. */
 export async function askServer(url: string, key: string | undefined): Promise<ServerAnswers> {
   const beganMs = Date.now();
   const health = await asked(url, "/v1/health", undefined);
-  if (!health?.ok) {
-    const found = health ? `answers ${health.status}` : `nothing answers at ${url}`;
-    return { findings: [warn("server", found, "start it with: jade-db serve (or name it with --url)")] };
+  if (!health.response?.ok) {
+    const found = health.response ? `answers ${health.response.status}` : `nothing answers at ${url} (${health.why})`;
+    const advice = /CERT|ISSUER|SIGNATURE/.test(found)
+      ? "have Node trust its authority: NODE_EXTRA_CA_CERTS=<file>"
+      : "start it with: jade-db serve (or name it with --url)";
+    return { findings: [warn("server", found, advice)] };
   }
-  const skewMs = clockSkewMs(health.headers.get("date"), beganMs, Date.now());
-  const [ready, status, metrics, cluster] = await Promise.all(
-    ["/v1/ready", "/v1/status", "/metrics", "/v1/cluster"].map((path) => asked(url, path, key)),
+  const skewMs = clockSkewMs(health.response.headers.get("date"), beganMs, Date.now());
+  const paths = ["/v1/ready", "/v1/status", "/v1/cluster", "/v1/cluster/events", "/v1/cluster/operations"];
+  const [metrics, ...answers] = await Promise.all(["/metrics", ...paths].map((path) => asked(url, path, key)));
+  const [readyBody, ...bodies] = await Promise.all(answers.map(bodyOf));
+  const [status, cluster, events, operations] = bodies.map((body, index) =>
+    answers[index + 1]?.response?.ok ? body : undefined,
   );
-  const instances = cluster?.ok
-    ? ((await cluster.json()) as { data: Parameters<typeof instanceFindings>[0] })
-    : undefined;
-  const body = (await ready?.json().catch(() => undefined)) as { message?: string } | undefined;
+  const { mode } = (status?.data ?? {}) as { readonly mode?: string };
+  const notAsked = mode === "cluster" && !cluster;
   const findings = [
     ok("server", `answers at ${url}`),
-    ready?.ok
-      ? ok("readiness", "it can serve")
-      : fail(
-          "readiness",
-          String(body?.message ?? "no answer"),
-          "docs/operations/troubleshooting.md; its log says more",
-        ),
-    Math.abs(skewMs) <= MOST_SKEW_MS
-      ? ok("clock", "the server's agrees with this machine's")
-      : warn("clock", `the server's is ${Math.round(skewMs / 1000)} s away from this machine's`, "run NTP on both"),
-    ...(instances ? instanceFindings(instances.data) : []),
+    readiness(answers[0]!, readyBody),
+    clock(skewMs),
+    ...(cluster ? instanceFindings(cluster.data as Parameters<typeof instanceFindings>[0]) : []),
+    ...(notAsked ? [ok("instances", "not asked: that takes the root key (JADE_ROOT_KEY)")] : []),
   ];
-  return {
-    findings,
-    ready: body,
-    status: status?.ok ? await status.json() : undefined,
-    metrics: metrics?.ok ? await metrics.text() : undefined,
-  };
+  const told = metrics?.response?.ok ? await metrics.response.text() : undefined;
+  return { findings, ready: readyBody, status, metrics: told, cluster, events, operations };
 }
 
 /** How far a `Date` header is from the time around its request; it is whole seconds. */
