@@ -1,4 +1,4 @@
-// `npm run bench -- vector [--only kernel,ivf,kernel-workerd,serve,wide,filters,resplit,curve] [--count N] [--data DIR] [--contests id,id]`: the vector engine.
+// `npm run bench -- vector [--only kernel,ivf,kernel-workerd,serve,wide,filters,resplit,curve,versus] [--count N] [--data DIR] [--contests id,id]`: the vector engine.
 
 import { runCurve } from "./vector-curve.mjs";
 import { runFilters } from "./vector-filters.mjs";
@@ -7,6 +7,7 @@ import { runKernel } from "./vector-kernel.mjs";
 import { runKernelWorkerd } from "./vector-kernel-workerd.mjs";
 import { runResplit } from "./vector-resplit.mjs";
 import { runServe, runWide } from "./vector-serve.mjs";
+import { runVersus } from "./vector-versus.mjs";
 
 const PARTS = {
   kernel: runKernel,
@@ -17,11 +18,13 @@ const PARTS = {
   filters: runFilters,
   resplit: runResplit,
   curve: runCurve,
+  versus: runVersus,
 };
+/** The curve takes an hour, and builds are compared where there are several: by hand. */
+const BY_HAND = new Set(["curve", "versus"]);
 
 export async function run(options) {
-  // The curve takes an hour: by hand.
-  const wanted = options.only ?? Object.keys(PARTS).filter((part) => part !== "curve");
+  const wanted = options.only ?? Object.keys(PARTS).filter((part) => !BY_HAND.has(part));
   const unknown = wanted.find((part) => !Object.hasOwn(PARTS, part));
   if (unknown !== undefined) {
     console.error(`--only ${unknown}: which of ${Object.keys(PARTS).join(", ")}?`);
