@@ -3,6 +3,7 @@
 //   npm run faults -- --lose-one      one of four is gone for good, under `cluster.replacePolicy: act`
 //   npm run faults -- --stop-each     each of three is asked to end, and what that costs
 // As root on Linux each instance has a network, a disk and a clock of its own; what a machine does not permit is told, and those kinds left out.
+// Ctrl-C ends the faults, and what was done is judged; twice ends at once.
 // Exit: 0 = nothing acknowledged was lost and everything came back; 1 = a problem; 2 = cannot start.
 
 import { parseArgs } from "node:util";
@@ -67,7 +68,12 @@ const run = new Faults({
   kinds,
   report: (line) => console.log(line),
 });
-for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
+process.once("SIGTERM", () => process.exit(1));
+process.once("SIGINT", () => {
+  console.log("no more faults: what was done is judged (once more to end at once)");
+  run.end();
+  process.once("SIGINT", () => process.exit(1));
+});
 await run.run();
 if (run.costs.length > 0) {
   console.log("\nlongest time without a good answer in seconds, at the instances that were not hurt / at all:");

@@ -1,4 +1,4 @@
-// `npm run bench -- cluster [--only ring,gossip,instances,bucket,many] [--seconds N] [--json]`: what a cluster of a hundred nodes would do, computed
+// `npm run bench -- cluster [--only ring,gossip,instances,bucket,many,join] [--seconds N] [--json]`: what a cluster of a hundred nodes would do, computed
 // with the shipped modules: how evenly its ring divides data and what one more node moves, how fast news spread and at what cost in
 // messages; and what real ones of one to three instances do on this machine (lib/cluster-served.mjs).
 
@@ -9,7 +9,7 @@ import { positionsOf, Ring } from "../../src/cluster/ring.ts";
 import { moved, relativeLoads } from "../../src/cluster/ring-report.ts";
 import { GossipWorld } from "../../test/simulation/gossip/world.ts";
 import { seededRandom } from "../lib/seeded.mjs";
-import { bucket, instances, many } from "./lib/cluster-served.mjs";
+import { bucket, instances, joining, many } from "./lib/cluster-served.mjs";
 import { atMost, lineOf, printLines } from "./lib/report.mjs";
 
 const FACTOR = 3;
@@ -87,7 +87,7 @@ async function gossip() {
   return lines;
 }
 
-const PARTS = { ring, gossip, instances, bucket, many };
+const PARTS = { ring, gossip, instances, bucket, many, join: joining };
 
 export async function run({ only, json, seconds }) {
   const wanted = only ?? Object.keys(PARTS);

@@ -39,6 +39,7 @@ const { values, positionals } = parseArgs({
     watches: { type: "string", default: "15000" },
     builds: { type: "string", default: "." },
     rounds: { type: "string", default: "5" },
+    shards: { type: "string", default: "8" },
   },
 });
 const [suite = ""] = positionals;
@@ -64,6 +65,7 @@ process.exitCode = await run({
   oldCount: Number(values["old-keys"]),
   builds: values.builds.split(","),
   rounds: Number(values.rounds),
+  shards: Number(values.shards),
   count: values.count && Number(values.count),
   samples: values.samples && Number(values.samples),
   cpuProfile: values["cpu-profile"],

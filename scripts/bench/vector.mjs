@@ -1,10 +1,11 @@
-// `npm run bench -- vector [--only kernel,ivf,kernel-workerd,serve,wide,filters,resplit,curve,versus] [--count N] [--data DIR] [--contests id,id]`: the vector engine.
+// `npm run bench -- vector [--only kernel,ivf,kernel-workerd,serve,wide,filters,resplit,curve,large,versus] [--count N] [--data DIR] [--contests id,id]`: the vector engine.
 
 import { runCurve } from "./vector-curve.mjs";
 import { runFilters } from "./vector-filters.mjs";
 import { runIvf } from "./vector-ivf.mjs";
 import { runKernel } from "./vector-kernel.mjs";
 import { runKernelWorkerd } from "./vector-kernel-workerd.mjs";
+import { runLarge } from "./vector-large.mjs";
 import { runResplit } from "./vector-resplit.mjs";
 import { runServe, runWide } from "./vector-serve.mjs";
 import { runVersus } from "./vector-versus.mjs";
@@ -18,13 +19,15 @@ const PARTS = {
   filters: runFilters,
   resplit: runResplit,
   curve: runCurve,
+  large: runLarge,
   versus: runVersus,
 };
-/** The curve takes an hour, and builds are compared where there are several: by hand. */
-const BY_HAND = new Set(["curve", "versus"]);
+
+/** They take an hour, or compare what there are several of. */
+const BY_HAND = ["curve", "large", "versus"];
 
 export async function run(options) {
-  const wanted = options.only ?? Object.keys(PARTS).filter((part) => !BY_HAND.has(part));
+  const wanted = options.only ?? Object.keys(PARTS).filter((part) => !BY_HAND.includes(part));
   const unknown = wanted.find((part) => !Object.hasOwn(PARTS, part));
   if (unknown !== undefined) {
     console.error(`--only ${unknown}: which of ${Object.keys(PARTS).join(", ")}?`);

@@ -43,9 +43,15 @@ export class Faults {
   #machines!: Machines;
   #workload!: Workload;
   #asking: Asking[] = [];
+  #isEnough = false;
 
   constructor(options: FaultsOptions) {
     this.#options = options;
+  }
+
+  /** No fault after the one under way: what was done is judged. */
+  end(): void {
+    this.#isEnough = true;
   }
 
   async run(): Promise<void> {
@@ -63,7 +69,7 @@ export class Faults {
       await this.#startAsking(apiKey);
       const end = performance.now() + minutes * 60_000;
       for (const next of drawn(seed, this.#machines.zones, possible)) {
-        if (performance.now() > end || this.problems.length > 0 || this.#workload.problems.length > 0) break;
+        if (this.#isEnough || performance.now() > end || this.problems.length > 0 || this.#workload.problems.length > 0) break;
         await this.#one(next);
       }
       await Promise.all(this.#asking.map(({ prober }) => prober.stop()));

@@ -110,8 +110,13 @@ export const SYNC_DIGEST_PARTS = 256;
 export const DIGEST_FANOUT = 16;
 /** Rows of a range that differs, which are compared one by one: less than cutting it again would cost. */
 export const DIGEST_ROWS_COMPARED = 64;
-/** Rows brought to agreement at once. Their states are in memory together, at most 4 MiB each. */
-export const SYNC_REPAIR_ROWS = 16;
+/** Ranges that are filled whose pages are asked for at once, while these hold few rows. */
+export const SYNC_RANGES_AT_ONCE = 8;
+/**
+ * Rows of these pages brought to agreement at once: a frame to each replica and back, and some 5 ms of work there. Their states are in
+ * memory together, SYNC_PAGE_BYTES and one of 4 MiB a page at most.
+ */
+export const SYNC_REPAIR_ROWS = 256;
 /** Records of one page, and the parts that the space of ids is read in: a part's records are sorted in memory. */
 export const SYNC_PAGE_RECORDS = 2048;
 export const SYNC_RECORD_WINDOWS = 64;

@@ -2,7 +2,7 @@
 import type { RowKey } from "../storage/types.ts";
 import type { RowToRepair } from "./row-repair.ts";
 import { joinDigests, sameDigest } from "./sync-digests.ts";
-import type { Page } from "./sync-frames.ts";
+import type { Page, RowDigest } from "./sync-frames.ts";
 import type { Members, SyncKind } from "./sync-plan.ts";
 
 export interface RowPages {
@@ -36,8 +36,34 @@ export async function compareRowPages({ kind, nodes, pages, membersOf }: RowPage
     const members = await membersOf({ tenant: row.tenant, hi: row.token.hi, revision: revisions.get(row.tenant) });
     if (!members) continue;
     const part = nodes.flatMap((id, i) => (members.all.includes(id) ? [{ id, digest: digests[i] }] : []));
-    if (!part.every(({ digest }) => sameDigest(digest, part[0]!.digest)))
-      different.push({ row, nodes: part.map(({ id }) => id) });
+    if (part.every(({ digest }) => sameDigest(digest, part[0]!.digest))) continue;
+    different.push({ row, nodes: concerned(row, part) });
   }
   return { rowCount: rows.length, different, after };
+}
+
+/** Ranges that follow each other, up to the first whose page does not reach its end; `ranges`: how many of them. */
+export async function compareRanges(read: readonly RowPages[]): Promise<ComparedRows & { readonly ranges: number }> {
+  const different: RowToRepair[] = [];
+  let rowCount = 0;
+  let ranges = 0;
+  let after: RowKey | undefined;
+  for (; ranges < read.length && !after; ranges++) {
+    const compared = await compareRowPages(read[ranges]!);
+    rowCount += compared.rowCount;
+    different.push(...compared.different);
+    ({ after } = compared);
+  }
+  return { rowCount, different, after, ranges };
+}
+
+/** Where those that hold the row hold the same, one of them tells it to those that lack it: each row another, so that all do. */
+function concerned(
+  { token }: RowKey,
+  part: readonly { readonly id: string; readonly digest: RowDigest | undefined }[],
+): readonly string[] {
+  const held = part.filter(({ digest }) => digest !== undefined);
+  if (!held.every(({ digest }) => sameDigest(digest, held[0]!.digest))) return part.map(({ id }) => id);
+  const lacking = part.filter(({ digest }) => digest === undefined);
+  return [held[token.lo % held.length]!, ...lacking].map(({ id }) => id);
 }

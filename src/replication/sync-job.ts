@@ -8,11 +8,17 @@ import type { TenantRoute } from "../access/types.ts";
 import type { Ring, TokenRange } from "../cluster/ring.ts";
 import type { RecordKey } from "../storage/types.ts";
 import { RING_TENANT } from "./fence.ts";
-import { SYNC_DIGEST_PARTS, SYNC_FAILURES_TO_RESTART, SYNC_PAGE_ROWS, SYNC_ROUTES } from "./limits.ts";
+import {
+  SYNC_DIGEST_PARTS,
+  SYNC_FAILURES_TO_RESTART,
+  SYNC_PAGE_ROWS,
+  SYNC_RANGES_AT_ONCE,
+  SYNC_ROUTES,
+} from "./limits.ts";
 import { takeRecordWindow } from "./record-window.ts";
 import type { StoredRecord } from "./records.ts";
 import { repairStep } from "./repair-step.ts";
-import { compareRowPages } from "./row-comparison.ts";
+import { compareRanges } from "./row-comparison.ts";
 import { type CallReplica, repairInGroups } from "./row-repair.ts";
 import {
   clearJoiningPage,
@@ -88,6 +94,8 @@ export class SyncJob {
   #lastError = "";
   /** Of a repair: ranges of the ring whose digests are asked for next. */
   #rangeLimit = SYNC_DIGEST_PARTS;
+  /** Else: ranges whose rows are asked for at once, more while they hold few. */
+  #rangesAtOnce = 1;
   #planned: { readonly ring: Ring; readonly ranges: readonly PlannedRange[] } | undefined;
 
   constructor(environment: SyncEnvironment, state: SyncState) {
@@ -380,25 +388,39 @@ export class SyncJob {
       this.#rangeLimit = limit;
       return this.#save({ ...change, ...progress });
     }
-    const from = Math.max(range.fromHi, nextHi);
-    const to = Math.min(range.toHi, rowsTo ?? range.toHi);
-    const nodes = range.members.filter((id) => sources[id] !== undefined);
-    const asked: Asked = { kind: "rows", from, to, limit: this.#pageRows, afterRow };
-    const pages = await Promise.all(nodes.map((id) => this.#sourcePage(id, asked)));
-    const { rowCount, different, after } = await compareRowPages({ kind, nodes, pages, membersOf });
+    const ranges = this.#together(plan.slice(rangesDone));
+    const asked = ranges.map(({ fromHi, toHi }): Asked => {
+      const [from, to] = [Math.max(fromHi, nextHi), Math.min(toHi, rowsTo ?? toHi)];
+      return { kind: "rows", from, to, limit: this.#pageRows, afterRow };
+    });
+    const nodes = ranges.map(({ members }) => members.filter((id) => sources[id] !== undefined));
+    const pages = await Promise.all(
+      asked.map((each, i) => Promise.all(nodes[i]!.map((id) => this.#sourcePage(id, each)))),
+    );
+    const read = pages.map((each, i) => ({ kind, nodes: nodes[i]!, pages: each, membersOf }));
+    const { rowCount, different, after, ranges: taken } = await compareRanges(read);
+    const isMuch = after !== undefined || rowCount >= this.#pageRows;
+    this.#rangesAtOnce = isMuch ? Math.ceil(ranges.length / 2) : Math.min(SYNC_RANGES_AT_ONCE, ranges.length * 2);
     const { unreadable, sentBytes } = await repairInGroups(different, {
       call: this.#environment.call,
       mayPassOver: this.#state.kind === "repair",
     });
+    const { from, to } = asked[taken - 1]!;
     this.#save({
-      ...(after ? { afterRow: after } : { afterRow: undefined, nextHi: to + 1, rowsTo: undefined }),
+      ...(after ? { afterRow: after, nextHi: from } : { afterRow: undefined, nextHi: to + 1, rowsTo: undefined }),
       rowsCompared: this.#state.rowsCompared + rowCount,
       rowsRepaired: this.#state.rowsRepaired + different.length - unreadable,
       rowsUnreadable: this.#state.rowsUnreadable + unreadable,
       rowsRead: (this.#state.rowsRead ?? 0) + rowCount,
       bytesRepaired: (this.#state.bytesRepaired ?? 0) + sentBytes,
-      ...progress,
+      ...{ ...progress, rangesDone: rangesDone + taken - 1 },
     });
+  }
+
+  /** The ranges whose pages are asked for at once: the first alone where it was begun, or is to be compared in part. */
+  #together(plan: readonly PlannedRange[]): readonly PlannedRange[] {
+    const { afterRow, rowsTo } = this.#state;
+    return plan.slice(0, afterRow || rowsTo !== undefined ? 1 : this.#rangesAtOnce);
   }
 
   /** What it joined by the ring it holds now, of every tenant. */

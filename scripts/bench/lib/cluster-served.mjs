@@ -15,6 +15,12 @@ const MANY = 1024;
 const MANY_SECONDS = 10;
 /** Of a run at no latency: what many writers at once keep at 20 ms. */
 const KEPT_LEAST = 0.7;
+/** Keys that are there when a node joins, of JOIN_VALUE bytes: some 200 MB with three copies. */
+const JOIN_KEYS = 64_000;
+const JOIN_VALUE = "x".repeat(1022);
+const JOIN_BATCH = 100;
+/** Of p99 at rest: what a node that joins may cost those who go on. */
+const JOIN_FELT_MOST = 3;
 /** Of key-value's time at no latency: it must not feel the bucket. Twice, as this machine is shared. */
 const FELT_MOST = 2;
 
@@ -47,6 +53,8 @@ async function measure(machines, { zones, connections, next, seconds }) {
   return { ...result, ...share };
 }
 
+const note = (text) => console.error(`${new Date().toISOString().slice(11, 19)} ${text}`);
+const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
 const host = (port) => `127.0.0.1:${port}`;
 
 function putOf(apiKey) {
@@ -159,4 +167,77 @@ export async function many({ seconds }) {
     row("many.20", "… 20 ms away", best[20], "a second"),
     row("many.kept", "… to that at 0 ms", kept, "x", atLeast(kept, KEPT_LEAST)),
   ];
+}
+
+/** Batches of new keys. */
+function fillOf(apiKey) {
+  let batch = 0;
+  return (port) => {
+    const at = batch++ * JOIN_BATCH;
+    const operations = Array.from({ length: JOIN_BATCH }, (_, i) => ({
+      op: "put",
+      key: `j${at + i}`,
+      value: JOIN_VALUE,
+    }));
+    const body = JSON.stringify({ operations });
+    return requestBytes({ method: "POST", path: "/v1/key-value/batch", host: host(port), apiKey, body });
+  };
+}
+
+/** A second storage node joins in a zone while others read and write: how long and how many bytes, and what that costs them. */
+export async function joining({ seconds }) {
+  return await withMachines(3, async (machines, apiKey) => {
+    const fill = fillOf(apiKey);
+    const zones = machines.zones;
+    for (let keys = 0; keys < JOIN_KEYS; ) {
+      const { count, errors, firstError } = await measure(machines, { zones, connections: 2, next: fill, seconds: 5 });
+      if (errors > 0) throw new Error(`${errors} batches failed, such as: ${firstError}`);
+      keys += count * JOIN_BATCH;
+      note(`${keys} keys are there`);
+    }
+    const load = { zones, connections: 2, seconds };
+    const ops = { put: putOf(apiKey), get: getOf(apiKey) };
+    const both = (window) =>
+      Promise.all(Object.values(ops).map((next) => measure(machines, { ...load, ...window, next })));
+    await both({ seconds: 1 });
+    const rest = await both({});
+    const root = machines.client("z1", machines.rootKey, { attempts: 20 });
+    const beganMs = performance.now();
+    const { operationId } = await root.clusterNodes.add({ zone: "z1", graceSeconds: 0 });
+    const during = [];
+    let operation = await root.clusterNodes.operation(operationId);
+    while (["waiting", "filling", "joint", "switching"].includes(operation.state)) {
+      note(`${operation.state}: ${operation.progress.keysMoved} keys moved ${operation.waitingFor}`);
+      during.push(await both({ seconds: 2 }));
+      operation = await root.clusterNodes.operation(operationId);
+    }
+    const tookSeconds = (performance.now() - beganMs) / 1000;
+    root.close();
+    const { bytesMoved, keysMoved } = operation.progress;
+    const lines = [
+      row("join.seconds", "a second storage node in one of three zones, under load: serves after", tookSeconds, "s", {
+        ok: ["cleaning", "finished"].includes(operation.state),
+      }),
+      row("join.keys", "… keys moved", keysMoved, "keys"),
+      row("join.bytes", "… bytes moved", bytesMoved / 1e6, "MB"),
+      row("join.rate", "… a GB would take", tookSeconds / (bytesMoved / 1e9), "s"),
+    ];
+    for (const [at, op] of Object.keys(ops).entries()) {
+      const p99Ms = median(during.map((window) => window[at].p99Ms));
+      const errors = during.reduce((sum, window) => sum + window[at].errors, 0);
+      lines.push(
+        row(`join.${op}.rest`, `${op} at quorum, 12 at once with the others, p99 at rest`, rest[at].p99Ms, "ms"),
+        row(`join.${op}.p99`, "… meanwhile (median of windows of 2 s)", p99Ms, "ms"),
+        row(
+          `join.${op}.felt`,
+          "… to that at rest",
+          p99Ms / rest[at].p99Ms,
+          "x",
+          atMost(p99Ms / rest[at].p99Ms, JOIN_FELT_MOST),
+        ),
+        row(`join.${op}.errors`, "… refused or failed", errors, "answers", atMost(errors, 0)),
+      );
+    }
+    return lines;
+  });
 }

@@ -4,13 +4,13 @@
 import { JadeClient } from "../../../src/client/index.ts";
 import { httpLoad, requestBytes } from "./http-load.mjs";
 import { Recorder } from "./measure.mjs";
-import { makeRows, metadataOf } from "./vector-rows.mjs";
+import { growRows, makeRows, metadataOf, openBase } from "./vector-rows.mjs";
 
 let rows;
 /** One set at a time: a million rows are half a gigabyte. */
 function rowsOf(spec) {
   const name = JSON.stringify(spec);
-  if (rows?.name !== name) rows = { name, set: makeRows(spec) };
+  if (rows?.name !== name) rows = { name, set: spec.isGrown ? openBase(spec) : makeRows(spec) };
   return rows.set;
 }
 
@@ -30,7 +30,8 @@ async function ingest({
   const set = rowsOf(spec);
   const client = new JadeClient({ url, apiKey, transport, timeoutMs: 120_000 });
   const vectors = client.vectors(databaseId);
-  const { dimension, values } = set;
+  const { dimension } = set;
+  const { values, at } = spec.isGrown ? { values: growRows(set, from, to), at: from } : { values: set.values, at: 0 };
   const beganMs = performance.now();
   let next = from;
   let failed = 0;
@@ -40,7 +41,7 @@ async function ingest({
       next = Math.min(to, next + chunkVectors);
       const chunk = Array.from({ length: next - first }, (_, i) => {
         const row = first + i;
-        const vector = { id: `r${row}`, values: values.subarray(row * dimension, (row + 1) * dimension) };
+        const vector = { id: `r${row}`, values: values.subarray((row - at) * dimension, (row - at + 1) * dimension) };
         return withMetadata ? { ...vector, metadata: metadataOf(set, row) } : vector;
       });
       failed += (await vectors.upsertChunk(chunk)).failed;

@@ -8,6 +8,8 @@ import { clusteredVectors } from "./vector-clusters.mjs";
 import { readVectors } from "./vector-sets.mjs";
 
 const QUERIES = 200;
+/** Of which a set is grown that need not fit into memory. */
+const BASE_ROWS = 140_000;
 /** How far a grown row's values are from the real row's: a few of the 255 steps, so that rows are near and not equal. */
 const GROWTH_STEP = 6;
 
@@ -59,6 +61,30 @@ export function makeRows({ data, count, dimension = 128, seed = 7 }) {
   const base = readVectors(join(data, "base.bvecs"), count);
   const queries = readVectors(join(data, "query.bvecs"), QUERIES);
   return { ...grown(base, count, seed), real: base.count, queries, source: data };
+}
+
+/** What {@link growRows} grows from: the real rows, at most `count`, and the queries; without `data` seeded clusters. */
+export function openBase({ data, count, dimension = 128 }) {
+  return makeRows({ data, dimension, count: Math.min(count, BASE_ROWS) });
+}
+
+/** Rows `from` to `to` of a set that need not fit into memory: the base's own first, then copies that are moved a little, the same for the same row. */
+export function growRows(base, from, to) {
+  const { dimension, count } = base;
+  const values = new Float32Array((to - from) * dimension);
+  for (let row = from; row < to; row++) {
+    const own = row < count;
+    const source = (own ? row : Math.floor(unit(row, 6) * count)) * dimension;
+    let mixed = Math.imul(row + 1, 0x9e3779b1) | 1;
+    for (let i = 0; i < dimension; i++) {
+      mixed ^= mixed << 13;
+      mixed ^= mixed >>> 17;
+      mixed ^= mixed << 5;
+      const step = own ? 0 : ((mixed >>> 8) % (2 * GROWTH_STEP + 1)) - GROWTH_STEP;
+      values[(row - from) * dimension + i] = Math.max(0, base.values[source + i] + step);
+    }
+  }
+  return values;
 }
 
 function grown(base, count, seed) {

@@ -57,13 +57,13 @@ describe("HNSW with filters", () => {
     for (const share of SELECTIVITIES) {
       const random = seededRandom(Math.round(share * 1000));
       const allowed = new Set(shared.vectors.map((_, row) => row).filter(() => random() < share));
-      // 12 candidates only, so that the walk is taken where a larger ef would scan.
-      for (const ef of [12, 64]) {
+      // 10 candidates only, so that the walk is taken where a larger ef would scan.
+      for (const ef of [10, 64]) {
         const { recall, plans, found } = ask((row) => allowed.has(row), ef, true);
         if (ef === 64) expect(recall, `${share}`).toBeGreaterThan(0.95);
         for (const rows of found) expect(rows.every((row) => allowed.has(row))).toBe(true);
         if (share === 0.001) expect(new Set(plans)).toEqual(new Set(["scan"]));
-        if (share >= 0.5 || (ef === 12 && share >= 0.2)) expect(plans).toContain("filtered-walk");
+        if (share >= 0.5 || (ef === 10 && share >= 0.2)) expect(plans).toContain("filtered-walk");
       }
     }
   });

@@ -13,6 +13,7 @@ import type { HnswGraph } from "./hnsw-graph.ts";
 import {
   DEFAULT_EF,
   MAX_EF,
+  MAX_SPARSE_WIDENING,
   MIN_WALK_ROWS,
   SCAN_ROWS_PER_EF,
   SPARSE_BELOW_SHARE,
@@ -86,9 +87,11 @@ export class HnswIndex implements SegmentIndex {
   }
 
   #walk(walk: Walk): Found {
-    const { query, ef, least, live, allowed, deleted } = walk;
+    const { query, least, live, allowed, deleted } = walk;
     const share = live / this.count;
     const way = share === 1 ? "open" : share < SPARSE_BELOW_SHARE ? "sparse" : "among";
+    const widening = way === "sparse" ? Math.min(MAX_SPARSE_WIDENING, Math.sqrt(SPARSE_BELOW_SHARE / share)) : 1;
+    const ef = Math.ceil(walk.ef * widening);
     if (ef > MAX_EF || live <= Math.max(MIN_WALK_ROWS, ef * SCAN_ROWS_PER_EF[way])) return this.#scan(walk, 0);
     const { kernels, workspace, arena } = this.#core;
     const { shape, at } = this.graph;

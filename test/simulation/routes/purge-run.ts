@@ -158,6 +158,8 @@ export class PurgeRun extends RouteRun {
     standing.drop = Math.max(standing.drop, drop);
     if (standing.horizon === before) return;
     const { history } = this.run;
+    const { world } = this;
+    const { random } = world;
     for (const row of engine.rows()) {
       const bytes = engine.get(row)!;
       if (isPurgeable(bytes, before) || !isPurgeable(bytes, standing.horizon)) continue;
@@ -171,6 +173,8 @@ export class PurgeRun extends RouteRun {
         history.problems.push(
           `a delete of ${row.key} was purged ${this.run.elapsedMs - youngest} ms after it was made`,
         );
+      // While others have not been told: what is stamped here knows nothing of what they still hold.
+      if (random.chance(0.25)) world.after(random.between(0, 500), () => this.run.writeUnread(row.key, node.info.zone));
     }
     if (this.#planted.dropsAtOnce) engine.drop((value) => isPurgeable(value, horizon));
   }

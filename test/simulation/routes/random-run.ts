@@ -45,6 +45,15 @@ interface Known {
 
 type Request = Omit<SessionRequest, "id">;
 
+interface Attempt {
+  readonly client: number;
+  readonly write: WriteInfo;
+  readonly request: Request;
+  readonly number: number;
+  /** Whom this one goes through; absent = any. */
+  readonly gateway: QuorumCoordinator | undefined;
+}
+
 const encoder = new TextEncoder();
 
 function briefClock(clock: Clock): string {
@@ -152,8 +161,12 @@ export class RandomRun {
 
   // Clients
 
-  #submit(request: Request, done: (answer: SessionAnswer | undefined) => void): void {
-    const at = this.world.random.between(0, this.#places.length - 1);
+  #submit(
+    request: Request,
+    gateway: QuorumCoordinator | undefined,
+    done: (answer: SessionAnswer | undefined) => void,
+  ): void {
+    const core = gateway ?? this.#places[this.world.random.between(0, this.#places.length - 1)]!.core;
     let open = true;
     const once = (answer: SessionAnswer | undefined): void => {
       if (!open) return;
@@ -161,7 +174,6 @@ export class RandomRun {
       this.#step++;
       done(answer);
     };
-    const { core } = this.#places[at]!;
     core.submit(this.#caller, { id: 1, ...request }, once);
     this.world.after(CLIENT_TIMEOUT_MS, () => once(undefined));
   }
@@ -183,7 +195,7 @@ export class RandomRun {
     const level = this.#level();
     const startStep = ++this.#step;
     this.#note(`client ${client} reads ${key} at ${level}, step ${startStep}`);
-    this.#submit({ op: "get", key, consistency: level }, (answer) => {
+    this.#submit({ op: "get", key, consistency: level }, undefined, (answer) => {
       this.#note(`  read ${startStep} of ${key}: ${answer ? brief(answer) : "no answer"}`);
       this.#count(`read ${answer?.kind === "error" ? answer.code : (answer?.kind ?? "none")}`);
       if (!answer || !("clock" in answer)) return;
@@ -196,11 +208,17 @@ export class RandomRun {
     if (this.world.random.chance(0.7)) this.#known.set(`${client}/${key}`, known);
   }
 
-  #write(client: number, key: string): void {
+  /** A client that never read the key writes it now, through a gateway that has it stamped in this zone. */
+  writeUnread(key: string, zone: string): void {
+    const gateway = this.world.coordinator(undefined, { readZone: zone, stampZone: zone });
+    if (!this.#isQuiet) this.#write(this.world.random.between(0, 2), key, gateway);
+  }
+
+  #write(client: number, key: string, gateway?: QuorumCoordinator): void {
     const { random } = this.world;
     const writeId = random.bytes(16);
     const isDelete = random.chance(this.#circumstances?.deletes ?? 0.25);
-    const known = random.chance(0.7) ? this.#known.get(`${client}/${key}`) : undefined;
+    const known = !gateway && random.chance(0.7) ? this.#known.get(`${client}/${key}`) : undefined;
     if (known && !known.isStrong) this.history.expose(key, known.clock);
     const level = this.#level();
     const isOwnId = random.chance(0.2);
@@ -218,23 +236,28 @@ export class RandomRun {
     this.#note(
       `client ${client} ${request.op}s ${key} as ${id} at ${level}${isOwnId ? " with its own id" : ""} knowing ${known ? briefClock(known.clock) : "nothing"}`,
     );
-    this.#attempt({ client, write, request, number: 1 });
+    this.#attempt({ client, write, request, number: 1, gateway });
   }
 
-  #attempt(attempt: { client: number; write: WriteInfo; request: Request; number: number }): void {
-    const { client, write, request, number } = attempt;
+  #attempt(attempt: Attempt): void {
+    const { client, write, request, number, gateway } = attempt;
     const { random } = this.world;
     // Of a client's own id the house does not know which attempt it is: the vote says.
     const isVoted = request.bodyHash !== undefined;
     const again = (delayMs: number): void => {
       if (number >= MAX_ATTEMPTS) return;
       this.world.after(delayMs, () =>
-        this.#attempt({ ...attempt, request: { ...request, isRetry: !isVoted }, number: number + 1 }),
+        this.#attempt({
+          ...attempt,
+          gateway: undefined,
+          request: { ...request, isRetry: !isVoted },
+          number: number + 1,
+        }),
       );
     };
     if (number > 1) this.#note(`client ${client} retries ${write.id}, attempt ${number}`);
     if (random.chance(0.08)) again(random.between(1, 150));
-    this.#submit(request, (answer) => {
+    this.#submit(request, gateway, (answer) => {
       this.#note(`  ${write.id} of ${write.key}: ${answer ? brief(answer) : "no answer"}`);
       this.#count(`write ${answer?.kind === "error" ? answer.code : (answer?.kind ?? "none")}`);
       if (answer?.kind === "written") {
