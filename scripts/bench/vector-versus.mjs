@@ -22,9 +22,9 @@ export async function runVersus({ builds, data, count = 50_000, seconds, rounds,
       houses.push({ build, house, cpu: { http: [], session: [] } });
       await house.ingest({ to: count });
       await house.rest();
-      const { memoryBytes, indexBytes } = await house.status();
+      const { memoryBytes } = await house.status();
       console.error(
-        `${build}: ${Math.round(house.memoryBytes / count)} bytes a row, ${(memoryBytes + indexBytes) / count} its own`,
+        `${build}: ${Math.round(house.memoryBytes / count)} bytes a row, ${Math.round(memoryBytes / count)} its own`,
       );
     }
     for (let round = 0; round <= rounds; round++) {
