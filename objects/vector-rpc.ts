@@ -48,8 +48,11 @@ export interface VectorShardRpc {
   configure(config: ShardConfig): Promise<string | ArchiveDamage | undefined>;
   /** One call of wire/vector-requests.ts; answers in wire/vector-answers.ts. */
   call(bytes: Uint8Array): Promise<Uint8Array>;
-  /** Several calls, and their answers in order when all are done. */
-  callMany(calls: readonly Uint8Array[]): Promise<readonly Uint8Array[]>;
+  /**
+   * Several calls, and their answers in order when all are done. `mayLeaveOut`: null in place of a read that takes long, or whose answer
+   * does not fit the message: to be asked for alone.
+   */
+  callMany(calls: readonly Uint8Array[], mayLeaveOut?: boolean): Promise<readonly (Uint8Array | null)[]>;
   /** Of the first shard: where rows of its topology belong, and whether all of them are there; null = it is not known yet. */
   shardMap(): Promise<ShardMapState | null>;
   /** Stores where rows belong, and moves those that are elsewhere. True = all are there; false also: it does not know the topology yet. */

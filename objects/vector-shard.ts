@@ -45,6 +45,7 @@ import { ShardRepair } from "./shard-repair.ts";
 import { ShardScans } from "./shard-scans.ts";
 import { heatBoundsOf, ShardTier } from "./shard-tier.ts";
 import { ShardTurns } from "./shard-turns.ts";
+import { sharedAnswers } from "./shared-answers.ts";
 import { migrateVectors, VectorFacts } from "./vector-facts.ts";
 import { VectorMeter } from "./vector-metrics.ts";
 import { VectorPlacing } from "./vector-placing.ts";
@@ -348,8 +349,8 @@ export class VectorShard extends DurableObject<Env> implements VectorShardRpc {
     return writeVectorAnswer((await this.#copies.unconfirmed(answer)) ?? this.#copies.withReplicas(call, answer));
   }
 
-  callMany(calls: readonly Uint8Array[]): Promise<readonly Uint8Array[]> {
-    return Promise.all(calls.map((bytes) => this.call(bytes)));
+  callMany(calls: readonly Uint8Array[], mayLeaveOut = false): Promise<readonly (Uint8Array | null)[]> {
+    return sharedAnswers(calls, (bytes) => this.call(bytes), mayLeaveOut);
   }
 
   /** On this shard's own rows. */

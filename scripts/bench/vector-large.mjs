@@ -87,12 +87,12 @@ export async function runLarge({ data, count = 10_000_000, seconds, shards = 8 }
     const { truth, perSecond } = await filled(house, { base, count });
     const restSeconds = await house.rest();
     note(`at rest after ${Math.round(restSeconds)} s more`);
-    const { rows, memoryBytes, indexBytes, segments } = await house.status();
+    const { rows, memoryBytes, segments } = await house.status();
     const lines = [
       row("ingest", "rows stored, acknowledged, searchable", perSecond, "vectors/s", { ok: rows === count }),
       row("rest", `… until the indexes had caught up, ${segments} segments`, restSeconds, "s"),
       row("memory", "memory of the process above the empty one", house.memoryBytes / count, "bytes/vector"),
-      row("memory.own", "… what the shards count", (memoryBytes + indexBytes) / count, "bytes/vector"),
+      row("memory.own", "… what the shards count", memoryBytes / count, "bytes/vector"),
       row("disk", "data directory", bytesOnDisk(house.dataDir) / count, "bytes/vector"),
     ];
     const threshold = { threshold: THRESHOLD };

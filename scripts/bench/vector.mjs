@@ -1,4 +1,4 @@
-// `npm run bench -- vector [--only kernel,ivf,kernel-workerd,serve,wide,filters,resplit,curve,large] [--count N] [--data DIR] [--contests id,id]`: the vector engine.
+// `npm run bench -- vector [--only kernel,ivf,kernel-workerd,serve,wide,filters,resplit,curve,large,versus] [--count N] [--data DIR] [--contests id,id]`: the vector engine.
 
 import { runCurve } from "./vector-curve.mjs";
 import { runFilters } from "./vector-filters.mjs";
@@ -8,6 +8,7 @@ import { runKernelWorkerd } from "./vector-kernel-workerd.mjs";
 import { runLarge } from "./vector-large.mjs";
 import { runResplit } from "./vector-resplit.mjs";
 import { runServe, runWide } from "./vector-serve.mjs";
+import { runVersus } from "./vector-versus.mjs";
 
 const PARTS = {
   kernel: runKernel,
@@ -19,10 +20,11 @@ const PARTS = {
   resplit: runResplit,
   curve: runCurve,
   large: runLarge,
+  versus: runVersus,
 };
 
-/** They take an hour. */
-const BY_HAND = ["curve", "large"];
+/** They take an hour, or compare what there are several of. */
+const BY_HAND = ["curve", "large", "versus"];
 
 export async function run(options) {
   const wanted = options.only ?? Object.keys(PARTS).filter((part) => !BY_HAND.includes(part));

@@ -1,4 +1,4 @@
-// Numbers and tensors as JSON has them.
+// Numbers as JSON and as bytes have them, tensors as JSON has them.
 import type { Tensors } from "./vector-types.ts";
 
 /** Numbers that JSON cannot say are refused here: they would arrive as null. @throws TypeError */
@@ -13,6 +13,13 @@ export function requireNumbers(values: ArrayLike<number>): void {
 export function numbersOf(values: ArrayLike<number>): number[] {
   requireNumbers(values);
   return Array.from(values);
+}
+
+/** float32, little endian; of a Float32Array a view. @throws TypeError */
+export function floatBytesOf(values: ArrayLike<number>): Uint8Array {
+  requireNumbers(values);
+  const floats = values instanceof Float32Array ? values : Float32Array.from(values);
+  return new Uint8Array(floats.buffer, floats.byteOffset, floats.byteLength);
 }
 
 export function tensorFields(tensors: Tensors): object {

@@ -16,7 +16,7 @@ import type { Session } from "./session.ts";
 import { SessionCall } from "./session-call.ts";
 import type { CallOptions, Page } from "./types.ts";
 import { metadataTextOf } from "./vector-batch.ts";
-import { requireNumbers } from "./vector-inputs.ts";
+import { floatBytesOf } from "./vector-inputs.ts";
 import type {
   VectorChoice,
   VectorCountOptions,
@@ -49,13 +49,6 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const NO_ITEMS: readonly VectorItem[] = [];
 
-/** float32, little endian. */
-function bytesOf(values: ArrayLike<number>): Uint8Array {
-  requireNumbers(values);
-  const floats = values instanceof Float32Array ? values : Float32Array.from(values);
-  return new Uint8Array(floats.buffer, floats.byteOffset, floats.byteLength);
-}
-
 function floatsOf(bytes: Uint8Array): Float32Array {
   return new Float32Array(bytes.slice().buffer);
 }
@@ -64,7 +57,7 @@ function itemOf(vector: VectorChanges, id: string): VectorItem {
   const metadata = metadataTextOf(vector);
   return {
     id,
-    values: vector.values && bytesOf(vector.values),
+    values: vector.values && floatBytesOf(vector.values),
     metadata: metadata === undefined ? undefined : encoder.encode(metadata),
   };
 }
@@ -101,7 +94,7 @@ function hitOf(hit: Hit): VectorHit {
 }
 
 function queryOf(query: VectorQuery): VectorItem {
-  if ("vector" in query) return { id: "", values: bytesOf(query.vector) };
+  if ("vector" in query) return { id: "", values: floatBytesOf(query.vector) };
   if ("id" in query) return { id: query.id };
   throw new TypeError("what a model makes vectors of goes over HTTP");
 }

@@ -60,17 +60,23 @@ interface Direct {
 }
 
 /**
- * The router costs as much as a read does: a path without parameters is looked up, and one whose parameter is all the rest (a key of the
- * configuration store) is told by how it begins. What is percent-encoded is left to the router.
+ * The router costs as much as a read does: a path without parameters is looked up, one whose parameter is all the rest (a key of the
+ * configuration store) is told by how it begins, others by their parts. What is percent-encoded is left to the router.
  */
 function directRoutes(routes: readonly Route[]): (method: string, path: string) => Direct | undefined {
   const exact = new Map<string, Direct>();
   const rest: { readonly method: string; readonly prefix: string; readonly name: string; readonly route: Route }[] = [];
+  /** By method and number of parts, in the router's order. */
+  const parted = new Map<string, Parted[]>();
   for (const route of routes) {
     const method = route.method.toUpperCase();
     const [prefix = "", name, ...others] = route.path.split(/[{}]/);
     if (name === undefined) exact.set(`${method} ${route.path}`, { route, params: {} });
-    else if (route.isRest && others.join("") === "") rest.push({ method, prefix, name, route });
+    else if (!route.isRest) {
+      const parts = route.path.split("/");
+      const key = `${method} ${parts.length}`;
+      parted.set(key, [...(parted.get(key) ?? []), { route, parts }]);
+    } else if (others.join("") === "") rest.push({ method, prefix, name, route });
   }
   return (method, path) => {
     const found = exact.get(`${method} ${path}`);
@@ -79,8 +85,29 @@ function directRoutes(routes: readonly Route[]): (method: string, path: string) 
     for (const { method: wanted, prefix, name, route } of rest)
       if (method === wanted && path.length > prefix.length && path.startsWith(prefix))
         return { route, params: { [name]: path.slice(prefix.length) } };
+    const given = path.split("/");
+    for (const { route, parts } of parted.get(`${method} ${given.length}`) ?? []) {
+      const params = paramsOf(parts, given);
+      if (params) return { route, params };
+    }
     return undefined;
   };
+}
+
+interface Parted {
+  readonly route: Route;
+  /** `{db}` where a parameter stands. */
+  readonly parts: readonly string[];
+}
+
+function paramsOf(parts: readonly string[], given: readonly string[]): Record<string, string> | undefined {
+  const params: Record<string, string> = {};
+  for (const [at, part] of parts.entries()) {
+    const is = given[at]!;
+    if (part.startsWith("{") && is !== "") params[part.slice(1, -1)] = is;
+    else if (part !== is) return undefined;
+  }
+  return params;
 }
 
 /** HEAD is a GET without its body. One that came with a body cannot be made a GET as it is. */

@@ -64,9 +64,13 @@ export class GatheredShards extends Stubs {
   async #send(name: string, sent: readonly Waiting[]): Promise<void> {
     try {
       const stub = super.vectorShard(name);
-      const answers =
-        sent.length === 1 ? [await stub.call(sent[0]!.bytes)] : await stub.callMany(sent.map(({ bytes }) => bytes));
-      for (const [at, { resolve }] of sent.entries()) resolve(answers[at]!);
+      const all = sent.map(({ bytes }) => bytes);
+      const answers = all.length === 1 ? [await stub.call(all[0]!)] : await stub.callMany(all, true);
+      for (const [at, { bytes, resolve, reject }] of sent.entries()) {
+        const answer = answers[at];
+        if (answer) resolve(answer);
+        else stub.call(bytes).then(resolve, reject);
+      }
     } catch (error) {
       for (const { reject } of sent) reject(error);
     }

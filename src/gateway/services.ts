@@ -11,6 +11,7 @@ import { Authenticator } from "./authenticator.ts";
 import { Background } from "./background.ts";
 import { Load } from "./load.ts";
 import { RandomPool } from "./random-pool.ts";
+import { SharedReads } from "./shared-reads.ts";
 import { Stubs } from "./stubs.ts";
 import { TenantViews } from "./tenant-views.ts";
 import { TokenVerifier } from "./token-verifier.ts";
@@ -26,6 +27,8 @@ export interface Services {
   readonly env: GatewayEnv;
   readonly settings: Settings;
   readonly stubs: Stubs;
+  /** Where requests come one by one; calls of sessions are gathered by their stubs. */
+  readonly sharedReads: SharedReads | undefined;
   readonly authenticator: Authenticator;
   readonly rates: RateGate;
   readonly load: Load;
@@ -91,5 +94,7 @@ export function createServices(env: GatewayEnv, overrides: ServiceOverrides = {}
   const authenticator = new Authenticator({ views, now, rootKeyHash, count, rates, tokens });
   const { maxRequestsInFlight: maxRequests, maxBodyMiBInFlight } = settings.limits;
   const load = new Load({ maxRequests, maxBytes: maxBodyMiBInFlight * 1024 * 1024, now, count });
-  return { env, settings, stubs, authenticator, rates, load, meter, log, background, random, now, startedAtMs: now() };
+  const sharedReads = overrides.stubs ? undefined : new SharedReads();
+  const carried = { stubs, sharedReads, rates, load, meter, log, background };
+  return { env, settings, ...carried, authenticator, random, now, startedAtMs: now() };
 }

@@ -11,7 +11,7 @@ import { askedDatabase } from "./databases.ts";
 import { invalidRequest, parseWith } from "./issues.ts";
 import { MAX_BATCH_QUERIES, MAX_BATCH_VECTORS, MAX_DELETE_CALLS } from "./limits.ts";
 import { charge } from "./search-cost.ts";
-import { type ReadAsk, readAs } from "./vector-ask.ts";
+import { optionsParser, parsedOptions, type ReadAsk, readAs } from "./vector-ask.ts";
 import { deleteIds, deleteMatching, requireAll, storeAll } from "./vector-batch.ts";
 import { callAllShards, callShard, writesOf } from "./vector-call.ts";
 import { type AskedDatabase, type KnownDatabase, withDatabase } from "./vector-databases.ts";
@@ -39,16 +39,7 @@ const NO_BYTES = new Uint8Array(0);
 /** Answers that are put together of several shards' are of no one place. */
 const NO_PLACE = { term: 0, revision: 0 };
 
-function optionsOf({ options }: VectorSessionCall): object {
-  if (options === "") return {};
-  try {
-    const value: unknown = JSON.parse(options);
-    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
-  } catch {
-    // SyntaxError: told below, as any other text that is no object.
-  }
-  throw invalidRequest([{ path: "options", message: "is not the JSON text of an object" }]);
-}
+const optionsOf = ({ options }: VectorSessionCall): object => (options === "" ? {} : parsedOptions(options));
 
 function databaseOf({ databaseId }: VectorSessionCall, { caller, namespace }: Operation): AskedDatabase {
   return askedDatabase({ db: databaseId }, { tenant: caller.tenant, namespace });
@@ -189,8 +180,10 @@ function found(results: readonly (readonly VectorHit[])[], scanned: number, expl
 
 const isCompleteOf = ({ isComplete }: Found) => ({ isComplete });
 
+const searchOptions = optionsParser((json) => parseWith(sessionOptions.search, json));
+
 const search: Run = async (call, asked, of) => {
-  const { token, ...ask } = parseWith(sessionOptions.search, optionsOf(asked));
+  const { token, ...ask } = searchOptions(asked.options);
   call.reading = new VectorReading(token);
   const isBatch = asked.operation === "searchMany";
   const queries = queriesOf(asked, isBatch ? MAX_BATCH_QUERIES : 1);

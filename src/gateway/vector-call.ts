@@ -1,6 +1,7 @@
 // A request to one shard of a vector database and its answer; and to all of its shards at once. The one way there for /v1/databases.
 // Guarantees: throws PublicErrors for what the client must see, DatabaseGone where the shard's database is no more; a write whose
 // answer is lost is `unknownOutcome`.
+import type { VectorShardRpc } from "../../objects/vector-rpc.ts";
 import { withDeadline } from "../../objects/with-deadline.ts";
 import { hexOf, sha256 } from "../access/api-key.ts";
 import { shardName } from "../vector/database/record.ts";
@@ -19,7 +20,7 @@ import {
   type WrittenAnswer,
 } from "../wire/vector.ts";
 import { readVectorAnswer } from "../wire/vector-answers.ts";
-import { writeVectorCall } from "../wire/vector-requests.ts";
+import { isShortVectorRead, writeVectorCall } from "../wire/vector-requests.ts";
 import { type Call, scopeOf } from "./call.ts";
 import { SHARD_DEADLINE_MS } from "./limits.ts";
 import { readingOf } from "./vector-ask.ts";
@@ -70,8 +71,16 @@ export async function callShard<R extends VectorRequest>(
   const bytes = writeVectorCall({ ...write, topology: database.topology, scope: scopeOf(call), request });
   const isWrite = isVectorWrite(request);
   const leader = async (): Promise<VectorAnswer> => {
-    const work = call.services.stubs.vectorShard(shardName(database, shard)).call(bytes);
-    return readVectorAnswer(await withDeadline(work, isWrite ? SHARD_DEADLINE_MS : reading.deadlineMs, "VectorShard"));
+    const { stubs, sharedReads } = call.services;
+    const name = shardName(database, shard);
+    const stub = (): VectorShardRpc => stubs.vectorShard(name);
+    const { waitUntil } = call;
+    const deadlineMs = isWrite ? SHARD_DEADLINE_MS : reading.deadlineMs;
+    const work =
+      sharedReads && isShortVectorRead(bytes)
+        ? sharedReads.read(name, bytes, { stub, waitUntil, deadlineMs })
+        : withDeadline(stub().call(bytes), deadlineMs, "VectorShard");
+    return readVectorAnswer(await work);
   };
   const mayBeCopy = reading.consistency !== "strong" && (await areCopiesAsked(call, database, request));
   let answer: VectorAnswer;

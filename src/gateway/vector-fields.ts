@@ -15,8 +15,7 @@ export const VALUES_NEEDED = "is required, or text, image or tensor";
 
 /** float32 bytes of JSON numbers. */
 export function floatsOf(values: unknown, path: string): Uint8Array {
-  if (!Array.isArray(values))
-    throw invalidRequest([{ path, message: "must be an array of numbers", value: echo(values) }]);
+  if (!Array.isArray(values)) throw invalidRequest([{ path, message: "must be an array of numbers" }]);
   const { length } = values;
   if (length === 0 || length > MAX_DIMENSION)
     throw invalidRequest([{ path, message: `has ${length} numbers`, value: length, limit: MAX_DIMENSION }]);

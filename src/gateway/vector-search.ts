@@ -1,6 +1,7 @@
 // POST /v1/databases/…/search, …/search/batch, …/search/advanced: all shards at once, their best merged.
 // Guarantees: an answer is of all shards, or names those that are missing where that was asked for; a search is paid for by the rows it looked
 // at before its answer is given.
+import type { z } from "@hono/zod-openapi";
 import { shardOf } from "../cluster/shard-of.ts";
 import { MAX_TOP_K } from "../vector/shard/limits.ts";
 import { type ErrorCode, PublicError } from "../wire/error-codes.ts";
@@ -9,16 +10,17 @@ import { admitMore } from "./access.ts";
 import { successPieces } from "./answers.ts";
 import type { TenantPrincipal } from "./authenticator.ts";
 import type { Call } from "./call.ts";
-import { configRoute } from "./config-route.ts";
+import { camelNames } from "./config-fields.ts";
+import { BYTES_TYPE, type ConfigInput, configRoute, isBytes } from "./config-route.ts";
 import { listPieces, type Pieces } from "./config-shown.ts";
 import { databaseParams, databaseQuery } from "./database-schemas.ts";
 import { askedDatabase } from "./databases.ts";
 import { itemOfFields, type RawFields } from "./embed-items.ts";
-import { invalidRequest } from "./issues.ts";
+import { invalidRequest, parseWith } from "./issues.ts";
 import { MAX_SEARCH_BODY_BYTES } from "./limits.ts";
 import type { Route } from "./route.ts";
 import { charge } from "./search-cost.ts";
-import { readAs } from "./vector-ask.ts";
+import { optionsParser, readAs } from "./vector-ask.ts";
 import { callShard } from "./vector-call.ts";
 import { type AskedDatabase, type KnownDatabase, withDatabase } from "./vector-databases.ts";
 import { floatsOf } from "./vector-fields.ts";
@@ -45,7 +47,8 @@ const SEARCH_ERRORS = [
 export interface Query {
   /** float32 bytes. */
   readonly values?: Uint8Array | undefined;
-  readonly queryVector?: readonly number[] | undefined;
+  /** JSON numbers, or what came in their place. */
+  readonly queryVector?: unknown;
   readonly queryText?: string | undefined;
   readonly queryImage?: RawFields["image"];
   readonly queryTensor?: RawFields["tensor"];
@@ -99,7 +102,7 @@ async function resolveAll(call: Call, database: KnownDatabase, { queries, ask, i
 async function resolve(call: Call, database: KnownDatabase, query: Query, at: string): Promise<Resolved> {
   const { values: given, queryVector, id } = query;
   if (given) return { values: given };
-  if (queryVector) return { values: floatsOf(queryVector, `${at}queryVector`) };
+  if (queryVector !== undefined) return { values: floatsOf(queryVector, `${at}queryVector`) };
   const target = { database, shard: shardOf(id!, database.homes) };
   const { rows } = await callShard(call, target, { kind: "get", ids: [id!], shown: { values: true } });
   const values = rows[0]?.values;
@@ -117,9 +120,9 @@ function merged(
   { at, query, k, asked }: { at: number; query: Resolved; k: number; asked: number },
 ): Found {
   const lists = answers.map(({ results }) => results[at]!);
-  const hits = withoutTwins(lists.flat())
-    .filter(({ id }) => id !== query.without)
-    .sort(better(database));
+  // One shard gives each once, best first.
+  const all = lists.length === 1 && plan.isSettled ? lists[0]! : withoutTwins(lists.flat()).toSorted(better(database));
+  const hits = query.without === undefined ? all : all.filter(({ id }) => id !== query.without);
   const isCut = !plan.isWhole || lists.some(({ length }) => length >= asked) || hits.length > k;
   return { hits: hits.slice(0, k), isComplete: !isCut };
 }
@@ -233,21 +236,43 @@ function costPiece(searched: Searched, explain: boolean): string {
   return explain ? `${cost},"explain":${explainText(searched)}` : cost;
 }
 
+type SearchInput = ConfigInput<z.output<typeof schemas.searchQuery>, z.output<typeof schemas.searchBody>>;
+
+const askOfBytes = optionsParser((json): schemas.Ask => {
+  camelNames(json);
+  return parseWith(schemas.bytesAsk, json);
+});
+
+/** The query, and all else that is asked of it. */
+function askOf(call: Call, { query: { options }, body, raw }: SearchInput): { query: Query; ask: schemas.Ask } {
+  if (isBytes(call.request)) {
+    const { bytes } = raw;
+    if (bytes.length % 4 !== 0)
+      throw invalidRequest([{ path: "body", message: `has ${bytes.length} bytes; a float32 takes 4` }]);
+    return { query: { values: bytes }, ask: askOfBytes(options ?? "") };
+  }
+  if (options !== undefined)
+    throw invalidRequest([{ path: "options", message: `goes with a body of ${BYTES_TYPE} only` }]);
+  const { queryVector, queryText, queryImage, queryTensor, id, ...ask } = body;
+  return { query: { queryVector, queryText, queryImage, queryTensor, id }, ask };
+}
+
 const searchRoute = (path: string, summary: string): Route =>
   configRoute({
     method: "post",
     path,
-    summary,
+    summary: `${summary}. A body of application/octet-stream is the query's values as float32`,
     scope: "read-only",
     params: databaseParams,
-    query: databaseQuery,
+    query: schemas.searchQuery,
     body: schemas.searchBody,
+    takesBytes: true,
     maxBodyBytes: MAX_SEARCH_BODY_BYTES,
     data: schemas.foundShape,
     errors: SEARCH_ERRORS,
-    async handle(call, { params, body, keyspace, principal }) {
-      const { queryVector, queryText, queryImage, queryTensor, id, ...ask } = body;
-      const query = { queryVector, queryText, queryImage, queryTensor, id };
+    async handle(call, input) {
+      const { params, keyspace, principal } = input;
+      const { query, ask } = askOf(call, input);
       const asked = askedDatabase(params, keyspace);
       if (isForAll(ask)) return answerWithin(call, asked, { query, ask, principal });
       const searched = await searchAll(call, asked, { queries: [query], ask, isBatch: false });

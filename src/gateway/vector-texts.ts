@@ -93,7 +93,8 @@ export async function requireValues(
 }
 
 interface GivenValues extends RawFields {
-  readonly values?: readonly number[] | undefined;
+  /** JSON numbers, or what came in their place. */
+  readonly values?: unknown;
 }
 
 /** float32 of one vector's `values`, or of what stands in their place; undefined = it has neither. */
@@ -105,7 +106,7 @@ export async function givenValues(
   const placed = itemOfFields(fields);
   if (values !== undefined && placed)
     throw invalidRequest([{ path: placed.path, message: "is given beside values; give one of them" }]);
-  if (values) return floatsOf(values, "values");
+  if (values !== undefined) return floatsOf(values, "values");
   return placed && (await requireValues(call, database, { items: [placed] }))[0];
 }
 

@@ -95,6 +95,11 @@ function listAddresses(core: VectorCore, rows: Rows, wanted: Uint32Array): Point
     if (isOneExtent) u32[list / 4 + i] = only.at + row * stride;
   }
   if (isOneExtent) return list;
+  if (rows.gather) {
+    rows.gather(wanted, gathered);
+    for (let i = 0; i < count; i++) arena.u32[list / 4 + i] = gathered + i * stride;
+    return list;
+  }
   for (let i = 0; i < count; i++) {
     const row = wanted[i]!;
     forEachPiece(core, rows, { from: row, to: row + 1 }, ({ at }) => {

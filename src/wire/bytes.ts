@@ -139,6 +139,22 @@ export class ByteWriter {
   }
 }
 
+/** A buffer beyond this is not kept for what is written next. */
+const MAX_KEPT_BYTES = 1024 * 1024;
+let kept: ByteWriter | undefined;
+
+/** The bytes of something that is written in one go. (A buffer of its own for each is dear, and growing it, too.) */
+export function written(write: (writer: ByteWriter) => void): Uint8Array {
+  const writer = kept ?? new ByteWriter(4096);
+  // What is written within this has one of its own.
+  kept = undefined;
+  writer.reset();
+  write(writer);
+  const bytes = writer.take();
+  if (bytes.length <= MAX_KEPT_BYTES) kept = writer;
+  return bytes;
+}
+
 /** Reads what {@link ByteWriter} wrote; `bytes()` returns views, not copies. */
 export class ByteReader {
   readonly #bytes: Uint8Array;

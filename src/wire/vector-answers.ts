@@ -1,5 +1,5 @@
 // Bytes of a shard's answers. Guarantees: round trip; anything else throws MalformedBytes. Values and metadata are views.
-import { ByteReader, ByteWriter, MalformedBytes } from "./bytes.ts";
+import { ByteReader, type ByteWriter, MalformedBytes, written } from "./bytes.ts";
 import type {
   ShardPlace,
   VectorAnswer,
@@ -15,12 +15,12 @@ const KIND = { error: 0, written: 1, rows: 2, count: 3, found: 4, status: 5, wit
 const RESULT = { stamp: 0, failure: 1, nothing: 2 } as const;
 
 export function writeVectorAnswer(answer: VectorAnswer): Uint8Array {
-  const writer = new ByteWriter(4096);
+  return written((writer) => writeAnswer(writer, answer));
+}
+
+function writeAnswer(writer: ByteWriter, answer: VectorAnswer): void {
   writer.u8(KIND[answer.kind]);
-  if (answer.kind === "error") {
-    writeFailure(writer, answer);
-    return writer.take();
-  }
+  if (answer.kind === "error") return writeFailure(writer, answer);
   writer.varint(answer.term);
   writer.varint(answer.revision);
   switch (answer.kind) {
@@ -56,7 +56,6 @@ export function writeVectorAnswer(answer: VectorAnswer): Uint8Array {
     default:
       answer satisfies never;
   }
-  return writer.take();
 }
 
 export function readVectorAnswer(bytes: Uint8Array): VectorAnswer {

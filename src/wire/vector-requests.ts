@@ -3,7 +3,7 @@
 // Must not: judge (limits and meaning are the shard's).
 //
 // Call: u8 flags (1: write id, 2: placed, 4: topology, 8 and 16: the scope from 1), [write id 16, body hash 8], u8 kind, [varint topology], …
-import { ByteReader, ByteWriter, MalformedBytes } from "./bytes.ts";
+import { ByteReader, type ByteWriter, MalformedBytes, written } from "./bytes.ts";
 import { BODY_HASH_BYTES, WRITE_ID_BYTES } from "./session.ts";
 import {
   CALLER_SCOPES,
@@ -43,18 +43,18 @@ const IS_ATOMIC = 1;
 const HAS_EARLIER = 2;
 
 export function writeVectorCall({ writeId, bodyHash, isPlaced, topology, scope, request }: VectorCall): Uint8Array {
-  const writer = new ByteWriter(4096);
-  const scopeCode = scope === undefined ? 0 : CALLER_SCOPES.indexOf(scope) + 1;
-  const flags = (writeId ? HAS_WRITE_ID : 0) | (isPlaced ? IS_PLACED : 0) | (topology ? HAS_TOPOLOGY : 0);
-  writer.u8(flags | (scopeCode << SCOPE_SHIFT));
-  if (writeId) {
-    writer.raw(writeId);
-    writer.raw(bodyHash ?? new Uint8Array(BODY_HASH_BYTES));
-  }
-  writer.u8(KIND[request.kind]);
-  if (topology) writer.varint(topology);
-  writeRequest(writer, request);
-  return writer.take();
+  return written((writer) => {
+    const scopeCode = scope === undefined ? 0 : CALLER_SCOPES.indexOf(scope) + 1;
+    const flags = (writeId ? HAS_WRITE_ID : 0) | (isPlaced ? IS_PLACED : 0) | (topology ? HAS_TOPOLOGY : 0);
+    writer.u8(flags | (scopeCode << SCOPE_SHIFT));
+    if (writeId) {
+      writer.raw(writeId);
+      writer.raw(bodyHash ?? new Uint8Array(BODY_HASH_BYTES));
+    }
+    writer.u8(KIND[request.kind]);
+    if (topology) writer.varint(topology);
+    writeRequest(writer, request);
+  });
 }
 
 export function readVectorCall(bytes: Uint8Array): VectorCall {
@@ -82,6 +82,13 @@ const SHORT: ReadonlySet<number> = new Set([KIND.upsert, KIND.update, KIND.delet
 export function isShortVectorCall(bytes: Uint8Array): boolean {
   const at = ((bytes[0] ?? 0) & HAS_WRITE_ID) === 0 ? 1 : 1 + WRITE_ID_BYTES + BODY_HASH_BYTES;
   return SHORT.has(bytes[at] ?? 0);
+}
+
+const SHORT_READS: ReadonlySet<number> = new Set([KIND.get, KIND.search]);
+
+/** Bytes of such a call that changes nothing; it carries no write id. */
+export function isShortVectorRead(bytes: Uint8Array): boolean {
+  return ((bytes[0] ?? 0) & HAS_WRITE_ID) === 0 && SHORT_READS.has(bytes[1] ?? 0);
 }
 
 function writeRequest(writer: ByteWriter, request: VectorRequest): void {

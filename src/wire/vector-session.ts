@@ -5,7 +5,7 @@
 // Call:   u8 operation, u8 flags (1: write id), [write id 16, body hash 8], string database, string options, varint count, items
 //         item: string id, optional values, optional metadata
 // Answer: string head (JSON), answer of wire/vector-answers.ts
-import { ByteReader, ByteWriter, MalformedBytes } from "./bytes.ts";
+import { ByteReader, MalformedBytes, written } from "./bytes.ts";
 import { BODY_HASH_BYTES, WRITE_ID_BYTES } from "./session.ts";
 import type { VectorAnswer } from "./vector.ts";
 import { readVectorAnswer, writeVectorAnswer } from "./vector-answers.ts";
@@ -66,22 +66,22 @@ const NO_HASH = new Uint8Array(BODY_HASH_BYTES);
 
 export function writeVectorSessionCall(call: VectorSessionCall): Uint8Array {
   const { writeId, bodyHash, items } = call;
-  const writer = new ByteWriter(1024);
-  writer.u8(OPERATIONS.indexOf(call.operation));
-  writer.u8(writeId ? HAS_WRITE_ID : 0);
-  if (writeId) {
-    writer.raw(writeId);
-    writer.raw(bodyHash ?? NO_HASH);
-  }
-  writer.string(call.databaseId);
-  writer.string(call.options);
-  writer.varint(items.length);
-  for (const { id, values, metadata } of items) {
-    writer.string(id);
-    writeOptional(writer, values, (bytes) => writer.bytes(bytes));
-    writeOptional(writer, metadata, (bytes) => writer.bytes(bytes));
-  }
-  return writer.take();
+  return written((writer) => {
+    writer.u8(OPERATIONS.indexOf(call.operation));
+    writer.u8(writeId ? HAS_WRITE_ID : 0);
+    if (writeId) {
+      writer.raw(writeId);
+      writer.raw(bodyHash ?? NO_HASH);
+    }
+    writer.string(call.databaseId);
+    writer.string(call.options);
+    writer.varint(items.length);
+    for (const { id, values, metadata } of items) {
+      writer.string(id);
+      writeOptional(writer, values, (bytes) => writer.bytes(bytes));
+      writeOptional(writer, metadata, (bytes) => writer.bytes(bytes));
+    }
+  });
 }
 
 export function readVectorSessionCall(bytes: Uint8Array): VectorSessionCall {
@@ -106,10 +106,10 @@ export function readVectorSessionCall(bytes: Uint8Array): VectorSessionCall {
 
 export function writeVectorSessionAnswer(head: VectorSessionHead, answer: VectorAnswer): Uint8Array {
   const body = writeVectorAnswer(answer);
-  const writer = new ByteWriter(body.length + 256);
-  writer.string(JSON.stringify(head));
-  writer.raw(body);
-  return writer.take();
+  return written((writer) => {
+    writer.string(JSON.stringify(head));
+    writer.raw(body);
+  });
 }
 
 export function readVectorSessionAnswer(bytes: Uint8Array): {

@@ -2,7 +2,7 @@
 // Guarantees: merging never goes back; anything that is not a token throws MalformedBytes.
 //
 // base64url of: u8 version, varint generation, then for each shard: varint shard, term, revision.
-import { ByteReader, ByteWriter, MalformedBytes } from "./bytes.ts";
+import { ByteReader, MalformedBytes, written } from "./bytes.ts";
 import type { ShardPlace } from "./vector.ts";
 
 /** The header of requests and answers. */
@@ -20,15 +20,16 @@ const TOKEN = /^[A-Za-z0-9_-]+$/;
 const VERSION = 1;
 
 export function writeVectorToken({ generation, places }: VectorToken): string {
-  const writer = new ByteWriter(256);
-  writer.u8(VERSION);
-  writer.varint(generation);
-  for (const [shard, { term, revision }] of [...places].sort(([a], [b]) => a - b)) {
-    writer.varint(shard);
-    writer.varint(term);
-    writer.varint(revision);
-  }
-  const binary = String.fromCharCode(...writer.view());
+  const bytes = written((writer) => {
+    writer.u8(VERSION);
+    writer.varint(generation);
+    for (const [shard, { term, revision }] of [...places].sort(([a], [b]) => a - b)) {
+      writer.varint(shard);
+      writer.varint(term);
+      writer.varint(revision);
+    }
+  });
+  const binary = String.fromCharCode(...bytes);
   return btoa(binary).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }
 

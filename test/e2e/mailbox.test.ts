@@ -1,5 +1,6 @@
-// HTTP requests reach the Coordinator through the isolate's memory (objects/mailbox.ts): each gets its own answer, also beside clients
-// that leave, and after V8 has optimized the way (`new Promise` in place of `Promise.withResolvers` fails then).
+// HTTP requests reach the Coordinator through the isolate's memory (objects/mailbox.ts), and searches share their way to a shard
+// (src/gateway/shared-reads.ts): each gets its own answer, also beside clients that leave, and after V8 has optimized the way (`new Promise` in
+// place of `Promise.withResolvers` fails then).
 // @ts-nocheck: the load's own parts are plain JavaScript.
 import { readdirSync } from "node:fs";
 import { rm, writeFile } from "node:fs/promises";
@@ -35,6 +36,15 @@ afterAll(async () => {
 const names = Array.from({ length: KEYS }, (_, i) => `k${i}`);
 const getBytes = (name) =>
   requestBytes({ method: "GET", path: `/v1/key-value?key=${name}`, host: `127.0.0.1:${server.port}`, apiKey });
+
+/** A request of a client that leaves so soon. */
+const leave = (bytes, delayMs) =>
+  new Promise((resolve) => {
+    const socket = connect({ port: server.port, host: "127.0.0.1" });
+    const end = () => resolve(socket.destroy());
+    socket.on("error", resolve);
+    socket.on("connect", () => socket.write(bytes, () => setTimeout(end, delayMs)));
+  });
 
 async function counts() {
   const headers = { authorization: `Bearer ${server.rootKey}` };
@@ -130,17 +140,30 @@ it("[CF-254] reads that a copy may answer share calls to it, each with its own a
   expect(large.map(({ value }) => value.length)).toEqual(keys.map(() => 1_000_000));
 });
 
+it("[VE-330] searches at once get each its own answer, also beside clients that leave, and a refusal is its own request's", async () => {
+  const client = new JadeClient({ url: server.url, apiKey, transport: "http" });
+  await client.databases.create({ databaseId: "shared", vectorDimension: 2, metric: "euclidean" });
+  const vectors = client.vectors("shared");
+  await vectors.upsertMany(names.map((id, n) => ({ id, values: [n, 1] })));
+  const body = JSON.stringify({ queryVector: [7, 1], topK: 1 });
+  const search = requestBytes({
+    ...{ method: "POST", path: "/v1/databases/shared/search", host: `127.0.0.1:${server.port}`, apiKey, body },
+  });
+  const nearest = async (_, n) => (await vectors.search({ vector: [n, 1] }, { topK: 1 })).results[0].id;
+  for (let round = 0; round < 5; round++) {
+    const leaving = Array.from({ length: 20 }, (_, i) => leave(search, i % 3));
+    const refused = vectors.search({ vector: [1, 2, 3] }).catch(({ code }) => code);
+    expect(await Promise.all(names.map(nearest))).toEqual(names);
+    expect(await refused).toBe("invalidRequest");
+    await Promise.all(leaving);
+  }
+  client.close();
+});
+
 it("clients that leave before their answer take nobody else's with them", async () => {
   const client = new JadeClient({ url: server.url, apiKey, transport: "http" });
-  const leave = (delayMs) =>
-    new Promise((resolve) => {
-      const socket = connect({ port: server.port, host: "127.0.0.1" });
-      const end = () => resolve(socket.destroy());
-      socket.on("error", resolve);
-      socket.on("connect", () => socket.write(getBytes("k1"), () => setTimeout(end, delayMs)));
-    });
   for (let round = 0; round < 10; round++) {
-    await Promise.all([...Array.from({ length: 20 }, (_, i) => leave(i % 3)), wholeRound(client)]);
+    await Promise.all([...Array.from({ length: 20 }, (_, i) => leave(getBytes("k1"), i % 3)), wholeRound(client)]);
   }
   client.close();
 });

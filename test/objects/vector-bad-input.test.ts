@@ -206,9 +206,30 @@ const SEARCHES: readonly Case[] = [
   to("POST", "/search/advanced", { queryVector: [1, 1, 1], filters: { $or: [] } }, "filters.$or"),
 ];
 
+const bytes = (count: number, options: string | undefined, names: string): Case => ({
+  ...to("POST", `/search${options === undefined ? "" : `?options=${encodeURIComponent(options)}`}`, undefined, names),
+  raw: new Uint8Array(count),
+  headers: { "content-type": "application/octet-stream" },
+});
+
+/** [VE-332] */
+const QUERIES_AS_BYTES: readonly Case[] = [
+  bytes(13, undefined, "body has 13 bytes"),
+  bytes(0, undefined, "queryVector has 0 numbers"),
+  bytes(8, undefined, "queryVector has 2 numbers"),
+  bytes(12, undefined, "queryVector are all zero"),
+  bytes(12, "{", "options is not the JSON text of an object"),
+  bytes(12, "[]", "options"),
+  bytes(12, '{"topK":10001}', "10000"),
+  bytes(12, '{"colour":1}', "colour"),
+  bytes(12, '{"queryVector":[1,1,1]}', "queryVector"),
+  { ...bytes(12, undefined, "namespace"), path: "/db/search?namespace=UPPER" },
+  { ...search({}, "options goes with a body of application/octet-stream"), path: "/db/search?options=%7B%7D" },
+];
+
 describe("[VE-141] bad input is refused with its field and limit, and changes nothing", () => {
   // Bodies are no part of a title: one of them is no valid Unicode.
-  it.each([...DATABASES, ...VECTORS, ...SEARCHES].map((item, number) => ({ ...item, number })))(
+  it.each([...DATABASES, ...VECTORS, ...SEARCHES, ...QUERIES_AS_BYTES].map((item, number) => ({ ...item, number })))(
     "$number: $method $path → $code $names",
     async (item) => {
       const { method, path, code = "invalidRequest", names = "", key = "writer", number: _, ...rest } = item;

@@ -364,6 +364,19 @@ describe("searches", () => {
     expect((await db.ask("POST", "/search", { id: "nobody" })).json.code).toBe("notFound");
   });
 
+  it("[VE-332] a query as float32 bytes finds what the same numbers find, with the same options", async () => {
+    const db = await axes({});
+    const numbers = [0.9, 0.25, -0.1];
+    const options = { topK: 2, include_metadata: true, filters: { length: { $lt: 1.2 } } };
+    const path = `/search?options=${encodeURIComponent(JSON.stringify(options))}`;
+    const bytes = await db.send(path, Float32Array.from(numbers), "application/octet-stream");
+    const json = await db.ask("POST", "/search", { queryVector: numbers, ...options });
+    expect(bytes.json.data["results"]).toEqual(json.json.data["results"]);
+    expect(ids(bytes.json.data["results"] as { id: string }[])).toEqual(["east", "north"]);
+    const all = await db.send("/search", Float32Array.from(numbers), "application/octet-stream");
+    expect(all.json.data["results"]).toHaveLength(5);
+  });
+
   it("[VE-147] searches are paid for by the rows they look at, and an answer that is not paid for is not given", async () => {
     const { key, tenantId } = await newTenant();
     const db = await Db.create(key, { databaseId: "db", vectorDimension: 2 });

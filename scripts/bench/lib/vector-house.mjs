@@ -17,13 +17,16 @@ const REST_LIMIT_MS = 1_800_000;
 /** The same queries come again and again: answers that are remembered would be what is measured. */
 const SETTINGS = { resultCacheMiB: 0 };
 
-/** `spec` says which rows (vector-rows.mjs), `record` what the database is, `vectors` what the server's settings are beside the defaults. */
-export async function openHouse({ spec, record, vectors = {}, cpuProfile: directory }) {
+/**
+ * `spec` says which rows (vector-rows.mjs), `record` what the database is, `vectors` what the server's settings are beside the defaults, `build` whose
+ * server it is.
+ */
+export async function openHouse({ spec, record, vectors = {}, cpuProfile: directory, build }) {
   const settings = await temporaryDirectory("bench");
   const file = join(settings, "jade.yaml");
   await writeFile(file, JSON.stringify({ vectors: { ...SETTINGS, ...vectors } }));
   const args = ["--config", file];
-  let server = await (directory ? startInspectedServer : startServer)({ args });
+  let server = await (directory ? startInspectedServer : startServer)({ args, build });
   const root = new JadeClient({ url: server.url, apiKey: server.rootKey });
   const { apiKey } = await root.tenants.create({ tenantId: "bench", replicationFactor: 1 });
   root.close();

@@ -4,7 +4,7 @@
 
 import type { Pointer } from "../arena.ts";
 import { KEY_FORMS, METRIC_CODES, type VectorCore } from "../kernels.ts";
-import { codeStride, encodeQuery, type Int8Map } from "../quantize/int8.ts";
+import { codeStride, encodeQuery, type Int8Map, slackOf } from "../quantize/int8.ts";
 import { inverseNormOf } from "../query.ts";
 import { numbersFrom } from "../segment/away.ts";
 import { flatSections } from "./flat-format.ts";
@@ -162,7 +162,9 @@ export class FlatCodes implements SegmentIndex {
     const count = given(heap + 16, arena.u32[heap / 4]!);
     const read = { keys: heap + 16, count, shift: 0, form: KEY_FORMS.integer };
     const { rows, distances } = readPool(this.#core, { ...read, ...encoded });
-    return { rows, distances, isExact: encoded.isExact, scanned, plan: "scan" };
+    const isLoose = !encoded.isExact && effort.rerank === undefined;
+    const found = { rows, distances, isExact: encoded.isExact, scanned, plan: "scan" } as const;
+    return isLoose ? { ...found, slack: slackOf(encoded) } : found;
   }
 
   save(): readonly IndexSection[] {

@@ -5,7 +5,7 @@
 import type { Pointer } from "../arena.ts";
 import { KEY_FORMS, type VectorCore } from "../kernels.ts";
 import type { Metric } from "../metric.ts";
-import { type EncodedQuery, encodeQuery } from "../quantize/int8.ts";
+import { type EncodedQuery, encodeQuery, slackOf } from "../quantize/int8.ts";
 import { floatQuery } from "./float-form.ts";
 import { metricOf, type VectorForm } from "./form-header.ts";
 import { hnswSections } from "./hnsw-format.ts";
@@ -29,6 +29,8 @@ interface Walk {
   /** Live rows that must be found at least. */
   readonly least: number;
   readonly wanted: Wanted;
+  /** Candidates are estimates, and nobody said how many are to be measured. */
+  readonly isLoose: boolean;
   readonly live: number;
   readonly allowed: Pointer;
   readonly deleted: Pointer;
@@ -77,7 +79,8 @@ export class HnswIndex implements SegmentIndex {
     const isEstimate = this.form.quantizer === "int8" && !encoded.isExact;
     const wanted = wantedFor(this.#core, { k, rerank: effort.rerank, live, isEstimate });
     const least = Math.min(k, live);
-    const walk = { query: encoded, ef: 0, least, wanted, live, allowed, deleted };
+    const isLoose = isEstimate && effort.rerank === undefined;
+    const walk = { query: encoded, ef: 0, least, wanted, isLoose, live, allowed, deleted };
     if (least === 0) return this.#found(walk, { size: 0, scanned: 0, plan: "scan" });
     const asked = Math.max(effort.ef ?? DEFAULT_EF[this.metric], k, effort.rerank ?? 0);
     return this.#walk({ ...walk, ef: asked });
@@ -127,7 +130,7 @@ export class HnswIndex implements SegmentIndex {
   }
 
   #found(
-    { query, wanted }: Walk,
+    { query, wanted, isLoose }: Walk,
     from: { size: number; scanned: number; plan: Found["plan"]; pool?: Pointer; heap?: Pointer },
   ): Found {
     const { size, scanned, plan, pool, heap } = from;
@@ -137,7 +140,8 @@ export class HnswIndex implements SegmentIndex {
     const count = size === 0 ? 0 : wanted.given(keys, size);
     const shift = pool === undefined ? 0 : 1;
     const { rows, distances } = readPool(this.#core, { keys, count, shift, form, ...query });
-    return { rows, distances, isExact: query.isExact, scanned, plan };
+    const found = { rows, distances, isExact: query.isExact, scanned, plan };
+    return isLoose ? { ...found, slack: slackOf(query) } : found;
   }
 
   save(): readonly IndexSection[] {

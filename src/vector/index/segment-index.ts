@@ -16,6 +16,8 @@ export interface Rows {
    * Those read from blobs must be loaded before the builder's `step` is called (`needs` says which come next).
    */
   read(from: number, count: number, into: Pointer): void;
+  /** Copies these rows as `read` does, one behind the other; absent: they are read one by one. */
+  gather?(rows: Uint32Array, into: Pointer): void;
   /** Told before rows are read: throws where some must be fetched first, with all that must. */
   require?(rows: Iterable<number>): void;
   /** Set when all rows lie in the arena, as `read` would lay them out: builders and scans use them in place. Not owned by an index. */
@@ -85,6 +87,8 @@ export interface Found {
   readonly distances: Float32Array;
   /** Of estimates that have a bound: no row is nearer than this, but in rare cases. The re-rank stops where it can. */
   readonly lowest?: Float32Array;
+  /** Of estimates that err alike: how far behind `distance` one may stand whose row is nearer (wasm/vector/heap.ts says by which odds). */
+  readonly slack?: (distance: number) => number;
   /** False: distances are estimates; re-rank `rows` from float32 rows. */
   readonly isExact: boolean;
   /** Rows whose distance was computed. */

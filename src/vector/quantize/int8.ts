@@ -93,6 +93,11 @@ export interface EncodedQuery {
   readonly offset: number;
 }
 
+/** How far behind an estimated distance another one may stand whose row is nearer: what `withinError` lets through. */
+export function slackOf({ scale, offset }: Pick<EncodedQuery, "scale" | "offset">): (distance: number) => number {
+  return (distance) => scale * (4 + 3.5 * Math.sqrt(Math.max(0, (distance - offset) / scale)));
+}
+
 /** Encodes a query into the workspace. Codes beyond 0..255 are kept: a query far away from all rows still orders them. */
 export function encodeQuery({ kernels, workspace }: VectorCore, map: Int8Map, query: PreparedQuery): EncodedQuery {
   const stride = codeStride(map);

@@ -144,7 +144,7 @@ export class ReducedIndex implements SegmentIndex {
       { metric: query.metric, dimension: to, values, squaredNorm },
       { ...ask, k, effort },
     );
-    const { lowest: _, ...candidates } = found;
+    const { lowest: _, slack: __, ...candidates } = found;
     return { ...candidates, isExact: false };
   }
 

@@ -26,11 +26,12 @@ export function checkId(id: string, at = ""): void {
     throw invalid(path, `has ${length} bytes; at most ${MAX_ID_BYTES}`, { limit: MAX_ID_BYTES });
 }
 
+/** Gives them as numbers: a view where that is possible. */
 export function checkValues(
   values: Uint8Array,
   { dimension, metric }: Omit<RowRules, "schema">,
   path = "values",
-): void {
+): Float32Array {
   if (values.length !== dimension * 4) {
     const count = values.length / 4;
     throw invalid(path, `has ${count} numbers; the database has vectorDimension ${dimension}`, {
@@ -38,9 +39,11 @@ export function checkValues(
       limit: dimension,
     });
   }
-  const numbers = new Float32Array(values.slice().buffer);
+  const aligned = values.byteOffset % 4 === 0 ? values : values.slice();
+  const numbers = new Float32Array(aligned.buffer, aligned.byteOffset, dimension);
   let squares = 0;
-  for (const [index, number] of numbers.entries()) {
+  for (let index = 0; index < dimension; index++) {
+    const number = numbers[index]!;
     if (!Number.isFinite(number))
       throw invalid(`${path}[${index}]`, "must be a finite float32", { value: String(number) });
     squares += number * number;
@@ -50,12 +53,13 @@ export function checkValues(
     const message = `have the length ${value.toPrecision(4)}; beyond ${MAX_VECTOR_LENGTH.toExponential()} distances are no float32`;
     throw invalid(path, message, { value, limit: MAX_VECTOR_LENGTH });
   }
-  if (metric !== "cosine") return;
+  if (metric !== "cosine") return numbers;
   if (squares === 0) throw invalid(path, "are all zero: cosine similarity has no meaning for it");
   if (value < MIN_COSINE_LENGTH) {
     const message = `have the length ${value.toPrecision(4)}; below ${MIN_COSINE_LENGTH} their direction is lost in float32`;
     throw invalid(path, message, { value, limit: MIN_COSINE_LENGTH });
   }
+  return numbers;
 }
 
 /** JSON text of an object. */

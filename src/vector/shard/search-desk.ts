@@ -14,7 +14,6 @@ import type { VectorCore } from "../kernels.ts";
 import { distanceOf, scoreOf } from "../metric.ts";
 import { type AwayBlocks, AwayGathering, forAll, whenHere } from "../segment/away.ts";
 import { AnswerBudget } from "./answer-budget.ts";
-import { textOf } from "./kept-writes.ts";
 import { MAX_QUERIES, MAX_TOP_K } from "./limits.ts";
 import { filterOf, tooMany } from "./request-fields.ts";
 import { ResultCache } from "./result-cache.ts";
@@ -71,9 +70,8 @@ export class SearchDesk {
     const { queries, k, threshold, shown, explain } = request;
     if (k < 1 || k > MAX_TOP_K) throw tooMany("topK", k, MAX_TOP_K);
     if (queries.length > MAX_QUERIES) throw tooMany("queries", queries.length, MAX_QUERIES);
-    for (const [at, query] of queries.entries()) {
-      checkValues(query, this.#config, queries.length === 1 ? "queryVector" : `queries[${at}].queryVector`);
-    }
+    const path = (at: number): string => (queries.length === 1 ? "queryVector" : `queries[${at}].queryVector`);
+    const numbers = queries.map((query, at) => checkValues(query, this.#config, path(at)));
     const { metric, indexes } = this.#config;
     const asked = request.index;
     const spec =
@@ -89,12 +87,11 @@ export class SearchDesk {
     let [scanned, cached] = [0, 0];
     const isKept = this.results.isOn && !explain;
     const asks = isKept ? JSON.stringify([k, threshold, request.filter, spec.name, effort, shown]) : "";
-    const results = forAll(queries, (query) => {
-      const key = isKept ? asks + textOf(query) : "";
+    const results = forAll(numbers, (values) => {
+      const key = isKept ? asks + bitsOf(values) : "";
       const known = isKept ? this.results.get(this.#options.store.revision, key) : undefined;
       if (known) cached++;
       if (known) return known;
-      const values = new Float32Array(query.slice().buffer);
       const found = this.#searcher.search({ values, k, filter, effort, index: spec.name });
       scanned += found.scanned;
       plans.push(found.plans);
@@ -104,7 +101,7 @@ export class SearchDesk {
       const hits = forAll(near, (hit): VectorHit => {
         return { ...budget.show(hit, shown), score: scoreOf(metric, hit.distance) };
       });
-      if (isKept) this.results.add(key, hits, budget.bytes - before);
+      if (isKept) this.results.add(key, hits, budget.bytes - before + values.byteLength);
       return hits;
     });
     return {
@@ -121,8 +118,8 @@ export class SearchDesk {
   *within(request: WithinRequest): Generator<AwayBlocks | undefined, WithinAnswer> {
     const { threshold, after, limit, without, shown } = request;
     if (limit < 1 || limit > MAX_TOP_K) throw tooMany("limit", limit, MAX_TOP_K);
-    checkValues(request.query, this.#config, "queryVector");
-    const values = new Float32Array(request.query.slice().buffer);
+    // Kept over slices.
+    const values = checkValues(request.query, this.#config, "queryVector").slice();
     const place = this.#place;
     const release = this.#options.store.pin();
     try {
@@ -153,4 +150,10 @@ export class SearchDesk {
 /** Fields that are there: what is absent must not hide a default. */
 function given(fields: { readonly [name in keyof Effort]: number | undefined }): Effort {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+}
+
+/** Part of a key: two characters a value. */
+function bitsOf({ buffer, byteOffset, length }: Float32Array): string {
+  const halves = new Uint16Array(buffer, byteOffset, length * 2);
+  return String.fromCharCode.apply(null, halves as unknown as number[]);
 }

@@ -15,9 +15,10 @@ import type { VectorCore } from "../kernels.ts";
 import type { BitSet } from "../metadata/bit-set.ts";
 import type { Metric } from "../metric.ts";
 import { QuerySlot } from "../query.ts";
-import { rerank } from "../rerank.ts";
+import { type Ranked, rerank } from "../rerank.ts";
 import { AwayGathering } from "../segment/away.ts";
 import type { Segment } from "../segment/segment.ts";
+import { nearestCandidates } from "./candidates.ts";
 import { FreshSegment } from "./fresh-segment.ts";
 import { KeptSelections, selectRows } from "./selections.ts";
 import { rowsOf, type ShardIndexes } from "./shard-indexes.ts";
@@ -55,6 +56,12 @@ export interface SearchResult {
   /** Rows whose distance or metadata was looked at: what a search is charged for. */
   readonly scanned: number;
   readonly plans: readonly SegmentPlan[];
+}
+
+interface Asked {
+  readonly segment: FreshSegment | Segment;
+  readonly found: Found;
+  readonly plan: SegmentPlan;
 }
 
 export interface SearcherOptions {
@@ -98,14 +105,24 @@ export class Searcher {
     const key = request.filter ? JSON.stringify(request.filter) : "";
     const hits: Hit[] = [];
     const plans: SegmentPlan[] = [];
+    const asked: Asked[] = [];
     const away = new AwayGathering();
     for (const segment of this.#options.store.segments) {
       if (segment.liveCount === 0) continue;
-      const asked = away.try(() => this.#ask(segment, { ...request, key }, query));
-      if (!asked) continue;
-      const { found, plan } = asked;
-      plans.push(plan);
-      for (const [at, row] of found.rows.entries()) hits.push({ segment, row, distance: found.distances[at]! });
+      const one = away.try(() => this.#ask(segment, { ...request, key }, query));
+      if (!one) continue;
+      asked.push(one);
+      plans.push(one.plan);
+    }
+    const kept = nearestCandidates(
+      asked.map(({ found }) => found),
+      request.k,
+    );
+    for (const [at, { segment }] of asked.entries()) {
+      const ranked = away.try(() => this.#ranked(segment, kept[at]!, query, request.k));
+      if (!ranked) continue;
+      const { rows, distances } = ranked;
+      for (let row = 0; row < rows.length; row++) hits.push({ segment, row: rows[row]!, distance: distances[row]! });
     }
     away.end();
     // Stable: of equal distances the newer segment, in it the lower row.
@@ -114,19 +131,25 @@ export class Searcher {
     return { hits, scanned: plans.reduce((sum, { scanned }) => sum + scanned, 0), plans };
   }
 
-  #ask(segment: FreshSegment | Segment, request: SearchRequest & { readonly key: string }, query: PreparedQuery) {
+  #ask(
+    segment: FreshSegment | Segment,
+    request: SearchRequest & { readonly key: string },
+    query: PreparedQuery,
+  ): Asked {
     const name = segment instanceof FreshSegment ? ("fresh" as const) : segment.number;
     const { allowed, matching, judged } = this.#allow(segment, request);
     const common = { segment: name, rows: segment.liveCount, ...(matching !== undefined && { matching }) };
     if (matching === 0) {
       const none = { rows: new Uint32Array(0), distances: new Float32Array(0) };
-      return { found: none, plan: { ...common, plan: "skipped", scanned: judged } satisfies SegmentPlan };
+      const found: Found = { ...none, isExact: true, scanned: judged, plan: "scan" };
+      return { segment, found, plan: { ...common, plan: "skipped", scanned: judged } };
     }
-    const deleted = this.#copy("deletedRows", segment.deleted);
+    const isWhole = segment.liveCount === segment.rowCount;
+    const deleted = isWhole ? 0 : this.#copy("deletedRows", segment.deleted);
     const ask = { k: request.k, effort: request.effort, deleted, ...(allowed !== undefined && { allowed }) };
     const { found, instead } = this.#nearest(segment, request.index, query, ask);
     const did = { plan: found.plan, scanned: found.scanned + judged, ...(instead !== undefined && { index: instead }) };
-    return { found, plan: { ...common, ...did } satisfies SegmentPlan };
+    return { segment, found, plan: { ...common, ...did } };
   }
 
   #allow(segment: FreshSegment | Segment, { filter, key }: SearchRequest & { readonly key: string }): Allowed {
@@ -156,8 +179,12 @@ export class Searcher {
       return { found: scan.search(query, ask) };
     }
     const { index, instead } = indexes.of(segment, asked);
-    const found = index.search(query, ask);
-    const ranked = found.isExact ? {} : rerank(core, { query, rows: rowsOf(core, segment), found, k: ask.k });
-    return { found: { ...found, ...ranked }, ...(instead !== undefined && { instead }) };
+    return { found: index.search(query, ask), ...(instead !== undefined && { instead }) };
+  }
+
+  #ranked(segment: FreshSegment | Segment, found: Found, query: PreparedQuery, k: number): Ranked {
+    const { core } = this.#options;
+    if (found.isExact || segment instanceof FreshSegment) return found;
+    return rerank(core, { query, rows: rowsOf(core, segment), found, k });
   }
 }

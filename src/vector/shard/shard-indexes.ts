@@ -59,6 +59,14 @@ export function rowsOf({ arena }: VectorCore, segment: Segment): Rows {
     count: segment.rowCount,
     dimension,
     require: (rows) => segment.requireValues(rows),
+    gather(rows, into) {
+      const rowBytes = dimension * 4;
+      for (let i = 0; i < rows.length; i++) {
+        const at = into + i * stride;
+        arena.u8.set(segment.valuesOf(rows[i]!), at);
+        if (rowBytes < stride) arena.u8.fill(0, at + rowBytes, at + stride);
+      }
+    },
     read(from, count, into) {
       const rowBytes = dimension * 4;
       let start = into;
@@ -80,7 +88,7 @@ export function rowsOf({ arena }: VectorCore, segment: Segment): Rows {
 /** The same for builders: a row that cannot be read is no number anywhere, which they leave out, and is named. */
 function readableRows(core: VectorCore, segment: Segment): Rows & { readonly unreadable: ReadonlySet<number> } {
   // What is away is not unreadable: it is told as it is.
-  const rows = rowsOf(core, segment);
+  const { gather: _, ...rows } = rowsOf(core, segment);
   const stride = rowStride(rows.dimension);
   const unreadable = new Set<number>();
   return {
