@@ -54,6 +54,17 @@ function judged(probers: Record<string, Prober>, sinceMs: number, report: (line:
   });
 }
 
+/** Of the events that a watch tells, as they come. */
+function watchedNumbers(operators: JadeClient): readonly number[] {
+  const numbers: number[] = [];
+  void (async () => {
+    for await (const { events } of operators.config.watch({ prefix: "cluster/events/" }, { startRevision: 1 }))
+      for (const event of events)
+        if (event.type === "put") numbers.push(((event.entry as ConfigEntry).value as { number: number }).number);
+  })().catch(() => undefined);
+  return numbers;
+}
+
 /** @returns problems */
 export async function loseOne({ keys, report }: LostOptions): Promise<string[]> {
   const problems: string[] = [];
@@ -62,19 +73,13 @@ export async function loseOne({ keys, report }: LostOptions): Promise<string[]> 
   const root = cluster.client("z1", cluster.rootKey, { attempts: 60 });
   const closing: JadeClient[] = [root];
   try {
-    const operators = cluster.client("z2", (await root.tenants.create({ tenantId: "operators" })).apiKey, {
-      attempts: 60,
-    });
-    const client = cluster.client("z1", (await root.tenants.create({ tenantId: "acme" })).apiKey, { attempts: 60 });
+    const clientOf = async (tenantId: string, zone: string): Promise<JadeClient> =>
+      cluster.client(zone, (await root.tenants.create({ tenantId })).apiKey, { attempts: 60 });
+    const [operators, client] = [await clientOf("operators", "z2"), await clientOf("acme", "z1")];
     closing.push(operators, client);
     const { url, secret } = receiver;
     await operators.config.webhooks.create({ url, secret, prefix: "cluster/events/", events: ["put"] });
-    const watched: number[] = [];
-    void (async () => {
-      for await (const { events } of operators.config.watch({ prefix: "cluster/events/" }, { startRevision: 1 }))
-        for (const event of events)
-          if (event.type === "put") watched.push(((event.entry as ConfigEntry).value as { number: number }).number);
-    })().catch(() => undefined);
+    const watched = watchedNumbers(operators);
     const writes = new Writes();
     await forEach([...Array(keys).keys()], (key) => writes.put(client, `key-${key}`, key));
     report(`${writes.count} keys with three replicas, over ${cluster.zones.length} instances`);
