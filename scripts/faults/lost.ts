@@ -54,8 +54,9 @@ function judged(probers: Record<string, Prober>, sinceMs: number, report: (line:
   });
 }
 
-/** Of the events that a watch tells, as they come. */
-function watchedNumbers(operators: JadeClient): readonly number[] {
+/** Events go to a webhook; gives the numbers of those that a watch tells, as they come. */
+async function toldTo({ url, secret }: WebhookReceiver, operators: JadeClient): Promise<readonly number[]> {
+  await operators.config.webhooks.create({ url, secret, prefix: "cluster/events/", events: ["put"] });
   const numbers: number[] = [];
   void (async () => {
     for await (const { events } of operators.config.watch({ prefix: "cluster/events/" }, { startRevision: 1 }))
@@ -77,9 +78,7 @@ export async function loseOne({ keys, report }: LostOptions): Promise<string[]> 
       cluster.client(zone, (await root.tenants.create({ tenantId })).apiKey, { attempts: 60 });
     const [operators, client] = [await clientOf("operators", "z2"), await clientOf("acme", "z1")];
     closing.push(operators, client);
-    const { url, secret } = receiver;
-    await operators.config.webhooks.create({ url, secret, prefix: "cluster/events/", events: ["put"] });
-    const watched = watchedNumbers(operators);
+    const watched = await toldTo(receiver, operators);
     const writes = new Writes();
     await forEach([...Array(keys).keys()], (key) => writes.put(client, `key-${key}`, key));
     report(`${writes.count} keys with three replicas, over ${cluster.zones.length} instances`);

@@ -12,6 +12,8 @@ import { Db } from "./vector-support.ts";
 const WAIT = { timeout: 60_000, interval: 100 };
 const SHARDS = 3;
 const objects = env as unknown as Env;
+/** Also while objects find another one. */
+const followers = objects.VECTOR_FOLLOWER;
 
 interface Shown {
   readonly replicas?: readonly { readonly zone: string; readonly state: string; readonly copied?: object }[];
@@ -29,8 +31,8 @@ it("[VE-314] [VE-315] [VE-318] the copies of a zone that is drained are filled i
   const tenant = (await directory().lookupTenant(tenantId))!;
   const follower = (zone: string, shard: number) => {
     const name = shardName({ tenant, namespace: "default", databaseId: "db", generation: 1 }, shard);
-    const id = objects.VECTOR_FOLLOWER.idFromName(copyName(zone, name));
-    return objects.VECTOR_FOLLOWER.get(id) as unknown as DurableObjectStub<VectorFollower>;
+    const id = followers.idFromName(copyName(zone, name));
+    return followers.get(id) as unknown as DurableObjectStub<VectorFollower>;
   };
   const db = await Db.create(key, {
     ...{ databaseId: "db", vectorDimension: 3, metric: "euclidean", sharding: { numShards: SHARDS } },
@@ -80,4 +82,27 @@ it("[VE-314] [VE-315] [VE-318] the copies of a zone that is drained are filled i
   await vi.waitFor(async () => expect(await kinds()).toContain("copiesMoved"), WAIT);
   await vi.waitFor(async () => expect(await rows("z3", 1)).toBe(0), WAIT);
   await nearest();
+
+  // Copies that are to go where nobody answers hold nothing up, and go when somebody does.
+  const owner = objects.TENANT.get(objects.TENANT.idFromName(`t${tenant}`)) as unknown as DurableObjectStub;
+  const away = async (): Promise<never> => {
+    throw new Error("injected: z1 is away");
+  };
+  const follow = (copies: object): Promise<void> =>
+    runInDurableObject(owner, (instance) => {
+      (instance as unknown as { env: Record<string, unknown> }).env["VECTOR_FOLLOWER"] = copies;
+    });
+  await follow({
+    idFromName: (name: string) => followers.idFromName(name),
+    get: (id: DurableObjectId) => (id.name!.startsWith("z1/") ? { erase: away, configure: away } : followers.get(id)),
+  });
+  const fewer = await db.ask("PUT", "", { replication: { factor: 1 } });
+  expect(fewer.status, fewer.text).toBe(200);
+  expect(await rows("z1", 2)).toBeGreaterThan(0);
+  expect(await rows("z2", 0)).toBe(0);
+  await follow(followers);
+  await runInDurableObject(owner, (_, state) => state.abort("injected: crash")).catch(() => undefined);
+  await directory().lookupTenant(tenantId);
+  await db.count();
+  await vi.waitFor(async () => expect(await rows("z1", 2)).toBe(0), WAIT);
 }, 150_000);
