@@ -103,7 +103,7 @@ describe("a database whose vectors are placed", () => {
     expect((await db.ask("POST", "/reshard", { shards: 2 })).status).toBe(202);
     await untilReshard(own, "done");
     expect([(await listed(db)).size, await db.count()]).toEqual([29, 29]);
-  }, 60_000);
+  }, 120_000);
 
   it("[VE-309] a snapshot of a time when it was not learned yet where vectors belong: put back they are moved there, and found", async () => {
     const own = await house({ sharding: { strategy: "centroid", numShards: 3, learnRows: 64 } });
@@ -135,7 +135,7 @@ describe("a database whose vectors are placed", () => {
       const { results, explain } = answer.json.data as unknown as { results: Item[]; explain: { shards: object[] } };
       expect([results[0]?.id, explain.shards.length]).toEqual([`v${n}`, 1]);
     }
-  }, 60_000);
+  }, 120_000);
 
   it("[VE-308][VE-310] cut off in any phase it goes on by itself; meanwhile writes and reads by id are refused as not done", async () => {
     const own = await house({ sharding: { numShards: 2 } });
@@ -163,7 +163,7 @@ describe("a database whose vectors are placed", () => {
         await runDurableObjectAlarm(tenant);
         expect((await db.ask("POST", "/vectors", vector(99))).status).toBeLessThan(300);
         expect((await db.ask("DELETE", "/vectors/v99")).status).toBe(200);
-      }, 20_000);
+      }, 60_000);
     const before = await contents(db, true);
     for (const phase of ["holding", "taking"] as const) {
       const snapshot = { snapshotId: phase, createdAtMs: 1, ...(phase === "taking" && { isSettled: true }) };
@@ -230,7 +230,7 @@ describe("a database whose vectors are placed", () => {
     away?.mockRestore();
     await settled();
     expect(await contents(db, true)).toEqual(before);
-  }, 90_000);
+  }, 180_000);
 });
 
 interface Calling {
