@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { root } from "../../scripts/lib/root.mjs";
 import { freePort, type ProcessGroup, startGroup, temporaryDirectory } from "../../scripts/lib/server-process.mjs";
-import { until } from "./until.ts";
+import { PATIENCE_MS, until } from "./until.ts";
 
 const ROOT_KEY = "jdb.root.lost-bucket";
 let group: ProcessGroup | undefined;
@@ -30,7 +30,7 @@ async function serve(dataDir: string, ...flags: string[]): Promise<{ code: numbe
   const env = { ...keys, ...bucket, AWS_SECRET_ACCESS_KEY: keyIn("bucket.key"), PATH: process.env["PATH"] };
   const cluster = ["--cluster", "s3://jade/deployment", "--zone", "z1", "--peer", `z1=unix:${dataDir}/zone.sock`];
   const args = [join(root, "dist/cli.js"), "serve", ...cluster, "--port", "0", "--data-dir", dataDir, ...flags];
-  const child = spawn(process.execPath, args, { env, stdio: ["ignore", "ignore", "pipe"] });
+  const child = spawn(process.execPath, args, { env, stdio: ["ignore", "ignore", "pipe"], timeout: PATIENCE_MS });
   let told = "";
   child.stderr.on("data", (text) => (told += text));
   const [code] = await once(child, "close");
