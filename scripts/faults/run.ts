@@ -69,7 +69,8 @@ export class Faults {
       await this.#startAsking(apiKey);
       const end = performance.now() + minutes * 60_000;
       for (const next of drawn(seed, this.#machines.zones, possible)) {
-        if (this.#isEnough || performance.now() > end || this.problems.length > 0 || this.#workload.problems.length > 0) break;
+        if (this.#isEnough || performance.now() > end || this.problems.length > 0 || this.#workload.problems.length > 0)
+          break;
         await this.#one(next);
       }
       await Promise.all(this.#asking.map(({ prober }) => prober.stop()));
