@@ -42,10 +42,8 @@ it("[VE-319][VE-322][VE-323] values beyond the bound lie in the blob store only 
   const status = async () => (await db.ask("GET", "/status")).json.data;
   const stored = () => runInDurableObject(shard, (_, { storage }) => storage.sql.databaseSize);
   const cold = async () => (await env.BLOBS!.list({ prefix: `storage/cold/${name}/` })).objects.length;
-  let most = 0;
   await vi.waitFor(
     async () => {
-      most = Math.max(most, await stored());
       await runDurableObjectAlarm(shard);
       expect(await status()).toMatchObject({ segments: 1, hotBytes: 0 });
     },
@@ -54,7 +52,8 @@ it("[VE-319][VE-322][VE-323] values beyond the bound lie in the blob store only 
   const valueBytes = Number((await status())["coldBytes"]);
   expect(valueBytes).toBeGreaterThan(8192 * DIMENSION * 4 - 1);
   expect(await cold()).toBeGreaterThan(3);
-  expect(most - (await stored())).toBeGreaterThan(valueBytes * 0.9);
+  // With them it would be more than their bytes.
+  expect(await stored()).toBeLessThan(valueBytes);
 
   const nearest = (n: number) => db.search({ queryVector: valuesOf(n), topK: 1, includeValues: true });
   expect(await nearest(77)).toMatchObject([{ id: IDS[77], score: 0, values: valuesOf(77) }]);
