@@ -6,11 +6,11 @@ import { RING_PLANTED } from "./ring-sabotage.ts";
 
 const SEEDS = Number(process.env.JADE_SIM_RING_SEEDS ?? 120);
 const FROM = Number(process.env.JADE_SIM_FROM ?? 1);
-const PLANTED_WITHIN = 2000;
+const PLANTED_WITHIN = 3000;
 /** Where the search for a rarely caught mistake begins; `npm run simulate -- --planted` begins at 1. */
 const CAUGHT_NEAR: Readonly<Record<string, number>> = {
   "new owners are not filled": 36,
-  "no joint quorums: the old owners alone are asked until the switch": 706,
+  "no joint quorums: the old owners alone are asked until the switch": 2610,
 };
 /** Takes a thousand seeds: `npm run simulate -- --planted` searches for them. */
 const RARE: ReadonlySet<string> = new Set([
