@@ -94,7 +94,9 @@ export function createServices(env: GatewayEnv, overrides: ServiceOverrides = {}
   const authenticator = new Authenticator({ views, now, rootKeyHash, count, rates, tokens });
   const { maxRequestsInFlight: maxRequests, maxBodyMiBInFlight } = settings.limits;
   const load = new Load({ maxRequests, maxBytes: maxBodyMiBInFlight * 1024 * 1024, now, count });
-  const sharedReads = overrides.stubs ? undefined : new SharedReads();
+  // Where the process is our own, as for the mailbox: other runtimes take a request whose answer another one brings for hung (ADR 83).
+  const isOwnProcess = env.JADE_MODE === "single" || env.JADE_CLUSTER !== undefined;
+  const sharedReads = isOwnProcess && !overrides.stubs ? new SharedReads() : undefined;
   const carried = { stubs, sharedReads, rates, load, meter, log, background };
   return { env, settings, ...carried, authenticator, random, now, startedAtMs: now() };
 }
