@@ -12,12 +12,14 @@ import {
   Searcher,
   sift,
 } from "../../../test/unit/vector/fixture.ts";
+import { asData } from "../../../test/unit/vector/found.ts";
 import { METRICS } from "../metric.ts";
 import { QuerySlot } from "../query.ts";
 import { referenceNearest } from "./flat.reference.ts";
 import { FlatBuilder } from "./flat-builder.ts";
 import { type FlatCodes, FlatScan } from "./flat-index.ts";
 import { openFlatLoader } from "./flat-loader.ts";
+import type { SegmentIndex } from "./segment-index.ts";
 import { MalformedIndex, type RowExtent, rowStride, residentRows as rowsOf } from "./segment-index.ts";
 
 /** Small whole numbers: distances are exact on both sides, and ties are many. */
@@ -210,7 +212,8 @@ describe("FLAT", () => {
     };
     const again = load(saved[0]!.bytes);
     const ask = { k: 90, effort: {} };
-    expect(again.search(slot.prepare(vectors[3]!), ask)).toEqual(index.search(slot.prepare(vectors[3]!), ask));
+    const search = (one: SegmentIndex) => asData(one.search(slot.prepare(vectors[3]!), ask));
+    expect(search(again)).toEqual(search(index));
     expect([...again.search(slot.prepare(vectors[3]!), ask).rows]).not.toContain(7);
     again.release();
     const outside = (name: string, bytes: Uint8Array): void => {

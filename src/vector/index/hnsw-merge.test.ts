@@ -9,6 +9,7 @@ import {
   Searcher,
   sift,
 } from "../../../test/unit/vector/fixture.ts";
+import { asData } from "../../../test/unit/vector/found.ts";
 import type { VectorCore } from "../kernels.ts";
 import type { Metric } from "../metric.ts";
 import { QuerySlot } from "../query.ts";
@@ -182,7 +183,7 @@ describe("saved HNSW indexes", () => {
       for (const quantizer of ["int8", "none"] as const) {
         const { index, load, search, sections } = saved(metric, { quantizer });
         const again = load();
-        for (const row of [0, 100, 700]) expect(search(again, row)).toEqual(search(index, row));
+        for (const row of [0, 100, 700]) expect(asData(search(again, row))).toEqual(asData(search(index, row)));
         expect(again.quarantined).toEqual([9]);
         expect(again.save().map((section) => section.read(0, section.byteLength))).toEqual(
           sections.map(({ bytes }) => bytes),

@@ -1,4 +1,5 @@
 // Every kind of index with every quantizer, built and loaded as shards do.
+
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { seededRandom, seededWords } from "../../../scripts/lib/seeded.mjs";
@@ -11,6 +12,7 @@ import {
   residentRows,
   Searcher,
 } from "../../../test/unit/vector/fixture.ts";
+import { asData } from "../../../test/unit/vector/found.ts";
 import { referenceNearest } from "../index/flat.reference.ts";
 import { MalformedIndex, type Rows, type SegmentIndex } from "../index/segment-index.ts";
 import type { VectorCore } from "../kernels.ts";
@@ -68,7 +70,8 @@ describe("indexes by kind and quantizer", () => {
         const share = searcher.candidates(index, queries[0]!, { k: 10 }).scanned / COUNT;
         expect(share, metric).toBeLessThan(spec.kind === "LSH" ? 0.7 : 0.1);
         const slot = new QuerySlot(core, metric, DIMENSION);
-        const ask = (of: SegmentIndex) => of.search(slot.prepare(queries[1]!), { k: 10, effort: { probes: 9 } });
+        const ask = (of: SegmentIndex) =>
+          asData(of.search(slot.prepare(queries[1]!), { k: 10, effort: { probes: 9 } }));
         const [expected, sections] = [ask(index), sectionsOf(index)];
         index.release();
         const loaded = load(core, rows, metric, sections);
